@@ -1,0 +1,91 @@
+import datetime as dt
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+LATE_FACTOR = 3
+
+
+class BackendQuerySet(models.QuerySet["Backend"]):
+    def available(self) -> "BackendQuerySet":
+        """Those heard of within three probe intervals (contract, section 3)."""
+        return self.filter(available_until__gte=timezone.now())
+
+
+class Backend(models.Model):
+    """A storage node of the pool. ``persistent_id`` is the node's own, for life.
+
+    ``used_iops`` and ``used_bw`` are what its replicas desire, claimed by placement. Whether it is
+    Available follows from ``available_until`` alone: no job has to notice that a node went silent.
+    """
+
+    persistent_id = models.CharField(primary_key=True, max_length=64)
+    name = models.CharField(max_length=255)
+    mgmt_port = models.PositiveIntegerField(default=443)
+    rack = models.CharField(max_length=255, null=True, blank=True)
+    zone = models.CharField(max_length=255, null=True, blank=True)
+    region = models.CharField(max_length=255, null=True, blank=True)
+    host_id = models.CharField(max_length=64, null=True, blank=True, unique=True)
+    in_use = models.BooleanField(default=True)
+    version = models.CharField(max_length=64)
+    target_driver_version = models.CharField(max_length=64)
+    certified = models.BooleanField(default=True)
+    authentication_mode = models.CharField(max_length=16)
+    total_iops = models.BigIntegerField()
+    used_iops = models.BigIntegerField(default=0)
+    total_bw = models.BigIntegerField()
+    used_bw = models.BigIntegerField(default=0)
+    probe_interval = models.PositiveIntegerField(help_text="seconds")
+    last_probe_at = models.DateTimeField(null=True, blank=True)
+    available_until = models.DateTimeField(db_index=True)
+    boot_id = models.CharField(max_length=64)
+    token_expires_at = models.DateTimeField(help_text="of the token this node probes with")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = BackendQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["persistent_id"]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(used_iops__gte=0) & Q(used_iops__lte=F("total_iops")), name="backend_iops_within_total"
+            ),
+            models.CheckConstraint(
+                condition=Q(used_bw__gte=0) & Q(used_bw__lte=F("total_bw")), name="backend_bw_within_total"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.persistent_id})"
+
+    @property
+    def mgmt_ips(self) -> list[str]:
+        return [address.address for address in self.addresses.all()]
+
+    @property
+    def is_available(self) -> bool:
+        return self.available_until >= timezone.now()
+
+    def silence_allowed(self) -> dt.timedelta:
+        """How long this node may be silent before it counts as Unavailable."""
+        return dt.timedelta(seconds=LATE_FACTOR * self.probe_interval)
+
+
+class BackendAddress(models.Model):
+    """A management address of a backend, tried in order of ``position``; no two backends share one."""
+
+    backend = models.ForeignKey(Backend, on_delete=models.CASCADE, related_name="addresses")
+    position = models.PositiveSmallIntegerField()
+    address = models.CharField(max_length=255)
+    port = models.PositiveIntegerField()
+
+    class Meta:
+        ordering: ClassVar = ["position"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["address", "port"], name="one_backend_per_management_address")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}"

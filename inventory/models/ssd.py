@@ -1,0 +1,33 @@
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import F, Q
+
+from inventory.models.backend import Backend
+
+
+class Ssd(models.Model):
+    """A drive of a backend. ``used_bytes`` is what placement claimed on it, never more than its capacity.
+
+    ``present`` is false for a drive that its node no longer reports but that still holds replicas.
+    """
+
+    backend = models.ForeignKey(Backend, on_delete=models.CASCADE, related_name="ssds")
+    ssd_id = models.CharField(max_length=255)
+    name = models.CharField(max_length=255)
+    capacity_bytes = models.BigIntegerField()
+    used_bytes = models.BigIntegerField(default=0)
+    present = models.BooleanField(default=True)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["backend", "ssd_id"], name="ssd_once_per_backend"),
+            models.CheckConstraint(
+                condition=Q(used_bytes__gte=0) & Q(used_bytes__lte=F("capacity_bytes")),
+                name="ssd_used_within_capacity",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.ssd_id} of {self.backend_id}"

@@ -1,0 +1,167 @@
+"""HTTPS calls that end in time, whatever the server does.
+
+A socket timeout bounds one read, so a server that trickles bytes can hold a caller for ever. Here each
+operation of the socket gets what is left of the whole call's time.
+"""
+
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+import urllib3
+from urllib3.connection import HTTPSConnection
+from urllib3.connectionpool import HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+from urllib3.response import BaseHTTPResponse
+
+CONNECT_SECONDS = 2.0
+READ_SECONDS = 10.0
+IDLE_SECONDS = 30.0  # well below the agent's keep-alive, so that it is this side that closes
+MAX_ANSWER_BYTES = 64 * 2**20
+CONNECTIONS_PER_HOST = 16
+
+_deadline: ContextVar[float] = ContextVar("deadline")
+
+
+class CannotConnect(HTTPError):
+    """There was no connection, so nothing was sent."""
+
+
+class AnswerTooLarge(HTTPError):
+    """The answer is longer than MAX_ANSWER_BYTES."""
+
+
+@contextmanager
+def finish_within(seconds: float) -> Iterator[None]:
+    """All calls of this thread inside the block raise TimeoutError when its time is over."""
+    token = _deadline.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def _left(at_most: float) -> float:
+    seconds = min(at_most, _deadline.get() - time.monotonic())
+    if seconds <= 0:
+        raise TimeoutError("the time for the whole call is over")
+    return seconds
+
+
+class _BoundedSocket(ssl.SSLSocket):
+    def do_handshake(self, block: bool = False) -> None:
+        self.settimeout(_left(CONNECT_SECONDS))
+        super().do_handshake(block)
+
+    def recv_into(self, *args, **kwargs) -> int:  # type: ignore[no-untyped-def]
+        self.settimeout(_left(READ_SECONDS))
+        return super().recv_into(*args, **kwargs)
+
+    def send(self, *args, **kwargs) -> int:  # type: ignore[no-untyped-def]
+        self.settimeout(_left(READ_SECONDS))
+        return super().send(*args, **kwargs)
+
+
+class _Connection(HTTPSConnection):
+    """A connection that tells "never connected" from later failures and is not reused after a long rest."""
+
+    _rested_since = 0.0
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except (OSError, HTTPError) as error:
+            raise CannotConnect(str(error)) from error
+        self._rested_since = time.monotonic()
+
+    def getresponse(self):  # type: ignore[no-untyped-def]
+        response = super().getresponse()
+        self._rested_since = time.monotonic()
+        return response
+
+    @property
+    def is_connected(self) -> bool:
+        rested_seconds = time.monotonic() - self._rested_since
+        return rested_seconds < IDLE_SECONDS and super().is_connected
+
+
+class _Pool(HTTPSConnectionPool):
+    ConnectionCls = _Connection
+
+
+class Pools:
+    """Keep-alive connections to many HTTPS servers that the context trusts; safe to share by threads."""
+
+    def __init__(self, context: ssl.SSLContext, *, servers: int = 10_000) -> None:
+        context.sslsocket_class = _BoundedSocket
+        self._manager = urllib3.PoolManager(
+            num_pools=servers,
+            maxsize=CONNECTIONS_PER_HOST,
+            ssl_context=context,
+            retries=False,
+        )
+        self._manager.pool_classes_by_scheme = {"https": _Pool}
+
+    def call(
+        self,
+        method: str,
+        host: str,
+        port: int,
+        path: str,
+        *,
+        headers: dict[str, str],
+        body: bytes | None = None,
+    ) -> tuple[int, bytes]:
+        """One request, sent at most once; its status and body. Only inside ``finish_within``.
+
+        :raises CannotConnect: nothing was sent.
+        :raises OSError, urllib3.exceptions.HTTPError: it may have been sent.
+        """
+        timeout = urllib3.Timeout(connect=_left(CONNECT_SECONDS), read=_left(READ_SECONDS))
+        response = self._manager.connection_from_host(host, port, scheme="https").urlopen(
+            method,
+            path,
+            body=body,
+            headers=headers,
+            timeout=timeout,
+            retries=False,
+            redirect=False,
+            preload_content=False,
+        )
+        return response.status, _read(response)
+
+    def close(self) -> None:
+        self._manager.clear()
+
+
+def _read(response: BaseHTTPResponse) -> bytes:
+    try:
+        body = response.read(MAX_ANSWER_BYTES + 1)
+    except BaseException:
+        response.close()
+        raise
+    if len(body) > MAX_ANSWER_BYTES:
+        response.close()
+        raise AnswerTooLarge(f"answer of more than {MAX_ANSWER_BYTES} bytes")
+    response.release_conn()
+    return body
+
+
+def client_context(
+    *,
+    ca_file: str | Path | None = None,
+    ca_text: str | None = None,
+    client_certificate: tuple[str | Path, str | Path] | None = None,
+) -> ssl.SSLContext:
+    """Trust in the given CA (neither file nor PEM text: the system's), with a certificate of our own or without.
+
+    :raises OSError, ssl.SSLError: a file cannot be read or holds no certificate.
+    """
+    context = ssl.create_default_context(cafile=ca_file, cadata=ca_text)
+    if client_certificate is not None:
+        certificate, key = client_certificate
+        context.load_cert_chain(certificate, key)
+    return context

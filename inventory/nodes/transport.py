@@ -1,0 +1,101 @@
+"""The process's connections to all storage nodes."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from urllib3.exceptions import HTTPError
+
+from inventory.nodes.errors import NodeUnreachable
+from inventory.nodes.https import CannotConnect, Pools, client_context, finish_within
+
+Observer = Callable[[str, str, str, str, float], None]
+"""Called after each call with "address:port", method, path template, outcome and seconds. The outcome is
+``OK``, ``UNREACHABLE`` or a refusal's code."""
+
+CALL_SECONDS = 15.0
+
+log = logging.getLogger(__name__)
+
+
+class NodeTransport:
+    """Pooled HTTPS to storage nodes: one per process, shared by its threads.
+
+    A request is put on the wire once at most: there is no silent retry, not even where a server closes a
+    resting connection, so what a caller and an observer see is what happened. Resting connections are
+    checked before use and given up long before an agent closes them, which makes that case rare; it is
+    ``NodeUnreachable`` then, and repeating is the caller's choice.
+
+    After a fork the child opens connections of its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        ca_file: str | Path | None = None,
+        client_certificate: tuple[str | Path, str | Path] | None = None,
+        token: str | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> None:
+        self._context = client_context(ca_file=ca_file, client_certificate=client_certificate)
+        self._headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._pools = Pools(self._context)
+        self._process_id = os.getpid()
+        self.observers: list[Observer] = list(observers)
+
+    def send(
+        self,
+        addresses: Sequence[str],
+        port: int,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        timeout: float | None = None,
+    ) -> tuple[int, bytes]:
+        """The status and body that the first connectable address answers.
+
+        The whole call ends within ``timeout`` seconds (default and at most CALL_SECONDS), name look-ups apart.
+
+        :raises NodeUnreachable: no address could be connected to, or the answer did not come whole.
+        """
+        failures = []
+        seconds = CALL_SECONDS if timeout is None else min(timeout, CALL_SECONDS)
+        pools = self._own_pools()
+        with finish_within(seconds):
+            for address in addresses:
+                try:
+                    return pools.call(
+                        method, address, port, path, headers=self._headers, body=body
+                    )
+                except CannotConnect as error:
+                    failures.append(f"{address}: {error}")
+                except (OSError, HTTPError) as error:
+                    failures.append(f"{address}: {error}")
+                    break
+        raise NodeUnreachable(f"port {port}: {'; '.join(failures) or 'no address is known'}")
+
+    def observe(
+        self, address: str, method: str, template: str, outcome: str, started: float
+    ) -> None:
+        """Tell the observers; what they raise is logged and ends there. ``started``: a monotonic time."""
+        seconds = time.monotonic() - started
+        for observer in self.observers:
+            try:
+                observer(address, method, template, outcome, seconds)
+            except Exception:
+                log.exception("an observer of node calls failed")
+
+    def close(self) -> None:
+        """Close the resting connections; the transport stays usable."""
+        self._pools.close()
+
+    def _own_pools(self) -> Pools:
+        if self._process_id != os.getpid():
+            self._pools = Pools(self._context)
+            self._process_id = os.getpid()
+        return self._pools

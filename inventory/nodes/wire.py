@@ -1,0 +1,233 @@
+"""The storage-node API: the types that the provisioner's client and the node's agent share.
+
+JSON over HTTPS, camelCase on the wire, sizes in bytes, bandwidth in bytes per second. Every write is an
+idempotent PUT or DELETE of a named thing: the same call twice gives the same state and a success.
+
+========================================================  =========================================
+``GET /v1/node``                                          :class:`Node`
+``PUT /v1/node/provisioner``                              :class:`ProvisionerSettings`
+``GET, PUT /v1/node/syslogs``                             :class:`SyslogServers`
+``GET /v1/volumes``                                       :class:`VolumeList`
+``GET, PUT, DELETE /v1/volumes/{uuid}``                   :class:`VolumeSpec` in, :class:`Volume` out
+``GET /v1/targets``                                       :class:`TargetList`
+``GET /v1/targets/{nqn}``                                 :class:`Target`
+``PUT, DELETE /v1/targets/{nqn}/namespaces/{uuid}``       :class:`NamespaceSpec` in, :class:`Target` out
+========================================================  =========================================
+
+A PUT answers 201 when it made the thing and 200 when it was there as asked or was changed to it. A DELETE
+answers 204, also for what is gone already. Everything else is a :class:`Refusal` with a 4xx code: nothing
+was done.
+
+**Generation.** Each write carries the generation of the row that wants it, a number that only grows for one
+name. A node remembers, also after a removal, the highest one it saw and refuses older ones (``STALE``): a
+request that was delayed on the way can never undo or redo what was decided after it. A removal with
+generation *g* also bars later writes with *g* itself.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+Bytes = Annotated[int, Field(ge=0, lt=2**63)]
+Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]
+Nqn = Annotated[str, Field(min_length=1, max_length=223)]
+
+
+class Wire(BaseModel):
+    """Base of all wire types: camelCase outside, immutable inside, unknown fields ignored."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, serialize_by_alias=True, frozen=True
+    )
+
+
+class RefusalCode(StrEnum):
+    """Why a node refused; in each case nothing was done."""
+
+    INVALID = "INVALID"  # the request cannot be understood or breaks a rule of the field
+    UNAUTHORIZED = "UNAUTHORIZED"
+    NOT_FOUND = "NOT_FOUND"
+    CONFLICT = "CONFLICT"  # it is there, but different; the message holds both values
+    IN_USE = "IN_USE"  # exported, or has snapshots
+    NO_SPACE = "NO_SPACE"
+    STALE = "STALE"  # a later generation was seen
+    UNAVAILABLE = "UNAVAILABLE"  # the engine is not up
+
+
+class Refusal(Wire):
+    code: RefusalCode
+    message: str
+
+
+class Portal(Wire):
+    """Where a node's NVMe-oF targets listen; ``transport`` as the reference spells it (``TCP_IP``)."""
+
+    ip: str
+    port: int = Field(ge=1, le=65535)
+    transport: str = "TCP_IP"
+
+
+class Ssd(Wire):
+    ssd_id: str = Field(min_length=1, max_length=255)
+    name: str = Field(max_length=255)
+    capacity: Bytes
+    free: Bytes
+    certified: bool = True
+
+
+class Node(Wire):
+    """Identity and state of a node. ``boot_id`` changes at each start of the engine."""
+
+    persistent_id: Identifier
+    name: str = Field(max_length=255)
+    version: str = Field(max_length=64)
+    target_driver_version: str = Field(max_length=64)
+    host_id: Identifier | None = None
+    boot_id: str
+    total_bw: Bytes
+    total_iops: Bytes
+    authentication_mode: str = "LOCAL"
+    portals: tuple[Portal, ...]
+    ssds: tuple[Ssd, ...]
+
+    @property
+    def certified(self) -> bool:
+        """Reference, "List Backends": certified if all its SSDs are."""
+        return all(ssd.certified for ssd in self.ssds)
+
+
+class Tag(Wire):
+    name: str
+    value: str
+
+
+class ProvisionerSettings(Wire):
+    """What a node must know to probe its provisioner; ``token`` is the bearer of its probes."""
+
+    name: str = Field(max_length=16)
+    url: str
+    push_interval: int = Field(ge=1, le=86400, description="seconds between probes")
+    in_use: bool
+    tags: tuple[Tag, ...] = ()
+    token: str = ""
+    ca_certificate: str = Field(
+        default="", description="PEM that the node trusts when it calls url; empty: the system's"
+    )
+
+
+class SyslogServer(Wire):
+    id: int
+    name: str
+    url: str
+    state: bool
+    use_tls: bool
+    cert_file_name: str = ""
+    certificate: str = ""
+
+
+class SyslogServers(Wire):
+    servers: tuple[SyslogServer, ...] = ()
+
+
+class ProvisioningType(StrEnum):
+    THICK = "THICK"
+    THIN = "THIN"
+
+
+class Piece(Wire):
+    """The part of a volume that lies on one SSD; ``allocated`` is what it takes from the SSD's free space."""
+
+    ssd_id: str
+    capacity: Bytes
+    allocated: Bytes
+
+
+class Qos(Wire):
+    """Limits enforced by the node; 0 is no limit."""
+
+    max_iops: Bytes = 0
+    max_bw: Bytes = 0
+
+
+class VolumeSpec(Wire):
+    """A volume as it must be: the layout is the provisioner's choice and is kept to the byte."""
+
+    generation: int = Field(ge=1)
+    provisioning_type: ProvisioningType
+    block_size: int
+    pieces: tuple[Piece, ...] = Field(min_length=1)
+    qos: Qos = Qos()
+
+    @property
+    def capacity(self) -> int:
+        return sum(piece.capacity for piece in self.pieces)
+
+
+class Volume(VolumeSpec):
+    uuid: Identifier
+    exported: bool = False
+
+
+class VolumeList(Wire):
+    volumes: tuple[Volume, ...]
+
+
+class NamespaceSpec(Wire):
+    """A volume in a target. The target and its listeners on all portals come with its first namespace
+    and go with its last; only ``host_nqn`` may connect, and a later PUT may change it.
+    """
+
+    generation: int = Field(ge=1)
+    nsid: int = Field(ge=1, lt=2**32 - 1)
+    host_nqn: Nqn
+
+
+class Namespace(Wire):
+    volume_uuid: Identifier
+    nsid: int
+    generation: int
+
+
+class Target(Wire):
+    """``connected_hosts``: the NQNs of hosts that have a session now."""
+
+    nqn: Nqn
+    host_nqn: Nqn
+    listeners: tuple[Portal, ...]
+    namespaces: tuple[Namespace, ...]
+    connected_hosts: tuple[str, ...] = ()
+
+
+class TargetList(Wire):
+    targets: tuple[Target, ...]
+
+
+class Changes:
+    """Bits of ``changes`` in a probe (reference, "Probe")."""
+
+    PORTALS = 1
+    SYSLOGS = 2
+
+
+class Probe(Wire):
+    """What a node pushes to ``POST {url}/probe`` (reference, "Probe")."""
+
+    persistent_id: Identifier = Field(alias="persistentID")
+    available_capacity: Bytes
+    total_capacity: Bytes
+    used_bw: Bytes = Field(alias="usedBW")
+    total_bw: Bytes = Field(alias="totalBW")
+    used_iops: Bytes = Field(alias="usedIOPS")
+    total_iops: Bytes = Field(alias="totalIOPS")
+    mgmt_ips: tuple[str, ...] = Field(alias="mgmtIPs")
+    mgmt_port: int
+    provisioner: dict[str, object]
+    version: str
+    number_of_ssds: int = Field(alias="numberOfSSDs")
+    certified: bool
+    target_driver_version: str
+    changes: int
+    authentication_mode: str
+    boot_id: str = ""

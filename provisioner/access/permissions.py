@@ -1,0 +1,57 @@
+"""Which role may call which operation: one table (contract, section 2)."""
+
+from typing import Any
+
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from provisioner.access.callers import Caller, Role
+
+_ADMIN = frozenset({Role.ADMIN})
+_READ = _ADMIN | {Role.MONITOR}
+_STORAGE = _ADMIN | {Role.STORAGE}
+_STORAGE_READ = _READ | {Role.STORAGE}
+_HOST_READ = _STORAGE_READ | {Role.HOST}
+_HOST = _STORAGE | {Role.HOST}
+
+ALLOWED: dict[str, frozenset[Role]] = {
+    "backends.create": _ADMIN,
+    "backends.update": _ADMIN,
+    "backends.destroy": _ADMIN,
+    "backends.list": _READ | {Role.HOST},
+    "backends.retrieve": _READ | {Role.HOST},
+    "probe.create": _ADMIN | {Role.NODE},
+    "tenants.create": _ADMIN,
+    "tenants.update": _ADMIN,
+    "tenants.destroy": _ADMIN,
+    "tenants.list": _READ,
+    "volumes.create": _STORAGE,
+    "volumes.update": _STORAGE,
+    "volumes.destroy": _STORAGE,
+    "volumes.list": _HOST_READ,
+    "volumes.retrieve": _HOST_READ,
+    "volumes.by_alias": _HOST_READ,
+    "volumes.extended": _HOST_READ,
+    "hosts.list": _READ,
+    "hosts.destroy": _ADMIN,
+    "host_probe.create": _ADMIN | {Role.HOST},
+    "publish.create": _HOST,
+    "unpublish.create": _HOST,
+    "targets.list": _READ | {Role.HOST},
+    "tasks.list": _HOST_READ,
+    "tasks.update": _HOST,
+    "tasks.destroy": _STORAGE,
+    "metrics.list": _READ,
+    "token.create": frozenset(Role),
+}
+
+
+class RoleAllows(BasePermission):
+    """Allows what the table allows; an operation that is not in it is refused to all."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if view.open_to_all:
+            return True
+        caller = request.user
+        allowed = ALLOWED.get(f"{view.resource}.{view.action}", frozenset())
+        return isinstance(caller, Caller) and bool(allowed & caller.roles)

@@ -1,0 +1,119 @@
+"""The envelope of every answer, and the one place where errors become answers (contract, section 1)."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import (
+    DisallowedHost,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
+from django.db import DatabaseError, InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, JsonResponse
+from rest_framework import exceptions
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.response import Response
+
+from provisioner.common.results import ProvisionerError, ResultCode
+
+log = logging.getLogger(__name__)
+
+TRANSPORT_CODES = {
+    HTTPStatus.BAD_REQUEST: ResultCode.BadRequest,
+    HTTPStatus.UNAUTHORIZED: ResultCode.Unauthorized,
+    HTTPStatus.FORBIDDEN: ResultCode.Forbidden,
+    HTTPStatus.NOT_FOUND: ResultCode.NotFound,
+    HTTPStatus.METHOD_NOT_ALLOWED: ResultCode.MethodNotAllowed,
+    HTTPStatus.CONFLICT: ResultCode.Conflict,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ResultCode.PayloadTooLarge,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ResultCode.UnsupportedMediaType,
+    HTTPStatus.TOO_MANY_REQUESTS: ResultCode.TooManyRequests,
+    HTTPStatus.INTERNAL_SERVER_ERROR: ResultCode.InternalError,
+    HTTPStatus.SERVICE_UNAVAILABLE: ResultCode.ServiceUnavailable,
+}
+
+
+class AlwaysJSON(BaseContentNegotiation):
+    """Whatever ``Accept`` says, the answer is JSON: old clients send all kinds of it."""
+
+    def select_parser(self, request: Any, parsers: Any) -> Any:
+        return next((p for p in parsers if p.accepts(request.content_type)), None)
+
+    def select_renderer(self, request: Any, renderers: Any, format_suffix: Any = None) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
+def envelope(code: ResultCode, description: str) -> dict[str, str]:
+    return {"status": code.value, "description": description}
+
+
+def success(**extra: Any) -> Response:
+    """The answer of an operation that did what it should; ``extra`` joins the envelope."""
+    return Response(envelope(ResultCode.Success, "Success") | extra)
+
+
+def transport_envelope(status: HTTPStatus, description: str) -> dict[str, str]:
+    """The body of a transport error. Old clients look for ``HTTP Status n`` in the text."""
+    return envelope(TRANSPORT_CODES[status], f"HTTP Status {status.value} - {description}")
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
+    """DRF's exception handler: every error of a view becomes the two-field envelope.
+
+    Anticipated errors are logged as info; all others are bugs: logged with a trace, told to nobody.
+    """
+    if isinstance(error, ProvisionerError):
+        log.info("refused", extra={"code": error.code.value, "reason": str(error), "internal": error.internal})
+        status = HTTPStatus.BAD_REQUEST if error.code is ResultCode.InvalidInput else HTTPStatus.OK
+        return Response(envelope(error.code, error.description), status=status)
+    status, description = _transport(error)
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("unexpected error", exc_info=error)
+    elif status == HTTPStatus.SERVICE_UNAVAILABLE:
+        log.warning("database unavailable", extra={"reason": type(error).__name__})
+    response = Response(transport_envelope(status, description), status=status)
+    if challenge := getattr(error, "auth_header", None):
+        response["WWW-Authenticate"] = challenge
+    return response
+
+
+def _transport(error: Exception) -> tuple[HTTPStatus, str]:
+    match error:
+        case exceptions.APIException():
+            return HTTPStatus(error.status_code), str(error.detail)
+        case Http404():
+            return HTTPStatus.NOT_FOUND, "there is nothing at this path"
+        case PermissionDenied():
+            return HTTPStatus.FORBIDDEN, "not allowed"
+        case RequestDataTooBig():
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is larger than this server accepts"
+        case DisallowedHost():
+            return HTTPStatus.BAD_REQUEST, "this server does not answer to that host name"
+        case SuspiciousOperation():
+            return HTTPStatus.BAD_REQUEST, "the request is malformed"
+        case OperationalError() | InterfaceError():
+            return HTTPStatus.SERVICE_UNAVAILABLE, "the database cannot be reached; try again"
+        case DatabaseError() | _:
+            return HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; the log has the details"
+
+
+def _plain(status: HTTPStatus, description: str) -> JsonResponse:
+    return JsonResponse(transport_envelope(status, description), status=status)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
+    return _plain(*_transport(exception))
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> JsonResponse:
+    return _plain(HTTPStatus.FORBIDDEN, "not allowed")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:
+    return _plain(HTTPStatus.NOT_FOUND, f"there is nothing at {request.path[:200]}")
+
+
+def server_error(request: HttpRequest) -> JsonResponse:
+    return _plain(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; the log has the details")

@@ -1,0 +1,30 @@
+"""JSON log lines that carry the request's and the task's id."""
+
+import logging
+from contextvars import ContextVar
+
+from pythonjsonlogger.json import JsonFormatter as BaseFormatter
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+task_id: ContextVar[str] = ContextVar("task_id", default="")
+
+
+class ContextFilter(logging.Filter):
+    """Puts the ids of the current request and task on each record."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = request_id.get()
+        record.task_id = task_id.get()
+        return True
+
+
+class JsonFormatter(BaseFormatter):
+    """One JSON object a line: time, level, logger, message, the ids, and what ``extra`` brings."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "{asctime}{levelname}{name}{message}{request_id}{task_id}",
+            style="{",
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+            datefmt="%Y-%m-%dT%H:%M:%S%z",
+        )

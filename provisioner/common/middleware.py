@@ -1,0 +1,57 @@
+"""Middleware that knows nothing of any app."""
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+
+from provisioner.common import logs
+
+log = logging.getLogger("provisioner.request")
+
+Handler = Callable[[HttpRequest], HttpResponse]
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RequestLog:
+    """Gives each request an id (the caller's ``X-Request-ID`` if it is a sane one) and logs one line for it.
+
+    The path is logged without its query string, and no header is: secrets live there.
+    """
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.headers.get("X-Request-ID", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        token = logs.request_id.set(request_id)
+        started = time.monotonic()
+        try:
+            response = self.get_response(request)
+            response["X-Request-ID"] = request_id
+            log.info(
+                "%s %s %d",
+                request.method,
+                request.path,
+                response.status_code,
+                extra={"milliseconds": round((time.monotonic() - started) * 1000, 1)},
+            )
+            return response
+        finally:
+            logs.request_id.reset(token)
+
+
+class OptionalTrailingSlash:
+    """A trailing slash is optional on every path of the API, with no redirect."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not request.path_info.startswith(("/admin", "/static")):
+            request.path_info = request.path_info.rstrip("/") or "/"
+        return self.get_response(request)

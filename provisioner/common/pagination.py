@@ -1,0 +1,37 @@
+"""Pages by limit and offset, or by limit and marker, always in ascending order of the key."""
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from django.db.models import Model, QuerySet
+
+from provisioner.common.parsing import INT64_MAX, Identifier, Input, Whole
+
+M = TypeVar("M", bound=Model)
+
+
+class PageInput(Input):
+    limit = Whole(required=False, min_value=1)
+    offset = Whole(required=False)
+    marker = Identifier(required=False)
+
+
+@dataclass(frozen=True)
+class Page:
+    """No limit: all. ``marker``: rows with a greater key, at the same cost however far they are."""
+
+    limit: int | None = None
+    offset: int = 0
+    marker: str | None = None
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> "Page":
+        return cls(fields.get("limit"), fields.get("offset", 0), fields.get("marker"))
+
+    def cut(self, rows: QuerySet[M], key: str) -> QuerySet[M]:
+        rows = rows.order_by(key)
+        if self.marker is not None:
+            rows = rows.filter(**{f"{key}__gt": self.marker})
+            return rows if self.limit is None else rows[: self.limit]
+        end = None if self.limit is None else min(self.offset + self.limit, INT64_MAX)
+        return rows[self.offset : end]

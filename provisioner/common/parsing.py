@@ -1,0 +1,164 @@
+"""Lenient reading of requests (contract, section 1): names, numbers, nulls, query fields, path ids."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import IO, Any
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from rest_framework import serializers
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+
+from provisioner.common.results import InvalidInput
+
+INT64_MAX = 2**63 - 1
+IDENTIFIER = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+ALIAS = re.compile(r"[A-Za-z0-9._-]{1,255}")
+IDENTIFIER_RULE = "must be 1 to 64 characters of A-Z a-z 0-9 . _ : -"
+ALIAS_RULE = "must be 1 to 255 characters of A-Z a-z 0-9 . _ -"
+
+
+class JSONObjectParser(BaseParser):
+    """A JSON object and nothing else; an empty body is an empty object.
+
+    :raises ParseError: HTTP 400, the body is no JSON object, or too deep, or holds NaN or Infinity.
+    """
+
+    media_type = "application/json"
+
+    def accepts(self, content_type: str) -> bool:
+        return content_type.split(";")[0].strip().lower() in {"", self.media_type}
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        try:
+            text = _bounded(stream).decode()
+            data = json.loads(text, parse_constant=_refuse_constant) if text.strip() else {}
+        except (ValueError, RecursionError) as error:
+            raise ParseError("the body is not valid JSON") from error
+        if not isinstance(data, dict):
+            raise ParseError("the body is not a JSON object")
+        return data
+
+
+def _bounded(stream: IO[Any]) -> bytes:
+    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    body: bytes = stream.read(limit + 1)
+    if len(body) > limit:
+        raise RequestDataTooBig
+    return body
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _absent(value: object) -> bool:
+    return value is None or (isinstance(value, list) and bool(value) and all(v is None for v in value))
+
+
+class Input(serializers.Serializer[Any]):
+    """Base of all input serializers.
+
+    Names are matched after trimming and ignoring case, unknown ones ignored; null counts as absent
+    unless the field allows it.
+    """
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            given = {str(name).strip().lower(): value for name, value in data.items()}
+            data = {
+                name: given[name.lower()]
+                for name, field in self.fields.items()
+                if name.lower() in given and (field.allow_null or not _absent(given[name.lower()]))
+            }
+        return super().to_internal_value(data)
+
+
+class Identifier(serializers.RegexField):
+    """An opaque id as clients send it."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            re.compile(rf"^{IDENTIFIER.pattern}\Z"), error_messages={"invalid": IDENTIFIER_RULE}, **kwargs
+        )
+
+
+class Alias(serializers.RegexField):
+    """The name a client gives to a volume or snapshot (contract, section 5)."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(re.compile(rf"^{ALIAS.pattern}\Z"), error_messages={"invalid": ALIAS_RULE}, **kwargs)
+
+
+class Whole(serializers.IntegerField):
+    """A whole number from 0 (or ``min_value``) to 2^63-1; digit strings are taken, booleans are not."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**({"min_value": 0, "max_value": INT64_MAX} | kwargs))
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+def parse(serializer_class: type[Input], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Validated fields of a body or of a query string.
+
+    :raises InvalidInput: names the first wrong field, its value and the rule it breaks.
+    """
+    serializer = serializer_class(data=data)
+    if serializer.is_valid():
+        return dict(serializer.validated_data)
+    path, rule = _first_error(serializer.errors)
+    raise InvalidInput.of(".".join(path), _value_at(data, path), rule)
+
+
+def parse_body(serializer_class: type[Input], request: Request) -> dict[str, Any]:
+    return parse(serializer_class, request.data)
+
+
+def parse_query(serializer_class: type[Input], request: Request) -> dict[str, Any]:
+    """As :func:`parse`; an empty query field counts as absent."""
+    query = {name: value for name, value in request.query_params.items() if value != ""}
+    return parse(serializer_class, query)
+
+
+def _first_error(errors: Any) -> tuple[list[str], str]:
+    if isinstance(errors, Mapping):
+        name, inner = next((n, e) for n, e in errors.items() if e)
+        path, rule = _first_error(inner)
+        return ([] if name == "non_field_errors" else [str(name)]) + path, rule
+    for index, inner in enumerate(errors):
+        if isinstance(inner, Mapping | list):
+            if inner:
+                path, rule = _first_error(inner)
+                return [str(index), *path], rule
+        else:
+            return [], str(inner)
+    return [], "is invalid"
+
+
+def _value_at(data: Any, path: list[str]) -> object:
+    for name in path:
+        if isinstance(data, Mapping):
+            data = next((v for n, v in data.items() if str(n).strip().lower() == name.lower()), None)
+        elif isinstance(data, list) and name.isdigit():
+            data = data[int(name)]
+    return data
+
+
+def path_identifiers(parts: Mapping[str, Any]) -> None:
+    """Check the ids in a path.
+
+    :raises InvalidInput: one holds a character that no id has.
+    """
+    for name, value in parts.items():
+        pattern, rule = (ALIAS, ALIAS_RULE) if name == "alias" else (IDENTIFIER, IDENTIFIER_RULE)
+        if isinstance(value, str) and not pattern.fullmatch(value):
+            raise InvalidInput.of(name, value, rule)

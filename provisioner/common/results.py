@@ -1,0 +1,116 @@
+"""Result codes and the one exception that carries them to the client."""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class ResultCode(StrEnum):
+    """Every code that ``status`` of an answer may have. Codes are never changed and never reused."""
+
+    Success = "Success"
+    InvalidInput = "InvalidInput"
+    AlreadyExists = "AlreadyExists"
+    NotExists = "NotExists"
+    # inventory
+    NoGroups = "NoGroups"
+    InvalidLocationValue = "InvalidLocationValue"
+    NotAvailable = "NotAvailable"
+    BackendWithHostIdAlreadyExists = "BackendWithHostIdAlreadyExists"
+    BackendHasVolumes = "BackendHasVolumes"
+    CommunicationError = "CommunicationError"
+    LicenseError = "LicenseError"
+    InvalidLicense = "InvalidLicense"
+    SyslogNotAvailable = "SyslogNotAvailable"
+    HostAvailable = "HostAvailable"
+    # tenants
+    TenantAlreadyExists = "TenantAlreadyExists"
+    TenantNotFound = "TenantNotFound"
+    TenantHasVolumes = "TenantHasVolumes"
+    TenantCapacityExceeded = "TenantCapacityExceeded"
+    NoBackends = "NoBackends"
+    # volumes
+    InvalidReplicas = "InvalidReplicas"
+    NoMatchingBackend = "NoMatchingBackend"
+    NotEnoughMatchingBackends = "NotEnoughMatchingBackends"
+    NoBackendWithHostIdExists = "NoBackendWithHostIdExists"
+    VolumeIsInUse = "VolumeIsInUse"
+    InvalidSize = "InvalidSize"
+    NoFreeSpace = "NoFreeSpace"
+    # replicas
+    NotReplicated = "NotReplicated"
+    Replicated = "Replicated"
+    ReplicaTerminating = "ReplicaTerminating"
+    TopologyConstraints = "TopologyConstraints"
+    NotInUse = "NotInUse"
+    SameRackNotAllowed = "SameRackNotAllowed"
+    AllReplicasDown = "AllReplicasDown"
+    NoTerminating = "NoTerminating"
+    ReplicaNotFound = "ReplicaNotFound"
+    # migration
+    VolumeNoFound = "VolumeNoFound"
+    NotEnoughReplicas = "NotEnoughReplicas"
+    TaskAlreadyRunning = "TaskAlreadyRunning"
+    NoBackendToMigrateReplica = "NoBackendToMigrateReplica"
+    VolumePublishedToMultipleHosts = "VolumePublishedToMultipleHosts"
+    # connectivity
+    HostNotFound = "HostNotFound"
+    VolumeNotFound = "VolumeNotFound"
+    PublishFailed = "PublishFailed"
+    UnpublishFailed = "UnpublishFailed"
+    AlreadyPublished = "AlreadyPublished"
+    VolumeNotPublished = "VolumeNotPublished"
+    VolumeNotInHost = "VolumeNotInHost"
+    # tasks
+    TaskNotFound = "TaskNotFound"
+    UpdateTaskFailed = "UpdateTaskFailed"
+    TaskEnded = "TaskEnded"
+    NoTask = "NoTask"
+    OngoingTask = "OngoingTask"
+    TaskBelongsToOtherHost = "TaskBelongsToOtherHost"
+    # authorization server
+    CreateProvisionerClientTokenFailed = "CreateProvisionerClientTokenFailed"
+    CreateBackendsClientTokenFailed = "CreateBackendsClientTokenFailed"
+    DecryptProvisionerClientTokenFailed = "DecryptProvisionerClientTokenFailed"
+    DecryptBackendsClientTokenFailed = "DecryptBackendsClientTokenFailed"
+    ProvisionerClientUnauthorized = "ProvisionerClientUnauthorized"
+    BackendsClientUnauthorized = "BackendsClientUnauthorized"
+    NoChange = "NoChange"
+    InvalidAuthMode = "InvalidAuthMode"
+    # transport: these keep their HTTP code
+    BadRequest = "BadRequest"
+    Unauthorized = "Unauthorized"
+    Forbidden = "Forbidden"
+    NotFound = "NotFound"
+    MethodNotAllowed = "MethodNotAllowed"
+    Conflict = "Conflict"
+    PayloadTooLarge = "PayloadTooLarge"
+    UnsupportedMediaType = "UnsupportedMediaType"
+    TooManyRequests = "TooManyRequests"
+    InternalError = "InternalError"
+    ServiceUnavailable = "ServiceUnavailable"
+
+
+class ProvisionerError(Exception):
+    """An anticipated refusal: a code for the client, a sentence for the operator.
+
+    ``description`` reaches the client; ``internal`` only the log.
+    """
+
+    code: ClassVar[ResultCode]
+
+    def __init__(self, description: str, *, internal: str = "") -> None:
+        super().__init__(description)
+        self.description = description
+        self.internal = internal
+
+
+class InvalidInput(ProvisionerError):
+    """A field is missing, of a wrong type or out of range: HTTP 400 on every operation."""
+
+    code = ResultCode.InvalidInput
+
+    @classmethod
+    def of(cls, field: str, value: object, rule: str) -> "InvalidInput":
+        """Name field, value (shortened) and the broken rule."""
+        text = repr(value)
+        return cls(f"{field} = {text if len(text) <= 80 else text[:77] + '...'}: {rule}")

@@ -1,0 +1,175 @@
+"""Every difference between machines: the environment variables that the system reads, in one typed table.
+
+``docs/settings.md`` is made from this file by ``manage.py settings_table``.
+"""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+import dj_database_url
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Seconds = Annotated[int, Field(ge=1, le=86_400)]
+Csv = Annotated[tuple[str, ...], NoDecode]
+
+
+class Environment(BaseSettings):
+    """Settings of one process, read once at its start.
+
+    :raises ValidationError: a variable is missing or breaks its rule.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    data_dir: Path = Field(
+        Path(".data"), description="Folder of the embedded form: database, certificates, keys, nodes."
+    )
+    secret_key: SecretStr = Field(
+        description="Signs sessions, and tokens unless TOKEN_KEYS is set. At least 32 characters.",
+    )
+    token_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        description="Keys of local tokens, comma-separated: the first signs, all verify. Default: SECRET_KEY.",
+    )
+    database_url: SecretStr = Field(
+        SecretStr(""),
+        description="`postgresql://user:password@host:port/name`, or `sqlite:///path`. "
+        "Default: SQLite in DATA_DIR.",
+    )
+    database_pool_size: int = Field(
+        8, ge=0, le=500, description="PostgreSQL connections a process keeps; 0: one for each thread."
+    )
+    broker_url: SecretStr = Field(
+        SecretStr("memory://"),
+        validation_alias="REDIS_URL",
+        description="Celery's broker, `redis://host:port/db`. `memory://` is the embedded form's: "
+        "worker and API in one process.",
+    )
+    api_host: str = Field("127.0.0.1", description="Address the API listens on.")
+    api_port: int = Field(30100, ge=1, le=65535, description="Port of the API. Older clients use 8090.")
+    api_workers: int = Field(1, ge=1, le=256, description="API processes of one server.")
+    api_threads: int = Field(16, ge=1, le=512, description="Threads of each API process.")
+    public_url: str = Field(
+        "", description="Where nodes reach this API. Default: https://API_HOST:API_PORT."
+    )
+    allowed_hosts: Csv = Field(("*",), description="Host names the API answers to, comma-separated.")
+    tls_certificate: Path | None = Field(None, description="PEM certificate (chain) of the API.")
+    tls_key: Path | None = Field(None, description="PEM key of TLS_CERTIFICATE.")
+    tls_client_ca: Path | None = Field(
+        None, description="PEM of the CA whose client certificates the API accepts."
+    )
+    require_client_certificate: bool = Field(
+        False, description="Refuse callers without a client certificate of TLS_CLIENT_CA."
+    )
+    trusted_proxies: Csv = Field(
+        (),
+        description="Addresses or networks of the load balancers whose X-SSL-Client-Verify and "
+        "X-Forwarded-For headers are believed, comma-separated.",
+    )
+    node_ca: Path | None = Field(None, description="PEM of the CA that signed the nodes' certificates.")
+    node_certificate: Path | None = Field(
+        None, description="PEM client certificate and key shown to nodes (mutual TLS)."
+    )
+    node_token: SecretStr = Field(
+        SecretStr(""), description="Token shown to nodes where they have no mutual TLS."
+    )
+    node_call_seconds: Seconds = Field(
+        20, le=25, description="Longest time all node calls of one request may take together."
+    )
+    probe_interval_seconds: Seconds = Field(
+        60, description="How often a node must probe. Unavailable after three times this."
+    )
+    poll_interval_seconds: Seconds = Field(
+        15, description="How often late nodes are looked for and polled."
+    )
+    collect_interval_seconds: Seconds = Field(
+        5, description="How often unfinished and deleted objects are looked for."
+    )
+    unfinished_seconds: Seconds = Field(
+        60,
+        ge=5,
+        description="After this a change whose process died is taken up by the collector. "
+        "More than NODE_CALL_SECONDS.",
+    )
+    orphan_age_seconds: Seconds = Field(
+        3600, description="How long a node must have held an unknown object before the audit names it."
+    )
+    node_token_days: int = Field(30, ge=1, le=365, description="Life of the token a node probes with.")
+    task_retention_minutes: int = Field(30, ge=1, description="How long an ended task is listed.")
+    migration_retention_hours: int = Field(24, ge=1, description="The same for migrations.")
+    max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body.")
+    metrics_open: bool = Field(False, description="Answer GET /metrics without credentials.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Log level.")
+    log_format: Literal["json", "text"] = Field("json", description="Form of the log lines.")
+    debug: bool = Field(False, description="Django's debug mode. Never in production.")
+
+    @field_validator("allowed_hosts", "trusted_proxies", "token_keys", mode="before")
+    @classmethod
+    def split(cls, value: object) -> object:
+        return [p.strip() for p in value.split(",") if p.strip()] if isinstance(value, str) else value
+
+    @field_validator("secret_key")
+    @classmethod
+    def long_enough(cls, value: SecretStr) -> SecretStr:
+        if len(value.get_secret_value()) < 32:
+            raise ValueError("must have at least 32 characters")
+        return value
+
+    @field_validator("token_keys")
+    @classmethod
+    def keys_long_enough(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(key.get_secret_value()) < 32 for key in value):
+            raise ValueError("each key must have at least 32 characters")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ipaddress.ip_network(network)
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def known_database(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value():
+            engine = dj_database_url.parse(value.get_secret_value())["ENGINE"]
+            if not engine.endswith(("postgresql", "sqlite3")):
+                raise ValueError("must be a postgresql:// or sqlite:// address")
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def known_broker(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("redis://", "rediss://", "memory://")):
+            raise ValueError("must be a redis://, rediss:// or memory:// address")
+        return value
+
+    @model_validator(mode="after")
+    def consistent(self) -> "Environment":
+        if self.require_client_certificate and not (self.tls_client_ca or self.trusted_proxies):
+            raise ValueError(
+                "REQUIRE_CLIENT_CERTIFICATE needs TLS_CLIENT_CA, or TRUSTED_PROXIES that check certificates"
+            )
+        if self.unfinished_seconds <= self.node_call_seconds:
+            raise ValueError("UNFINISHED_SECONDS must be more than NODE_CALL_SECONDS")
+        return self
+
+
+def variable_name(field: str) -> str:
+    """The environment variable of a field of :class:`Environment`."""
+    alias = Environment.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else field.upper()
+
+
+def load() -> Environment:
+    """Read the environment, or end the process with one sentence that names the variable and the rule."""
+    try:
+        return Environment()
+    except ValidationError as error:
+        first = error.errors()[0]
+        names = [variable_name(str(p)) if str(p) in Environment.model_fields else str(p) for p in first["loc"][:1]]
+        subject = f"{names[0]}: " if names else ""
+        raise SystemExit(f"provisioner: wrong setting: {subject}{first['msg']}.") from None

@@ -1,0 +1,99 @@
+"""Tasks: long work as rows. The row is the truth; Celery only carries its id."""
+
+import uuid
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+
+def new_uuid() -> str:
+    return str(uuid.uuid4())
+
+
+class TaskType(models.TextChoices):
+    """The reference's types, "Get Tasks", and the extension ``ReplicaSync``."""
+
+    REMOTE_MIGRATION = "RemoteMigration"
+    INSTALL_LICENSE = "InstallLicense"
+    UPDATE_INVENTORY = "UpdateInventory"
+    FETCH_INVENTORY = "FetchInventory"
+    RESET_INVENTORY = "ResetInventory"
+    REPLICA_SYNC = "ReplicaSync"
+
+
+class TaskState(models.TextChoices):
+    IDLE = "IDLE"
+    RUNNING = "RUNNING"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+    ABORTED = "ABORTED"
+
+
+TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
+    TaskState.IDLE: frozenset({TaskState.RUNNING, TaskState.FINISHED, TaskState.FAILED, TaskState.ABORTED}),
+    TaskState.RUNNING: frozenset({TaskState.FINISHED, TaskState.FAILED, TaskState.ABORTED}),
+    TaskState.FINISHED: frozenset(),
+    TaskState.FAILED: frozenset(),
+    TaskState.ABORTED: frozenset(),
+}
+"""The only table of moves; an ended task moves no more."""
+
+ENDED = frozenset(state for state, moves in TRANSITIONS.items() if not moves)
+ACTIVE = frozenset(TRANSITIONS) - ENDED
+
+
+class Task(models.Model):
+    """One piece of long work, and what its client sees in ``GET /tasks``.
+
+    ``task_status`` and ``description`` are what the worker or the host said of the outcome. ``lease_until``:
+    until then ``lease_owner`` alone works on it; a lease that is over means the task was abandoned.
+    """
+
+    task_id = models.CharField(primary_key=True, max_length=64, default=new_uuid)
+    type = models.CharField(max_length=32, choices=TaskType.choices)
+    state = models.CharField(max_length=16, choices=TaskState.choices, default=TaskState.IDLE)
+    host_id = models.CharField(max_length=64, blank=True)
+    volume_id = models.CharField(max_length=64, blank=True)
+    tenant_id = models.CharField(max_length=64, blank=True)
+    params = models.JSONField(default=list, help_text="taskConfiguration: a list of name and value")
+    outputs = models.JSONField(default=dict)
+    steps_done = models.PositiveIntegerField(default=0)
+    progress = models.FloatField(default=0.0, help_text="percent, never falling")
+    task_status = models.CharField(max_length=255, blank=True)
+    description = models.TextField(blank=True)
+    stoppable = models.BooleanField(default=False)
+    lease_owner = models.CharField(max_length=255, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["task_id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["volume_id"],
+                condition=models.Q(state__in=sorted(ACTIVE)) & ~models.Q(volume_id=""),
+                name="one_active_task_per_volume",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(progress__gte=0) & models.Q(progress__lte=100), name="task_progress_is_percent"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state__in=sorted(ACTIVE)) ^ models.Q(ended_at__isnull=False),
+                name="ended_task_has_end",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["host_id", "task_id"], name="tasks_of_host"),
+            models.Index(
+                fields=["lease_until"], condition=models.Q(state__in=sorted(ACTIVE)), name="task_leases"
+            ),
+            models.Index(
+                fields=["ended_at"], condition=models.Q(ended_at__isnull=False), name="task_ended"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.task_id}"

@@ -1,0 +1,20 @@
+"""Tenants, volumes with their replicas, and how they reach hosts."""
+
+from volumes.models.publication import Export, Publication, Target
+from volumes.models.replica import Replica, ReplicaState, SubVolume
+from volumes.models.tenant import DEFAULT_TENANT, Tenant
+from volumes.models.volume import Protocol, ProvisioningType, Volume
+
+__all__ = [
+    "DEFAULT_TENANT",
+    "Export",
+    "Protocol",
+    "ProvisioningType",
+    "Publication",
+    "Replica",
+    "ReplicaState",
+    "SubVolume",
+    "Target",
+    "Tenant",
+    "Volume",
+]

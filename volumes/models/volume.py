@@ -1,0 +1,82 @@
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from provisioner.common.models import LifeState
+from volumes.models.tenant import Tenant
+
+
+class ProvisioningType(models.TextChoices):
+    THICK = "THICK"
+    THIN = "THIN"
+
+
+class Protocol(models.TextChoices):
+    NVMEOF = "NVMeoF"
+    LOCAL = "Local"
+
+
+class Volume(models.Model):
+    """What a client asked for. Where it lies: :class:`~volumes.models.replica.Replica`.
+
+    ``growing_to_bytes``: a growth that is claimed and not yet on all nodes; it is always finished forward.
+    ``claimed_bytes``: what one replica takes from SSDs and budget: the capacity, or the reserved space.
+    ``deadline_at``: when the collector takes an unfinished change up.
+    """
+
+    uuid = models.CharField(primary_key=True, max_length=64)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="volumes")
+    alias = models.CharField(max_length=255)
+    capacity_bytes = models.BigIntegerField()
+    growing_to_bytes = models.BigIntegerField(null=True, blank=True)
+    provisioning_type = models.CharField(max_length=8, choices=ProvisioningType.choices)
+    reserved_space_percentage = models.PositiveSmallIntegerField(default=0)
+    claimed_bytes = models.BigIntegerField()
+    num_replicas = models.PositiveSmallIntegerField(help_text="as asked for at creation")
+    protocol = models.CharField(max_length=8, choices=Protocol.choices)
+    block_size = models.PositiveIntegerField()
+    max_iops_per_gb = models.BigIntegerField(default=0)
+    desired_iops_per_gb = models.BigIntegerField(default=0)
+    max_bw_per_gb = models.BigIntegerField(default=0)
+    desired_bw_per_gb = models.BigIntegerField(default=0)
+    max_replica_down_minutes = models.PositiveIntegerField(default=0)
+    allow_span = models.BooleanField(default=False)
+    storage_class_name = models.CharField(max_length=255, blank=True)
+    share_ssd = models.BooleanField(default=True)
+    same_rack_allowed = models.BooleanField(default=False)
+    racks = models.JSONField(default=list)
+    zones = models.JSONField(default=list)
+    regions = models.JSONField(default=list)
+    host_id = models.CharField(max_length=64, blank=True)
+    state = models.CharField(max_length=8, choices=LifeState.choices, default=LifeState.CREATING)
+    deadline_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["uuid"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["tenant", "alias"],
+                condition=~Q(state=LifeState.DELETING),
+                name="volume_alias_once_per_tenant",
+            ),
+            models.CheckConstraint(
+                condition=Q(state=LifeState.READY) | Q(deadline_at__isnull=False),
+                name="volume_passing_state_has_deadline",
+            ),
+            models.CheckConstraint(
+                condition=Q(growing_to_bytes__isnull=True) | Q(deadline_at__isnull=False),
+                name="volume_growth_has_deadline",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["deadline_at"], condition=Q(deadline_at__isnull=False), name="volume_unfinished"
+            ),
+            models.Index(fields=["tenant", "uuid"], name="volume_page_of_tenant"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.alias} ({self.uuid})"
