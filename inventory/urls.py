@@ -1,3 +1,11 @@
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from inventory.views.backends import InfoViewSet
+from inventory.views.hosts import HostProbeViewSet
+from inventory.views.probe import ProbeViewSet
+
+urlpatterns: list[URLPattern] = [
+    path("info", InfoViewSet.as_view({"get": "list"})),
+    path("probe", ProbeViewSet.as_view({"post": "create"})),
+    path("host_probe", HostProbeViewSet.as_view({"post": "create"})),
+]

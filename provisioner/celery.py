@@ -1,19 +1,34 @@
 """The Celery application and its beat schedule."""
 
 import os
+import threading
 from typing import Any
 
 from celery import Celery
+from celery.beat import EmbeddedService
 from celery.signals import task_postrun, task_prerun
+from celery.worker import WorkController
+from celery.worker import state as worker_state
 from django.conf import settings
 
-from provisioner.common import logs
+from provisioner.common import logs, queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "provisioner.settings")
 
 app = Celery("provisioner")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(related_name="jobs")
+
+
+def send(job: str, args: tuple[object, ...]) -> None:
+    """Put a job on the broker, within seconds.
+
+    :raises kombu.exceptions.OperationalError: the broker cannot be reached.
+    """
+    app.send_task(job, args=args, retry=False)
+
+
+queue.register_sender(send)
 
 
 def _every(seconds: int, task: str) -> dict[str, Any]:
@@ -38,3 +53,30 @@ def _remember_task_id(task_id: str | None = None, **_: object) -> None:
 @task_postrun.connect
 def _forget_task_id(**_: object) -> None:
     logs.task_id.set("")
+
+
+class EmbeddedWorker:
+    """A Celery worker and beat in threads of this process: the only ones that an in-memory broker has."""
+
+    def __init__(self, threads: int = 4) -> None:
+        worker = WorkController(
+            app=app,
+            pool="threads",
+            concurrency=threads,
+            without_heartbeat=True,
+            without_mingle=True,
+            without_gossip=True,
+        )
+        self._worker = threading.Thread(target=worker.start, name="celery-worker", daemon=True)
+        self._beat = EmbeddedService(app, thread=True)
+
+    def start(self) -> None:
+        app.set_default()
+        self._worker.start()
+        self._beat.start()
+
+    def stop(self, *, seconds: float) -> None:
+        """No further jobs; those that run have this long to end, and are found again from rows."""
+        self._beat.service.stop()
+        worker_state.should_stop = 0
+        self._worker.join(seconds)

@@ -4,6 +4,7 @@
 """
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,16 +16,24 @@ Seconds = Annotated[int, Field(ge=1, le=86_400)]
 Csv = Annotated[tuple[str, ...], NoDecode]
 
 
+DEFAULT_DATA_DIR = Path(".data")
+SETTINGS_FILE = "settings.env"
+
+
 class Environment(BaseSettings):
     """Settings of one process, read once at its start.
 
     :raises ValidationError: a variable is missing or breaks its rule.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True
+    )
 
     data_dir: Path = Field(
-        Path(".data"), description="Folder of the embedded form: database, certificates, keys, nodes."
+        DEFAULT_DATA_DIR,
+        description="Folder of the embedded form: database, certificates, keys, nodes. Variables "
+        "that are not set are looked for in its `settings.env`.",
     )
     secret_key: SecretStr = Field(
         description="Signs sessions, and tokens unless TOKEN_KEYS is set. At least 32 characters.",
@@ -39,7 +48,10 @@ class Environment(BaseSettings):
         "Default: SQLite in DATA_DIR.",
     )
     database_pool_size: int = Field(
-        8, ge=0, le=500, description="PostgreSQL connections a process keeps; 0: one for each thread."
+        8,
+        ge=0,
+        le=500,
+        description="PostgreSQL connections a process keeps; 0: one for each thread.",
     )
     broker_url: SecretStr = Field(
         SecretStr("memory://"),
@@ -48,13 +60,20 @@ class Environment(BaseSettings):
         "worker and API in one process.",
     )
     api_host: str = Field("127.0.0.1", description="Address the API listens on.")
-    api_port: int = Field(30100, ge=1, le=65535, description="Port of the API. Older clients use 8090.")
+    api_port: int = Field(
+        30100, ge=1, le=65535, description="Port of the API. Older clients use 8090."
+    )
     api_workers: int = Field(1, ge=1, le=256, description="API processes of one server.")
     api_threads: int = Field(16, ge=1, le=512, description="Threads of each API process.")
+    stop_seconds: Seconds = Field(
+        30, description="How long a stopping API process may finish the requests it has."
+    )
     public_url: str = Field(
         "", description="Where nodes reach this API. Default: https://API_HOST:API_PORT."
     )
-    allowed_hosts: Csv = Field(("*",), description="Host names the API answers to, comma-separated.")
+    allowed_hosts: Csv = Field(
+        ("*",), description="Host names the API answers to, comma-separated."
+    )
     tls_certificate: Path | None = Field(None, description="PEM certificate (chain) of the API.")
     tls_key: Path | None = Field(None, description="PEM key of TLS_CERTIFICATE.")
     tls_client_ca: Path | None = Field(
@@ -68,7 +87,9 @@ class Environment(BaseSettings):
         description="Addresses or networks of the load balancers whose X-SSL-Client-Verify and "
         "X-Forwarded-For headers are believed, comma-separated.",
     )
-    node_ca: Path | None = Field(None, description="PEM of the CA that signed the nodes' certificates.")
+    node_ca: Path | None = Field(
+        None, description="PEM of the CA that signed the nodes' certificates."
+    )
     node_certificate: Path | None = Field(
         None, description="PEM client certificate and key shown to nodes (mutual TLS)."
     )
@@ -93,22 +114,25 @@ class Environment(BaseSettings):
         description="After this a change whose process died is taken up by the collector. "
         "More than NODE_CALL_SECONDS.",
     )
-    orphan_age_seconds: Seconds = Field(
-        3600, description="How long a node must have held an unknown object before the audit names it."
+    node_token_days: int = Field(
+        30, ge=1, le=365, description="Life of the token a node probes with."
     )
-    node_token_days: int = Field(30, ge=1, le=365, description="Life of the token a node probes with.")
     task_retention_minutes: int = Field(30, ge=1, description="How long an ended task is listed.")
     migration_retention_hours: int = Field(24, ge=1, description="The same for migrations.")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body.")
     metrics_open: bool = Field(False, description="Answer GET /metrics without credentials.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Log level.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Log level."
+    )
     log_format: Literal["json", "text"] = Field("json", description="Form of the log lines.")
     debug: bool = Field(False, description="Django's debug mode. Never in production.")
 
     @field_validator("allowed_hosts", "trusted_proxies", "token_keys", mode="before")
     @classmethod
     def split(cls, value: object) -> object:
-        return [p.strip() for p in value.split(",") if p.strip()] if isinstance(value, str) else value
+        return (
+            [p.strip() for p in value.split(",") if p.strip()] if isinstance(value, str) else value
+        )
 
     @field_validator("secret_key")
     @classmethod
@@ -153,6 +177,12 @@ class Environment(BaseSettings):
             raise ValueError(
                 "REQUIRE_CLIENT_CERTIFICATE needs TLS_CLIENT_CA, or TRUSTED_PROXIES that check certificates"
             )
+        if self.api_workers > 1 and self.broker_url.get_secret_value().startswith("memory"):
+            raise ValueError("API_WORKERS above 1 needs a REDIS_URL: memory:// is of one process")
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise ValueError("TLS_CERTIFICATE and TLS_KEY go together")
+        if self.tls_client_ca and not self.tls_certificate:
+            raise ValueError("TLS_CLIENT_CA needs TLS_CERTIFICATE: it is TLS that verifies clients")
         if self.unfinished_seconds <= self.node_call_seconds:
             raise ValueError("UNFINISHED_SECONDS must be more than NODE_CALL_SECONDS")
         return self
@@ -165,11 +195,17 @@ def variable_name(field: str) -> str:
 
 
 def load() -> Environment:
-    """Read the environment, or end the process with one sentence that names the variable and the rule."""
+    """Read the environment, or end the process with one sentence that names variable and rule.
+
+    What is not set is taken from ``settings.env`` in DATA_DIR, which the embedded form writes.
+    """
+    folder = Path(os.environ.get("DATA_DIR") or DEFAULT_DATA_DIR)
     try:
-        return Environment()
+        return Environment(_env_file=folder / SETTINGS_FILE)
     except ValidationError as error:
         first = error.errors()[0]
-        names = [variable_name(str(p)) if str(p) in Environment.model_fields else str(p) for p in first["loc"][:1]]
-        subject = f"{names[0]}: " if names else ""
-        raise SystemExit(f"provisioner: wrong setting: {subject}{first['msg']}.") from None
+        field = str(first["loc"][0]) if first["loc"] else ""
+        name = variable_name(field) if field in Environment.model_fields else field
+        rule = first["msg"].removeprefix("Value error, ")
+        subject = f"{name}: " if name else ""
+        raise SystemExit(f"provisioner: wrong setting: {subject}{rule}.") from None

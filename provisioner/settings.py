@@ -42,6 +42,8 @@ MIDDLEWARE = [
     "provisioner.common.middleware.RequestLog",
     "provisioner.common.middleware.OptionalTrailingSlash",
     "provisioner.access.client_certificate.ClientCertificate",
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.common.CommonMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -147,6 +149,8 @@ LOGGING = {
         # the request log and the exception handler say the same, with the request id
         "django.request": {"level": "CRITICAL"},
         "django.server": {"level": "WARNING"},
+        # at DEBUG it would show the parameters of statements, password hashes among them
+        "django.db.backends": {"level": "INFO"},
         "django": {"handlers": [], "propagate": True},
     },
 }
@@ -158,7 +162,17 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 10}
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, float] = (
+    {"polling_interval": 0.1}
+    if CELERY_BROKER_URL.startswith("memory")
+    else {
+        "socket_connect_timeout": 2,
+        "socket_timeout": 10,
+        # a request that sends a job to a dead broker goes on after one more try; the default is 6 s of them
+        "max_retries": 1,
+        "interval_start": 0,
+    }
+)
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BEAT_SCHEDULER = (
     "celery.beat:Scheduler" if CELERY_BROKER_URL.startswith("memory") else "redbeat.RedBeatScheduler"

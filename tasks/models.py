@@ -31,7 +31,9 @@ class TaskState(models.TextChoices):
 
 
 TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
-    TaskState.IDLE: frozenset({TaskState.RUNNING, TaskState.FINISHED, TaskState.FAILED, TaskState.ABORTED}),
+    TaskState.IDLE: frozenset(
+        {TaskState.RUNNING, TaskState.FINISHED, TaskState.FAILED, TaskState.ABORTED}
+    ),
     TaskState.RUNNING: frozenset({TaskState.FINISHED, TaskState.FAILED, TaskState.ABORTED}),
     TaskState.FINISHED: frozenset(),
     TaskState.FAILED: frozenset(),
@@ -46,8 +48,9 @@ ACTIVE = frozenset(TRANSITIONS) - ENDED
 class Task(models.Model):
     """One piece of long work, and what its client sees in ``GET /tasks``.
 
-    ``task_status`` and ``description`` are what the worker or the host said of the outcome. ``lease_until``:
-    until then ``lease_owner`` alone works on it; a lease that is over means the task was abandoned.
+    ``task_status`` and ``description`` are what the worker or the host said of the outcome.
+    ``lease_until``: until then ``lease_owner`` alone works on it; a lease that is over means the
+    task was abandoned.
     """
 
     task_id = models.CharField(primary_key=True, max_length=64, default=new_uuid)
@@ -78,7 +81,8 @@ class Task(models.Model):
                 name="one_active_task_per_volume",
             ),
             models.CheckConstraint(
-                condition=models.Q(progress__gte=0) & models.Q(progress__lte=100), name="task_progress_is_percent"
+                condition=models.Q(progress__gte=0) & models.Q(progress__lte=100),
+                name="task_progress_is_percent",
             ),
             models.CheckConstraint(
                 condition=models.Q(state__in=sorted(ACTIVE)) ^ models.Q(ended_at__isnull=False),
@@ -88,7 +92,9 @@ class Task(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["host_id", "task_id"], name="tasks_of_host"),
             models.Index(
-                fields=["lease_until"], condition=models.Q(state__in=sorted(ACTIVE)), name="task_leases"
+                fields=["lease_until"],
+                condition=models.Q(state__in=sorted(ACTIVE)),
+                name="task_leases",
             ),
             models.Index(
                 fields=["ended_at"], condition=models.Q(ended_at__isnull=False), name="task_ended"

@@ -1,3 +1,7 @@
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from tasks.views import TaskViewSet
+
+urlpatterns: list[URLPattern] = [
+    path("tasks", TaskViewSet.as_view({"get": "list", "put": "update", "delete": "destroy"})),
+]

@@ -1,1 +1,166 @@
-"""Fixtures of all tests: simulated nodes on real HTTPS, and the API over real HTTP."""
+"""Fixtures of all tests: simulated nodes on real HTTPS, and the API over real HTTP.
+
+Tests that write use real transactions (``@pytest.mark.django_db(transaction=True)``): the API and the
+nodes run in other threads.
+"""
+
+import datetime as dt
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import urllib3
+from pydantic import SecretStr
+from pytest_django.fixtures import Settings
+from pytest_django.live_server_helper import LiveServer
+
+from inventory.nodes.engines.simulated import SimulatedFleet
+from inventory.services import nodes
+from provisioner.access.callers import Role
+from provisioner.access.tokens import token_issue
+from provisioner.certificates import Authority
+
+NODES = 6
+NODE_TOKEN = "node-token-of-the-tests"
+ZONES = ("z1", "z1", "z2", "z2", "z3", "z3")
+RACKS = ("r1", "r2", "r3", "r4", "r5", "r6")
+_http = urllib3.PoolManager(maxsize=64, retries=False)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the API answered; ``body`` is the parsed JSON."""
+
+    http: int
+    body: Any
+    headers: dict[str, str]
+
+    @property
+    def status(self) -> str:
+        return str(self.body["status"])
+
+    @property
+    def description(self) -> str:
+        return str(self.body["description"])
+
+
+class Api:
+    """A client of the API that authenticates itself."""
+
+    def __init__(self, url: str, authorization: str) -> None:
+        self.url = url
+        self.authorization = authorization
+
+    def as_role(self, *roles: str, tenant: str | None = None, node: str | None = None) -> "Api":
+        """The same API, called with a token of these roles."""
+        token, _ = token_issue(
+            name="tester",
+            roles=frozenset(Role(role) for role in roles),
+            tenant_id=tenant,
+            node_id=node,
+            lifetime=dt.timedelta(hours=1),
+        )
+        return Api(self.url, f"Bearer {token}")
+
+    def call(self, method: str, path: str, body: Any = None, /, **query: Any) -> Answer:
+        headers = {"Authorization": self.authorization}
+        data = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            data = json.dumps(body)
+        url = f"{self.url}{path}" + (f"?{urlencode(query)}" if query else "")
+        response = _http.request(method, url, body=data, headers=headers)
+        is_json = response.headers.get("Content-Type", "").startswith("application/json")
+        text = response.data.decode()
+        return Answer(
+            response.status, json.loads(text) if is_json else text, dict(response.headers)
+        )
+
+    def get(self, path: str, /, **query: Any) -> Answer:
+        return self.call("GET", path, **query)
+
+    def post(self, path: str, body: Any = None, /, **query: Any) -> Answer:
+        return self.call("POST", path, {} if body is None else body, **query)
+
+    def put(self, path: str, body: Any = None, /, **query: Any) -> Answer:
+        return self.call("PUT", path, {} if body is None else body, **query)
+
+    def patch(self, path: str, body: Any = None, /, **query: Any) -> Answer:
+        return self.call("PATCH", path, {} if body is None else body, **query)
+
+    def delete(self, path: str, /, **query: Any) -> Answer:
+        return self.call("DELETE", path, **query)
+
+
+@pytest.fixture
+def base_rows(transactional_db: None) -> None:
+    """What migrations add and the clean-up between tests takes away."""
+    from django.contrib.auth.models import Group
+
+    from volumes.models import DEFAULT_TENANT, Tenant
+
+    Tenant.objects.get_or_create(
+        tenant_id=DEFAULT_TENANT, defaults={"name": "default", "follows_pool": True}
+    )
+    for role in Role:
+        Group.objects.get_or_create(name=role)
+
+
+@pytest.fixture
+def api(base_rows: None, live_server: LiveServer) -> Api:
+    """The API, called by an ADMIN."""
+    return Api(live_server.url, "").as_role("ADMIN")
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The CA of the tests."""
+    return Authority.of(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def _running_fleet(authority: Authority) -> Iterator[SimulatedFleet]:
+    certificate, key = authority.server("nodes", ["127.0.0.1"])
+    with SimulatedFleet(
+        count=NODES, certificate=certificate, key=key, token=NODE_TOKEN
+    ) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def fleet(
+    _running_fleet: SimulatedFleet, authority: Authority, settings: Settings
+) -> Iterator[SimulatedFleet]:
+    """Storage nodes as new; the provisioner knows how to speak to them, and none is in the pool.
+
+    At the end no write may have had the name and generation of another with different content.
+    """
+    _running_fleet.reset()
+    settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(
+        update={"node_ca": authority.path, "node_token": SecretStr(NODE_TOKEN)}
+    )
+    nodes.node_transport.cache_clear()
+    yield _running_fleet
+    nodes.node_transport.cache_clear()
+    assert _running_fleet.violations == ()
+
+
+@pytest.fixture
+def pool(api: Api, fleet: SimulatedFleet) -> Callable[[int], list[str]]:
+    """Adds the first n nodes, each in a rack of its own, two to a zone; answers their ids."""
+
+    def add(count: int = NODES) -> list[str]:
+        added = []
+        for node, rack, zone in list(zip(fleet.nodes, RACKS, ZONES, strict=True))[:count]:
+            answer = api.post(
+                "/backends",
+                {"mgmtIPs": [node.address], "mgmtPort": node.port, "rack": rack, "zone": zone},
+            )
+            assert answer.status == "Success", answer
+            added.append(answer.body["persistentID"])
+        return added
+
+    return add

@@ -1,3 +1,45 @@
-from django.urls import URLPattern
+"""Paths of tenants and of what is theirs; the latter with and without the tenant's id in front."""
 
-urlpatterns: list[URLPattern] = []
+from typing import Any
+
+from django.urls import URLPattern, path
+from rest_framework.viewsets import ViewSet
+
+from volumes.views.metrics import MetricsViewSet
+from volumes.views.pool import RemovableBackendViewSet, RemovableHostViewSet
+from volumes.views.publications import PublishViewSet, TargetsViewSet, UnpublishViewSet
+from volumes.views.tenants import TenantsViewSet
+from volumes.views.volumes import VolumesViewSet
+
+
+def _both(route: str, view: type[ViewSet], actions: Any) -> list[URLPattern]:
+    handler: Any = view.as_view(actions)
+    return [path(route, handler), path(f"<str:tenant>/{route}", handler)]
+
+
+urlpatterns = [
+    path("backends", RemovableBackendViewSet.as_view({"get": "list", "post": "create"})),
+    path(
+        "backends/<str:persistent_id>",
+        RemovableBackendViewSet.as_view({"get": "retrieve", "put": "update", "delete": "destroy"}),
+    ),
+    path("hosts", RemovableHostViewSet.as_view({"get": "list"})),
+    path("hosts/<str:host_id>", RemovableHostViewSet.as_view({"delete": "destroy"})),
+    path("tenants", TenantsViewSet.as_view({"get": "list", "post": "create"})),
+    path(
+        "tenants/<str:tenant_id>",
+        TenantsViewSet.as_view({"put": "update", "delete": "destroy"}),
+    ),
+    *_both("volumes", VolumesViewSet, {"get": "list", "post": "create"}),
+    *_both(
+        "volumes/<str:volume_uuid>",
+        VolumesViewSet,
+        {"get": "retrieve", "patch": "update", "delete": "destroy"},
+    ),
+    *_both("volumes_by_alias/<str:alias>", VolumesViewSet, {"get": "by_alias"}),
+    *_both("volume_extended/<str:volume_uuid>", VolumesViewSet, {"get": "extended"}),
+    *_both("publish", PublishViewSet, {"post": "create"}),
+    *_both("unpublish", UnpublishViewSet, {"post": "create"}),
+    path("metrics", MetricsViewSet.as_view({"get": "list"})),
+    *_both("targets", TargetsViewSet, {"get": "list"}),
+]

@@ -1,11 +1,10 @@
-import datetime as dt
 from typing import ClassVar
 
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-LATE_FACTOR = 3
+from inventory.models.liveness import Liveness
 
 
 class BackendQuerySet(models.QuerySet["Backend"]):
@@ -19,6 +18,8 @@ class Backend(models.Model):
 
     ``used_iops`` and ``used_bw`` are what its replicas desire, claimed by placement. Whether it is
     Available follows from ``available_until`` alone: no job has to notice that a node went silent.
+    A node whose ``refresh_wanted_at`` is later than ``refreshed_at`` said that something of it
+    changed, or was started anew, and was not read since.
     """
 
     persistent_id = models.CharField(primary_key=True, max_length=64)
@@ -41,6 +42,9 @@ class Backend(models.Model):
     last_probe_at = models.DateTimeField(null=True, blank=True)
     available_until = models.DateTimeField(db_index=True)
     boot_id = models.CharField(max_length=64)
+    refresh_wanted_at = models.DateTimeField(null=True, blank=True)
+    refreshed_at = models.DateTimeField(help_text="when the node was last read")
+    polled_at = models.DateTimeField(default=timezone.now, help_text="when the poll last chose it")
     token_expires_at = models.DateTimeField(help_text="of the token this node probes with")
     created_at = models.DateTimeField(default=timezone.now)
 
@@ -50,10 +54,12 @@ class Backend(models.Model):
         ordering: ClassVar = ["persistent_id"]
         constraints: ClassVar = [
             models.CheckConstraint(
-                condition=Q(used_iops__gte=0) & Q(used_iops__lte=F("total_iops")), name="backend_iops_within_total"
+                condition=Q(used_iops__gte=0) & Q(used_iops__lte=F("total_iops")),
+                name="backend_iops_within_total",
             ),
             models.CheckConstraint(
-                condition=Q(used_bw__gte=0) & Q(used_bw__lte=F("total_bw")), name="backend_bw_within_total"
+                condition=Q(used_bw__gte=0) & Q(used_bw__lte=F("total_bw")),
+                name="backend_bw_within_total",
             ),
         ]
 
@@ -68,13 +74,13 @@ class Backend(models.Model):
     def is_available(self) -> bool:
         return self.available_until >= timezone.now()
 
-    def silence_allowed(self) -> dt.timedelta:
-        """How long this node may be silent before it counts as Unavailable."""
-        return dt.timedelta(seconds=LATE_FACTOR * self.probe_interval)
+    @property
+    def state(self) -> Liveness:
+        return Liveness.AVAILABLE if self.is_available else Liveness.UNAVAILABLE
 
 
 class BackendAddress(models.Model):
-    """A management address of a backend, tried in order of ``position``; no two backends share one."""
+    """A management address of a backend, tried in order of ``position``; no two share one."""
 
     backend = models.ForeignKey(Backend, on_delete=models.CASCADE, related_name="addresses")
     position = models.PositiveSmallIntegerField()
@@ -84,7 +90,9 @@ class BackendAddress(models.Model):
     class Meta:
         ordering: ClassVar = ["position"]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["address", "port"], name="one_backend_per_management_address")
+            models.UniqueConstraint(
+                fields=["address", "port"], name="one_backend_per_management_address"
+            )
         ]
 
     def __str__(self) -> str:

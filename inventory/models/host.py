@@ -1,10 +1,9 @@
-import datetime as dt
 from typing import ClassVar
 
 from django.db import models
 from django.utils import timezone
 
-LATE_FACTOR = 3
+from inventory.models.liveness import Liveness
 
 
 class ClientType(models.TextChoices):
@@ -18,18 +17,21 @@ class ClientType(models.TextChoices):
 class Host(models.Model):
     """An initiator, known by its first ``POST /host_probe``.
 
-    ``used_namespace_ids``: NVMe namespace ids the host says it uses already.
+    ``nqn`` is unique: targets let hosts in by it, so two hosts with one would reach each other's
+    volumes. ``used_namespace_ids``: NVMe namespace ids the host says it uses already.
+    ``available_until``: three probe durations after its last probe.
     """
 
     uuid = models.CharField(primary_key=True, max_length=64)
     name = models.CharField(max_length=255, db_index=True)
-    nqn = models.CharField(max_length=223)
+    nqn = models.CharField(max_length=223, unique=True)
     client_type = models.CharField(max_length=16, choices=ClientType.choices)
     version = models.CharField(max_length=64)
     duration = models.PositiveIntegerField(help_text="seconds between probes")
     multipath = models.BooleanField(default=False)
-    used_namespace_ids = models.JSONField(default=list)
+    used_namespace_ids = models.JSONField(default=list, blank=True)
     last_probe_at = models.DateTimeField()
+    available_until = models.DateTimeField(db_index=True)
 
     class Meta:
         ordering: ClassVar = ["uuid"]
@@ -39,6 +41,8 @@ class Host(models.Model):
 
     @property
     def is_available(self) -> bool:
-        """Unavailable after three probe durations of silence."""
-        silence = timezone.now() - self.last_probe_at
-        return silence <= dt.timedelta(seconds=LATE_FACTOR * self.duration)
+        return self.available_until >= timezone.now()
+
+    @property
+    def state(self) -> Liveness:
+        return Liveness.AVAILABLE if self.is_available else Liveness.UNAVAILABLE

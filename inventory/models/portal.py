@@ -16,7 +16,9 @@ class Portal(models.Model):
     class Meta:
         ordering: ClassVar = ["id"]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["backend", "ip", "port", "transport"], name="portal_once")
+            models.UniqueConstraint(
+                fields=["backend", "ip", "port", "transport"], name="portal_once"
+            )
         ]
 
     def __str__(self) -> str:

@@ -7,9 +7,10 @@ from inventory.models.backend import Backend
 
 
 class Ssd(models.Model):
-    """A drive of a backend. ``used_bytes`` is what placement claimed on it, never more than its capacity.
+    """A drive of a backend.
 
-    ``present`` is false for a drive that its node no longer reports but that still holds replicas.
+    ``used_bytes`` is what placement claimed on it, never more than its capacity. ``present`` is
+    false for a drive that its node no longer reports but that still holds replicas.
     """
 
     backend = models.ForeignKey(Backend, on_delete=models.CASCADE, related_name="ssds")

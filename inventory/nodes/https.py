@@ -1,14 +1,15 @@
 """HTTPS calls that end in time, whatever the server does.
 
-A socket timeout bounds one read, so a server that trickles bytes can hold a caller for ever. Here each
-operation of the socket gets what is left of the whole call's time.
+A socket timeout bounds one read, so a server that trickles bytes can hold a caller for ever. Here
+each operation of the socket gets what is left of the whole call's time.
 """
 
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 
 import urllib3
@@ -21,7 +22,7 @@ CONNECT_SECONDS = 2.0
 READ_SECONDS = 10.0
 IDLE_SECONDS = 30.0  # well below the agent's keep-alive, so that it is this side that closes
 MAX_ANSWER_BYTES = 64 * 2**20
-CONNECTIONS_PER_HOST = 16
+CONNECTIONS_PER_HOST = 64
 
 _deadline: ContextVar[float] = ContextVar("deadline")
 
@@ -66,7 +67,7 @@ class _BoundedSocket(ssl.SSLSocket):
 
 
 class _Connection(HTTPSConnection):
-    """A connection that tells "never connected" from later failures and is not reused after a long rest."""
+    """Tells "never connected" from later failures, and is not reused after a long rest."""
 
     _rested_since = 0.0
 
@@ -92,8 +93,18 @@ class _Pool(HTTPSConnectionPool):
     ConnectionCls = _Connection
 
 
+@dataclass(frozen=True)
+class Outgoing:
+    """A request as it is put on the wire."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes | None = None
+
+
 class Pools:
-    """Keep-alive connections to many HTTPS servers that the context trusts; safe to share by threads."""
+    """Keep-alive connections to the HTTPS servers that the context trusts, shared by threads."""
 
     def __init__(self, context: ssl.SSLContext, *, servers: int = 10_000) -> None:
         context.sslsocket_class = _BoundedSocket
@@ -105,27 +116,18 @@ class Pools:
         )
         self._manager.pool_classes_by_scheme = {"https": _Pool}
 
-    def call(
-        self,
-        method: str,
-        host: str,
-        port: int,
-        path: str,
-        *,
-        headers: dict[str, str],
-        body: bytes | None = None,
-    ) -> tuple[int, bytes]:
-        """One request, sent at most once; its status and body. Only inside ``finish_within``.
+    def call(self, host: str, port: int, request: Outgoing) -> tuple[int, bytes]:
+        """Send the request, once at most; status and body. Only inside ``finish_within``.
 
         :raises CannotConnect: nothing was sent.
         :raises OSError, urllib3.exceptions.HTTPError: it may have been sent.
         """
         timeout = urllib3.Timeout(connect=_left(CONNECT_SECONDS), read=_left(READ_SECONDS))
         response = self._manager.connection_from_host(host, port, scheme="https").urlopen(
-            method,
-            path,
-            body=body,
-            headers=headers,
+            request.method,
+            request.path,
+            body=request.body,
+            headers=request.headers,
             timeout=timeout,
             retries=False,
             redirect=False,
@@ -156,7 +158,9 @@ def client_context(
     ca_text: str | None = None,
     client_certificate: tuple[str | Path, str | Path] | None = None,
 ) -> ssl.SSLContext:
-    """Trust in the given CA (neither file nor PEM text: the system's), with a certificate of our own or without.
+    """Trust in the given CA (file or PEM text; the system's if neither is given).
+
+    ``client_certificate``: our own certificate and its key, shown to servers that ask.
 
     :raises OSError, ssl.SSLError: a file cannot be read or holds no certificate.
     """

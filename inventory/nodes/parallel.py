@@ -4,10 +4,14 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from functools import lru_cache
+from typing import TypeVar
 
 from inventory.nodes.errors import NodeRefused, NodeUnreachable
 
 PARALLEL_CALLS = 64
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 
 @lru_cache(maxsize=1)
@@ -18,14 +22,14 @@ def _executor() -> ThreadPoolExecutor:
 os.register_at_fork(after_in_child=_executor.cache_clear)
 
 
-def call_all[K, T](
+def call_all(
     calls: Mapping[K, Callable[[], T]], *, timeout_seconds: float
 ) -> dict[K, T | NodeRefused | NodeUnreachable]:
-    """Run all calls; the value or the error of each, in the order given, within ``timeout_seconds``.
+    """Run all calls; the value or the error of each, in the order given.
 
-    A call that has not ended by then counts as ``NodeUnreachable``. If it has begun it goes on in its
-    thread (give it a ``timeout`` of its own); if not, it is never made. All callers of the process share
-    PARALLEL_CALLS threads: a call must not use ``call_all`` itself.
+    A call that has not ended after ``timeout_seconds`` counts as ``NodeUnreachable``. If it has
+    begun it goes on in its thread (give it a ``timeout`` of its own); if not, it is never made. All
+    callers of the process share PARALLEL_CALLS threads: a call must not use ``call_all`` itself.
 
     :raises Exception: what a call raised beside the two node errors; a bug.
     """
@@ -33,19 +37,19 @@ def call_all[K, T](
     wait(futures.values(), timeout=timeout_seconds)
     for future in futures.values():
         future.cancel()
-    return {key: _outcome(future, timeout_seconds) for key, future in futures.items()}
+    outcomes: dict[K, T | NodeRefused | NodeUnreachable] = {}
+    for key, future in futures.items():
+        outcome = _outcome(future, timeout_seconds)
+        outcomes[key] = outcome
+    return outcomes
 
 
-def _outcome[T](
-    future: Future[T], timeout_seconds: float
-) -> T | NodeRefused | NodeUnreachable:
+def _outcome(future: Future[T], timeout_seconds: float) -> T | NodeRefused | NodeUnreachable:
+    if not future.done():
+        return NodeUnreachable(f"no answer within {timeout_seconds:g} s")
     try:
-        return future.result(timeout=0)
+        return future.result()
     except (NodeRefused, NodeUnreachable) as error:
         return error
     except CancelledError:
         return NodeUnreachable(f"not begun within {timeout_seconds:g} s")
-    except TimeoutError:
-        if future.done():
-            raise
-        return NodeUnreachable(f"no answer within {timeout_seconds:g} s")

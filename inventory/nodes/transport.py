@@ -2,31 +2,48 @@
 
 import logging
 import os
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from urllib3.exceptions import HTTPError
 
 from inventory.nodes.errors import NodeUnreachable
-from inventory.nodes.https import CannotConnect, Pools, client_context, finish_within
+from inventory.nodes.https import CannotConnect, Outgoing, Pools, client_context, finish_within
 
 Observer = Callable[[str, str, str, str, float], None]
-"""Called after each call with "address:port", method, path template, outcome and seconds. The outcome is
-``OK``, ``UNREACHABLE`` or a refusal's code."""
+"""Called after each call with "address:port", method, path template, outcome and seconds. The
+outcome is ``OK``, ``UNREACHABLE`` or a refusal's code."""
 
 CALL_SECONDS = 15.0
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class NodeCall:
+    """One call of the node API; ``template`` with ``names`` filled in is its path."""
+
+    method: str
+    template: str
+    names: Mapping[str, str] = field(default_factory=dict)
+    query: str = ""
+    body: bytes | None = None
+
+    @property
+    def path(self) -> str:
+        names = {key: quote(name, safe="") for key, name in self.names.items()}
+        return self.template.format_map(names) + self.query
+
+
 class NodeTransport:
     """Pooled HTTPS to storage nodes: one per process, shared by its threads.
 
-    A request is put on the wire once at most: there is no silent retry, not even where a server closes a
-    resting connection, so what a caller and an observer see is what happened. Resting connections are
-    checked before use and given up long before an agent closes them, which makes that case rare; it is
-    ``NodeUnreachable`` then, and repeating is the caller's choice.
+    A request is put on the wire once at most: there is no silent retry, not even where a server
+    closes a resting connection, so what a caller and an observer see is what happened. Resting
+    connections are checked before use and given up long before an agent closes them, which makes
+    that case rare; it is ``NodeUnreachable`` then, and repeating is the caller's choice.
 
     After a fork the child opens connections of its own.
     """
@@ -48,30 +65,21 @@ class NodeTransport:
         self.observers: list[Observer] = list(observers)
 
     def send(
-        self,
-        addresses: Sequence[str],
-        port: int,
-        method: str,
-        path: str,
-        *,
-        body: bytes | None = None,
-        timeout: float | None = None,
+        self, addresses: Sequence[str], port: int, call: NodeCall, timeout: float | None = None
     ) -> tuple[int, bytes]:
         """The status and body that the first connectable address answers.
 
-        The whole call ends within ``timeout`` seconds (default and at most CALL_SECONDS), name look-ups apart.
+        The whole call ends within ``timeout`` seconds (default and at most CALL_SECONDS), name
+        look-ups apart.
 
-        :raises NodeUnreachable: no address could be connected to, or the answer did not come whole.
+        :raises NodeUnreachable: no address could be connected to, or no answer came whole.
         """
         failures = []
-        seconds = CALL_SECONDS if timeout is None else min(timeout, CALL_SECONDS)
-        pools = self._own_pools()
-        with finish_within(seconds):
+        request = Outgoing(call.method, call.path, self._headers, call.body)
+        with finish_within(CALL_SECONDS if timeout is None else min(timeout, CALL_SECONDS)):
             for address in addresses:
                 try:
-                    return pools.call(
-                        method, address, port, path, headers=self._headers, body=body
-                    )
+                    return self._own_pools().call(address, port, request)
                 except CannotConnect as error:
                     failures.append(f"{address}: {error}")
                 except (OSError, HTTPError) as error:
@@ -79,14 +87,11 @@ class NodeTransport:
                     break
         raise NodeUnreachable(f"port {port}: {'; '.join(failures) or 'no address is known'}")
 
-    def observe(
-        self, address: str, method: str, template: str, outcome: str, started: float
-    ) -> None:
-        """Tell the observers; what they raise is logged and ends there. ``started``: a monotonic time."""
-        seconds = time.monotonic() - started
+    def observe(self, address: str, call: NodeCall, outcome: str, seconds: float) -> None:
+        """Tell the observers; what they raise is logged and ends there."""
         for observer in self.observers:
             try:
-                observer(address, method, template, outcome, seconds)
+                observer(address, call.method, call.template, outcome, seconds)
             except Exception:
                 log.exception("an observer of node calls failed")
 

@@ -1,27 +1,30 @@
 """The storage-node API: the types that the provisioner's client and the node's agent share.
 
-JSON over HTTPS, camelCase on the wire, sizes in bytes, bandwidth in bytes per second. Every write is an
-idempotent PUT or DELETE of a named thing: the same call twice gives the same state and a success.
+JSON over HTTPS, camelCase on the wire, sizes in bytes, bandwidth in bytes per second. Every write
+is an idempotent PUT or DELETE of a named thing: the same call twice gives the same state and a
+success.
 
-========================================================  =========================================
-``GET /v1/node``                                          :class:`Node`
-``PUT /v1/node/provisioner``                              :class:`ProvisionerSettings`
-``GET, PUT /v1/node/syslogs``                             :class:`SyslogServers`
-``GET /v1/volumes``                                       :class:`VolumeList`
-``GET, PUT, DELETE /v1/volumes/{uuid}``                   :class:`VolumeSpec` in, :class:`Volume` out
-``GET /v1/targets``                                       :class:`TargetList`
-``GET /v1/targets/{nqn}``                                 :class:`Target`
-``PUT, DELETE /v1/targets/{nqn}/namespaces/{uuid}``       :class:`NamespaceSpec` in, :class:`Target` out
-========================================================  =========================================
+==================================================  ===========================================
+``GET /v1/node``                                    :class:`Node`
+``PUT /v1/node/provisioner``                        :class:`ProvisionerSettings`
+``GET, PUT /v1/node/syslogs``                       :class:`SyslogServers`
+``GET /v1/volumes``                                 :class:`VolumeList`
+``GET, PUT, DELETE /v1/volumes/{uuid}``             :class:`Volume`, in: :class:`VolumeSpec`
+``GET /v1/targets``                                 :class:`TargetList`
+``GET /v1/targets/{nqn}``                           :class:`Target`
+``PUT, DELETE /v1/targets/{nqn}/namespaces/{uuid}`` :class:`NamespaceSpec`
+==================================================  ===========================================
 
-A PUT answers 201 when it made the thing and 200 when it was there as asked or was changed to it. A DELETE
-answers 204, also for what is gone already. Everything else is a :class:`Refusal` with a 4xx code: nothing
-was done.
+A PUT answers 201 when it made the thing and 200 when it was there as asked or was changed to it,
+both without a body. A DELETE answers 204, also for what is gone already; its generation is the
+query ``?generation=n``.
+Everything else is a :class:`Refusal` with a 4xx status: nothing was done.
 
-**Generation.** Each write carries the generation of the row that wants it, a number that only grows for one
-name. A node remembers, also after a removal, the highest one it saw and refuses older ones (``STALE``): a
-request that was delayed on the way can never undo or redo what was decided after it. A removal with
-generation *g* also bars later writes with *g* itself.
+**Generation.** Each write carries the generation of the row that wants it, a number that only grows
+for one name. A node remembers, also after a removal, the highest one it saw and refuses older ones
+(``STALE``): a request that was delayed on the way can never undo or redo what was decided after it.
+A removal with generation *g* also bars later writes with *g* itself. What was removed is remembered
+for 24 hours at least.
 """
 
 from enum import StrEnum
@@ -32,6 +35,7 @@ from pydantic.alias_generators import to_camel
 
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]
+Generation = Annotated[int, Field(ge=1, lt=2**63)]
 Nqn = Annotated[str, Field(min_length=1, max_length=223)]
 
 
@@ -62,7 +66,7 @@ class Refusal(Wire):
 
 
 class Portal(Wire):
-    """Where a node's NVMe-oF targets listen; ``transport`` as the reference spells it (``TCP_IP``)."""
+    """Where a node's NVMe-oF targets listen; ``transport`` as the reference spells it."""
 
     ip: str
     port: int = Field(ge=1, le=65535)
@@ -137,7 +141,7 @@ class ProvisioningType(StrEnum):
 
 
 class Piece(Wire):
-    """The part of a volume that lies on one SSD; ``allocated`` is what it takes from the SSD's free space."""
+    """The part of a volume on one SSD; ``allocated`` is what it takes from the SSD's free space."""
 
     ssd_id: str
     capacity: Bytes
@@ -152,9 +156,15 @@ class Qos(Wire):
 
 
 class VolumeSpec(Wire):
-    """A volume as it must be: the layout is the provisioner's choice and is kept to the byte."""
+    """A volume as it must be: the layout is the provisioner's choice and is kept to the byte.
 
-    generation: int = Field(ge=1)
+    Capacities are multiples of the block size (512 or 4096), at least one block; an SSD holds one
+    piece of a volume at most. A THICK piece takes its capacity or more of its SSD, a THIN one its
+    capacity or less. A later PUT may make pieces larger, append pieces and change the QoS, also
+    with the same generation; nothing else may change.
+    """
+
+    generation: Generation
     provisioning_type: ProvisioningType
     block_size: int
     pieces: tuple[Piece, ...] = Field(min_length=1)
@@ -175,11 +185,12 @@ class VolumeList(Wire):
 
 
 class NamespaceSpec(Wire):
-    """A volume in a target. The target and its listeners on all portals come with its first namespace
-    and go with its last; only ``host_nqn`` may connect, and a later PUT may change it.
+    """A volume in a target. The target and its listeners on all portals come with its first
+    namespace and go with its last. Only ``host_nqn`` may connect; a PUT of a later generation may
+    change it, for the whole target.
     """
 
-    generation: int = Field(ge=1)
+    generation: Generation
     nsid: int = Field(ge=1, lt=2**32 - 1)
     host_nqn: Nqn
 

@@ -18,8 +18,8 @@ class Role(StrEnum):
 class Caller:
     """An authenticated caller; DRF's ``request.user``.
 
-    ``tenant_id``: other tenants' objects are not seen at all. ``node_id``: the one node whose probes a
-    ``NODE`` token may send.
+    ``tenant_id``: other tenants' objects are not seen at all. ``node_id``: the one node whose
+    probes a ``NODE`` token may send.
     """
 
     name: str

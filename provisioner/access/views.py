@@ -2,6 +2,8 @@
 
 from typing import Any, ClassVar
 
+from rest_framework import serializers
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
@@ -9,11 +11,32 @@ from provisioner.access.callers import Caller
 from provisioner.common.parsing import path_identifiers
 
 
+class EnvelopeOutput(serializers.Serializer[Any]):
+    """The two fields of an answer that carries nothing else."""
+
+    status = serializers.CharField()
+    description = serializers.CharField()
+
+
 class ApiViewSet(ViewSet):
-    """A resource of the API: ``resource`` and the action name its line in the table of permissions."""
+    """A resource of the API: ``resource`` and the action name its line in the table of permissions.
+
+    ``open_to_all``: credentials are not even looked at, so that wrong ones do no harm.
+    """
 
     resource: ClassVar[str]
     open_to_all: ClassVar[bool] = False
+    http_method_names = [  # noqa: RUF012 - View declares it of the instance
+        "get",
+        "head",
+        "post",
+        "put",
+        "patch",
+        "delete",
+    ]
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        return [] if self.open_to_all else super().get_authenticators()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

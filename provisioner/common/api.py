@@ -1,17 +1,21 @@
-"""The envelope of every answer, and the one place where errors become answers (contract, section 1)."""
+"""The envelope of every answer, and the one place where errors become answers (contract, section
+1).
+"""
 
 import logging
+import sys
 from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import (
+    BadRequest,
     DisallowedHost,
     PermissionDenied,
     RequestDataTooBig,
     SuspiciousOperation,
 )
-from django.db import DatabaseError, InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, JsonResponse
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
 from rest_framework import exceptions
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.response import Response
@@ -46,7 +50,9 @@ class AlwaysJSON(BaseContentNegotiation):
 
 
 def envelope(code: ResultCode, description: str) -> dict[str, str]:
-    return {"status": code.value, "description": description}
+    """The two fields; what UTF-8 cannot carry (half a surrogate pair) is spelled out."""
+    sendable = description.encode("utf-8", "backslashreplace").decode()
+    return {"status": code.value, "description": sendable}
 
 
 def success(**extra: Any) -> Response:
@@ -59,61 +65,82 @@ def transport_envelope(status: HTTPStatus, description: str) -> dict[str, str]:
     return envelope(TRANSPORT_CODES[status], f"HTTP Status {status.value} - {description}")
 
 
+def transport_response(status: HTTPStatus, description: str) -> JsonResponse:
+    """A transport error from outside the views: of middleware and of Django itself."""
+    return JsonResponse(transport_envelope(status, description), status=status)
+
+
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
     """DRF's exception handler: every error of a view becomes the two-field envelope.
 
     Anticipated errors are logged as info; all others are bugs: logged with a trace, told to nobody.
     """
     if isinstance(error, ProvisionerError):
-        log.info("refused", extra={"code": error.code.value, "reason": str(error), "internal": error.internal})
+        log.info(
+            "refused",
+            extra={"code": error.code.value, "reason": str(error), "internal": error.internal},
+        )
         status = HTTPStatus.BAD_REQUEST if error.code is ResultCode.InvalidInput else HTTPStatus.OK
         return Response(envelope(error.code, error.description), status=status)
     status, description = _transport(error)
-    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.error("unexpected error", exc_info=error)
-    elif status == HTTPStatus.SERVICE_UNAVAILABLE:
-        log.warning("database unavailable", extra={"reason": type(error).__name__})
     response = Response(transport_envelope(status, description), status=status)
     if challenge := getattr(error, "auth_header", None):
         response["WWW-Authenticate"] = challenge
     return response
 
 
-def _transport(error: Exception) -> tuple[HTTPStatus, str]:
+def _transport(error: BaseException | None) -> tuple[HTTPStatus, str]:
+    status, description = _classified(error)
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("unexpected error", exc_info=error)
+    elif status == HTTPStatus.SERVICE_UNAVAILABLE:
+        log.warning("database unavailable", extra={"reason": f"{type(error).__name__}: {error}"})
+    return status, description
+
+
+def _classified(error: BaseException | None) -> tuple[HTTPStatus, str]:
     match error:
         case exceptions.APIException():
             return HTTPStatus(error.status_code), str(error.detail)
+        case OperationalError() | InterfaceError():
+            return HTTPStatus.SERVICE_UNAVAILABLE, "the database cannot be reached; try again"
+        case SuspiciousOperation() | BadRequest() | UnreadablePostError():
+            return _malformed(error)
         case Http404():
             return HTTPStatus.NOT_FOUND, "there is nothing at this path"
         case PermissionDenied():
-            return HTTPStatus.FORBIDDEN, "not allowed"
-        case RequestDataTooBig():
-            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is larger than this server accepts"
-        case DisallowedHost():
-            return HTTPStatus.BAD_REQUEST, "this server does not answer to that host name"
-        case SuspiciousOperation():
-            return HTTPStatus.BAD_REQUEST, "the request is malformed"
-        case OperationalError() | InterfaceError():
-            return HTTPStatus.SERVICE_UNAVAILABLE, "the database cannot be reached; try again"
-        case DatabaseError() | _:
+            return HTTPStatus.FORBIDDEN, str(error) or "not allowed"
+        case _:
             return HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; the log has the details"
 
 
-def _plain(status: HTTPStatus, description: str) -> JsonResponse:
-    return JsonResponse(transport_envelope(status, description), status=status)
+def _malformed(error: Exception) -> tuple[HTTPStatus, str]:
+    match error:
+        case RequestDataTooBig():
+            return (
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                "the body is larger than this server accepts",
+            )
+        case DisallowedHost():
+            return HTTPStatus.BAD_REQUEST, "this server does not answer to that host name"
+        case UnreadablePostError():
+            return HTTPStatus.BAD_REQUEST, "the body ended too early"
+        case _:
+            return HTTPStatus.BAD_REQUEST, "the request is malformed"
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
-    return _plain(*_transport(exception))
+    return transport_response(*_transport(exception))
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> JsonResponse:
-    return _plain(HTTPStatus.FORBIDDEN, "not allowed")
+    return transport_response(*_transport(exception))
 
 
 def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:
-    return _plain(HTTPStatus.NOT_FOUND, f"there is nothing at {request.path[:200]}")
+    return transport_response(HTTPStatus.NOT_FOUND, f"there is nothing at {request.path[:200]}")
 
 
 def server_error(request: HttpRequest) -> JsonResponse:
-    return _plain(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; the log has the details")
+    """Errors outside the views: of the admin, of middleware. Django calls it in an ``except``."""
+    return transport_response(*_transport(sys.exception()))

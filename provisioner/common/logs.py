@@ -1,4 +1,4 @@
-"""JSON log lines that carry the request's and the task's id."""
+"""JSON log lines that carry the request's and the task's id, and who called."""
 
 import logging
 from contextvars import ContextVar
@@ -7,14 +7,16 @@ from pythonjsonlogger.json import JsonFormatter as BaseFormatter
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 task_id: ContextVar[str] = ContextVar("task_id", default="")
+caller: ContextVar[str] = ContextVar("caller", default="")
 
 
 class ContextFilter(logging.Filter):
-    """Puts the ids of the current request and task on each record."""
+    """Puts the current request's and task's id, and the caller's name, on each record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.request_id = request_id.get()
         record.task_id = task_id.get()
+        record.caller = caller.get()
         return True
 
 
@@ -23,7 +25,7 @@ class JsonFormatter(BaseFormatter):
 
     def __init__(self) -> None:
         super().__init__(
-            "{asctime}{levelname}{name}{message}{request_id}{task_id}",
+            "{asctime}{levelname}{name}{message}{request_id}{task_id}{caller}",
             style="{",
             rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
             datefmt="%Y-%m-%dT%H:%M:%S%z",

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.encoding import escape_uri_path
 
 from provisioner.common import logs
 
@@ -17,9 +18,11 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestLog:
-    """Gives each request an id (the caller's ``X-Request-ID`` if it is a sane one) and logs one line for it.
+    """Gives each request an id (the caller's ``X-Request-ID`` if it is a sane one) and logs one
+    line for it.
 
-    The path is logged without its query string, and no header is: secrets live there.
+    The path is logged without its query string, and no header is: secrets live there. The line
+    names the caller, where there is one, and the client's address.
     """
 
     def __init__(self, get_response: Handler) -> None:
@@ -29,6 +32,7 @@ class RequestLog:
         given = request.headers.get("X-Request-ID", "")
         request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         token = logs.request_id.set(request_id)
+        logs.caller.set("")
         started = time.monotonic()
         try:
             response = self.get_response(request)
@@ -36,13 +40,17 @@ class RequestLog:
             log.info(
                 "%s %s %d",
                 request.method,
-                request.path,
+                escape_uri_path(request.path),
                 response.status_code,
-                extra={"milliseconds": round((time.monotonic() - started) * 1000, 1)},
+                extra={
+                    "client": request.META.get("REMOTE_ADDR", ""),
+                    "milliseconds": round((time.monotonic() - started) * 1000, 1),
+                },
             )
             return response
         finally:
             logs.request_id.reset(token)
+            logs.caller.set("")
 
 
 class OptionalTrailingSlash:

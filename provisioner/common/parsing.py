@@ -1,4 +1,6 @@
-"""Lenient reading of requests (contract, section 1): names, numbers, nulls, query fields, path ids."""
+"""Lenient reading of requests (contract, section 1): names, numbers, nulls, query fields, path
+ids.
+"""
 
 import json
 import re
@@ -19,6 +21,9 @@ IDENTIFIER = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 ALIAS = re.compile(r"[A-Za-z0-9._-]{1,255}")
 IDENTIFIER_RULE = "must be 1 to 64 characters of A-Z a-z 0-9 . _ : -"
 ALIAS_RULE = "must be 1 to 255 characters of A-Z a-z 0-9 . _ -"
+DIGITS = re.compile(r"\s*-?[0-9]+(\.0*)?\s*")
+SECRET = re.compile(r"secret|password|token|licen[sc]e", re.IGNORECASE)
+"""Names of fields whose values are in no description: descriptions are logged."""
 
 
 class JSONObjectParser(BaseParser):
@@ -30,10 +35,13 @@ class JSONObjectParser(BaseParser):
     media_type = "application/json"
 
     def accepts(self, content_type: str) -> bool:
-        return content_type.split(";")[0].strip().lower() in {"", self.media_type}
+        return content_type.partition(";")[0].strip().lower() in {"", self.media_type}
 
     def parse(
-        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         try:
             text = _bounded(stream).decode()
@@ -57,15 +65,18 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _absent(value: object) -> bool:
-    return value is None or (isinstance(value, list) and bool(value) and all(v is None for v in value))
+def _absent(value: object, field: serializers.Field[Any, Any, Any, Any]) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(v is None for v in value)
+    return value is None and not field.allow_null
 
 
 class Input(serializers.Serializer[Any]):
     """Base of all input serializers.
 
-    Names are matched after trimming and ignoring case, unknown ones ignored; null counts as absent
-    unless the field allows it.
+    Names are matched after trimming and ignoring case, unknown ones ignored; of a name that is
+    there twice the last counts. Null counts as absent unless the field allows it, a list of nulls
+    always.
     """
 
     def to_internal_value(self, data: Any) -> Any:
@@ -74,7 +85,7 @@ class Input(serializers.Serializer[Any]):
             data = {
                 name: given[name.lower()]
                 for name, field in self.fields.items()
-                if name.lower() in given and (field.allow_null or not _absent(given[name.lower()]))
+                if name.lower() in given and not _absent(given[name.lower()], field)
             }
         return super().to_internal_value(data)
 
@@ -84,7 +95,9 @@ class Identifier(serializers.RegexField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
-            re.compile(rf"^{IDENTIFIER.pattern}\Z"), error_messages={"invalid": IDENTIFIER_RULE}, **kwargs
+            re.compile(rf"^{IDENTIFIER.pattern}\Z"),
+            error_messages={"invalid": IDENTIFIER_RULE},
+            **kwargs,
         )
 
 
@@ -92,17 +105,21 @@ class Alias(serializers.RegexField):
     """The name a client gives to a volume or snapshot (contract, section 5)."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(re.compile(rf"^{ALIAS.pattern}\Z"), error_messages={"invalid": ALIAS_RULE}, **kwargs)
+        super().__init__(
+            re.compile(rf"^{ALIAS.pattern}\Z"), error_messages={"invalid": ALIAS_RULE}, **kwargs
+        )
 
 
 class Whole(serializers.IntegerField):
-    """A whole number from 0 (or ``min_value``) to 2^63-1; digit strings are taken, booleans are not."""
+    """A whole number from 0 (or ``min_value``) to 2^63-1; digit strings are taken, booleans are
+    not.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**({"min_value": 0, "max_value": INT64_MAX} | kwargs))
 
     def to_internal_value(self, data: Any) -> int:
-        if isinstance(data, bool):
+        if isinstance(data, bool) or (isinstance(data, str) and not DIGITS.fullmatch(data)):
             self.fail("invalid")
         return super().to_internal_value(data)
 
@@ -112,14 +129,19 @@ def parse(serializer_class: type[Input], data: Mapping[str, Any]) -> dict[str, A
 
     :raises InvalidInput: names the first wrong field, its value and the rule it breaks.
     """
-    serializer = serializer_class(data=data)
-    if serializer.is_valid():
-        return dict(serializer.validated_data)
-    path, rule = _first_error(serializer.errors)
-    raise InvalidInput.of(".".join(path), _value_at(data, path), rule)
+    try:
+        serializer = serializer_class(data=data)
+        if serializer.is_valid():
+            return dict(serializer.validated_data)
+        path, rule = _first_error(serializer.errors)
+        name = ".".join(path)
+        raise InvalidInput.of(name, "..." if SECRET.search(name) else _value_at(data, path), rule)
+    except RecursionError as error:
+        raise InvalidInput("the values are nested too deeply") from error
 
 
 def parse_body(serializer_class: type[Input], request: Request) -> dict[str, Any]:
+    assert isinstance(request.data, Mapping)  # JSONObjectParser gives nothing else
     return parse(serializer_class, request.data)
 
 
@@ -147,7 +169,9 @@ def _first_error(errors: Any) -> tuple[list[str], str]:
 def _value_at(data: Any, path: list[str]) -> object:
     for name in path:
         if isinstance(data, Mapping):
-            data = next((v for n, v in data.items() if str(n).strip().lower() == name.lower()), None)
+            data = next(
+                (v for n, v in data.items() if str(n).strip().lower() == name.lower()), None
+            )
         elif isinstance(data, list) and name.isdigit():
             data = data[int(name)]
     return data

@@ -5,7 +5,9 @@ from typing import ClassVar
 
 
 class ResultCode(StrEnum):
-    """Every code that ``status`` of an answer may have. Codes are never changed and never reused."""
+    """Every code that ``status`` of an answer may have. Codes are never changed and never
+    reused.
+    """
 
     Success = "Success"
     InvalidInput = "InvalidInput"
@@ -111,6 +113,9 @@ class InvalidInput(ProvisionerError):
 
     @classmethod
     def of(cls, field: str, value: object, rule: str) -> "InvalidInput":
-        """Name field, value (shortened) and the broken rule."""
-        text = repr(value)
-        return cls(f"{field} = {text if len(text) <= 80 else text[:77] + '...'}: {rule}")
+        """Name field, value and the broken rule, which may quote the value: both shortened."""
+        return cls(f"{field} = {_shortened(repr(value), 80)}: {_shortened(rule, 200)}")
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 3]}..."

@@ -1,6 +1,6 @@
 """Tenants, volumes with their replicas, and how they reach hosts."""
 
-from volumes.models.publication import Export, Publication, Target
+from volumes.models.publication import Export, Publication, target_nqn
 from volumes.models.replica import Replica, ReplicaState, SubVolume
 from volumes.models.tenant import DEFAULT_TENANT, Tenant
 from volumes.models.volume import Protocol, ProvisioningType, Volume
@@ -14,7 +14,7 @@ __all__ = [
     "Replica",
     "ReplicaState",
     "SubVolume",
-    "Target",
     "Tenant",
     "Volume",
+    "target_nqn",
 ]

@@ -8,34 +8,32 @@ from provisioner.common.models import LifeState
 from volumes.models.replica import Replica
 from volumes.models.volume import Volume
 
+NQN_PREFIX = "nqn.2022-08.com.kioxia:"
 
-class Target(models.Model):
-    """The one NVMe-oF target of a host: the same NQN on every node (contract, section 7)."""
 
-    nqn = models.CharField(primary_key=True, max_length=223)
-    host = models.OneToOneField(Host, on_delete=models.PROTECT, related_name="target")
-
-    class Meta:
-        ordering: ClassVar = ["nqn"]
-
-    def __str__(self) -> str:
-        return self.nqn
+def target_nqn(host_uuid: str) -> str:
+    """The NQN of a host's one target, the same on every node (contract, section 7)."""
+    return NQN_PREFIX + host_uuid
 
 
 class Publication(models.Model):
-    """A volume published to a host, under one namespace id on all nodes."""
+    """A volume published to a host, under one namespace id on all nodes.
+
+    ``nsid`` is null for a ``Local`` volume, which needs no target. Unpublished, the row goes at
+    once; its exports stay until their nodes confirmed.
+    """
 
     volume = models.ForeignKey(Volume, on_delete=models.PROTECT, related_name="publications")
-    target = models.ForeignKey(Target, on_delete=models.PROTECT, related_name="publications")
-    nsid = models.PositiveIntegerField()
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="publications")
+    nsid = models.PositiveIntegerField(null=True, blank=True)
     state = models.CharField(max_length=8, choices=LifeState.choices, default=LifeState.CREATING)
     deadline_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering: ClassVar = ["id"]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["volume", "target"], name="published_once_per_host"),
-            models.UniqueConstraint(fields=["target", "nsid"], name="nsid_once_per_target"),
+            models.UniqueConstraint(fields=["volume", "host"], name="published_once_per_host"),
+            models.UniqueConstraint(fields=["host", "nsid"], name="nsid_once_per_host"),
             models.CheckConstraint(
                 condition=Q(state=LifeState.READY) | Q(deadline_at__isnull=False),
                 name="publication_passing_state_has_deadline",
@@ -43,22 +41,32 @@ class Publication(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(
-                fields=["deadline_at"], condition=Q(deadline_at__isnull=False), name="publication_unfinished"
+                fields=["deadline_at"],
+                condition=Q(deadline_at__isnull=False),
+                name="publication_unfinished",
             )
         ]
 
     def __str__(self) -> str:
-        return f"{self.volume_id} in {self.target_id} as {self.nsid}"
+        return f"{self.volume_id} to {self.host_id}"
 
 
 class Export(models.Model):
-    """A replica as a namespace of its host's target, on the replica's node.
+    """A replica as a namespace of a host's target, on the replica's node; ``publication`` is null
+    once it is being removed.
 
-    ``id`` only ever grows and is the generation of what is asked of the node.
+    ``id`` only ever grows and is the generation of what is asked of the node. Published again
+    while an old export still waits for a dead node, a replica has both: the node obeys the later
+    one.
     """
 
     id = models.BigAutoField(primary_key=True)
-    publication = models.ForeignKey(Publication, on_delete=models.PROTECT, related_name="exports")
+    publication = models.ForeignKey(
+        Publication, on_delete=models.PROTECT, related_name="exports", null=True, blank=True
+    )
+    target_nqn = models.CharField(max_length=223)
+    nsid = models.PositiveIntegerField()
+    host_nqn = models.CharField(max_length=223, help_text="who may connect")
     replica = models.ForeignKey(Replica, on_delete=models.PROTECT, related_name="exports")
     state = models.CharField(max_length=8, choices=LifeState.choices, default=LifeState.CREATING)
     deadline_at = models.DateTimeField(null=True, blank=True)
@@ -66,7 +74,15 @@ class Export(models.Model):
     class Meta:
         ordering: ClassVar = ["id"]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["publication", "replica"], name="exported_once"),
+            models.UniqueConstraint(
+                fields=["publication", "replica"],
+                condition=~Q(state=LifeState.DELETING),
+                name="exported_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(state=LifeState.DELETING) ^ Q(publication__isnull=False),
+                name="export_belongs_to_publication",
+            ),
             models.CheckConstraint(
                 condition=Q(state=LifeState.READY) | Q(deadline_at__isnull=False),
                 name="export_passing_state_has_deadline",
@@ -74,9 +90,12 @@ class Export(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(
-                fields=["deadline_at"], condition=Q(deadline_at__isnull=False), name="export_unfinished"
-            )
+                fields=["deadline_at"],
+                condition=Q(deadline_at__isnull=False),
+                name="export_unfinished",
+            ),
+            models.Index(fields=["target_nqn"], name="exports_of_target"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.replica_id} by {self.publication_id}"
+        return f"{self.replica_id} in {self.target_nqn} as {self.nsid}"

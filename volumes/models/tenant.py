@@ -9,8 +9,10 @@ DEFAULT_TENANT = "0"
 class Tenant(models.Model):
     """Whose volumes they are, and how much they may take.
 
-    ``capacity_bytes`` is a hard budget, 0 = unlimited; IOPS and bandwidth are reported, never refused.
-    ``follows_pool``: nobody set a budget yet; the pool's own size is shown and nothing is refused here.
+    ``capacity_bytes`` is a hard budget, 0 = unlimited. IOPS and bandwidth budgets are soft: what
+    is used of them is the sum over the tenant's volumes, reported and never refused.
+    ``follows_pool``: nobody set a budget yet; the pool's own size is shown and nothing is refused
+    here.
     """
 
     tenant_id = models.CharField(primary_key=True, max_length=64)
@@ -18,20 +20,16 @@ class Tenant(models.Model):
     capacity_bytes = models.BigIntegerField(default=0)
     used_bytes = models.BigIntegerField(default=0)
     total_iops = models.BigIntegerField(default=0)
-    used_iops = models.BigIntegerField(default=0)
     total_bw = models.BigIntegerField(default=0)
-    used_bw = models.BigIntegerField(default=0)
     follows_pool = models.BooleanField(default=False)
 
     class Meta:
         ordering: ClassVar = ["tenant_id"]
         constraints: ClassVar = [
             models.CheckConstraint(
-                condition=Q(used_bytes__gte=0) & (Q(capacity_bytes=0) | Q(used_bytes__lte=F("capacity_bytes"))),
+                condition=Q(used_bytes__gte=0)
+                & (Q(capacity_bytes=0) | Q(used_bytes__lte=F("capacity_bytes"))),
                 name="tenant_used_within_budget",
-            ),
-            models.CheckConstraint(
-                condition=Q(used_iops__gte=0) & Q(used_bw__gte=0), name="tenant_use_not_negative"
             ),
         ]
 

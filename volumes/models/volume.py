@@ -21,12 +21,15 @@ class Protocol(models.TextChoices):
 class Volume(models.Model):
     """What a client asked for. Where it lies: :class:`~volumes.models.replica.Replica`.
 
-    ``growing_to_bytes``: a growth that is claimed and not yet on all nodes; it is always finished forward.
-    ``claimed_bytes``: what one replica takes from SSDs and budget: the capacity, or the reserved space.
-    ``deadline_at``: when the collector takes an unfinished change up.
+    ``growing_to_bytes``: a growth that is claimed and not yet on all nodes; it is always finished
+    forward.
+    ``claimed_bytes``: what one replica takes from SSDs and budget: the capacity, or the reserved
+    space.
+    ``deadline_at``: when the collector takes an unfinished change up. A row that is being removed
+    bars neither its uuid nor its alias.
     """
 
-    uuid = models.CharField(primary_key=True, max_length=64)
+    uuid = models.CharField(max_length=64, db_index=True)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="volumes")
     alias = models.CharField(max_length=255)
     capacity_bytes = models.BigIntegerField()
@@ -58,6 +61,9 @@ class Volume(models.Model):
         ordering: ClassVar = ["uuid"]
         constraints: ClassVar = [
             models.UniqueConstraint(
+                fields=["uuid"], condition=~Q(state=LifeState.DELETING), name="volume_uuid_once"
+            ),
+            models.UniqueConstraint(
                 fields=["tenant", "alias"],
                 condition=~Q(state=LifeState.DELETING),
                 name="volume_alias_once_per_tenant",
@@ -73,7 +79,9 @@ class Volume(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(
-                fields=["deadline_at"], condition=Q(deadline_at__isnull=False), name="volume_unfinished"
+                fields=["deadline_at"],
+                condition=Q(deadline_at__isnull=False),
+                name="volume_unfinished",
             ),
             models.Index(fields=["tenant", "uuid"], name="volume_page_of_tenant"),
         ]

@@ -1,0 +1,69 @@
+# make help says what there is. Everything installed goes to .venv, all data of the demo to .data (DATA_DIR).
+PYTHON ?= python3
+BIN := .venv/bin
+COMPILE := $(BIN)/pip-compile -q --strip-extras --no-header --annotation-style=line \
+	--no-emit-index-url --no-emit-find-links --allow-unsafe
+
+# what the tools that import the settings need; nothing is opened or signed with it
+CHECK := SECRET_KEY=only-for-checks-only-for-checks-only DATA_DIR=build DATABASE_URL=sqlite://:memory: \
+	REDIS_URL=memory://
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test check lint format types layers migrations settings schema budgets requirements clean
+
+help: ## this list (the default)
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
+
+demo: .venv/.run ## start the whole system with simulated nodes and show the main job; EXIT=1: end after it
+	@$(BIN)/python manage.py standalone --scenario $(if $(EXIT),--exit)
+
+test: .venv/.dev ## all tests; ARGS= goes to pytest, as in ARGS="tests/unit -k settings"
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: lint format types layers migrations settings schema budgets ## everything that is checked without running
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+format: .venv/.dev
+	$(BIN)/ruff format --check .
+types: .venv/.dev
+	$(CHECK) $(BIN)/mypy .
+layers: .venv/.dev
+	$(BIN)/lint-imports
+migrations: .venv/.dev
+	$(CHECK) $(BIN)/python manage.py makemigrations --check --dry-run
+settings: .venv/.dev
+	$(CHECK) $(BIN)/python manage.py settings_table --check
+schema: .venv/.dev
+	@if [ -f docs/openapi.yaml ]; then mkdir -p build && \
+	  $(CHECK) $(BIN)/python manage.py spectacular --validate --file build/openapi.yaml && \
+	  diff -u docs/openapi.yaml build/openapi.yaml; fi
+budgets: .venv/.dev
+	$(BIN)/python -m tests.budgets
+
+requirements: .venv/.dev ## pin requirements.in and requirements-dev.in anew
+	$(COMPILE) -o requirements.txt requirements.in
+	$(COMPILE) -o requirements-dev.txt requirements-dev.in
+
+clean: ## remove what was made here: .venv, caches, build; DATA_DIR stays
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.run: requirements.txt | $(BIN)/python
+	@echo "Installing what the system needs into .venv; this takes a minute, once."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/.dev: requirements-dev.txt requirements.txt | $(BIN)/python
+	@echo "Installing the tools for tests and checks into .venv; this takes a minute or two, once."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ .venv/.run
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "Python is missing; get it with: apt-get install -y python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$$($(PYTHON) -V) is too old: 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Python's venv is missing; get it with: apt-get install -y python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv

@@ -1,0 +1,81 @@
+"""gunicorn of both deployment forms: ``gunicorn -c deploy/gunicorn.conf.py``.
+
+What differs between machines comes from the environment: docs/settings.md. A renewed certificate is
+taken up by SIGHUP, which replaces the workers.
+"""
+
+import signal
+from functools import cache
+from pathlib import Path
+from ssl import SSLContext, SSLError
+from typing import Any
+
+from gunicorn import util
+
+from provisioner import server
+from provisioner.settings import CELERY_BROKER_URL, ENVIRONMENT, LOGGING
+
+wsgi_app = "provisioner.wsgi:application"
+bind = f"{ENVIRONMENT.api_host}:{ENVIRONMENT.api_port}"
+worker_class = "gthread"
+workers = ENVIRONMENT.api_workers
+threads = ENVIRONMENT.api_threads
+worker_connections = 2000
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
+timeout = 60
+graceful_timeout = ENVIRONMENT.stop_seconds
+keepalive = 75  # longer than load balancers rest a connection, so that it is they who close
+limit_request_line = 8190
+limit_request_field_size = 16_380
+limit_request_fields = 100
+forwarded_allow_ips = ",".join(ENVIRONMENT.trusted_proxies)
+control_socket_disable = True
+accesslog = None  # the request log of the API says more
+logconfig_dict = LOGGING
+util.write_error = server.write_error
+
+
+@cache
+def _tls() -> SSLContext:
+    assert ENVIRONMENT.tls_certificate
+    assert ENVIRONMENT.tls_key
+    return server.tls_context(
+        ENVIRONMENT.tls_certificate,
+        ENVIRONMENT.tls_key,
+        ENVIRONMENT.tls_client_ca,
+        require_client=ENVIRONMENT.require_client_certificate and not ENVIRONMENT.trusted_proxies,
+    )
+
+
+def ssl_context(config: Any, default_factory: Any) -> SSLContext:
+    """One context for all connections: gunicorn would read the files anew for each."""
+    return _tls()
+
+
+if ENVIRONMENT.tls_certificate:
+    certfile, keyfile = str(ENVIRONMENT.tls_certificate), str(ENVIRONMENT.tls_key)
+    try:
+        _tls()
+    except (OSError, SSLError) as error:
+        raise SystemExit(f"provisioner: wrong setting: TLS_CERTIFICATE: {error}.") from None
+
+
+def post_worker_init(worker: Any) -> None:
+    """Tell the health check of an orderly stop; run Celery here where the broker is in memory."""
+    from provisioner.access.health import stop_serving
+
+    def stop(number: int, frame: Any) -> None:
+        stop_serving()
+        worker.handle_exit(number, frame)
+
+    signal.signal(signal.SIGTERM, stop)
+    if CELERY_BROKER_URL.startswith("memory"):
+        from provisioner.celery import EmbeddedWorker
+
+        worker.celery = EmbeddedWorker()
+        worker.celery.start()
+
+
+def worker_exit(arbiter: Any, worker: Any) -> None:
+    if embedded := getattr(worker, "celery", None):
+        embedded.stop(seconds=ENVIRONMENT.stop_seconds)

@@ -1,0 +1,24 @@
+"""What calls to storage nodes did, for ``GET /metrics``."""
+
+from prometheus_client import Counter, Histogram
+
+CALLS = Counter(
+    "provisioner_node_calls",
+    "Calls to storage nodes; outcome is OK, UNREACHABLE or the code of the node's refusal.",
+    ["method", "path", "outcome"],
+)
+SECONDS = Histogram(
+    "provisioner_node_call_seconds",
+    "How long calls to storage nodes took.",
+    ["method", "path"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 15),
+)
+
+
+def count_node_call(address: str, method: str, template: str, outcome: str, seconds: float) -> None:
+    """An observer of :class:`~inventory.nodes.client.NodeTransport`.
+
+    The address is no label: a thousand nodes would make a thousand times as many series.
+    """
+    CALLS.labels(method, template, outcome).inc()
+    SECONDS.labels(method, template).observe(seconds)

@@ -1,0 +1,1 @@
+"""What runs on a storage node: the node API over an engine."""

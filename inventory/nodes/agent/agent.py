@@ -1,0 +1,160 @@
+"""One storage node: its identity, its settings, its volumes and targets, over an engine."""
+
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from inventory.nodes.agent.database import Database
+from inventory.nodes.agent.fences import Fences, Name
+from inventory.nodes.agent.locks import Locks
+from inventory.nodes.agent.records import Records
+from inventory.nodes.agent.targets import Targets
+from inventory.nodes.agent.volumes import Volumes
+from inventory.nodes.engines.base import Engine
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.wire import (
+    Changes,
+    NamespaceSpec,
+    Node,
+    Probe,
+    ProvisionerSettings,
+    RefusalCode,
+    SyslogServers,
+    VolumeSpec,
+)
+
+OnChange = Callable[[int], None]
+Witness = Callable[[Name, VolumeSpec | NamespaceSpec], None]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who the node is and where its agent listens."""
+
+    persistent_id: str
+    name: str
+    addresses: tuple[str, ...]
+    port: int
+
+
+class Agent:
+    """The node API without HTTP. All methods belong to one event loop.
+
+    ``on_change`` is called with bits of ``Changes`` (or 0) when the provisioner should hear of it;
+    ``witness`` with each well-formed write, before it is judged.
+    """
+
+    def __init__(self, identity: Identity, engine: Engine, database: Database) -> None:
+        self.identity = identity
+        self.engine = engine
+        self.on_change: OnChange = lambda changes: None
+        self.witness: Witness = lambda name, spec: None
+        self.boot_id = ""
+        self._is_up = False
+        self._records = Records(database, identity.persistent_id)
+        fences = Fences(database, identity.persistent_id)
+        parts = (engine, database, self._records, fences, Locks())
+        self._volumes = Volumes(*parts)
+        self._targets = Targets(*parts)
+        engine.on_change = self._changed
+
+    async def start(self) -> None:
+        """Start, or take up again after the engine restarted; up when all is restored."""
+        self._is_up = False
+        self.boot_id = uuid.uuid4().hex
+        await self.engine.start()
+        await self._volumes.restore()
+        await self._targets.restore()
+        self._is_up = True
+        log.info("node %s is up, boot %s", self.identity.persistent_id, self.boot_id)
+
+    @property
+    def volumes(self) -> Volumes:
+        """:raises NodeRefused: UNAVAILABLE"""
+        self._refuse_unless_up()
+        return self._volumes
+
+    @property
+    def targets(self) -> Targets:
+        """:raises NodeRefused: UNAVAILABLE"""
+        self._refuse_unless_up()
+        return self._targets
+
+    async def node(self) -> Node:
+        """:raises NodeRefused: UNAVAILABLE"""
+        self._refuse_unless_up()
+        facts = await self.engine.facts()
+        return Node(
+            persistent_id=self.identity.persistent_id,
+            name=self.identity.name,
+            version=facts.version,
+            target_driver_version=facts.target_driver_version,
+            host_id=facts.host_id,
+            boot_id=self.boot_id,
+            total_bw=facts.total_bw,
+            total_iops=facts.total_iops,
+            portals=facts.portals,
+            ssds=facts.ssds,
+        )
+
+    @property
+    def provisioner(self) -> ProvisionerSettings | None:
+        return self._records.setting("provisioner", ProvisionerSettings)
+
+    def put_provisioner(self, settings: ProvisionerSettings) -> None:
+        """Probe these settings' url from now on."""
+        self._records.put_setting("provisioner", settings)
+        self._changed(0)
+
+    def answered(self, asked: ProvisionerSettings, told: ProvisionerSettings) -> None:
+        """Take over what the reply to a probe says, unless newer settings came meanwhile."""
+        if told != asked and self.provisioner == asked:
+            self._records.put_setting("provisioner", told)
+
+    @property
+    def syslogs(self) -> SyslogServers:
+        return self._records.setting("syslogs", SyslogServers) or SyslogServers()
+
+    def put_syslogs(self, servers: SyslogServers) -> None:
+        if servers != self.syslogs:
+            self._records.put_setting("syslogs", servers)
+            self._changed(Changes.SYSLOGS)
+
+    async def probe(self, settings: ProvisionerSettings, changes: int) -> Probe:
+        """What to tell the provisioner now; never a secret.
+
+        :raises NodeRefused: UNAVAILABLE
+        """
+        node = await self.node()
+        facts = await self.engine.facts()
+        return Probe(
+            persistent_id=node.persistent_id,
+            available_capacity=sum(ssd.free for ssd in node.ssds),
+            total_capacity=sum(ssd.capacity for ssd in node.ssds),
+            used_bw=facts.used_bw,
+            total_bw=facts.total_bw,
+            used_iops=facts.used_iops,
+            total_iops=facts.total_iops,
+            mgmt_ips=self.identity.addresses,
+            mgmt_port=self.identity.port,
+            provisioner=settings.model_dump(
+                mode="json", include={"name", "url", "push_interval", "in_use", "tags"}
+            ),
+            version=node.version,
+            number_of_ssds=len(node.ssds),
+            certified=node.certified,
+            target_driver_version=node.target_driver_version,
+            changes=changes,
+            authentication_mode=node.authentication_mode,
+            boot_id=self.boot_id,
+        )
+
+    def _changed(self, changes: int) -> None:
+        self.on_change(changes)
+
+    def _refuse_unless_up(self) -> None:
+        if not self._is_up:
+            raise NodeRefused(RefusalCode.UNAVAILABLE, "the engine is not up yet")

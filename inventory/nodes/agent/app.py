@@ -1,0 +1,135 @@
+"""The node API as an ASGI application."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from inventory.nodes.agent.agent import Agent
+from inventory.nodes.agent.fences import Name
+from inventory.nodes.agent.requests import (
+    accepted,
+    answer,
+    check_token,
+    gone,
+    read_body,
+    read_generation,
+    read_name,
+    refusal,
+)
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.wire import (
+    NamespaceSpec,
+    ProvisionerSettings,
+    RefusalCode,
+    SyslogServers,
+    TargetList,
+    VolumeList,
+    VolumeSpec,
+)
+
+
+def make_app(*, token: str | None = None, more_routes: Sequence[BaseRoute] = ()) -> Starlette:
+    """One application for any number of nodes: ``scope["agent"]`` says whose request it is.
+
+    ``token``: demanded as bearer of every request; None leaves callers to TLS.
+    """
+    routes: list[BaseRoute] = [
+        Route("/v1/node", node, methods=["GET"]),
+        Route("/v1/node/provisioner", provisioner, methods=["PUT"]),
+        Route("/v1/node/syslogs", syslogs, methods=["GET", "PUT"]),
+        Route("/v1/volumes", volumes, methods=["GET"]),
+        Route("/v1/volumes/{uuid}", volume, methods=["GET", "PUT", "DELETE"]),
+        Route("/v1/targets", targets, methods=["GET"]),
+        Route("/v1/targets/{nqn:path}/namespaces/{uuid}", namespace, methods=["PUT", "DELETE"]),
+        Route("/v1/targets/{nqn:path}", target, methods=["GET"]),
+        *more_routes,
+    ]
+    handlers: dict[Any, Any] = {
+        NodeRefused: _refused,
+        HTTPException: _unusual,
+        ClientDisconnect: _unheard,
+    }
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    app.state.token = token
+    return app
+
+
+def agent_of(request: Request) -> Agent:
+    """:raises NodeRefused: UNAUTHORIZED"""
+    check_token(request)
+    agent: Agent = request.scope["agent"]
+    return agent
+
+
+async def node(request: Request) -> Response:
+    return answer(await agent_of(request).node())
+
+
+async def provisioner(request: Request) -> Response:
+    agent_of(request).put_provisioner(await read_body(request, ProvisionerSettings))
+    return accepted(is_new=False)
+
+
+async def syslogs(request: Request) -> Response:
+    agent = agent_of(request)
+    if request.method != "PUT":
+        return answer(agent.syslogs)
+    agent.put_syslogs(await read_body(request, SyslogServers))
+    return accepted(is_new=False)
+
+
+async def volumes(request: Request) -> Response:
+    return answer(VolumeList(volumes=agent_of(request).volumes.list()))
+
+
+async def volume(request: Request) -> Response:
+    agent = agent_of(request)
+    uuid = read_name(request, "uuid")
+    if request.method == "DELETE":
+        await agent.volumes.remove(uuid, read_generation(request))
+        return gone()
+    if request.method == "PUT":
+        spec = await read_body(request, VolumeSpec)
+        agent.witness(Name(uuid), spec)
+        return accepted(is_new=await agent.volumes.ensure(uuid, spec))
+    return answer(agent.volumes.read(uuid))
+
+
+async def targets(request: Request) -> Response:
+    return answer(TargetList(targets=await agent_of(request).targets.list()))
+
+
+async def target(request: Request) -> Response:
+    rules = agent_of(request).targets
+    return answer(await rules.read(read_name(request, "nqn")))
+
+
+async def namespace(request: Request) -> Response:
+    agent = agent_of(request)
+    nqn = read_name(request, "nqn")
+    uuid = read_name(request, "uuid")
+    if request.method == "DELETE":
+        await agent.targets.remove(nqn, uuid, read_generation(request))
+        return gone()
+    spec = await read_body(request, NamespaceSpec)
+    agent.witness(Name(uuid, nqn), spec)
+    return accepted(is_new=await agent.targets.ensure(nqn, uuid, spec))
+
+
+async def _refused(request: Request, error: NodeRefused) -> Response:
+    return refusal(error.code, error.message)
+
+
+async def _unusual(request: Request, error: HTTPException) -> Response:
+    message = f"{request.method} {request.url.path}: {error.detail}"
+    return refusal(RefusalCode.INVALID, message, status=error.status_code)
+
+
+async def _unheard(request: Request, error: ClientDisconnect) -> Response:
+    return refusal(RefusalCode.INVALID, "the request did not come whole")

@@ -1,0 +1,75 @@
+"""The agent's SQLite file."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS setting (
+    node TEXT, name TEXT, value TEXT NOT NULL,
+    PRIMARY KEY (node, name)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS volume (
+    node TEXT, uuid TEXT, spec TEXT NOT NULL,
+    PRIMARY KEY (node, uuid)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS target (
+    node TEXT, nqn TEXT, host_nqn TEXT NOT NULL,
+    PRIMARY KEY (node, nqn)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS namespace (
+    node TEXT, nqn TEXT, uuid TEXT, nsid INTEGER NOT NULL, spec TEXT NOT NULL,
+    PRIMARY KEY (node, nqn, uuid), UNIQUE (node, nqn, nsid)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS namespace_of_volume ON namespace (node, uuid);
+CREATE TABLE IF NOT EXISTS fence (
+    node TEXT, uuid TEXT, nqn TEXT,
+    generation INTEGER NOT NULL, removed INTEGER NOT NULL, at REAL NOT NULL,
+    PRIMARY KEY (node, uuid, nqn)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS fence_by_age ON fence (node, at);
+"""
+
+
+class Database:
+    """One file for any number of nodes, or memory; used by one thread at a time.
+
+    ``durable``: a committed write survives a power cut, at the price of an fsync. Without, it still
+    survives the death of the process.
+    """
+
+    def __init__(self, path: str | Path = ":memory:", *, durable: bool = True) -> None:
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self.execute("PRAGMA journal_mode = WAL")
+        self.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        self.create(SCHEMA)
+
+    def create(self, schema: str) -> None:
+        """Add tables that are not there yet; an engine may keep its own here."""
+        self._connection.executescript(schema)
+
+    def execute(self, sql: str, *values: Any) -> list[Any]:
+        """The rows of one statement; a transaction of its own outside ``transaction``."""
+        return self._connection.execute(sql, values).fetchall()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All statements of the block are committed together, or none."""
+        self.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self.execute("ROLLBACK")
+            raise
+        self.execute("COMMIT")
+
+    def clear(self) -> None:
+        """Forget everything of all nodes."""
+        with self.transaction():
+            for (table,) in self.execute("SELECT name FROM sqlite_schema WHERE type = 'table'"):
+                self.execute(f"DELETE FROM {table}")  # noqa: S608
+
+    def close(self) -> None:
+        self._connection.close()

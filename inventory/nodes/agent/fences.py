@@ -1,0 +1,99 @@
+"""Generations: a write that was overtaken on its way does nothing any more."""
+
+import logging
+import time
+from typing import NamedTuple
+
+from inventory.nodes.agent.database import Database
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.wire import RefusalCode
+
+KEEP_SECONDS = 24 * 3600
+KEEP_GONE = 200_000
+PURGE_EVERY = 1000  # writes
+
+GONE = """
+    node = ?
+    AND NOT EXISTS (SELECT 1 FROM volume
+                    WHERE fence.nqn = '' AND volume.node = fence.node AND volume.uuid = fence.uuid)
+    AND NOT EXISTS (SELECT 1 FROM namespace
+                    WHERE namespace.node = fence.node AND namespace.nqn = fence.nqn
+                    AND namespace.uuid = fence.uuid)
+"""
+
+log = logging.getLogger(__name__)
+
+
+class Name(NamedTuple):
+    """A volume, or with an NQN the volume's namespace in that target."""
+
+    uuid: str
+    nqn: str = ""
+
+
+class Fences:
+    """The highest generation seen for each name of a node, also of what is gone or was never made.
+
+    Names of what is not there are forgotten after KEEP_SECONDS. KEEP_GONE of them bound the file:
+    beyond that the oldest go early, with a warning in the log.
+    """
+
+    def __init__(self, database: Database, node: str) -> None:
+        self._database = database
+        self._node = node
+        self._writes = 0
+
+    def admit(self, name: Name, generation: int) -> None:
+        """:raises NodeRefused: STALE; a later generation was seen, or the removal of this one."""
+        seen, removed = self._seen(name)
+        if generation < seen or (removed and generation == seen):
+            raise _stale(name, generation, seen)
+
+    def admit_removal(self, name: Name, generation: int) -> None:
+        """:raises NodeRefused: STALE; a later generation was seen."""
+        seen, _ = self._seen(name)
+        if generation < seen:
+            raise _stale(name, generation, seen)
+
+    def is_removed(self, name: Name) -> bool:
+        """The last word about the name was its removal, which may not be finished yet."""
+        return self._seen(name)[1]
+
+    def raise_to(self, name: Name, generation: int, *, removed: bool = False) -> None:
+        """Remember an admitted generation; ``removed`` bars later writes of the same one."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO fence VALUES (?, ?, ?, ?, ?, ?)",
+            *(self._node, *name, generation, removed, time.time()),
+        )
+        self._writes += 1
+        if self._writes % PURGE_EVERY == 0:
+            self.purge()
+
+    def purge(self) -> None:
+        """Forget the names of what went long enough ago, or is too much to keep."""
+        oldest = time.time() - KEEP_SECONDS
+        surplus = self._database.execute(
+            f"SELECT at FROM fence WHERE {GONE} ORDER BY at DESC LIMIT 1 OFFSET ?",  # noqa: S608
+            *(self._node, KEEP_GONE),
+        )
+        if surplus and surplus[0][0] > oldest:
+            oldest = surplus[0][0]
+            log.warning("node %s forgets generations early: too many removals", self._node)
+        self._database.execute(
+            f"DELETE FROM fence WHERE at <= ? AND {GONE}",  # noqa: S608
+            *(oldest, self._node),
+        )
+
+    def _seen(self, name: Name) -> tuple[int, bool]:
+        rows = self._database.execute(
+            "SELECT generation, removed FROM fence WHERE node = ? AND uuid = ? AND nqn = ?",
+            *(self._node, *name),
+        )
+        return (rows[0][0], bool(rows[0][1])) if rows else (0, False)
+
+
+def _stale(name: Name, generation: int, seen: int) -> NodeRefused:
+    return NodeRefused(
+        RefusalCode.STALE,
+        f"{' in '.join(filter(None, name))}: generation {generation} was overtaken by {seen}",
+    )

@@ -1,0 +1,125 @@
+"""Sockets, TLS and HTTP/1.1 around the agent's application."""
+
+import asyncio
+import socket
+import ssl
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+    from uvicorn._types import ASGI3Application
+
+KEEP_ALIVE_SECONDS = 120
+HANDSHAKE_SECONDS = 10
+BACKLOG = 128
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """The agent's certificate and key, and, to demand certificates of callers, their CA (PEM)."""
+
+    certificate: str | Path
+    key: str | Path
+    client_ca: str | Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """:raises OSError, ssl.SSLError: a file is missing or holds something else."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self.certificate, self.key)
+        if self.client_ca:
+            context.load_verify_locations(self.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+
+class Listener:
+    """One address and port on which an application answers. For one event loop.
+
+    The port is reserved from construction to ``release``, also while closed: then connections are
+    refused, and nobody else gets the port.
+    """
+
+    def __init__(self, app: "ASGIApp", tls: ssl.SSLContext, address: str, port: int) -> None:
+        self._tls = tls
+        self._family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._reservation = self._bind(address, port)
+        self.address = address
+        self.port: int = self._reservation.getsockname()[1]
+        self._app = cast("ASGI3Application", app)
+        self._state = ServerState()
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Accept connections from now on."""
+        if self._server is not None:
+            return
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            self._protocol,
+            sock=self._bind(self.address, self.port),
+            ssl=self._tls,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS,
+            backlog=BACKLOG,
+        )
+
+    def close(self) -> None:
+        """Refuse connections from now on, and reset those that are there."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for connection in list(self._state.connections):
+            connection.transport.abort()
+
+    def reset(self, client: tuple[str, int]) -> None:
+        """Reset the connection that comes from this address and port."""
+        for connection in list(self._state.connections):
+            if isinstance(connection, HttpToolsProtocol) and connection.client == client:
+                connection.transport.abort()
+
+    def release(self) -> None:
+        """Close, and give the port up."""
+        self.close()
+        self._reservation.close()
+
+    def _bind(self, address: str, port: int) -> socket.socket:
+        bound = socket.socket(self._family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind((address, port))
+        return bound
+
+    def _protocol(self) -> HttpToolsProtocol:
+        protocol = HttpToolsProtocol(_http_config(), self._state, {})
+        protocol.app = self._app
+        return protocol
+
+
+@lru_cache(maxsize=1)
+def _http_config() -> Config:
+    config = Config(
+        app=_no_app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+    )
+    config.load()
+    return config
+
+
+async def _no_app(scope: "Scope", receive: "Receive", send: "Send") -> None:
+    """Each listener puts its own in this place."""

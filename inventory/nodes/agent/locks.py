@@ -1,0 +1,35 @@
+"""One writer per named thing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Locks:
+    """A lock per name, kept only while somebody holds or awaits it. For one event loop."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._users: dict[str, int] = {}
+
+    @asynccontextmanager
+    async def hold(self, *names: str) -> AsyncIterator[None]:
+        """Hold all names; taken in sorted order, so that two callers never wait for each other."""
+        if not names:
+            yield
+            return
+        first, *rest = sorted(names)
+        async with self._hold_one(first), self.hold(*rest):
+            yield
+
+    @asynccontextmanager
+    async def _hold_one(self, name: str) -> AsyncIterator[None]:
+        lock = self._locks.setdefault(name, asyncio.Lock())
+        self._users[name] = self._users.get(name, 0) + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            self._users[name] -= 1
+            if not self._users[name]:
+                del self._users[name], self._locks[name]

@@ -1,0 +1,92 @@
+"""Tells the provisioner that the node is alive and what has changed."""
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING
+
+from urllib3.exceptions import HTTPError
+
+from inventory.nodes.agent.sender import ProbeFailed, ProbeSender
+from inventory.nodes.errors import NodeRefused
+
+if TYPE_CHECKING:
+    from inventory.nodes.agent.agent import Agent
+    from inventory.nodes.wire import ProvisionerSettings
+
+MAX_BACKOFF_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Prober:
+    """Probes at each push interval, up to a fifth earlier by chance, and at once after a change.
+
+    It is quiet while no provisioner is set. After a failure it waits 1, 2, 4 ... seconds (by chance
+    down to half of it), at most a minute or the push interval, and never gives up; a change
+    that could not be told is told with the next probe.
+
+    ``start_within_seconds``: the first probe after a start comes at a random time in this span, so
+    that nodes that start together do not probe together.
+    """
+
+    def __init__(
+        self, agent: "Agent", sender: ProbeSender, *, start_within_seconds: float = 0
+    ) -> None:
+        self.is_muted = False
+        self._agent = agent
+        self._sender = sender
+        self._start_within_seconds = start_within_seconds
+        self._changes = 0
+        self._failures = 0
+        self._woken = asyncio.Event()
+        agent.on_change = self.wake
+
+    def wake(self, changes: int = 0) -> None:
+        """Probe now; ``changes``: bits of ``Changes`` to tell."""
+        self._changes |= changes
+        self._woken.set()
+
+    def forget(self) -> None:
+        """There is no change to tell any more."""
+        self._changes = 0
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await asyncio.sleep(random.uniform(0, self._start_within_seconds))  # noqa: S311
+        while True:
+            self._woken.clear()
+            settings = self._agent.provisioner
+            if settings is None or self.is_muted:
+                await self._woken.wait()
+            else:
+                await self._probe(settings)
+                await self._rest(settings)
+
+    async def _probe(self, settings: "ProvisionerSettings") -> None:
+        changes, self._changes = self._changes, 0
+        try:
+            probe = await self._agent.probe(settings, changes)
+            self._agent.answered(settings, await self._sender.send(settings, probe))
+        except (ProbeFailed, NodeRefused, HTTPError, OSError) as error:
+            self._changes |= changes
+            self._failures += 1
+            level = logging.WARNING if self._failures == 1 else logging.DEBUG
+            node = self._agent.identity.persistent_id
+            log.log(level, "node %s cannot probe %s: %s", node, settings.url, error)
+        else:
+            self._failures = 0
+
+    async def _rest(self, asked: "ProvisionerSettings") -> None:
+        interval = float((self._agent.provisioner or asked).push_interval)
+        if self._failures:
+            longest = max(interval, MAX_BACKOFF_SECONDS)
+            backoff = min(2.0 ** min(self._failures - 1, 20), longest)
+            seconds = backoff * random.uniform(0.5, 1)  # noqa: S311
+        else:
+            seconds = interval * random.uniform(0.8, 1)  # noqa: S311
+        try:
+            await asyncio.wait_for(self._woken.wait(), seconds)
+        except TimeoutError:
+            return

@@ -1,0 +1,102 @@
+"""What a node must remember across restarts, row by row."""
+
+from typing import NamedTuple, TypeVar
+
+from pydantic import BaseModel
+
+from inventory.nodes.agent.database import Database
+from inventory.nodes.wire import NamespaceSpec, VolumeSpec
+
+W = TypeVar("W", bound=BaseModel)
+
+
+class NamespaceRecord(NamedTuple):
+    nqn: str
+    uuid: str
+    spec: NamespaceSpec
+
+
+class Records:
+    """The rows of one node. Writes are committed alone, or together in ``Database.transaction``."""
+
+    def __init__(self, database: Database, node: str) -> None:
+        self._database = database
+        self._node = node
+
+    def setting(self, name: str, kind: type[W]) -> W | None:
+        rows = self._all("SELECT value FROM setting WHERE node = ? AND name = ?", name)
+        return kind.model_validate_json(rows[0][0]) if rows else None
+
+    def put_setting(self, name: str, value: BaseModel) -> None:
+        self._all("INSERT OR REPLACE INTO setting VALUES (?, ?, ?)", name, value.model_dump_json())
+
+    def volume(self, uuid: str) -> VolumeSpec | None:
+        rows = self._all("SELECT spec FROM volume WHERE node = ? AND uuid = ?", uuid)
+        return VolumeSpec.model_validate_json(rows[0][0]) if rows else None
+
+    def volumes(self) -> dict[str, VolumeSpec]:
+        rows = self._all("SELECT uuid, spec FROM volume WHERE node = ? ORDER BY uuid")
+        return {uuid: VolumeSpec.model_validate_json(spec) for uuid, spec in rows}
+
+    def put_volume(self, uuid: str, spec: VolumeSpec) -> None:
+        self._all("INSERT OR REPLACE INTO volume VALUES (?, ?, ?)", uuid, spec.model_dump_json())
+
+    def drop_volume(self, uuid: str) -> None:
+        self._all("DELETE FROM volume WHERE node = ? AND uuid = ?", uuid)
+
+    def exported(self) -> set[str]:
+        """The uuids of all volumes that are in a target."""
+        return {row[0] for row in self._all("SELECT uuid FROM namespace WHERE node = ?")}
+
+    def targets_of(self, uuid: str) -> list[str]:
+        """The NQNs of the targets that hold the volume."""
+        rows = self._all("SELECT nqn FROM namespace WHERE node = ? AND uuid = ?", uuid)
+        return [row[0] for row in rows]
+
+    def hosts(self) -> dict[str, str]:
+        """The host NQN of each target, by its NQN."""
+        rows = self._all("SELECT nqn, host_nqn FROM target WHERE node = ? ORDER BY nqn")
+        return {row[0]: row[1] for row in rows}
+
+    def host(self, nqn: str) -> str | None:
+        rows = self._all("SELECT host_nqn FROM target WHERE node = ? AND nqn = ?", nqn)
+        return rows[0][0] if rows else None
+
+    def put_host(self, nqn: str, host_nqn: str) -> None:
+        self._all("INSERT OR REPLACE INTO target VALUES (?, ?, ?)", nqn, host_nqn)
+
+    def namespaces(self, nqn: str | None = None) -> list[NamespaceRecord]:
+        """Those of one target or of all, in the order of NQN and namespace id."""
+        rows = self._all(
+            "SELECT nqn, uuid, spec FROM namespace WHERE node = ?1 AND (?2 IS NULL OR nqn = ?2)"
+            " ORDER BY nqn, nsid",
+            nqn,
+        )
+        return [
+            NamespaceRecord(row[0], row[1], NamespaceSpec.model_validate_json(row[2]))
+            for row in rows
+        ]
+
+    def namespace(self, nqn: str, uuid: str) -> NamespaceSpec | None:
+        rows = self._all(
+            "SELECT spec FROM namespace WHERE node = ? AND nqn = ? AND uuid = ?", nqn, uuid
+        )
+        return NamespaceSpec.model_validate_json(rows[0][0]) if rows else None
+
+    def put_namespace(self, nqn: str, uuid: str, spec: NamespaceSpec) -> None:
+        self._all(
+            "INSERT OR REPLACE INTO namespace VALUES (?, ?, ?, ?, ?)",
+            *(nqn, uuid, spec.nsid, spec.model_dump_json()),
+        )
+
+    def drop_namespace(self, nqn: str, uuid: str) -> None:
+        """The target goes with its last namespace."""
+        self._all("DELETE FROM namespace WHERE node = ? AND nqn = ? AND uuid = ?", nqn, uuid)
+        self._all(
+            "DELETE FROM target WHERE node = ? AND nqn = ? AND NOT EXISTS"
+            " (SELECT 1 FROM namespace n WHERE n.node = target.node AND n.nqn = target.nqn)",
+            nqn,
+        )
+
+    def _all(self, sql: str, *values: object) -> list[tuple[str, ...]]:
+        return self._database.execute(sql, self._node, *values)

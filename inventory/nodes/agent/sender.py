@@ -1,0 +1,86 @@
+"""How probes travel."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import urllib3
+from pydantic import ValidationError
+
+from inventory.nodes.https import Outgoing, Pools, client_context, finish_within
+from inventory.nodes.wire import Probe, ProvisionerSettings, Tag, Wire
+
+PROBE_SECONDS = 15.0
+HTTPS_PORT = 443
+PARALLEL_PROBES = 16
+
+
+class ProbeFailed(Exception):
+    """The provisioner did not say ``Success``."""
+
+
+class _Told(Wire):
+    in_use: bool | None = None
+    push_interval: int | None = None
+    tags: tuple[Tag, ...] | None = None
+
+
+class _Reply(Wire):
+    status: str
+    description: str = ""
+    provisioner: _Told | None = None
+
+
+class ProbeSender:
+    """Sends the probes of all nodes of a process, over keep-alive connections, in a few threads."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(PARALLEL_PROBES, thread_name_prefix="probe")
+        self._lock = threading.Lock()
+        self._pools_of = lru_cache(maxsize=16)(self._open_pools)
+
+    async def send(self, settings: ProvisionerSettings, probe: Probe) -> ProvisionerSettings:
+        """The settings as the reply wants them.
+
+        :raises ProbeFailed, OSError, urllib3.exceptions.HTTPError:
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._send, settings, probe)
+
+    def close(self) -> None:
+        """Probes on their way end by themselves."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _send(self, settings: ProvisionerSettings, probe: Probe) -> ProvisionerSettings:
+        url = urllib3.util.parse_url(f"{settings.url.rstrip('/')}/probe")
+        if url.scheme != "https" or not url.host:
+            raise ProbeFailed(f"{settings.url} is not an https url")
+        headers = {
+            "Authorization": f"Bearer {settings.token}",
+            "Content-Type": "application/json",
+        }
+        request = Outgoing("POST", url.path or "/probe", headers, probe.model_dump_json().encode())
+        with self._lock:
+            pools = self._pools_of(settings.ca_certificate)
+        with finish_within(PROBE_SECONDS):
+            status, body = pools.call(url.host.strip("[]"), url.port or HTTPS_PORT, request)
+        return _told(settings, status, body)
+
+    def _open_pools(self, ca_certificate: str) -> Pools:
+        return Pools(client_context(ca_text=ca_certificate or None))
+
+
+def _told(settings: ProvisionerSettings, status: int, body: bytes) -> ProvisionerSettings:
+    try:
+        reply = _Reply.model_validate_json(body)
+        if reply.status != "Success":
+            raise ProbeFailed(f"HTTP {status}: {reply.status}: {reply.description}")
+        told = (
+            reply.provisioner.model_dump(by_alias=False, exclude_none=True)
+            if reply.provisioner
+            else {}
+        )
+        return ProvisionerSettings(**(dict(settings) | told))
+    except ValidationError as error:
+        raise ProbeFailed(f"HTTP {status}: unreadable reply") from error

@@ -1,0 +1,170 @@
+"""The rules for targets and their namespaces."""
+
+import logging
+from collections.abc import Iterable
+
+from inventory.nodes.agent.database import Database
+from inventory.nodes.agent.fences import Fences, Name
+from inventory.nodes.agent.locks import Locks
+from inventory.nodes.agent.records import NamespaceRecord, Records
+from inventory.nodes.agent.volumes import lock_of_volume
+from inventory.nodes.engines.base import Engine, TargetState
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.wire import Namespace, NamespaceSpec, RefusalCode, Target
+
+log = logging.getLogger(__name__)
+
+
+class Targets:
+    """The exports of a node. The records are the truth; the engine is given whole targets.
+
+    Crashes are survived as in :class:`Volumes`: recorded after the engine has it, barred before the
+    engine loses it, and ``restore`` makes the engine's targets those of the records.
+    """
+
+    def __init__(
+        self, engine: Engine, database: Database, records: Records, fences: Fences, locks: Locks
+    ) -> None:
+        self._engine = engine
+        self._database = database
+        self._records = records
+        self._fences = fences
+        self._locks = locks
+
+    async def list(self) -> tuple[Target, ...]:
+        """Ordered by NQN."""
+        portals = (await self._engine.facts()).portals
+        connected = await self._engine.connected_hosts()
+        members: dict[str, list[Namespace]] = {}
+        for record in self._records.namespaces():
+            members.setdefault(record.nqn, []).append(_shown(record))
+        return tuple(
+            Target(
+                nqn=nqn,
+                host_nqn=host_nqn,
+                listeners=portals,
+                namespaces=tuple(members[nqn]),
+                connected_hosts=connected.get(nqn, ()),
+            )
+            for nqn, host_nqn in self._records.hosts().items()
+        )
+
+    async def read(self, nqn: str) -> Target:
+        """:raises NodeRefused: NOT_FOUND"""
+        portals = (await self._engine.facts()).portals
+        connected = await self._engine.connected_hosts()
+        host_nqn = self._records.host(nqn)
+        if host_nqn is None:
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"target {nqn} is not here")
+        return Target(
+            nqn=nqn,
+            host_nqn=host_nqn,
+            listeners=portals,
+            namespaces=tuple(_shown(record) for record in self._records.namespaces(nqn)),
+            connected_hosts=connected.get(nqn, ()),
+        )
+
+    async def ensure(self, nqn: str, uuid: str, spec: NamespaceSpec) -> bool:
+        """The volume is in the target as ``spec`` says; True when it was not before.
+
+        :raises NodeRefused: STALE, NOT_FOUND (the volume), CONFLICT.
+        """
+        name = Name(uuid, nqn)
+        async with self._locks.hold(lock_of_volume(uuid), f"target {nqn}"):
+            self._fences.admit(name, spec.generation)
+            await self._finish_removal(nqn, uuid)
+            others = [other for other in self._records.namespaces(nqn) if other.uuid != uuid]
+            old = self._records.namespace(nqn, uuid)
+            if old == spec:
+                return False
+            try:
+                self._check(nqn, uuid, old, spec)
+                _check_nsid(others, spec)
+                await self._engine.apply_target(
+                    _state(nqn, spec.host_nqn, [*others, NamespaceRecord(nqn, uuid, spec)])
+                )
+            except NodeRefused:
+                self._fences.raise_to(name, spec.generation)
+                raise
+            with self._database.transaction():
+                self._records.put_namespace(nqn, uuid, spec)
+                self._records.put_host(nqn, spec.host_nqn)
+                self._fences.raise_to(name, spec.generation)
+            return old is None
+
+    async def remove(self, nqn: str, uuid: str, generation: int) -> None:
+        """The volume is not in the target; the target goes with its last namespace.
+
+        :raises NodeRefused: STALE
+        """
+        name = Name(uuid, nqn)
+        async with self._locks.hold(lock_of_volume(uuid), f"target {nqn}"):
+            self._fences.admit_removal(name, generation)
+            self._fences.raise_to(name, generation, removed=True)
+            await self._take_out(nqn, uuid)
+
+    async def restore(self) -> None:
+        """After a start: finish interrupted removals, give the engine the recorded targets."""
+        for record in self._records.namespaces():
+            if self._fences.is_removed(Name(record.uuid, record.nqn)):
+                self._records.drop_namespace(record.nqn, record.uuid)
+        hosts = self._records.hosts()
+        for nqn in set(await self._engine.target_names()) - set(hosts):
+            await self._engine.remove_target(nqn)
+        for nqn, host_nqn in hosts.items():
+            try:
+                await self._engine.apply_target(
+                    _state(nqn, host_nqn, self._records.namespaces(nqn))
+                )
+            except Exception:
+                log.exception("target %s is not as it was before the restart", nqn)
+
+    def _check(self, nqn: str, uuid: str, old: NamespaceSpec | None, spec: NamespaceSpec) -> None:
+        if self._records.volume(uuid) is None or self._fences.is_removed(Name(uuid)):
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
+        if old is None:
+            return
+        if old.nsid != spec.nsid:
+            raise NodeRefused(
+                RefusalCode.CONFLICT,
+                f"volume {uuid} is namespace {old.nsid} of {nqn}, not {spec.nsid}",
+            )
+        if old.generation == spec.generation:
+            raise NodeRefused(
+                RefusalCode.CONFLICT,
+                f"generation {old.generation} of volume {uuid} in {nqn} is for host"
+                f" {old.host_nqn}, not {spec.host_nqn}",
+            )
+
+    async def _take_out(self, nqn: str, uuid: str) -> None:
+        left = [other for other in self._records.namespaces(nqn) if other.uuid != uuid]
+        host_nqn = self._records.host(nqn)
+        if left and host_nqn:
+            await self._engine.apply_target(_state(nqn, host_nqn, left))
+        else:
+            await self._engine.remove_target(nqn)
+        with self._database.transaction():
+            self._records.drop_namespace(nqn, uuid)
+
+    async def _finish_removal(self, nqn: str, uuid: str) -> None:
+        if self._fences.is_removed(Name(uuid, nqn)) and self._records.namespace(nqn, uuid):
+            await self._take_out(nqn, uuid)
+
+
+def _check_nsid(others: Iterable[NamespaceRecord], spec: NamespaceSpec) -> None:
+    for other in others:
+        if other.spec.nsid == spec.nsid:
+            raise NodeRefused(
+                RefusalCode.CONFLICT,
+                f"namespace {spec.nsid} of {other.nqn} is volume {other.uuid} already",
+            )
+
+
+def _state(nqn: str, host_nqn: str, members: Iterable[NamespaceRecord]) -> TargetState:
+    return TargetState(nqn, host_nqn, {member.spec.nsid: member.uuid for member in members})
+
+
+def _shown(record: NamespaceRecord) -> Namespace:
+    return Namespace(
+        volume_uuid=record.uuid, nsid=record.spec.nsid, generation=record.spec.generation
+    )

@@ -1,0 +1,118 @@
+"""The rules for volumes."""
+
+import logging
+
+from inventory.nodes.agent.database import Database
+from inventory.nodes.agent.fences import Fences, Name
+from inventory.nodes.agent.locks import Locks
+from inventory.nodes.agent.records import Records
+from inventory.nodes.engines.base import Engine
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.layout import check_layout, refuse_difference
+from inventory.nodes.wire import RefusalCode, Volume, VolumeSpec
+
+log = logging.getLogger(__name__)
+
+
+class Volumes:
+    """The volumes of a node: made, grown, limited and removed, each change at most once.
+
+    The order of writes makes a repeat converge after a crash at any point. A volume is recorded
+    after the engine has it, so what is recorded is there. Its removal is recorded as begun before
+    the engine is told and as done afterwards; one that was interrupted is finished by ``restore``,
+    by the next removal, or by the next write of a later generation.
+    """
+
+    def __init__(
+        self, engine: Engine, database: Database, records: Records, fences: Fences, locks: Locks
+    ) -> None:
+        self._engine = engine
+        self._database = database
+        self._records = records
+        self._fences = fences
+        self._locks = locks
+
+    def list(self) -> tuple[Volume, ...]:
+        """Ordered by uuid."""
+        exported = self._records.exported()
+        volumes = self._records.volumes().items()
+        return tuple(_shown(uuid, spec, uuid in exported) for uuid, spec in volumes)
+
+    def read(self, uuid: str) -> Volume:
+        """:raises NodeRefused: NOT_FOUND"""
+        spec = self._records.volume(uuid)
+        if spec is None:
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
+        return _shown(uuid, spec, bool(self._records.targets_of(uuid)))
+
+    async def ensure(self, uuid: str, spec: VolumeSpec) -> bool:
+        """The volume is as ``spec`` says; True when it was made.
+
+        :raises NodeRefused: INVALID, STALE, CONFLICT, NO_SPACE, NOT_FOUND (an SSD).
+        """
+        check_layout(spec)
+        name = Name(uuid)
+        async with self._locks.hold(lock_of_volume(uuid)):
+            self._fences.admit(name, spec.generation)
+            await self._finish_removal(uuid)
+            old = self._records.volume(uuid)
+            if old == spec:
+                return False
+            try:
+                await self._apply(uuid, old, spec)
+            except NodeRefused:
+                self._fences.raise_to(name, spec.generation)
+                raise
+            with self._database.transaction():
+                self._records.put_volume(uuid, spec)
+                self._fences.raise_to(name, spec.generation)
+            return old is None
+
+    async def remove(self, uuid: str, generation: int) -> None:
+        """The volume is gone.
+
+        :raises NodeRefused: STALE; IN_USE while it is in a target.
+        """
+        name = Name(uuid)
+        async with self._locks.hold(lock_of_volume(uuid)):
+            self._fences.admit_removal(name, generation)
+            targets = self._records.targets_of(uuid)
+            if targets:
+                self._fences.raise_to(name, generation)
+                raise NodeRefused(
+                    RefusalCode.IN_USE, f"volume {uuid} is exported by {', '.join(targets)}"
+                )
+            self._fences.raise_to(name, generation, removed=True)
+            await self._engine.remove_volume(uuid)
+            self._records.drop_volume(uuid)
+
+    async def restore(self) -> None:
+        """After a start: finish removals that were interrupted, and give the engine the limits."""
+        for uuid, spec in self._records.volumes().items():
+            try:
+                await self._finish_removal(uuid)
+                if self._records.volume(uuid):
+                    await self._engine.set_qos(uuid, spec.qos)
+            except Exception:
+                log.exception("volume %s is not as it was before the restart", uuid)
+
+    async def _apply(self, uuid: str, old: VolumeSpec | None, spec: VolumeSpec) -> None:
+        if old is not None:
+            refuse_difference(uuid, old, spec)
+        if old is None or old.pieces != spec.pieces:
+            await self._engine.ensure_volume(uuid, spec)
+        if old is None or old.qos != spec.qos:
+            await self._engine.set_qos(uuid, spec.qos)
+
+    async def _finish_removal(self, uuid: str) -> None:
+        if self._fences.is_removed(Name(uuid)) and self._records.volume(uuid):
+            await self._engine.remove_volume(uuid)
+            self._records.drop_volume(uuid)
+
+
+def lock_of_volume(uuid: str) -> str:
+    return f"volume {uuid}"
+
+
+def _shown(uuid: str, spec: VolumeSpec, exported: bool) -> Volume:
+    return Volume(uuid=uuid, exported=exported, **dict(spec))

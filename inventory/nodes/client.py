@@ -1,0 +1,179 @@
+"""The provisioner's view of one storage node."""
+
+import time
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from inventory.nodes.errors import NodeRefused, NodeUnreachable
+from inventory.nodes.parallel import call_all
+from inventory.nodes.transport import NodeCall, NodeTransport, Observer
+from inventory.nodes.wire import (
+    NamespaceSpec,
+    Node,
+    ProvisionerSettings,
+    Refusal,
+    RefusalCode,
+    SyslogServers,
+    Target,
+    TargetList,
+    Volume,
+    VolumeList,
+    VolumeSpec,
+)
+
+__all__ = [
+    "NodeClient",
+    "NodeRefused",
+    "NodeTransport",
+    "NodeUnreachable",
+    "Observer",
+    "call_all",
+]
+
+T = TypeVar("T")
+W = TypeVar("W", bound=BaseModel)
+Answer = tuple[int, bytes]
+
+VOLUMES = "/v1/volumes"
+VOLUME = "/v1/volumes/{uuid}"
+TARGETS = "/v1/targets"
+TARGET = "/v1/targets/{nqn}"
+NAMESPACE = "/v1/targets/{nqn}/namespaces/{uuid}"
+
+
+class NodeClient:
+    """One storage node, at the first of its addresses (names, IPv4, IPv6) that can be connected to.
+
+    The next address is tried only while there was no connection, never once a request may have
+    been sent. Each method takes ``timeout``, seconds for the whole call (default and at most 15),
+    and has two errors:
+
+    :raises NodeRefused: nothing was done.
+    :raises NodeUnreachable: it may have been done; after 5xx, TLS failures, garbage too.
+    """
+
+    def __init__(self, transport: NodeTransport, addresses: Sequence[str], port: int) -> None:
+        self._transport = transport
+        self._addresses = tuple(addresses)
+        self._port = port
+        first = self._addresses[0] if self._addresses else ""
+        self._label = f"[{first}]:{port}" if ":" in first else f"{first}:{port}"
+
+    def read_node(self, *, timeout: float | None = None) -> Node:
+        return self._get(Node, "/v1/node", timeout)
+
+    def put_provisioner(
+        self, settings: ProvisionerSettings, *, timeout: float | None = None
+    ) -> None:
+        """The node probes ``settings.url`` from now on, at once for the first time."""
+        self._put("/v1/node/provisioner", settings, timeout)
+
+    def read_syslogs(self, *, timeout: float | None = None) -> SyslogServers:
+        return self._get(SyslogServers, "/v1/node/syslogs", timeout)
+
+    def put_syslogs(self, servers: SyslogServers, *, timeout: float | None = None) -> None:
+        self._put("/v1/node/syslogs", servers, timeout)
+
+    def list_volumes(self, *, timeout: float | None = None) -> tuple[Volume, ...]:
+        """All volumes of the node, ordered by uuid."""
+        return self._get(VolumeList, VOLUMES, timeout).volumes
+
+    def read_volume(self, uuid: str, *, timeout: float | None = None) -> Volume | None:
+        return self._find(Volume, VOLUME, timeout, uuid=uuid)
+
+    def ensure_volume(self, uuid: str, spec: VolumeSpec, *, timeout: float | None = None) -> bool:
+        """The volume is as ``spec`` says: made (True), or found, grown, limited anew (False)."""
+        return self._put(VOLUME, spec, timeout, uuid=uuid)
+
+    def remove_volume(self, uuid: str, generation: int, *, timeout: float | None = None) -> None:
+        """The volume is gone, and no write with ``generation`` or less can bring it back."""
+        self._delete(VOLUME, generation, timeout, uuid=uuid)
+
+    def list_targets(self, *, timeout: float | None = None) -> tuple[Target, ...]:
+        """All targets of the node, ordered by NQN."""
+        return self._get(TargetList, TARGETS, timeout).targets
+
+    def read_target(self, nqn: str, *, timeout: float | None = None) -> Target | None:
+        return self._find(Target, TARGET, timeout, nqn=nqn)
+
+    def ensure_namespace(
+        self, nqn: str, uuid: str, spec: NamespaceSpec, *, timeout: float | None = None
+    ) -> bool:
+        """The volume is a namespace of the target, for ``spec.host_nqn``: True when newly so."""
+        return self._put(NAMESPACE, spec, timeout, nqn=nqn, uuid=uuid)
+
+    def remove_namespace(
+        self, nqn: str, uuid: str, generation: int, *, timeout: float | None = None
+    ) -> None:
+        """The volume is not in the target; no write up to ``generation`` can put it there."""
+        self._delete(NAMESPACE, generation, timeout, nqn=nqn, uuid=uuid)
+
+    def _get(self, kind: type[W], template: str, timeout: float | None, **names: str) -> W:
+        call = NodeCall("GET", template, names)
+        return self._call(call, timeout, lambda answer: _read(kind, answer))
+
+    def _find(self, kind: type[W], template: str, timeout: float | None, **names: str) -> W | None:
+        try:
+            return self._get(kind, template, timeout, **names)
+        except NodeRefused as refusal:
+            if refusal.code is RefusalCode.NOT_FOUND:
+                return None
+            raise
+
+    def _put(self, template: str, value: BaseModel, timeout: float | None, **names: str) -> bool:
+        call = NodeCall("PUT", template, names, body=value.model_dump_json().encode())
+        return self._call(call, timeout, _is_new)
+
+    def _delete(self, template: str, generation: int, timeout: float | None, **names: str) -> None:
+        call = NodeCall("DELETE", template, names, query=f"?generation={generation}")
+        self._call(call, timeout, _expect_gone)
+
+    def _call(self, call: NodeCall, timeout: float | None, parse: Callable[[Answer], T]) -> T:
+        started = time.monotonic()
+        outcome = "UNREACHABLE"
+        try:
+            value = parse(self._transport.send(self._addresses, self._port, call, timeout))
+            outcome = "OK"
+        except NodeRefused as refusal:
+            outcome = refusal.code.value
+            raise
+        finally:
+            seconds = time.monotonic() - started
+            self._transport.observe(self._label, call, outcome, seconds)
+        return value
+
+
+def _read(kind: type[W], answer: Answer) -> W:
+    _expect(answer, HTTPStatus.OK)
+    try:
+        return kind.model_validate_json(answer[1])
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise NodeUnreachable(f"unreadable {kind.__name__}: {field}: {first['msg']}") from error
+
+
+def _is_new(answer: Answer) -> bool:
+    _expect(answer, HTTPStatus.OK, HTTPStatus.CREATED)
+    return answer[0] == HTTPStatus.CREATED
+
+
+def _expect_gone(answer: Answer) -> None:
+    _expect(answer, HTTPStatus.NO_CONTENT)
+
+
+def _expect(answer: Answer, *statuses: HTTPStatus) -> None:
+    status, body = answer
+    if status in statuses:
+        return
+    unusable = NodeUnreachable(f"HTTP status {status} where {statuses[0]} was expected")
+    if not HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise unusable
+    try:
+        refusal = Refusal.model_validate_json(body)
+    except ValidationError:
+        raise unusable from None
+    raise NodeRefused(refusal.code, refusal.message)

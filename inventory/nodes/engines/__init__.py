@@ -1,0 +1,1 @@
+"""What the agent drives: the data plane of a storage node."""

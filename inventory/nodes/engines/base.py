@@ -1,0 +1,77 @@
+"""What an engine must do for the agent.
+
+An engine keeps volumes (and their contents) across its own restarts; it may forget QoS limits and
+targets, which the agent gives it again. Each method is repeatable: called again after a failure or
+a crash at any point, it ends in the state that it names. The agent never runs two calls for one
+volume or one target at once; calls for different ones do overlap.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from inventory.nodes.wire import Portal, Qos, Ssd, VolumeSpec
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What the engine offers now; bandwidth in bytes per second."""
+
+    version: str
+    target_driver_version: str
+    ssds: tuple[Ssd, ...]
+    portals: tuple[Portal, ...]
+    total_bw: int
+    total_iops: int
+    used_bw: int = 0
+    used_iops: int = 0
+    host_id: str | None = None
+
+
+@dataclass(frozen=True)
+class TargetState:
+    """A target as it must be: who may connect, and the volume behind each namespace id."""
+
+    nqn: str
+    host_nqn: str
+    namespaces: dict[int, str]
+
+
+class Engine(Protocol):
+    """All methods raise ``NodeRefused`` when nothing was done; anything else: it may have been."""
+
+    on_change: Callable[[int], None]
+    """Set by the agent; the engine calls it, in the event loop, with the bits of ``Changes`` after
+    its portals changed, and with 0 after SSDs or their capacities did."""
+
+    async def start(self) -> None:
+        """Bring the engine up. Returns when the calls below work; QoS and targets may be gone."""
+
+    async def facts(self) -> EngineFacts: ...
+
+    async def ensure_volume(self, uuid: str, spec: VolumeSpec) -> None:
+        """The volume is there with these pieces: made, or each piece grown to its size.
+
+        A new volume reads as zeros. A refusal (NO_SPACE, NOT_FOUND for an SSD, CONFLICT where it
+        would have to shrink or change) leaves all pieces as they were. The QoS is not its business.
+        """
+
+    async def remove_volume(self, uuid: str) -> None:
+        """The volume is gone and its space is free; what it held can never be read again."""
+
+    async def set_qos(self, uuid: str, qos: Qos) -> None:
+        """Limit a volume that is there."""
+
+    async def apply_target(self, target: TargetState) -> None:
+        """The target is exactly so and listens on all portals, also on those that come later.
+
+        Each namespace's uuid is its volume's. Hosts that lost access are disconnected on return.
+        """
+
+    async def remove_target(self, nqn: str) -> None:
+        """The target is gone and its hosts are disconnected."""
+
+    async def target_names(self) -> tuple[str, ...]: ...
+
+    async def connected_hosts(self) -> dict[str, tuple[str, ...]]:
+        """By target NQN, the NQNs of the hosts that have a session now."""

@@ -1,0 +1,8 @@
+"""Storage nodes without disks: exact accounting, real HTTPS, faults to switch on."""
+
+from inventory.nodes.engines.simulated.engine import SimulatedEngine
+from inventory.nodes.engines.simulated.faults import Faults
+from inventory.nodes.engines.simulated.fleet import SimulatedFleet
+from inventory.nodes.engines.simulated.node import SimulatedNode
+
+__all__ = ["Faults", "SimulatedEngine", "SimulatedFleet", "SimulatedNode"]

@@ -1,0 +1,66 @@
+"""The paths that only simulated nodes have: faults, restarts, hosts."""
+
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from inventory.nodes.agent.app import agent_of
+from inventory.nodes.agent.requests import accepted, answer, gone, read_body, read_name
+from inventory.nodes.engines.simulated.faults import Faults
+from inventory.nodes.wire import Wire
+
+if TYPE_CHECKING:
+    from inventory.nodes.engines.simulated.service import NodeService
+
+
+class ConnectedHosts(Wire):
+    """The NQNs of the hosts that have a session with a target."""
+
+    hosts: tuple[str, ...] = ()
+
+
+class Violations(Wire):
+    violations: tuple[str, ...]
+
+
+async def faults(request: Request) -> Response:
+    service = _service_of(request)
+    if request.method == "GET":
+        return answer(service.faults)
+    if request.method == "PUT":
+        await service.put_faults(await read_body(request, Faults))
+        return accepted(is_new=False)
+    await service.put_faults(Faults())
+    return gone()
+
+
+async def restart(request: Request) -> Response:
+    await _service_of(request).restart()
+    return gone()
+
+
+async def hosts(request: Request) -> Response:
+    service = _service_of(request)
+    connected = await read_body(request, ConnectedHosts)
+    service.engine.hosts[read_name(request, "nqn")] = connected.hosts
+    return accepted(is_new=False)
+
+
+async def violations(request: Request) -> Response:
+    return answer(Violations(violations=tuple(_service_of(request).witness.violations)))
+
+
+def _service_of(request: Request) -> "NodeService":
+    agent_of(request)
+    service: NodeService = request.scope["service"]
+    return service
+
+
+ROUTES = (
+    Route("/sim/faults", faults, methods=["GET", "PUT", "DELETE"]),
+    Route("/sim/restart", restart, methods=["POST"]),
+    Route("/sim/hosts/{nqn:path}", hosts, methods=["PUT"]),
+    Route("/sim/violations", violations, methods=["GET"]),
+)

@@ -1,0 +1,161 @@
+"""Many simulated nodes in one process."""
+
+import ipaddress
+import resource
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from inventory.nodes.agent.app import make_app
+from inventory.nodes.agent.database import Database
+from inventory.nodes.agent.listener import TlsFiles
+from inventory.nodes.agent.sender import ProbeSender
+from inventory.nodes.engines.base import EngineFacts
+from inventory.nodes.engines.simulated.admin import ROUTES
+from inventory.nodes.engines.simulated.loop import LoopThread
+from inventory.nodes.engines.simulated.node import SimulatedNode
+from inventory.nodes.engines.simulated.service import NodePlan, NodeService, Surroundings
+from inventory.nodes.wire import Portal, Ssd
+
+VERSION = "3.22.1"
+TOTAL_BW = 4_525_654_016
+TOTAL_IOPS = 348_600
+FIRST_PROBES_PER_SECOND = 200
+
+
+@dataclass
+class SimulatedFleet:
+    """``count`` nodes that serve HTTPS from a background thread while the context is open.
+
+    ``certificate``, ``key``: of the nodes, for all addresses used. ``ca``: of the callers' own
+    certificates, looked at only with ``require_client_certificate``. ``token``: the bearer that
+    callers must show; None: any caller.
+
+    The nodes share ``address`` on ports from ``base_port`` (0: any free ones); with
+    ``own_addresses`` each has its own, counted up from ``address``, and ``base_port`` itself.
+
+    ``store``: an SQLite file that keeps the nodes' contents over restarts, or memory.
+    Persistent ids are ``id_prefix`` and the node's number, like a MAC.
+    """
+
+    count: int = 4
+    _: KW_ONLY
+    certificate: str | Path
+    key: str | Path
+    ca: str | Path | None = None
+    require_client_certificate: bool = False
+    token: str | None = field(default=None, repr=False)
+    address: str = "127.0.0.1"
+    own_addresses: bool = False
+    base_port: int = 0
+    store: str | Path = ":memory:"
+    ssds: int = 4
+    ssd_bytes: int = 2**40
+    id_prefix: str = "02:00:00"
+    version: str = VERSION
+    nodes: tuple[SimulatedNode, ...] = field(default=(), init=False, repr=False)
+
+    def start(self) -> None:
+        """Serve; returns when all nodes accept connections.
+
+        :raises OSError: a port is taken, a file is missing, or there are too few file descriptors.
+        """
+        _allow_many_files()
+        self._loop = LoopThread("simulated-nodes")
+        self._database = Database(self.store, durable=False)
+        self._sender = ProbeSender()
+        self._services: list[NodeService] = []
+        try:
+            self._loop.run(self._open())
+        except BaseException:
+            self.stop()
+            raise
+        self.nodes = tuple(SimulatedNode(service, self._loop) for service in self._services)
+
+    def stop(self) -> None:
+        """Close all ports and end the thread."""
+        self._loop.run(self._close())
+        self._loop.stop()
+        self._sender.close()
+        self._database.close()
+        self.nodes = ()
+
+    def reset(self) -> None:
+        """All nodes are as new: empty, without faults, settings, generations or violations."""
+        self._loop.run(self._reset())
+
+    @property
+    def violations(self) -> tuple[str, ...]:
+        """Those of all nodes; see :class:`SimulatedNode`."""
+        return tuple(text for node in self.nodes for text in node.violations)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    async def _open(self) -> None:
+        client_ca = self.ca if self.require_client_certificate else None
+        shared = Surroundings(
+            app=make_app(token=self.token, more_routes=ROUTES),
+            tls=TlsFiles(self.certificate, self.key, client_ca).context(),
+            database=self._database,
+            sender=self._sender,
+            probe_within_seconds=self.count / FIRST_PROBES_PER_SECOND,
+        )
+        for index in range(self.count):
+            service = NodeService(self._plan(index), shared)
+            self._services.append(service)
+            await service.open()
+
+    async def _close(self) -> None:
+        for service in self._services:
+            await service.close()
+
+    async def _reset(self) -> None:
+        for service in self._services:
+            await service.crash()
+        self._database.clear()
+        for service in self._services:
+            await service.reset()
+
+    def _plan(self, index: int) -> NodePlan:
+        number = index + 1
+        suffix = number.to_bytes(3, "big").hex(":")
+        address, port = self._place(index)
+        return NodePlan(
+            persistent_id=f"{self.id_prefix}:{suffix}",
+            name=f"node-{number}",
+            address=address,
+            port=port,
+            facts=EngineFacts(
+                version=self.version,
+                target_driver_version=self.version,
+                ssds=tuple(self._ssd(number, slot) for slot in range(1, self.ssds + 1)),
+                portals=(Portal(ip=address, port=4420),),
+                total_bw=TOTAL_BW,
+                total_iops=TOTAL_IOPS,
+            ),
+        )
+
+    def _place(self, index: int) -> tuple[str, int]:
+        if self.own_addresses:
+            return str(ipaddress.ip_address(self.address) + index), self.base_port
+        return self.address, self.base_port and self.base_port + index
+
+    def _ssd(self, number: int, slot: int) -> Ssd:
+        serial = f"{self.id_prefix.replace(':', '')}{number:06x}-{slot}"
+        return Ssd(ssd_id=serial, name=f"SSD {slot}", capacity=self.ssd_bytes, free=self.ssd_bytes)
+
+
+def _allow_many_files() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,60 @@
+"""A simulated node as tests see it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from inventory.nodes.agent.agent import Agent
+from inventory.nodes.engines.simulated.engine import SimulatedEngine
+from inventory.nodes.engines.simulated.loop import LoopThread
+from inventory.nodes.engines.simulated.service import NodeService
+from inventory.nodes.engines.simulated.switch import FaultSwitch
+from inventory.nodes.wire import SyslogServer, SyslogServers, VolumeSpec
+
+
+class SimulatedNode:
+    """Its methods may be called from any thread but the fleet's own.
+
+    ``agent`` and ``engine`` live in the fleet's event loop: read them, call them through ``change``
+    and the like.
+    """
+
+    def __init__(self, service: NodeService, loop: LoopThread) -> None:
+        identity = service.agent.identity
+        self.persistent_id = identity.persistent_id
+        self.name = identity.name
+        self.address = identity.addresses[0]
+        self.port = identity.port
+        self.agent: Agent = service.agent
+        self.engine: SimulatedEngine = service.engine
+        self.faults = FaultSwitch(service, loop)
+        self._service = service
+        self._loop = loop
+
+    @property
+    def violations(self) -> tuple[str, ...]:
+        """Writes that had the name and generation of another one but a different content."""
+        return tuple(self._service.witness.violations)
+
+    def restart(self) -> None:
+        """Agent and engine die and come back: calls in flight end halfway, ``bootId`` is new."""
+        self._loop.run(self._service.restart())
+
+    def volumes(self) -> dict[str, VolumeSpec]:
+        """What the engine holds, by uuid, whatever the agent believes."""
+        return self._loop.call(self.engine.volumes)
+
+    def change(self, **facts: Any) -> None:
+        """Other :class:`EngineFacts` from now on: ``portals``, ``ssds``, ``host_id`` ..."""
+        self._loop.call(lambda: self.engine.change(**facts))
+
+    def set_connected_hosts(self, nqn: str, host_nqns: Iterable[str]) -> None:
+        """The hosts that have a session with this target, while there is such a target."""
+        self._loop.call(self.engine.hosts.__setitem__, nqn, tuple(host_nqns))
+
+    def set_syslogs(self, servers: Iterable[SyslogServer]) -> None:
+        """As if somebody changed them at the node."""
+        self._loop.call(self.agent.put_syslogs, SyslogServers(servers=tuple(servers)))
+
+    def wake_prober(self) -> None:
+        """Probe now."""
+        self._loop.call(self._service.prober.wake)

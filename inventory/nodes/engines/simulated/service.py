@@ -1,0 +1,189 @@
+"""A simulated node inside the event loop: agent, engine, listener, prober, and what goes wrong."""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from typing import cast
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from inventory.nodes.agent.agent import Agent, Identity
+from inventory.nodes.agent.database import Database
+from inventory.nodes.agent.listener import Listener
+from inventory.nodes.agent.prober import Prober
+from inventory.nodes.agent.requests import refusal
+from inventory.nodes.agent.sender import ProbeSender
+from inventory.nodes.engines.base import EngineFacts
+from inventory.nodes.engines.simulated.engine import SimulatedEngine
+from inventory.nodes.engines.simulated.faults import Fault, FaultCounter, FaultKind, Faults
+from inventory.nodes.engines.simulated.witness import Witness
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the nodes of a process share."""
+
+    app: ASGIApp
+    tls: ssl.SSLContext
+    database: Database
+    sender: ProbeSender
+    probe_within_seconds: float
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """What a simulated node is to be; port 0: any free one."""
+
+    persistent_id: str
+    name: str
+    address: str
+    port: int
+    facts: EngineFacts
+
+
+class NodeService:
+    """All methods belong to one event loop."""
+
+    def __init__(self, plan: NodePlan, shared: Surroundings) -> None:
+        self._app = shared.app
+        self._counter = FaultCounter()
+        self._faults = Faults()
+        self._running: set[asyncio.Task[None]] = set()
+        self._down: asyncio.Task[None] | None = None
+        self.listener = Listener(self, shared.tls, plan.address, plan.port)
+        self.witness = Witness()
+        self.engine = SimulatedEngine(plan.persistent_id, shared.database, plan.facts)
+        identity = Identity(plan.persistent_id, plan.name, (plan.address,), self.listener.port)
+        self.agent = Agent(identity, self.engine, shared.database)
+        self.agent.witness = self.witness
+        self.prober = Prober(
+            self.agent, shared.sender, start_within_seconds=shared.probe_within_seconds
+        )
+        self._probing: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Serve and probe from now on."""
+        await self.agent.start()
+        self._probing = asyncio.create_task(self.prober.run())
+        await self.listener.open()
+
+    async def close(self) -> None:
+        """Drop what is going on and give the port up."""
+        if self._probing is not None:
+            self._probing.cancel()
+        if self._down is not None:
+            self._down.cancel()
+        await self.crash()
+        self.listener.release()
+
+    async def crash(self) -> None:
+        """Calls in flight end where they are, unanswered."""
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+
+    async def restart(self) -> None:
+        """As if agent and engine died and came back: calls in flight end halfway, unanswered."""
+        await self.crash()
+        await self.agent.start()
+        self.prober.wake()
+
+    async def reset(self) -> None:
+        """As new, after ``crash`` and after the database was cleared."""
+        self.engine.reset()
+        self.witness.reset()
+        await self.put_faults(Faults())
+        self.prober.forget()
+        await self.agent.start()
+        self.prober.wake()
+
+    @property
+    def faults(self) -> Faults:
+        return self._faults.model_copy(update={"calls": self._counter.faults})
+
+    async def put_faults(self, faults: Faults) -> None:
+        """These faults instead of those before; calls are counted from now on."""
+        self._faults = faults
+        self._counter.put(faults.calls)
+        self.engine.is_full = faults.full
+        if self.prober.is_muted and not faults.drop_probes:
+            self.prober.wake()
+        self.prober.is_muted = faults.drop_probes
+        await self._be_down_for(faults.down_seconds)
+
+    def add_fault(self, fault: Fault) -> None:
+        """One more; those before go on counting."""
+        self._counter.add(fault)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["agent"], scope["service"] = self.agent, self
+        if scope["path"].startswith("/sim/"):
+            await self._app(scope, receive, send)
+            return
+        task = asyncio.create_task(self._serve(scope, receive, send))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        await asyncio.wait([task])
+        if task.cancelled():
+            await self._hang_up(scope, receive)
+        else:
+            task.result()
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        faults = self._counter.striking(scope["method"], scope["path"])
+        struck = {fault.kind: fault for fault in faults}
+        if FaultKind.SLOW in struck:
+            receive = await _received(receive)
+            await asyncio.sleep(struck[FaultKind.SLOW].milliseconds / 1000)
+        if FaultKind.LOSE_REQUEST in struck:
+            await self._hang_up(scope, receive)
+        elif FaultKind.REFUSE in struck:
+            answer = refusal(struck[FaultKind.REFUSE].code, "a simulated fault")
+            await answer(scope, receive, send)
+        elif FaultKind.FAIL in struck:
+            await Response("a simulated fault", 500)(scope, receive, send)
+        elif FaultKind.LOSE_REPLY in struck:
+            await self._app(scope, receive, _discard)
+            await self._hang_up(scope, receive)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _hang_up(self, scope: Scope, receive: Receive) -> None:
+        self.listener.reset(cast("tuple[str, int]", scope["client"]))
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async def _be_down_for(self, seconds: float | None) -> None:
+        if self._down is not None:
+            self._down.cancel()
+            self._down = None
+        if seconds == 0:
+            await self.listener.open()
+            return
+        self.listener.close()
+        if seconds is not None:
+            self._down = asyncio.create_task(self._come_up_after(seconds))
+
+    async def _come_up_after(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._faults = self._faults.model_copy(update={"down_seconds": 0})
+        await self.listener.open()
+
+
+async def _received(receive: Receive) -> Receive:
+    """The whole request is here already, so it will be done even if the client leaves."""
+    messages = [await receive()]
+    while messages[-1].get("more_body"):
+        messages.append(await receive())
+
+    async def replay() -> Message:
+        return messages.pop(0) if messages else await receive()
+
+    return replay
+
+
+async def _discard(message: Message) -> None:
+    """A reply that nobody gets."""

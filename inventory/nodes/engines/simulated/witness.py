@@ -1,0 +1,53 @@
+"""Watches for callers that break the rule of generations."""
+
+from collections import OrderedDict
+
+from inventory.nodes.agent.fences import Name
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.layout import refuse_difference
+from inventory.nodes.wire import NamespaceSpec, VolumeSpec
+
+REMEMBERED = 100_000
+
+Spec = VolumeSpec | NamespaceSpec
+
+
+class Witness:
+    """``violations``: each time one name and generation came with a content that it may not have.
+
+    A volume may become larger and get another QoS within one generation (a delayed repeat of the
+    smaller one is no violation either); nothing else may differ.
+    """
+
+    def __init__(self) -> None:
+        self.violations: list[str] = []
+        self._seen: OrderedDict[tuple[Name, int], Spec] = OrderedDict()
+
+    def __call__(self, name: Name, spec: Spec) -> None:
+        key = (name, spec.generation)
+        seen = self._seen.setdefault(key, spec)
+        if seen != spec:
+            self._compare(name, seen, spec)
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+
+    def reset(self) -> None:
+        self.violations.clear()
+        self._seen.clear()
+
+    def _compare(self, name: Name, seen: Spec, spec: Spec) -> None:
+        if isinstance(seen, VolumeSpec) and isinstance(spec, VolumeSpec):
+            if _is_growth(name, seen, spec):
+                self._seen[name, spec.generation] = spec
+                return
+            if _is_growth(name, spec, seen):
+                return
+        self.violations.append(f"{name}: {seen!r} and {spec!r}")
+
+
+def _is_growth(name: Name, old: VolumeSpec, new: VolumeSpec) -> bool:
+    try:
+        refuse_difference(name.uuid, old, new)
+    except NodeRefused:
+        return False
+    return True

@@ -1,0 +1,95 @@
+"""Keeping what is stored of the nodes true, whatever they fail to tell us."""
+
+import datetime as dt
+import logging
+from functools import partial
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from inventory.models import LATE_FACTOR, Backend
+from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable, call_all
+from inventory.nodes.wire import Node, ProvisionerSettings
+from inventory.services.node_settings import node_settings_with_token, token_renewal_due_before
+from inventory.services.nodes import node_client
+from inventory.services.readings import READ_SECONDS, reading_store
+
+log = logging.getLogger(__name__)
+
+LATE_AFTER_INTERVALS = 1.5
+POLL_AT_MOST = 256
+POLL_SECONDS = 12.0
+
+
+def poll_late_backends() -> None:
+    """Read the nodes that we should have heard of, that changed unread, or whose token ages.
+
+    A node is late 1.5 probe intervals after its last sign of life, so before it counts as
+    Unavailable; being read is a sign of life. At most POLL_AT_MOST nodes in POLL_SECONDS, those
+    first that waited longest. Workers that run this at once choose different nodes.
+    """
+    read_at = timezone.now()
+    chosen = _choose(read_at)
+    renew_before = token_renewal_due_before()
+    renewals = {
+        backend.pk: node_settings_with_token(backend)
+        for backend in chosen
+        if backend.token_expires_at < renew_before
+    }
+    calls = {
+        backend.pk: partial(
+            _visit, node_client(backend), backend.pk, renewals.get(backend.pk, (None,))[0]
+        )
+        for backend in chosen
+    }
+    for persistent_id, outcome in call_all(calls, timeout_seconds=POLL_SECONDS).items():
+        if isinstance(outcome, NodeRefused | NodeUnreachable):
+            log.info("no answer", extra={"backend": persistent_id, "reason": str(outcome)})
+            continue
+        node, has_settings = outcome
+        reading_store(persistent_id=persistent_id, node=node, read_at=read_at)
+        if has_settings:
+            expires_at = renewals[persistent_id][1]
+            Backend.objects.filter(pk=persistent_id).update(token_expires_at=expires_at)
+
+
+def _choose(now: dt.datetime) -> list[Backend]:
+    """Claim, by ``polled_at``, the nodes to read."""
+    environment = settings.ENVIRONMENT
+    rest = dt.timedelta(
+        seconds=(LATE_FACTOR - LATE_AFTER_INTERVALS) * environment.probe_interval_seconds
+    )
+    due = (
+        Q(available_until__lt=now + rest)
+        | Q(refresh_wanted_at__gt=F("refreshed_at"))
+        | Q(token_expires_at__lt=token_renewal_due_before())
+    )
+    pause = dt.timedelta(seconds=environment.poll_interval_seconds / 2)
+    with transaction.atomic(durable=True):
+        rows = Backend.objects.select_for_update(skip_locked=True).filter(
+            due, polled_at__lt=now - pause
+        )
+        rows = rows.prefetch_related("addresses").order_by("polled_at", "pk")
+        chosen = list(rows[:POLL_AT_MOST])
+        Backend.objects.filter(pk__in=[backend.pk for backend in chosen]).update(polled_at=now)
+    return chosen
+
+
+def _visit(
+    client: NodeClient, persistent_id: str, renewal: ProvisionerSettings | None
+) -> tuple[Node, bool]:
+    """Read the node and, if it is the one, renew its settings; True if it has them.
+
+    :raises NodeRefused, NodeUnreachable: it could not be read.
+    """
+    node = client.read_node(timeout=READ_SECONDS)
+    if renewal is None or node.persistent_id != persistent_id:
+        return node, False
+    try:
+        client.put_provisioner(renewal, timeout=READ_SECONDS)
+    except (NodeRefused, NodeUnreachable) as error:
+        log.warning("settings not sent", extra={"backend": persistent_id, "reason": str(error)})
+        return node, False
+    return node, True

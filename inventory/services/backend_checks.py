@@ -1,0 +1,106 @@
+"""Why a storage node is not taken into the pool, or not changed as asked."""
+
+from collections.abc import Sequence
+
+from inventory.models import Backend, BackendAddress
+from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
+from inventory.nodes.wire import Node
+from provisioner.common.results import ProvisionerError, ResultCode
+
+CALL_SECONDS = 8.0
+LOCATION_LENGTH = 255
+COMPATIBLE_MAJOR_VERSION = "3"
+
+
+class BackendKnown(ProvisionerError):
+    """An address with its port, or the persistentID, is in the pool already."""
+
+    code = ResultCode.AlreadyExists
+
+
+class HostHasBackend(ProvisionerError):
+    """A host runs one backend at most."""
+
+    code = ResultCode.BackendWithHostIdAlreadyExists
+
+
+class LocationTooLong(ProvisionerError):
+    code = ResultCode.InvalidLocationValue
+
+
+class NodeHasNoSsd(ProvisionerError):
+    code = ResultCode.NoGroups
+
+
+class NodeNotAvailable(ProvisionerError):
+    """The node cannot be reached, refuses, or is not one that this pool can work with."""
+
+    code = ResultCode.NotAvailable
+
+
+def check_location(*, rack: str | None, zone: str | None, region: str | None) -> None:
+    """:raises LocationTooLong: names the first that has more than 255 characters."""
+    for name, value in (("rack", rack), ("zone", zone), ("region", region)):
+        if value is not None and len(value) > LOCATION_LENGTH:
+            raise LocationTooLong(
+                f"{name} has {len(value)} characters, at most {LOCATION_LENGTH} are allowed; "
+                f"it begins with {value[:40]!r}"
+            )
+
+
+def refuse_known(
+    *,
+    mgmt_ips: Sequence[str],
+    mgmt_port: int,
+    host_id: str | None = None,
+    persistent_id: str | None = None,
+    besides: str | None = None,
+) -> None:
+    """Say what of it another backend than ``besides`` has already.
+
+    Called before a write to explain and to spare the node, and after the constraints refused one.
+
+    :raises BackendKnown, HostHasBackend:
+    """
+    taken = BackendAddress.objects.filter(address__in=mgmt_ips, port=mgmt_port)
+    if address := taken.exclude(backend_id=besides).first():
+        raise BackendKnown(f"{address} is the address of backend {address.backend_id!r}")
+    if persistent_id and Backend.objects.filter(pk=persistent_id).exists():
+        raise BackendKnown(
+            f"the storage node at {mgmt_ips[0]} port {mgmt_port} has persistentID "
+            f"{persistent_id!r} and is in the pool already"
+        )
+    if host_id:
+        other = Backend.objects.filter(host_id=host_id).exclude(pk=besides).first()
+        if other is not None:
+            raise HostHasBackend(f"host {host_id!r} already runs backend {other.pk!r}")
+
+
+def read_node(client: NodeClient, mgmt_ips: Sequence[str], mgmt_port: int) -> Node:
+    """:raises NodeNotAvailable: names the addresses and what came instead of an answer."""
+    try:
+        return client.read_node(timeout=CALL_SECONDS)
+    except (NodeRefused, NodeUnreachable) as error:
+        raise NodeNotAvailable(
+            f"no storage node answers at {', '.join(mgmt_ips)} port {mgmt_port}: {error}"
+        ) from error
+
+
+def check_usable(node: Node) -> None:
+    """:raises NodeNotAvailable, NodeHasNoSsd: its version, or it has nothing to offer."""
+    if node.version.split(".")[0] != COMPATIBLE_MAJOR_VERSION:
+        raise NodeNotAvailable(
+            f"storage node {node.persistent_id!r} has version {node.version!r}, which is "
+            f"incompatible; version {COMPATIBLE_MAJOR_VERSION} is needed"
+        )
+    if not node.ssds:
+        raise NodeHasNoSsd(f"storage node {node.persistent_id!r} has no SSD")
+
+
+def check_same_node(backend: Backend, node: Node, mgmt_port: int) -> None:
+    """:raises NodeNotAvailable: another node than the backend's answered at this port."""
+    if node.persistent_id != backend.persistent_id:
+        raise NodeNotAvailable(
+            f"the storage node at {', '.join(backend.mgmt_ips)} port {mgmt_port} is "
+            f"{node.persistent_id!r}, not {backend.persistent_id!r}"
+        )

@@ -1,0 +1,192 @@
+"""Adding storage nodes to the pool and changing them (contract, section 3)."""
+
+import logging
+from collections.abc import Sequence
+from typing import TypedDict
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from inventory.models import Backend, BackendAddress, Portal, Ssd
+from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
+from inventory.nodes.wire import Node
+from inventory.services.backend_checks import (
+    CALL_SECONDS,
+    BackendKnown,
+    NodeNotAvailable,
+    check_location,
+    check_same_node,
+    check_usable,
+    read_node,
+    refuse_known,
+)
+from inventory.services.node_settings import node_settings_with_token, silence_ends_at
+from inventory.services.nodes import node_client, node_transport
+from inventory.services.readings import new_portals, new_ssds, node_facts
+from provisioner.common.results import ProvisionerError, ResultCode
+
+log = logging.getLogger(__name__)
+
+
+class BackendNotFound(ProvisionerError):
+    code = ResultCode.NotExists
+
+    @classmethod
+    def of(cls, persistent_id: str) -> "BackendNotFound":
+        return cls(f"there is no backend with persistentID {persistent_id!r}")
+
+
+class BackendChanges(TypedDict, total=False):
+    """What to change of a backend; None clears."""
+
+    rack: str | None
+    zone: str | None
+    region: str | None
+    host_id: str | None
+    in_use: bool
+    mgmt_port: int
+
+
+def backend_add(
+    *,
+    mgmt_ips: Sequence[str],
+    mgmt_port: int,
+    rack: str | None = None,
+    zone: str | None = None,
+    region: str | None = None,
+    host_id: str | None = None,
+) -> Backend:
+    """Add the node at the first of ``mgmt_ips`` that can be connected to; from then on it probes.
+
+    Without ``host_id`` the one counts that the node itself reports. The settings are on the node
+    before it is stored. Where another add of the same node wins in between, the node may hold the
+    loser's location until its next probe.
+
+    :raises LocationTooLong, BackendKnown, HostHasBackend, NodeHasNoSsd, NodeNotAvailable:
+    """
+    check_location(rack=rack, zone=zone, region=region)
+    refuse_known(mgmt_ips=mgmt_ips, mgmt_port=mgmt_port, host_id=host_id)
+    client = NodeClient(node_transport(), mgmt_ips, mgmt_port)
+    backend = Backend(
+        mgmt_port=mgmt_port,
+        rack=rack,
+        zone=zone,
+        region=region,
+        refreshed_at=timezone.now(),
+    )
+    node = read_node(client, mgmt_ips, mgmt_port)
+    check_usable(node)
+    _take_over(backend, node, host_id)
+    identity = {"host_id": backend.host_id, "persistent_id": backend.persistent_id}
+    refuse_known(mgmt_ips=mgmt_ips, mgmt_port=mgmt_port, **identity)
+    _hand_over(backend, client)
+    try:
+        _insert(backend, mgmt_ips, node)
+    except IntegrityError:
+        refuse_known(mgmt_ips=mgmt_ips, mgmt_port=mgmt_port, **identity)
+        raise _changed_meanwhile(node.persistent_id) from None
+    return backend
+
+
+def _take_over(backend: Backend, node: Node, host_id: str | None) -> None:
+    backend.persistent_id = node.persistent_id
+    backend.host_id = host_id or node.host_id
+    backend.total_iops = node.total_iops
+    backend.total_bw = node.total_bw
+    backend.probe_interval = settings.ENVIRONMENT.probe_interval_seconds
+    backend.available_until = silence_ends_at(backend.refreshed_at)
+    for name, value in node_facts(node).items():
+        setattr(backend, name, value)
+
+
+def _hand_over(backend: Backend, client: NodeClient) -> None:
+    """Write our settings onto the node.
+
+    :raises NodeNotAvailable: it does not take them.
+    """
+    node_settings, backend.token_expires_at = node_settings_with_token(backend)
+    try:
+        client.put_provisioner(node_settings, timeout=CALL_SECONDS)
+    except (NodeRefused, NodeUnreachable) as error:
+        raise NodeNotAvailable(
+            f"storage node {backend.persistent_id!r} does not take the provisioner's settings: "
+            f"{error}"
+        ) from error
+
+
+def _insert(backend: Backend, mgmt_ips: Sequence[str], node: Node) -> None:
+    with transaction.atomic(durable=True):
+        backend.save(force_insert=True)
+        BackendAddress.objects.bulk_create(
+            BackendAddress(
+                backend=backend, position=position, address=address, port=backend.mgmt_port
+            )
+            for position, address in enumerate(mgmt_ips)
+        )
+        Ssd.objects.bulk_create(new_ssds(backend.persistent_id, node.ssds))
+        Portal.objects.bulk_create(new_portals(backend.persistent_id, node.portals))
+
+
+def _changed_meanwhile(persistent_id: str) -> BackendKnown:
+    return BackendKnown(
+        f"backend {persistent_id!r} was changed by another request at the same moment; try again"
+    )
+
+
+def backend_update(*, persistent_id: str, changes: BackendChanges) -> None:
+    """Change what is given. The node learns it at once if it answers, else with its next probe.
+
+    :raises BackendNotFound, LocationTooLong, HostHasBackend: as their names say.
+    :raises NodeNotAvailable: the node does not answer at the new port.
+    :raises BackendKnown: one of its addresses, with the new port, belongs to another backend.
+    """
+    check_location(rack=changes.get("rack"), zone=changes.get("zone"), region=changes.get("region"))
+    backend = Backend.objects.prefetch_related("addresses").filter(pk=persistent_id).first()
+    if backend is None:
+        raise BackendNotFound.of(persistent_id)
+    if not changes:
+        return
+    port = changes.get("mgmt_port", backend.mgmt_port)
+    _refuse_changes(backend, changes, port)
+    if port != backend.mgmt_port:
+        client = NodeClient(node_transport(), backend.mgmt_ips, port)
+        check_same_node(backend, read_node(client, backend.mgmt_ips, port), port)
+    try:
+        _store(persistent_id, changes)
+    except IntegrityError:
+        _refuse_changes(backend, changes, port)
+        raise _changed_meanwhile(persistent_id) from None
+    _push_settings(persistent_id)
+
+
+def _refuse_changes(backend: Backend, changes: BackendChanges, port: int) -> None:
+    refuse_known(
+        mgmt_ips=backend.mgmt_ips,
+        mgmt_port=port,
+        host_id=changes.get("host_id"),
+        besides=backend.persistent_id,
+    )
+
+
+def _store(persistent_id: str, changes: BackendChanges) -> None:
+    with transaction.atomic(durable=True):
+        if not Backend.objects.filter(pk=persistent_id).update(**changes):
+            raise BackendNotFound.of(persistent_id)
+        if "mgmt_port" in changes:
+            addresses = BackendAddress.objects.filter(backend_id=persistent_id)
+            addresses.update(port=changes["mgmt_port"])
+
+
+def _push_settings(persistent_id: str) -> None:
+    """Write a backend's settings of now, with a new token, onto its node; a failure is logged."""
+    backend = Backend.objects.filter(pk=persistent_id).first()
+    if backend is None:
+        return
+    node_settings, expires_at = node_settings_with_token(backend)
+    try:
+        node_client(backend).put_provisioner(node_settings, timeout=CALL_SECONDS)
+    except (NodeRefused, NodeUnreachable) as error:
+        log.warning("settings not sent", extra={"backend": persistent_id, "reason": str(error)})
+        return
+    Backend.objects.filter(pk=persistent_id).update(token_expires_at=expires_at)

@@ -1,0 +1,56 @@
+"""What a node must know to probe us ("Set Provisioner" of the reference)."""
+
+import datetime as dt
+
+from django.conf import settings
+from django.utils import timezone
+
+from inventory.models import LATE_FACTOR, Backend
+from inventory.nodes.wire import ProvisionerSettings, Tag
+from provisioner.access.callers import Role
+from provisioner.access.tokens import token_issue
+
+PROVISIONER_NAME = "provisioner"
+
+
+def silence_ends_at(heard_at: dt.datetime) -> dt.datetime:
+    """When a node heard of at ``heard_at`` counts as Unavailable unless it is heard of again."""
+    interval = settings.ENVIRONMENT.probe_interval_seconds
+    return heard_at + dt.timedelta(seconds=LATE_FACTOR * interval)
+
+
+def node_settings(backend: Backend) -> ProvisionerSettings:
+    """The settings of a backend, without a token; also the answer to its probes."""
+    environment = settings.ENVIRONMENT
+    location = {
+        "rack": backend.rack,
+        "zone": backend.zone,
+        "region": backend.region,
+        "hostId": backend.host_id,
+    }
+    return ProvisionerSettings(
+        name=PROVISIONER_NAME,
+        url=environment.public_url or f"https://{environment.api_host}:{environment.api_port}",
+        push_interval=environment.probe_interval_seconds,
+        in_use=backend.in_use,
+        tags=tuple(Tag(name=name, value=value) for name, value in location.items() if value),
+    )
+
+
+def node_settings_with_token(backend: Backend) -> tuple[ProvisionerSettings, dt.datetime]:
+    """The settings to write onto a node, with a new token for its probes, and when that expires."""
+    environment = settings.ENVIRONMENT
+    token, expires_at = token_issue(
+        name=f"node {backend.persistent_id}",
+        roles=frozenset({Role.NODE}),
+        node_id=backend.persistent_id,
+        lifetime=dt.timedelta(days=environment.node_token_days),
+    )
+    ca = environment.node_ca.read_text() if environment.node_ca else ""
+    update = {"token": token, "ca_certificate": ca}
+    return node_settings(backend).model_copy(update=update), expires_at
+
+
+def token_renewal_due_before() -> dt.datetime:
+    """A node's token that expires before this has passed half of its life."""
+    return timezone.now() + dt.timedelta(days=settings.ENVIRONMENT.node_token_days) / 2

@@ -1,0 +1,137 @@
+"""What was read from a node, as rows."""
+
+import datetime as dt
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Value
+from django.db.models.functions import Greatest
+from django.utils import timezone
+
+from inventory.models import Backend, Portal, Ssd
+from inventory.nodes import wire
+from inventory.nodes.client import NodeRefused, NodeUnreachable
+from inventory.services.node_settings import silence_ends_at
+from inventory.services.nodes import node_client
+
+log = logging.getLogger(__name__)
+
+READ_SECONDS = 5.0
+
+
+def backend_refresh(*, persistent_id: str) -> None:
+    """Read a node anew: capacity, SSDs, portals, versions. Nothing changes if it cannot be read."""
+    backend = Backend.objects.filter(pk=persistent_id).first()
+    if backend is None:
+        return
+    read_at = timezone.now()
+    try:
+        node = node_client(backend).read_node(timeout=READ_SECONDS)
+    except (NodeRefused, NodeUnreachable) as error:
+        log.warning("backend not read", extra={"backend": persistent_id, "reason": str(error)})
+        return
+    reading_store(persistent_id=persistent_id, node=node, read_at=read_at)
+
+
+def reading_store(*, persistent_id: str, node: wire.Node, read_at: dt.datetime) -> bool:
+    """Store what a node said, begun to be read at ``read_at``; a sign of life of the backend.
+
+    False, and nothing stored, when another node answered at its address, or when a later reading
+    is stored already. Locks SSDs by key and then the backend, as claims do.
+    """
+    if node.persistent_id != persistent_id:
+        log.warning(
+            "another node answers at the address of a backend",
+            extra={"backend": persistent_id, "found": node.persistent_id},
+        )
+        return False
+    with transaction.atomic(durable=True):
+        known = list(
+            Ssd.objects.select_for_update().filter(backend_id=persistent_id).order_by("pk")
+        )
+        stored = Backend.objects.filter(pk=persistent_id, refreshed_at__lt=read_at).update(
+            **node_facts(node) | never_below_claims(node.total_iops, node.total_bw),
+            probe_interval=settings.ENVIRONMENT.probe_interval_seconds,
+            available_until=silence_ends_at(read_at),
+            refreshed_at=read_at,
+        )
+        if stored:
+            _store_ssds(persistent_id, known, node.ssds)
+            _store_portals(persistent_id, node.portals)
+    return bool(stored)
+
+
+def node_facts(node: wire.Node) -> dict[str, Any]:
+    """The columns of a backend that its node decides, apart from the totals."""
+    return {
+        "name": node.name,
+        "version": node.version,
+        "target_driver_version": node.target_driver_version,
+        "certified": node.certified,
+        "authentication_mode": node.authentication_mode[:16],
+        "boot_id": node.boot_id[:64],
+    }
+
+
+def never_below_claims(total_iops: int, total_bw: int) -> dict[str, Any]:
+    """Totals of a backend as an UPDATE writes them.
+
+    A node may report less than replicas were promised already: the promise stays, what is free
+    becomes 0, and nothing new is placed there. The check constraints would refuse anything less.
+    """
+    return {
+        "total_iops": Greatest(Value(total_iops), F("used_iops")),
+        "total_bw": Greatest(Value(total_bw), F("used_bw")),
+    }
+
+
+def new_ssds(persistent_id: str, ssds: Iterable[wire.Ssd]) -> list[Ssd]:
+    unique = {ssd.ssd_id: ssd for ssd in ssds}
+    return [
+        Ssd(
+            backend_id=persistent_id,
+            ssd_id=ssd.ssd_id,
+            name=ssd.name,
+            capacity_bytes=ssd.capacity,
+        )
+        for ssd in unique.values()
+    ]
+
+
+def new_portals(persistent_id: str, portals: Iterable[wire.Portal]) -> list[Portal]:
+    unique = dict.fromkeys((p.ip[:255], p.port, p.transport[:16]) for p in portals)
+    return [
+        Portal(backend_id=persistent_id, ip=ip, port=port, transport=transport)
+        for ip, port, transport in unique
+    ]
+
+
+def _store_ssds(persistent_id: str, known: Sequence[Ssd], reported: Sequence[wire.Ssd]) -> None:
+    """``known`` is locked. A drive that is gone stays, not ``present``, while it is used."""
+    news = {ssd.ssd_id: ssd for ssd in reported}
+    for ssd in known:
+        report = news.pop(ssd.ssd_id, None)
+        if report is None and not ssd.used_bytes:
+            ssd.delete()
+            continue
+        before = (ssd.present, ssd.name, ssd.capacity_bytes)
+        ssd.present = report is not None
+        if report is not None:
+            ssd.name = report.name
+            ssd.capacity_bytes = max(report.capacity, ssd.used_bytes)
+        if before != (ssd.present, ssd.name, ssd.capacity_bytes):
+            ssd.save(update_fields=["present", "name", "capacity_bytes"])
+    # a reading that ran beside this one may have inserted the same drives
+    Ssd.objects.bulk_create(new_ssds(persistent_id, news.values()), ignore_conflicts=True)
+
+
+def _store_portals(persistent_id: str, reported: Sequence[wire.Portal]) -> None:
+    """The backend's row is locked."""
+    wanted = {(p.ip, p.port, p.transport): p for p in new_portals(persistent_id, reported)}
+    for portal in Portal.objects.filter(backend_id=persistent_id):
+        if wanted.pop((portal.ip, portal.port, portal.transport), None) is None:
+            portal.delete()
+    Portal.objects.bulk_create(wanted.values())

@@ -1,0 +1,105 @@
+"""``/backends`` and ``/info`` (reference, "Inventory Management")."""
+
+from typing import Any, ClassVar, cast
+
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from inventory.models import Portal
+from inventory.selectors import BackendSummary, backend_list, pool_free_bytes
+from inventory.services.backends import BackendChanges, backend_add, backend_update
+from inventory.views.fields import LocationInput, ManagementAddresses, Port
+from provisioner.access.views import ApiViewSet
+from provisioner.common.api import success
+from provisioner.common.parsing import parse_body
+from provisioner.common.times import epoch_milliseconds
+
+API_LEVEL = "1.1"
+DEFAULT_PORT = 443
+
+
+class BackendAddInput(LocationInput):
+    mgmtIPs = ManagementAddresses(source="mgmt_ips")
+    mgmtPort = Port(default=DEFAULT_PORT, source="mgmt_port")
+
+
+class BackendUpdateInput(LocationInput):
+    inUse = serializers.BooleanField(required=False, source="in_use")
+    mgmtPort = Port(required=False, source="mgmt_port")
+
+
+class BackendViewSet(ApiViewSet):
+    """The storage nodes of the pool; removal is with the volumes, which it must look at."""
+
+    resource = "backends"
+
+    def list(self, request: Request) -> Response:
+        return Response([backend_json(summary) for summary in backend_list()])
+
+    def retrieve(self, request: Request, persistent_id: str) -> Response:
+        found = backend_list(persistent_id=persistent_id)
+        return Response([backend_json(summary) for summary in found])
+
+    def create(self, request: Request) -> Response:
+        backend = backend_add(**parse_body(BackendAddInput, request))
+        return success(persistentID=backend.persistent_id)
+
+    def update(self, request: Request, persistent_id: str) -> Response:
+        changes = cast("BackendChanges", parse_body(BackendUpdateInput, request))
+        backend_update(persistent_id=persistent_id, changes=changes)
+        return success()
+
+
+class InfoViewSet(ApiViewSet):
+    """What clients read first, without credentials: the API's level."""
+
+    resource = "info"
+    open_to_all: ClassVar[bool] = True
+
+    def list(self, request: Request) -> Response:
+        return Response(
+            {
+                "totalFreeSpace": pool_free_bytes(),
+                "version": API_LEVEL,
+                "authenticationMode": "JWT",
+            }
+        )
+
+
+def backend_json(summary: BackendSummary) -> dict[str, Any]:
+    """A backend as the reference lists it, "List Backends"; what is not set is left out."""
+    backend = summary.backend
+    probe_at = backend.last_probe_at
+    fields = {
+        "persistentID": backend.persistent_id,
+        "mgmtIPs": backend.mgmt_ips,
+        "mgmtPort": backend.mgmt_port,
+        "rack": backend.rack,
+        "zone": backend.zone,
+        "region": backend.region,
+        "inUse": backend.in_use,
+        "state": backend.state.value,
+        "totalCapacity": summary.capacity_bytes,
+        "availableCapacity": summary.free_bytes,
+        "numVolumes": summary.volumes,
+        "lastProbTime": epoch_milliseconds(probe_at) if probe_at else None,
+        "probeInterval": backend.probe_interval,
+        "totalBW": backend.total_bw,
+        "availableBW": backend.total_bw - backend.used_bw,
+        "totalIOPS": backend.total_iops,
+        "availableIOPS": backend.total_iops - backend.used_iops,
+        "version": backend.version,
+        "targetDriverVersion": backend.target_driver_version,
+        "numberOfSSDs": summary.ssds,
+        "certified": backend.certified,
+        "portals": [portal_json(portal) for portal in backend.portals.all()],
+        "name": backend.name,
+        "hostId": backend.host_id,
+        "authenticationMode": backend.authentication_mode,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def portal_json(portal: Portal) -> dict[str, Any]:
+    return {"ip": portal.ip, "port": portal.port, "transport": portal.transport}

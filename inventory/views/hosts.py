@@ -1,0 +1,79 @@
+"""``/hosts`` and ``/host_probe`` (reference, "Host Management")."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from inventory.models import ClientType, Host
+from inventory.selectors import host_list
+from inventory.services.hosts import host_probe
+from inventory.views.fields import HostNqn
+from provisioner.access.views import ApiViewSet
+from provisioner.common.api import success
+from provisioner.common.fields import AnyCase
+from provisioner.common.pagination import Page, PageInput
+from provisioner.common.parsing import Identifier, Input, Whole, parse_body, parse_query
+from provisioner.common.times import epoch_milliseconds
+
+LAST_NAMESPACE_ID = 2**32 - 2
+LONGEST_DURATION = 2**31 - 1
+
+
+class HostListInput(PageInput):
+    hostName = serializers.CharField(required=False)
+
+
+class HostProbeInput(Input):
+    hostId = Identifier(source="uuid")
+    hostNqn = HostNqn(source="nqn")
+    name = serializers.CharField(max_length=255)
+    clientType = AnyCase(ClientType, source="client_type")
+    version = serializers.CharField(max_length=64)
+    duration = Whole(min_value=1, max_value=LONGEST_DURATION)
+    multipath = serializers.BooleanField(default=False)
+    usedNamespacesIds = serializers.ListField(
+        child=Whole(min_value=1, max_value=LAST_NAMESPACE_ID),
+        required=False,
+        source="used_namespace_ids",
+    )
+
+
+class HostViewSet(ApiViewSet):
+    """The hosts; removal, and the namespace ids we gave them, are with the volumes."""
+
+    resource = "hosts"
+
+    def list(self, request: Request) -> Response:
+        fields = parse_query(HostListInput, request)
+        hosts = Page.of(fields).cut(host_list(name=fields.get("hostName")), "uuid")
+        return self.present(hosts)
+
+    def present(self, hosts: Iterable[Host]) -> Response:
+        return Response([host_json(host, host.used_namespace_ids) for host in hosts])
+
+
+class HostProbeViewSet(ApiViewSet):
+    resource = "host_probe"
+
+    def create(self, request: Request) -> Response:
+        host_probe(**parse_body(HostProbeInput, request))
+        return success()
+
+
+def host_json(host: Host, used_namespace_ids: Iterable[int]) -> dict[str, Any]:
+    """A host as the reference lists it, "List Hosts"."""
+    return {
+        "uuid": host.uuid,
+        "name": host.name,
+        "nqn": host.nqn,
+        "clientType": host.client_type,
+        "state": host.state.value,
+        "version": host.version,
+        "lastProbTime": epoch_milliseconds(host.last_probe_at),
+        "duration": host.duration,
+        "multipath": host.multipath,
+        "usedNamespacesIds": sorted(set(used_namespace_ids)),
+    }

@@ -1,0 +1,73 @@
+"""How a request proves who sends it: DRF's authenticators (contract, section 2)."""
+
+import base64
+import binascii
+
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from provisioner.access.callers import Caller
+from provisioner.access.local_users import user_verify
+from provisioner.access.tokens import TokenRefused, token_verify
+from provisioner.common import logs
+
+CHALLENGE = 'Basic realm="provisioner", charset="UTF-8"'
+LONGEST_NAME = 150
+
+
+class _HeaderAuthentication(BaseAuthentication):
+    """Reads ``Authorization: <scheme> <credentials>``; other schemes are left to others."""
+
+    scheme: str
+
+    def authenticate(self, request: Request) -> tuple[Caller, str] | None:
+        scheme, _, credentials = request.headers.get("Authorization", "").strip().partition(" ")
+        if scheme.lower() != self.scheme:
+            return None
+        caller = self.verify(credentials.strip())
+        logs.caller.set(caller.name)
+        return caller, self.scheme
+
+    def authenticate_header(self, request: Request) -> str:
+        return CHALLENGE
+
+    def verify(self, credentials: str) -> Caller:
+        """:raises AuthenticationFailed: HTTP 401, these are no valid credentials."""
+        raise NotImplementedError
+
+
+class BasicAuthentication(_HeaderAuthentication):
+    """Name and password of a local user, in UTF-8 or, as some old clients send it, in Latin-1."""
+
+    scheme = "basic"
+
+    def verify(self, credentials: str) -> Caller:
+        try:
+            decoded = base64.b64decode(credentials, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise AuthenticationFailed("the Basic credentials are malformed") from error
+        name, _, password = _text(decoded).partition(":")
+        valid = len(name) <= LONGEST_NAME and "\0" not in name
+        if not valid or (caller := user_verify(name, password)) is None:
+            raise AuthenticationFailed("wrong user name or password")
+        return caller
+
+
+class BearerAuthentication(_HeaderAuthentication):
+    """A token of ours."""
+
+    scheme = "bearer"
+
+    def verify(self, credentials: str) -> Caller:
+        try:
+            return token_verify(credentials)
+        except TokenRefused as error:
+            raise AuthenticationFailed(str(error)) from error
+
+
+def _text(decoded: bytes) -> str:
+    try:
+        return decoded.decode()
+    except UnicodeDecodeError:
+        return decoded.decode("latin-1")

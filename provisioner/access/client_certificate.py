@@ -1,0 +1,76 @@
+"""Client certificates, and what is believed of a proxy (contract, section 2)."""
+
+import ipaddress
+import ssl
+from collections.abc import Callable
+from http import HTTPStatus
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from provisioner.common.api import transport_response
+
+Handler = Callable[[HttpRequest], HttpResponse]
+
+PROXY_HEADERS = ("HTTP_X_SSL_CLIENT_VERIFY", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO")
+HEALTH_CHECKS = frozenset({"/healthz", "/readyz"})
+
+
+class ClientCertificate:
+    """Refuses callers without a certificate where the operator demands one: HTTP 403.
+
+    A trusted proxy says in ``X-SSL-Client-Verify`` whether it verified one, and in
+    ``X-Forwarded-For`` for whom it speaks (which becomes ``REMOTE_ADDR``). From anybody else these
+    headers are dropped, and the certificate must have been verified on this very connection.
+    Health checks need none.
+    """
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+        self.required = settings.ENVIRONMENT.require_client_certificate
+        self.proxies = [ipaddress.ip_network(p) for p in settings.ENVIRONMENT.trusted_proxies]
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if self._is_proxy(request.META.get("REMOTE_ADDR", "")):
+            verified = request.META.get("HTTP_X_SSL_CLIENT_VERIFY") == "SUCCESS"
+            request.META["REMOTE_ADDR"] = self._client_behind_proxies(request)
+        else:
+            verified = _verified_here(request)
+            for header in PROXY_HEADERS:
+                request.META.pop(header, None)
+        if self.required and not verified and request.path_info not in HEALTH_CHECKS:
+            return transport_response(
+                HTTPStatus.FORBIDDEN, "a client certificate is required, and none was verified"
+            )
+        return self.get_response(request)
+
+    def _is_proxy(self, address: str) -> bool:
+        try:
+            ip = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        ip = getattr(ip, "ipv4_mapped", None) or ip
+        return any(ip in network for network in self.proxies)
+
+    def _client_behind_proxies(self, request: HttpRequest) -> str:
+        """The last address that no trusted proxy vouches to be another trusted proxy."""
+        client: str = request.META["REMOTE_ADDR"]
+        for hop in reversed(request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")):
+            if not self._is_proxy(client) or not _is_address(hop.strip()):
+                break
+            client = hop.strip()
+        return client
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _verified_here(request: HttpRequest) -> bool:
+    """Whether this connection's own TLS verified a certificate; OpenSSL shows no other."""
+    connection = request.META.get("gunicorn.socket")
+    return isinstance(connection, ssl.SSLSocket) and bool(connection.getpeercert())

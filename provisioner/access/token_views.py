@@ -1,0 +1,79 @@
+"""``POST /token`` (extension of contract, section 2)."""
+
+import datetime as dt
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from provisioner.access.authentication import BasicAuthentication
+from provisioner.access.callers import Caller, Role
+from provisioner.access.tokens import LONGEST, SHORTEST, token_issue
+from provisioner.access.views import ApiViewSet
+from provisioner.common.api import success
+from provisioner.common.parsing import Identifier, Input, Whole, parse_body
+from provisioner.common.results import InvalidInput
+from provisioner.common.times import iso_milliseconds
+
+
+class TokenInput(Input):
+    expiration = Whole(
+        required=False,
+        default=int(SHORTEST.total_seconds()),
+        min_value=int(SHORTEST.total_seconds()),
+        max_value=int(LONGEST.total_seconds()),
+        help_text="seconds",
+    )
+    roles = serializers.ListField(
+        child=serializers.ChoiceField(choices=list(Role)),
+        required=False,
+        allow_empty=False,
+        help_text="default: all roles of the caller",
+    )
+    tenant = Identifier(required=False, help_text="the one tenant whose objects the token sees")
+    node = Identifier(required=False, help_text="persistentID; with role NODE, and only then")
+    name = Identifier(required=False, help_text="told apart in logs as <user>/<name>")
+
+
+class TokenOutput(serializers.Serializer[Any]):
+    status = serializers.CharField()
+    description = serializers.CharField()
+    token = serializers.CharField()
+    expirationDate = serializers.CharField(help_text="yyyy-MM-dd'T'HH:mm:ss.SSSZ")  # noqa: N815
+
+
+class TokenViewSet(ApiViewSet):
+    """Tokens for the user whose name and password are given; a token gives no further tokens."""
+
+    resource = "token"
+    authentication_classes = [BasicAuthentication]  # noqa: RUF012
+
+    @extend_schema(operation_id="token_create", request=TokenInput, responses=TokenOutput)
+    def create(self, request: Request) -> Response:
+        fields = parse_body(TokenInput, request)
+        token, expires_at = token_issue(
+            name="/".join(filter(None, [self.caller.name, fields.get("name")])),
+            roles=_granted(self.caller, fields),
+            tenant_id=fields.get("tenant"),
+            node_id=fields.get("node"),
+            lifetime=dt.timedelta(seconds=fields["expiration"]),
+        )
+        return success(token=token, expirationDate=f"{iso_milliseconds(expires_at)}+0000")
+
+
+def _granted(caller: Caller, fields: dict[str, Any]) -> frozenset[Role]:
+    """The roles asked for, if the caller may give them away; a node's only ADMIN may.
+
+    :raises PermissionDenied: HTTP 403, one of them is not the caller's to give.
+    :raises InvalidInput: a node without the role NODE, or the role without a node.
+    """
+    roles = frozenset(Role(role) for role in fields.get("roles", caller.roles))
+    given = frozenset(Role) if caller.is_admin else caller.roles - {Role.NODE}
+    if missing := sorted(roles - given):
+        raise PermissionDenied(f"{caller.name} may not issue a token of role {', '.join(missing)}")
+    if (Role.NODE in roles) != ("node" in fields):
+        raise InvalidInput.of("node", fields.get("node"), "is needed with role NODE, and only then")
+    return roles

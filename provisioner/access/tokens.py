@@ -1,0 +1,95 @@
+"""Local tokens: JWT, HS256, signed by the first key and verified by all (contract, section 2).
+
+A token cannot be taken back before it expires; dropping the key that signed it drops all of its
+tokens.
+"""
+
+import datetime as dt
+from collections.abc import Collection
+from typing import Any
+
+import jwt
+from django.conf import settings
+from pydantic import BaseModel, ValidationError
+
+from provisioner.access.callers import Caller, Role
+
+ALGORITHM = "HS256"
+PARTY = "provisioner"
+"""Issuer and audience: a token made for something else with the same key is no token of ours."""
+
+SHORTEST = dt.timedelta(hours=1)
+LONGEST = dt.timedelta(days=30)
+
+
+class TokenRefused(Exception):
+    """This is no valid token of ours; the text may be shown to the caller."""
+
+
+class _Claims(BaseModel):
+    sub: str
+    roles: list[str]
+    tenant: str | None = None
+    node: str | None = None
+
+
+def token_issue(
+    *,
+    name: str,
+    roles: Collection[Role],
+    tenant_id: str | None = None,
+    node_id: str | None = None,
+    lifetime: dt.timedelta,
+) -> tuple[str, dt.datetime]:
+    """A signed token and when it expires, to the second."""
+    issued_at = dt.datetime.now(dt.UTC).replace(microsecond=0)
+    expires_at = issued_at + lifetime
+    claims: dict[str, Any] = {
+        "iss": PARTY,
+        "aud": PARTY,
+        "sub": name,
+        "roles": sorted(roles),
+        "iat": issued_at,
+        "exp": expires_at,
+    }
+    bindings = {"tenant": tenant_id, "node": node_id}
+    claims |= {claim: value for claim, value in bindings.items() if value is not None}
+    return jwt.encode(claims, _keys()[0], algorithm=ALGORITHM), expires_at
+
+
+def token_verify(token: str) -> Caller:
+    """The caller a token speaks for; roles that this version does not know are left out.
+
+    :raises TokenRefused: not signed by any of our keys, expired, or not a token at all.
+    """
+    try:
+        claims = _Claims.model_validate(_decode(token))
+    except jwt.ExpiredSignatureError as error:
+        raise TokenRefused("the token has expired") from error
+    except (jwt.InvalidTokenError, ValidationError, ArithmeticError, ValueError) as error:
+        raise TokenRefused("the token is not valid here") from error
+    roles = frozenset(role for role in Role if role in claims.roles)
+    return Caller(claims.sub, roles, claims.tenant, claims.node)
+
+
+def _decode(token: str) -> dict[str, Any]:
+    refusal = jwt.InvalidSignatureError()
+    for key in _keys():
+        try:
+            return jwt.decode(
+                token,
+                key,
+                algorithms=[ALGORITHM],
+                issuer=PARTY,
+                audience=PARTY,
+                # the clock of the server that issued it may be ahead of ours
+                options={"require": ["exp", "iat", "sub"], "verify_iat": False},
+            )
+        except jwt.InvalidSignatureError as error:
+            refusal = error
+    raise refusal
+
+
+def _keys() -> list[str]:
+    keys = [key.get_secret_value() for key in settings.ENVIRONMENT.token_keys]
+    return keys or [settings.SECRET_KEY]

@@ -1,0 +1,23 @@
+"""How services ask for a job, without knowing what carries it."""
+
+from collections.abc import Callable
+
+from django.db import transaction
+
+Send = Callable[[str, tuple[object, ...]], None]
+
+_senders: list[Send] = []
+
+
+def register_sender(send: Send) -> None:
+    """Called once at the start, by whoever owns the broker; ``send`` returns in bounded time."""
+    _senders[:] = [send]
+
+
+def enqueue_on_commit(job: str, *args: str | int) -> None:
+    """Send ``job`` (``<app>.jobs.<function>``) once the transaction commits; at once without one.
+
+    A message that cannot be sent is logged and lost: what it asks for must also be found by a
+    periodic job, from rows.
+    """
+    transaction.on_commit(lambda: _senders[0](job, args), robust=True)

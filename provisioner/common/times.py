@@ -1,0 +1,14 @@
+"""Times as the API writes them (contract, section 1)."""
+
+import datetime as dt
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+def epoch_milliseconds(at: dt.datetime) -> int:
+    return (at - _EPOCH) // dt.timedelta(milliseconds=1)
+
+
+def iso_milliseconds(at: dt.datetime) -> str:
+    """``yyyy-MM-dd'T'HH:mm:ss.SSS``, UTC, with no zone: how tasks' dates are written."""
+    return at.astimezone(dt.UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")

@@ -1,0 +1,54 @@
+"""``manage.py settings_table``: docs/settings.md from the table in provisioner/environment.py."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from provisioner.environment import Environment, variable_name
+
+HEAD = """# Settings
+
+Every difference between machines is an environment variable. A wrong one stops the start with a
+sentence that names it. What is not set is looked for in `settings.env` in the folder DATA_DIR.
+This page is made by `manage.py settings_table` from `provisioner/environment.py`.
+
+| variable | default | what |
+| --- | --- | --- |
+"""
+
+
+class Command(BaseCommand):
+    help = "Writes docs/settings.md; with --check only says whether it is current."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--check", action="store_true", help="change nothing; fail on a drift")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        page = settings.BASE_DIR / "docs" / "settings.md"
+        text = HEAD + "".join(
+            f"| `{variable_name(name)}` | {_default(field)} | {field.description} |\n"
+            for name, field in Environment.model_fields.items()
+        )
+        if not options["check"]:
+            page.write_text(text)
+        elif not page.exists() or page.read_text() != text:
+            raise CommandError("docs/settings.md is not current: run manage.py settings_table")
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if value is PydanticUndefined:
+        return "(must be set)"
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if isinstance(value, tuple):
+        value = ",".join(value)
+    if isinstance(value, bool):
+        value = str(value).lower()
+    return f"`{value}`" if value not in (None, "") else ""

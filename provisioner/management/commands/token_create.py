@@ -1,0 +1,45 @@
+"""``manage.py token_create``: a token for a script or a service, on stdout."""
+
+import datetime as dt
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from provisioner.access.callers import Role
+from provisioner.access.tokens import LONGEST, SHORTEST, token_issue
+
+
+class Command(BaseCommand):
+    """Prints the token and nothing else.
+
+    :raises CommandError: an argument breaks its rule.
+    """
+
+    help = "Issue a token and print it. It cannot be taken back before it expires."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--name", required=True, help="who it is for; shown in logs")
+        parser.add_argument(
+            "--role", required=True, action="append", choices=list(Role), dest="roles"
+        )
+        parser.add_argument("--tenant", help="the one tenant whose objects the token sees")
+        parser.add_argument("--node", help="persistentID, with role NODE")
+        parser.add_argument(
+            "--expiration", type=int, required=True, help="seconds: 1 hour to 30 days"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        seconds = options["expiration"]
+        if not SHORTEST.total_seconds() <= seconds <= LONGEST.total_seconds():
+            raise CommandError("--expiration must be 3600 (1 hour) to 2592000 (30 days).")
+        roles = {Role(role) for role in options["roles"]}
+        if (Role.NODE in roles) != (options["node"] is not None):
+            raise CommandError("--node is needed with --role NODE, and only then.")
+        token, _ = token_issue(
+            name=options["name"],
+            roles=roles,
+            tenant_id=options["tenant"],
+            node_id=options["node"],
+            lifetime=dt.timedelta(seconds=seconds),
+        )
+        self.stdout.write(token)

@@ -1,0 +1,52 @@
+"""``manage.py user_create``: a local user with roles, without questions.
+
+For the administration pages a user is made by Django's own ``createsuperuser``.
+"""
+
+import os
+import sys
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import IntegrityError, transaction
+
+from provisioner.access.callers import Role
+
+VARIABLE = "USER_PASSWORD"
+
+
+class Command(BaseCommand):
+    """The password is read from the environment or from stdin: arguments are seen by all users.
+
+    :raises CommandError: the name is taken, the password too weak, or one of them is malformed.
+    """
+
+    help = f"Make a local user. The password: {VARIABLE}, or else the first line of stdin."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name")
+        parser.add_argument(
+            "--role", required=True, action="append", choices=list(Role), dest="roles"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        password = os.environ.get(VARIABLE) or sys.stdin.readline().rstrip("\r\n")
+        user = get_user_model()(username=options["name"])
+        try:
+            user.clean_fields(exclude=["password"])
+            validate_password(password, user)
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from error
+        user.set_password(password)
+        try:
+            with transaction.atomic(durable=True):
+                user.save(force_insert=True)
+                roles = [Group.objects.get_or_create(name=role)[0] for role in options["roles"]]
+                user.groups.set(roles)
+        except IntegrityError as error:
+            raise CommandError(f"There is a user {options['name']} already.") from error
+        self.stderr.write(f"Made user {options['name']}.")

@@ -1,0 +1,109 @@
+"""``/tasks`` (reference, "Task Management")."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from provisioner.access.views import ApiViewSet
+from provisioner.common.api import success
+from provisioner.common.fields import AnyCase
+from provisioner.common.parsing import Identifier, Input, parse_body, parse_query
+from provisioner.common.times import iso_milliseconds
+from tasks.models import TaskState, TaskType
+from tasks.selectors import task_list
+from tasks.services import task_delete, task_update
+
+
+class TaskListInput(Input):
+    taskId = Identifier(required=False, source="task_id")
+    hostId = Identifier(required=False, source="host_id")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if len(attrs) > 1:
+            raise serializers.ValidationError(
+                {"hostId": "only one of taskId and hostId may be given"}
+            )
+        return attrs
+
+
+class TaskDeleteInput(Input):
+    taskId = Identifier(source="task_id")
+    hostId = Identifier(required=False, source="host_id")
+
+
+class Percent(serializers.FloatField):
+    """A number from 0 to 100, whole or not."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=0, max_value=100, **kwargs)
+
+    def to_internal_value(self, data: Any) -> float:
+        value = super().to_internal_value(data)
+        if isinstance(data, bool) or math.isnan(value):
+            self.fail("invalid")
+        return value
+
+
+class TagInput(Input):
+    name = serializers.CharField(max_length=255)
+    value = serializers.CharField(max_length=4096, allow_blank=True)
+
+
+class TaskUpdateInput(Input):
+    taskId = Identifier(source="task_id")
+    hostId = Identifier(source="host_id")
+    type = AnyCase(TaskType, required=False)
+    state = AnyCase(TaskState, required=False)
+    progress = Percent(required=False)
+    taskStatus = serializers.CharField(
+        required=False, allow_blank=True, max_length=255, source="task_status"
+    )
+    statusDescription = serializers.CharField(
+        required=False, allow_blank=True, max_length=4096, source="description"
+    )
+    taskConfiguration = serializers.ListField(
+        child=TagInput(), required=False, max_length=100, source="params"
+    )
+
+
+class TaskViewSet(ApiViewSet):
+    resource = "tasks"
+
+    def list(self, request: Request) -> Response:
+        fields = parse_query(TaskListInput, request)
+        tasks = task_list(**fields, tenant_id=self.caller.tenant_id)
+        return Response([task_json(task) for task in tasks])
+
+    def update(self, request: Request) -> Response:
+        task_update(**parse_body(TaskUpdateInput, request), tenant_id=self.caller.tenant_id)
+        return success()
+
+    def destroy(self, request: Request) -> Response:
+        task_delete(**parse_query(TaskDeleteInput, request), tenant_id=self.caller.tenant_id)
+        return success()
+
+
+def task_json(task: Mapping[str, Any]) -> dict[str, Any]:
+    """A task as the reference lists it; what is not known is left out.
+
+    An IDLE task carries no ``taskStatus``: the host agent takes any text there for a refusal.
+    """
+    started_at, ended_at = task["started_at"], task["ended_at"]
+    fields = {
+        "taskId": task["task_id"],
+        "type": task["type"],
+        "state": task["state"],
+        "hostId": task["host_id"],
+        "taskConfiguration": task["params"],
+        "progress": task["progress"],
+        "taskStatus": task["task_status"] if task["state"] != TaskState.IDLE else "",
+        "statusDescription": task["description"],
+        "stoppable": task["stoppable"],
+        "startDate": iso_milliseconds(started_at) if started_at else "",
+        "endDate": iso_milliseconds(ended_at) if ended_at else "",
+    }
+    return {name: value for name, value in fields.items() if value != ""}

@@ -1,0 +1,242 @@
+"""``POST /probe`` (reference, "Probe"; contract, section 3)."""
+
+import datetime as dt
+import time
+
+import pytest
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from inventory.jobs import refresh_backend
+from inventory.models import Backend
+from inventory.nodes.wire import Changes, Portal
+from inventory.services.readings import backend_refresh
+from provisioner.access.callers import Role
+from provisioner.access.tokens import token_issue
+from provisioner.celery import app
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TIB = 2**40
+
+
+def report(persistent_id, **fields):
+    """As the reference prints it, odd names and all, for a node of the fleet."""
+    return {
+        "persistentID": persistent_id,
+        "availableCapacity": 1920315949046,
+        "usedBW": 100000000000,
+        " totalBW ": 4_525_654_016,
+        "usedIOPS": "129039487386",
+        " totalIOPS ": 348_600,
+        "mgmtIPs": ["192.168.1.1"],
+        "provisioner": {
+            "inUse": True,
+            "url": "https://192.168.1.2:30100",
+            "pushInterval": 60,
+            "tags": [{"name": "rack", "value": "Dev"}],
+            "authorizationServerPublicKey": "BIGLONGSTRING",
+            "backendsClientSecret": "secret",
+        },
+        "totalCapacity": 4 * TIB,
+        "version": "3.17.13465",
+        " numberOfSSDs ": 4,
+        " Certified ": True,
+        " mgmtPort ": 443,
+        "targetDriverVersion": "3.22.1b-15757",
+        "changes": 0,
+        "authenticationMode": "OPEN_IDC",
+    } | fields
+
+
+@pytest.fixture
+def backend_id(pool):
+    [persistent_id] = pool(1)
+    return persistent_id
+
+
+@pytest.fixture
+def jobs():
+    """Takes the waiting jobs off the broker."""
+    app.control.purge()
+
+    def take():
+        with app.connection_for_read() as connection, connection.channel() as channel:
+            found = []
+            while message := channel.basic_get("celery", no_ack=True):
+                found.append(message.headers["task"])
+            return found
+
+    yield take
+    app.control.purge()
+
+
+def shown(api, persistent_id):
+    [backend] = api.get(f"/backends/{persistent_id}").body
+    return backend
+
+
+def test_probe(api, backend_id):
+    assert "lastProbTime" not in shown(api, backend_id)
+    api.put(f"/backends/{backend_id}", {"zone": "z9", "region": "e1", "hostId": "h1"})
+    before = time.time() * 1000
+    answer = api.as_role(Role.NODE, node=backend_id).post("/probe", report(backend_id))
+    assert answer.http == 200
+    assert answer.body == {
+        "status": "Success",
+        "description": "Success",
+        "provisioner": {
+            "name": "provisioner",
+            "url": "https://127.0.0.1:30100",
+            "pushInterval": 60,
+            "inUse": True,
+            "tags": [
+                {"name": "rack", "value": "r1"},
+                {"name": "zone", "value": "z9"},
+                {"name": "region", "value": "e1"},
+                {"name": "hostId", "value": "h1"},
+            ],
+        },
+    }
+    backend = shown(api, backend_id)
+    assert before - 1 <= backend["lastProbTime"] <= time.time() * 1000
+    assert backend["version"] == "3.17.13465"
+    assert backend["targetDriverVersion"] == "3.22.1b-15757"
+    assert backend["authenticationMode"] == "OPEN_IDC"
+    assert (backend["mgmtIPs"], backend["inUse"]) == (["127.0.0.1"], True), "ours, not the node's"
+
+
+def test_cordon_is_told(api, backend_id):
+    api.put(f"/backends/{backend_id}", {"inUse": False})
+    answer = api.post("/probe", report(backend_id))
+    assert answer.body["provisioner"]["inUse"] is False
+
+
+def test_probe_makes_a_backend_available(api, backend_id):
+    Backend.objects.update(available_until=timezone.now())
+    assert shown(api, backend_id)["state"] == "Unavailable"
+    api.post("/probe", report(backend_id))
+    assert shown(api, backend_id)["state"] == "Available"
+    backend = Backend.objects.get()
+    assert backend.available_until - backend.last_probe_at == dt.timedelta(seconds=180)
+
+
+def test_facts_are_taken_over_and_never_fall_below_claims(api, backend_id):
+    Backend.objects.update(used_iops=300_000, used_bw=7)
+    api.post("/probe", report(backend_id, Certified=False, totalBW=10, totalIOPS=10))
+    # the lenient names are the later ones of the same object: send plain ones alone
+    plain = {k: v for k, v in report(backend_id).items() if k.strip() == k}
+    plain |= {"totalBW": 10, "totalIOPS": 10, "certified": False, "numberOfSSDs": 4, "mgmtPort": 1}
+    assert api.post("/probe", plain).status == "Success"
+    backend = shown(api, backend_id)
+    assert (backend["totalIOPS"], backend["availableIOPS"]) == (300_000, 0)
+    assert (backend["totalBW"], backend["availableBW"]) == (10, 3)
+    assert backend["certified"] is False
+
+
+def test_unknown_node(api, fleet):
+    unknown = fleet.nodes[0].persistent_id
+    for caller in (api, api.as_role(Role.NODE, node=unknown)):
+        answer = caller.post("/probe", report(unknown))
+        assert (answer.http, answer.status) == (200, "NotExists")
+        assert answer.description == f"there is no backend with persistentID '{unknown}'"
+        assert "provisioner" not in answer.body
+
+
+def test_who_may_probe(api, pool):
+    first, second = pool(2)
+    assert api.as_role(Role.NODE, node=first).post("/probe", report(first)).http == 200
+    for caller in (
+        api.as_role(Role.NODE, node=second),
+        api.as_role(Role.NODE),
+        api.as_role(Role.HOST, node=first),
+        api.as_role(Role.MONITOR),
+        api.as_role(Role.STORAGE),
+    ):
+        answer = caller.post("/probe", report(first))
+        assert (answer.http, answer.status) == (403, "Forbidden")
+    assert api.as_role(Role.NODE, node=second).post("/probe", report("unknown")).http == 403
+
+
+def test_token_given_to_the_node_may_probe(api, pool, fleet):
+    [persistent_id] = pool(1)
+    api.authorization = f"Bearer {fleet.nodes[0].agent.provisioner.token}"
+    assert api.post("/probe", report(persistent_id)).status == "Success"
+    assert api.get("/backends").http == 403
+
+
+MANDATORY = sorted(name.strip() for name in report("x"))
+
+
+@pytest.mark.parametrize("missing", MANDATORY)
+def test_mandatory_fields(api, missing):
+    fields = {name: v for name, v in report("x").items() if name.strip() != missing}
+    answer = api.post("/probe", fields)
+    assert (answer.http, answer.status) == (400, "InvalidInput")
+    names = {"Certified": "certified"}
+    assert answer.description == f"{names.get(missing, missing)} = None: This field is required."
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("persistentID", "a b"),
+        ("availableCapacity", -1),
+        ("usedBW", "much"),
+        ("provisioner", "none"),
+        ("version", "x" * 65),
+        ("changes", 1.5),
+        ("authenticationMode", "x" * 17),
+    ],
+)
+def test_wrong_fields(api, field, value):
+    answer = api.post("/probe", report("x") | {field: value})
+    assert (answer.http, answer.status) == (400, "InvalidInput")
+    assert answer.description.startswith(field)
+
+
+def test_changed_portals_are_read_by_a_job(api, backend_id, fleet, jobs):
+    assert api.post("/probe", report(backend_id)).status == "Success"
+    assert jobs() == []
+    fleet.nodes[0].change(portals=(Portal(ip="10.0.0.7", port=4420),))
+    assert api.post("/probe", report(backend_id, changes=Changes.PORTALS)).status == "Success"
+    assert jobs() == ["inventory.jobs.refresh_backend"]
+    refresh_backend(backend_id)
+    assert shown(api, backend_id)["portals"] == [
+        {"ip": "10.0.0.7", "port": 4420, "transport": "TCP_IP"}
+    ]
+
+
+def test_restarted_node_is_read_by_a_job(api, backend_id, fleet, jobs):
+    boot_id = fleet.nodes[0].agent.boot_id
+    assert Backend.objects.get().boot_id == boot_id
+    api.post("/probe", report(backend_id, bootId=boot_id))
+    assert jobs() == []
+    fleet.nodes[0].restart()
+    new_boot_id = fleet.nodes[0].agent.boot_id
+    api.post("/probe", report(backend_id, bootId=new_boot_id))
+    assert jobs() == ["inventory.jobs.refresh_backend"]
+    assert Backend.objects.get().boot_id == new_boot_id
+
+
+def test_changed_drives_are_read_by_a_job(api, backend_id, jobs):
+    api.post("/probe", report(backend_id, totalCapacity=4 * TIB - 1))
+    assert jobs() == ["inventory.jobs.refresh_backend"]
+    backend_refresh(persistent_id=backend_id)
+    assert shown(api, backend_id)["totalCapacity"] == 4 * TIB
+
+
+def test_syslog_changes_are_not_read(api, backend_id, jobs):
+    api.post("/probe", report(backend_id, changes=Changes.SYSLOGS))
+    assert jobs() == []
+
+
+def test_probe_costs_two_statements(django_assert_num_queries, backend_id):
+    """The whole request, in this thread, so that its statements can be counted."""
+    token, _ = token_issue(
+        name="n", roles={Role.NODE}, node_id=backend_id, lifetime=dt.timedelta(hours=1)
+    )
+    client = APIClient(HTTP_AUTHORIZATION=f"Bearer {token}")
+    with django_assert_num_queries(2):
+        answer = client.post("/probe", report(backend_id), format="json")
+    assert answer.json()["status"] == "Success"

@@ -1,0 +1,295 @@
+"""``/tasks`` (contract, section 9)."""
+
+import datetime as dt
+
+import pytest
+from django.utils import timezone
+
+from provisioner.access.callers import Role
+from tasks.models import ENDED, TRANSITIONS, Task, TaskState, TaskType
+from tasks.services import ended_purge, task_create
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MIGRATION = TaskType.REMOTE_MIGRATION
+INVENTORY = TaskType.FETCH_INVENTORY
+SUCCESS = {"status": "Success", "description": "Success"}
+
+
+def make(state=TaskState.IDLE, *, ended_ago=0.0, **fields):
+    """A task of host h1 as a service makes it, brought to ``state``; ``ended_ago`` in minutes."""
+    task = task_create(**{"type": MIGRATION, "host_id": "h1"} | fields)
+    ended_at = timezone.now() - dt.timedelta(minutes=ended_ago) if state in ENDED else None
+    Task.objects.filter(pk=task.pk).update(state=state, ended_at=ended_at)
+    return task.pk
+
+
+def put(api, task_id, **fields):
+    return api.put("/tasks", {"taskId": task_id, "hostId": "h1"} | fields)
+
+
+def listed(answer):
+    assert answer.http == 200
+    return {task["taskId"] for task in answer.body}
+
+
+def only(api):
+    [task] = api.get("/tasks").body
+    return task
+
+
+def test_idle_task(api):
+    task = task_create(
+        type=MIGRATION, host_id="h1", volume_id="v1", params={"volId": "v1", "replicaId": "r1"}
+    )
+    assert only(api) == {
+        "taskId": task.pk,
+        "type": "RemoteMigration",
+        "state": "IDLE",
+        "hostId": "h1",
+        "progress": 0.0,
+        "stoppable": False,
+        "taskConfiguration": [
+            {"name": "volId", "value": "v1"},
+            {"name": "replicaId", "value": "r1"},
+        ],
+    }
+
+
+def test_host_reports_a_task_to_its_end(api):
+    host = api.as_role(Role.HOST)
+    task_id = make(stoppable=True)
+    assert put(host, task_id, state="RUNNING", progress=12.5).body == SUCCESS
+    running = only(host)
+    assert (running["state"], running["progress"]) == ("RUNNING", 12.5)
+    started = dt.datetime.strptime(running["startDate"] + "+0000", "%Y-%m-%dT%H:%M:%S.%f%z")
+    assert abs(timezone.now() - started) < dt.timedelta(seconds=10)
+    assert len(running["startDate"]) == len("2020-02-19T09:48:01.037")
+    assert "endDate" not in running
+
+    answer = put(
+        host,
+        task_id,
+        state="FINISHED",
+        taskStatus="Success",
+        statusDescription="moved",
+        type="RemoteMigration",
+        taskConfiguration=[{"name": "volId", "value": "v2"}],
+    )
+    assert answer.body == SUCCESS
+    ended = only(host)
+    assert len(ended.pop("endDate")) == len("2020-02-19T09:48:01.037")
+    assert ended == {
+        "taskId": task_id,
+        "type": "RemoteMigration",
+        "state": "FINISHED",
+        "hostId": "h1",
+        "progress": 100.0,
+        "stoppable": True,
+        "startDate": running["startDate"],
+        "taskStatus": "Success",
+        "statusDescription": "moved",
+        "taskConfiguration": [{"name": "volId", "value": "v2"}],
+    }
+
+
+def test_idle_task_shows_no_status(api):
+    task_id = make()
+    put(api, task_id, taskStatus="Success", statusDescription="seen")
+    assert "taskStatus" not in only(api)
+    assert only(api)["statusDescription"] == "seen"
+    put(api, task_id, state="RUNNING")
+    assert only(api)["taskStatus"] == "Success"
+
+
+def test_progress_never_falls(api):
+    task_id = make(TaskState.RUNNING)
+    for given, shown in [(40, 40.0), ("55.5", 55.5), (12, 55.5), (55.5, 55.5)]:
+        assert put(api, task_id, progress=given).status == "Success"
+        assert only(api)["progress"] == shown
+
+
+def test_failed_task_keeps_its_progress(api):
+    task_id = make(TaskState.RUNNING)
+    put(api, task_id, progress=40)
+    assert put(api, task_id, state="FAILED", taskStatus="NoFreeSpace").status == "Success"
+    assert only(api)["progress"] == 40.0
+
+
+@pytest.mark.parametrize("start", sorted(TRANSITIONS))
+@pytest.mark.parametrize("end", sorted(TRANSITIONS))
+def test_moves(api, start, end):
+    task_id = make(start, stoppable=True)
+    answer = put(api, task_id, state=end.value)
+    if start in ENDED:
+        assert answer.status == "TaskEnded"
+        assert answer.description == f"task '{task_id}' ended already: it is {start.value}"
+    elif end is start or end in TRANSITIONS[start]:
+        assert answer.status == "Success"
+    else:
+        assert answer.status == "UpdateTaskFailed"
+        assert answer.description == (
+            f"task '{task_id}' (RemoteMigration, {start.value}) cannot become {end.value}"
+        )
+    assert answer.http == 200
+    assert only(api)["state"] == (end.value if answer.status == "Success" else start.value)
+
+
+@pytest.mark.parametrize("state", [TaskState.IDLE, TaskState.RUNNING])
+def test_abort_of_what_cannot_be_stopped(api, state):
+    task_id = make(state)
+    answer = put(api, task_id, state="ABORTED")
+    assert (answer.http, answer.status) == (200, "UpdateTaskFailed")
+    assert answer.description == (
+        f"task '{task_id}' (RemoteMigration, {state.value}, not stoppable) cannot become ABORTED"
+    )
+    assert only(api)["state"] == state.value
+
+
+def test_type_cannot_change(api):
+    task_id = make()
+    answer = put(api, task_id, type="InstallLicense", progress=5)
+    assert answer.status == "UpdateTaskFailed"
+    assert (only(api)["type"], only(api)["progress"]) == ("RemoteMigration", 0.0)
+
+
+def test_update_that_gives_nothing(api):
+    assert put(api, make()).status == "Success"
+    assert put(api, "unknown").status == "TaskNotFound"
+
+
+def test_update_of_unknown_task_or_of_another_hosts(api):
+    answer = put(api, "unknown", progress=1)
+    assert (answer.http, answer.status) == (200, "TaskNotFound")
+    assert answer.description == "host 'h1' has no task 'unknown'"
+    assert put(api, make(host_id="h2"), progress=1).status == "TaskNotFound"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("state", "DONE"),
+        ("type", "Backup"),
+        ("progress", -0.1),
+        ("progress", 100.1),
+        ("progress", "nan"),
+        ("progress", True),
+        ("progress", "much"),
+        ("taskStatus", "x" * 256),
+        ("statusDescription", ["a"]),
+        ("taskConfiguration", {"name": "a"}),
+        ("taskConfiguration", [{"name": "a"}]),
+        ("taskConfiguration", ["a"]),
+        ("hostId", "a b"),
+    ],
+)
+def test_wrong_fields(api, field, value):
+    task_id = make()
+    answer = put(api, task_id, **{field: value})
+    assert (answer.http, answer.status) == (400, "InvalidInput")
+    assert answer.description.startswith(field)
+    assert Task.objects.get().progress == 0
+
+
+@pytest.mark.parametrize("missing", ["taskId", "hostId"])
+def test_mandatory_fields(api, missing):
+    fields = {"taskId": make(), "hostId": "h1", "progress": 5}
+    del fields[missing]
+    answer = api.put("/tasks", fields)
+    assert (answer.http, answer.status) == (400, "InvalidInput")
+    assert answer.description == f"{missing} = None: This field is required."
+
+
+def test_list_by_task_or_host(api):
+    first, second, other = make(), make(), make(host_id="h2")
+    assert listed(api.get("/tasks")) == {first, second, other}
+    assert listed(api.get("/tasks", hostId="h1")) == {first, second}
+    assert listed(api.get("/tasks", HOSTID="h2")) == {other}
+    assert listed(api.get("/tasks", taskid=second)) == {second}
+    assert listed(api.get("/tasks", hostId="h3")) == set()
+    assert listed(api.get("/tasks", taskId="unknown")) == set()
+    ids = [task["taskId"] for task in api.get("/tasks").body]
+    assert ids == sorted(ids)
+
+
+def test_list_by_both_is_refused(api):
+    answer = api.get("/tasks", taskId=make(), hostId="h1")
+    assert (answer.http, answer.status) == (400, "InvalidInput")
+    assert answer.description == "hostId = 'h1': only one of taskId and hostId may be given"
+
+
+def test_ended_tasks_leave_the_list(api):
+    kept = {
+        make(TaskState.FINISHED, type=INVENTORY, ended_ago=29),
+        make(TaskState.FAILED, ended_ago=23 * 60 + 59),
+        make(TaskState.IDLE),
+    }
+    make(TaskState.FINISHED, type=INVENTORY, ended_ago=30)
+    make(TaskState.ABORTED, ended_ago=24 * 60)
+    assert listed(api.get("/tasks")) == kept
+    assert listed(api.get("/tasks", hostId="h1")) == kept
+    assert Task.objects.count() == 5
+    assert ended_purge() == 2
+    assert set(Task.objects.values_list("pk", flat=True)) == kept
+
+
+@pytest.mark.parametrize("state", sorted(ENDED))
+def test_delete_an_ended_task(api, state):
+    gone, kept = make(state), make(state)
+    assert api.delete("/tasks", taskId=gone).body == SUCCESS
+    assert listed(api.get("/tasks")) == {kept}
+    assert api.delete("/tasks", TaskID=kept, hostId="h1").status == "Success"
+    assert listed(api.get("/tasks")) == set()
+
+
+@pytest.mark.parametrize("state", [TaskState.IDLE, TaskState.RUNNING])
+def test_delete_an_ongoing_task(api, state):
+    task_id = make(state)
+    answer = api.delete("/tasks", taskId=task_id)
+    assert (answer.http, answer.status) == (200, "OngoingTask")
+    assert answer.description == (
+        f"task '{task_id}' is {state.value}: it can be removed when it has ended"
+    )
+    assert listed(api.get("/tasks")) == {task_id}
+
+
+def test_delete_an_unknown_task(api):
+    answer = api.delete("/tasks", taskId="unknown")
+    assert (answer.http, answer.status) == (200, "NoTask")
+    assert answer.description == "there is no task 'unknown'"
+
+
+@pytest.mark.parametrize("state", sorted(TRANSITIONS))
+def test_delete_of_another_hosts_task(api, state):
+    task_id = make(state)
+    answer = api.delete("/tasks", taskId=task_id, hostId="h2")
+    assert (answer.http, answer.status) == (200, "TaskBelongsToOtherHost")
+    assert answer.description == f"task '{task_id}' belongs to another host than 'h2'"
+    assert listed(api.get("/tasks")) == {task_id}
+
+
+def test_delete_without_task_id(api):
+    answer = api.delete("/tasks", hostId="h1")
+    assert (answer.http, answer.status) == (400, "InvalidInput")
+
+
+def test_tenant_bound_caller_sees_only_its_tenant(api):
+    mine = make(TaskState.FINISHED, tenant_id="t1")
+    other = make(TaskState.FINISHED, tenant_id="t2")
+    make(TaskState.FINISHED, type=INVENTORY)
+    bound = api.as_role(Role.STORAGE, tenant="t1")
+    assert listed(bound.get("/tasks")) == {mine}
+    assert listed(bound.get("/tasks", hostId="h1")) == {mine}
+    assert listed(bound.get("/tasks", taskId=other)) == set()
+    assert put(bound, other, progress=1).status == "TaskNotFound"
+    assert bound.delete("/tasks", taskId=other).status == "NoTask"
+    assert bound.delete("/tasks", taskId=mine).status == "Success"
+
+
+def test_roles(api):
+    task_id = make()
+    for role in (Role.MONITOR, Role.HOST, Role.STORAGE):
+        assert api.as_role(role).get("/tasks").http == 200
+    assert api.as_role(Role.NODE, node="n").get("/tasks").http == 403
+    assert put(api.as_role(Role.MONITOR), task_id, progress=1).http == 403
+    assert api.as_role(Role.HOST).delete("/tasks", taskId=task_id).http == 403

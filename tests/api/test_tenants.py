@@ -1,0 +1,108 @@
+"""Tenants over HTTP: every operation and result code of "Multi-Tenancy Management"."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.api.volume_steps import created
+from tests.conftest import Api
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+BUDGET = {"name": "TEST_TENANT", "capacity": 1000, "totalIOPS": 1000000, "totalBW": 5}
+
+
+def test_the_default_tenant_follows_the_pool_until_it_has_a_budget(api: Api, pool: Pool) -> None:
+    assert api.get("/tenants").body == [
+        {
+            "tenantId": "0",
+            "name": "default",
+            "capacity": 0,
+            "totalIOPS": 0,
+            "totalBW": 0,
+            "consumedCapacity": 0,
+            "consumedIOPS": 0,
+            "consumedBW": 0,
+        }
+    ]
+    pool(2)
+    backends = api.get("/backends").body
+    [default] = api.get("/tenants").body
+    assert default["capacity"] == sum(b["totalCapacity"] for b in backends) // 2**30
+    assert default["totalIOPS"] == sum(b["totalIOPS"] for b in backends)
+    assert default["totalBW"] == sum(b["totalBW"] for b in backends)
+    assert api.put("/tenants/0", {"capacity": 7, "totalIOPS": 8, "totalBW": 9}).status == "Success"
+    [default] = api.get("/tenants").body
+    assert (default["capacity"], default["totalIOPS"], default["totalBW"]) == (7, 8, 9)
+
+
+def test_creating_and_what_is_consumed(api: Api, pool: Pool) -> None:
+    pool(2)
+    answer = api.post("/tenants/", BUDGET)
+    assert (answer.http, answer.status) == (200, "Success")
+    tenant = answer.body["tenantId"]
+    rates = {"numReplicas": 2, "desiredIOPSPerGB": 3, "desiredBWPerGB": 4}
+    created(api, "v", f"/{tenant}/volumes", storageClass=rates)
+    shown = {row["tenantId"]: row for row in api.get("/tenants").body}[tenant]
+    assert shown == BUDGET | {
+        "tenantId": tenant,
+        "consumedCapacity": 20,
+        "consumedIOPS": 30,
+        "consumedBW": 40,
+    }
+
+
+def test_name_and_id_are_taken_once(api: Api, pool: Pool) -> None:
+    pool(1)
+    assert api.post("/tenants", BUDGET | {"tenantId": "t1"}).body["tenantId"] == "t1"
+    for other in ({"tenantId": "t2"}, {"tenantId": "t1", "name": "x"}, {"name": "default"}):
+        assert api.post("/tenants", BUDGET | other).status == "TenantAlreadyExists"
+
+
+def test_an_empty_pool_has_no_tenants_to_manage(api: Api) -> None:
+    assert api.post("/tenants", BUDGET).status == "NoBackends"
+    budget = {"capacity": 1, "totalIOPS": 1, "totalBW": 1}
+    assert api.put("/tenants/0", budget).status == "NoBackends"
+    assert api.delete("/tenants/t1").status == "NoBackends"
+
+
+@pytest.mark.parametrize("field", ["name", "capacity", "totalIOPS", "totalBW"])
+def test_missing_fields(api: Api, pool: Pool, field: str) -> None:
+    pool(1)
+    answer = api.post("/tenants", {k: v for k, v in BUDGET.items() if k != field})
+    assert (answer.http, answer.status) == (400, "InvalidInput")
+    assert answer.description.startswith(f"{field} = None: ")
+
+
+def test_modifying(api: Api, pool: Pool) -> None:
+    pool(1)
+    api.post("/tenants", BUDGET | {"tenantId": "t1"})
+    created(api, "v", "/t1/volumes", capacity=30)
+    new = {"capacity": 30, "totalIOPS": 2, "totalBW": 3}
+    assert api.put("/tenants/t1", new | {"tenantId": "t1"}).status == "Success"
+    less = api.put("/tenants/t1", new | {"capacity": 29})
+    assert (less.http, less.status) == (400, "InvalidInput")
+    assert less.description == "capacity = 29: 30 GiB are used already"
+    assert api.put("/tenants/t1", new | {"capacity": 0}).status == "Success"
+    assert api.put("/tenants/none", new).status == "TenantNotFound"
+    other = api.put("/tenants/t1", new | {"tenantId": "t2"})
+    assert (other.http, other.description) == (400, "tenantId = 't2': the path names tenant 't1'")
+
+
+def test_deleting(api: Api, pool: Pool) -> None:
+    pool(1)
+    api.post("/tenants", BUDGET | {"tenantId": "t1"})
+    uuid = created(api, "v", "/t1/volumes")
+    assert api.delete("/tenants/t1").status == "TenantHasVolumes"
+    api.delete(f"/volumes/{uuid}")
+    assert api.delete("/tenants/t1").status == "Success"
+    assert api.delete("/tenants/t1").status == "TenantNotFound"
+    default = api.delete("/tenants/0")
+    assert (default.http, default.status) == (400, "InvalidInput")
+
+
+def test_a_bound_caller_sees_its_own_tenant_only(api: Api, pool: Pool) -> None:
+    pool(1)
+    api.post("/tenants", BUDGET | {"tenantId": "t1"})
+    rows = api.as_role("MONITOR", tenant="t1").get("/tenants").body
+    assert [row["tenantId"] for row in rows] == ["t1"]

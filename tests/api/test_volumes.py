@@ -1,0 +1,399 @@
+"""Volumes over HTTP: every operation and result code of "Volume Management" of this release."""
+
+from collections.abc import Callable
+
+import pytest
+
+from inventory.nodes.engines.simulated import SimulatedFleet
+from tests.api.volume_steps import GIB, create, created, probe_host, published, volume
+from tests.conftest import Api
+from volumes.services.audit import audit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+
+
+def test_thick_volume_is_on_its_node_and_shown_as_the_reference_says(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    [node] = pool(1)
+    uuid = created(
+        api,
+        "Vol1",
+        uuid="0fdcb3b4-8b58-4cde-9d12-bb4ae7b36b8d",
+        storageClass={"maxIOPSPerGB": 5, "desiredBWPerGB": 7, "name": "sc1", "blockSize": 512},
+    )
+    assert uuid == "0fdcb3b4-8b58-4cde-9d12-bb4ae7b36b8d"
+    shown = volume(api, uuid)
+    [location] = shown.pop("location")
+    assert location.pop("currentStateTime") >= 0
+    assert location == {
+        "uuid": uuid,
+        "backend": {"persistentID": node},
+        "replicaState": "Unknown",
+        "inUse": False,
+    }
+    assert shown == {
+        "alias": "Vol1",
+        "uuid": uuid,
+        "capacity": 10 * GIB,
+        "provisioningType": "THICK",
+        "numReplicas": 1,
+        "replicable": False,
+        "maxIOPS": 50,
+        "desiredIOPS": 0,
+        "maxBW": 0,
+        "desiredBW": 70,
+        "blockSize": "512B",
+        "maxReplicaDownTime": 0,
+        "tenantId": "0",
+        "protocol": "NVMeoF",
+        "allowSpan": False,
+        "storageClassName": "sc1",
+        "shareSSDBetweenVolumes": True,
+        "inUse": False,
+    }
+    spec = fleet.nodes[0].volumes()[uuid]
+    assert (spec.capacity, spec.block_size, spec.qos.max_iops) == (10 * GIB, 512, 50)
+    assert audit() == []
+
+
+def test_thin_volume_with_three_replicas_reserves_space_on_three_nodes(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    nodes = pool(3)
+    uuid = created(
+        api,
+        "thin",
+        capacity=500,
+        provisioningType="THIN",
+        reservedSpacePercentage=20,
+        storageClass={"numReplicas": 3},
+    )
+    shown = volume(api, uuid)
+    assert (shown["numReplicas"], shown["reservedSpace"], shown["replicable"]) == (
+        3,
+        100 * GIB,
+        True,
+    )
+    assert sorted(place["backend"]["persistentID"] for place in shown["location"]) == sorted(nodes)
+    for node in fleet.nodes[:3]:
+        [spec] = node.volumes().values()
+        assert (spec.provisioning_type, spec.capacity) == ("THIN", 500 * GIB)
+        assert spec.pieces[0].allocated == 100 * GIB
+    [backend] = api.get(f"/backends/{nodes[0]}").body
+    assert backend["totalCapacity"] - backend["availableCapacity"] == 100 * GIB
+    assert backend["numVolumes"] == 1
+    assert audit() == []
+
+
+def test_fields_are_read_leniently(api: Api, pool: Pool) -> None:
+    pool(1)
+    answer = api.post(
+        "/volumes/",
+        {
+            " Alias ": "a",
+            "CAPACITY": "20",
+            "Protocol": "nvmeof",
+            "uuid": None,
+            "unknown": 1,
+            "storageClass": {"NumReplicas": "1", "racks": [None], "hostId": None},
+        },
+    )
+    assert answer.status == "Success", answer
+    assert volume(api, answer.body["uuid"])["capacity"] == 20 * GIB
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"alias": None}, "alias = None: "),
+        ({"alias": "a/b"}, "alias = 'a/b': must be 1 to 255 characters"),
+        ({"alias": "x" * 256}, "alias = "),
+        ({"capacity": 0}, "capacity = 0: "),
+        ({"capacity": "ten"}, "capacity = 'ten': "),
+        ({"capacity": 2**63}, "capacity = 9223372036854775808: "),
+        ({"capacity": True}, "capacity = True: "),
+        ({"uuid": "a b"}, "uuid = 'a b': must be 1 to 64 characters"),
+        ({"provisioningType": "FAT"}, "provisioningType = 'FAT': must be one of THICK, THIN"),
+        ({"protocol": "iSCSI"}, "protocol = 'iSCSI': must be one of NVMeoF, Local"),
+        ({"reservedSpacePercentage": 101}, "reservedSpacePercentage = 101: "),
+        ({"storageClass": []}, "storageClass = []: "),
+        ({"storageClass": {"blockSize": 1024}}, "storageClass.blockSize = 1024: must be one of"),
+        ({"storageClass": {"racks": "Dev"}}, "storageClass.racks = 'Dev': "),
+        ({"storageClass": {"racks": ["a", 5, {}]}}, "storageClass.racks.2 = {}: "),
+        ({"storageClass": {"allowSpan": "maybe"}}, "storageClass.allowSpan = 'maybe': "),
+        (
+            {"storageClass": {"shareSSDBetweenVolumes": False}},
+            "storageClass.name = '': is required",
+        ),
+        ({"storageClass": {"maxIOPSPerGB": 2**62}}, "times capacity is too large"),
+    ],
+)
+def test_bad_input_names_field_value_and_rule(
+    api: Api, pool: Pool, fields: dict[str, object], words: str
+) -> None:
+    pool(1)
+    answer = create(api, "v", **fields)
+    assert (answer.http, answer.status) == (400, "InvalidInput")
+    assert words in answer.description
+    assert api.get("/volumes").body == []
+
+
+def test_uuid_and_alias_are_taken_once(api: Api, pool: Pool) -> None:
+    pool(1)
+    uuid = created(api, "a")
+    again = create(api, "b", uuid=uuid)
+    assert (again.status, again.description) == (
+        "AlreadyExists",
+        f"a volume with the uuid '{uuid}' exists already",
+    )
+    assert create(api, "a").description == "a volume with the alias 'a' exists already"
+
+
+def test_alias_is_free_for_another_tenant(api: Api, pool: Pool) -> None:
+    pool(1)
+    budget = {"name": "t", "capacity": 0, "totalIOPS": 0, "totalBW": 0, "tenantId": "t1"}
+    assert api.post("/tenants", budget).status == "Success"
+    first, second = created(api, "a"), created(api, "a", "/t1/volumes")
+    assert [row["uuid"] for row in api.get("/t1/volumes_by_alias/a").body] == [second]
+    both = api.get("/volumes_by_alias/a").body
+    assert [row["uuid"] for row in both] == sorted([first, second])
+
+
+@pytest.mark.parametrize("replicas", [0, 4])
+def test_number_of_replicas(api: Api, pool: Pool, replicas: int) -> None:
+    pool(1)
+    answer = create(api, "v", storageClass={"numReplicas": replicas})
+    assert (answer.http, answer.status) == (200, "InvalidReplicas")
+    assert answer.description == f"numReplicas = {replicas}: must be 1 to 3"
+
+
+def test_no_matching_backend_says_why(api: Api, pool: Pool) -> None:
+    nodes = pool(3)
+    assert api.put(f"/backends/{nodes[0]}", {"inUse": False}).status == "Success"
+    answer = create(api, "v", storageClass={"zones": ["nowhere"]})
+    assert answer.status == "NoMatchingBackend"
+    assert answer.description == (
+        "0 of 1 replicas can be placed on 3 nodes; nodes taken away by filter: in use: 1, zone: 2"
+    )
+
+
+def test_not_enough_matching_backends(api: Api, pool: Pool) -> None:
+    pool(2)
+    answer = create(api, "v", storageClass={"numReplicas": 3})
+    assert answer.status == "NotEnoughMatchingBackends"
+    assert "2 of 3 replicas" in answer.description
+    assert "one replica per node: 2" in answer.description
+    assert audit() == []
+
+
+def test_no_backend_with_host_id(api: Api, pool: Pool) -> None:
+    nodes = pool(2)
+    answer = create(api, "v", storageClass={"hostId": "h1"})
+    assert (answer.status, answer.description) == (
+        "NoBackendWithHostIdExists",
+        "no backend has the hostId 'h1'",
+    )
+    assert api.put(f"/backends/{nodes[1]}", {"hostId": "h1"}).status == "Success"
+    uuid = created(api, "v", storageClass={"hostId": "h1"}, protocol="Local")
+    assert volume(api, uuid)["location"][0]["backend"]["persistentID"] == nodes[1]
+
+
+def test_local_volume_needs_a_node_inside_a_host(api: Api, pool: Pool) -> None:
+    pool(2)
+    answer = create(api, "v", protocol="Local")
+    assert answer.status == "NoMatchingBackend"
+    assert "protocol: 2" in answer.description
+
+
+def test_span_over_ssds(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    pool(1)
+    [backend] = api.get("/backends").body
+    per_ssd = backend["totalCapacity"] // backend["numberOfSSDs"] // GIB
+    wanted = per_ssd + 10
+    assert "space: 1" in create(api, "v", capacity=wanted).description
+    uuid = created(api, "v", capacity=wanted, storageClass={"allowSpan": True})
+    [location] = api.get(f"/volume_extended/{uuid}").body[0]["location"]
+    assert [piece["capacity"] // GIB for piece in location["subVolumes"]] == [per_ssd, 10]
+    assert len({piece["ssdID"] for piece in location["subVolumes"]}) == 2
+    assert audit() == []
+
+
+def test_volumes_of_a_class_that_must_not_share_an_ssd(api: Api, pool: Pool) -> None:
+    pool(1)
+    ssds = api.get("/backends").body[0]["numberOfSSDs"]
+    alone = {"name": "gold", "shareSSDBetweenVolumes": False}
+    used = set()
+    for number in range(ssds):
+        uuid = created(api, f"v{number}", storageClass=alone)
+        [location] = api.get(f"/volume_extended/{uuid}").body[0]["location"]
+        used |= {piece["ssdID"] for piece in location["subVolumes"]}
+    assert len(used) == ssds
+    answer = create(api, "one-more", storageClass=alone)
+    assert answer.status == "NoMatchingBackend"
+    assert "shareSSDBetweenVolumes: 1" in answer.description
+
+
+def test_desired_performance_is_claimed_and_given_back(api: Api, pool: Pool) -> None:
+    pool(1)
+    before = api.get("/backends").body[0]["availableIOPS"]
+    share = before // 10
+    uuid = created(api, "v", capacity=10, storageClass={"desiredIOPSPerGB": share})
+    assert api.get("/backends").body[0]["availableIOPS"] == before - 10 * share
+    refused = create(api, "w", storageClass={"desiredIOPSPerGB": share})
+    assert "desired IOPS: 1" in refused.description
+    assert api.delete(f"/volumes/{uuid}").status == "Success"
+    assert api.get("/backends").body[0]["availableIOPS"] == before
+
+
+def test_dry_run_changes_nothing_and_explains(api: Api, pool: Pool) -> None:
+    nodes = pool(3)
+    answer = create(api, "v", "/volumes?dryRun=true", storageClass={"zones": ["z2"]})
+    assert answer.status == "Success"
+    [chosen] = answer.body["chosen"]
+    assert chosen["backend"] == {"persistentID": nodes[2]}
+    assert chosen["subVolumes"][0]["capacity"] == 10 * GIB
+    assert answer.body["refused"] == [
+        {"backend": {"persistentID": node}, "filter": "zone"} for node in sorted(nodes[:2])
+    ]
+    assert api.get("/volumes").body == []
+    assert audit() == []
+
+
+def test_tenant_budget_is_hard(api: Api, pool: Pool) -> None:
+    pool(2)
+    budget = {"name": "t", "capacity": 30, "totalIOPS": 0, "totalBW": 0, "tenantId": "t1"}
+    assert api.post("/tenants", budget).status == "Success"
+    uuid = created(api, "a", "/t1/volumes", storageClass={"numReplicas": 2})
+    answer = create(api, "b", "/t1/volumes", capacity=11)
+    assert answer.status == "TenantCapacityExceeded"
+    assert answer.description == (
+        "tenant 't1' has a budget of 30 GiB, of which 20 GiB are used; "
+        "this needs 11 GiB more, all replicas together"
+    )
+    grow = api.patch(f"/t1/volumes/{uuid}", {"newCapacity": 16})
+    assert grow.status == "TenantCapacityExceeded"
+    assert audit() == []
+
+
+def test_unknown_tenant(api: Api, pool: Pool) -> None:
+    pool(1)
+    uuid = created(api, "a")
+    for answer in (
+        create(api, "b", "/nobody/volumes"),
+        api.get("/nobody/volumes"),
+        api.get(f"/nobody/volumes/{uuid}"),
+        api.get("/nobody/volumes_by_alias/a"),
+        api.get(f"/nobody/volume_extended/{uuid}"),
+        api.patch(f"/nobody/volumes/{uuid}", {"newCapacity": 20}),
+        api.delete(f"/nobody/volumes/{uuid}"),
+    ):
+        assert (answer.http, answer.status) == (200, "TenantNotFound"), answer
+
+
+def test_another_tenants_volume_is_not_seen(api: Api, pool: Pool) -> None:
+    pool(1)
+    budget = {"name": "t", "capacity": 0, "totalIOPS": 0, "totalBW": 0, "tenantId": "t1"}
+    api.post("/tenants", budget)
+    uuid = created(api, "a")
+    assert api.get(f"/t1/volumes/{uuid}").body == []
+    assert api.delete(f"/t1/volumes/{uuid}").status == "NotExists"
+    bound = api.as_role("STORAGE", tenant="t1")
+    assert bound.get("/volumes").body == []
+    assert bound.get("/0/volumes").status == "TenantNotFound"
+    mine = created(bound, "a")
+    assert volume(api, mine)["tenantId"] == "t1"
+    assert create(bound, "b", tenantId="0").status == "TenantNotFound"
+
+
+def test_growing(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    pool(2)
+    uuid = created(api, "v", storageClass={"numReplicas": 2, "maxIOPSPerGB": 3})
+    assert api.patch(f"/volumes/{uuid}", {"newCapacity": "25"}).status == "Success"
+    assert (volume(api, uuid)["capacity"], volume(api, uuid)["maxIOPS"]) == (25 * GIB, 75)
+    for node in fleet.nodes[:2]:
+        [spec] = node.volumes().values()
+        assert (spec.capacity, spec.qos.max_iops) == (25 * GIB, 75)
+    assert audit() == []
+
+
+def test_growing_refused(api: Api, pool: Pool) -> None:
+    pool(1)
+    uuid = created(api, "v")
+    same = api.patch(f"/volumes/{uuid}", {"newCapacity": 10})
+    assert same.status == "InvalidSize"
+    assert same.description == "newCapacity = 10: must be more than the volume's 10 GiB"
+    assert api.patch(f"/volumes/{uuid}", {"newCapacity": 100_000}).status == "NoFreeSpace"
+    assert api.patch("/volumes/none", {"newCapacity": 20}).status == "NotExists"
+    assert api.patch(f"/volumes/{uuid}", {}).http == 400
+    assert volume(api, uuid)["capacity"] == 10 * GIB
+    assert audit() == []
+
+
+def test_thin_volume_grows_with_its_reserved_space(api: Api, pool: Pool) -> None:
+    pool(1)
+    uuid = created(api, "v", capacity=100, provisioningType="THIN")
+    assert volume(api, uuid)["reservedSpace"] == 20 * GIB
+    assert api.patch(f"/volumes/{uuid}", {"newCapacity": 400}).status == "Success"
+    assert volume(api, uuid)["reservedSpace"] == 40 * GIB
+    assert audit() == []
+
+
+def test_deleting(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    pool(2)
+    uuid = created(api, "v", storageClass={"numReplicas": 2})
+    assert api.delete(f"/volumes/{uuid}/").status == "Success"
+    assert api.get(f"/volumes/{uuid}").body == []
+    assert [node.volumes() for node in fleet.nodes[:2]] == [{}, {}]
+    assert api.delete(f"/volumes/{uuid}").status == "NotExists"
+    assert created(api, "v", uuid=uuid) == uuid
+    assert audit() == []
+
+
+def test_deleting_a_published_volume(api: Api, pool: Pool) -> None:
+    pool(1)
+    uuid = created(api, "v")
+    published(api, uuid, probe_host(api))
+    assert api.delete(f"/volumes/{uuid}").status == "VolumeIsInUse"
+    assert volume(api, uuid)["inUse"] is True
+
+
+def test_listing_pages_and_filters(api: Api, pool: Pool) -> None:
+    nodes = pool(3)
+    uuids = sorted(created(api, f"v{n}") for n in range(5))
+    assert [row["uuid"] for row in api.get("/volumes").body] == uuids
+    page = api.get("/volumes", limit=2, Offset=1).body
+    assert [row["uuid"] for row in page] == uuids[1:3]
+    page = api.get("/volumes", limit=2, marker=uuids[1]).body
+    assert [row["uuid"] for row in page] == uuids[2:4]
+    on_first = {
+        row["uuid"]
+        for row in api.get("/volumes").body
+        if row["location"][0]["backend"]["persistentID"] == nodes[0]
+    }
+    found = api.get("/volumes", backendId=nodes[0]).body
+    assert {row["uuid"] for row in found} == on_first
+    host = probe_host(api)
+    published(api, uuids[4], host)
+    assert [row["uuid"] for row in api.get("/volumes", hostId=host).body] == [uuids[4]]
+    assert api.get("/volumes", limit=0).http == 400
+    assert api.get("/volumes", offset=-1).http == 400
+
+
+def test_extended_shows_ssds_and_connected_hosts(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    pool(1)
+    uuid, host = created(api, "v"), probe_host(api)
+    published(api, uuid, host)
+    [location] = api.get(f"/volume_extended/{uuid}").body[0]["location"]
+    [piece] = location["subVolumes"]
+    assert piece["capacity"] == 10 * GIB
+    assert set(piece) == {"capacity", "ssdID", "ssdName"}
+    assert "sessions" not in location
+    nqn = f"nqn.2014-08.org.nvmexpress:uuid:{host}"
+    fleet.nodes[0].set_connected_hosts(f"nqn.2022-08.com.kioxia:{host}", [nqn])
+    [location] = api.get(f"/volume_extended/{uuid}").body[0]["location"]
+    assert location["sessions"] == [{"hostID": host}]
+    assert api.get("/volume_extended/none").body == []

@@ -1,0 +1,60 @@
+"""Simulated nodes on real HTTPS for the tests of the node API; no Django."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from inventory.nodes.client import NodeClient, NodeTransport
+from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
+from tests.nodes.certificates import KeyPair, TestCa
+
+TOKEN = "a-shared-token"
+
+
+@pytest.fixture(scope="session")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> TestCa:
+    return TestCa(tmp_path_factory.mktemp("pool"))
+
+
+@pytest.fixture(scope="session")
+def server_pair(ca: TestCa) -> KeyPair:
+    return ca.issue("node")
+
+
+@pytest.fixture(scope="session")
+def running_fleet(server_pair: KeyPair) -> Iterator[SimulatedFleet]:
+    with SimulatedFleet(
+        3, certificate=server_pair.certificate, key=server_pair.key, token=TOKEN
+    ) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def fleet(running_fleet: SimulatedFleet) -> Iterator[SimulatedFleet]:
+    """Three nodes as new; no caller of the test may break the rule of generations."""
+    running_fleet.reset()
+    yield running_fleet
+    assert running_fleet.violations == ()
+
+
+@pytest.fixture
+def node(fleet: SimulatedFleet) -> SimulatedNode:
+    return fleet.nodes[0]
+
+
+@pytest.fixture
+def transport(ca: TestCa) -> Iterator[NodeTransport]:
+    transport = NodeTransport(ca_file=ca.file, token=TOKEN)
+    yield transport
+    transport.close()
+
+
+@pytest.fixture
+def client(node: SimulatedNode, transport: NodeTransport) -> NodeClient:
+    return NodeClient(transport, [node.address], node.port)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "nodes.sqlite3"

@@ -1,0 +1,220 @@
+"""The client against nodes and servers that misbehave."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from inventory.nodes.client import NodeClient, NodeRefused, NodeTransport, NodeUnreachable
+from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
+from inventory.nodes.wire import RefusalCode
+from tests.nodes.certificates import KeyPair, TestCa
+from tests.nodes.conftest import TOKEN
+from tests.nodes.contract import ssds
+from tests.nodes.servers import answering, talking
+from tests.nodes.specs import TARGET, namespace, piece, volume
+
+__all__ = ["ssds"]
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+def test_down_and_up_again(client: NodeClient, node: SimulatedNode) -> None:
+    before = client.read_node()
+    node.faults.go_down()
+    with pytest.raises(NodeUnreachable, match="refused"):
+        client.read_node()
+    node.faults.come_up()
+    assert client.read_node() == before
+
+
+def test_late_work_is_fenced(client: NodeClient, node: SimulatedNode, ssds: list[str]) -> None:
+    node.faults.slow(300, method="PUT")
+    with pytest.raises(NodeUnreachable):
+        client.ensure_volume("v", volume(piece(ssds[0])), timeout=0.1)
+    client.remove_volume("v", 1)
+    time.sleep(0.4)
+    assert client.read_volume("v") is None
+    assert node.volumes() == {}
+
+
+def test_late_work_is_done(client: NodeClient, node: SimulatedNode, ssds: list[str]) -> None:
+    node.faults.slow(150, method="PUT")
+    spec = volume(piece(ssds[0]))
+    with pytest.raises(NodeUnreachable):
+        client.ensure_volume("v", spec, timeout=0.05)
+    assert client.read_volume("v") is None
+    time.sleep(0.2)
+    assert client.ensure_volume("v", spec) is False
+
+
+def test_lost_reply_then_repeat(
+    client: NodeClient, node: SimulatedNode, ssds: list[str]
+) -> None:
+    spec = volume(piece(ssds[0]))
+    node.faults.lose_reply(times=3)
+    with pytest.raises(NodeUnreachable):
+        client.ensure_volume("v", spec)
+    with pytest.raises(NodeUnreachable):
+        client.ensure_namespace(TARGET, "v", namespace())
+    with pytest.raises(NodeUnreachable):
+        client.remove_namespace(TARGET, "v", 1)
+    assert client.ensure_volume("v", spec) is False
+    client.remove_namespace(TARGET, "v", 1)
+    assert client.list_targets() == ()
+
+
+@pytest.mark.parametrize(
+    "drops",
+    [(b"H",) * 50, (HEAD, *(b"X-A: b\r\n",) * 50), (HEAD + b"Content-Length: 99\r\n\r\n", *b"{" * 50)],
+)
+def test_trickling_server(
+    drops: tuple[bytes | int, ...], server_pair: KeyPair, transport: NodeTransport
+) -> None:
+    def talk(connection: object) -> None:
+        connection.recv(65536)  # type: ignore[attr-defined]
+        for drop in drops:
+            connection.sendall(bytes([drop]) if isinstance(drop, int) else drop)  # type: ignore[attr-defined]
+            time.sleep(0.02)
+
+    with talking(server_pair, talk) as port:
+        began = time.monotonic()
+        with pytest.raises(NodeUnreachable):
+            NodeClient(transport, ["127.0.0.1"], port).read_node(timeout=0.2)
+        assert time.monotonic() - began < 0.35
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"",
+        HEAD + b"Content-Length: 2\r\n\r\n{}",
+        HEAD + b"Content-Length: 5\r\n\r\n\xff\xfe[[[",
+        HEAD + b"Content-Length: 100\r\n\r\n{}",
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nnot found",
+        b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 204 None\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: https://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_garbage(answer: bytes, server_pair: KeyPair, transport: NodeTransport) -> None:
+    with talking(server_pair, answering(answer)) as port:
+        client = NodeClient(transport, ["127.0.0.1"], port)
+        with pytest.raises(NodeUnreachable):
+            client.read_node()
+        with pytest.raises(NodeUnreachable):
+            client.read_volume("v")
+
+
+def test_wrong_ca(node: SimulatedNode, tmp_path: Path) -> None:
+    stranger = NodeTransport(ca_file=TestCa(tmp_path / "other").file, token=TOKEN)
+    with pytest.raises(NodeUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
+        NodeClient(stranger, [node.address], node.port).read_node()
+
+
+@pytest.mark.parametrize("token", [None, "wrong", "ä"])
+def test_wrong_token(node: SimulatedNode, ca: TestCa, token: str | None) -> None:
+    transport = NodeTransport(ca_file=ca.file, token=token)
+    client = NodeClient(transport, [node.address], node.port)
+    with pytest.raises(NodeRefused) as caught:
+        client.ensure_volume("v", volume(piece("s")))
+    assert caught.value.code is RefusalCode.UNAUTHORIZED
+
+
+def test_client_certificates(ca: TestCa, server_pair: KeyPair, tmp_path: Path) -> None:
+    stranger = TestCa(tmp_path / "other").issue("client")
+    own = ca.issue("client")
+    with SimulatedFleet(
+        1,
+        certificate=server_pair.certificate,
+        key=server_pair.key,
+        ca=ca.file,
+        require_client_certificate=True,
+    ) as fleet:
+        [node] = fleet.nodes
+        for pair in (None, (stranger.certificate, stranger.key)):
+            transport = NodeTransport(ca_file=ca.file, client_certificate=pair)
+            with pytest.raises(NodeUnreachable):
+                NodeClient(transport, [node.address], node.port).read_node()
+        transport = NodeTransport(ca_file=ca.file, client_certificate=(own.certificate, own.key))
+        assert NodeClient(transport, [node.address], node.port).read_node().name == "node-1"
+
+
+def test_addresses_are_tried_in_order(node: SimulatedNode, transport: NodeTransport) -> None:
+    addresses = ["127.0.0.2", "::1", node.address]
+    assert NodeClient(transport, addresses, node.port).read_node().name == node.name
+
+
+def test_no_other_address_once_it_may_have_been_sent(
+    client: NodeClient, node: SimulatedNode, transport: NodeTransport, ssds: list[str]
+) -> None:
+    calls: list[str] = []
+    node.faults.lose_reply(method="PUT")
+    node.faults.refuse(RefusalCode.UNAVAILABLE, method="PUT", nth=2)
+    twice = NodeClient(transport, [node.address, node.address], node.port)
+    with pytest.raises(NodeUnreachable):
+        twice.ensure_volume("v", volume(piece(ssds[0])))
+    assert calls == []
+    assert client.read_volume("v") is not None
+
+
+def test_no_address(transport: NodeTransport) -> None:
+    with pytest.raises(NodeUnreachable, match="no address"):
+        NodeClient(transport, [], 443).read_node()
+
+
+def test_ipv6(ca: TestCa, server_pair: KeyPair) -> None:
+    with SimulatedFleet(
+        1, certificate=server_pair.certificate, key=server_pair.key, address="::1"
+    ) as fleet:
+        seen: list[str] = []
+        transport = NodeTransport(
+            ca_file=ca.file, observers=[lambda address, *_: seen.append(address)]
+        )
+        [node] = fleet.nodes
+        assert NodeClient(transport, ["::1"], node.port).read_node().portals[0].ip == "::1"
+        assert seen == [f"[::1]:{node.port}"]
+
+
+def test_observers(ca: TestCa, node: SimulatedNode) -> None:
+    seen: list[tuple[object, ...]] = []
+
+    def broken(*_: object) -> None:
+        raise ValueError
+
+    transport = NodeTransport(ca_file=ca.file, token=TOKEN, observers=[broken])
+    transport.observers.append(lambda *call: seen.append(call))
+    client = NodeClient(transport, [node.address], node.port)
+    client.read_volume("v")
+    client.remove_volume("v", 1)
+    node.faults.go_down()
+    with pytest.raises(NodeUnreachable):
+        client.remove_namespace(TARGET, "v", 1)
+    label = f"127.0.0.1:{node.port}"
+    assert [call[:4] for call in seen] == [
+        (label, "GET", "/v1/volumes/{uuid}", "NOT_FOUND"),
+        (label, "DELETE", "/v1/volumes/{uuid}", "OK"),
+        (label, "DELETE", "/v1/targets/{nqn}/namespaces/{uuid}", "UNREACHABLE"),
+    ]
+    assert all(isinstance(call[4], float) and 0 < call[4] < 2 for call in seen)
+
+
+def test_names_are_quoted(client: NodeClient, ssds: list[str]) -> None:
+    nqn = "nqn.2022-08.com.kioxia:a/b?c=d %e#é"
+    client.ensure_volume("v", volume(piece(ssds[0])))
+    client.ensure_namespace(nqn, "v", namespace())
+    assert [target.nqn for target in client.list_targets()] == [nqn]
+    assert client.read_target(nqn) is not None
+    client.remove_namespace(nqn, "v", 1)
+    assert client.list_targets() == ()
+
+
+def test_connection_that_the_node_closed_is_not_used_again(
+    client: NodeClient, node: SimulatedNode
+) -> None:
+    for _ in range(20):
+        client.read_node()
+        node.faults.go_down()
+        node.faults.come_up()
+    client.read_node()

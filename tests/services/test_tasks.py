@@ -1,0 +1,50 @@
+"""What ``GET /tasks`` costs, and what a new task is."""
+
+import datetime as dt
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from provisioner.common.results import ResultCode
+from tasks.models import Task, TaskState, TaskType
+from tasks.selectors import task_list
+from tasks.services import LEASE_SECONDS, VolumeHasTask, task_create, task_update
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_task_is_born_with_a_lease():
+    before = timezone.now()
+    task = task_create(type=TaskType.FETCH_INVENTORY)
+    lease = dt.timedelta(seconds=LEASE_SECONDS)
+    assert before + lease <= task.lease_until <= timezone.now() + lease
+    assert task.state is TaskState.IDLE
+
+
+def test_second_active_task_of_a_volume():
+    first = task_create(type=TaskType.REMOTE_MIGRATION, host_id="h", volume_id="v")
+    with pytest.raises(VolumeHasTask) as refused:
+        task_create(type=TaskType.REPLICA_SYNC, volume_id="v")
+    assert refused.value.code is ResultCode.TaskAlreadyRunning
+    assert refused.value.description == "volume 'v' has a task that has not ended"
+    task_update(task_id=first.pk, host_id="h", state=TaskState.FAILED)
+    task_create(type=TaskType.REPLICA_SYNC, volume_id="v")
+
+
+def test_list_of_a_host_is_one_indexed_query(django_assert_num_queries):
+    Task.objects.bulk_create(
+        Task(type=TaskType.REMOTE_MIGRATION, host_id=f"h{n % 1000}") for n in range(5000)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE tasks_task")
+    with django_assert_num_queries(1):
+        assert len(task_list(host_id="h7")) == 5
+    if connection.vendor == "postgresql":
+        assert "tasks_of_host" in task_list(host_id="h7").explain()
+
+
+def test_update_is_one_statement(django_assert_num_queries):
+    task = task_create(type=TaskType.REMOTE_MIGRATION, host_id="h")
+    with django_assert_num_queries(1):
+        task_update(task_id=task.pk, host_id="h", state=TaskState.RUNNING, progress=3)

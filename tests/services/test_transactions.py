@@ -1,0 +1,59 @@
+"""No call to a storage node is made while a transaction is open (architecture, section 6)."""
+
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+from django.db import connection
+
+from inventory.nodes.engines.simulated import SimulatedFleet
+from inventory.services import nodes
+from tests.api.volume_steps import HOST, created, probe_host, published
+from tests.conftest import Api
+from volumes.reconcilers import collect
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+OPEN_TRANSACTIONS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND state LIKE 'idle in transaction%'
+"""
+
+
+@pytest.fixture
+def calls(fleet: SimulatedFleet) -> Iterator[list[tuple[str, int]]]:
+    """Each node call, with the number of transactions that were open while it was made."""
+    seen: list[tuple[str, int]] = []
+    with psycopg.connect(**connection.get_connection_params() | {"autocommit": True}) as spy:
+
+        def watch(address: str, method: str, path: str, outcome: str, seconds: float) -> None:
+            row = spy.execute(OPEN_TRANSACTIONS).fetchone()
+            assert row is not None
+            seen.append((f"{method} {path}", row[0]))
+
+        nodes.node_transport().observers.append(watch)
+        yield seen
+
+
+def test_no_use_case_calls_a_node_inside_a_transaction(
+    api: Api, pool: Callable[[int], list[str]], calls: list[tuple[str, int]]
+) -> None:
+    [first, *_] = pool(3)
+    api.put(f"/backends/{first}", {"rack": "other"})
+    uuid = created(api, "v", storageClass={"numReplicas": 3})
+    published(api, uuid, probe_host(api))
+    api.get(f"/volume_extended/{uuid}")
+    api.patch(f"/volumes/{uuid}", {"newCapacity": 11})
+    api.post("/unpublish", {"volId": uuid, "hostId": HOST})
+    api.delete(f"/volumes/{uuid}")
+    collect()
+    assert {call for call, _ in calls} == {
+        "GET /v1/node",
+        "PUT /v1/node/provisioner",
+        "PUT /v1/volumes/{uuid}",
+        "PUT /v1/targets/{nqn}/namespaces/{uuid}",
+        "GET /v1/targets",
+        "DELETE /v1/targets/{nqn}/namespaces/{uuid}",
+        "DELETE /v1/volumes/{uuid}",
+    }
+    assert [call for call in calls if call[1]] == []

@@ -1,0 +1,191 @@
+"""Placement: each filter by name, the layout on SSDs, and what must hold for any pool."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from volumes.placement.filters import FILTERS
+from volumes.placement.layout import lay_out
+from volumes.placement.request import Candidate, Drive, PlacementRequest
+from volumes.placement.scheduler import plan
+
+GIB = 2**30
+
+
+def node(name: str, *, free: tuple[int, ...] = (100, 100), **changes: object) -> Candidate:
+    """A node that passes every filter; free GiB for each of its SSDs of 100 GiB."""
+    drives = tuple(Drive(n, f"ssd-{n}", gib * GIB) for n, gib in enumerate(free))
+    base = Candidate(
+        persistent_id=name,
+        name=name,
+        in_use=True,
+        available=True,
+        host_id=None,
+        region=None,
+        zone=None,
+        rack=None,
+        total_bytes=100 * GIB * len(free),
+        total_iops=1000,
+        used_iops=0,
+        total_bw=1000,
+        used_bw=0,
+        drives=drives,
+    )
+    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
+
+
+def wish(**changes: object) -> PlacementRequest:
+    base = PlacementRequest(seed="v", replicas=1, capacity_bytes=10 * GIB, claimed_bytes=10 * GIB)
+    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
+
+
+REFUSALS = {
+    "in use": (node("n", in_use=False), wish()),
+    "Available": (node("n", available=False), wish()),
+    "answering": (node("n"), wish(avoid=frozenset({"n"}))),
+    "hostId": (node("n", host_id="other"), wish(host_id="h")),
+    "region": (node("n", region="r1"), wish(regions=("r2",))),
+    "zone": (node("n"), wish(zones=("z",))),
+    "rack": (node("n", rack="a"), wish(racks=("b", "c"))),
+    "protocol": (node("n"), wish(local=True)),
+    "space": (node("n", free=(9, 9)), wish()),
+    "shareSSDBetweenVolumes": (
+        node("n", drives=(Drive(0, "a", 50 * GIB, holds_class=True), Drive(1, "b", GIB))),
+        wish(share_ssd=False),
+    ),
+    "desired IOPS": (node("n", used_iops=999), wish(desired_iops=2)),
+    "desired bandwidth": (node("n", used_bw=999), wish(desired_bw=2)),
+}
+
+
+def test_every_filter_is_tried_here() -> None:
+    assert list(REFUSALS) == [name for name, _ in FILTERS]
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_filter_refuses_by_name_and_says_how_many(name: str) -> None:
+    candidate, request = REFUSALS[name]
+    outcome = plan(request, [candidate])
+    assert outcome.refused == {"n": name}
+    assert outcome.chosen == ()
+    assert outcome.explain() == (
+        "0 of 1 replicas can be placed on 1 nodes; nodes taken away by filter: " + f"{name}: 1"
+    )
+
+
+def test_one_replica_per_node_and_rack() -> None:
+    nodes = [node("a", rack="1"), node("b", rack="1"), node("c", rack="2"), node("d"), node("e")]
+    outcome = plan(wish(replicas=5), nodes)
+    assert sorted(r.node.rack_key for r in outcome.chosen) == [
+        "node d",
+        "node e",
+        "rack 1",
+        "rack 2",
+    ]
+    assert list(outcome.refused.values()) == ["one replica per rack"]
+    assert "one replica per node: 4, one replica per rack: 1" in outcome.explain()
+
+
+def test_racks_may_repeat_where_the_class_allows_it() -> None:
+    nodes = [node("a", rack="1"), node("b", rack="1"), node("c", rack="1")]
+    outcome = plan(wish(replicas=3, same_rack_allowed=True), nodes)
+    assert outcome.complete
+    assert len({r.node.persistent_id for r in outcome.chosen}) == 3
+
+
+def test_more_replicas_go_beside_the_present_ones() -> None:
+    nodes = [node("a", rack="1"), node("b", rack="1"), node("c", rack="2")]
+    request = wish(taken_nodes=frozenset({"a"}), taken_racks=frozenset({"rack 1"}))
+    outcome = plan(request, nodes)
+    assert [r.node.persistent_id for r in outcome.chosen] == ["c"]
+    assert outcome.refused == {"a": "one replica per node", "b": "one replica per rack"}
+
+
+def test_the_emptier_node_wins_and_equal_ones_share_the_load() -> None:
+    assert [r.node.name for r in plan(wish(), [node("a", free=(50, 50)), node("b")]).chosen] == [
+        "b"
+    ]
+    chosen = {
+        plan(wish(seed=str(n)), [node("a"), node("b"), node("c")]).chosen[0].node.name
+        for n in range(50)
+    }
+    assert chosen == {"a", "b", "c"}
+
+
+def test_the_less_loaded_node_wins() -> None:
+    nodes = [node("a", used_iops=500), node("b", used_iops=100)]
+    assert plan(wish(desired_iops=10), nodes).chosen[0].node.name == "b"
+
+
+@pytest.mark.parametrize(
+    ("free", "span", "expected"),
+    [
+        ((30, 90, 60), False, [(1, 80, 80)]),
+        ((30, 70, 60), False, None),
+        ((30, 70, 60), True, [(1, 70, 70), (2, 10, 10)]),
+        ((30, 30, 10), True, None),
+    ],
+)
+def test_layout(
+    free: tuple[int, ...], span: bool, expected: list[tuple[int, int, int]] | None
+) -> None:
+    pieces = lay_out(
+        node("n", free=free).drives,
+        capacity_bytes=80 * GIB,
+        claimed_bytes=80 * GIB,
+        allow_span=span,
+    )
+    found = pieces and [
+        (p.drive.id, p.capacity_bytes // GIB, p.claimed_bytes // GIB) for p in pieces
+    ]
+    assert found == expected
+
+
+DRIVES = st.lists(st.integers(0, 200 * 1024), min_size=1, max_size=6).map(
+    lambda mibs: tuple(Drive(n, str(n), mib * 2**20 + n) for n, mib in enumerate(mibs))
+)
+NODES = st.lists(
+    st.tuples(DRIVES, st.sampled_from(["a", "b", None]), st.booleans()), max_size=8
+).map(
+    lambda rows: [
+        node(f"n{i}", drives=drives, rack=rack, available=up)
+        for i, (drives, rack, up) in enumerate(rows)
+    ]
+)
+
+
+@given(
+    nodes=NODES,
+    replicas=st.integers(1, 4),
+    gib=st.integers(1, 400),
+    percent=st.integers(1, 100),
+    span=st.booleans(),
+    same_rack=st.booleans(),
+)
+def test_any_plan_keeps_the_rules(
+    nodes: list[Candidate], replicas: int, gib: int, percent: int, span: bool, same_rack: bool
+) -> None:
+    request = wish(
+        replicas=replicas,
+        capacity_bytes=gib * GIB,
+        claimed_bytes=gib * GIB * percent // 100,
+        allow_span=span,
+        same_rack_allowed=same_rack,
+    )
+    outcome = plan(request, nodes)
+    chosen = [r.node.persistent_id for r in outcome.chosen]
+    assert len(chosen) == len(set(chosen)) <= replicas
+    assert not set(chosen) & set(outcome.refused)
+    if not same_rack:
+        racks = [r.node.rack_key for r in outcome.chosen]
+        assert len(racks) == len(set(racks))
+    for replica in outcome.chosen:
+        assert replica.node.available
+        assert sum(p.capacity_bytes for p in replica.pieces) == request.capacity_bytes
+        assert sum(p.claimed_bytes for p in replica.pieces) == request.claimed_bytes
+        for piece in replica.pieces:
+            assert 0 < piece.claimed_bytes <= piece.drive.free_bytes
+            assert 0 < piece.claimed_bytes <= piece.capacity_bytes
+    assert outcome == plan(request, nodes)

@@ -1,0 +1,29 @@
+"""Reserved space (contract, section 5): exact values."""
+
+import pytest
+
+from volumes.models import ProvisioningType
+from volumes.sizing import GIB, claimed_bytes, reserved_bytes
+
+
+@pytest.mark.parametrize(
+    ("capacity_gib", "percent", "reserved_gib"),
+    [
+        (10, 0, 10),  # never more than the capacity
+        (20, 0, 20),
+        (100, 0, 20),  # the default is 10 %, and 20 GiB at least
+        (500, 0, 50),
+        (500, 2, 20),  # 2 % is 10 GiB: 20 at least
+        (2000, 1, 40),  # 2 % at least
+        (2000, 3, 60),
+        (100, 100, 100),
+        (100, 55, 55),
+    ],
+)
+def test_reserved_space(capacity_gib: int, percent: int, reserved_gib: int) -> None:
+    assert reserved_bytes(capacity_gib * GIB, percent) == reserved_gib * GIB
+
+
+def test_thick_claims_all_and_thin_its_reserved_space() -> None:
+    assert claimed_bytes(ProvisioningType.THICK, 100 * GIB, 5) == 100 * GIB
+    assert claimed_bytes(ProvisioningType.THIN, 100 * GIB, 5) == 20 * GIB

@@ -1,0 +1,10 @@
+"""Celery functions."""
+
+from celery import shared_task
+
+from volumes import reconcilers
+
+
+@shared_task
+def collect() -> None:
+    reconcilers.collect()

@@ -1,0 +1,132 @@
+"""The ``ks_`` metrics of the reference, "Get Metrics", from the database in a constant number of
+queries.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from inventory.selectors import BackendSummary, backend_list
+from provisioner.common.models import LifeState
+from volumes.models import ReplicaState, Volume
+from volumes.selectors import volumes_measured, volumes_visible
+
+MOST_REPLICAS = 4
+NODE = ["node", "name"]
+VOLUME = [
+    "uuid",
+    "alias",
+    "numReplicas",
+    "tenantID",
+    "storageClassName",
+    "provisioningType",
+    "protocol",
+]
+HOST = ["hostId", "hostname", "nqn"]
+AVAILABLE, UNAVAILABLE = 1, 2
+VOLUME_AVAILABLE, VOLUME_UNAVAILABLE = 0, 1
+REPLICA_STATES = {
+    ReplicaState.AVAILABLE: 0,
+    ReplicaState.TERMINATING: 1,
+    ReplicaState.MISSING: 2,
+    ReplicaState.UNKNOWN: 3,
+    ReplicaState.SYNCHRONIZING: 4,
+}
+NODE_VALUES = {
+    "ks_node_free_capacity_bytes": "Free capacity of a storage node in bytes",
+    "ks_node_used_capacity_bytes": "Used capacity of a storage node in bytes",
+    "ks_node_free_iops": "IOPS of a storage node that no volume desires",
+    "ks_node_used_iops": "IOPS of a storage node that volumes desire",
+    "ks_node_free_bw_bytes_per_sec": "Bandwidth of a storage node that no volume desires",
+    "ks_node_used_bw_bytes_per_sec": "Bandwidth of a storage node that volumes desire",
+}
+
+
+class PoolCollector:
+    """A prometheus_client collector of nodes, volumes and publications as they are now."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield from node_metrics(backend_list())
+        volumes = volumes_measured(volumes_visible(None).order_by("uuid"))
+        yield from volume_metrics(volumes)
+
+
+def node_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:
+    state = GaugeMetricFamily(
+        "ks_node_state",
+        "State of a storage node: 1 Available, 2 Unavailable",
+        labels=[*NODE, "rack", "zone", "region"],
+    )
+    values = {n: GaugeMetricFamily(n, text, labels=NODE) for n, text in NODE_VALUES.items()}
+    for summary in backends:
+        node = summary.backend
+        labels = [node.persistent_id, node.name]
+        location = [place or "null" for place in (node.rack, node.zone, node.region)]
+        state.add_metric([*labels, *location], AVAILABLE if node.is_available else UNAVAILABLE)
+        used = (
+            summary.free_bytes,
+            summary.capacity_bytes - summary.free_bytes,
+            node.total_iops - node.used_iops,
+            node.used_iops,
+            node.total_bw - node.used_bw,
+            node.used_bw,
+        )
+        for family, value in zip(values.values(), used, strict=True):
+            family.add_metric(labels, value)
+    yield state
+    yield from values.values()
+
+
+def volume_metrics(volumes: Iterable[Volume]) -> Iterator[Metric]:
+    places = [
+        f"{n}{i}" for i in range(1, MOST_REPLICAS + 1) for n in ("repUUID", "nodeID", "nodeName")
+    ]
+    capacity = GaugeMetricFamily(
+        "ks_vol_capacity_bytes",
+        "Capacity of a volume in bytes",
+        labels=[*VOLUME, *places],
+    )
+    connected = GaugeMetricFamily(
+        "ks_connected_volumes_state",
+        "State of a published volume: 0 Available, 1 Unavailable",
+        labels=["uuid", "alias", *HOST, "version"],
+    )
+    replicas = GaugeMetricFamily(
+        "ks_connected_replica_state",
+        "State of a replica of a published volume: 0 Available, 1 Terminating, 2 Missing, "
+        "3 Unknown, 4 Synchronizing",
+        labels=["uuid", "alias", "repUUID", *HOST],
+    )
+    for volume in volumes:
+        capacity.add_metric(_volume_labels(volume), volume.capacity_bytes)
+        _add_connections(volume, connected, replicas)
+    yield capacity
+    yield connected
+    yield replicas
+
+
+def _volume_labels(volume: Volume) -> list[str]:
+    copies = list(volume.replicas.all())[:MOST_REPLICAS]
+    labels = [volume.uuid, volume.alias, str(len(copies)), volume.tenant_id]
+    labels += [volume.storage_class_name or "unknown", volume.provisioning_type, volume.protocol]
+    for replica in copies:
+        name = replica.backend.name if replica.backend else ""
+        labels += [replica.uuid if len(copies) > 1 else "", replica.backend_id or "", name]
+    return labels + [""] * (3 * (MOST_REPLICAS - len(copies)))
+
+
+def _add_connections(volume: Volume, connected: Any, replicas: Any) -> None:
+    copies = list(volume.replicas.all())
+    available = any(r.replica_state == ReplicaState.AVAILABLE for r in copies)
+    state = VOLUME_AVAILABLE if available else VOLUME_UNAVAILABLE
+    for publication in volume.publications.all():
+        if publication.nsid is None or publication.state != LifeState.READY:
+            continue
+        host = publication.host
+        labels = [volume.uuid, volume.alias]
+        host_labels = [host.uuid, host.name, host.nqn]
+        connected.add_metric([*labels, *host_labels, host.version], state)
+        for replica in copies:
+            value = REPLICA_STATES[ReplicaState(replica.replica_state)]
+            replicas.add_metric([*labels, replica.uuid, *host_labels], value)

@@ -1,0 +1,45 @@
+"""How one copy lies on the SSDs of a node."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from volumes.placement.request import Drive
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPiece:
+    drive: Drive
+    capacity_bytes: int
+    claimed_bytes: int
+
+
+def lay_out(
+    drives: Sequence[Drive], *, capacity_bytes: int, claimed_bytes: int, allow_span: bool
+) -> tuple[PlannedPiece, ...] | None:
+    """One piece on the SSD with most free space; where that is too small and spanning is allowed,
+    pieces over as few SSDs as possible. ``None``: it does not fit.
+    """
+    by_space = sorted(drives, key=lambda drive: (-drive.free_bytes, drive.id))
+    if by_space and by_space[0].free_bytes >= claimed_bytes:
+        return (PlannedPiece(by_space[0], capacity_bytes, claimed_bytes),)
+    return _span(by_space, capacity_bytes, claimed_bytes) if allow_span else None
+
+
+def _span(
+    by_space: Sequence[Drive], capacity_bytes: int, claimed_bytes: int
+) -> tuple[PlannedPiece, ...] | None:
+    """Fills SSD by SSD in whole MiB; a thin copy's capacity is split as its reserved space is."""
+    pieces: list[PlannedPiece] = []
+    claim_left, capacity_left = claimed_bytes, capacity_bytes
+    for drive in by_space:
+        room = drive.free_bytes // MIB * MIB
+        if room >= claim_left:
+            return (*pieces, PlannedPiece(drive, capacity_left, claim_left))
+        capacity = capacity_bytes * room // claimed_bytes // MIB * MIB
+        if not room or not capacity:
+            return None
+        pieces.append(PlannedPiece(drive, capacity, room))
+        claim_left, capacity_left = claim_left - room, capacity_left - capacity
+    return None

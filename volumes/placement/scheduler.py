@@ -1,0 +1,86 @@
+"""Chooses nodes and SSDs for the copies of a volume: pure, from plain values (contract,
+"Placement").
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from volumes.placement.filters import (
+    FILTERS,
+    ONE_PER_NODE,
+    ONE_PER_RACK,
+    layout_on,
+    refusing_filter,
+)
+from volumes.placement.layout import PlannedPiece
+from volumes.placement.request import Candidate, PlacementRequest
+from volumes.placement.weighers import weight
+
+FILTER_NAMES = (*(name for name, _ in FILTERS), ONE_PER_NODE, ONE_PER_RACK)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedReplica:
+    node: Candidate
+    pieces: tuple[PlannedPiece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was chosen, and for each node that was not, the name of the filter that took it away.
+
+    A node that passed every filter and was not needed is in neither. ``host_known``: some node has
+    the hostId that was asked for, or none was.
+    """
+
+    request: PlacementRequest
+    chosen: tuple[PlannedReplica, ...]
+    refused: Mapping[str, str]
+    nodes: int
+    host_known: bool
+
+    @property
+    def complete(self) -> bool:
+        return len(self.chosen) == self.request.replicas
+
+    def explain(self) -> str:
+        """For the operator: each filter that took nodes away, with how many, in the order asked."""
+        counts = Counter(self.refused.values())
+        if not self.complete:
+            counts[ONE_PER_NODE] += len(self.chosen)
+        took = ", ".join(f"{name}: {counts[name]}" for name in FILTER_NAMES if counts[name])
+        return (
+            f"{len(self.chosen)} of {self.request.replicas} replicas can be placed on "
+            f"{self.nodes} nodes; "
+            f"nodes taken away by filter: {took or 'none'}"
+        )
+
+
+def plan(request: PlacementRequest, candidates: Iterable[Candidate]) -> Plan:
+    """Filter, weigh, then take the best node again and again; the same input gives the same
+    plan.
+    """
+    nodes = list(candidates)
+    refused = {n.persistent_id: name for n in nodes if (name := refusing_filter(n, request))}
+    passed = sorted(
+        (n for n in nodes if n.persistent_id not in refused),
+        key=lambda n: (-weight(n, request), _tie(request.seed, n.persistent_id)),
+    )
+    chosen: list[PlannedReplica] = []
+    racks = set(request.taken_racks)
+    for node in passed:
+        if node.persistent_id in request.taken_nodes:
+            refused[node.persistent_id] = ONE_PER_NODE
+        elif not request.same_rack_allowed and node.rack_key in racks:
+            refused[node.persistent_id] = ONE_PER_RACK
+        elif len(chosen) < request.replicas and (pieces := layout_on(node, request)):
+            chosen.append(PlannedReplica(node, pieces))
+            racks.add(node.rack_key)
+    host_known = not request.host_id or any(n.host_id == request.host_id for n in nodes)
+    return Plan(request, tuple(chosen), refused, len(nodes), host_known)
+
+
+def _tie(seed: str, persistent_id: str) -> bytes:
+    return hashlib.blake2b(f"{seed} {persistent_id}".encode(), digest_size=8).digest()

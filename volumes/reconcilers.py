@@ -1,0 +1,101 @@
+"""The collector: takes up what was left unfinished, and makes the nodes agree with the rows.
+
+Every step may run on several workers at once and at any time: what is overdue is taken by one of
+them.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from provisioner.common.models import LifeState
+from volumes.models import Export, Publication, Replica, Volume
+from volumes.services.deadlines import overdue_take
+from volumes.services.export_work import exports_drop, exports_make, publications_withdraw
+from volumes.services.node_work import call_deadline
+from volumes.services.volume_creation import volume_abandon
+from volumes.services.volume_growth import growth_finish
+from volumes.services.volume_removal import replicas_drop, volume_finish_removal
+
+log = logging.getLogger(__name__)
+
+
+def collect() -> None:
+    """One round over everything whose deadline has passed. A failure in one step hinders no
+    other.
+    """
+    for step in STEPS:
+        try:
+            step()
+        except Exception:
+            log.exception("collector step failed", extra={"step": step.__name__})
+
+
+def abandon_unfinished_volumes() -> None:
+    """The process that was creating them died."""
+    for volume in overdue_take(Volume.objects.filter(state=LifeState.CREATING)):
+        log.warning("volume creation was left unfinished", extra={"volume": volume.uuid})
+        volume_abandon(volume)
+
+
+def withdraw_unfinished_publications() -> None:
+    """The process that was publishing died, or no node answered it."""
+    for publication in overdue_take(Publication.objects.filter(state=LifeState.CREATING)):
+        with transaction.atomic(durable=True):
+            publications_withdraw(
+                Publication.objects.filter(pk=publication.pk, state=LifeState.CREATING),
+                deadline_at=timezone.now(),
+            )
+
+
+def finish_growths() -> None:
+    for volume in overdue_take(
+        Volume.objects.filter(state=LifeState.READY, growing_to_bytes__isnull=False)
+    ):
+        if failures := growth_finish(volume, until=call_deadline()):
+            log.warning("growth still unfinished", extra={"volume": volume.uuid, "why": failures})
+
+
+def finish_exports() -> None:
+    """Exports of volumes that are published but whose node did not answer then."""
+    wanted = overdue_take(
+        Export.objects.filter(state=LifeState.CREATING, publication__state=LifeState.READY)
+    )
+    exports_make(_on_nodes_up(Export.objects.filter(pk__in=_keys(wanted))), until=call_deadline())
+
+
+def drop_exports() -> None:
+    gone = overdue_take(Export.objects.filter(state=LifeState.DELETING))
+    exports_drop(_on_nodes_up(Export.objects.filter(pk__in=_keys(gone))), until=call_deadline())
+
+
+def drop_replicas() -> None:
+    gone = overdue_take(Replica.objects.filter(state=LifeState.DELETING))
+    replicas_drop(gone, until=call_deadline())
+
+
+def drop_volumes() -> None:
+    for volume in overdue_take(Volume.objects.filter(state=LifeState.DELETING)):
+        volume_finish_removal(volume)
+
+
+def _on_nodes_up(rows: QuerySet[Export]) -> QuerySet[Export]:
+    return rows.filter(replica__backend__available_until__gte=timezone.now())
+
+
+def _keys(rows: Iterable[Export]) -> list[int]:
+    return [row.pk for row in rows]
+
+
+STEPS: tuple[Callable[[], None], ...] = (
+    abandon_unfinished_volumes,
+    withdraw_unfinished_publications,
+    finish_growths,
+    finish_exports,
+    drop_exports,
+    drop_replicas,
+    drop_volumes,
+)

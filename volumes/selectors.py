@@ -1,0 +1,157 @@
+"""Reads: candidates of placement, volumes, targets."""
+
+from collections.abc import Iterable
+
+from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet, Sum
+from django.utils import timezone
+
+from inventory.models import Backend, Ssd
+from provisioner.common.models import LifeState
+from volumes.models import Export, Publication, Replica, SubVolume, Tenant, Volume
+from volumes.placement.request import Candidate, Drive
+from volumes.sizing import GIB
+
+LIVE = ~Q(state=LifeState.DELETING)
+
+
+def candidates_read(exclusive_class: str = "") -> list[Candidate]:
+    """All nodes and SSDs as placement sees them. ``exclusive_class``: marks the SSDs that hold a
+    volume of that storage class.
+    """
+    now = timezone.now()
+    taken = _ssds_with_class(exclusive_class) if exclusive_class else frozenset()
+    ssds = Ssd.objects.filter(present=True).values_list(
+        "backend_id", "id", "ssd_id", "capacity_bytes", "used_bytes"
+    )
+    drives: dict[str, list[Drive]] = {}
+    totals: dict[str, int] = {}
+    for backend_id, pk, ssd_id, capacity, used in ssds:
+        drives.setdefault(backend_id, []).append(Drive(pk, ssd_id, capacity - used, pk in taken))
+        totals[backend_id] = totals.get(backend_id, 0) + capacity
+    return [
+        Candidate(
+            persistent_id=b.persistent_id,
+            name=b.name,
+            in_use=b.in_use,
+            available=b.available_until >= now,
+            host_id=b.host_id,
+            region=b.region,
+            zone=b.zone,
+            rack=b.rack,
+            total_bytes=totals.get(b.persistent_id, 0),
+            total_iops=b.total_iops,
+            used_iops=b.used_iops,
+            total_bw=b.total_bw,
+            used_bw=b.used_bw,
+            drives=tuple(drives.get(b.persistent_id, ())),
+        )
+        for b in Backend.objects.order_by("persistent_id")
+    ]
+
+
+def _ssds_with_class(name: str) -> frozenset[int]:
+    rows = SubVolume.objects.filter(storage_class_name=name).values_list("ssd_id", flat=True)
+    return frozenset(rows.distinct())
+
+
+def volumes_visible(tenant_id: str | None) -> QuerySet[Volume]:
+    """Volumes that clients see: made, and not being removed; of one tenant or of all."""
+    rows = Volume.objects.filter(state=LifeState.READY)
+    return rows if tenant_id is None else rows.filter(tenant_id=tenant_id)
+
+
+def volumes_filter(
+    rows: QuerySet[Volume], *, backend_id: str | None, host_id: str | None
+) -> QuerySet[Volume]:
+    """Those with a replica on the backend, and published to the host; absent: no wish."""
+    if backend_id is not None:
+        on_backend = Replica.objects.filter(LIVE, volume=OuterRef("pk"), backend_id=backend_id)
+        rows = rows.filter(Exists(on_backend))
+    if host_id is not None:
+        to_host = Publication.objects.filter(volume=OuterRef("pk"), host_id=host_id)
+        rows = rows.filter(Exists(to_host))
+    return rows
+
+
+def volumes_with_locations(rows: QuerySet[Volume]) -> QuerySet[Volume]:
+    """The volumes with replicas and publications, in a constant number of queries."""
+    return rows.prefetch_related(
+        Prefetch("replicas", Replica.objects.filter(LIVE)),
+        Prefetch("replicas__exports", Export.objects.filter(LIVE)),
+        "publications",
+    )
+
+
+def volumes_extended(rows: QuerySet[Volume]) -> QuerySet[Volume]:
+    """As :func:`volumes_with_locations`, with the SSDs and what calls to the nodes need."""
+    return volumes_with_locations(rows).prefetch_related(
+        "replicas__backend__addresses", "replicas__sub_volumes__ssd"
+    )
+
+
+def volumes_measured(rows: QuerySet[Volume]) -> QuerySet[Volume]:
+    """As :func:`volumes_with_locations`, with the names of nodes and hosts."""
+    return volumes_with_locations(rows).prefetch_related("replicas__backend", "publications__host")
+
+
+def replicas_with_nodes(rows: QuerySet[Replica]) -> QuerySet[Replica]:
+    """Replicas with all that a call to their node needs."""
+    return rows.select_related("backend").prefetch_related("backend__addresses", "sub_volumes__ssd")
+
+
+def exports_with_nodes(rows: QuerySet[Export]) -> QuerySet[Export]:
+    """Exports with all that a call to their node needs."""
+    return rows.select_related("replica__backend").prefetch_related("replica__backend__addresses")
+
+
+def publications_of_targets(
+    *, host_id: str | None, volume_id: str | None, tenant_id: str | None
+) -> QuerySet[Publication]:
+    """Publications that are namespaces of targets, with exports and hosts."""
+    rows = Publication.objects.filter(nsid__isnull=False)
+    if host_id is not None:
+        rows = rows.filter(host_id=host_id)
+    if tenant_id is not None:
+        rows = rows.filter(volume__tenant_id=tenant_id)
+    if volume_id is not None:
+        of_volume = Publication.objects.filter(volume__uuid=volume_id, host_id=OuterRef("host_id"))
+        rows = rows.filter(Exists(of_volume))
+    exports = Export.objects.select_related("replica")
+    return rows.select_related("host", "volume").prefetch_related(Prefetch("exports", exports))
+
+
+def tenants_visible(tenant_id: str | None) -> QuerySet[Tenant]:
+    """One tenant, or all."""
+    rows = Tenant.objects.order_by("tenant_id")
+    return rows if tenant_id is None else rows.filter(pk=tenant_id)
+
+
+def tenant_desires() -> dict[str, tuple[int, int]]:
+    """By tenant: the IOPS, and bytes per second, that its volumes desire together."""
+    gib = F("capacity_bytes") / GIB
+    rows = Volume.objects.filter(LIVE).values("tenant_id")
+    sums = rows.annotate(
+        iops=Sum(gib * F("desired_iops_per_gb")), bw=Sum(gib * F("desired_bw_per_gb"))
+    )
+    return {
+        row["tenant_id"]: (int(row["iops"]), int(row["bw"])) for row in sums.order_by("tenant_id")
+    }
+
+
+def pool_totals() -> tuple[int, int, int]:
+    """Capacity in bytes, IOPS and bandwidth in bytes per second, summed over all nodes."""
+    capacity = Ssd.objects.aggregate(n=Sum("capacity_bytes", default=0))["n"]
+    nodes = Backend.objects.aggregate(
+        iops=Sum("total_iops", default=0), bw=Sum("total_bw", default=0)
+    )
+    return capacity, nodes["iops"], nodes["bw"]
+
+
+def used_namespace_ids(host_ids: Iterable[str]) -> dict[str, set[int]]:
+    """Namespace ids given out to hosts."""
+    rows = Publication.objects.filter(host_id__in=list(host_ids), nsid__isnull=False)
+    used: dict[str, set[int]] = {}
+    for host_id, nsid in rows.values_list("host_id", "nsid"):
+        if nsid is not None:
+            used.setdefault(host_id, set()).add(nsid)
+    return used

@@ -1,0 +1,180 @@
+"""Compares the database, every node and every budget, and changes nothing."""
+
+import datetime as dt
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from django.db.models import F, Sum
+from django.utils import timezone
+
+from inventory.models import Backend, Ssd
+from inventory.nodes import wire
+from inventory.nodes.client import NodeClient, call_all
+from inventory.services.nodes import node_client
+from provisioner.common.models import LifeState
+from volumes.models import Export, Publication, Replica, SubVolume, Tenant, Volume
+from volumes.selectors import LIVE
+from volumes.services.node_work import replica_spec
+
+NODE_SECONDS = 60.0
+SETTLING_SECONDS = 1.0
+OVERDUE = dt.timedelta(seconds=30)
+
+
+@dataclass(frozen=True, order=True)
+class Difference:
+    """``subject`` is not as it should be; ``text`` holds both values."""
+
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True)
+class NodeContents:
+    node: wire.Node
+    volumes: tuple[wire.Volume, ...]
+    targets: tuple[wire.Target, ...]
+
+
+def audit() -> list[Difference]:
+    """All differences, in order. What is seen only once was a change under way and is left out."""
+    first = set(_compare())
+    if not first:
+        return []
+    time.sleep(SETTLING_SECONDS)
+    return sorted(first & set(_compare()))
+
+
+def _compare() -> Iterator[Difference]:
+    """Nodes are read before the rows: a row is there before what it stands for."""
+    backends = list(Backend.objects.prefetch_related("addresses"))
+    answers = call_all(
+        {b.pk: partial(_read, node_client(b)) for b in backends}, timeout_seconds=NODE_SECONDS
+    )
+    for backend in backends:
+        answer = answers[backend.pk]
+        if isinstance(answer, NodeContents):
+            yield from _compare_node(backend, answer)
+        else:
+            yield Difference(f"node {backend.pk}", f"cannot be read: {answer}")
+    yield from _compare_budgets()
+    yield from _compare_sizes()
+    yield from _overdue()
+
+
+def _read(client: NodeClient) -> NodeContents:
+    return NodeContents(client.read_node(), client.list_volumes(), client.list_targets())
+
+
+def _compare_node(backend: Backend, contents: NodeContents) -> Iterator[Difference]:
+    name = f"node {backend.pk}"
+    rows = Replica.objects.filter(backend=backend).select_related("volume")
+    replicas = list(rows.prefetch_related("sub_volumes__ssd"))
+    there = {v.uuid: v for v in contents.volumes}
+    known = {r.uuid for r in replicas}
+    for replica in replicas:
+        if replica.state == LifeState.READY and replica.volume.growing_to_bytes is None:
+            yield from _compare_replica(name, replica, there.get(replica.uuid))
+    for uuid in sorted(set(there) - known):
+        yield Difference(name, f"holds volume {uuid}, which no row knows")
+    yield from _compare_exports(backend, contents.targets)
+    if all(r.state == LifeState.READY for r in replicas):
+        yield from _compare_drives(backend, contents.node)
+
+
+def _compare_replica(
+    name: str, replica: Replica, found: wire.Volume | None
+) -> Iterator[Difference]:
+    if found is None:
+        yield Difference(name, f"does not hold replica {replica.uuid}")
+        return
+    wanted = replica_spec(replica.volume, replica)
+    for key in wire.VolumeSpec.model_fields:
+        is_now, should_be = getattr(found, key), getattr(wanted, key)
+        if is_now != should_be:
+            yield Difference(
+                name, f"replica {replica.uuid}: {key} is {is_now}, should be {should_be}"
+            )
+
+
+def _compare_exports(backend: Backend, targets: Iterable[wire.Target]) -> Iterator[Difference]:
+    name = f"node {backend.pk}"
+    there = {(t.nqn, n.volume_uuid): (n.nsid, t.host_nqn) for t in targets for n in t.namespaces}
+    rows = Export.objects.filter(replica__backend=backend)
+    exports = {
+        (e.target_nqn, e.replica.uuid): e for e in rows.select_related("replica").order_by("id")
+    }
+    for key, export in exports.items():
+        if export.state != LifeState.READY:
+            continue
+        wanted = (export.nsid, export.host_nqn)
+        if there.get(key) != wanted:
+            yield Difference(name, f"export {key}: is {there.get(key)}, should be {wanted}")
+    for key in sorted(set(there) - set(exports)):
+        yield Difference(name, f"exports {key}, which no row knows")
+
+
+def _compare_drives(backend: Backend, node: wire.Node) -> Iterator[Difference]:
+    used = {s.ssd_id: s.capacity - s.free for s in node.ssds}
+    for ssd in Ssd.objects.filter(backend=backend, present=True):
+        if used.get(ssd.ssd_id) != ssd.used_bytes:
+            yield Difference(
+                f"node {backend.pk}",
+                f"SSD {ssd.ssd_id}: {used.get(ssd.ssd_id)} bytes are used, "
+                f"{ssd.used_bytes} are claimed",
+            )
+
+
+def _compare_budgets() -> Iterator[Difference]:
+    claims = _sums(SubVolume.objects.values_list("ssd_id").annotate(Sum("claimed_bytes")))
+    for ssd in Ssd.objects.all():
+        if ssd.used_bytes != claims[ssd.pk]:
+            text = f"{ssd.used_bytes} bytes claimed, its pieces say {claims[ssd.pk]}"
+            yield Difference(f"SSD {ssd.ssd_id} of {ssd.backend_id}", text)
+    rows = Replica.objects.values_list("volume__tenant_id").annotate(Sum("claimed_bytes"))
+    used = _sums(rows.order_by())
+    for tenant in Tenant.objects.all():
+        if tenant.used_bytes != used[tenant.pk]:
+            text = f"{tenant.used_bytes} bytes used, its replicas say {used[tenant.pk]}"
+            yield Difference(f"tenant {tenant.pk}", text)
+    yield from _compare_performance()
+
+
+def _compare_performance() -> Iterator[Difference]:
+    rows = Replica.objects.order_by().values_list("backend_id")
+    iops = _sums(rows.annotate(Sum("desired_iops")))
+    bandwidth = _sums(rows.annotate(Sum("desired_bw")))
+    for backend in Backend.objects.all():
+        claimed = (backend.used_iops, backend.used_bw)
+        wanted = (iops[backend.pk], bandwidth[backend.pk])
+        if claimed != wanted:
+            text = f"IOPS and bandwidth claimed {claimed}, its replicas say {wanted}"
+            yield Difference(f"node {backend.pk}", text)
+
+
+def _compare_sizes() -> Iterator[Difference]:
+    rows = Replica.objects.filter(backend__isnull=False).annotate(
+        claimed=Sum("sub_volumes__claimed_bytes"), capacity=Sum("sub_volumes__capacity_bytes")
+    )
+    for replica in rows.exclude(claimed_bytes=F("claimed")):
+        yield Difference(f"replica {replica.uuid}", "its pieces do not add up to what it claims")
+    settled = rows.filter(
+        LIVE, volume__growing_to_bytes__isnull=True, volume__state=LifeState.READY
+    )
+    for replica in settled.exclude(volume__capacity_bytes=F("capacity")):
+        yield Difference(f"replica {replica.uuid}", "its pieces do not add up to its volume")
+
+
+def _overdue() -> Iterator[Difference]:
+    before = timezone.now() - OVERDUE
+    for model in (Volume, Replica, Publication, Export):
+        for row in model.objects.filter(deadline_at__lt=before):
+            text = f"{row.state} and overdue since {row.deadline_at}"
+            yield Difference(f"{model.__name__.lower()} {row}", text)
+
+
+def _sums(rows: Iterable[tuple[object, int]]) -> Counter[object]:
+    return Counter(dict(rows))

@@ -1,0 +1,68 @@
+"""Remove a backend from the pool (reference, "Remove Backend")."""
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from inventory.models import Backend
+from inventory.services.backends import BackendNotFound
+from provisioner.common.models import LifeState
+from provisioner.common.results import ProvisionerError, ResultCode
+from volumes.models import Export, Replica, ReplicaState, SubVolume, Volume
+from volumes.services.capacity import replica_release
+
+
+class BackendHasVolumes(ProvisionerError):
+    code = ResultCode.BackendHasVolumes
+
+
+def backend_remove(*, persistent_id: str, force: bool) -> None:
+    """Take a node out of the pool. By force, from a node that is Unavailable, its replicas stay
+    known as
+    ``Missing`` on no backend.
+
+    :raises BackendNotFound: there is none.
+    :raises BackendHasVolumes: replicas are on it, and not ``force``, or it is Available.
+    """
+    try:
+        with transaction.atomic(durable=True):
+            _lock_volumes(persistent_id)
+            backend = Backend.objects.select_for_update().filter(pk=persistent_id).first()
+            if backend is None:
+                raise BackendNotFound.of(persistent_id)
+            _give_up_replicas(backend, force=force)
+            backend.delete()
+    except IntegrityError as error:
+        raise BackendHasVolumes(
+            f"a volume was placed on backend {persistent_id!r} at the same moment"
+        ) from error
+
+
+def _lock_volumes(persistent_id: str) -> None:
+    """Volumes before their backend: everyone locks in this order."""
+    rows = Volume.objects.select_for_update().filter(replicas__backend=persistent_id)
+    list(rows.order_by("pk").values_list("pk"))
+
+
+def _give_up_replicas(backend: Backend, *, force: bool) -> None:
+    replicas = list(Replica.objects.filter(backend=backend).select_related("volume"))
+    if not replicas:
+        return
+    if not force or backend.is_available:
+        rule = "it is Available" if force else "delete them, or use force when it is Unavailable"
+        raise BackendHasVolumes(f"backend {backend.pk!r} holds {len(replicas)} replicas: {rule}")
+    if any(r.state == LifeState.CREATING for r in replicas):
+        raise BackendHasVolumes(f"a volume is being created on backend {backend.pk!r}: try again")
+    keys = [r.pk for r in replicas]
+    Export.objects.filter(replica__in=keys).delete()
+    for replica in replicas:
+        if replica.state == LifeState.DELETING:
+            replica_release(replica, tenant_id=replica.volume.tenant_id)
+            replica.delete()
+    SubVolume.objects.filter(replica__in=keys).delete()
+    Replica.objects.filter(pk__in=keys).update(
+        backend=None,
+        replica_state=ReplicaState.MISSING,
+        replica_state_since=timezone.now(),
+        desired_iops=0,
+        desired_bw=0,
+    )

@@ -1,0 +1,78 @@
+"""Exports on their nodes: made, or removed, and the rows follow."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+
+from provisioner.common.models import LifeState
+from volumes.models import Export, Publication, Replica
+from volumes.selectors import exports_with_nodes
+from volumes.services.deadlines import unfinished_deadline
+from volumes.services.node_work import (
+    NodeError,
+    exports_ensure,
+    exports_remove,
+    failures_text,
+)
+
+
+@dataclass(frozen=True)
+class ExportWork:
+    """How it went. ``new``: exported only now; ``failed``: exports whose node did not confirm."""
+
+    done: int
+    new: int
+    failed: tuple[Export, ...]
+    text: str
+
+
+def exports_make(rows: QuerySet[Export], *, until: float) -> ExportWork:
+    """Export on all nodes in parallel; those that confirm become READY."""
+    exports = {e.pk: e for e in exports_with_nodes(rows)}
+    outcomes = exports_ensure(exports.values(), until=until)
+    done = [key for key, outcome in outcomes.items() if isinstance(outcome, bool)]
+    Export.objects.filter(pk__in=done, state=LifeState.CREATING).update(
+        state=LifeState.READY, deadline_at=None
+    )
+    return _work(exports, outcomes)
+
+
+def exports_drop(rows: QuerySet[Export], *, until: float) -> ExportWork:
+    """Remove exports that are being deleted from their nodes; the rows of those confirmed go."""
+    exports = {e.pk: e for e in exports_with_nodes(rows)}
+    outcomes = exports_remove(exports.values(), until=until)
+    done = [key for key, outcome in outcomes.items() if isinstance(outcome, bool)]
+    Export.objects.filter(pk__in=done, state=LifeState.DELETING).delete()
+    return _work(exports, outcomes)
+
+
+def publications_withdraw(
+    rows: QuerySet[Publication], *, deadline_at: dt.datetime | None = None
+) -> list[int]:
+    """Drop publications and write the intent to remove their exports, inside the caller's
+    transaction.
+
+    ``deadline_at``: from then on the collector removes them. Returns the keys of those exports.
+    """
+    exports = Export.objects.filter(publication__in=rows)
+    keys = exports_withdraw(exports, deadline_at=deadline_at or unfinished_deadline())
+    rows.delete()
+    return keys
+
+
+def exports_withdraw(rows: QuerySet[Export], *, deadline_at: dt.datetime) -> list[int]:
+    """Write the intent to remove exports, inside the caller's transaction. Returns their keys."""
+    keys = list(rows.values_list("pk", flat=True))
+    Export.objects.filter(pk__in=keys).update(
+        publication=None, state=LifeState.DELETING, deadline_at=deadline_at
+    )
+    return keys
+
+
+def _work(exports: Mapping[int, Export], outcomes: Mapping[int, bool | NodeError]) -> ExportWork:
+    replicas: dict[int, Replica] = {key: export.replica for key, export in exports.items()}
+    failed = tuple(e for key, e in exports.items() if not isinstance(outcomes[key], bool))
+    new = sum(1 for outcome in outcomes.values() if outcome is True)
+    return ExportWork(len(exports) - len(failed), new, failed, failures_text(replicas, outcomes))

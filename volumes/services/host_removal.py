@@ -1,0 +1,37 @@
+"""Remove a host (reference, "Delete Host"); its volumes are unpublished first."""
+
+from django.db import transaction
+
+from inventory.models import Host
+from provisioner.common.results import ProvisionerError, ResultCode
+from volumes.models import Export, Publication, Volume
+from volumes.services.export_work import exports_drop, publications_withdraw
+from volumes.services.node_work import call_deadline
+
+
+class HostNotExists(ProvisionerError):
+    code = ResultCode.NotExists
+
+
+class HostAvailable(ProvisionerError):
+    code = ResultCode.HostAvailable
+
+
+def host_remove(*, host_id: str) -> None:
+    """Forget a host that is Unavailable, with its target. A node that is down is cleaned when it
+    is back.
+
+    :raises HostNotExists: there is none.
+    :raises HostAvailable: it probed lately.
+    """
+    with transaction.atomic(durable=True):
+        volumes = Volume.objects.select_for_update().filter(publications__host=host_id)
+        list(volumes.order_by("pk").values_list("pk"))
+        host = Host.objects.select_for_update().filter(pk=host_id).first()
+        if host is None:
+            raise HostNotExists(f"there is no host {host_id!r}")
+        if host.is_available:
+            raise HostAvailable(f"host {host_id!r} is Available: stop its agent first")
+        keys = publications_withdraw(Publication.objects.filter(host=host))
+        host.delete()
+    exports_drop(Export.objects.filter(pk__in=keys), until=call_deadline())

@@ -1,0 +1,148 @@
+"""From a volume's row to planned and claimed replicas."""
+
+import uuid
+from collections.abc import Callable
+from typing import ClassVar
+
+from django.db import IntegrityError, transaction
+
+from provisioner.common.results import ProvisionerError, ResultCode
+from volumes.models import Protocol, Replica, SubVolume, Volume
+from volumes.placement.layout import PlannedPiece
+from volumes.placement.request import PlacementRequest
+from volumes.placement.scheduler import Plan, PlannedReplica, plan
+from volumes.selectors import candidates_read
+from volumes.services.capacity import ClaimLost, Claims, claims_take
+from volumes.services.deadlines import unfinished_deadline
+from volumes.sizing import GIB
+
+CLAIM_ATTEMPTS = 5
+
+
+class NoCandidate(ProvisionerError):
+    """No node for any replica."""
+
+    code: ClassVar[ResultCode] = ResultCode.NoMatchingBackend
+
+
+class NotEnoughCandidates(NoCandidate):
+    """Nodes for some replicas, not for all."""
+
+    code = ResultCode.NotEnoughMatchingBackends
+
+
+class HostIdUnknown(NoCandidate):
+    code = ResultCode.NoBackendWithHostIdExists
+
+
+def placement_request(
+    volume: Volume,
+    *,
+    replicas: int,
+    avoid: frozenset[str] = frozenset(),
+    beside: tuple[Replica, ...] = (),
+) -> PlacementRequest:
+    """What the volume wants of the nodes for ``replicas`` more copies, ``beside`` those it has."""
+    gib = volume.capacity_bytes // GIB
+    nodes = [r.backend for r in beside if r.backend is not None]
+    return PlacementRequest(
+        seed=volume.uuid,
+        replicas=replicas,
+        capacity_bytes=volume.capacity_bytes,
+        claimed_bytes=volume.claimed_bytes,
+        racks=tuple(volume.racks),
+        zones=tuple(volume.zones),
+        regions=tuple(volume.regions),
+        host_id=volume.host_id,
+        local=volume.protocol == Protocol.LOCAL,
+        allow_span=volume.allow_span,
+        share_ssd=volume.share_ssd,
+        desired_iops=volume.desired_iops_per_gb * gib,
+        desired_bw=volume.desired_bw_per_gb * gib,
+        same_rack_allowed=volume.same_rack_allowed,
+        avoid=avoid,
+        taken_nodes=frozenset(n.persistent_id for n in nodes),
+        taken_racks=frozenset(f"rack {n.rack}" for n in nodes if n.rack),
+    )
+
+
+def volume_place(volume: Volume, request: PlacementRequest) -> Plan:
+    """Plan on the pool as it is now."""
+    exclusive = "" if volume.share_ssd else volume.storage_class_name
+    return plan(request, candidates_read(exclusive))
+
+
+def plan_required(outcome: Plan) -> Plan:
+    """The plan, if it holds all replicas.
+
+    :raises NoCandidate: none could be placed, or some, or the hostId is unknown; the text says why.
+    """
+    if outcome.complete:
+        return outcome
+    if not outcome.host_known:
+        raise HostIdUnknown(f"no backend has the hostId {outcome.request.host_id!r}")
+    some = outcome.chosen or outcome.request.taken_nodes
+    error = NotEnoughCandidates if some else NoCandidate
+    raise error(outcome.explain())
+
+
+def replicas_claim(volume: Volume, request: PlacementRequest, write: Callable[[], None]) -> None:
+    """Plan, then in one transaction ``write`` the caller's rows, insert the replicas and claim
+    what they take; where others took it first, plan again.
+
+    :raises NoCandidate: no plan holds all replicas.
+    :raises TenantCapacityExceeded: the tenant's budget would be exceeded.
+    """
+    for attempt in range(1, CLAIM_ATTEMPTS + 1):
+        outcome = plan_required(volume_place(volume, request))
+        try:
+            with transaction.atomic(durable=True):
+                write()
+                _insert_replicas(volume, outcome.chosen, request)
+            return
+        except (ClaimLost, IntegrityError) as error:
+            if attempt == CLAIM_ATTEMPTS:
+                raise NoCandidate(
+                    f"others took the space first, {CLAIM_ATTEMPTS} times: try again",
+                    internal=repr(error),
+                ) from error
+
+
+def _insert_replicas(
+    volume: Volume, chosen: tuple[PlannedReplica, ...], request: PlacementRequest
+) -> None:
+    claims = Claims(volume.tenant_id)
+    replicas = Replica.objects.bulk_create(
+        Replica(
+            uuid=volume.uuid if volume.num_replicas == 1 else str(uuid.uuid4()),
+            volume=volume,
+            backend_id=planned.node.persistent_id,
+            claimed_bytes=request.claimed_bytes,
+            desired_iops=request.desired_iops,
+            desired_bw=request.desired_bw,
+            deadline_at=unfinished_deadline(),
+        )
+        for planned in chosen
+    )
+    pieces = []
+    for replica, planned in zip(replicas, chosen, strict=True):
+        pieces += [_sub_volume(volume, replica, p) for p in planned.pieces]
+        claims.add_replica(
+            planned.node.persistent_id,
+            {p.drive.id: p.claimed_bytes for p in planned.pieces},
+            request.desired_iops,
+            request.desired_bw,
+        )
+    SubVolume.objects.bulk_create(pieces)
+    claims_take(claims)
+
+
+def _sub_volume(volume: Volume, replica: Replica, piece: PlannedPiece) -> SubVolume:
+    return SubVolume(
+        replica=replica,
+        ssd_id=piece.drive.id,
+        capacity_bytes=piece.capacity_bytes,
+        claimed_bytes=piece.claimed_bytes,
+        storage_class_name=volume.storage_class_name,
+        exclusive_class=None if volume.share_ssd else volume.storage_class_name,
+    )

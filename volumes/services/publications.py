@@ -1,0 +1,209 @@
+"""Publish volumes to hosts, and take them back (reference, "Connectivity"; contract, section 7)."""
+
+from typing import NoReturn
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from inventory.models import Backend, Host
+from provisioner.common.models import LifeState
+from provisioner.common.queue import enqueue_on_commit
+from provisioner.common.results import ProvisionerError, ResultCode
+from tasks.services import migrations_abort
+from volumes.models import Export, Protocol, Publication, Replica, Volume, target_nqn
+from volumes.selectors import volumes_visible
+from volumes.services.deadlines import unfinished_deadline
+from volumes.services.export_work import (
+    ExportWork,
+    exports_drop,
+    exports_make,
+    exports_withdraw,
+    publications_withdraw,
+)
+from volumes.services.node_work import call_deadline
+
+
+class HostNotFound(ProvisionerError):
+    code = ResultCode.HostNotFound
+
+
+class VolumeNotFound(ProvisionerError):
+    code = ResultCode.VolumeNotFound
+
+
+class VolumeNotPublished(ProvisionerError):
+    code = ResultCode.VolumeNotPublished
+
+
+class AlreadyPublished(ProvisionerError):
+    code = ResultCode.AlreadyPublished
+
+
+class VolumeNotInHost(ProvisionerError):
+    code = ResultCode.VolumeNotInHost
+
+
+class PublishFailed(ProvisionerError):
+    code = ResultCode.PublishFailed
+
+
+class UnpublishFailed(ProvisionerError):
+    code = ResultCode.UnpublishFailed
+
+
+def volume_publish(*, volume_uuid: str, host_id: str, tenant_id: str | None) -> None:
+    """Export every replica to the host, and repair exports that a node lost. Replicas on nodes
+    that do not answer are skipped when another one is exported, and follow when their nodes are
+    back.
+
+    :raises VolumeNotFound: there is none, for this tenant.
+    :raises HostNotFound: the host never probed.
+    :raises AlreadyPublished: all was there.
+    :raises VolumeNotInHost: a ``Local`` volume whose node does not run inside that host.
+    :raises PublishFailed: no replica could be exported; nothing of it stays.
+    """
+    with transaction.atomic(durable=True):
+        volume, host = _locked(volume_uuid, host_id, tenant_id)
+        if volume.protocol == Protocol.LOCAL:
+            _publish_local(volume, host)
+            return
+        publication, fresh = _wanted(volume, host)
+    work = exports_make(_reachable_exports(publication), until=call_deadline())
+    if not work.done:
+        _publish_failed(publication, reason=work.text)
+    rows = Publication.objects.filter(pk=publication.pk, state=LifeState.CREATING)
+    rows.update(state=LifeState.READY, deadline_at=None)
+    if not Publication.objects.filter(pk=publication.pk, state=LifeState.READY).exists():
+        raise PublishFailed("the volume was unpublished while it was being published")
+    if not (fresh or work.new):
+        raise AlreadyPublished(
+            f"all replicas of volume {volume_uuid!r} are published to host {host_id!r} already"
+        )
+
+
+def _locked(volume_uuid: str, host_id: str, tenant_id: str | None) -> tuple[Volume, Host]:
+    """Volume before host: everyone locks in this order."""
+    volume = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid).first()
+    if volume is None:
+        raise VolumeNotFound(f"there is no volume {volume_uuid!r}")
+    host = Host.objects.select_for_update().filter(pk=host_id).first()
+    if host is None:
+        raise HostNotFound(f"there is no host {host_id!r}: it must send POST /host_probe first")
+    return volume, host
+
+
+def _publish_local(volume: Volume, host: Host) -> None:
+    inside = volume.replicas.filter(state=LifeState.READY, backend__host_id=host.pk)
+    if not inside.exists():
+        raise VolumeNotInHost(
+            f"volume {volume.uuid!r} is Local, and the node that holds it "
+            f"does not run in host {host.pk!r}"
+        )
+    _, created = Publication.objects.get_or_create(
+        volume=volume, host=host, defaults={"state": LifeState.READY}
+    )
+    if not created:
+        raise AlreadyPublished(f"volume {volume.uuid!r} is published to host {host.pk!r} already")
+
+
+def _wanted(volume: Volume, host: Host) -> tuple[Publication, bool]:
+    """Write what must exist. True: something of it was not wanted before."""
+    deadline = unfinished_deadline()
+    publication = Publication.objects.filter(volume=volume, host=host).first()
+    if publication is None:
+        publication = Publication.objects.create(
+            volume=volume, host=host, nsid=_free_nsid(volume, host), deadline_at=deadline
+        )
+    assert publication.nsid is not None
+    outdated = publication.exports.exclude(host_nqn=host.nqn)
+    exports_withdraw(outdated, deadline_at=timezone.now())
+    missing = volume.replicas.filter(state=LifeState.READY).exclude(
+        pk__in=publication.exports.values("replica_id")
+    )
+    exports = Export.objects.bulk_create(
+        Export(
+            publication=publication,
+            replica=replica,
+            target_nqn=target_nqn(host.pk),
+            nsid=publication.nsid,
+            host_nqn=host.nqn,
+            deadline_at=deadline,
+        )
+        for replica in missing
+    )
+    return publication, bool(exports)
+
+
+def _free_nsid(volume: Volume, host: Host) -> int:
+    """The lowest namespace id that neither the host nor another volume of its target uses; the one
+    the volume had before, where a node still has to remove that.
+    """
+    left = dict(
+        Export.objects.filter(target_nqn=target_nqn(host.pk), state=LifeState.DELETING).values_list(
+            "nsid", "replica__volume_id"
+        )
+    )
+    used = set(Publication.objects.filter(host=host).values_list("nsid", flat=True))
+    had = [nsid for nsid, volume_id in left.items() if volume_id == volume.pk and nsid not in used]
+    if had:
+        return had[0]
+    used |= set(left) | set(host.used_namespace_ids)
+    return next(n for n in range(1, len(used) + 2) if n not in used)
+
+
+def _reachable_exports(publication: Publication) -> QuerySet[Export]:
+    nodes = Backend.objects.available()
+    return publication.exports.filter(replica__backend__in=nodes)
+
+
+def _publish_failed(publication: Publication, *, reason: str) -> NoReturn:
+    with transaction.atomic(durable=True):
+        rows = Publication.objects.filter(pk=publication.pk, state=LifeState.CREATING)
+        publications_withdraw(rows, deadline_at=timezone.now())
+    enqueue_on_commit("volumes.jobs.collect")
+    raise PublishFailed(f"no replica could be exported: {reason or 'no node is Available'}")
+
+
+def volume_unpublish(*, volume_uuid: str, host_id: str | None, tenant_id: str | None) -> None:
+    """Take a volume from a host, or from all (``host_id`` None), and stop its migrations. A node
+    that is down is cleaned when it is back.
+
+    :raises VolumeNotFound: there is none, for this tenant.
+    :raises HostNotFound: there is no such host.
+    :raises VolumeNotPublished: it is not published there.
+    :raises UnpublishFailed: a node that is up did not confirm; it will be tried again.
+    """
+    with transaction.atomic(durable=True):
+        volume = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid).first()
+        if volume is None:
+            raise VolumeNotFound(f"there is no volume {volume_uuid!r}")
+        if host_id is not None and not Host.objects.filter(pk=host_id).exists():
+            raise HostNotFound(f"there is no host {host_id!r}")
+        keys = _withdraw(volume, host_id)
+        migrations_abort(volume_id=volume.uuid)
+    rows = Export.objects.filter(pk__in=keys, state=LifeState.DELETING)
+    _confirmed_required(exports_drop(rows, until=call_deadline()))
+
+
+def _withdraw(volume: Volume, host_id: str | None) -> list[int]:
+    """Keys of the exports to remove, with those that an earlier call could not."""
+    publications = Publication.objects.filter(volume=volume)
+    left = Export.objects.filter(replica__volume=volume, state=LifeState.DELETING)
+    if host_id is not None:
+        publications = publications.filter(host_id=host_id)
+        left = left.filter(target_nqn=target_nqn(host_id))
+    keys = list(left.values_list("pk", flat=True))
+    if not keys and not publications.exists():
+        where = "any host" if host_id is None else f"host {host_id!r}"
+        raise VolumeNotPublished(f"volume {volume.uuid!r} is not published to {where}")
+    return keys + publications_withdraw(publications)
+
+
+def _confirmed_required(work: ExportWork) -> None:
+    if any(_is_up(export.replica) for export in work.failed):
+        raise UnpublishFailed(f"not confirmed yet, it will be tried again: {work.text}")
+
+
+def _is_up(replica: Replica) -> bool:
+    return replica.backend is not None and replica.backend.is_available

@@ -1,0 +1,209 @@
+"""Create a volume (reference, "Create Volume"; architecture, section 6)."""
+
+import time
+import uuid as uuids
+from dataclasses import dataclass
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from provisioner.common.models import LifeState
+from provisioner.common.parsing import INT64_MAX
+from provisioner.common.queue import enqueue_on_commit
+from provisioner.common.results import InvalidInput, ProvisionerError, ResultCode
+from volumes.models import Protocol, ProvisioningType, Replica, Volume
+from volumes.placement.scheduler import Plan
+from volumes.selectors import LIVE, replicas_with_nodes
+from volumes.services.deadlines import unfinished_deadline
+from volumes.services.node_work import call_deadline, failures_text, replicas_ensure
+from volumes.services.placing import (
+    placement_request,
+    replicas_claim,
+    volume_place,
+)
+from volumes.sizing import GIB, claimed_bytes
+
+MOST_REPLICAS_AT_CREATION = 3
+
+
+class VolumeExists(ProvisionerError):
+    code = ResultCode.AlreadyExists
+
+
+class InvalidReplicas(ProvisionerError):
+    code = ResultCode.InvalidReplicas
+
+
+class NodesFailed(ProvisionerError):
+    """Nodes did not do in time what was asked of them; nothing of it stays."""
+
+    code = ResultCode.NotAvailable
+
+
+@dataclass(frozen=True)
+class VolumeRequest:
+    """What a client asks for; rates per GiB, 0 is no limit or no wish."""
+
+    alias: str
+    capacity_gib: int
+    uuid: str | None = None
+    provisioning_type: ProvisioningType = ProvisioningType.THICK
+    reserved_space_percentage: int = 0
+    protocol: Protocol = Protocol.NVMEOF
+    num_replicas: int = 1
+    same_rack_allowed: bool = False
+    racks: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    max_iops_per_gb: int = 0
+    desired_iops_per_gb: int = 0
+    max_bw_per_gb: int = 0
+    desired_bw_per_gb: int = 0
+    block_size: int = 4096
+    max_replica_down_minutes: int = 0
+    storage_class_name: str = ""
+    share_ssd: bool = True
+    host_id: str = ""
+    allow_span: bool = False
+
+
+def volume_create(*, tenant_id: str, request: VolumeRequest) -> Volume:
+    """Make a volume on the best nodes; a node that fails is replaced by another while time remains.
+
+    :raises InvalidInput: fields contradict each other.
+    :raises InvalidReplicas: not 1 to 3 replicas.
+    :raises VolumeExists: the uuid or the alias is taken.
+    :raises NoCandidate: no (or too few) nodes fit; the text names each filter.
+    :raises TenantCapacityExceeded: the tenant's budget would be exceeded.
+    :raises NodesFailed: the nodes did not answer in time.
+    """
+    volume = _draft(tenant_id, request)
+    until = call_deadline()
+    _name_free(volume)
+    _claim(volume)
+    avoid: frozenset[str] = frozenset()
+    while failed := _make_missing(volume, until):
+        avoid |= {str(r.backend_id) for r in failed.replicas}
+        _replace(volume, failed, avoid, in_time=time.monotonic() < until)
+    _ready(volume)
+    return volume
+
+
+def volume_dry_run(*, tenant_id: str, request: VolumeRequest) -> Plan:
+    """What :func:`volume_create` would choose now; nothing is claimed."""
+    volume = _draft(tenant_id, request)
+    return volume_place(volume, placement_request(volume, replicas=volume.num_replicas))
+
+
+def _draft(tenant_id: str, request: VolumeRequest) -> Volume:
+    if not 1 <= request.num_replicas <= MOST_REPLICAS_AT_CREATION:
+        raise InvalidReplicas(f"numReplicas = {request.num_replicas}: must be 1 to 3")
+    if not request.share_ssd and not request.storage_class_name:
+        raise InvalidInput.of(
+            "storageClass.name", "", "is required where shareSSDBetweenVolumes is false"
+        )
+    for name in ("max_iops", "desired_iops", "max_bw", "desired_bw"):
+        if getattr(request, f"{name}_per_gb") * request.capacity_gib > INT64_MAX:
+            raise InvalidInput.of(
+                name, getattr(request, f"{name}_per_gb"), "times capacity is too large"
+            )
+    capacity = request.capacity_gib * GIB
+    fields = {k: v for k, v in vars(request).items() if k not in {"capacity_gib", "uuid"}}
+    return Volume(
+        uuid=request.uuid or str(uuids.uuid4()),
+        tenant_id=tenant_id,
+        capacity_bytes=capacity,
+        claimed_bytes=claimed_bytes(
+            request.provisioning_type, capacity, request.reserved_space_percentage
+        ),
+        deadline_at=unfinished_deadline(),
+        **fields,
+    )
+
+
+def _name_free(volume: Volume) -> None:
+    taken = Volume.objects.filter(
+        LIVE, Q(uuid=volume.uuid) | Q(tenant_id=volume.tenant_id, alias=volume.alias)
+    ).first()
+    if taken is not None:
+        what = f"uuid {volume.uuid!r}" if taken.uuid == volume.uuid else f"alias {volume.alias!r}"
+        raise VolumeExists(f"a volume with the {what} exists already")
+
+
+def _claim(volume: Volume) -> None:
+    request = placement_request(volume, replicas=volume.num_replicas)
+
+    def insert_volume() -> None:
+        try:
+            volume.save(force_insert=True)
+        except IntegrityError as error:
+            raise VolumeExists(
+                f"a volume with uuid {volume.uuid!r} or alias {volume.alias!r} exists already"
+            ) from error
+
+    replicas_claim(volume, request, insert_volume)
+
+
+@dataclass(frozen=True)
+class _Failed:
+    replicas: tuple[Replica, ...]
+    text: str
+
+
+def _make_missing(volume: Volume, until: float) -> _Failed | None:
+    """Put the replicas that are not made yet on their nodes; those that failed, or None."""
+    rows = Replica.objects.filter(volume=volume, state=LifeState.CREATING)
+    replicas = {r.pk: r for r in replicas_with_nodes(rows)}
+    outcomes = replicas_ensure(volume, replicas.values(), until=until)
+    made = [key for key, outcome in outcomes.items() if isinstance(outcome, bool)]
+    rows.filter(pk__in=made).update(state=LifeState.READY, deadline_at=None)
+    failed = tuple(r for key, r in replicas.items() if key not in made)
+    return _Failed(failed, failures_text(replicas, outcomes)) if failed else None
+
+
+def _replace(volume: Volume, failed: _Failed, avoid: frozenset[str], *, in_time: bool) -> None:
+    """Other nodes for the failed replicas; what may be on the failed nodes is left to the
+    collector.
+    """
+    failed_keys = [r.pk for r in failed.replicas]
+    beside = tuple(volume.replicas.filter(state=LifeState.READY).select_related("backend"))
+    request = placement_request(volume, replicas=len(failed_keys), avoid=avoid, beside=beside)
+
+    def drop_failed() -> None:
+        _creating_required(volume)
+        volume.replicas.filter(pk__in=failed_keys).update(
+            state=LifeState.DELETING, deadline_at=timezone.now()
+        )
+
+    try:
+        if not in_time:
+            raise NodesFailed("the nodes did not answer in time")
+        replicas_claim(volume, request, drop_failed)
+    except ProvisionerError as error:
+        volume_abandon(volume)
+        raise type(error)(f"{error.description}; {failed.text}") from error
+
+
+def _creating_required(volume: Volume) -> None:
+    rows = Volume.objects.select_for_update().filter(pk=volume.pk, state=LifeState.CREATING)
+    if not rows.exists():
+        raise NodesFailed("the volume was deleted while it was being created")
+
+
+def _ready(volume: Volume) -> None:
+    rows = Volume.objects.filter(pk=volume.pk, state=LifeState.CREATING)
+    if not rows.update(state=LifeState.READY, deadline_at=None):
+        raise NodesFailed("the volume was deleted while it was being created")
+    volume.state, volume.deadline_at = LifeState.READY, None
+    if volume.replicas.filter(state=LifeState.DELETING).exists():
+        enqueue_on_commit("volumes.jobs.collect")
+
+
+def volume_abandon(volume: Volume) -> None:
+    """Give up a volume that is being created: the collector removes what nodes have of it."""
+    with transaction.atomic(durable=True):
+        rows = Volume.objects.filter(pk=volume.pk, state=LifeState.CREATING)
+        if rows.update(state=LifeState.DELETING, deadline_at=timezone.now()):
+            volume.replicas.update(state=LifeState.DELETING, deadline_at=timezone.now())
+    enqueue_on_commit("volumes.jobs.collect")

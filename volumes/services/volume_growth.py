@@ -1,0 +1,138 @@
+"""Grow a volume (reference, "Expand Volume"): claimed on every replica or on none, then finished
+forward.
+"""
+
+from django.db import transaction
+from django.db.models import F
+
+from provisioner.common.models import LifeState
+from provisioner.common.parsing import INT64_MAX
+from provisioner.common.results import InvalidInput, ProvisionerError, ResultCode
+from volumes.models import Replica, SubVolume, Volume
+from volumes.selectors import replicas_with_nodes, volumes_visible
+from volumes.services.capacity import ClaimLost, Claims, claims_take
+from volumes.services.deadlines import unfinished_deadline
+from volumes.services.node_work import call_deadline, failures_text, replicas_ensure
+from volumes.services.volume_removal import VolumeNotExists
+from volumes.sizing import GIB, claimed_bytes
+
+
+class InvalidSize(ProvisionerError):
+    code = ResultCode.InvalidSize
+
+
+class NoFreeSpace(ProvisionerError):
+    code = ResultCode.NoFreeSpace
+
+
+class NodeNotAvailable(ProvisionerError):
+    code = ResultCode.NotAvailable
+
+
+class GrowthUnfinished(ProvisionerError):
+    """The growth is claimed; the collector finishes it when the nodes answer."""
+
+    code = ResultCode.NotAvailable
+
+
+def volume_grow(*, volume_uuid: str, tenant_id: str | None, new_gib: int) -> None:
+    """Grow all replicas to ``new_gib``. Asked again for a growth that is under way, it goes on
+    with it.
+
+    :raises VolumeNotExists: there is none, for this tenant.
+    :raises InvalidSize: not larger than it is.
+    :raises NoFreeSpace: an SSD (or the desired IOPS of a node) has no room for it; nothing changed.
+    :raises TenantCapacityExceeded: the budget has no room for it; nothing changed.
+    :raises NodeNotAvailable: a node is down; nothing changed.
+    :raises GrowthUnfinished: a node did not answer; it will be finished.
+    """
+    try:
+        with transaction.atomic(durable=True):
+            volume = _claim(volume_uuid, tenant_id, new_gib)
+    except ClaimLost as error:
+        raise NoFreeSpace(
+            f"an SSD or node that holds volume {volume_uuid!r} "
+            f"has no room to grow it to {new_gib} GiB"
+        ) from error
+    if failures := growth_finish(volume, until=call_deadline()):
+        raise GrowthUnfinished(
+            f"growing to {new_gib} GiB is recorded and will be finished when all nodes answer: "
+            f"{failures}"
+        )
+
+
+def _claim(volume_uuid: str, tenant_id: str | None, new_gib: int) -> Volume:
+    rows = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid)
+    volume = rows.first()
+    if volume is None:
+        raise VolumeNotExists.of(volume_uuid)
+    if volume.growing_to_bytes == new_gib * GIB:
+        return volume
+    _check(volume, new_gib)
+    old = volume.growing_to_bytes or volume.capacity_bytes
+    replicas = list(volume.replicas.filter(state=LifeState.READY).select_related("backend"))
+    _claim_replicas(volume, replicas, new_gib * GIB - old)
+    volume.claimed_bytes = claimed_bytes(
+        volume.provisioning_type, new_gib * GIB, volume.reserved_space_percentage
+    )
+    volume.growing_to_bytes, volume.deadline_at = new_gib * GIB, unfinished_deadline()
+    volume.save(update_fields=["growing_to_bytes", "claimed_bytes", "deadline_at"])
+    return volume
+
+
+def _check(volume: Volume, new_gib: int) -> None:
+    current = volume.growing_to_bytes or volume.capacity_bytes
+    if new_gib * GIB <= current:
+        raise InvalidSize(
+            f"newCapacity = {new_gib}: must be more than the volume's {current // GIB} GiB"
+        )
+    rates = (volume.max_iops_per_gb, volume.desired_iops_per_gb, volume.max_bw_per_gb)
+    if max(*rates, volume.desired_bw_per_gb) * new_gib > INT64_MAX:
+        raise InvalidInput.of(
+            "newCapacity", new_gib, "times the volume's rates per GB is too large"
+        )
+
+
+def _claim_replicas(volume: Volume, replicas: list[Replica], extra_bytes: int) -> None:
+    """Each replica grows on the SSD of its last piece."""
+    size = claimed_bytes(
+        volume.provisioning_type,
+        (volume.growing_to_bytes or volume.capacity_bytes) + extra_bytes,
+        volume.reserved_space_percentage,
+    )
+    extra_claim = size - volume.claimed_bytes
+    extra_iops = volume.desired_iops_per_gb * (extra_bytes // GIB)
+    extra_bw = volume.desired_bw_per_gb * (extra_bytes // GIB)
+    claims = Claims(volume.tenant_id)
+    for replica in replicas:
+        if replica.backend is None or not replica.backend.is_available:
+            raise NodeNotAvailable(
+                f"replica {replica.uuid!r} is on a node that is not Available: nothing was changed"
+            )
+        piece = replica.sub_volumes.latest("id")
+        SubVolume.objects.filter(pk=piece.pk).update(
+            capacity_bytes=F("capacity_bytes") + extra_bytes,
+            claimed_bytes=F("claimed_bytes") + extra_claim,
+        )
+        Replica.objects.filter(pk=replica.pk).update(
+            claimed_bytes=F("claimed_bytes") + extra_claim,
+            desired_iops=F("desired_iops") + extra_iops,
+            desired_bw=F("desired_bw") + extra_bw,
+        )
+        claims.add_replica(
+            replica.backend.persistent_id, {piece.ssd_id: extra_claim}, extra_iops, extra_bw
+        )
+    claims_take(claims)
+
+
+def growth_finish(volume: Volume, *, until: float) -> str:
+    """Bring a claimed growth to all nodes. Empty when done, else which nodes failed and how."""
+    rows = volume.replicas.filter(state=LifeState.READY)
+    replicas = {r.pk: r for r in replicas_with_nodes(rows)}
+    outcomes = replicas_ensure(volume, replicas.values(), until=until)
+    if failures := failures_text(replicas, outcomes):
+        return failures
+    Volume.objects.filter(
+        pk=volume.pk, state=LifeState.READY, growing_to_bytes=volume.growing_to_bytes
+    ).update(capacity_bytes=volume.growing_to_bytes, growing_to_bytes=None, deadline_at=None)
+    return ""

@@ -1,0 +1,89 @@
+"""Delete a volume (reference, "Delete Volume"): intent first, then the nodes, then the capacity."""
+
+from collections.abc import Iterable
+
+from django.db import transaction
+
+from provisioner.common.models import LifeState
+from provisioner.common.results import ProvisionerError, ResultCode
+from volumes.models import Export, Replica, Volume
+from volumes.selectors import LIVE, replicas_with_nodes
+from volumes.services.capacity import replica_release
+from volumes.services.deadlines import unfinished_deadline
+from volumes.services.export_work import exports_drop
+from volumes.services.node_work import call_deadline, replicas_remove
+
+
+class VolumeNotExists(ProvisionerError):
+    code = ResultCode.NotExists
+
+    @classmethod
+    def of(cls, volume_uuid: str) -> "VolumeNotExists":
+        return cls(f"there is no volume {volume_uuid!r}")
+
+
+class VolumeIsInUse(ProvisionerError):
+    code = ResultCode.VolumeIsInUse
+
+
+def volume_delete(*, volume_uuid: str, tenant_id: str | None) -> None:
+    """Remove a volume for good. A node that does not answer is cleaned by the collector when it is
+    back; until then its part of the volume stays claimed.
+
+    :raises VolumeNotExists: there is none, for this tenant.
+    :raises VolumeIsInUse: it is published to a host.
+    """
+    volume = _mark(volume_uuid, tenant_id)
+    replicas_drop(volume.replicas.all(), until=call_deadline())
+    volume_finish_removal(volume)
+
+
+def _mark(volume_uuid: str, tenant_id: str | None) -> Volume:
+    with transaction.atomic(durable=True):
+        rows = Volume.objects.select_for_update().filter(LIVE, uuid=volume_uuid)
+        if tenant_id is not None:
+            rows = rows.filter(tenant_id=tenant_id)
+        volume = rows.first()
+        if volume is None:
+            raise VolumeNotExists.of(volume_uuid)
+        hosts = volume.publications.values_list("host_id", flat=True)
+        if hosts:
+            raise VolumeIsInUse(
+                f"volume {volume_uuid!r} is published to host {hosts[0]!r}: unpublish it first"
+            )
+        deadline = unfinished_deadline()
+        volume.replicas.update(state=LifeState.DELETING, deadline_at=deadline)
+        Volume.objects.filter(pk=volume.pk).update(
+            state=LifeState.DELETING, growing_to_bytes=None, deadline_at=deadline
+        )
+        return volume
+
+
+def replicas_drop(replicas: Iterable[Replica], *, until: float) -> None:
+    """Remove replicas that are being deleted from their nodes, exports first; each that its node
+    confirmed gives back its capacity and goes.
+    """
+    keys = [r.pk for r in replicas]
+    rows = Replica.objects.filter(pk__in=keys, state=LifeState.DELETING)
+    exports_drop(Export.objects.filter(replica__in=rows, state=LifeState.DELETING), until=until)
+    by_key = {r.pk: r for r in replicas_with_nodes(rows.filter(exports__isnull=True))}
+    outcomes = replicas_remove(by_key.values(), until=until)
+    for key, outcome in outcomes.items():
+        if isinstance(outcome, bool):
+            _forget(by_key[key])
+
+
+def _forget(replica: Replica) -> None:
+    with transaction.atomic(durable=True):
+        volume = Volume.objects.select_for_update().get(pk=replica.volume_id)
+        row = Replica.objects.select_for_update().filter(pk=replica.pk).first()
+        if row is not None:
+            replica_release(row, tenant_id=volume.tenant_id)
+            row.delete()
+
+
+def volume_finish_removal(volume: Volume) -> None:
+    """Drop the row of a deleted volume once nothing of it is left on any node."""
+    with transaction.atomic(durable=True):
+        rows = Volume.objects.select_for_update().filter(pk=volume.pk, state=LifeState.DELETING)
+        rows.filter(replicas__isnull=True, publications__isnull=True).delete()

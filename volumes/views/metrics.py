@@ -1,0 +1,33 @@
+import os
+from typing import ClassVar
+
+from django.conf import settings
+from django.http import HttpResponse
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from rest_framework.request import Request
+
+from provisioner.access.views import ApiViewSet
+from volumes.metrics import PoolCollector
+
+
+class MetricsViewSet(ApiViewSet):
+    """Reference, "Get Metrics": the pool from the database, and this server's own counters."""
+
+    resource: ClassVar[str] = "metrics"
+    open_to_all: ClassVar[bool] = settings.ENVIRONMENT.metrics_open
+
+    def list(self, request: Request) -> HttpResponse:
+        pool = CollectorRegistry()
+        pool.register(PoolCollector())
+        body = generate_latest(pool) + generate_latest(_processes())
+        return HttpResponse(body, content_type=CONTENT_TYPE_LATEST)
+
+
+def _processes() -> CollectorRegistry:
+    """The counters of all API processes of this server, where they share a folder for them."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry

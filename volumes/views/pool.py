@@ -1,0 +1,44 @@
+"""What the inventory's resources need of the volumes: removal, and the namespace ids given out."""
+
+from collections.abc import Iterable
+
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from inventory.models import Host
+from inventory.views.backends import BackendViewSet
+from inventory.views.hosts import HostViewSet, host_json
+from provisioner.common.api import success
+from provisioner.common.parsing import Input, parse_query
+from volumes.selectors import used_namespace_ids
+from volumes.services.backend_removal import backend_remove
+from volumes.services.host_removal import host_remove
+
+
+class ForceInput(Input):
+    force = serializers.BooleanField(required=False, default=False)
+
+
+class RemovableBackendViewSet(BackendViewSet):
+    """Reference, "Remove Backend"."""
+
+    def destroy(self, request: Request, persistent_id: str) -> Response:
+        force = parse_query(ForceInput, request)["force"]
+        backend_remove(persistent_id=persistent_id, force=force)
+        return success()
+
+
+class RemovableHostViewSet(HostViewSet):
+    """Reference, "Delete Host"."""
+
+    def present(self, hosts: Iterable[Host]) -> Response:
+        rows = list(hosts)
+        given = used_namespace_ids(host.pk for host in rows)
+        return Response(
+            [host_json(h, given.get(h.pk, set()) | set(h.used_namespace_ids)) for h in rows]
+        )
+
+    def destroy(self, request: Request, host_id: str) -> Response:
+        host_remove(host_id=host_id)
+        return success()

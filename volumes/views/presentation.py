@@ -1,0 +1,160 @@
+"""Volumes, tenants and targets as JSON (reference, "Get Volumes", "Get Tenants", "Get Targets")."""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.utils import timezone
+
+from provisioner.common.models import LifeState
+from volumes.models import ProvisioningType, Publication, Replica, Tenant, Volume, target_nqn
+from volumes.placement.scheduler import Plan
+from volumes.sizing import GIB
+
+BLOCK_SIZES = {512: "512B", 4096: "4KB"}
+
+
+def volume_json(volume: Volume) -> dict[str, Any]:
+    """``volume`` with replicas, exports and publications prefetched."""
+    gib = volume.capacity_bytes // GIB
+    now = timezone.now()
+    replicas = list(volume.replicas.all())
+    data = {
+        "alias": volume.alias,
+        "uuid": volume.uuid,
+        "capacity": volume.capacity_bytes,
+        "provisioningType": volume.provisioning_type,
+        "numReplicas": len(replicas),
+        "replicable": volume.num_replicas > 1,
+        "maxIOPS": volume.max_iops_per_gb * gib,
+        "desiredIOPS": volume.desired_iops_per_gb * gib,
+        "maxBW": volume.max_bw_per_gb * gib,
+        "desiredBW": volume.desired_bw_per_gb * gib,
+        "blockSize": BLOCK_SIZES[volume.block_size],
+        "maxReplicaDownTime": volume.max_replica_down_minutes,
+        "location": [_location(replica, now) for replica in replicas],
+        "tenantId": volume.tenant_id,
+        "protocol": volume.protocol,
+        "allowSpan": volume.allow_span,
+        "shareSSDBetweenVolumes": volume.share_ssd,
+        "inUse": bool(volume.publications.all()),
+    }
+    if volume.storage_class_name:
+        data["storageClassName"] = volume.storage_class_name
+    if volume.provisioning_type == ProvisioningType.THIN:
+        data["reservedSpace"] = volume.claimed_bytes
+    return data
+
+
+def _location(replica: Replica, now: dt.datetime) -> dict[str, Any]:
+    return {
+        "uuid": replica.uuid,
+        "backend": {"persistentID": replica.backend_id or ""},
+        "replicaState": replica.replica_state,
+        "currentStateTime": _milliseconds(now - replica.replica_state_since),
+        "inUse": any(export.state == LifeState.READY for export in replica.exports.all()),
+    }
+
+
+def volume_extended_json(volume: Volume, sessions: Mapping[int, list[str]]) -> dict[str, Any]:
+    """With the SSDs of each replica, and ``sessions``: connected hosts by replica key."""
+    data = volume_json(volume)
+    for replica, location in zip(volume.replicas.all(), data["location"], strict=True):
+        location["subVolumes"] = [
+            {"capacity": p.capacity_bytes, "ssdID": p.ssd.ssd_id, "ssdName": p.ssd.name}
+            for p in replica.sub_volumes.all()
+        ]
+        if hosts := sessions.get(replica.pk):
+            location["sessions"] = [{"hostID": host} for host in hosts]
+    return data
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """Extension: what a create would choose, and why it leaves the other nodes alone."""
+    return {
+        "chosen": [
+            {
+                "backend": {"persistentID": r.node.persistent_id},
+                "subVolumes": [
+                    {
+                        "ssdID": p.drive.ssd_id,
+                        "capacity": p.capacity_bytes,
+                        "reservedSpace": p.claimed_bytes,
+                    }
+                    for p in r.pieces
+                ],
+            }
+            for r in plan.chosen
+        ],
+        "refused": [
+            {"backend": {"persistentID": node}, "filter": name}
+            for node, name in sorted(plan.refused.items())
+        ],
+        "explanation": plan.explain(),
+    }
+
+
+def tenant_json(
+    tenant: Tenant, desired: tuple[int, int], pool: tuple[int, int, int]
+) -> dict[str, Any]:
+    """``desired``: IOPS and bytes per second of its volumes; ``pool``: what a tenant that follows
+    the pool shows as its budget.
+    """
+    capacity, iops, bandwidth = (
+        pool if tenant.follows_pool else (tenant.capacity_bytes, tenant.total_iops, tenant.total_bw)
+    )
+    return {
+        "tenantId": tenant.tenant_id,
+        "name": tenant.name,
+        "capacity": capacity // GIB,
+        "totalIOPS": iops,
+        "totalBW": bandwidth,
+        "consumedCapacity": -(-tenant.used_bytes // GIB),
+        "consumedIOPS": desired[0],
+        "consumedBW": desired[1],
+    }
+
+
+def targets_json(publications: Iterable[Publication]) -> list[dict[str, Any]]:
+    """One entry per target, in the order of their NQNs."""
+    by_host: dict[str, list[Publication]] = {}
+    for publication in publications:
+        by_host.setdefault(publication.host_id, []).append(publication)
+    return [_target(rows) for _, rows in sorted(by_host.items())]
+
+
+def _target(publications: list[Publication]) -> dict[str, Any]:
+    host = publications[0].host
+    nodes = {e.replica.backend_id for p in publications for e in p.exports.all() if _exported(e)}
+    return {
+        "name": target_nqn(host.uuid),
+        "alias": host.name,
+        "connectedBackends": [{"persistentID": node} for node in sorted(n for n in nodes if n)],
+        "hostTargetConnectedTo": host.name,
+        "numNamespaces": len(publications),
+    }
+
+
+def _exported(export: Any) -> bool:
+    return bool(export.state == LifeState.READY)
+
+
+def paths_json(publications: Iterable[Publication], volume_uuid: str) -> list[dict[str, Any]]:
+    """The target's paths to one volume: one entry per node that exports it."""
+    rows = list(publications)
+    return [
+        _target(rows)
+        | {
+            "targetName": target_nqn(publication.host_id),
+            "backend": {"persistentID": export.replica.backend_id},
+            "namespaceId": publication.nsid,
+        }
+        for publication in rows
+        if publication.volume.uuid == volume_uuid
+        for export in publication.exports.all()
+        if _exported(export)
+    ]
+
+
+def _milliseconds(span: dt.timedelta) -> int:
+    return max(0, int(span.total_seconds() * 1000))

@@ -1,0 +1,46 @@
+from typing import ClassVar
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from provisioner.common.api import success
+from provisioner.common.parsing import parse_body, parse_query
+from volumes.selectors import publications_of_targets
+from volumes.services.publications import volume_publish, volume_unpublish
+from volumes.views.base import TenantViewSet
+from volumes.views.inputs import PublishInput, TargetsInput, UnpublishInput
+from volumes.views.presentation import paths_json, targets_json
+
+
+class PublishViewSet(TenantViewSet):
+    """Reference, "Publish"."""
+
+    resource: ClassVar[str] = "publish"
+
+    def create(self, request: Request, tenant: str | None = None) -> Response:
+        volume_publish(tenant_id=self.tenant_scope, **parse_body(PublishInput, request))
+        return success()
+
+
+class UnpublishViewSet(TenantViewSet):
+    """Reference, "Unpublish"; without ``hostId`` from all hosts."""
+
+    resource: ClassVar[str] = "unpublish"
+
+    def create(self, request: Request, tenant: str | None = None) -> Response:
+        fields = {"host_id": None} | parse_body(UnpublishInput, request)
+        volume_unpublish(tenant_id=self.tenant_scope, **fields)
+        return success()
+
+
+class TargetsViewSet(TenantViewSet):
+    """Reference, "Get Targets"; with both query fields, the paths to the volume."""
+
+    resource: ClassVar[str] = "targets"
+
+    def list(self, request: Request, tenant: str | None = None) -> Response:
+        wanted = {"host_id": None, "volume_id": None} | parse_query(TargetsInput, request)
+        publications = publications_of_targets(tenant_id=self.tenant_scope, **wanted)
+        if wanted["host_id"] and wanted["volume_id"]:
+            return Response(paths_json(publications, wanted["volume_id"]))
+        return Response(targets_json(publications))

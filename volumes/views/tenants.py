@@ -1,0 +1,46 @@
+from typing import ClassVar
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from provisioner.access.views import ApiViewSet
+from provisioner.common.api import success
+from provisioner.common.parsing import parse_body
+from volumes.selectors import pool_totals, tenant_desires, tenants_visible
+from volumes.services.tenants import (
+    same_tenant_required,
+    tenant_create,
+    tenant_delete,
+    tenant_update,
+)
+from volumes.views.inputs import TenantBudgetInput, TenantInput
+from volumes.views.presentation import tenant_json
+
+
+class TenantsViewSet(ApiViewSet):
+    """Reference, "Multi-Tenancy Management"."""
+
+    resource: ClassVar[str] = "tenants"
+
+    def list(self, request: Request) -> Response:
+        desires, pool = tenant_desires(), pool_totals()
+        return Response(
+            [
+                tenant_json(tenant, desires.get(tenant.tenant_id, (0, 0)), pool)
+                for tenant in tenants_visible(self.caller.tenant_id)
+            ]
+        )
+
+    def create(self, request: Request) -> Response:
+        tenant = tenant_create(**parse_body(TenantInput, request))
+        return success(tenantId=tenant.tenant_id)
+
+    def update(self, request: Request, tenant_id: str) -> Response:
+        fields = {"tenant_id": tenant_id} | parse_body(TenantBudgetInput, request)
+        same_tenant_required(tenant_id, fields["tenant_id"])
+        tenant_update(**fields)
+        return success()
+
+    def destroy(self, request: Request, tenant_id: str) -> Response:
+        tenant_delete(tenant_id=tenant_id)
+        return success()

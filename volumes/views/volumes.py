@@ -1,0 +1,83 @@
+from typing import ClassVar
+
+from django.db.models import QuerySet
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from provisioner.common.api import success
+from provisioner.common.pagination import Page
+from provisioner.common.parsing import parse_body, parse_query
+from volumes.models import Volume
+from volumes.selectors import (
+    volumes_extended,
+    volumes_filter,
+    volumes_visible,
+    volumes_with_locations,
+)
+from volumes.services.sessions import sessions_read
+from volumes.services.volume_creation import volume_create, volume_dry_run
+from volumes.services.volume_growth import volume_grow
+from volumes.services.volume_removal import volume_delete
+from volumes.views.base import TenantViewSet
+from volumes.views.inputs import (
+    DryRunInput,
+    GrowInput,
+    VolumeInput,
+    VolumeListInput,
+    volume_request,
+)
+from volumes.views.presentation import plan_json, volume_extended_json, volume_json
+
+
+class VolumesViewSet(TenantViewSet):
+    """Reference, "Volume Management"."""
+
+    resource: ClassVar[str] = "volumes"
+
+    def list(self, request: Request, tenant: str | None = None) -> Response:
+        fields = parse_query(VolumeListInput, request)
+        rows = volumes_filter(
+            volumes_visible(self.tenant_scope),
+            backend_id=fields.get("backend_id"),
+            host_id=fields.get("host_id"),
+        )
+        return self._volumes(Page.of(fields).cut(rows, "uuid"))
+
+    def retrieve(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
+        return self._volumes(volumes_visible(self.tenant_scope).filter(uuid=volume_uuid))
+
+    def by_alias(self, request: Request, alias: str, tenant: str | None = None) -> Response:
+        rows = volumes_visible(self.tenant_scope).filter(alias=alias)
+        return self._volumes(rows.order_by("uuid"))
+
+    def _volumes(self, rows: QuerySet[Volume]) -> Response:
+        return Response([volume_json(volume) for volume in volumes_with_locations(rows)])
+
+    def extended(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
+        rows = volumes_visible(self.tenant_scope).filter(uuid=volume_uuid)
+        return Response(
+            [
+                volume_extended_json(volume, sessions_read(volume))
+                for volume in volumes_extended(rows)
+            ]
+        )
+
+    def create(self, request: Request, tenant: str | None = None) -> Response:
+        fields = parse_body(VolumeInput, request)
+        tenant_id = self.tenant_for_create(fields.pop("tenant_id", None))
+        wanted = volume_request(fields)
+        if parse_query(DryRunInput, request)["dryRun"]:
+            return success(**plan_json(volume_dry_run(tenant_id=tenant_id, request=wanted)))
+        volume = volume_create(tenant_id=tenant_id, request=wanted)
+        return success(uuid=volume.uuid)
+
+    def update(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
+        fields = parse_body(GrowInput, request)
+        volume_grow(
+            volume_uuid=volume_uuid, tenant_id=self.tenant_scope, new_gib=fields["newCapacity"]
+        )
+        return success()
+
+    def destroy(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
+        volume_delete(volume_uuid=volume_uuid, tenant_id=self.tenant_scope)
+        return success()
