@@ -8,4 +8,8 @@ from django.core.management import execute_from_command_line
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "provisioner.settings")
+    if "standalone" in sys.argv[1:2]:
+        from provisioner.standalone.folder import prepare
+
+        prepare()
     execute_from_command_line(sys.argv)

@@ -21,7 +21,7 @@ worker_class = "gthread"
 workers = ENVIRONMENT.api_workers
 threads = ENVIRONMENT.api_threads
 worker_connections = 2000
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a heartbeat in memory
 timeout = 60
 graceful_timeout = ENVIRONMENT.stop_seconds
 keepalive = 75  # longer than load balancers rest a connection, so that it is they who close
@@ -31,7 +31,9 @@ limit_request_fields = 100
 forwarded_allow_ips = ",".join(ENVIRONMENT.trusted_proxies)
 control_socket_disable = True
 accesslog = None  # the request log of the API says more
-logconfig_dict = LOGGING
+logconfig_dict = LOGGING | {
+    "loggers": LOGGING["loggers"] | {"gunicorn.error": {"handlers": [], "propagate": True}}
+}
 util.write_error = server.write_error
 
 
@@ -61,21 +63,24 @@ if ENVIRONMENT.tls_certificate:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Tell the health check of an orderly stop; run Celery here where the broker is in memory."""
-    from provisioner.access.health import stop_serving
+    """Run Celery here where the broker is in memory; tell the health check of an orderly stop."""
+    from provisioner.access.health import stop_serving  # noqa: PLC0415 - needs Django
+    from provisioner.celery import EmbeddedWorker  # noqa: PLC0415
+
+    worker.celery = EmbeddedWorker() if CELERY_BROKER_URL.startswith("memory") else None
 
     def stop(number: int, frame: Any) -> None:
         stop_serving()
+        if worker.celery:
+            worker.celery.stop()
         worker.handle_exit(number, frame)
 
     signal.signal(signal.SIGTERM, stop)
-    if CELERY_BROKER_URL.startswith("memory"):
-        from provisioner.celery import EmbeddedWorker
-
-        worker.celery = EmbeddedWorker()
+    if worker.celery:
         worker.celery.start()
 
 
 def worker_exit(arbiter: Any, worker: Any) -> None:
     if embedded := getattr(worker, "celery", None):
-        embedded.stop(seconds=ENVIRONMENT.stop_seconds)
+        embedded.stop()
+        embedded.join(ENVIRONMENT.stop_seconds)

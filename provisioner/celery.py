@@ -2,10 +2,11 @@
 
 import os
 import threading
+import time
 from typing import Any
 
 from celery import Celery
-from celery.beat import EmbeddedService
+from celery.beat import Service
 from celery.signals import task_postrun, task_prerun
 from celery.worker import WorkController
 from celery.worker import state as worker_state
@@ -36,6 +37,9 @@ def _every(seconds: int, task: str) -> dict[str, Any]:
     return {"task": task, "schedule": float(seconds), "options": {"expires": float(seconds)}}
 
 
+# Of several beats one holds a lock in Redis; when it dies, another takes over within this time.
+app.conf.redbeat_lock_timeout = 30
+app.conf.beat_max_loop_interval = 5
 app.conf.beat_schedule = {
     "poll-late-backends": _every(
         settings.ENVIRONMENT.poll_interval_seconds, "inventory.jobs.poll_late_backends"
@@ -56,7 +60,7 @@ def _forget_task_id(**_: object) -> None:
 
 
 class EmbeddedWorker:
-    """A Celery worker and beat in threads of this process: the only ones that an in-memory broker has."""
+    """A Celery worker and beat in threads of this process: all that an in-memory broker reaches."""
 
     def __init__(self, threads: int = 4) -> None:
         worker = WorkController(
@@ -68,15 +72,20 @@ class EmbeddedWorker:
             without_gossip=True,
         )
         self._worker = threading.Thread(target=worker.start, name="celery-worker", daemon=True)
-        self._beat = EmbeddedService(app, thread=True)
+        self._beat = Service(app, max_interval=1)
 
     def start(self) -> None:
         app.set_default()
         self._worker.start()
-        self._beat.start()
+        threading.Thread(target=self._beat.start, name="celery-beat", daemon=True).start()
 
-    def stop(self, *, seconds: float) -> None:
-        """No further jobs; those that run have this long to end, and are found again from rows."""
-        self._beat.service.stop()
-        worker_state.should_stop = 0
-        self._worker.join(seconds)
+    def stop(self) -> None:
+        """Begin to stop: no further jobs. Returns at once."""
+        self._beat.stop()
+        worker_state.should_stop = 0  # type: ignore[assignment] # the exit code
+
+    def join(self, seconds: float) -> None:
+        """Wait for the jobs that run; one that takes longer is found again from its rows."""
+        give_up = time.monotonic() + seconds
+        while worker_state.active_requests and time.monotonic() < give_up:
+            time.sleep(0.05)

@@ -1,8 +1,8 @@
 """The pool's own certificates: a CA, and what it signs for servers and clients.
 
-Keys are ECDSA P-256, readable by their owner alone, and never overwritten. Asking again is safe: a
-certificate is renewed, with its key, in the last third of its life, when it lacks a host that is asked
-for, or when another CA signed it.
+Keys are ECDSA P-256, readable by their owner alone, and never overwritten. Asking again is safe:
+a certificate is renewed, with its key, in the last third of its life, when it lacks a host that is
+asked for, or when another CA signed it.
 """
 
 import datetime as dt
@@ -197,7 +197,7 @@ def _write(path: Path, content: bytes, mode: int) -> None:
     """The whole file or none of it, never readable by more than ``mode`` allows."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with open(descriptor, "wb") as file:
+    with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(descriptor)

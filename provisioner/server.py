@@ -1,4 +1,4 @@
-"""What the API's gunicorn does beyond its settings: TLS, slow clients, errors before a request is one."""
+"""The API's server beyond gunicorn's settings: TLS, slow clients, what is no request at all."""
 
 import errno
 import json
@@ -7,7 +7,6 @@ import time
 from http import HTTPStatus
 from pathlib import Path
 from socket import socket
-from typing import Any
 
 HANDSHAKE_SECONDS = 5.0
 REQUEST_SECONDS = 30.0
@@ -17,7 +16,7 @@ WRITE_SECONDS = 30.0
 class RequestSocket(ssl.SSLSocket):
     """A server's end of a connection, on which nobody can hold a thread for ever.
 
-    The handshake, each whole request and each write have their time; after it the connection is over.
+    The handshake, each whole request and each write have their time; then the connection is over.
     """
 
     _read_until = 0.0
@@ -68,21 +67,22 @@ def tls_context(
     return context
 
 
-def write_error(client: socket, status: int, reason: str, message: str) -> None:
+def write_error(sock: socket, status_int: int, reason: str, mesg: str) -> None:
     """In place of gunicorn's HTML: the API's envelope, for what is no valid HTTP request."""
-    body = json.dumps(_envelope(status, message or reason)).encode()
+    body = json.dumps(_envelope(status_int, mesg or reason)).encode()
     head = (
-        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        f"HTTP/1.1 {status_int} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     try:
-        client.sendall(head.encode("latin-1") + body)
+        sock.sendall(head.encode("latin-1") + body)
     except OSError:
         return
 
 
-def _envelope(status: int, description: str) -> dict[str, Any]:
-    from provisioner.common.api import TRANSPORT_CODES, transport_envelope  # noqa: PLC0415 - Django
+def _envelope(status: int, description: str) -> dict[str, str]:
+    from provisioner.common.api import TRANSPORT_CODES, envelope  # noqa: PLC0415 - needs settings
+    from provisioner.common.results import ResultCode  # noqa: PLC0415
 
-    known = HTTPStatus(status) if HTTPStatus(status) in TRANSPORT_CODES else HTTPStatus.BAD_REQUEST
-    return transport_envelope(known, description)
+    code = TRANSPORT_CODES.get(HTTPStatus(status), ResultCode.BadRequest)
+    return envelope(code, f"HTTP Status {status} - {description}")

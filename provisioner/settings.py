@@ -129,7 +129,7 @@ SPECTACULAR_SETTINGS = {
 
 PROMETHEUS_EXPORT_MIGRATIONS = False
 
-LOGGING = {
+LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {"context": {"()": "provisioner.common.logs.ContextFilter"}},

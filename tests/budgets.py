@@ -1,4 +1,4 @@
-"""The budgets of docs/architecture.md, section 12: lengths of files and functions. Complexity is ruff's.
+"""The budgets of docs/architecture.md, section 12, but for complexity, which is ruff's.
 
 ``python -m tests.budgets`` prints what is over and exits with 1 if anything is.
 """
@@ -49,7 +49,7 @@ def sources(root: Path) -> list[Path]:
 
 
 def measure(paths: list[Path], root: Path) -> tuple[list[Size], list[Size]]:
-    """Sizes of the files that hold anything, and of their functions from ``def`` to the last line."""
+    """Sizes of the files that hold anything, and of their functions from ``def`` on."""
     files, functions = [], []
     for path in paths:
         text, name = path.read_text(), str(path.relative_to(root))

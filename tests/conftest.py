@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+import hypothesis
 import pytest
 import urllib3
 from pydantic import SecretStr
@@ -22,6 +23,10 @@ from inventory.services import nodes
 from provisioner.access.callers import Role
 from provisioner.access.tokens import token_issue
 from provisioner.certificates import Authority
+
+# time limits are for hangs (pytest-timeout), not for a busy machine's slow example
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 NODES = 6
 NODE_TOKEN = "node-token-of-the-tests"

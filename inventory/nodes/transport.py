@@ -46,6 +46,8 @@ class NodeTransport:
     that case rare; it is ``NodeUnreachable`` then, and repeating is the caller's choice.
 
     After a fork the child opens connections of its own.
+
+    :raises OSError, ValueError: a file cannot be read; the token is unusable.
     """
 
     def __init__(
@@ -59,6 +61,8 @@ class NodeTransport:
         self._context = client_context(ca_file=ca_file, client_certificate=client_certificate)
         self._headers = {"Accept": "application/json", "Content-Type": "application/json"}
         if token:
+            if not (token.isascii() and token.isprintable()):
+                raise ValueError("the token holds characters that a header cannot carry")
             self._headers["Authorization"] = f"Bearer {token}"
         self._pools = Pools(self._context)
         self._process_id = os.getpid()

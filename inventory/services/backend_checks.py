@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from pydantic import ValidationError
+
 from inventory.models import Backend, BackendAddress
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
 from inventory.nodes.wire import Node
@@ -82,8 +84,16 @@ def read_node(client: NodeClient, mgmt_ips: Sequence[str], mgmt_port: int) -> No
         return client.read_node(timeout=CALL_SECONDS)
     except (NodeRefused, NodeUnreachable) as error:
         raise NodeNotAvailable(
-            f"no storage node answers at {', '.join(mgmt_ips)} port {mgmt_port}: {error}"
+            f"no storage node answers at {', '.join(mgmt_ips)} port {mgmt_port}: {_reason(error)}"
         ) from error
+
+
+def _reason(error: NodeRefused | NodeUnreachable) -> str:
+    """The error's text and, of an unreadable answer, the fields that are missing or wrong."""
+    if not isinstance(error.__cause__, ValidationError):
+        return str(error)
+    fields = {".".join(map(str, wrong["loc"])) for wrong in error.__cause__.errors()}
+    return f"{error}: {', '.join(sorted(fields))}"
 
 
 def check_usable(node: Node) -> None:

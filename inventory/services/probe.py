@@ -48,13 +48,8 @@ def backend_probe(*, report: ProbeReport) -> Backend:
         last_probe_at=now,
         available_until=silence_ends_at(now),
         probe_interval=settings.ENVIRONMENT.probe_interval_seconds,
-        version=report.version,
-        target_driver_version=report.target_driver_version,
-        certified=report.certified,
-        authentication_mode=report.authentication_mode,
-        boot_id=report.boot_id or F("boot_id"),
         refresh_wanted_at=_refresh_wanted(report, now),
-        **never_below_claims(report.total_iops, report.total_bw),
+        **_facts(report),
     )
     present = Q(ssds__present=True)
     backend: Any = rows.annotate(
@@ -69,6 +64,16 @@ def backend_probe(*, report: ProbeReport) -> Backend:
     if backend.refresh_wanted_at == now:
         enqueue_on_commit("inventory.jobs.refresh_backend", backend.persistent_id)
     return cast("Backend", backend)
+
+
+def _facts(report: ProbeReport) -> dict[str, Any]:
+    return {
+        "version": report.version,
+        "target_driver_version": report.target_driver_version,
+        "certified": report.certified,
+        "authentication_mode": report.authentication_mode,
+        "boot_id": report.boot_id or F("boot_id"),
+    } | never_below_claims(report.total_iops, report.total_bw)
 
 
 def _refresh_wanted(report: ProbeReport, now: dt.datetime) -> dt.datetime | F | Case:

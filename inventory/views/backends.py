@@ -80,25 +80,32 @@ def backend_json(summary: BackendSummary) -> dict[str, Any]:
         "region": backend.region,
         "inUse": backend.in_use,
         "state": backend.state.value,
-        "totalCapacity": summary.capacity_bytes,
-        "availableCapacity": summary.free_bytes,
-        "numVolumes": summary.volumes,
         "lastProbTime": epoch_milliseconds(probe_at) if probe_at else None,
         "probeInterval": backend.probe_interval,
-        "totalBW": backend.total_bw,
-        "availableBW": backend.total_bw - backend.used_bw,
-        "totalIOPS": backend.total_iops,
-        "availableIOPS": backend.total_iops - backend.used_iops,
         "version": backend.version,
         "targetDriverVersion": backend.target_driver_version,
-        "numberOfSSDs": summary.ssds,
         "certified": backend.certified,
         "portals": [portal_json(portal) for portal in backend.portals.all()],
         "name": backend.name,
         "hostId": backend.host_id,
         "authenticationMode": backend.authentication_mode,
     }
-    return {name: value for name, value in fields.items() if value is not None}
+    shown = {name: value for name, value in fields.items() if value is not None}
+    return shown | _amounts_json(summary)
+
+
+def _amounts_json(summary: BackendSummary) -> dict[str, int]:
+    backend = summary.backend
+    return {
+        "totalCapacity": summary.capacity_bytes,
+        "availableCapacity": summary.free_bytes,
+        "numVolumes": summary.volumes,
+        "totalBW": backend.total_bw,
+        "availableBW": backend.total_bw - backend.used_bw,
+        "totalIOPS": backend.total_iops,
+        "availableIOPS": backend.total_iops - backend.used_iops,
+        "numberOfSSDs": summary.ssds,
+    }
 
 
 def portal_json(portal: Portal) -> dict[str, Any]:

@@ -5,44 +5,35 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from typing import IO, Any
+from collections.abc import Sequence
+from typing import IO
 
 PR_SET_PDEATHSIG = 1
 
 _libc = ctypes.CDLL(None)
 
 
-def end_with_parent() -> None:
-    """Of a child, before it runs its program: the kernel sends it SIGTERM when its parent dies.
-
-    The parent is the thread that starts it: start such children from one that stays.
-    """
+def _end_with_parent() -> None:
     if sys.platform == "linux":
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def start(
-    command: Sequence[str | os.PathLike[str]],
-    *,
-    output: IO[bytes] | None = None,
-    user: int | None = None,
-    before: Callable[[], None] = end_with_parent,
-    **options: Any,
+    command: Sequence[str | os.PathLike[str]], *, output: IO[bytes], user: int | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a child in a session of its own: Ctrl-C reaches the parent alone, which then stops it.
+    """Start a child whose prints go to ``output``, as the user of this id.
 
-    ``output`` takes what it prints (default: where the parent prints); ``user`` is the id it runs as.
+    It has a session of its own: Ctrl-C reaches the parent alone, which then stops it. When the
+    thread that started it dies, the kernel sends it SIGTERM (on Linux).
     """
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 - the commands are ours
         command,
         stdin=subprocess.DEVNULL,
         stdout=output,
-        stderr=subprocess.STDOUT if output else None,
+        stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=before,
+        preexec_fn=_end_with_parent,  # noqa: PLW1509 - one C call, loaded before
         user=user,
-        **options,
     )
 
 

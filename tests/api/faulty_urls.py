@@ -25,14 +25,14 @@ class InnerInput(Input):
 
 
 class EchoInput(Input):
-    mgmtPort = Whole(required=False)
+    mgmtPort = Whole(required=False)  # noqa: N815
     Certified = serializers.BooleanField(required=False)
     rack = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=255)
     alias = Alias(required=False)
     ratio = serializers.FloatField(required=False, min_value=0, max_value=100)
     zones = serializers.ListField(child=serializers.CharField(), required=False, allow_null=True)
     inner = InnerInput(required=False)
-    clientSecret = serializers.CharField(required=False, max_length=4)
+    clientSecret = serializers.CharField(required=False, max_length=4)  # noqa: N815
 
 
 class EchoViewSet(ApiViewSet):

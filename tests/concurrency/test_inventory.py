@@ -1,14 +1,22 @@
 """Callers of the inventory and of tasks at once, on real transactions."""
 
+import datetime as dt
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connection
+from django.utils import timezone
+from prometheus_client import REGISTRY
 
-from inventory.models import Host
+from inventory.jobs import poll_late_backends
+from inventory.models import Backend, BackendAddress, Host, Portal, Ssd
+from inventory.services.backend_checks import BackendKnown, HostHasBackend
+from inventory.services.backends import backend_add, backend_update
 from inventory.services.hosts import NqnTaken, host_probe
+from inventory.services.probe import ProbeReport, backend_probe
+from inventory.services.readings import backend_refresh
 from tasks.models import TRANSITIONS, Task, TaskState, TaskType
 from tasks.services import TaskEnded, VolumeHasTask, task_create, task_update
 
@@ -90,3 +98,97 @@ def test_one_task_for_a_volume_of_many_at_once():
     outcomes = at_once(*[create] * 8)
     assert Counter(map(type, outcomes)) == {TaskState: 1, VolumeHasTask: 7}
     assert Task.objects.count() == 1
+
+
+def adds(node, **fields):
+    return lambda: backend_add(mgmt_ips=[node.address], mgmt_port=node.port, **fields).pk
+
+
+def test_equal_adds_at_once(fleet):
+    node = fleet.nodes[0]
+    outcomes = at_once(*[adds(node, rack=f"r{n}") for n in range(6)])
+    assert Counter(map(type, outcomes)) == {str: 1, BackendKnown: 5}
+    backend = Backend.objects.get()
+    assert backend.rack == f"r{[type(o) for o in outcomes].index(str)}"
+    assert (BackendAddress.objects.count(), Ssd.objects.count(), Portal.objects.count()) == (
+        1,
+        4,
+        1,
+    )
+
+
+def test_adds_of_two_nodes_for_one_host_at_once(fleet):
+    outcomes = at_once(*[adds(node, host_id="h") for node in fleet.nodes])
+    assert Counter(map(type, outcomes)) == {str: 1, HostHasBackend: 5}
+    assert Backend.objects.count() == 1
+
+
+def probes(persistent_id, version):
+    return lambda: (
+        backend_probe(
+            report=ProbeReport(
+                persistent_id=persistent_id,
+                version=version,
+                target_driver_version="3",
+                certified=True,
+                authentication_mode="LOCAL",
+                total_iops=9,
+                total_bw=9,
+                total_capacity=4 * 2**40,
+                number_of_ssds=4,
+                changes=0,
+            )
+        ).pk
+    )
+
+
+def test_probes_and_updates_at_once_lose_nothing(pool):
+    [persistent_id] = pool(1)
+    changes = [{"rack": "r"}, {"zone": "z"}, {"region": "e"}, {"in_use": False}, {"host_id": "h"}]
+    updates = [
+        lambda change=change: backend_update(persistent_id=persistent_id, changes=change)
+        for change in changes
+    ]
+    outcomes = at_once(*updates, *[probes(persistent_id, "3.9")] * 5)
+    assert outcomes == [None] * 5 + [persistent_id] * 5
+    backend = Backend.objects.get()
+    assert (backend.rack, backend.zone, backend.region) == ("r", "z", "e")
+    assert (backend.in_use, backend.host_id) == (False, "h")
+    assert (backend.version, backend.total_iops) == ("3.9", 9)
+
+
+def test_updates_to_one_host_at_once(pool):
+    ids = pool(6)
+    updates = [
+        lambda persistent_id=persistent_id: backend_update(
+            persistent_id=persistent_id, changes={"host_id": "h"}
+        )
+        for persistent_id in ids
+    ]
+    assert Counter(map(type, at_once(*updates))) == {type(None): 1, HostHasBackend: 5}
+    assert Backend.objects.filter(host_id="h").count() == 1
+
+
+def test_refreshes_of_one_node_at_once(pool, fleet):
+    [persistent_id] = pool(1)
+    fewer = fleet.nodes[0].engine._facts.ssds[1:]
+    more = (*fewer, fewer[0].model_copy(update={"ssd_id": "new"}))
+    fleet.nodes[0].change(ssds=more)
+    outcomes = at_once(*[lambda: backend_refresh(persistent_id=persistent_id)] * 8)
+    assert outcomes == [None] * 8
+    assert set(Ssd.objects.values_list("ssd_id", flat=True)) == {ssd.ssd_id for ssd in more}
+
+
+def node_reads():
+    labels = {"method": "GET", "path": "/v1/node", "outcome": "OK"}
+    return REGISTRY.get_sample_value("provisioner_node_calls_total", labels)
+
+
+def test_polls_at_once_choose_different_nodes(pool):
+    pool(6)
+    past = timezone.now() - dt.timedelta(hours=1)
+    Backend.objects.update(available_until=past, refreshed_at=past, polled_at=past)
+    before = node_reads()
+    assert at_once(*[poll_late_backends] * 4) == [None] * 4
+    assert node_reads() - before == 6
+    assert Backend.objects.available().count() == 6

@@ -1,6 +1,6 @@
 """Simulated nodes on real HTTPS for the tests of the node API; no Django."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -51,8 +51,13 @@ def transport(ca: TestCa) -> Iterator[NodeTransport]:
 
 
 @pytest.fixture
-def client(node: SimulatedNode, transport: NodeTransport) -> NodeClient:
-    return NodeClient(transport, [node.address], node.port)
+def make_client(transport: NodeTransport) -> Callable[[SimulatedNode], NodeClient]:
+    return lambda node: NodeClient(transport, [node.address], node.port)
+
+
+@pytest.fixture
+def client(node: SimulatedNode, make_client: Callable[[SimulatedNode], NodeClient]) -> NodeClient:
+    return make_client(node)
 
 
 @pytest.fixture

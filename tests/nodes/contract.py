@@ -102,9 +102,7 @@ class VolumeContract:
             client.ensure_volume(name, volume(piece(ssds[0])))
         assert [one.uuid for one in client.list_volumes()] == sorted(names)
 
-    def test_removed_and_gone_already(
-        self, client: NodeClient, ssds: list[str], uuid: str
-    ) -> None:
+    def test_removed_and_gone_already(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
         free = client.read_node().ssds
         client.ensure_volume(uuid, volume(piece(ssds[0])))
         client.remove_volume(uuid, 1)
@@ -125,9 +123,7 @@ class VolumeContract:
         assert client.ensure_volume(uuid, spec) is True
         assert client.read_node().ssds[0].free == node.ssds[0].free - GIB
 
-    def test_grows_and_never_shrinks(
-        self, client: NodeClient, ssds: list[str], uuid: str
-    ) -> None:
+    def test_grows_and_never_shrinks(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
         free = client.read_node().ssds[0].free
         client.ensure_volume(uuid, volume(piece(ssds[0], GIB)))
         larger = volume(piece(ssds[0], 3 * GIB))
@@ -140,9 +136,7 @@ class VolumeContract:
         assert found is not None
         assert found.pieces == larger.pieces
 
-    def test_grows_onto_another_ssd(
-        self, client: NodeClient, ssds: list[str], uuid: str
-    ) -> None:
+    def test_grows_onto_another_ssd(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
         client.ensure_volume(uuid, volume(piece(ssds[0])))
         spec = volume(piece(ssds[0]), piece(ssds[1], 2 * GIB))
         assert client.ensure_volume(uuid, spec) is False
@@ -194,26 +188,24 @@ class VolumeContract:
         refused(RefusalCode.NOT_FOUND, lambda: client.ensure_volume(uuid, spec), "no-such-ssd")
 
     @pytest.mark.parametrize(
-        ("capacity", "allocated", "more"),
+        ("capacity", "allocated", "kind", "block_size"),
         [
-            (0, 0, {}),
-            (4095, 4095, {}),
-            (8192, 4096, {}),
-            (4096, 8192, {"provisioning_type": ProvisioningType.THIN}),
-            (4096, 4096, {"block_size": 1000}),
+            (0, 0, "THICK", 4096),
+            (4095, 4095, "THICK", 4096),
+            (8192, 4096, "THICK", 4096),
+            (4096, 8192, "THIN", 4096),
+            (4000, 4000, "THICK", 1000),
         ],
     )
     def test_breaks_a_rule(
-        self,
-        client: NodeClient,
-        ssds: list[str],
-        uuid: str,
-        capacity: int,
-        allocated: int,
-        more: dict[str, object],
+        self, client: NodeClient, *, capacity: int, allocated: int, kind: str, block_size: int
     ) -> None:
-        spec = volume(piece(ssds[0], capacity, allocated), **more)
-        refused(RefusalCode.INVALID, lambda: client.ensure_volume(uuid, spec))
+        spec = volume(
+            piece("any", capacity, allocated),
+            provisioning_type=ProvisioningType(kind),
+            block_size=block_size,
+        )
+        refused(RefusalCode.INVALID, lambda: client.ensure_volume("v", spec))
 
     def test_one_ssd_twice(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
         spec = volume(piece(ssds[0]), piece(ssds[0]))
@@ -250,16 +242,12 @@ class GenerationContract:
         refused(RefusalCode.STALE, lambda: client.ensure_volume(uuid, spec))
         assert client.ensure_volume(uuid, spec.model_copy(update={"generation": 6})) is True
 
-    def test_removal_that_came_first(
-        self, client: NodeClient, ssds: list[str], uuid: str
-    ) -> None:
+    def test_removal_that_came_first(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
         client.remove_volume(uuid, 1)
         refused(RefusalCode.STALE, lambda: client.ensure_volume(uuid, volume(piece(ssds[0]))))
         assert client.list_volumes() == ()
 
-    def test_refused_write_was_seen(
-        self, client: NodeClient, ssds: list[str], uuid: str
-    ) -> None:
+    def test_refused_write_was_seen(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
         refused(
             RefusalCode.NOT_FOUND,
             lambda: client.ensure_volume(uuid, volume(piece("none"), generation=3)),

@@ -54,7 +54,7 @@ def answering(*pieces: bytes) -> Talk:
 
 
 class ProbeReceiver:
-    """A provisioner's ``POST /probe``: queues each probe with its bearer, answers what it is told."""
+    """A provisioner's ``POST /probe``: queues each probe with its bearer, answers as told."""
 
     def __init__(self, pair: KeyPair) -> None:
         self.probes: Queue[tuple[str, dict[str, Any]]] = Queue()
@@ -64,14 +64,16 @@ class ProbeReceiver:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_POST(self) -> None:  # noqa: N802
+            def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 answer = json.dumps(receiver.reply).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
-                receiver.probes.put((f"{self.path} {self.headers['Authorization']}", json.loads(body)))
+                receiver.probes.put(
+                    (f"{self.path} {self.headers['Authorization']}", json.loads(body))
+                )
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
                 """Not to stderr."""

@@ -12,9 +12,7 @@ from inventory.nodes.wire import RefusalCode
 
 
 def test_each_has_its_outcome(fleet: SimulatedFleet, transport: NodeTransport) -> None:
-    clients = {
-        node.name: NodeClient(transport, [node.address], node.port) for node in fleet.nodes
-    }
+    clients = {node.name: NodeClient(transport, [node.address], node.port) for node in fleet.nodes}
     fleet.nodes[0].faults.refuse(RefusalCode.NO_SPACE)
     fleet.nodes[1].faults.go_down()
     outcomes = call_all(

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
+from inventory.models import Backend
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.services import nodes
 from tests.api.volume_steps import HOST, created, probe_host, published
@@ -33,6 +34,17 @@ def calls(fleet: SimulatedFleet) -> Iterator[list[tuple[str, int]]]:
 
         nodes.node_transport().observers.append(watch)
         yield seen
+
+
+def test_a_call_inside_a_transaction_would_be_seen(
+    pool: Callable[[int], list[str]], calls: list[tuple[str, int]]
+) -> None:
+    [node] = pool(1)
+    calls.clear()
+    with transaction.atomic():
+        backend = Backend.objects.select_for_update().get(pk=node)
+        nodes.node_client(backend).read_node()
+    assert calls == [("GET /v1/node", 1)]
 
 
 def test_no_use_case_calls_a_node_inside_a_transaction(

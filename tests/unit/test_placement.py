@@ -45,6 +45,7 @@ REFUSALS = {
     "in use": (node("n", in_use=False), wish()),
     "Available": (node("n", available=False), wish()),
     "answering": (node("n"), wish(avoid=frozenset({"n"}))),
+    "former volume removed": (node("n"), wish(removing=frozenset({"n"}))),
     "hostId": (node("n", host_id="other"), wish(host_id="h")),
     "region": (node("n", region="r1"), wish(regions=("r2",))),
     "zone": (node("n"), wish(zones=("z",))),

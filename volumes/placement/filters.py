@@ -34,6 +34,7 @@ FILTERS: tuple[tuple[str, Question], ...] = (
     ("in use", lambda n, r: n.in_use),
     ("Available", lambda n, r: n.available),
     ("answering", lambda n, r: n.persistent_id not in r.avoid),
+    ("former volume removed", lambda n, r: n.persistent_id not in r.removing),
     ("hostId", lambda n, r: not r.host_id or n.host_id == r.host_id),
     ("region", lambda n, r: not r.regions or n.region in r.regions),
     ("zone", lambda n, r: not r.zones or n.zone in r.zones),

@@ -45,7 +45,8 @@ class PlacementRequest:
     """What is wanted of the nodes for each of ``replicas`` copies.
 
     ``claimed_bytes`` is what one copy takes from the SSDs: its capacity, or its reserved space.
-    ``avoid``: nodes that just failed to make it. ``taken_nodes`` and ``taken_racks``: where copies
+    ``avoid``: nodes that just failed to make it. ``removing``: nodes that still hold a deleted volume
+    of the same name, whose data must not come back. ``taken_nodes`` and ``taken_racks``: where copies
     are.
     ``seed`` breaks ties between equal nodes.
     """
@@ -65,5 +66,6 @@ class PlacementRequest:
     desired_bw: int = 0
     same_rack_allowed: bool = False
     avoid: frozenset[str] = frozenset()
+    removing: frozenset[str] = frozenset()
     taken_nodes: frozenset[str] = frozenset()
     taken_racks: frozenset[str] = frozenset()

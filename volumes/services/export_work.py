@@ -20,7 +20,7 @@ from volumes.services.node_work import (
 
 @dataclass(frozen=True)
 class ExportWork:
-    """How it went. ``new``: exported only now; ``failed``: exports whose node did not confirm."""
+    """How it went. ``new``: exported only now, or found lost on the node; ``failed``: exports whose node did not confirm."""
 
     done: int
     new: int
@@ -33,10 +33,11 @@ def exports_make(rows: QuerySet[Export], *, until: float) -> ExportWork:
     exports = {e.pk: e for e in exports_with_nodes(rows)}
     outcomes = exports_ensure(exports.values(), until=until)
     done = [key for key, outcome in outcomes.items() if isinstance(outcome, bool)]
-    Export.objects.filter(pk__in=done, state=LifeState.CREATING).update(
+    moved = Export.objects.filter(pk__in=done, state=LifeState.CREATING).update(
         state=LifeState.READY, deadline_at=None
     )
-    return _work(exports, outcomes)
+    repaired = sum(1 for outcome in outcomes.values() if outcome is True)
+    return _work(exports, outcomes, new=max(moved, repaired))
 
 
 def exports_drop(rows: QuerySet[Export], *, until: float) -> ExportWork:
@@ -45,7 +46,7 @@ def exports_drop(rows: QuerySet[Export], *, until: float) -> ExportWork:
     outcomes = exports_remove(exports.values(), until=until)
     done = [key for key, outcome in outcomes.items() if isinstance(outcome, bool)]
     Export.objects.filter(pk__in=done, state=LifeState.DELETING).delete()
-    return _work(exports, outcomes)
+    return _work(exports, outcomes, new=0)
 
 
 def publications_withdraw(
@@ -71,8 +72,9 @@ def exports_withdraw(rows: QuerySet[Export], *, deadline_at: dt.datetime) -> lis
     return keys
 
 
-def _work(exports: Mapping[int, Export], outcomes: Mapping[int, bool | NodeError]) -> ExportWork:
+def _work(
+    exports: Mapping[int, Export], outcomes: Mapping[int, bool | NodeError], *, new: int
+) -> ExportWork:
     replicas: dict[int, Replica] = {key: export.replica for key, export in exports.items()}
     failed = tuple(e for key, e in exports.items() if not isinstance(outcomes[key], bool))
-    new = sum(1 for outcome in outcomes.values() if outcome is True)
     return ExportWork(len(exports) - len(failed), new, failed, failures_text(replicas, outcomes))

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from django.db import IntegrityError, transaction
 
+from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
 from volumes.models import Protocol, Replica, SubVolume, Volume
 from volumes.placement.layout import PlannedPiece
@@ -61,6 +62,11 @@ def placement_request(
         desired_bw=volume.desired_bw_per_gb * gib,
         same_rack_allowed=volume.same_rack_allowed,
         avoid=avoid,
+        removing=frozenset(
+            Replica.objects.filter(uuid=volume.uuid, state=LifeState.DELETING).values_list(
+                "backend_id", flat=True
+            )
+        ),
         taken_nodes=frozenset(n.persistent_id for n in nodes),
         taken_racks=frozenset(f"rack {n.rack}" for n in nodes if n.rack),
     )

@@ -68,7 +68,7 @@ def volume_publish(*, volume_uuid: str, host_id: str, tenant_id: str | None) -> 
         if volume.protocol == Protocol.LOCAL:
             _publish_local(volume, host)
             return
-        publication, fresh = _wanted(volume, host)
+        publication = _wanted(volume, host)
     work = exports_make(_reachable_exports(publication), until=call_deadline())
     if not work.done:
         _publish_failed(publication, reason=work.text)
@@ -76,7 +76,7 @@ def volume_publish(*, volume_uuid: str, host_id: str, tenant_id: str | None) -> 
     rows.update(state=LifeState.READY, deadline_at=None)
     if not Publication.objects.filter(pk=publication.pk, state=LifeState.READY).exists():
         raise PublishFailed("the volume was unpublished while it was being published")
-    if not (fresh or work.new):
+    if not work.new:
         raise AlreadyPublished(
             f"all replicas of volume {volume_uuid!r} are published to host {host_id!r} already"
         )
@@ -107,8 +107,8 @@ def _publish_local(volume: Volume, host: Host) -> None:
         raise AlreadyPublished(f"volume {volume.uuid!r} is published to host {host.pk!r} already")
 
 
-def _wanted(volume: Volume, host: Host) -> tuple[Publication, bool]:
-    """Write what must exist. True: something of it was not wanted before."""
+def _wanted(volume: Volume, host: Host) -> Publication:
+    """Write what must exist."""
     deadline = unfinished_deadline()
     publication = Publication.objects.filter(volume=volume, host=host).first()
     if publication is None:
@@ -121,7 +121,7 @@ def _wanted(volume: Volume, host: Host) -> tuple[Publication, bool]:
     missing = volume.replicas.filter(state=LifeState.READY).exclude(
         pk__in=publication.exports.values("replica_id")
     )
-    exports = Export.objects.bulk_create(
+    Export.objects.bulk_create(
         Export(
             publication=publication,
             replica=replica,
@@ -132,7 +132,7 @@ def _wanted(volume: Volume, host: Host) -> tuple[Publication, bool]:
         )
         for replica in missing
     )
-    return publication, bool(exports)
+    return publication
 
 
 def _free_nsid(volume: Volume, host: Host) -> int:

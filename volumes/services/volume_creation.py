@@ -22,6 +22,7 @@ from volumes.services.placing import (
     replicas_claim,
     volume_place,
 )
+from volumes.services.volume_removal import replicas_drop
 from volumes.sizing import GIB, claimed_bytes
 
 MOST_REPLICAS_AT_CREATION = 3
@@ -81,6 +82,8 @@ def volume_create(*, tenant_id: str, request: VolumeRequest) -> Volume:
     volume = _draft(tenant_id, request)
     until = call_deadline()
     _name_free(volume)
+    former = Replica.objects.filter(uuid=volume.uuid, state=LifeState.DELETING)
+    replicas_drop(former, until=until)
     _claim(volume)
     avoid: frozenset[str] = frozenset()
     while failed := _make_missing(volume, until):

@@ -16,11 +16,17 @@ TOKEN_VARIABLE = "NODE_TOKEN"  # noqa: S105
 
 
 class Command(BaseCommand):
+    """The token is read from a file or the environment: arguments are seen by all users.
+
+    :raises CommandError: a port is taken, a file is missing or empty.
+    """
+
     help = (
-        "Serve simulated storage nodes over HTTPS until SIGTERM or SIGINT; prints one line per node: "
-        f"persistentID address:port. Callers must show the token of --token-file or {TOKEN_VARIABLE}."
+        "Serve simulated storage nodes over HTTPS until SIGTERM or SIGINT. Prints one line per "
+        "node: persistentID address:port. Callers must show the token of --token-file or else of "
+        f"{TOKEN_VARIABLE}, if there is one."
     )
-    requires_system_checks = []
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--count", type=int, default=4, help="how many nodes")

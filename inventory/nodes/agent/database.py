@@ -60,10 +60,10 @@ class Database:
         self.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self.execute("COMMIT")
         except BaseException:
-            self.execute("ROLLBACK")
+            self._connection.rollback()
             raise
-        self.execute("COMMIT")
 
     def clear(self) -> None:
         """Forget everything of all nodes."""

@@ -33,7 +33,7 @@ class Prober:
     def __init__(
         self, agent: "Agent", sender: ProbeSender, *, start_within_seconds: float = 0
     ) -> None:
-        self.is_muted = False
+        self._is_muted = False
         self._agent = agent
         self._sender = sender
         self._start_within_seconds = start_within_seconds
@@ -47,6 +47,12 @@ class Prober:
         self._changes |= changes
         self._woken.set()
 
+    def mute(self, is_muted: bool) -> None:
+        """Send nothing, or probe at once when that ends."""
+        if self._is_muted != is_muted:
+            self._is_muted = is_muted
+            self._woken.set()
+
     def forget(self) -> None:
         """There is no change to tell any more."""
         self._changes = 0
@@ -58,7 +64,7 @@ class Prober:
         while True:
             self._woken.clear()
             settings = self._agent.provisioner
-            if settings is None or self.is_muted:
+            if settings is None or self._is_muted:
                 await self._woken.wait()
             else:
                 await self._probe(settings)
@@ -66,17 +72,20 @@ class Prober:
 
     async def _probe(self, settings: "ProvisionerSettings") -> None:
         changes, self._changes = self._changes, 0
+        node = self._agent.identity.persistent_id
         try:
             probe = await self._agent.probe(settings, changes)
             self._agent.answered(settings, await self._sender.send(settings, probe))
         except (ProbeFailed, NodeRefused, HTTPError, OSError) as error:
-            self._changes |= changes
-            self._failures += 1
-            level = logging.WARNING if self._failures == 1 else logging.DEBUG
-            node = self._agent.identity.persistent_id
+            level = logging.DEBUG if self._failures else logging.WARNING
             log.log(level, "node %s cannot probe %s: %s", node, settings.url, error)
+        except Exception:
+            log.exception("node %s cannot probe %s", node, settings.url)
         else:
             self._failures = 0
+            return
+        self._changes |= changes
+        self._failures += 1
 
     async def _rest(self, asked: "ProvisionerSettings") -> None:
         interval = float((self._agent.provisioner or asked).push_interval)

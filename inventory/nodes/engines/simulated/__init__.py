@@ -1,8 +1,17 @@
 """Storage nodes without disks: exact accounting, real HTTPS, faults to switch on."""
 
 from inventory.nodes.engines.simulated.engine import SimulatedEngine
-from inventory.nodes.engines.simulated.faults import Faults
+from inventory.nodes.engines.simulated.faults import Fault, FaultKind, Faults
 from inventory.nodes.engines.simulated.fleet import SimulatedFleet
 from inventory.nodes.engines.simulated.node import SimulatedNode
+from inventory.nodes.engines.simulated.switch import FaultSwitch
 
-__all__ = ["Faults", "SimulatedEngine", "SimulatedFleet", "SimulatedNode"]
+__all__ = [
+    "Fault",
+    "FaultKind",
+    "FaultSwitch",
+    "Faults",
+    "SimulatedEngine",
+    "SimulatedFleet",
+    "SimulatedNode",
+]

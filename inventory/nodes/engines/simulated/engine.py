@@ -44,8 +44,12 @@ class SimulatedEngine:
         self._used = self._count_used()
 
     async def facts(self) -> EngineFacts:
-        ssds = tuple(ssd.model_copy(update={"free": self._free(ssd)}) for ssd in self._facts.ssds)
-        return replace(self._facts, ssds=ssds)
+        return replace(self._facts, ssds=self.ssds)
+
+    @property
+    def ssds(self) -> tuple[Ssd, ...]:
+        """With what is free on each now."""
+        return tuple(ssd.model_copy(update={"free": self._free(ssd)}) for ssd in self._facts.ssds)
 
     def volume(self, uuid: str) -> VolumeSpec | None:
         """What the engine itself holds, whatever the agent believes."""

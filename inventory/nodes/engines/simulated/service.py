@@ -106,12 +106,14 @@ class NodeService:
 
     async def put_faults(self, faults: Faults) -> None:
         """These faults instead of those before; calls are counted from now on."""
-        self._faults = faults
         self._counter.put(faults.calls)
+        await self.change_faults(faults)
+
+    async def change_faults(self, faults: Faults) -> None:
+        """All but the faults of single calls, which go on as they are."""
+        self._faults = faults
         self.engine.is_full = faults.full
-        if self.prober.is_muted and not faults.drop_probes:
-            self.prober.wake()
-        self.prober.is_muted = faults.drop_probes
+        self.prober.mute(faults.drop_probes)
         await self._be_down_for(faults.down_seconds)
 
     def add_fault(self, fault: Fault) -> None:

@@ -78,4 +78,5 @@ class FaultSwitch:
         self._loop.call(self._service.add_fault, Fault(kind=kind, **which, **more))
 
     def _change(self, **values: Any) -> None:
-        self.put(self._service.faults.model_copy(update=values))
+        faults = self._service.faults.model_copy(update=values)
+        self._loop.run(self._service.change_faults(faults))

@@ -1,0 +1,28 @@
+"""``manage.py standalone``: the embedded form."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from provisioner.standalone.run import run
+
+
+class Command(BaseCommand):
+    help = (
+        "Serves the whole system from one command: API, Celery, beat, SQLite and four simulated "
+        "storage nodes, all in the folder DATA_DIR. The API listens on API_PORT, the nodes on the "
+        "four ports after it. Ctrl-C stops all of it."
+    )
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--scenario", action="store_true", help="play the main job first, showing each request"
+        )
+        parser.add_argument("--exit", action="store_true", help="end after the scenario")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        leave = options["exit"] and options["scenario"]
+        run(settings.ENVIRONMENT, scenario=options["scenario"], leave=leave)

@@ -1,0 +1,47 @@
+"""The first user of an embedded system."""
+
+import base64
+import datetime as dt
+import secrets
+from dataclasses import dataclass
+
+from django.contrib.auth import get_user_model
+
+from provisioner.access.callers import Role
+from provisioner.access.tokens import token_issue
+
+NAME = "admin"
+TOKEN_LIFE = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """``password`` is known at the first start only; later a token of one day stands in for it."""
+
+    password: str | None
+    token: str
+
+    @property
+    def header(self) -> str:
+        """The ``Authorization`` header."""
+        if self.password is None:
+            return f"Bearer {self.token}"
+        return "Basic " + base64.b64encode(f"{NAME}:{self.password}".encode()).decode()
+
+    @property
+    def curl(self) -> str:
+        """The same as arguments of curl."""
+        if self.password is None:
+            return f"-H 'Authorization: {self.header}'"
+        return f"-u '{NAME}:{self.password}'"
+
+
+def administrator() -> Credentials:
+    """Credentials of the user ``admin``, who is made with a random password where there is none."""
+    users = get_user_model().objects
+    token, _ = token_issue(name=NAME, roles=[Role.ADMIN], lifetime=TOKEN_LIFE)
+    if users.filter(username=NAME).exists():
+        return Credentials(None, token)
+    password = secrets.token_urlsafe(12)
+    users.create_superuser(NAME, password=password)
+    return Credentials(password, token)

@@ -1,0 +1,130 @@
+"""The data folder of the embedded form, and the settings that belong to it."""
+
+import fcntl
+import ipaddress
+import os
+import secrets
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from provisioner.certificates import Authority
+from provisioner.environment import DEFAULT_DATA_DIR, SETTINGS_FILE, Environment
+
+FIRST_SETTINGS = """\
+# Settings of this data folder, made at its first start; docs/settings.md lists all there are.
+# What the environment sets goes before them.
+SECRET_KEY={secret_key}
+NODE_TOKEN={node_token}
+REDIS_URL=memory://localhost/
+TLS_CERTIFICATE=${{DATA_DIR}}/tls/server.pem
+TLS_KEY=${{DATA_DIR}}/tls/server.key
+TLS_CLIENT_CA=${{DATA_DIR}}/tls/ca.pem
+NODE_CA=${{DATA_DIR}}/tls/ca.pem
+NODE_CERTIFICATE=${{DATA_DIR}}/tls/provisioner.pem
+PROBE_INTERVAL_SECONDS=5
+POLL_INTERVAL_SECONDS=5
+COLLECT_INTERVAL_SECONDS=2
+STOP_SECONDS=5
+"""
+OTHER_FORM = ("DATABASE_URL", "REDIS_URL")
+
+
+class FolderInUse(Exception):
+    """Another process runs on this data folder; the text says which."""
+
+
+class DataFolder:
+    """Where everything of one embedded system lies."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tls = path / "tls"
+        self.logs = path / "logs"
+        self.nodes = path / "nodes"
+        self.node_token = path / "node_token"
+
+    @property
+    def ca(self) -> Path:
+        return self.tls / "ca.pem"
+
+    @property
+    def client_certificate(self) -> Path:
+        """Certificate and key that clients of the API show."""
+        return self.tls / "ssdtoolbox.pem"
+
+    @property
+    def node_certificate(self) -> tuple[Path, Path]:
+        """Certificate and key of the simulated nodes."""
+        return self.tls / "node.pem", self.tls / "node.key"
+
+    def lock(self) -> int:
+        """Hold the folder until this process ends.
+
+        :raises FolderInUse: another process holds it.
+        """
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 20).decode().strip()
+            os.close(descriptor)
+            raise FolderInUse(f"{self.path} is in use by process {holder}") from None
+        os.truncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+        return descriptor
+
+    def complete(self, environment: Environment) -> None:
+        """Make what is missing, renew old certificates, and give the nodes their token."""
+        authority = Authority.of(self.tls)
+        authority.server("server", _names(environment))
+        authority.server("node", ["localhost", "127.0.0.1", "::1"])
+        for client in ("ssdtoolbox", "provisioner"):
+            authority.client(client)
+        for folder in (self.logs, self.nodes):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        write_secret(self.node_token, environment.node_token.get_secret_value())
+
+
+def prepare() -> None:
+    """Before Django reads the settings: make the data folder and, at its first start, its settings.
+
+    SQLite and the broker in memory are what the embedded form is: variables that name others are
+    left to the production form.
+    """
+    folder = Path(os.environ.get("DATA_DIR") or DEFAULT_DATA_DIR).resolve()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings = folder / SETTINGS_FILE
+        if not settings.exists():
+            keys = {name: secrets.token_urlsafe(48) for name in ("secret_key", "node_token")}
+            write_secret(settings, FIRST_SETTINGS.format(**keys))
+    except OSError as error:
+        raise SystemExit(f"provisioner: DATA_DIR cannot be written: {error}.") from None
+    os.environ["DATA_DIR"] = str(folder)
+    for name in OTHER_FORM:
+        os.environ.pop(name, None)
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that its owner alone can read, whole or not at all."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    draft.replace(path)
+
+
+def _names(environment: Environment) -> list[str]:
+    """Names and addresses under which the API is reached."""
+    names = ["localhost", "127.0.0.1", "::1", socket.gethostname()]
+    names += [environment.api_host, urlsplit(environment.public_url).hostname or ""]
+    return [name for name in names if name and not is_any_address(name)]
+
+
+def is_any_address(name: str) -> bool:
+    """Whether a server on this address listens on all of the machine's."""
+    try:
+        return ipaddress.ip_address(name).is_unspecified
+    except ValueError:
+        return False

@@ -1,0 +1,93 @@
+"""Runs the embedded form: prepares, starts, shows, serves, and stops all of it."""
+
+import shlex
+import signal
+import sys
+import time
+from types import FrameType
+
+from django.core.management import call_command
+
+from provisioner.environment import Environment
+from provisioner.standalone.administrator import NAME, Credentials, administrator
+from provisioner.standalone.client import Client, NoAnswer
+from provisioner.standalone.folder import DataFolder, FolderInUse
+from provisioner.standalone.scenario import Scenario
+from provisioner.standalone.screen import say
+from provisioner.standalone.stage import Stage, StepFailed
+from provisioner.standalone.system import ROOT, StartFailed, System
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stopped(BaseException):
+    """Somebody asked this process to end."""
+
+
+def run(environment: Environment, *, scenario: bool, leave: bool) -> None:
+    """Serve until a signal comes, or with ``leave`` until the scenario is over.
+
+    :raises SystemExit: one sentence: it does not start, a process dies, or the scenario fails.
+    """
+    for number in SIGNALS:
+        signal.signal(number, _stop)
+    finished = False
+    try:
+        _run(environment, scenario=scenario, leave=leave)
+        finished = True
+    except Stopped:
+        finished = not leave
+        say("\nStopped.")
+    except (FolderInUse, StartFailed, StepFailed, NoAnswer) as error:
+        raise SystemExit(f"provisioner: {error}.") from None
+    if not finished:
+        raise SystemExit("provisioner: stopped before the scenario was over.")
+
+
+def _run(environment: Environment, *, scenario: bool, leave: bool) -> None:
+    folder = DataFolder(environment.data_dir)
+    folder.lock()
+    folder.complete(environment)
+    say(f"Starting the API and four simulated storage nodes; data and logs: {folder.path}")
+    call_command("migrate", verbosity=0, interactive=False)
+    credentials = administrator()
+    system = System(folder, environment)
+    with system.running():
+        if scenario:
+            Scenario(Stage(_client(system, folder, credentials)), system.nodes).play()
+            say("\nThe scenario is over: each step did what it should.", "green")
+        if not leave:
+            _introduce(system, folder, credentials)
+            while True:
+                system.check()
+                time.sleep(0.5)
+
+
+def _client(system: System, folder: DataFolder, credentials: Credentials) -> Client:
+    return Client(
+        system.url,
+        ca=folder.ca,
+        certificate=folder.client_certificate,
+        authorization=credentials.header,
+    )
+
+
+def _introduce(system: System, folder: DataFolder, credentials: Credentials) -> None:
+    data, ca, certificate = map(
+        shlex.quote, map(str, (folder.path, folder.ca, folder.client_certificate))
+    )
+    reset = f"DATA_DIR={data} {sys.executable} {ROOT}/manage.py changepassword {NAME}"
+    password = credentials.password or "(was shown at the first start)"
+    say("\nThe system runs. Ctrl-C stops all of it.\n", "bold")
+    say(f"  API        {system.url}")
+    say(f"  Admin      {system.url}/admin/")
+    say(f"  User       {NAME}")
+    say(f"  Password   {password}")
+    say(f"             another one: {reset}")
+    say(f"\n  curl --cacert {ca} --cert {certificate} {credentials.curl} {system.url}/backends\n")
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    for other in SIGNALS:
+        signal.signal(other, signal.SIG_IGN)
+    raise Stopped

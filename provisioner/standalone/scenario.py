@@ -1,0 +1,173 @@
+"""The main job of the system, played by a client: from bare nodes to published volumes."""
+
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from provisioner.standalone.stage import Stage
+
+GIB = 2**30
+BUDGET_GIB = 400
+HOST = str(uuid.uuid5(uuid.NAMESPACE_DNS, "demo-host"))
+"""Always the same, so that a second run meets its host again."""
+
+
+class Scenario:
+    """``nodes``: address and port of four storage nodes."""
+
+    def __init__(self, stage: Stage, nodes: Sequence[tuple[str, int]]) -> None:
+        self._stage = stage
+        self._nodes = nodes
+        self._tenant = f"demo-{uuid.uuid4().hex[:6]}"
+        self._started_at = time.time() * 1000
+        self._volumes: dict[str, str] = {}
+
+    def play(self) -> None:
+        """All steps in order.
+
+        :raises StepFailed: one did not do what it should.
+        :raises NoAnswer: the API did not answer.
+        """
+        for step in (
+            self.add_nodes,
+            self.wait_for_probes,
+            self.create_tenant,
+            self.create_volumes,
+            self.publish,
+            self.expand,
+            self.be_refused,
+            self.clean_up,
+            self.read_metrics,
+        ):
+            step()
+
+    def add_nodes(self) -> None:
+        self._stage.step("Four storage nodes join the pool: two racks, two zones")
+        for number, (address, port) in enumerate(self._nodes):
+            node = {
+                "mgmtIPs": [address],
+                "mgmtPort": port,
+                "rack": f"rack-{1 + number // 2}",
+                "zone": f"zone-{1 + number % 2}",
+            }
+            answer = self._stage.send("POST", "/backends", node, codes=("Success", "AlreadyExists"))
+            if answer["status"] == "AlreadyExists":
+                self._stage.note("it is in the pool from an earlier run")
+
+    def wait_for_probes(self) -> None:
+        self._stage.step("The nodes report for themselves")
+        self._stage.wait(60, "each node has probed and is Available", self._all_available)
+        for node in self._stage.read("/backends").body:
+            self._stage.note(
+                f"{node['persistentID']}  {node['state']}  {node['rack']}  {node['zone']}  "
+                f"{node['availableCapacity'] // GIB} of {node['totalCapacity'] // GIB} GiB free"
+            )
+
+    def create_tenant(self) -> None:
+        self._stage.step(f"A tenant with a budget of {BUDGET_GIB} GiB")
+        tenant = {
+            "name": self._tenant,
+            "tenantId": self._tenant,
+            "capacity": BUDGET_GIB,
+            "totalIOPS": 1_000_000,
+            "totalBW": 1_000_000_000,
+        }
+        self._stage.send("POST", "/tenants", tenant)
+
+    def create_volumes(self) -> None:
+        self._stage.step("Two volumes: one thick copy, and three thin ones on three nodes")
+        self._create("database", 20, "THICK", numReplicas=1)
+        self._create("archive", 100, "THIN", numReplicas=3, sameRackAllowed=True)
+        [volume] = self._stage.get(f"/{self._tenant}/volumes_by_alias/archive")
+        nodes = {replica["backend"]["persistentID"] for replica in volume["location"]}
+        self._stage.check(len(nodes) == 3, "three replicas should lie on three nodes")
+        self._stage.note(f"it lies on {', '.join(sorted(nodes))}")
+
+    def publish(self) -> None:
+        self._stage.step("A host reports, and gets both volumes through one NVMe-oF target")
+        host = {
+            "hostId": HOST,
+            "hostNqn": f"nqn.2014-08.org.nvmexpress:uuid:{HOST}",
+            "name": "demo-host",
+            "clientType": "Agent",
+            "version": "1.4",
+            "duration": 30,
+        }
+        self._stage.send("POST", "/host_probe", host)
+        for volume in self._volumes.values():
+            self._stage.send("POST", self._path("publish"), {"hostId": HOST, "volId": volume})
+        [target] = self._stage.get(f"/targets?hostId={HOST}")
+        self._stage.check(target["numNamespaces"] >= 2, "the target should hold both volumes")
+
+    def expand(self) -> None:
+        self._stage.step("The first volume grows while it is in use")
+        path = self._path(f"volumes/{self._volumes['database']}")
+        self._stage.send("PATCH", path, {"newCapacity": 40})
+        [volume] = self._stage.get(path)
+        self._stage.check(volume["capacity"] == 40 * GIB, "its capacity should be 40 GiB")
+
+    def be_refused(self) -> None:
+        self._stage.step("What cannot be done is refused, and says why")
+        elsewhere = self._volume("elsewhere", 20, "THICK", zones=["zone-9"])
+        for path in ("volumes?dryRun=true", "volumes"):
+            answer = self._stage.send(
+                "POST", self._path(path), elsewhere, codes=("Success", "NoMatchingBackend")
+            )
+            explained = answer.get("explanation", answer["description"])
+            self._stage.note(explained)
+            self._stage.check("zone" in explained, "the answer should name the filter: zone")
+            self._stage.check(not answer.get("chosen"), "no node should be chosen")
+        self._stage.check(answer["status"] != "Success", "the volume should not have been made")
+        too_large = self._volume("too-large", BUDGET_GIB, "THICK")
+        self._stage.send(
+            "POST", self._path("volumes"), too_large, codes=("TenantCapacityExceeded",)
+        )
+
+    def clean_up(self) -> None:
+        self._stage.step("Everything is taken back, and nothing is left behind")
+        for volume in self._volumes.values():
+            self._stage.send("POST", self._path("unpublish"), {"hostId": HOST, "volId": volume})
+            self._stage.send("DELETE", self._path(f"volumes/{volume}"))
+        left = self._stage.get(self._path("volumes"))
+        self._stage.check(not left, "the tenant should have no volumes any more")
+        self._stage.send("DELETE", f"/tenants/{self._tenant}")
+
+    def read_metrics(self) -> None:
+        self._stage.step("Metrics, as Prometheus reads them")
+        text = self._stage.text("/metrics")
+        families = {f.name: f for f in text_string_to_metric_families(text)}
+        for name in ("ks_node_state", "ks_node_free_capacity_bytes", "ks_node_used_iops"):
+            self._stage.check(name in families, f"{name} should be among them")
+        available = sum(sample.value == 1 for sample in families["ks_node_state"].samples)
+        self._stage.check(available >= len(self._nodes), "each node should count as Available")
+        self._stage.note(f"{len(families)} metrics; {available} nodes Available")
+
+    def _all_available(self) -> bool:
+        backends = self._stage.read("/backends").body
+        ports = {port for _, port in self._nodes}
+        return ports <= {
+            backend["mgmtPort"]
+            for backend in backends
+            if backend["state"] == "Available"
+            and backend.get("lastProbTime", 0) >= self._started_at
+        }
+
+    def _create(self, alias: str, gib: int, kind: str, **storage_class: Any) -> None:
+        wanted = self._volume(alias, gib, kind, **storage_class)
+        self._stage.send("POST", self._path("volumes"), wanted)
+        self._volumes[alias] = wanted["uuid"]
+
+    def _volume(self, alias: str, gib: int, kind: str, **storage_class: Any) -> dict[str, Any]:
+        return {
+            "alias": alias,
+            "uuid": str(uuid.uuid4()),
+            "capacity": gib,
+            "provisioningType": kind,
+            "storageClass": storage_class,
+        }
+
+    def _path(self, rest: str) -> str:
+        return f"/{self._tenant}/{rest}"

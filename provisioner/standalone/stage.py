@@ -1,0 +1,98 @@
+"""How the scenario sends, shows and checks."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from provisioner.standalone.client import Answer, Client
+from provisioner.standalone.screen import paint, say, shorten
+
+SHOWN = 320
+
+
+class StepFailed(Exception):
+    """The system did not do what it should; the text says what and where."""
+
+
+class Stage:
+    """Sends requests to the API and shows each with its answer."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._title = ""
+        self._number = 0
+
+    def step(self, title: str) -> None:
+        self._number += 1
+        self._title = f"{self._number}. {title}"
+        say()
+        say(self._title, "bold")
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        codes: tuple[str, ...] = ("Success",),
+    ) -> dict[str, Any]:
+        """A request that answers with the envelope; its body.
+
+        :raises StepFailed: the result code is none of ``codes``.
+        """
+        answer = self._exchange(method, path, body)
+        self.check(answer.code in codes, f"{method} {path} should answer {' or '.join(codes)}")
+        return dict(answer.body)
+
+    def get(self, path: str) -> list[Any]:
+        """A GET that answers a list.
+
+        :raises StepFailed: it does not.
+        """
+        answer = self._exchange("GET", path)
+        listed = answer.http_status == 200 and isinstance(answer.body, list)
+        self.check(listed, f"GET {path} should answer a list")
+        return list(answer.body)
+
+    def text(self, path: str) -> str:
+        """A GET that answers text.
+
+        :raises StepFailed: it does not.
+        """
+        answer = self._exchange("GET", path)
+        self.check(isinstance(answer.body, str), f"GET {path} should answer text")
+        return str(answer.body)
+
+    def read(self, path: str) -> Answer:
+        """A GET that is not shown."""
+        return self._client.call("GET", path)
+
+    def wait(self, seconds: float, what: str, arrived: Callable[[], bool]) -> None:
+        """:raises StepFailed: it did not come true in this time."""
+        self.note(f"waiting until {what}")
+        give_up = time.monotonic() + seconds
+        while not arrived():
+            self.check(
+                time.monotonic() < give_up, f"it took more than {seconds:.0f} s until {what}"
+            )
+            time.sleep(0.2)
+
+    def check(self, fulfilled: bool, rule: str) -> None:
+        """:raises StepFailed: the rule does not hold."""
+        if not fulfilled:
+            raise StepFailed(f"step {self._title}: {rule}")
+
+    def note(self, text: str) -> None:
+        say(f"   {text}", "cyan")
+
+    def _exchange(self, method: str, path: str, body: dict[str, Any] | None = None) -> Answer:
+        asked = f" {json.dumps(body)}" if body is not None else ""
+        say(f"   {paint('->', 'dim')} {method} {path}{paint(asked, 'dim')}")
+        answer = self._client.call(method, path, body)
+        text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
+        good = answer.http_status == 200 and answer.code in (None, "Success")
+        status = paint(str(answer.http_status), "green" if good else "red")
+        shown = shorten(" ".join(text.split()), SHOWN)
+        say(f"   {paint('<-', 'dim')} {status} {paint(shown, 'dim')}")
+        return answer

@@ -1,0 +1,100 @@
+"""``/healthz``, ``/readyz`` and the schema."""
+
+import socket
+import time
+
+import pytest
+from django.db import connections
+
+from provisioner.access import health
+from tests.api.wire import refused, send
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def get(live_server):
+    return lambda path: send(live_server.url, "GET", path)
+
+
+@pytest.fixture
+def deaf():
+    """A port that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=32) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def database():
+    """Puts the database of new connections elsewhere."""
+    original = connections.databases["default"]
+
+    def move(**place):
+        connections["default"].close_pool()
+        connections.databases["default"] = original | place
+
+    yield move
+    connections["default"].close_pool()
+    connections.databases["default"] = original
+
+
+def test_the_process_lives(get):
+    answer = get("/healthz")
+    assert (answer.http, answer.body) == (200, {"status": "Success", "description": "Success"})
+
+
+def test_ready(get):
+    answer = get("/readyz")
+    assert (answer.http, answer.status) == (200, "Success")
+
+
+def test_the_broker_in_memory_is_always_there(get, settings):
+    settings.CELERY_BROKER_URL = "memory://"
+    assert get("/readyz").http == 200
+
+
+def test_the_broker_is_away(get, settings):
+    settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"
+    description = refused(get("/readyz"), 503, "ServiceUnavailable")
+    assert description == "HTTP Status 503 - the broker does not answer"
+    assert get("/healthz").http == 200
+
+
+def test_the_broker_is_deaf(get, settings, deaf):
+    settings.CELERY_BROKER_URL = f"redis://127.0.0.1:{deaf}/0"
+    started = time.monotonic()
+    refused(get("/readyz"), 503, "ServiceUnavailable")
+    assert 1.9 < time.monotonic() - started < 3
+
+
+def test_the_database_is_away(get, database):
+    database(HOST="127.0.0.1", PORT=1)
+    description = refused(get("/readyz"), 503, "ServiceUnavailable")
+    assert description == "HTTP Status 503 - the database does not answer"
+
+
+def test_both_are_deaf(get, settings, database, deaf):
+    database(HOST="127.0.0.1", PORT=deaf)
+    settings.CELERY_BROKER_URL = f"redis://127.0.0.1:{deaf}/0"
+    started = time.monotonic()
+    description = refused(get("/readyz"), 503, "ServiceUnavailable")
+    assert description.endswith("the database does not answer; the broker does not answer")
+    assert time.monotonic() - started < 5
+
+
+def test_a_process_that_is_being_stopped(get):
+    health.stop_serving()
+    try:
+        description = refused(get("/readyz"), 503, "ServiceUnavailable")
+    finally:
+        health._stopping.clear()
+    assert description == "HTTP Status 503 - this process is being stopped"
+
+
+def test_the_schema(get):
+    answer = get("/openapi.json")
+    assert answer.body["openapi"].startswith("3.1")
+    paths = answer.body["paths"]
+    assert paths["/token"]["post"]["security"] == [{"basic": []}]
+    assert set(answer.body["components"]["securitySchemes"]) == {"basic", "bearer"}
+    assert "security" not in paths["/healthz"]["get"]

@@ -1,0 +1,100 @@
+"""Every role against every operation (contract, section 2)."""
+
+import datetime as dt
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from provisioner.access.callers import Role
+from provisioner.access.permissions import ALLOWED
+from provisioner.access.tokens import token_issue
+from provisioner.access.views import ApiViewSet
+from tests.api.wire import bearer, send
+
+OUTSIDE = re.compile(r"^admin($|/)")
+"""Paths of no view of ours: Django's administration pages."""
+
+ANY = "x"
+
+
+def routes(patterns=None, prefix="") -> Iterator[tuple[str, URLPattern]]:
+    for pattern in get_resolver().url_patterns if patterns is None else patterns:
+        path = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns, path)
+        elif not OUTSIDE.match(path):
+            yield path, pattern
+
+
+def operations() -> Iterator[tuple[str, str, type[ApiViewSet], str]]:
+    """Method, path, view class and action of all that the API does."""
+    for path, pattern in routes():
+        view = pattern.callback
+        for method, action in view.actions.items():
+            if method != "head":
+                yield method.upper(), path, view.cls, action
+
+
+def guarded() -> list[tuple[str, str, str]]:
+    """Method, path and line of the table of every operation that needs a role."""
+    return [
+        (method, re.sub(r"<[^>]*>", ANY, path), f"{view.resource}.{action}")
+        for method, path, view, action in operations()
+        if not view.open_to_all
+    ]
+
+
+def test_every_path_is_a_view_of_ours():
+    for path, pattern in routes():
+        view = getattr(pattern.callback, "cls", None)
+        assert view is not None, path
+        assert issubclass(view, ApiViewSet), path
+
+
+def test_every_operation_has_its_line_in_the_table():
+    assert {line for *_, line in guarded()} == set(ALLOWED)
+
+
+def test_what_is_open_to_all():
+    open_paths = {path for _, path, view, _ in operations() if view.open_to_all}
+    assert open_paths == {"healthz", "readyz", "info", "openapi.json"}
+
+
+def test_a_path_exists_once():
+    paths = [(method, path) for method, path, *_ in operations()]
+    assert len(paths) == len(set(paths))
+
+
+def test_the_admin_may_do_everything():
+    assert {line for line, roles in ALLOWED.items() if Role.ADMIN not in roles} == set()
+
+
+def test_the_monitor_may_read_everything_and_nothing_else():
+    reads = {line for method, _, line in guarded() if method == "GET"}
+    given = {line for line, roles in ALLOWED.items() if Role.MONITOR in roles}
+    assert given == reads | {"token.create"}
+
+
+def test_a_node_may_only_probe():
+    given = {line for line, roles in ALLOWED.items() if Role.NODE in roles}
+    assert given == {"probe.create", "token.create"}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("role", [*Role, None])
+def test_every_role_at_every_operation(live_server, base_rows, make_user, role):
+    """403 where the table says so, and never elsewhere; the objects named do not exist."""
+    token, _ = token_issue(name="x", roles={role} - {None}, lifetime=dt.timedelta(hours=1))
+    user = make_user("user", "pw", *([role] if role else []))
+    wrong = []
+    for method, path, line in guarded():
+        headers = user if line == "token.create" else bearer(token)
+        answer = send(live_server.url, method, f"/{path}", json.dumps({}), headers)
+        refused = answer.http == 403 and "HTTP Status 403" in answer.description
+        own_rule = line in {"token.create", "probe.create"} and role is Role.NODE
+        if refused == (role in ALLOWED[line]) and not own_rule:
+            wrong.append((method, path, answer))
+    assert wrong == []

@@ -1,0 +1,303 @@
+"""What only the real server shows: gunicorn with TLS, as ``deploy/gunicorn.conf.py`` sets it up."""
+
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import urllib3
+from django.db import connection
+
+from provisioner.certificates import Authority
+from tests.api.wire import ADMIN
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+JSON = {"Content-Type": "application/json"}
+PROXY = "127.0.0.2"
+
+
+class Server:
+    """gunicorn on the tests' database, with a CA for its clients' certificates."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.authority = Authority.of(folder)
+        certificate, key = self.authority.server("api", ["127.0.0.1"])
+        self.client_certificate = str(self.authority.client("client"))
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self._log = (folder / "log").open("w+b")
+        settings = connection.settings_dict
+        host = f"{settings['HOST'] or '127.0.0.1'}:{settings['PORT'] or 5432}"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py"],
+            env=os.environ
+            | {
+                "DATABASE_URL": f"postgresql://{settings['USER']}@{host}/{settings['NAME']}",
+                "API_PORT": str(self.port),
+                "API_THREADS": "4",
+                "LOG_LEVEL": "DEBUG",
+                "LOG_FORMAT": "json",
+                "TLS_CERTIFICATE": str(certificate),
+                "TLS_KEY": str(key),
+                "TLS_CLIENT_CA": str(self.authority.path),
+            }
+            | environment,
+            stdout=self._log,
+            stderr=self._log,
+        )
+        self._wait()
+
+    def context(self, *, certificate: bool) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=str(self.authority.path))
+        if certificate:
+            context.load_cert_chain(self.client_certificate)
+        return context
+
+    def request(self, method, path, body=None, *, headers=None, certificate=True, source=None):
+        context = self.context(certificate=certificate)
+        with urllib3.PoolManager(
+            ssl_context=context, retries=False, source_address=source and (source, 0)
+        ) as http:
+            return http.request(
+                method, f"https://127.0.0.1:{self.port}{path}", body=body, headers=headers
+            )
+
+    def raw(self, text: bytes) -> bytes:
+        """The answer to just these bytes."""
+        context = self.context(certificate=True)
+        with (
+            socket.create_connection(("127.0.0.1", self.port), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
+        ):
+            secure.sendall(text)
+            return secure.makefile("rb").read()
+
+    def log(self) -> list[str]:
+        self._log.seek(0)
+        return self._log.read().decode().splitlines()
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+        self._log.close()
+
+    def _wait(self) -> None:
+        until = time.monotonic() + 30
+        while True:
+            try:
+                return self.request("GET", "/healthz") and None
+            except urllib3.exceptions.HTTPError:
+                assert time.monotonic() < until
+                assert self.process.poll() is None
+                time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def servers(django_db_setup, django_db_blocker, tmp_path_factory):
+    """Makes servers, and ends them."""
+    started = []
+
+    def start(**environment):
+        with django_db_blocker.unblock():
+            started.append(Server(tmp_path_factory.mktemp("certificates"), **environment))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def server(servers):
+    return servers()
+
+
+@pytest.fixture(scope="module")
+def strict_server(servers):
+    """Demands client certificates, and trusts a proxy to look at them."""
+    return servers(REQUIRE_CLIENT_CERTIFICATE="true", TRUSTED_PROXIES=PROXY)
+
+
+def chunked(*pieces: bytes) -> bytes:
+    lines = [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces]
+    return (
+        b"POST /token HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + b"".join(lines)
+        + b"0\r\n\r\n"
+    )
+
+
+class TestRequests:
+    def test_a_chunked_body_is_read(self, server, admin_header):
+        body = iter([b'{"expir', b'ation": 7', b"}"])
+        answer = server.request("POST", "/token", body, headers=JSON | admin_header)
+        assert json.loads(answer.data)["description"].startswith("expiration = 7: ")
+
+    def test_a_chunked_body_that_is_too_large(self, server, admin_header):
+        body = (b" " * 65536 for _ in range(32))
+        answer = server.request("POST", "/token", body, headers=JSON | admin_header)
+        assert (answer.status, json.loads(answer.data)["status"]) == (413, "PayloadTooLarge")
+
+    def test_a_broken_chunk(self, server):
+        answer = server.raw(chunked(b"{}").replace(b"2\r\n{}", b"zz\r\n{}"))
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert set(json.loads(answer.partition(b"\r\n\r\n")[2])) == {"status", "description"}
+
+    @pytest.mark.parametrize("length", [b"-1", b"x", b"1e3", b""])
+    def test_a_length_that_is_none(self, server, length):
+        head = b"POST /token HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: "
+        answer = server.raw(head + length + b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert set(json.loads(answer.partition(b"\r\n\r\n")[2])) == {"status", "description"}
+
+    @pytest.mark.parametrize("charset", ["hex", "undefined", "base64", "idna", "utf-16", "no-such"])
+    def test_charsets_are_ignored(self, server, charset):
+        kind = {"Content-Type": f"application/json; charset={charset}"}
+        for query in ("a=%C3%A9", "a=1&" * 1500):
+            assert server.request("GET", f"/info?{query}", headers=kind).status == 200
+
+    def test_head_has_no_body(self, server):
+        answer = server.raw(b"HEAD /info HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert body == b""
+
+
+class TestClientCertificates:
+    def test_are_not_needed_unless_demanded(self, server):
+        assert server.request("GET", "/info", certificate=False).status == 200
+
+    def test_one_that_this_connection_verified_is_believed(self, strict_server):
+        assert strict_server.request("GET", "/info", certificate=True).status == 200
+
+    def test_none_is_refused_in_a_sentence(self, strict_server):
+        answer = strict_server.request("GET", "/info", certificate=False)
+        assert answer.status == 403
+        assert json.loads(answer.data) == {
+            "status": "Forbidden",
+            "description": "HTTP Status 403 - a client certificate is required, "
+            "and none was verified",
+        }
+
+    def test_one_of_another_ca_is_refused(self, strict_server, tmp_path):
+        context = strict_server.context(certificate=False)
+        context.load_cert_chain(Authority.of(tmp_path).client("stranger"))
+        with (
+            urllib3.PoolManager(ssl_context=context, retries=False) as http,
+            pytest.raises(urllib3.exceptions.HTTPError),
+        ):
+            http.request("GET", f"https://127.0.0.1:{strict_server.port}/info")
+
+    @pytest.mark.parametrize(
+        ("source", "verify", "http"),
+        [
+            (PROXY, "SUCCESS", 200),
+            (PROXY, "FAILED:expired", 403),
+            (PROXY, "success", 403),
+            (PROXY, None, 403),
+            (None, "SUCCESS", 403),
+        ],
+    )
+    def test_the_header_is_believed_of_the_proxy_alone(self, strict_server, source, verify, http):
+        headers = {"X-SSL-Client-Verify": verify} if verify else {}
+        answer = strict_server.request(
+            "GET", "/info", headers=headers, certificate=False, source=source
+        )
+        assert answer.status == http
+
+    @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/healthz/"])
+    def test_health_checks_need_none(self, strict_server, path):
+        assert strict_server.request("GET", path, certificate=False).status == 200
+
+
+class TestLog:
+    def test_every_line_is_a_json_object(self, server):
+        server.request("GET", "/nothing")
+        lines = [json.loads(line) for line in server.log()]
+        assert all({"time", "level", "logger", "message"} <= set(line) for line in lines)
+
+    def test_a_request_has_one_line_with_its_id_and_its_caller(self, server, admin_header):
+        headers = admin_header | {"X-Request-ID": "order-66"}
+        answer = server.request("GET", "/tasks?hostId=h1", headers=headers)
+        assert answer.headers["X-Request-ID"] == "order-66"
+        [line] = _lines_of(server, "order-66", logger="provisioner.request")
+        assert line["message"] == "GET /tasks 200"
+        assert (line["level"], line["caller"], line["client"]) == ("INFO", "admin", "127.0.0.1")
+        assert line["milliseconds"] > 0
+
+    def test_a_refusal_has_the_same_id(self, server, admin_header):
+        headers = JSON | admin_header | {"X-Request-ID": "order-67"}
+        server.request("POST", "/token", b'{"expiration": 5}', headers=headers)
+        [line] = _lines_of(server, "order-67", logger="provisioner.common.api")
+        assert (line["message"], line["code"], line["caller"]) == (
+            "refused",
+            "InvalidInput",
+            "admin",
+        )
+
+    @pytest.mark.parametrize("given", [None, "", "a b", "x" * 65, '"}', "ä"])
+    def test_an_id_that_is_none_is_replaced(self, server, given):
+        headers = {"X-Request-ID": given} if given is not None else {}
+        made = server.request("GET", "/info", headers=headers).headers["X-Request-ID"]
+        assert re.fullmatch("[0-9a-f]{32}", made)
+
+    def test_the_caller_of_one_request_is_not_that_of_the_next(self, server, admin_header):
+        for number in range(8):
+            headers = {"X-Request-ID": f"next-{number}"} | (admin_header if number % 2 else {})
+            server.request("GET", "/tasks", headers=headers)
+            [line] = _lines_of(server, f"next-{number}", logger="provisioner.request")
+            assert line["caller"] == ("admin" if number % 2 else "")
+
+    def test_the_client_is_who_the_proxy_says(self, strict_server):
+        headers = {"X-SSL-Client-Verify": "SUCCESS", "X-Request-ID": "via"}
+        for hops, client in [
+            ("10.0.0.1", "10.0.0.1"),
+            ("6.6.6.6, 10.0.0.1", "10.0.0.1"),
+            (f"10.0.0.1, {PROXY}", "10.0.0.1"),
+            ("10.0.0.1, nonsense", PROXY),
+            ("", PROXY),
+        ]:
+            forwarded = headers | {"X-Forwarded-For": hops}
+            strict_server.request("GET", "/info", headers=forwarded, source=PROXY)
+            assert _lines_of(strict_server, "via")[-1]["client"] == client
+        strict_server.request("GET", "/info", headers=headers | {"X-Forwarded-For": "10.0.0.9"})
+        assert _lines_of(strict_server, "via")[-1]["client"] == "127.0.0.1"
+
+    def test_a_path_cannot_forge_a_line(self, server):
+        server.request("GET", "/a%0a%22b", headers={"X-Request-ID": "forged"})
+        [line] = _lines_of(server, "forged")
+        assert line["message"] == "GET /a%0A%22b 404"
+
+    def test_no_secret_is_in_any_line(self, server, admin_header):
+        token = json.loads(server.request("POST", "/token", headers=admin_header).data)["token"]
+        bad = token[:-4] + "AAAA"
+        for header in (
+            *admin_header.values(),
+            f"Bearer {token}",
+            f"Bearer {bad}",
+            "Basic c2VjcmV0",
+        ):
+            for path in ("/tasks", f"/tasks?token={token}", "/token"):
+                server.request("GET", path, headers={"Authorization": header})
+        credentials = admin_header["Authorization"].partition(" ")[2]
+        log = "\n".join(server.log())
+        assert "GET /tasks 200" in log
+        secrets = [ADMIN[1], credentials, token, bad, token.split(".")[2], "c2VjcmV0"]
+        assert [secret for secret in secrets if secret in log] == []
+        assert "Authorization" not in log
+
+
+def _lines_of(server, request_id, **fields):
+    """The log lines of one request that have these fields."""
+    wanted = {"request_id": request_id} | fields
+    lines = [json.loads(line) for line in server.log()]
+    return [line for line in lines if wanted.items() <= line.items()]

@@ -1,0 +1,143 @@
+"""``POST /token`` and ``manage.py token_create`` (contract, section 2)."""
+
+import datetime as dt
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from provisioner.access.callers import Caller, Role
+from provisioner.access.tokens import token_verify
+from tests.api.wire import bearer, refused, send
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HOUR, MONTH = 3600, 30 * 24 * 3600
+
+
+@pytest.fixture
+def post(live_server):
+    """``POST /token`` with these headers and fields."""
+
+    def post(headers, **fields):
+        return send(live_server.url, "POST", "/token", json.dumps(fields), headers)
+
+    return post
+
+
+def lifetime(answer):
+    """Seconds from now until the date the answer names."""
+    at = dt.datetime.strptime(answer.body["expirationDate"], "%Y-%m-%dT%H:%M:%S.%f%z")
+    return (at - dt.datetime.now(dt.UTC)).total_seconds()
+
+
+def test_one_hour_and_all_roles_by_default(post, make_user):
+    answer = post(make_user("u", "pw", "STORAGE", "MONITOR"))
+    assert set(answer.body) == {"status", "description", "token", "expirationDate"}
+    assert (answer.http, answer.status) == (200, "Success")
+    assert HOUR - 5 < lifetime(answer) <= HOUR
+    assert token_verify(answer.body["token"]) == Caller(
+        "u", frozenset({Role.STORAGE, Role.MONITOR})
+    )
+
+
+def test_the_token_works(post, live_server, admin_header):
+    token = post(admin_header).body["token"]
+    assert send(live_server.url, "GET", "/tasks", headers=bearer(token)).http == 200
+
+
+@pytest.mark.parametrize("expiration", [HOUR, MONTH, str(MONTH)])
+def test_a_lifetime_within_bounds(post, admin_header, expiration):
+    answer = post(admin_header, expiration=expiration)
+    assert int(expiration) - 5 < lifetime(answer) <= int(expiration)
+
+
+@pytest.mark.parametrize("expiration", [HOUR - 1, MONTH + 1, 0, -1, "x", True, 1e9, 10**30])
+def test_a_lifetime_out_of_bounds(post, admin_header, expiration):
+    answer = post(admin_header, expiration=expiration)
+    assert (answer.http, answer.status) == (400, "InvalidInput")
+    assert answer.description.startswith("expiration = ")
+
+
+def test_narrowed(post, make_user):
+    user = make_user("u", "pw", "STORAGE", "MONITOR")
+    token = post(user, roles=["MONITOR"], tenant="t1", name="grafana").body["token"]
+    assert token_verify(token) == Caller("u/grafana", frozenset({Role.MONITOR}), "t1")
+
+
+def test_never_widened(post, make_user):
+    description = refused(post(make_user("u", "pw", "STORAGE"), roles=["ADMIN"]), 403, "Forbidden")
+    assert description == "HTTP Status 403 - u may not issue a token of role ADMIN"
+
+
+@pytest.mark.parametrize("role", sorted(set(Role) - {Role.NODE}))
+def test_an_admin_gives_any_role(post, admin_header, role):
+    token = post(admin_header, roles=[role]).body["token"]
+    assert token_verify(token).roles == {role}
+
+
+def test_a_node_s_token_names_its_node(post, admin_header):
+    token = post(admin_header, roles=["NODE"], node="n1").body["token"]
+    assert token_verify(token) == Caller("admin", frozenset({Role.NODE}), None, "n1")
+    for fields in ({"roles": ["NODE"]}, {"node": "n1"}):
+        answer = post(admin_header, **fields)
+        assert (answer.http, answer.status) == (400, "InvalidInput")
+        assert answer.description.startswith("node = ")
+
+
+def test_a_node_s_token_only_an_admin_gives(post, make_user):
+    user = make_user("u", "pw", "NODE")
+    refused(post(user, node="n1"), 403, "Forbidden")
+
+
+@pytest.mark.parametrize(
+    "fields", [{"roles": []}, {"roles": ["X"]}, {"tenant": "a b"}, {"name": ""}]
+)
+def test_wrong_fields(post, admin_header, fields):
+    answer = post(admin_header, **fields)
+    assert (answer.http, answer.status) == (400, "InvalidInput")
+
+
+def test_a_token_gives_no_further_tokens(post, admin_header):
+    token = post(admin_header).body["token"]
+    refused(post(bearer(token)), 401, "Unauthorized")
+    refused(post({}), 401, "Unauthorized")
+
+
+def test_a_user_without_roles_gets_none(post, make_user):
+    refused(post(make_user("u", "pw")), 403, "Forbidden")
+
+
+class TestCommand:
+    def test_prints_the_token_and_nothing_else(self, capsys):
+        arguments = "--name ci --role STORAGE --role MONITOR --tenant t1 --expiration 3600"
+        call_command("token_create", *arguments.split())
+        printed, complaints = capsys.readouterr()
+        [token] = printed.splitlines()
+        roles = frozenset({Role.STORAGE, Role.MONITOR})
+        assert token_verify(token) == Caller("ci", roles, "t1")
+        assert complaints == ""
+
+    def test_of_a_node(self, capsys):
+        arguments = "--name n --role NODE --node n1 --expiration 2592000"
+        call_command("token_create", *arguments.split())
+        assert token_verify(capsys.readouterr().out.strip()).node_id == "n1"
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            "--name n --role NODE --expiration 3600",
+            "--name n --role ADMIN --node n1 --expiration 3600",
+            "--name n --role ADMIN --expiration 3599",
+            "--name n --role ADMIN --expiration 2592001",
+            "--name n --role ADMIN --expiration x",
+            "--name n --role X --expiration 3600",
+            "--name n --expiration 3600",
+            "--role ADMIN --expiration 3600",
+            "--name n --role ADMIN",
+        ],
+    )
+    def test_wrong_arguments(self, arguments, capsys):
+        with pytest.raises(CommandError):
+            call_command("token_create", *arguments.split())
+        assert capsys.readouterr().out == ""

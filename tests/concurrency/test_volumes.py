@@ -1,0 +1,194 @@
+"""Many calls at once, on real transactions: limits hold, and all ends in agreement."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import pytest
+from django.db import connections
+
+from inventory.models import Backend, Ssd
+from inventory.nodes.engines.simulated import SimulatedFleet
+from tests.api.volume_steps import GIB, HOST, create, created, probe_host, published, volume
+from tests.conftest import Answer, Api
+from volumes.models import Publication, Volume
+from volumes.reconcilers import collect
+from volumes.services.audit import audit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+T = TypeVar("T")
+
+
+def at_once(calls: list[Callable[[], T]]) -> list[T]:
+    """Run all calls in threads that start together."""
+    barrier = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], T]) -> T:
+        barrier.wait()
+        try:
+            return call()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(run, calls))
+
+
+def codes(answers: list[Answer]) -> Counter[str]:
+    return Counter(answer.status for answer in answers)
+
+
+def test_one_alias_is_given_once(api: Api, pool: Pool) -> None:
+    pool(3)
+    answers = at_once([lambda: create(api, "same")] * 8)
+    assert codes(answers) == {"Success": 1, "AlreadyExists": 7}
+    assert audit() == []
+
+
+def test_one_uuid_is_given_once(api: Api, pool: Pool) -> None:
+    pool(3)
+    calls = [lambda n=n: create(api, f"v{n}", uuid="u") for n in range(8)]
+    assert codes(at_once(calls)) == {"Success": 1, "AlreadyExists": 7}
+    assert audit() == []
+
+
+def test_a_budget_is_never_exceeded(api: Api, pool: Pool) -> None:
+    pool(6)
+    budget = {"name": "t", "capacity": 100, "totalIOPS": 0, "totalBW": 0, "tenantId": "t1"}
+    api.post("/tenants", budget)
+    calls = [lambda n=n: create(api, f"v{n}", "/t1/volumes") for n in range(16)]
+    assert codes(at_once(calls)) == {"Success": 10, "TenantCapacityExceeded": 6}
+    assert {t["tenantId"]: t["consumedCapacity"] for t in api.get("/tenants").body}["t1"] == 100
+    assert audit() == []
+
+
+def test_an_ssd_is_never_overfilled(api: Api, pool: Pool) -> None:
+    """Room for one volume on each of the eight SSDs; every create that fits succeeds."""
+    pool(2)
+    room = 100 * GIB
+    for ssd in Ssd.objects.all():
+        Ssd.objects.filter(pk=ssd.pk).update(used_bytes=ssd.capacity_bytes - room)
+    answers = at_once([lambda n=n: create(api, f"v{n}", capacity=100) for n in range(12)])
+    found = codes(answers)
+    assert found["Success"] + found["NoMatchingBackend"] == 12
+    assert found["Success"] == 8
+    assert not Ssd.objects.filter(used_bytes__lt=Ssd.objects.first().capacity_bytes).exists()  # type: ignore[union-attr]
+
+
+def test_exclusive_classes_never_meet_on_an_ssd(api: Api, pool: Pool) -> None:
+    pool(2)
+    alone = {"name": "gold", "shareSSDBetweenVolumes": False}
+    answers = at_once([lambda n=n: create(api, f"v{n}", storageClass=alone) for n in range(12)])
+    assert codes(answers)["Success"] == 8
+    assert audit() == []
+
+
+def test_creates_and_deletes_of_three_replicas_do_not_deadlock(api: Api, pool: Pool) -> None:
+    pool(6)
+    wish = {"numReplicas": 3, "desiredIOPSPerGB": 1}
+
+    def life(number: int) -> list[str]:
+        steps = []
+        for step in range(3):
+            answer = create(api, f"v{number}-{step}", storageClass=wish)
+            steps.append(answer.status)
+            steps.append(api.delete(f"/volumes/{answer.body.get('uuid')}").status)
+        return steps
+
+    outcome = at_once([lambda n=n: life(n) for n in range(8)])
+    assert {status for steps in outcome for status in steps} == {"Success"}
+    assert list(Backend.objects.values_list("used_iops", flat=True)) == [0] * 6
+    assert audit() == []
+
+
+def test_publishing_to_one_host_at_once(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    pool(3)
+    probe_host(api)
+    uuids = [created(api, f"v{n}", storageClass={"numReplicas": 2}) for n in range(6)]
+    body = [{"volId": uuid, "hostId": HOST} for uuid in uuids]
+    assert codes(at_once([lambda b=b: api.post("/publish", b) for b in body])) == {"Success": 6}
+    assert sorted(Publication.objects.values_list("nsid", flat=True)) == [1, 2, 3, 4, 5, 6]
+    twice = at_once([lambda b=b: api.post("/unpublish", b) for b in body * 2])
+    assert set(codes(twice)) <= {"Success", "VolumeNotPublished"}
+    collect()
+    assert all(node.engine.targets == {} for node in fleet.nodes)
+    assert audit() == []
+
+
+def test_publish_against_unpublish(api: Api, pool: Pool) -> None:
+    pool(2)
+    probe_host(api)
+    uuid = created(api, "v", storageClass={"numReplicas": 2})
+    body = {"volId": uuid, "hostId": HOST}
+    for _ in range(5):
+        at_once([lambda: api.post("/publish", body), lambda: api.post("/unpublish", body)] * 2)
+    collect()
+    assert audit() == []
+    api.post("/unpublish", body)
+    collect()
+    assert volume(api, uuid)["inUse"] is False
+    assert audit() == []
+
+
+def test_publish_against_delete(api: Api, pool: Pool) -> None:
+    pool(1)
+    probe_host(api)
+    for number in range(5):
+        uuid = created(api, f"v{number}")
+        body = {"volId": uuid, "hostId": HOST}
+        publish, delete = at_once(
+            [lambda b=body: api.post("/publish", b), lambda u=uuid: api.delete(f"/volumes/{u}")]
+        )
+        assert (publish.status, delete.status) in {
+            ("Success", "VolumeIsInUse"),
+            ("VolumeNotFound", "Success"),
+        }
+    assert audit() == []
+
+
+def test_growing_at_once_ends_at_one_size(api: Api, pool: Pool) -> None:
+    pool(2)
+    uuid = created(api, "v", storageClass={"numReplicas": 2})
+    sizes = [11, 12, 13, 14]
+    answers = at_once(
+        [lambda g=g: api.patch(f"/volumes/{uuid}", {"newCapacity": g}) for g in sizes]
+    )
+    assert set(codes(answers)) <= {"Success", "InvalidSize", "NotAvailable"}
+    collect()
+    assert volume(api, uuid)["capacity"] == 14 * GIB
+    assert audit() == []
+
+
+def test_deleting_and_collecting_give_back_once(api: Api, pool: Pool) -> None:
+    pool(2)
+    uuids = [created(api, f"v{n}", storageClass={"numReplicas": 2}) for n in range(4)]
+    at_once([lambda u=u: api.delete(f"/volumes/{u}").status for u in uuids * 2] + [_collect] * 2)
+    collect()
+    assert Volume.objects.count() == 0
+    assert sum(Ssd.objects.values_list("used_bytes", flat=True)) == 0
+    assert audit() == []
+
+
+def _collect() -> str:
+    collect()
+    return "collected"
+
+
+def test_removing_a_backend_against_creating_on_it(api: Api, pool: Pool) -> None:
+    [node] = pool(1)
+    answers = at_once(
+        [
+            lambda: api.delete(f"/backends/{node}"),
+            lambda: create(api, "v"),
+            lambda: create(api, "w"),
+        ]
+    )
+    if answers[0].status == "Success":
+        assert api.get("/volumes").body == []
+    else:
+        assert answers[0].status == "BackendHasVolumes"
+        published(api, api.get("/volumes").body[0]["uuid"], probe_host(api))
+    assert audit() == []

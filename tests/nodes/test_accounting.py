@@ -1,0 +1,143 @@
+"""Space on SSDs, to the byte, against a model that knows no HTTP and no SQL."""
+
+import asyncio
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from inventory.nodes.agent.agent import Agent, Identity
+from inventory.nodes.agent.database import Database
+from inventory.nodes.engines.base import EngineFacts
+from inventory.nodes.engines.simulated import SimulatedEngine
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.wire import Piece, ProvisioningType, RefusalCode, Ssd, VolumeSpec
+
+BLOCK = 512
+CAPACITIES = {"s1": 100 * BLOCK, "s2": 64 * BLOCK + 17}
+FACTS = EngineFacts(
+    version="1",
+    target_driver_version="1",
+    ssds=tuple(
+        Ssd(ssd_id=name, name=name, capacity=size, free=size) for name, size in CAPACITIES.items()
+    ),
+    portals=(),
+    total_bw=1,
+    total_iops=1,
+)
+names = st.sampled_from("abcdef")
+blocks = st.integers(1, 60)
+layouts = st.dictionaries(st.sampled_from(list(CAPACITIES)), blocks, min_size=1)
+
+
+class Accounting(RuleBasedStateMachine):
+    """Volumes come, grow and go; the machine restarts; the books are always right."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generation = 0
+        self.model: dict[str, VolumeSpec] = {}
+        self.database = Database(durable=False)
+        self.boot()
+
+    @rule()
+    def boot(self) -> None:
+        self.engine = SimulatedEngine("n", self.database, FACTS)
+        self.agent = Agent(Identity("n", "n", (), 1), self.engine, self.database)
+        asyncio.run(self.agent.start())
+
+    @rule(name=names, layout=layouts, thin=st.booleans(), share=st.integers(0, 100))
+    def make(self, name: str, layout: dict[str, int], thin: bool, share: int) -> None:
+        pieces = tuple(
+            Piece(
+                ssd_id=ssd,
+                capacity=n * BLOCK,
+                allocated=n * BLOCK * (share if thin else 100) // 100,
+            )
+            for ssd, n in layout.items()
+        )
+        kind = ProvisioningType.THIN if thin else ProvisioningType.THICK
+        self.ask(name, kind, pieces)
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), more=st.integers(0, 20))
+    def grow(self, data: st.DataObject, more: int) -> None:
+        name = data.draw(st.sampled_from(sorted(self.model)))
+        old = self.model[name]
+        pieces = tuple(
+            Piece(
+                ssd_id=piece.ssd_id,
+                capacity=piece.capacity + more * BLOCK,
+                allocated=piece.allocated + more * BLOCK,
+            )
+            for piece in old.pieces
+        )
+        self.ask(name, old.provisioning_type, pieces)
+
+    @rule(name=names)
+    def remove(self, name: str) -> None:
+        self.generation += 1
+        asyncio.run(self.agent.volumes.remove(name, self.generation))
+        self.model.pop(name, None)
+
+    @invariant()
+    def books_are_right(self) -> None:
+        free = {ssd.ssd_id: ssd.free for ssd in asyncio.run(self.agent.node()).ssds}
+        assert free == self.free()
+        assert all(size >= 0 for size in free.values())
+        shown = {one.uuid: one.pieces for one in self.agent.volumes.list()}
+        assert shown == {name: spec.pieces for name, spec in self.model.items()}
+        assert self.engine.volumes().keys() == self.model.keys()
+
+    def ask(self, name: str, kind: ProvisioningType, pieces: tuple[Piece, ...]) -> None:
+        self.generation += 1
+        spec = VolumeSpec(
+            generation=self.generation, provisioning_type=kind, block_size=BLOCK, pieces=pieces
+        )
+        code: Any = None
+        try:
+            asyncio.run(self.agent.volumes.ensure(name, spec))
+        except NodeRefused as refusal:
+            code = refusal.code
+        assert code == self.expected(name, spec)
+        if code is None:
+            self.model[name] = spec
+
+    def expected(self, name: str, spec: VolumeSpec) -> RefusalCode | None:
+        old = self.model.get(name)
+        if old is not None and not _is_growth(old, spec):
+            return RefusalCode.CONFLICT
+        free = self.free(without=name)
+        if any(piece.allocated > free[piece.ssd_id] for piece in spec.pieces):
+            return RefusalCode.NO_SPACE
+        return None
+
+    def free(self, without: str = "") -> dict[str, int]:
+        free = dict(CAPACITIES)
+        for name, spec in self.model.items():
+            for piece in spec.pieces if name != without else ():
+                free[piece.ssd_id] -= piece.allocated
+        return free
+
+
+def _is_growth(old: VolumeSpec, new: VolumeSpec) -> bool:
+    return (
+        old.provisioning_type == new.provisioning_type
+        and len(old.pieces) <= len(new.pieces)
+        and all(
+            was.ssd_id == now.ssd_id
+            and was.capacity <= now.capacity
+            and was.allocated <= now.allocated
+            for was, now in zip(old.pieces, new.pieces, strict=False)
+        )
+    )
+
+
+TestAccounting = Accounting.TestCase
+TestAccounting.settings = settings(
+    max_examples=60,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)

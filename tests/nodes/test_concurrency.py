@@ -1,0 +1,110 @@
+"""Many callers at once."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Barrier
+
+from inventory.nodes.client import NodeClient, NodeRefused
+from inventory.nodes.engines.simulated import SimulatedNode
+from inventory.nodes.wire import RefusalCode
+from tests.nodes.contract import ssds
+from tests.nodes.specs import GIB, TARGET, namespace, piece, volume
+
+__all__ = ["ssds"]
+
+THREADS = 16
+
+
+def at_once(calls: list[Callable[[], object]]) -> list[object]:
+    """What each call returned or how it was refused; all begin together."""
+    barrier = Barrier(len(calls))
+
+    def run(call: Callable[[], object]) -> object:
+        barrier.wait()
+        try:
+            return call()
+        except NodeRefused as refusal:
+            return refusal.code
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(run, calls))
+
+
+def test_one_volume_from_many(client: NodeClient, node: SimulatedNode, ssds: list[str]) -> None:
+    free = client.read_node().ssds[0].free
+    spec = volume(piece(ssds[0]))
+    outcomes = at_once([partial(client.ensure_volume, "v", spec)] * THREADS)
+    assert sorted(map(bool, outcomes)) == [False] * (THREADS - 1) + [True]
+    assert client.read_node().ssds[0].free == free - GIB
+    assert node.volumes() == {"v": spec}
+    removals = at_once([partial(client.remove_volume, "v", 1)] * THREADS)
+    assert removals == [None] * THREADS
+    assert client.read_node().ssds[0].free == free
+
+
+def test_one_namespace_from_many(client: NodeClient, ssds: list[str]) -> None:
+    client.ensure_volume("v", volume(piece(ssds[0])))
+    outcomes = at_once([partial(client.ensure_namespace, TARGET, "v", namespace())] * THREADS)
+    assert sorted(map(bool, outcomes)) == [False] * (THREADS - 1) + [True]
+    [target] = client.list_targets()
+    assert len(target.namespaces) == 1
+
+
+def test_one_namespace_id_is_given_once(client: NodeClient, ssds: list[str]) -> None:
+    names = [f"v{number}" for number in range(THREADS)]
+    for name in names:
+        client.ensure_volume(name, volume(piece(ssds[0])))
+    outcomes = at_once(
+        [partial(client.ensure_namespace, TARGET, name, namespace()) for name in names]
+    )
+    assert outcomes.count(True) == 1
+    assert outcomes.count(RefusalCode.CONFLICT) == THREADS - 1
+
+
+def test_namespaces_of_one_target_in_parallel(
+    client: NodeClient, node: SimulatedNode, ssds: list[str]
+) -> None:
+    names = [f"v{number}" for number in range(THREADS)]
+    for name in names:
+        client.ensure_volume(name, volume(piece(ssds[0])))
+    calls = [
+        partial(client.ensure_namespace, TARGET, name, namespace(nsid))
+        for nsid, name in enumerate(names, 1)
+    ]
+    assert at_once([*calls]) == [True] * THREADS
+    assert node.engine.targets[TARGET].namespaces == dict(enumerate(names, 1))
+    at_once([partial(client.remove_namespace, TARGET, name, 1) for name in names])
+    assert client.list_targets() == ()
+    assert node.engine.targets == {}
+
+
+def test_space_is_never_given_twice(client: NodeClient, ssds: list[str]) -> None:
+    capacity = client.read_node().ssds[0].free
+    size = capacity // 10 // 4096 * 4096
+    calls = [
+        partial(client.ensure_volume, f"v{number}", volume(piece(ssds[0], size)))
+        for number in range(THREADS)
+    ]
+    outcomes = at_once([*calls])
+    assert outcomes.count(True) == 10
+    assert outcomes.count(RefusalCode.NO_SPACE) == THREADS - 10
+    assert client.read_node().ssds[0].free == capacity - 10 * size
+    assert len(client.list_volumes()) == 10
+
+
+def test_export_and_removal_at_once(
+    client: NodeClient, node: SimulatedNode, ssds: list[str]
+) -> None:
+    for round_number in range(10):
+        name = f"v{round_number}"
+        client.ensure_volume(name, volume(piece(ssds[0])))
+        outcomes = at_once(
+            [
+                partial(client.remove_volume, name, 1),
+                partial(client.ensure_namespace, TARGET, name, namespace(round_number + 1)),
+            ]
+        )
+        assert outcomes in ([None, RefusalCode.NOT_FOUND], [RefusalCode.IN_USE, True])
+        exported = {uuid for t in node.engine.targets.values() for uuid in t.namespaces.values()}
+        assert (name in node.volumes()) is (name in exported)

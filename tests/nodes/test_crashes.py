@@ -1,0 +1,172 @@
+"""A node that dies between any two statements of a write: the repeat converges."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
+import pytest
+
+from inventory.nodes.agent.agent import Agent, Identity
+from inventory.nodes.agent.database import Database
+from inventory.nodes.engines.base import EngineFacts
+from inventory.nodes.engines.simulated import SimulatedEngine
+from inventory.nodes.wire import Qos, Ssd
+from tests.nodes.specs import GIB, OTHER_HOST, TARGET, namespace, piece, volume
+
+SMALL = volume(piece("s", GIB))
+GROWN = volume(piece("s", 2 * GIB), qos=Qos(max_iops=1), generation=2)
+FACTS = EngineFacts(
+    version="1",
+    target_driver_version="1",
+    ssds=(Ssd(ssd_id="s", name="s", capacity=10 * GIB, free=0),),
+    portals=(),
+    total_bw=1,
+    total_iops=1,
+)
+
+
+class Died(BaseException):
+    """The machine is gone; nobody catches this."""
+
+
+class MortalDatabase(Database):
+    """Dies at the statement number ``dies_at``."""
+
+    dies_at = 0
+
+    def execute(self, sql: str, *values: Any) -> list[Any]:
+        self.dies_at -= 1
+        if self.dies_at == 0:
+            raise Died
+        return super().execute(sql, *values)
+
+
+class Machine:
+    """A node whose process can die and come back over the same disk."""
+
+    def __init__(self) -> None:
+        self.database = MortalDatabase()
+        self.engine = SimulatedEngine("n", self.database, FACTS)
+
+    async def boot(self) -> Agent:
+        self.engine = SimulatedEngine("n", self.database, FACTS)
+        agent = Agent(Identity("n", "n", (), 1), self.engine, self.database)
+        await agent.start()
+        return agent
+
+    async def state(self) -> tuple[Any, ...]:
+        """All that can be seen, from the agent and from the engine."""
+        agent = await self.boot()
+        facts = await self.engine.facts()
+        return (
+            agent.volumes.list(),
+            await agent.targets.list(),
+            facts.ssds,
+            self.engine.volumes(),
+            self.engine.targets,
+            self.engine.qos,
+        )
+
+
+Step = Callable[[Agent], Awaitable[object]]
+
+
+def ensure(spec: Any) -> Step:
+    return lambda agent: agent.volumes.ensure("v", spec)
+
+
+def export(spec: Any, uuid: str = "v") -> Step:
+    return lambda agent: agent.targets.ensure(TARGET, uuid, spec)
+
+
+async def other_volume(agent: Agent) -> None:
+    await agent.volumes.ensure("w", SMALL)
+
+
+async def remove(agent: Agent) -> None:
+    await agent.volumes.remove("v", 1)
+
+
+async def unexport(agent: Agent) -> None:
+    await agent.targets.remove(TARGET, "v", 1)
+
+
+CASES: dict[str, tuple[list[Step], Step]] = {
+    "create": ([], ensure(SMALL)),
+    "grow and limit": ([ensure(SMALL)], ensure(GROWN)),
+    "remove": ([ensure(SMALL)], remove),
+    "remove what never came": ([], remove),
+    "export": ([ensure(SMALL)], export(namespace())),
+    "another host": (
+        [ensure(SMALL), export(namespace())],
+        export(namespace(generation=2, host_nqn=OTHER_HOST)),
+    ),
+    "unexport the last": ([ensure(SMALL), export(namespace())], unexport),
+    "unexport one of two": (
+        [ensure(SMALL), other_volume, export(namespace()), export(namespace(2), "w")],
+        unexport,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_dies_anywhere(case: str) -> None:
+    asyncio.run(dies_anywhere(*CASES[case]))
+
+
+async def dies_anywhere(before: list[Step], step: Step) -> None:
+    expected = await outcome(before, step)
+    for dies_at in count(1):
+        machine = Machine()
+        agent = await prepared(machine, before)
+        machine.database.dies_at = dies_at
+        with suppress(Died):
+            await step(agent)
+        survived = machine.database.dies_at > 0
+        machine.database.dies_at = 0
+        await step(await machine.boot())
+        assert await machine.state() == expected, f"died at statement {dies_at}"
+        if survived:
+            assert dies_at > 3
+            return
+
+
+async def prepared(machine: Machine, before: list[Step]) -> Agent:
+    agent = await machine.boot()
+    for earlier in before:
+        await earlier(agent)
+    return agent
+
+
+async def outcome(before: list[Step], step: Step) -> tuple[Any, ...]:
+    machine = Machine()
+    agent = await prepared(machine, before)
+    await step(agent)
+    return await machine.state()
+
+
+@pytest.mark.parametrize("is_export", [False, True])
+def test_interrupted_removal_is_finished_by_a_later_write(is_export: bool) -> None:
+    asyncio.run(interrupted_removal(is_export))
+
+
+async def interrupted_removal(is_export: bool) -> None:
+    """The disk fails once in the middle, without a restart."""
+    before = [ensure(SMALL), export(namespace())] if is_export else [ensure(SMALL)]
+    step = unexport if is_export else remove
+    later = export(namespace(generation=2)) if is_export else ensure(GROWN)
+    expected = await outcome([*before, step], later)
+    for dies_at in count(1):
+        machine = Machine()
+        agent = await prepared(machine, before)
+        machine.database.dies_at = dies_at
+        with suppress(Died):
+            await step(agent)
+        survived = machine.database.dies_at > 0
+        machine.database.dies_at = 0
+        await later(agent)
+        assert await machine.state() == expected, f"failed at statement {dies_at}"
+        if survived:
+            return

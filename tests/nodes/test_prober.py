@@ -1,0 +1,200 @@
+"""Probes, taken by a real HTTPS server."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import Empty
+
+import pytest
+
+from inventory.nodes.client import NodeClient
+from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
+from inventory.nodes.wire import Changes, Portal, ProvisionerSettings, SyslogServer, Tag
+from tests.nodes.certificates import KeyPair, TestCa
+from tests.nodes.conftest import TOKEN
+from tests.nodes.contract import ssds
+from tests.nodes.servers import ProbeReceiver
+from tests.nodes.specs import GIB, piece, volume
+
+__all__ = ["ssds"]
+
+
+@pytest.fixture
+def receiver(server_pair: KeyPair) -> Iterator[ProbeReceiver]:
+    receiver = ProbeReceiver(server_pair)
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture
+def settings(receiver: ProbeReceiver, ca: TestCa) -> ProvisionerSettings:
+    return ProvisionerSettings(
+        name="pool",
+        url=receiver.url,
+        push_interval=3600,
+        in_use=True,
+        tags=(Tag(name="rack", value="r1"),),
+        token="node-token",
+        ca_certificate=ca.file.read_text(),
+    )
+
+
+def test_what_a_probe_says(
+    client: NodeClient,
+    node: SimulatedNode,
+    receiver: ProbeReceiver,
+    settings: ProvisionerSettings,
+    ssds: list[str],
+) -> None:
+    client.ensure_volume("v", volume(piece(ssds[0])))
+    client.put_provisioner(settings)
+    call, probe = receiver.probes.get(timeout=5)
+    assert call == "/probe Bearer node-token"
+    assert probe == {
+        "persistentID": node.persistent_id,
+        "availableCapacity": 4 * 1024 * GIB - GIB,
+        "totalCapacity": 4 * 1024 * GIB,
+        "usedBW": 0,
+        "totalBW": 4525654016,
+        "usedIOPS": 0,
+        "totalIOPS": 348600,
+        "mgmtIPs": ["127.0.0.1"],
+        "mgmtPort": node.port,
+        "provisioner": {
+            "name": "pool",
+            "url": receiver.url,
+            "pushInterval": 3600,
+            "inUse": True,
+            "tags": [{"name": "rack", "value": "r1"}],
+        },
+        "version": "3.22.1",
+        "numberOfSSDs": 4,
+        "certified": True,
+        "targetDriverVersion": "3.22.1",
+        "changes": 0,
+        "authenticationMode": "LOCAL",
+        "bootId": client.read_node().boot_id,
+    }
+
+
+def test_changes_are_told_at_once_and_once(
+    client: NodeClient,
+    node: SimulatedNode,
+    receiver: ProbeReceiver,
+    settings: ProvisionerSettings,
+) -> None:
+    client.put_provisioner(settings)
+    assert receiver.next()["changes"] == 0
+    node.change(portals=(Portal(ip="10.0.0.1", port=4420),))
+    assert receiver.next()["changes"] == Changes.PORTALS
+    server = SyslogServer(id=1, name="log", url="u", state=True, use_tls=False)
+    node.set_syslogs([server])
+    assert receiver.next()["changes"] == Changes.SYSLOGS
+    node.set_syslogs([server])
+    ssd = node.engine.ssds[0]
+    node.change(ssds=(ssd,))
+    probe = receiver.next()
+    assert (probe["changes"], probe["numberOfSSDs"]) == (0, 1)
+    node.restart()
+    assert receiver.next()["bootId"] != probe["bootId"]
+    assert receiver.probes.empty()
+
+
+def test_each_push_interval_with_jitter(
+    client: NodeClient, receiver: ProbeReceiver, settings: ProvisionerSettings
+) -> None:
+    client.put_provisioner(settings.model_copy(update={"push_interval": 1}))
+    receiver.next()
+    began = time.monotonic()
+    receiver.next(2)
+    assert 0.75 < time.monotonic() - began < 1.3
+
+
+def test_reply_is_applied(
+    client: NodeClient, node: SimulatedNode, receiver: ProbeReceiver, settings: ProvisionerSettings
+) -> None:
+    told = {"inUse": False, "pushInterval": 7200, "tags": [{"name": "zone", "value": "z"}]}
+    receiver.reply["provisioner"] = told | {"url": "https://elsewhere"}
+    client.put_provisioner(settings)
+    receiver.next()
+    node.restart()
+    shown = receiver.next()["provisioner"]
+    assert {key: shown[key] for key in told} == told
+    assert shown["url"] == receiver.url
+
+
+def test_failure_loses_no_change_and_is_tried_again(
+    client: NodeClient, node: SimulatedNode, receiver: ProbeReceiver, settings: ProvisionerSettings
+) -> None:
+    receiver.reply["status"] = "NotExists"
+    client.put_provisioner(settings)
+    receiver.next()
+    node.change(portals=())
+    assert receiver.next()["changes"] == Changes.PORTALS
+    receiver.reply["status"] = "Success"
+    assert receiver.next()["changes"] == Changes.PORTALS
+    node.wake_prober()
+    assert receiver.next()["changes"] == 0
+
+
+def test_dropped_probes(
+    client: NodeClient, node: SimulatedNode, receiver: ProbeReceiver, settings: ProvisionerSettings
+) -> None:
+    node.faults.drop_probes()
+    client.put_provisioner(settings)
+    node.change(portals=())
+    with pytest.raises(Empty):
+        receiver.next(0.2)
+    node.faults.drop_probes(False)
+    assert receiver.next()["changes"] == Changes.PORTALS
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ca_certificate": "not a certificate"},
+        {"url": "http://x"},
+        {"url": "https://"},
+        {"token": "a\r\nb"},
+    ],
+)
+def test_bad_settings_do_not_stop_the_prober(
+    client: NodeClient,
+    receiver: ProbeReceiver,
+    settings: ProvisionerSettings,
+    change: dict[str, str],
+) -> None:
+    client.put_provisioner(settings.model_copy(update=change))
+    client.put_provisioner(settings)
+    receiver.next()
+
+
+def test_untrusted_provisioner_gets_no_token(
+    client: NodeClient, receiver: ProbeReceiver, settings: ProvisionerSettings, tmp_path: Path
+) -> None:
+    stranger = TestCa(tmp_path / "other").file.read_text()
+    client.put_provisioner(settings.model_copy(update={"ca_certificate": stranger}))
+    with pytest.raises(Empty):
+        receiver.next(0.2)
+
+
+def test_another_process_goes_on_probing(
+    server_pair: KeyPair,
+    store: Path,
+    receiver: ProbeReceiver,
+    settings: ProvisionerSettings,
+    make_client: Callable[[SimulatedNode], NodeClient],
+) -> None:
+    boots: list[str] = []
+    for _ in range(2):
+        with SimulatedFleet(
+            1,
+            certificate=server_pair.certificate,
+            key=server_pair.key,
+            token=TOKEN,
+            store=store,
+        ) as fleet:
+            if not boots:
+                make_client(fleet.nodes[0]).put_provisioner(settings)
+            boots.append(receiver.next()["bootId"])
+    assert len(set(boots)) == 2

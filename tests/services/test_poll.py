@@ -1,0 +1,188 @@
+"""The poll of late nodes (contract, section 3), against real nodes."""
+
+import datetime as dt
+import time
+
+import pytest
+from django.utils import timezone
+from prometheus_client import REGISTRY
+
+from inventory.jobs import poll_late_backends
+from inventory.models import Backend, BackendAddress, Portal, Ssd
+from inventory.nodes.wire import Portal as NodePortal
+from inventory.nodes.wire import RefusalCode
+from inventory.services.node_settings import node_settings
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SILENCE_ALLOWED = dt.timedelta(seconds=180)
+NODE_LABELS = {"method": "GET", "path": "/v1/node"}
+
+
+def silent_for(seconds, persistent_id=None):
+    """As if the last sign of life was so long ago, and the poll ran long ago."""
+    rows = (
+        Backend.objects.all() if persistent_id is None else Backend.objects.filter(pk=persistent_id)
+    )
+    heard_at = timezone.now() - dt.timedelta(seconds=seconds)
+    rows.update(
+        available_until=heard_at + SILENCE_ALLOWED,
+        refreshed_at=heard_at,
+        polled_at=timezone.now() - dt.timedelta(hours=1),
+    )
+
+
+def polled(started):
+    """Ids of those that a poll since ``started`` read."""
+    return set(Backend.objects.filter(refreshed_at__gte=started).values_list("pk", flat=True))
+
+
+def poll():
+    started = timezone.now()
+    poll_late_backends()
+    return polled(started)
+
+
+@pytest.mark.parametrize(("seconds", "is_late"), [(85, False), (95, True), (1000, True)])
+def test_late_after_one_and_a_half_intervals(pool, seconds, is_late):
+    [persistent_id] = pool(1)
+    silent_for(seconds)
+    assert poll() == ({persistent_id} if is_late else set())
+
+
+def test_unavailable_node_that_answers_is_available(api, pool):
+    pool(1)
+    silent_for(200)
+    assert api.get("/backends").body[0]["state"] == "Unavailable"
+    before = timezone.now()
+    poll_late_backends()
+    [backend] = api.get("/backends").body
+    assert backend["state"] == "Available"
+    assert "lastProbTime" not in backend, "it did not probe"
+    assert before <= Backend.objects.get().refreshed_at <= timezone.now()
+    assert Backend.objects.get().available_until == Backend.objects.get().refreshed_at + (
+        SILENCE_ALLOWED
+    )
+
+
+@pytest.mark.parametrize("fault", ["down", "refuse", "fail", "lose"])
+def test_node_that_does_not_answer_stays_as_it_was(pool, fleet, fault):
+    first, second = pool(2)
+    silent_for(200)
+    faults = fleet.nodes[0].faults
+    {
+        "down": faults.go_down,
+        "refuse": lambda: faults.refuse(RefusalCode.UNAVAILABLE, path="/v1/node"),
+        "fail": lambda: faults.fail(path="/v1/node"),
+        "lose": lambda: faults.lose_reply(path="/v1/node"),
+    }[fault]()
+    assert poll() == {second}
+    assert not Backend.objects.get(pk=first).is_available
+    assert Backend.objects.get(pk=second).is_available
+
+
+def test_another_node_at_the_address_is_no_sign_of_life(pool, fleet):
+    first, second = pool(2)
+    silent_for(200, first)
+    node = fleet.nodes[1]
+    BackendAddress.objects.filter(backend=second).update(address="10.9.9.9")
+    BackendAddress.objects.filter(backend=first).update(port=node.port)
+    Backend.objects.filter(pk=first).update(mgmt_port=node.port)
+    told = node.agent.provisioner
+    Backend.objects.filter(pk=first).update(token_expires_at=timezone.now())
+    assert poll() == set()
+    assert not Backend.objects.get(pk=first).is_available
+    assert node.agent.provisioner == told, "it is not told the other's settings"
+
+
+def test_slow_nodes_are_bounded_in_time(pool, fleet):
+    ids = pool(6)
+    silent_for(200)
+    for node in fleet.nodes[:5]:
+        node.faults.slow(20_000, path="/v1/node", times=0)
+    started = time.monotonic()
+    assert poll() == {ids[5]}
+    assert time.monotonic() - started < 13
+
+
+def test_poll_refreshes_drives_and_portals(pool, fleet):
+    pool(1)
+    silent_for(200)
+    node = fleet.nodes[0]
+    node.change(portals=(NodePortal(ip="10.0.0.8", port=4420),), ssds=node.engine._facts.ssds[:2])
+    poll_late_backends()
+    assert Ssd.objects.count() == 2
+    assert Portal.objects.get().ip == "10.0.0.8"
+
+
+def test_wanted_refresh_whose_job_was_lost(pool):
+    first, second = pool(2)
+    silent_for(10)
+    Backend.objects.filter(pk=first).update(refresh_wanted_at=timezone.now())
+    assert poll() == {first}
+    silent_for(10, second)
+    Backend.objects.update(polled_at=timezone.now() - dt.timedelta(hours=1))
+    assert poll() == set(), "it was read since"
+
+
+def test_token_is_renewed_in_the_second_half_of_its_life(pool, fleet):
+    pool(1)
+    node = fleet.nodes[0]
+    token = node.agent.provisioner.token
+    for days, is_renewed in ((15.1, False), (14.9, True)):
+        silent_for(10)
+        Backend.objects.update(token_expires_at=timezone.now() + dt.timedelta(days=days))
+        assert bool(poll()) is is_renewed
+    told = node.agent.provisioner
+    backend = Backend.objects.get()
+    assert told.model_copy(update={"token": "", "ca_certificate": ""}) == node_settings(backend)
+    life = backend.token_expires_at - timezone.now()
+    assert dt.timedelta(days=29.9) < life <= dt.timedelta(days=30)
+    assert told.token
+    assert token
+
+
+def test_renewal_that_the_node_refuses_is_tried_again(pool, fleet):
+    [persistent_id] = pool(1)
+    silent_for(10)
+    soon = timezone.now() + dt.timedelta(days=1)
+    Backend.objects.update(token_expires_at=soon)
+    fleet.nodes[0].faults.refuse(RefusalCode.UNAVAILABLE, method="PUT")
+    assert poll() == {persistent_id}, "it was read all the same"
+    assert Backend.objects.get().token_expires_at == soon
+    silent_for(10)
+    assert poll() == {persistent_id}
+    assert Backend.objects.get().token_expires_at > soon
+
+
+def test_node_is_not_polled_twice_within_half_a_poll_interval(pool, fleet):
+    pool(1)
+    silent_for(200)
+    fleet.nodes[0].faults.go_down()
+    poll_late_backends()
+    fleet.nodes[0].faults.come_up()
+    assert poll() == set()
+    Backend.objects.update(polled_at=timezone.now() - dt.timedelta(seconds=8))
+    assert len(poll()) == 1
+
+
+def test_those_that_waited_longest_come_first(pool, monkeypatch):
+    ids = pool(4)
+    silent_for(200)
+    Backend.objects.filter(pk__in=ids[2:]).update(polled_at=timezone.now() - dt.timedelta(hours=2))
+    monkeypatch.setattr("inventory.reconcilers.POLL_AT_MOST", 2)
+    assert poll() == set(ids[2:])
+    assert poll() == set(ids[:2])
+
+
+def test_node_calls_are_counted(pool):
+    def count(outcome):
+        labels = NODE_LABELS | {"outcome": outcome}
+        return REGISTRY.get_sample_value("provisioner_node_calls_total", labels) or 0
+
+    def timed():
+        return REGISTRY.get_sample_value("provisioner_node_call_seconds_count", NODE_LABELS) or 0
+
+    calls, seconds = count("OK"), timed()
+    pool(3)
+    assert (count("OK") - calls, timed() - seconds) == (3, 3)

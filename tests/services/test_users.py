@@ -1,0 +1,67 @@
+"""``manage.py user_create`` and the groups of the roles."""
+
+import io
+
+import pytest
+from django.contrib.auth.models import Group
+from django.core.management import CommandError, call_command
+
+from provisioner.access.callers import Caller, Role
+from provisioner.access.local_users import user_verify
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def create(monkeypatch):
+    def create(*arguments, stdin=f"{PASSWORD}\n"):
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        call_command("user_create", *arguments)
+
+    return create
+
+
+def test_a_user_with_roles(create):
+    create("op", "--role", "STORAGE", "--role", "MONITOR")
+    caller = Caller("op", frozenset({Role.STORAGE, Role.MONITOR}))
+    assert user_verify("op", PASSWORD) == caller
+    assert user_verify("op", f"{PASSWORD}\n") is None
+
+
+def test_the_environment_goes_before_stdin(create, monkeypatch):
+    monkeypatch.setenv("USER_PASSWORD", "from the environment")
+    create("op", "--role", "ADMIN")
+    assert user_verify("op", "from the environment") == Caller("op", frozenset({Role.ADMIN}))
+
+
+@pytest.mark.parametrize("stdin", ["", "\n", "short\n", "password123\n"])
+def test_a_weak_password(create, stdin):
+    with pytest.raises(CommandError, match="password"):
+        create("op", "--role", "ADMIN", stdin=stdin)
+
+
+@pytest.mark.parametrize("arguments", [["op"], ["op", "--role", "X"], ["a b", "--role", "ADMIN"]])
+def test_wrong_arguments(create, arguments):
+    with pytest.raises(CommandError):
+        create(*arguments)
+
+
+def test_a_name_that_is_taken(create):
+    create("op", "--role", "ADMIN")
+    with pytest.raises(CommandError, match="a user op already"):
+        create("op", "--role", "MONITOR", stdin="another good one\n")
+    assert user_verify("op", PASSWORD) == Caller("op", frozenset({Role.ADMIN}))
+
+
+@pytest.mark.django_db(transaction=False)
+def test_the_migration_makes_a_group_for_each_role():
+    from importlib import import_module
+
+    from django.apps import apps
+
+    migration = import_module("provisioner.migrations.0001_role_groups")
+    for _ in range(2):
+        migration.make_groups(apps, None)
+    assert set(Group.objects.values_list("name", flat=True)) == set(Role)

@@ -1,0 +1,172 @@
+"""kill -9 of the whole API in the middle of its work: afterwards all agrees, and nothing is lost."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+import urllib3
+
+from inventory.nodes.engines.simulated import SimulatedFleet
+from tests.api.volume_steps import GIB, HOST, created, probe_host, published, volume
+from tests.conftest import RACKS, Api
+from tests.system.conftest import Production, eventually
+from volumes.models import Export, Publication, Volume
+from volumes.services.audit import audit
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+SLOW_MS = 1500
+SETTLED_SECONDS = 40
+
+
+def pool_of(production: Production, fleet: SimulatedFleet) -> Api:
+    for node, rack in zip(fleet.nodes, RACKS, strict=True):
+        body = {"mgmtIPs": [node.address], "mgmtPort": node.port, "rack": rack}
+        assert production.api.post("/backends", body).status == "Success"
+    return production.api
+
+
+def killed_during(production: Production, call: Callable[[], object]) -> None:
+    """Send a call, kill the API while nodes are at work for it, and start the API again."""
+    outcome: list[object] = []
+
+    def run() -> None:
+        try:
+            outcome.append(call())
+        except urllib3.exceptions.HTTPError as error:
+            outcome.append(error)
+
+    caller = threading.Thread(target=run)
+    caller.start()
+    time.sleep(SLOW_MS / 3000)
+    production.server.kill()
+    caller.join()
+    assert isinstance(outcome[0], urllib3.exceptions.HTTPError), "the call ended before the kill"
+    production.restart_api()
+
+
+def settled() -> None:
+    eventually(lambda: audit() == [], seconds=SETTLED_SECONDS, what="the audit finds differences")
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_create(production: Production, fleet: SimulatedFleet, replicas: int) -> None:
+    api = pool_of(production, fleet)
+    for node in fleet.nodes:
+        node.faults.slow(SLOW_MS, method="PUT", path="/v1/volumes", times=1)
+    body = {"alias": "v", "capacity": 10, "uuid": "u", "storageClass": {"numReplicas": replicas}}
+    killed_during(production, lambda: api.post("/volumes", body))
+    assert api.get("/volumes").body == []
+    eventually(lambda: not Volume.objects.exists(), seconds=SETTLED_SECONDS, what="collected")
+    settled()
+    assert all(node.volumes() == {} for node in fleet.nodes)
+    assert api.post("/volumes", body).status == "Success"
+
+
+def test_delete(production: Production, fleet: SimulatedFleet) -> None:
+    api = pool_of(production, fleet)
+    uuid = created(api, "v", storageClass={"numReplicas": 3})
+    for node in fleet.nodes:
+        node.faults.slow(SLOW_MS, method="DELETE", times=1)
+    killed_during(production, lambda: api.delete(f"/volumes/{uuid}"))
+    assert api.get(f"/volumes/{uuid}").body == []
+    eventually(lambda: not Volume.objects.exists(), seconds=SETTLED_SECONDS, what="collected")
+    settled()
+    assert api.get("/tenants").body[0]["consumedCapacity"] == 0
+
+
+def test_grow(production: Production, fleet: SimulatedFleet) -> None:
+    api = pool_of(production, fleet)
+    uuid = created(api, "v", storageClass={"numReplicas": 3})
+    for node in fleet.nodes:
+        node.faults.slow(SLOW_MS, method="PUT", path="/v1/volumes", times=1)
+    killed_during(production, lambda: api.patch(f"/volumes/{uuid}", {"newCapacity": 30}))
+    eventually(
+        lambda: volume(api, uuid)["capacity"] == 30 * GIB, seconds=SETTLED_SECONDS, what="grown"
+    )
+    settled()
+
+
+def test_publish_and_unpublish(production: Production, fleet: SimulatedFleet) -> None:
+    api = pool_of(production, fleet)
+    uuid = created(api, "v", storageClass={"numReplicas": 2})
+    probe_host(api)
+    body = {"volId": uuid, "hostId": HOST}
+    for node in fleet.nodes:
+        node.faults.slow(SLOW_MS, method="PUT", path="/v1/targets", times=1)
+    killed_during(production, lambda: api.post("/publish", body))
+    eventually(
+        lambda: not Export.objects.exists(),
+        seconds=SETTLED_SECONDS,
+        what="the half publication is withdrawn",
+    )
+    assert not Publication.objects.exists()
+    assert all(not node.engine.targets for node in fleet.nodes)
+    published(api, uuid)
+    for node in fleet.nodes:
+        node.faults.slow(SLOW_MS, method="DELETE", path="/v1/targets", times=1)
+    killed_during(production, lambda: api.post("/unpublish", body))
+    eventually(
+        lambda: all(not node.engine.targets for node in fleet.nodes),
+        seconds=SETTLED_SECONDS,
+        what="the exports are gone",
+    )
+    settled()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_was_acknowledged_holds(
+    production: Production, fleet: SimulatedFleet, seed: int
+) -> None:
+    """Clients create, publish and delete while the API is killed at random moments."""
+    api = pool_of(production, fleet)
+    probe_host(api)
+    end = time.monotonic() + 12
+    present: set[str] = set()
+    gone: set[str] = set()
+    clients = [
+        threading.Thread(
+            target=_client, args=(api, random.Random(seed * 10 + n), end, present, gone)
+        )
+        for n in range(4)
+    ]
+    for client in clients:
+        client.start()
+    moments = random.Random(seed)
+    while time.monotonic() < end - 3:
+        time.sleep(moments.uniform(0.5, 2.0))
+        production.server.kill()
+        production.restart_api()
+    for client in clients:
+        client.join()
+    settled()
+    shown = {row["uuid"] for row in api.get("/volumes").body}
+    assert present <= shown
+    assert not gone & shown
+    assert len(present) + len(gone) > 10
+
+
+def _client(api: Api, chance: random.Random, end: float, present: set[str], gone: set[str]) -> None:
+    """``present`` and ``gone`` hold what was acknowledged; of a call without an answer nothing is
+    known, so its volume is in neither.
+    """
+    mine: list[str] = []
+    while time.monotonic() < end:
+        try:
+            if len(mine) < 3:
+                uuid = str(chance.getrandbits(64))
+                body = {"alias": uuid, "capacity": 10, "uuid": uuid, "provisioningType": "THIN"}
+                body |= {"storageClass": {"numReplicas": chance.choice([1, 2, 3])}}
+                assert api.post("/volumes", body).status == "Success"
+                mine.append(uuid)
+                present.add(uuid)
+                api.post("/publish", {"volId": uuid, "hostId": HOST})
+            else:
+                uuid = mine.pop(0)
+                api.post("/unpublish", {"volId": uuid, "hostId": HOST})
+                present.discard(uuid)
+                if api.delete(f"/volumes/{uuid}").status == "Success":
+                    gone.add(uuid)
+        except urllib3.exceptions.HTTPError:
+            time.sleep(0.2)
