@@ -33,7 +33,9 @@ queue.register_sender(send)
 
 
 def _every(seconds: int, task: str) -> dict[str, Any]:
-    """A periodic job; a run that waited longer than its interval is dropped: the next one does its work."""
+    """A periodic job; a run that waited longer than its interval is dropped: the next one does its
+    work.
+    """
     return {"task": task, "schedule": float(seconds), "options": {"expires": float(seconds)}}
 
 

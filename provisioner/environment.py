@@ -1,4 +1,4 @@
-"""Every difference between machines: the environment variables that the system reads, in one typed table.
+"""What differs between machines: the environment variables that the system reads, in one table.
 
 ``docs/settings.md`` is made from this file by ``manage.py settings_table``.
 """
@@ -40,7 +40,8 @@ class Environment(BaseSettings):
     )
     token_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
-        description="Keys of local tokens, comma-separated: the first signs, all verify. Default: SECRET_KEY.",
+        description="Keys of local tokens, comma-separated: the first signs, all verify. "
+        "Default: SECRET_KEY.",
     )
     database_url: SecretStr = Field(
         SecretStr(""),
@@ -96,8 +97,11 @@ class Environment(BaseSettings):
     node_token: SecretStr = Field(
         SecretStr(""), description="Token shown to nodes where they have no mutual TLS."
     )
-    node_call_seconds: Seconds = Field(
-        20, le=25, description="Longest time all node calls of one request may take together."
+    node_call_seconds: int = Field(
+        20,
+        ge=1,
+        le=25,
+        description="Longest time all node calls of one request may take together.",
     )
     probe_interval_seconds: Seconds = Field(
         60, description="How often a node must probe. Unavailable after three times this."
@@ -108,9 +112,10 @@ class Environment(BaseSettings):
     collect_interval_seconds: Seconds = Field(
         5, description="How often unfinished and deleted objects are looked for."
     )
-    unfinished_seconds: Seconds = Field(
+    unfinished_seconds: int = Field(
         60,
         ge=5,
+        le=86_400,
         description="After this a change whose process died is taken up by the collector. "
         "More than NODE_CALL_SECONDS.",
     )
@@ -158,10 +163,10 @@ class Environment(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def known_database(cls, value: SecretStr) -> SecretStr:
-        if value.get_secret_value():
-            engine = dj_database_url.parse(value.get_secret_value())["ENGINE"]
-            if not engine.endswith(("postgresql", "sqlite3")):
+        if url := value.get_secret_value():
+            if not url.startswith(("postgresql://", "postgres://", "sqlite://")):
                 raise ValueError("must be a postgresql:// or sqlite:// address")
+            dj_database_url.parse(url)
         return value
 
     @field_validator("broker_url")
@@ -175,7 +180,8 @@ class Environment(BaseSettings):
     def consistent(self) -> "Environment":
         if self.require_client_certificate and not (self.tls_client_ca or self.trusted_proxies):
             raise ValueError(
-                "REQUIRE_CLIENT_CERTIFICATE needs TLS_CLIENT_CA, or TRUSTED_PROXIES that check certificates"
+                "REQUIRE_CLIENT_CERTIFICATE needs TLS_CLIENT_CA, or TRUSTED_PROXIES that check "
+                "certificates"
             )
         if self.api_workers > 1 and self.broker_url.get_secret_value().startswith("memory"):
             raise ValueError("API_WORKERS above 1 needs a REDIS_URL: memory:// is of one process")

@@ -103,7 +103,9 @@ WHITENOISE_AUTOREFRESH = False
 
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_SECURE = True
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENVIRONMENT.trusted_proxies else None
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https") if ENVIRONMENT.trusted_proxies else None
+)
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -168,13 +170,16 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, float] = (
     else {
         "socket_connect_timeout": 2,
         "socket_timeout": 10,
-        # a request that sends a job to a dead broker goes on after one more try; the default is 6 s of them
+        # a request that sends a job to a dead broker goes on after one more try; the default is 6
+        # s of them
         "max_retries": 1,
         "interval_start": 0,
     }
 )
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BEAT_SCHEDULER = (
-    "celery.beat:Scheduler" if CELERY_BROKER_URL.startswith("memory") else "redbeat.RedBeatScheduler"
+    "celery.beat:Scheduler"
+    if CELERY_BROKER_URL.startswith("memory")
+    else "redbeat.RedBeatScheduler"
 )
 CELERY_TIMEZONE = "UTC"

@@ -1,7 +1,7 @@
 """Fixtures of all tests: simulated nodes on real HTTPS, and the API over real HTTP.
 
-Tests that write use real transactions (``@pytest.mark.django_db(transaction=True)``): the API and the
-nodes run in other threads.
+Tests that write use real transactions (``@pytest.mark.django_db(transaction=True)``): the API and
+the nodes run in other threads.
 """
 
 import datetime as dt

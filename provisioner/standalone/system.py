@@ -67,7 +67,7 @@ class System:
             try:
                 socket.create_server((host, port), family=family).close()
             except OSError as error:
-                reason = error.strerror or str(error)
+                reason = os.strerror(error.errno) if error.errno else str(error)
                 raise StartFailed(
                     f"port {port} of {host} cannot be used ({reason}); API_PORT chooses another, "
                     f"the {NODES} nodes take the ports after it"

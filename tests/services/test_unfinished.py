@@ -1,4 +1,6 @@
-"""Nodes that are down, slow, full or lose replies: nothing leaks, and nothing acknowledged is lost."""
+"""Nodes that are down, slow, full or lose replies: nothing leaks, and nothing acknowledged is
+lost.
+"""
 
 import datetime as dt
 import time

@@ -1,4 +1,4 @@
-"""The production form as real processes: gunicorn and a Celery worker with beat, on PostgreSQL and
+"""The production form as real processes: gunicorn, a Celery worker and beat, on PostgreSQL and
 Redis, against simulated nodes. They are killed; the test process only watches.
 """
 
@@ -83,23 +83,10 @@ class Production:
             environment,
             folder / "api.log",
         )
-        self.worker = Process(
-            [
-                python,
-                "-m",
-                "celery",
-                "-A",
-                "provisioner",
-                "worker",
-                "-B",
-                "-P",
-                "threads",
-                "-c",
-                "4",
-            ],
-            environment,
-            folder / "worker.log",
-        )
+        celery = [python, "-m", "celery", "-A", "provisioner"]
+        worker = [*celery, "worker", "--pool=threads", "--concurrency=4"]
+        self.worker = Process(worker, environment, folder / "worker.log")
+        self.beat = Process([*celery, "beat"], environment, folder / "beat.log")
         self.ready()
 
     def ready(self) -> None:
@@ -119,6 +106,7 @@ class Production:
     def stop(self) -> None:
         self.server.kill()
         self.worker.kill()
+        self.beat.kill()
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
-"""kill -9 of the whole API in the middle of its work: afterwards all agrees, and nothing is lost."""
+"""kill -9 of the whole API in the middle of its work: afterwards all agrees, and nothing is
+lost.
+"""
 
 import random
 import threading

@@ -45,9 +45,9 @@ class PlacementRequest:
     """What is wanted of the nodes for each of ``replicas`` copies.
 
     ``claimed_bytes`` is what one copy takes from the SSDs: its capacity, or its reserved space.
-    ``avoid``: nodes that just failed to make it. ``removing``: nodes that still hold a deleted volume
-    of the same name, whose data must not come back. ``taken_nodes`` and ``taken_racks``: where copies
-    are.
+    ``avoid``: nodes that just failed to make it. ``removing``: nodes that still hold a deleted
+    volume of the same name, whose data must not come back. ``taken_nodes`` and ``taken_racks``:
+    where copies are.
     ``seed`` breaks ties between equal nodes.
     """
 

@@ -3,7 +3,7 @@
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from inventory.models import Backend
+from inventory.models import Backend, Ssd
 from inventory.services.backends import BackendNotFound
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
@@ -25,7 +25,7 @@ def backend_remove(*, persistent_id: str, force: bool) -> None:
     """
     try:
         with transaction.atomic(durable=True):
-            _lock_volumes(persistent_id)
+            _lock_what_it_holds(persistent_id)
             backend = Backend.objects.select_for_update().filter(pk=persistent_id).first()
             if backend is None:
                 raise BackendNotFound.of(persistent_id)
@@ -37,10 +37,11 @@ def backend_remove(*, persistent_id: str, force: bool) -> None:
         ) from error
 
 
-def _lock_volumes(persistent_id: str) -> None:
-    """Volumes before their backend: everyone locks in this order."""
-    rows = Volume.objects.select_for_update().filter(replicas__backend=persistent_id)
-    list(rows.order_by("pk").values_list("pk"))
+def _lock_what_it_holds(persistent_id: str) -> None:
+    """Volumes, then SSDs, then their backend: everyone locks in this order."""
+    volumes = Volume.objects.filter(replicas__backend=persistent_id)
+    list(Volume.objects.select_for_update().filter(pk__in=volumes).order_by("pk"))
+    list(Ssd.objects.select_for_update().filter(backend=persistent_id).order_by("pk"))
 
 
 def _give_up_replicas(backend: Backend, *, force: bool) -> None:

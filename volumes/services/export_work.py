@@ -20,7 +20,9 @@ from volumes.services.node_work import (
 
 @dataclass(frozen=True)
 class ExportWork:
-    """How it went. ``new``: exported only now, or found lost on the node; ``failed``: exports whose node did not confirm."""
+    """How it went. ``new``: exported only now, or found lost on the node; ``failed``: exports
+    whose node did not confirm.
+    """
 
     done: int
     new: int

@@ -25,8 +25,8 @@ def host_remove(*, host_id: str) -> None:
     :raises HostAvailable: it probed lately.
     """
     with transaction.atomic(durable=True):
-        volumes = Volume.objects.select_for_update().filter(publications__host=host_id)
-        list(volumes.order_by("pk").values_list("pk"))
+        volumes = Volume.objects.filter(publications__host=host_id)
+        list(Volume.objects.select_for_update().filter(pk__in=volumes).order_by("pk"))
         host = Host.objects.select_for_update().filter(pk=host_id).first()
         if host is None:
             raise HostNotExists(f"there is no host {host_id!r}")

@@ -1,0 +1,8 @@
+"""The administration site."""
+
+from django.contrib import admin
+
+admin.site.site_header = "Provisioner"
+admin.site.site_title = "Provisioner"
+admin.site.index_title = "Pool of storage nodes"
+admin.site.site_url = None

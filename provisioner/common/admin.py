@@ -1,0 +1,176 @@
+"""What the administration pages of all apps share: they show, and services change."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from django.contrib import admin
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince, timeuntil
+
+if TYPE_CHECKING:
+    _Admin = admin.ModelAdmin[Any]
+    _Inline = admin.TabularInline[Any, Any]
+else:
+    _Admin, _Inline = admin.ModelAdmin, admin.TabularInline
+
+Column = Callable[[Any], str]
+
+NONE = "-"
+CROWDED = 0.8
+"""The share of use from which a bar is shown as a warning."""
+
+
+class ReadOnlyAdmin(_Admin):
+    """Rows that services, nodes and hosts own: nobody adds, changes or deletes them here."""
+
+    actions = None
+    list_per_page = 50
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.display(description="see also")
+    def related(self, row: Model) -> str:
+        """Links to the lists of the rows that point to this one."""
+        lists = [
+            (_list_url(relation.related_model, **{relation.field.name: row.pk}), relation)
+            for relation in row._meta.related_objects
+            if self.admin_site.is_registered(relation.related_model)
+        ]
+        names = ((url, r.related_model._meta.verbose_name_plural) for url, r in lists)
+        return format_html_join(" · ", '<a href="{}">{}</a>', names) or NONE
+
+
+class ReadOnlyInline(_Inline):
+    extra = 0
+    can_delete = False
+    show_change_link = True
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class DeadlineFilter(admin.SimpleListFilter):
+    """Rows in a passing state, or those among them that nobody finished in time."""
+
+    title = "unfinished"
+    parameter_name = "unfinished"
+    field = "deadline_at"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "unfinished"), ("overdue", "overdue")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "yes":
+                return queryset.filter(**{f"{self.field}__isnull": False})
+            case "overdue":
+                return queryset.filter(**{f"{self.field}__lt": timezone.now()})
+            case _:
+                return queryset
+
+
+def size(count: int) -> str:
+    """Bytes for people: three digits or so, and a binary unit."""
+    value, units = float(count), iter(("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"))
+    unit = "B"
+    while abs(value) >= 1024 and (larger := next(units, None)):
+        value, unit = value / 1024, larger
+    return f"{value:.{0 if unit == 'B' or value >= 100 else 1}f} {unit}"
+
+
+def bar(used: float, total: float, text: str) -> SafeString:
+    """A bar of how much is used, and the text beside it."""
+    return format_html(
+        '<meter min="0" max="{}" high="{}" optimum="0" value="{}"></meter> {}',
+        total,
+        total * CROWDED,
+        used,
+        text,
+    )
+
+
+def share(used: int, total: int, shown: Callable[[int], str] = str) -> str:
+    """How much of a total is used; a total of 0 is no limit."""
+    if not total:
+        return f"{shown(used)} (no limit)"
+    return bar(used, total, f"{100 * used / total:.0f} % of {shown(total)}")
+
+
+def link(row: Model | None) -> str:
+    """A link to the page of a row."""
+    if row is None:
+        return NONE
+    page = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+    return format_html('<a href="{}">{}</a>', page, str(row))
+
+
+def list_link(model: type[Model], text: str, **filters: str) -> str:
+    """A link to the rows of a model that have these values."""
+    return format_html('<a href="{}">{}</a>', _list_url(model, **filters), text)
+
+
+def _list_url(model: type[Model], **filters: Any) -> str:
+    page = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    return f"{page}?{urlencode(filters)}"
+
+
+def size_column(field: str, title: str) -> Column:
+    @admin.display(description=title, ordering=field)
+    def column(row: Any) -> str:
+        count = getattr(row, field)
+        return NONE if count is None else size(count)
+
+    return _named(column, field)
+
+
+def share_column(used: str, total: str, title: str, shown: Callable[[int], str] = str) -> Column:
+    @admin.display(description=title, ordering=used)
+    def column(row: Any) -> str:
+        return share(getattr(row, used) or 0, getattr(row, total) or 0, shown)
+
+    return _named(column, used)
+
+
+def link_column(field: str, title: str = "") -> Column:
+    @admin.display(description=title or field, ordering=field)
+    def column(row: Any) -> str:
+        return link(getattr(row, field))
+
+    return _named(column, field)
+
+
+def wait_column(field: str = "deadline_at", title: str = "must be finished") -> Column:
+    """When somebody else takes an unfinished row up, or for how long that is overdue."""
+
+    @admin.display(description=title, ordering=field)
+    def column(row: Any) -> str:
+        at = getattr(row, field)
+        if at is None:
+            return NONE
+        if at >= timezone.now():
+            return f"in {timeuntil(at)}"
+        return format_html('<b style="color: var(--error-fg)">overdue for {}</b>', timesince(at))
+
+    return _named(column, field)
+
+
+def _named(column: Column, field: str) -> Column:
+    column.__name__ = f"{field}_shown"
+    return column

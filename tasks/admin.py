@@ -1,0 +1,67 @@
+from django.contrib import admin
+
+from provisioner.common.admin import DeadlineFilter, ReadOnlyAdmin, bar, wait_column
+from tasks.models import Task
+
+
+class LeaseFilter(DeadlineFilter):
+    """Tasks that somebody works on, or those that were abandoned."""
+
+    title = "lease"
+    parameter_name = "lease"
+    field = "lease_until"
+
+
+@admin.register(Task)
+class TaskAdmin(ReadOnlyAdmin):
+    """Tasks are made by the API; what may be stopped is stopped by ``PUT /tasks``."""
+
+    list_display = [
+        "task_id",
+        "type",
+        "state",
+        "shown_progress",
+        "host_id",
+        "volume_id",
+        "created_at",
+        "ended_at",
+        "task_status",
+        wait_column("lease_until", "lease ends"),
+    ]
+    list_filter = ["state", "type", LeaseFilter, "stoppable"]
+    search_fields = ["=task_id", "=host_id", "=volume_id", "description"]
+    date_hierarchy = "created_at"
+    ordering = ["-created_at"]
+    fieldsets = [
+        (
+            None,
+            {
+                "fields": [
+                    "task_id",
+                    "type",
+                    "state",
+                    "shown_progress",
+                    "task_status",
+                    "description",
+                ]
+            },
+        ),
+        ("About", {"fields": ["host_id", "volume_id", "tenant_id", "params"]}),
+        ("Times", {"fields": ["created_at", "started_at", "ended_at"]}),
+        (
+            "Work",
+            {
+                "fields": [
+                    "steps_done",
+                    "outputs",
+                    "stoppable",
+                    "lease_owner",
+                    wait_column("lease_until", "lease ends"),
+                ]
+            },
+        ),
+    ]
+
+    @admin.display(description="progress", ordering="progress")
+    def shown_progress(self, task: Task) -> str:
+        return bar(task.progress, 100, f"{task.progress:.0f} %")

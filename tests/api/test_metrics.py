@@ -1,0 +1,139 @@
+"""GET /metrics, read by prometheus_client's own parser."""
+
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from prometheus_client.parser import text_string_to_metric_families
+
+from inventory.models import Backend
+from inventory.nodes.engines.simulated import SimulatedFleet
+from tests.api.volume_steps import GIB, HOST, created, probe_host, published
+from tests.conftest import Api
+from volumes.metrics import PoolCollector
+from volumes.models import Replica
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+Labels = dict[str, str]
+
+
+def samples(api: Api) -> dict[str, list[tuple[Labels, float]]]:
+    answer = api.get("/metrics")
+    assert answer.http == 200
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    found: dict[str, list[tuple[Labels, float]]] = {}
+    for family in text_string_to_metric_families(answer.body):
+        for sample in family.samples:
+            found.setdefault(sample.name, []).append((sample.labels, sample.value))
+    return found
+
+
+def test_nodes(api: Api, pool: Pool) -> None:
+    first, second = pool(2)
+    api.put(f"/backends/{second}", {"rack": "", "zone": None})
+    Backend.objects.filter(pk=second).update(available_until="2000-01-01T00:00:00Z")
+    uuid = created(api, "v", storageClass={"desiredIOPSPerGB": 3, "desiredBWPerGB": 4})
+    found = samples(api)
+    assert found["ks_node_state"] == [
+        (
+            {"node": first, "name": "node-1", "rack": "r1", "zone": "z1", "region": "null"},
+            1.0,
+        ),
+        (
+            {"node": second, "name": "node-2", "rack": "null", "zone": "null", "region": "null"},
+            2.0,
+        ),
+    ]
+    backend = api.get(f"/backends/{first}").body[0]
+    labels = {"node": first, "name": "node-1"}
+    assert found["ks_node_used_capacity_bytes"][0] == (labels, 10 * GIB)
+    assert found["ks_node_free_capacity_bytes"][0] == (labels, backend["availableCapacity"])
+    assert found["ks_node_used_iops"][0] == (labels, 30)
+    assert found["ks_node_free_iops"][0] == (labels, backend["availableIOPS"])
+    assert found["ks_node_used_bw_bytes_per_sec"][0] == (labels, 40)
+    assert found["ks_node_free_bw_bytes_per_sec"][0] == (labels, backend["availableBW"])
+    assert api.delete(f"/volumes/{uuid}").status == "Success"
+
+
+def test_volumes_and_publications(api: Api, pool: Pool) -> None:
+    nodes = pool(2)
+    probe_host(api)
+    single = created(api, "one", provisioningType="THIN")
+    double = created(api, "two", storageClass={"numReplicas": 2, "name": "gold"})
+    published(api, double)
+    Replica.objects.filter(volume__uuid=double).update(replica_state="Available")
+    found = samples(api)
+    volumes = {labels["uuid"]: (labels, value) for labels, value in found["ks_vol_capacity_bytes"]}
+    labels, value = volumes[single]
+    assert value == 10 * GIB
+    place = labels["nodeID1"]
+    assert labels == {
+        "uuid": single,
+        "alias": "one",
+        "numReplicas": "1",
+        "tenantID": "0",
+        "storageClassName": "unknown",
+        "provisioningType": "THIN",
+        "protocol": "NVMeoF",
+        "repUUID1": "",
+        "nodeID1": place,
+        "nodeName1": f"node-{nodes.index(place) + 1}",
+    } | {f"{name}{n}": "" for name in ("repUUID", "nodeID", "nodeName") for n in (2, 3, 4)}
+    labels, _ = volumes[double]
+    assert {labels["nodeID1"], labels["nodeID2"]} == set(nodes)
+    assert labels["storageClassName"] == "gold"
+    host = {
+        "hostId": HOST,
+        "hostname": "host-6d4a",
+        "nqn": f"nqn.2014-08.org.nvmexpress:uuid:{HOST}",
+    }
+    assert found["ks_connected_volumes_state"] == [
+        ({"uuid": double, "alias": "two", "version": "1.4"} | host, 0.0)
+    ]
+    assert found["ks_connected_replica_state"] == [
+        ({"uuid": double, "alias": "two", "repUUID": labels[f"repUUID{n}"]} | host, 0.0)
+        for n in (1, 2)
+    ]
+
+
+def test_labels_are_escaped(api: Api, pool: Pool) -> None:
+    [node] = pool(1)
+    odd = 'a"b\\c\nd'
+    api.put(f"/backends/{node}", {"rack": odd})
+    assert samples(api)["ks_node_state"][0][0]["rack"] == odd
+
+
+def test_own_metrics_are_there(api: Api, pool: Pool) -> None:
+    pool(1)
+    created(api, "v")
+    found = samples(api)
+    calls = {
+        (labels["method"], labels["path"], labels["outcome"])
+        for labels, _ in found["provisioner_node_calls_total"]
+    }
+    assert ("PUT", "/v1/volumes/{uuid}", "OK") in calls
+    assert "django_http_requests_total_by_method_total" in found
+
+
+def test_the_number_of_queries_does_not_grow(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    pool(1)
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert len(list(PoolCollector().collect())) == 10
+        return len(captured)
+
+    created(api, "first")
+    published(api, created(api, "second"), probe_host(api))
+    before = queries()
+    for number in range(5):
+        published(api, created(api, f"v{number}"))
+    assert queries() == before
+
+
+def test_credentials(api: Api) -> None:
+    assert api.as_role("MONITOR").get("/metrics").http == 200
+    assert api.as_role("STORAGE").get("/metrics").http == 403
+    assert Api(api.url, "").get("/metrics").http == 401

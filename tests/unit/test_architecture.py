@@ -1,0 +1,97 @@
+"""Each contract of the layers can fail: one forbidden import in a copy of the tree breaks it."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PACKAGES = ("provisioner", "tasks", "inventory", "volumes")
+PROGRAMS = Path(sys.executable).parent
+
+FORBIDDEN = [
+    ("apps", "tasks/services.py", "import inventory.selectors"),
+    ("apps", "inventory/selectors.py", "import volumes.models"),
+    ("apps", "provisioner/access/tokens.py", "import tasks.models"),
+    ("apps", "provisioner/common/times.py", "import provisioner.access.callers"),
+    ("layers", "volumes/selectors.py", "import volumes.services.tenants"),
+    ("layers", "inventory/services/hosts.py", "import inventory.views.hosts"),
+    ("celery", "volumes/reconcilers.py", "import celery"),
+    ("placement", "volumes/placement/request.py", "import django.db"),
+    ("services", "volumes/services/tenants.py", "import rest_framework"),
+    ("nodes", "inventory/nodes/wire.py", "import django.conf"),
+    ("node-calls", "volumes/selectors.py", "import inventory.nodes.client"),
+]
+"""A contract, a file, and an import that the contract keeps it from."""
+
+
+def contracts() -> dict[str, str]:
+    """Names by id, from the settings."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return {c["id"]: c["name"] for c in settings["tool"]["importlinter"]["contracts"]}
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    copy = tmp_path_factory.mktemp("tree")
+    ignore = shutil.ignore_patterns("__pycache__")
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, copy / package, ignore=ignore)
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    yield copy
+    shutil.rmtree(copy)
+
+
+def lint(tree: Path, *command: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [str(PROGRAMS / command[0]), *command[1:]],
+        cwd=tree,
+        env={"COLUMNS": "300", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def broken(output: str) -> set[str]:
+    return {identifier for identifier, name in contracts().items() if f"{name} BROKEN" in output}
+
+
+def test_each_contract_is_tried() -> None:
+    assert {contract for contract, *_ in FORBIDDEN} == set(contracts())
+
+
+def test_all_are_kept(tree: Path) -> None:
+    code, output = lint(tree, "lint-imports", "--no-cache")
+    assert (code, broken(output)) == (0, set()), output
+
+
+@pytest.mark.parametrize(("contract", "file", "line"), FORBIDDEN)
+def test_forbidden_import_breaks_its_contract(
+    tree: Path, contract: str, file: str, line: str
+) -> None:
+    path = tree / file
+    before = path.read_text()
+    path.write_text(f"{before}\n{line}\n")
+    try:
+        code, output = lint(tree, "lint-imports", "--no-cache")
+    finally:
+        path.write_text(before)
+    assert (code, broken(output)) == (1, {contract}), output
+
+
+def test_a_service_that_sees_requests_is_refused(tree: Path) -> None:
+    path = tree / "volumes" / "services" / "tenants.py"
+    before = path.read_text()
+    path.write_text(f"from django.http import HttpRequest  # noqa: F401\n{before}")
+    try:
+        code, output = lint(tree, "ruff", "check", "--no-cache", "--select", "TID251", ".")
+    finally:
+        path.write_text(before)
+    assert code == 1
+    assert "`django.http` is banned: A service does not see requests." in output

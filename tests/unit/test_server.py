@@ -1,0 +1,99 @@
+"""The API's side of a connection: nobody holds a thread by being slow, and errors are the API's."""
+
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provisioner import server
+from provisioner.certificates import Authority
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority.of(tmp_path)
+
+
+@pytest.fixture
+def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def context(authority: Authority) -> ssl.SSLContext:
+    certificate, key = authority.server("server", ["localhost"])
+    return server.tls_context(certificate, key, authority.path, require_client=False)
+
+
+def test_a_silent_client_does_not_get_past_the_handshake(
+    authority: Authority,
+    sockets: tuple[socket.socket, socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "HANDSHAKE_SECONDS", 0.2)
+    tls = context(authority)
+    connection = tls.wrap_socket(sockets[0], server_side=True, do_handshake_on_connect=False)
+    with connection, pytest.raises(TimeoutError):
+        connection.do_handshake()
+
+
+def test_a_request_that_trickles_in_is_cut_off_in_time(
+    authority: Authority,
+    sockets: tuple[socket.socket, socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "REQUEST_SECONDS", 0.5)
+    tls = context(authority)
+    trickling = threading.Thread(target=_trickle, args=(sockets[1], authority), daemon=True)
+    trickling.start()
+    connection = tls.wrap_socket(sockets[0], server_side=True, do_handshake_on_connect=False)
+    with connection:
+        connection.do_handshake()
+        started = time.monotonic()
+        with pytest.raises(ConnectionResetError, match="too slowly"):
+            _read_all(connection)
+        assert 0.4 < time.monotonic() - started < 1.5
+    trickling.join(5)
+
+
+def _read_all(connection: ssl.SSLSocket) -> None:
+    while connection.recv(8192):
+        pass
+
+
+def _trickle(plain: socket.socket, authority: Authority) -> None:
+    client = ssl.create_default_context(cafile=authority.path)
+    with client.wrap_socket(plain, server_hostname="localhost") as connection:
+        try:
+            for _ in range(100):
+                connection.sendall(b"G")
+                time.sleep(0.05)
+        except OSError:
+            return
+
+
+def test_tls_is_1_2_or_newer(authority: Authority) -> None:
+    assert context(authority).minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "code"),
+    [(400, "Bad Request", "BadRequest"), (431, "Request Header Fields Too Large", "BadRequest")],
+)
+def test_what_is_no_http_is_answered_with_the_envelope(
+    sockets: tuple[socket.socket, socket.socket], status: int, reason: str, code: str
+) -> None:
+    server.write_error(sockets[0], status, reason, "no request line")
+    head, _, body = sockets[1].recv(4096).partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} {reason}\r\n".encode())
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert json.loads(body) == {
+        "status": code,
+        "description": f"HTTP Status {status} - no request line",
+    }
