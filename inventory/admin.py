@@ -1,22 +1,23 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet, Sum
+from django.db.models import OuterRef, QuerySet, Subquery, Sum
 from django.http import HttpRequest
 from django.utils import timezone
 
 from inventory.models import Backend, BackendAddress, Host, Liveness, Portal, Ssd
 from provisioner.common.admin import (
+    NONE,
     ReadOnlyAdmin,
     ReadOnlyInline,
     link_column,
     list_link,
+    number,
+    rate,
     share_column,
     size,
 )
 from tasks.models import Task
-
-SSD_USE = share_column("used_bytes", "capacity_bytes", "used", size)
 
 
 class LivenessFilter(admin.SimpleListFilter):
@@ -42,8 +43,20 @@ class _LivingAdmin(ReadOnlyAdmin):
         return row.is_available
 
 
+class _OfBackendAdmin(ReadOnlyAdmin):
+    list_select_related = ["backend"]
+    backend_link = link_column("backend")
+
+
+def _sum(field: str) -> Subquery:
+    """The sum over a backend's SSDs."""
+    ssds = Ssd.objects.filter(backend=OuterRef("pk")).order_by().values("backend")
+    return Subquery(ssds.annotate(total=Sum(field)).values("total"))
+
+
 class AddressInline(ReadOnlyInline):
     model = BackendAddress
+    verbose_name_plural = "addresses"
     fields = ["position", "address", "port"]
     show_change_link = False
 
@@ -51,8 +64,8 @@ class AddressInline(ReadOnlyInline):
 class SsdInline(ReadOnlyInline):
     model = Ssd
     verbose_name_plural = "SSDs"
-    fields = ["ssd_id", "name", SSD_USE, "present"]
-    readonly_fields = [SSD_USE]
+    fields = ["ssd_id", "name", "used", "present"]
+    used = share_column("used_bytes", "capacity_bytes", "used", size)
 
 
 class PortalInline(ReadOnlyInline):
@@ -65,17 +78,18 @@ class PortalInline(ReadOnlyInline):
 class BackendAdmin(_LivingAdmin):
     """Storage nodes. They are added, changed and removed by ``/backends``."""
 
+    capacity_used = share_column("used_bytes", "capacity_bytes", "capacity used", size)
+    iops_used = share_column("used_iops", "total_iops", "IOPS used", number)
+    bandwidth_used = share_column("used_bw", "total_bw", "bandwidth used", rate)
     list_display = [
         "name",
         "persistent_id",
         "available",
         "in_use",
-        "region",
-        "zone",
-        "rack",
-        share_column("used_bytes", "capacity_bytes", "capacity used", size),
-        share_column("used_iops", "total_iops", "IOPS used"),
-        share_column("used_bw", "total_bw", "bandwidth used"),
+        "place",
+        "capacity_used",
+        "iops_used",
+        "bandwidth_used",
         "last_probe_at",
         "version",
     ]
@@ -85,69 +99,61 @@ class BackendAdmin(_LivingAdmin):
     fieldsets = [
         (
             None,
-            {"fields": ["name", "persistent_id", "available", "in_use", "certified", "related"]},
+            {"fields": ["name", "persistent_id", ("available", "in_use", "certified"), "related"]},
         ),
-        ("Place", {"fields": ["region", "zone", "rack", "host_id", "mgmt_port"]}),
+        ("Place", {"fields": [("region", "zone", "rack"), ("host_id", "mgmt_port")]}),
         (
             "Use",
             {
                 "fields": [
-                    share_column("used_bytes", "capacity_bytes", "capacity", size),
-                    share_column("used_iops", "total_iops", "IOPS"),
-                    share_column("used_bw", "total_bw", "bandwidth"),
+                    "capacity_used",
+                    "iops_used",
+                    "bandwidth_used",
                 ]
             },
         ),
-        ("Software", {"fields": ["version", "target_driver_version", "authentication_mode"]}),
+        ("Software", {"fields": [("version", "target_driver_version", "authentication_mode")]}),
         (
             "Life",
             {
                 "fields": [
-                    "last_probe_at",
-                    "probe_interval",
-                    "available_until",
-                    "refreshed_at",
-                    "refresh_wanted_at",
-                    "polled_at",
-                    "boot_id",
-                    "token_expires_at",
-                    "created_at",
+                    ("last_probe_at", "probe_interval", "available_until"),
+                    ("refreshed_at", "refresh_wanted_at", "polled_at"),
+                    ("boot_id", "token_expires_at", "created_at"),
                 ]
             },
         ),
     ]
 
+    @admin.display(description="region / zone / rack", ordering="region")
+    def place(self, backend: Backend) -> str:
+        return " / ".join(part or NONE for part in (backend.region, backend.zone, backend.rack))
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Backend]:
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(
-                used_bytes=Sum("ssds__used_bytes"), capacity_bytes=Sum("ssds__capacity_bytes")
-            )
-        )
+        """With the sums over the SSDs, as subqueries: the search joins the addresses."""
+        rows: QuerySet[Backend] = super().get_queryset(request)
+        return rows.annotate(used_bytes=_sum("used_bytes"), capacity_bytes=_sum("capacity_bytes"))
 
 
 @admin.register(Ssd)
-class SsdAdmin(ReadOnlyAdmin):
-    list_display = ["ssd_id", link_column("backend"), "name", SSD_USE, "present"]
+class SsdAdmin(_OfBackendAdmin):
+    used = share_column("used_bytes", "capacity_bytes", "used", size)
+    list_display = ["ssd_id", "backend_link", "name", "used", "present"]
     list_filter = ["present", "backend"]
-    list_select_related = ["backend"]
     search_fields = ["ssd_id", "name", "backend__name", "=backend__persistent_id"]
-    fields = ["ssd_id", "backend", "name", SSD_USE, "present", "related"]
+    fields = ["ssd_id", "backend", "name", "used", "present", "related"]
 
 
 @admin.register(Portal)
-class PortalAdmin(ReadOnlyAdmin):
-    list_display = ["ip", "port", "transport", link_column("backend")]
+class PortalAdmin(_OfBackendAdmin):
+    list_display = ["ip", "port", "transport", "backend_link"]
     list_filter = ["transport"]
-    list_select_related = ["backend"]
     search_fields = ["ip", "backend__name", "=backend__persistent_id"]
 
 
 @admin.register(BackendAddress)
-class BackendAddressAdmin(ReadOnlyAdmin):
-    list_display = ["address", "port", "position", link_column("backend")]
-    list_select_related = ["backend"]
+class BackendAddressAdmin(_OfBackendAdmin):
+    list_display = ["address", "port", "position", "backend_link"]
     search_fields = ["address", "backend__name", "=backend__persistent_id"]
 
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from django.db.models import Count, F, QuerySet, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum
 
 from inventory.models import Backend, Host, Ssd
+from provisioner.common.models import LifeState
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ def backend_list(*, persistent_id: str | None = None) -> list[BackendSummary]:
     backends = Backend.objects.all()
     if persistent_id is not None:
         backends = backends.filter(pk=persistent_id)
-    volumes = dict(backends.order_by().values_list("pk").annotate(Count("replicas")))
+    made = Count("replicas", filter=Q(replicas__state=LifeState.READY))
+    volumes = dict(backends.order_by().annotate(made=made).values_list("pk", "made"))
     drives = _drives(persistent_id)
     return [
         BackendSummary(backend, *drives.get(backend.pk, (0, 0, 0)), volumes.get(backend.pk, 0))

@@ -6,3 +6,4 @@ admin.site.site_header = "Provisioner"
 admin.site.site_title = "Provisioner"
 admin.site.index_title = "Pool of storage nodes"
 admin.site.site_url = None
+admin.site.enable_nav_sidebar = False  # the lists are wide

@@ -74,7 +74,7 @@ class EmbeddedWorker:
             without_gossip=True,
         )
         self._worker = threading.Thread(target=worker.start, name="celery-worker", daemon=True)
-        self._beat = Service(app, max_interval=1)
+        self._beat = Service(app, max_interval=1, scheduler_cls=app.conf.beat_scheduler)
 
     def start(self) -> None:
         app.set_default()

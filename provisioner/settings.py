@@ -17,6 +17,7 @@ ROOT_URLCONF = "provisioner.urls"
 WSGI_APPLICATION = "provisioner.wsgi.application"
 APPEND_SLASH = False
 USE_TZ = True
+FORMAT_MODULE_PATH = "provisioner.common.formats"
 TIME_ZONE = "UTC"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATA_UPLOAD_MAX_MEMORY_SIZE = ENVIRONMENT.max_body_bytes
@@ -81,6 +82,8 @@ def _database() -> dict[str, Any]:
             init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
         )
         database["CONN_MAX_AGE"] = None
+        # a file, as in the embedded form: an in-memory database is one connection for all threads
+        database["TEST"] = {"NAME": f"{database['NAME']}.test"}
         return database
     options.setdefault("application_name", "provisioner")
     if ENVIRONMENT.database_pool_size:

@@ -1,6 +1,7 @@
 from django.contrib import admin
+from django.utils.html import format_html
 
-from provisioner.common.admin import DeadlineFilter, ReadOnlyAdmin, bar, wait_column
+from provisioner.common.admin import DeadlineFilter, ReadOnlyAdmin, wait_column
 from tasks.models import Task
 
 
@@ -20,13 +21,12 @@ class TaskAdmin(ReadOnlyAdmin):
         "task_id",
         "type",
         "state",
+        "lease_ends",
         "shown_progress",
         "host_id",
         "volume_id",
         "created_at",
         "ended_at",
-        "task_status",
-        wait_column("lease_until", "lease ends"),
     ]
     list_filter = ["state", "type", LeaseFilter, "stoppable"]
     search_fields = ["=task_id", "=host_id", "=volume_id", "description"]
@@ -56,12 +56,16 @@ class TaskAdmin(ReadOnlyAdmin):
                     "outputs",
                     "stoppable",
                     "lease_owner",
-                    wait_column("lease_until", "lease ends"),
+                    "lease_ends",
                 ]
             },
         ),
     ]
 
+    lease_ends = wait_column("lease_until", "lease ends")
+
     @admin.display(description="progress", ordering="progress")
     def shown_progress(self, task: Task) -> str:
-        return bar(task.progress, 100, f"{task.progress:.0f} %")
+        return format_html(
+            '<progress max="100" value="{}"></progress> {} %', task.progress, int(task.progress)
+        )

@@ -18,6 +18,7 @@ SETTINGS = {
     "SECRET_KEY": "only-for-tests-only-for-tests-only-for-tests",
     "LOG_LEVEL": "WARNING",
     "LOG_FORMAT": "text",
+    "DJANGO_LIVE_TEST_SERVER_ADDRESS": "127.0.0.1",
 }
 
 

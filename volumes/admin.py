@@ -19,8 +19,6 @@ from provisioner.common.admin import (
 from tasks.models import Task
 from volumes.models import Export, Publication, Replica, SubVolume, Tenant, Volume
 
-WAIT = wait_column()
-
 
 def _count(model: Any) -> Coalesce:
     """How many rows of a model a volume has; counted for the rows of a page alone."""
@@ -29,31 +27,34 @@ def _count(model: Any) -> Coalesce:
 
 
 class SubVolumeInline(ReadOnlyInline):
+    ssd_link = link_column("ssd", "SSD")
+    capacity = size_column("capacity_bytes", "capacity")
+    claimed = size_column("claimed_bytes", "claimed")
     model = SubVolume
     fields = [
-        link_column("ssd", "SSD"),
-        size_column("capacity_bytes", "capacity"),
-        size_column("claimed_bytes", "claimed"),
+        "ssd_link",
+        "capacity",
+        "claimed",
         "exclusive_class",
     ]
-    readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).select_related("ssd__backend")
 
 
 class ReplicaInline(ReadOnlyInline):
+    backend_link = link_column("backend")
+    wait = wait_column()
     model = Replica
     fields = [
         "uuid",
-        link_column("backend"),
+        "backend_link",
         "replica_state",
         "replica_state_since",
         "shown_pieces",
         "state",
-        WAIT,
+        "wait",
     ]
-    readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request).select_related("backend")
@@ -66,18 +67,20 @@ class ReplicaInline(ReadOnlyInline):
 
 
 class PublicationInline(ReadOnlyInline):
+    host_link = link_column("host")
+    wait = wait_column()
     model = Publication
-    fields = [link_column("host"), "nsid", "state", WAIT]
-    readonly_fields = fields
+    fields = ["host_link", "nsid", "state", "wait"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).select_related("host")
 
 
 class ExportInline(ReadOnlyInline):
+    replica_link = link_column("replica")
+    wait = wait_column()
     model = Export
-    fields = [link_column("replica"), "nsid", "target_nqn", "host_nqn", "state", WAIT]
-    readonly_fields = fields
+    fields = ["replica_link", "nsid", "target_nqn", "host_nqn", "state", "wait"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).select_related("replica")
@@ -87,32 +90,45 @@ class ExportInline(ReadOnlyInline):
 class TenantAdmin(ReadOnlyAdmin):
     """Budgets. They are set by ``/tenants``."""
 
+    capacity_used = share_column("used_bytes", "capacity_bytes", "capacity used", size)
     list_display = [
         "name",
         "tenant_id",
-        share_column("used_bytes", "capacity_bytes", "capacity used", size),
+        "capacity_used",
         "total_iops",
         "total_bw",
         "follows_pool",
     ]
     list_filter = ["follows_pool"]
     search_fields = ["name", "=tenant_id"]
-    fields = [*list_display, "related"]
+    fields = [
+        "name",
+        "tenant_id",
+        "capacity_used",
+        "total_iops",
+        "total_bw",
+        "follows_pool",
+        "related",
+    ]
 
 
 @admin.register(Volume)
 class VolumeAdmin(ReadOnlyAdmin):
+    tenant_link = link_column("tenant")
+    capacity = size_column("capacity_bytes", "capacity")
+    growing_to = size_column("growing_to_bytes", "growing to")
+    claimed = size_column("claimed_bytes", "claimed for each replica")
+    wait = wait_column()
     list_display = [
         "alias",
         "uuid",
-        link_column("tenant"),
-        size_column("capacity_bytes", "capacity"),
+        "tenant_link",
+        "capacity",
         "provisioning_type",
-        "protocol",
         "replica_count",
         "publication_count",
         "state",
-        WAIT,
+        "wait",
         "created_at",
     ]
     list_filter = ["state", DeadlineFilter, "provisioning_type", "protocol", "tenant"]
@@ -121,17 +137,13 @@ class VolumeAdmin(ReadOnlyAdmin):
     date_hierarchy = "created_at"
     inlines = [ReplicaInline, PublicationInline]
     fieldsets = [
-        (None, {"fields": ["alias", "uuid", "tenant", "state", WAIT, "related", "tasks"]}),
+        (None, {"fields": ["alias", "uuid", "tenant", ("state", "wait"), ("related", "tasks")]}),
         (
             "Capacity",
             {
                 "fields": [
-                    size_column("capacity_bytes", "capacity"),
-                    size_column("growing_to_bytes", "growing to"),
-                    size_column("claimed_bytes", "claimed for each replica"),
-                    "provisioning_type",
-                    "reserved_space_percentage",
-                    "block_size",
+                    ("capacity", "growing_to", "claimed"),
+                    ("provisioning_type", "reserved_space_percentage", "block_size"),
                 ]
             },
         ),
@@ -139,16 +151,10 @@ class VolumeAdmin(ReadOnlyAdmin):
             "Placement",
             {
                 "fields": [
-                    "num_replicas",
-                    "protocol",
-                    "host_id",
-                    "regions",
-                    "zones",
-                    "racks",
-                    "same_rack_allowed",
-                    "allow_span",
+                    ("num_replicas", "protocol", "host_id"),
+                    ("regions", "zones", "racks"),
+                    ("same_rack_allowed", "allow_span", "share_ssd"),
                     "storage_class_name",
-                    "share_ssd",
                 ]
             },
         ),
@@ -156,10 +162,8 @@ class VolumeAdmin(ReadOnlyAdmin):
             "Quality",
             {
                 "fields": [
-                    "max_iops_per_gb",
-                    "desired_iops_per_gb",
-                    "max_bw_per_gb",
-                    "desired_bw_per_gb",
+                    ("max_iops_per_gb", "desired_iops_per_gb"),
+                    ("max_bw_per_gb", "desired_bw_per_gb"),
                     "max_replica_down_minutes",
                 ]
             },
@@ -168,7 +172,7 @@ class VolumeAdmin(ReadOnlyAdmin):
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Volume]:
-        rows = super().get_queryset(request)
+        rows: QuerySet[Volume] = super().get_queryset(request)
         return rows.annotate(replica_number=_count(Replica), publication_number=_count(Publication))
 
     @admin.display(description="replicas")
@@ -186,15 +190,19 @@ class VolumeAdmin(ReadOnlyAdmin):
 
 @admin.register(Replica)
 class ReplicaAdmin(ReadOnlyAdmin):
+    volume_link = link_column("volume")
+    backend_link = link_column("backend")
+    claimed = size_column("claimed_bytes", "claimed")
+    wait = wait_column()
     list_display = [
         "uuid",
-        link_column("volume"),
-        link_column("backend"),
+        "volume_link",
+        "backend_link",
         "replica_state",
         "replica_state_since",
-        size_column("claimed_bytes", "claimed"),
+        "claimed",
         "state",
-        WAIT,
+        "wait",
     ]
     list_filter = ["replica_state", "state", DeadlineFilter, "backend"]
     list_select_related = ["volume", "backend"]
@@ -206,52 +214,69 @@ class ReplicaAdmin(ReadOnlyAdmin):
         "backend",
         "replica_state",
         "replica_state_since",
-        size_column("claimed_bytes", "claimed"),
+        "claimed",
         "desired_iops",
         "desired_bw",
         "state",
-        WAIT,
+        "wait",
         "related",
     ]
 
 
 @admin.register(SubVolume)
 class SubVolumeAdmin(ReadOnlyAdmin):
+    replica_link = link_column("replica")
+    ssd_link = link_column("ssd", "SSD")
+    capacity = size_column("capacity_bytes", "capacity")
+    claimed = size_column("claimed_bytes", "claimed")
     list_display = [
         "id",
-        link_column("replica"),
-        link_column("ssd", "SSD"),
-        size_column("capacity_bytes", "capacity"),
-        size_column("claimed_bytes", "claimed"),
+        "replica_link",
+        "ssd_link",
+        "capacity",
+        "claimed",
         "storage_class_name",
     ]
     list_select_related = ["replica", "ssd"]
     search_fields = ["=replica__uuid", "=ssd__ssd_id", "storage_class_name"]
-    fields = [*list_display[1:], "exclusive_class"]
+    fields = [
+        "replica",
+        "ssd",
+        "capacity",
+        "claimed",
+        "storage_class_name",
+        "exclusive_class",
+    ]
 
 
 @admin.register(Publication)
 class PublicationAdmin(ReadOnlyAdmin):
-    list_display = ["id", link_column("volume"), link_column("host"), "nsid", "state", WAIT]
+    volume_link = link_column("volume")
+    host_link = link_column("host")
+    wait = wait_column()
+    list_display = ["id", "volume_link", "host_link", "nsid", "state", "wait"]
     list_filter = ["state", DeadlineFilter]
     list_select_related = ["volume", "host"]
     search_fields = ["=volume__uuid", "volume__alias", "host__name", "=host__uuid"]
     inlines = [ExportInline]
-    fields = ["volume", "host", "nsid", "state", WAIT]
+    fields = ["volume", "host", "nsid", "state", "wait"]
 
 
 @admin.register(Export)
 class ExportAdmin(ReadOnlyAdmin):
+    replica_link = link_column("replica")
+    publication_link = link_column("publication")
+    wait = wait_column()
     list_display = [
         "id",
-        link_column("replica"),
-        link_column("publication"),
+        "replica_link",
+        "publication_link",
         "nsid",
         "target_nqn",
         "state",
-        WAIT,
+        "wait",
     ]
     list_filter = ["state", DeadlineFilter]
     list_select_related = ["replica", "publication"]
     search_fields = ["=replica__uuid", "target_nqn", "host_nqn"]
-    fields = ["replica", "publication", "nsid", "target_nqn", "host_nqn", "state", WAIT]
+    fields = ["replica", "publication", "nsid", "target_nqn", "host_nqn", "state", "wait"]

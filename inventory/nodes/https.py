@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import urllib3
 from urllib3.connection import HTTPSConnection
@@ -57,11 +58,11 @@ class _BoundedSocket(ssl.SSLSocket):
         self.settimeout(_left(CONNECT_SECONDS))
         super().do_handshake(block)
 
-    def recv_into(self, *args, **kwargs) -> int:  # type: ignore[no-untyped-def]
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
         self.settimeout(_left(READ_SECONDS))
         return super().recv_into(*args, **kwargs)
 
-    def send(self, *args, **kwargs) -> int:  # type: ignore[no-untyped-def]
+    def send(self, *args: Any, **kwargs: Any) -> int:
         self.settimeout(_left(READ_SECONDS))
         return super().send(*args, **kwargs)
 
@@ -69,24 +70,22 @@ class _BoundedSocket(ssl.SSLSocket):
 class _Connection(HTTPSConnection):
     """Tells "never connected" from later failures, and is not reused after a long rest."""
 
-    _rested_since = 0.0
+    _used_at = 0.0
 
     def connect(self) -> None:
         try:
             super().connect()
         except (OSError, HTTPError, ValueError, OverflowError) as error:
             raise CannotConnect(str(error)) from error
-        self._rested_since = time.monotonic()
 
-    def getresponse(self):  # type: ignore[no-untyped-def]
-        response = super().getresponse()
-        self._rested_since = time.monotonic()
-        return response
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        self._used_at = time.monotonic()
+        super().request(*args, **kwargs)
 
     @property
     def is_connected(self) -> bool:
-        rested_seconds = time.monotonic() - self._rested_since
-        return rested_seconds < IDLE_SECONDS and super().is_connected
+        is_fresh = time.monotonic() - self._used_at < IDLE_SECONDS
+        return is_fresh and super().is_connected
 
 
 class _Pool(HTTPSConnectionPool):
@@ -130,7 +129,6 @@ class Pools:
             headers=request.headers,
             timeout=timeout,
             retries=False,
-            redirect=False,
             preload_content=False,
         )
         return response.status, _read(response)

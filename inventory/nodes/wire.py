@@ -23,8 +23,9 @@ Everything else is a :class:`Refusal` with a 4xx status: nothing was done.
 **Generation.** Each write carries the generation of the row that wants it, a number that only grows
 for one name. A node remembers, also after a removal, the highest one it saw and refuses older ones
 (``STALE``): a request that was delayed on the way can never undo or redo what was decided after it.
-A removal with generation *g* also bars later writes with *g* itself. What was removed is remembered
-for 24 hours at least.
+A removal with generation *g* also bars later writes with *g* itself. A volume keeps its generation
+for life: a write with another one is a ``CONFLICT`` while it is there. What was removed is
+remembered for 24 hours at least.
 """
 
 from enum import StrEnum
@@ -160,8 +161,8 @@ class VolumeSpec(Wire):
 
     Capacities are multiples of the block size (512 or 4096), at least one block; an SSD holds one
     piece of a volume at most. A THICK piece takes its capacity or more of its SSD, a THIN one its
-    capacity or less. A later PUT may make pieces larger, append pieces and change the QoS, also
-    with the same generation; nothing else may change.
+    capacity or less. A later PUT, of the same generation, may make pieces larger, append pieces and
+    change the QoS; nothing else may change.
     """
 
     generation: Generation

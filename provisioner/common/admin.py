@@ -1,17 +1,18 @@
 """What the administration pages of all apps share: they show, and services change."""
 
+import datetime as dt
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode
 
 from django.contrib import admin
+from django.contrib.admin.utils import quote
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.timesince import timesince, timeuntil
 
 if TYPE_CHECKING:
     _Admin = admin.ModelAdmin[Any]
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 else:
     _Admin, _Inline = admin.ModelAdmin, admin.TabularInline
 
-Column = Callable[[Any], str]
+Column = Callable[[Any, Any], str]
+"""A method of an admin class that shows something of a row."""
 
 NONE = "-"
 CROWDED = 0.8
@@ -32,6 +34,9 @@ class ReadOnlyAdmin(_Admin):
     actions = None
     list_per_page = 50
     show_full_result_count = False
+
+    class Media:
+        css: ClassVar = {"all": ["provisioner/admin.css"]}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -65,6 +70,9 @@ class ReadOnlyInline(_Inline):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.fields or ()
+
 
 class DeadlineFilter(admin.SimpleListFilter):
     """Rows in a passing state, or those among them that nobody finished in time."""
@@ -95,6 +103,23 @@ def size(count: int) -> str:
     return f"{value:.{0 if unit == 'B' or value >= 100 else 1}f} {unit}"
 
 
+def rate(count: int) -> str:
+    return f"{size(count)}/s"
+
+
+def number(count: int) -> str:
+    return f"{count:,}"
+
+
+def span(time: dt.timedelta) -> str:
+    """A span of time in its largest unit, rounded down."""
+    seconds = int(time.total_seconds())
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
 def bar(used: float, total: float, text: str) -> SafeString:
     """A bar of how much is used, and the text beside it."""
     return format_html(
@@ -117,7 +142,9 @@ def link(row: Model | None) -> str:
     """A link to the page of a row."""
     if row is None:
         return NONE
-    page = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+    page = reverse(
+        f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[quote(row.pk)]
+    )
     return format_html('<a href="{}">{}</a>', page, str(row))
 
 
@@ -133,44 +160,40 @@ def _list_url(model: type[Model], **filters: Any) -> str:
 
 def size_column(field: str, title: str) -> Column:
     @admin.display(description=title, ordering=field)
-    def column(row: Any) -> str:
+    def column(self: Any, row: Any) -> str:
         count = getattr(row, field)
         return NONE if count is None else size(count)
 
-    return _named(column, field)
+    return column
 
 
 def share_column(used: str, total: str, title: str, shown: Callable[[int], str] = str) -> Column:
     @admin.display(description=title, ordering=used)
-    def column(row: Any) -> str:
+    def column(self: Any, row: Any) -> str:
         return share(getattr(row, used) or 0, getattr(row, total) or 0, shown)
 
-    return _named(column, used)
+    return column
 
 
 def link_column(field: str, title: str = "") -> Column:
     @admin.display(description=title or field, ordering=field)
-    def column(row: Any) -> str:
+    def column(self: Any, row: Any) -> str:
         return link(getattr(row, field))
 
-    return _named(column, field)
+    return column
 
 
 def wait_column(field: str = "deadline_at", title: str = "must be finished") -> Column:
     """When somebody else takes an unfinished row up, or for how long that is overdue."""
 
     @admin.display(description=title, ordering=field)
-    def column(row: Any) -> str:
+    def column(self: Any, row: Any) -> str:
         at = getattr(row, field)
         if at is None:
             return NONE
-        if at >= timezone.now():
-            return f"in {timeuntil(at)}"
-        return format_html('<b style="color: var(--error-fg)">overdue for {}</b>', timesince(at))
+        left = at - timezone.now()
+        if left >= dt.timedelta():
+            return f"in {span(left)}"
+        return format_html('<span class="overdue">overdue for {}</span>', span(-left))
 
-    return _named(column, field)
-
-
-def _named(column: Column, field: str) -> Column:
-    column.__name__ = f"{field}_shown"
     return column

@@ -3,7 +3,7 @@
 import os
 import sys
 
-_COLOURS = {"bold": "1", "dim": "2", "green": "32", "red": "31", "cyan": "36"}
+_COLOURS = {"bold": "1", "dim": "2", "green": "32", "yellow": "33", "cyan": "36"}
 
 
 def paint(text: str, style: str) -> str:

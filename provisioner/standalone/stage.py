@@ -92,7 +92,7 @@ class Stage:
         answer = self._client.call(method, path, body)
         text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
         good = answer.http_status == 200 and answer.code in (None, "Success")
-        status = paint(str(answer.http_status), "green" if good else "red")
+        status = paint(str(answer.http_status), "green" if good else "yellow")
         shown = shorten(" ".join(text.split()), SHOWN)
         say(f"   {paint('<-', 'dim')} {status} {paint(shown, 'dim')}")
         return answer

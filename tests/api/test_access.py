@@ -3,6 +3,7 @@
 import base64
 import datetime as dt
 import json
+from typing import Any
 
 import jwt
 import pytest
@@ -38,7 +39,7 @@ def keys(settings):
 
 
 def issue(**changes):
-    wanted = {"name": "me", "roles": {Role.ADMIN}, "lifetime": HOUR}
+    wanted: Any = {"name": "me", "roles": {Role.ADMIN}, "lifetime": HOUR}
     return token_issue(**(wanted | changes))[0]
 
 

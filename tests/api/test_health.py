@@ -2,6 +2,7 @@
 
 import socket
 import time
+from typing import Any
 
 import pytest
 from django.db import connections
@@ -27,14 +28,15 @@ def deaf():
 @pytest.fixture
 def database():
     """Puts the database of new connections elsewhere."""
+    connection: Any = connections["default"]
     original = connections.databases["default"]
 
     def move(**place):
-        connections["default"].close_pool()
+        connection.close_pool()
         connections.databases["default"] = original | place
 
     yield move
-    connections["default"].close_pool()
+    connection.close_pool()
     connections.databases["default"] = original
 
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import time
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -61,7 +62,8 @@ def jobs():
     app.control.purge()
 
     def take():
-        with app.connection_for_read() as connection, connection.channel() as channel:
+        with app.connection_for_read() as connection, connection.channel() as any_channel:
+            channel: Any = any_channel
             found = []
             while message := channel.basic_get("celery", no_ack=True):
                 found.append(message.headers["task"])
@@ -118,6 +120,7 @@ def test_probe_makes_a_backend_available(api, backend_id):
     api.post("/probe", report(backend_id))
     assert shown(api, backend_id)["state"] == "Available"
     backend = Backend.objects.get()
+    assert backend.last_probe_at is not None
     assert backend.available_until - backend.last_probe_at == dt.timedelta(seconds=180)
 
 

@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
@@ -32,7 +33,7 @@ def routes(patterns=None, prefix="") -> Iterator[tuple[str, URLPattern]]:
 def operations() -> Iterator[tuple[str, str, type[ApiViewSet], str]]:
     """Method, path, view class and action of all that the API does."""
     for path, pattern in routes():
-        view = pattern.callback
+        view: Any = pattern.callback
         for method, action in view.actions.items():
             if method != "head":
                 yield method.upper(), path, view.cls, action

@@ -93,7 +93,8 @@ class Server:
         until = time.monotonic() + 30
         while True:
             try:
-                return self.request("GET", "/healthz") and None
+                self.request("GET", "/healthz")
+                return
             except urllib3.exceptions.HTTPError:
                 assert time.monotonic() < until
                 assert self.process.poll() is None

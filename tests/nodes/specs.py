@@ -1,14 +1,20 @@
-"""Wire values as tests need them."""
+"""Wire values and questions as tests need them."""
 
+from collections.abc import Callable
 from typing import Any
 
-from inventory.nodes.wire import NamespaceSpec, Piece, ProvisioningType, VolumeSpec
+import pytest
+
+from inventory.nodes.client import NodeRefused
+from inventory.nodes.wire import NamespaceSpec, Piece, ProvisioningType, RefusalCode, VolumeSpec
 
 GIB = 2**30
 HOST = "nqn.2014-08.org.nvmexpress:uuid:host-a"
 OTHER_HOST = "nqn.2014-08.org.nvmexpress:uuid:host-b"
 TARGET = "nqn.2022-08.com.kioxia:target-a"
 OTHER_TARGET = "nqn.2022-08.com.kioxia:target-b"
+
+Restart = Callable[[], None]
 
 
 def piece(ssd_id: str, capacity: int = GIB, allocated: int | None = None) -> Piece:
@@ -26,3 +32,12 @@ def volume(*pieces: Piece, generation: int = 1, **more: Any) -> VolumeSpec:
 
 def namespace(nsid: int = 1, generation: int = 1, host_nqn: str = HOST) -> NamespaceSpec:
     return NamespaceSpec(generation=generation, nsid=nsid, host_nqn=host_nqn)
+
+
+def refused(code: RefusalCode, call: Callable[[], object], *parts: str) -> None:
+    """The call is refused with this code and a message that holds the parts."""
+    with pytest.raises(NodeRefused) as caught:
+        call()
+    assert caught.value.code is code, caught.value
+    for part in parts:
+        assert part in caught.value.message

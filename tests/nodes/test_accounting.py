@@ -58,7 +58,8 @@ class Accounting(RuleBasedStateMachine):
             for ssd, n in layout.items()
         )
         kind = ProvisioningType.THIN if thin else ProvisioningType.THICK
-        self.ask(name, kind, pieces)
+        self.generation += 1
+        self.ask(name, kind, pieces, self.generation)
 
     @precondition(lambda self: self.model)
     @rule(data=st.data(), more=st.integers(0, 20))
@@ -73,7 +74,7 @@ class Accounting(RuleBasedStateMachine):
             )
             for piece in old.pieces
         )
-        self.ask(name, old.provisioning_type, pieces)
+        self.ask(name, old.provisioning_type, pieces, old.generation)
 
     @rule(name=names)
     def remove(self, name: str) -> None:
@@ -90,10 +91,11 @@ class Accounting(RuleBasedStateMachine):
         assert shown == {name: spec.pieces for name, spec in self.model.items()}
         assert self.engine.volumes().keys() == self.model.keys()
 
-    def ask(self, name: str, kind: ProvisioningType, pieces: tuple[Piece, ...]) -> None:
-        self.generation += 1
+    def ask(
+        self, name: str, kind: ProvisioningType, pieces: tuple[Piece, ...], generation: int
+    ) -> None:
         spec = VolumeSpec(
-            generation=self.generation, provisioning_type=kind, block_size=BLOCK, pieces=pieces
+            generation=generation, provisioning_type=kind, block_size=BLOCK, pieces=pieces
         )
         code: Any = None
         try:
@@ -123,7 +125,8 @@ class Accounting(RuleBasedStateMachine):
 
 def _is_growth(old: VolumeSpec, new: VolumeSpec) -> bool:
     return (
-        old.provisioning_type == new.provisioning_type
+        old.generation == new.generation
+        and old.provisioning_type == new.provisioning_type
         and len(old.pieces) <= len(new.pieces)
         and all(
             was.ssd_id == now.ssd_id

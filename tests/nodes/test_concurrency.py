@@ -8,10 +8,7 @@ from threading import Barrier
 from inventory.nodes.client import NodeClient, NodeRefused
 from inventory.nodes.engines.simulated import SimulatedNode
 from inventory.nodes.wire import RefusalCode
-from tests.nodes.contract import ssds
 from tests.nodes.specs import GIB, TARGET, namespace, piece, volume
-
-__all__ = ["ssds"]
 
 THREADS = 16
 

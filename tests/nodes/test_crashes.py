@@ -12,11 +12,13 @@ from inventory.nodes.agent.agent import Agent, Identity
 from inventory.nodes.agent.database import Database
 from inventory.nodes.engines.base import EngineFacts
 from inventory.nodes.engines.simulated import SimulatedEngine
-from inventory.nodes.wire import Qos, Ssd
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.wire import Qos, RefusalCode, Ssd
 from tests.nodes.specs import GIB, OTHER_HOST, TARGET, namespace, piece, volume
 
 SMALL = volume(piece("s", GIB))
-GROWN = volume(piece("s", 2 * GIB), qos=Qos(max_iops=1), generation=2)
+GROWN = volume(piece("s", 2 * GIB), qos=Qos(max_iops=1))
+MADE_ANEW = volume(piece("s", 2 * GIB), qos=Qos(max_iops=1), generation=2)
 FACTS = EngineFacts(
     version="1",
     target_driver_version="1",
@@ -156,7 +158,7 @@ async def interrupted_removal(is_export: bool) -> None:
     """The disk fails once in the middle, without a restart."""
     before = [ensure(SMALL), export(namespace())] if is_export else [ensure(SMALL)]
     step = unexport if is_export else remove
-    later = export(namespace(generation=2)) if is_export else ensure(GROWN)
+    later = export(namespace(generation=2)) if is_export else ensure(MADE_ANEW)
     expected = await outcome([*before, step], later)
     for dies_at in count(1):
         machine = Machine()
@@ -166,7 +168,58 @@ async def interrupted_removal(is_export: bool) -> None:
             await step(agent)
         survived = machine.database.dies_at > 0
         machine.database.dies_at = 0
-        await later(agent)
+        try:
+            await later(agent)
+        except NodeRefused as refusal:  # the removal was not even begun: its caller asks again
+            assert refusal.code is RefusalCode.CONFLICT
+            await step(agent)
+            await later(agent)
         assert await machine.state() == expected, f"failed at statement {dies_at}"
         if survived:
             return
+
+
+class BrokenEngine(SimulatedEngine):
+    """Fails at removals while ``is_broken``."""
+
+    is_broken = True
+
+    async def remove_volume(self, uuid: str) -> None:
+        await self._fail()
+        await super().remove_volume(uuid)
+
+    async def remove_target(self, nqn: str) -> None:
+        await self._fail()
+        await super().remove_target(nqn)
+
+    async def _fail(self) -> None:
+        if self.is_broken:
+            raise OSError("no answer from the data plane")
+
+
+def test_failed_removal_bars_its_generation_and_is_finished_later() -> None:
+    asyncio.run(failed_removal())
+
+
+async def failed_removal() -> None:
+    database = Database()
+    engine = BrokenEngine("n", database, FACTS)
+    agent = Agent(Identity("n", "n", (), 1), engine, database)
+    await agent.start()
+    engine.is_broken = False
+    await agent.volumes.ensure("v", SMALL)
+    await agent.targets.ensure(TARGET, "v", namespace(1))
+    for step, same, other in (
+        (unexport, export(namespace(1)), export(namespace(2, generation=2))),
+        (remove, ensure(SMALL), ensure(volume(piece("s", 4096), generation=2))),
+    ):
+        engine.is_broken = True
+        with pytest.raises(OSError, match="data plane"):
+            await step(agent)
+        with pytest.raises(NodeRefused, match="overtaken by 1"):
+            await same(agent)
+        engine.is_broken = False
+        assert await other(agent) is True
+        await agent.targets.remove(TARGET, "v", 2)
+    assert engine.volumes()["v"].capacity == 4096
+    assert engine.targets == {}

@@ -14,10 +14,7 @@ from inventory.nodes.engines.simulated import Fault, FaultKind, Faults, Simulate
 from inventory.nodes.wire import RefusalCode
 from tests.nodes.certificates import TestCa
 from tests.nodes.conftest import TOKEN
-from tests.nodes.contract import ssds
 from tests.nodes.specs import HOST, TARGET, namespace, piece, volume
-
-__all__ = ["ssds"]
 
 
 def test_the_nth_call_is_refused(client: NodeClient, node: SimulatedNode) -> None:

@@ -10,7 +10,7 @@ from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
 from inventory.nodes.wire import Portal, Qos, RefusalCode
 from tests.nodes.certificates import KeyPair
 from tests.nodes.conftest import TOKEN
-from tests.nodes.contract import EngineContract, ssds, uuid
+from tests.nodes.contract import EngineContract
 from tests.nodes.specs import (
     GIB,
     HOST,
@@ -21,8 +21,6 @@ from tests.nodes.specs import (
     piece,
     volume,
 )
-
-__all__ = ["ssds", "uuid"]
 
 
 class TestSimulatedEngine(EngineContract):
@@ -187,6 +185,8 @@ def test_violations_are_noticed(server_pair: KeyPair, transport: NodeTransport) 
         client.ensure_namespace(TARGET, "v", namespace())
         with pytest.raises(NodeRefused):
             client.ensure_namespace(TARGET, "v", namespace(2))
-        assert len(fleet.violations) == 2
+        with pytest.raises(NodeRefused, match=f"{HOST}, not {OTHER_HOST}"):
+            client.ensure_namespace(TARGET, "v", namespace(host_nqn=OTHER_HOST))
+        assert len(fleet.violations) == 3
         fleet.reset()
         assert fleet.violations == ()

@@ -1,6 +1,7 @@
 """What reading the pool and probing cost, and rules that no single request shows."""
 
 import datetime as dt
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -58,7 +59,7 @@ def node(persistent_id="b1", *, ssds=(("s1", TIB), ("s2", TIB)), **fields):
 
 
 def report(**fields):
-    defaults = {
+    defaults: dict[str, Any] = {
         "persistent_id": "b1",
         "version": "3.23",
         "target_driver_version": "3.24",

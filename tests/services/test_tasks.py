@@ -18,6 +18,7 @@ def test_task_is_born_with_a_lease():
     before = timezone.now()
     task = task_create(type=TaskType.FETCH_INVENTORY)
     lease = dt.timedelta(seconds=LEASE_SECONDS)
+    assert task.lease_until is not None
     assert before + lease <= task.lease_until <= timezone.now() + lease
     assert task.state is TaskState.IDLE
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.certificates import Authority
 from provisioner.environment import Environment, variable_name
 from provisioner.standalone.client import Client
 from provisioner.standalone.folder import DataFolder
@@ -24,17 +25,17 @@ STOP_SECONDS = 15.0
 class Standalone:
     """One run of ``manage.py standalone``; its output is collected in a file."""
 
-    def __init__(self, data: Path, port: int, *options: str) -> None:
+    def __init__(self, data: Path, port: int, *options: str, **variables: str) -> None:
+        self.folder = DataFolder(data)
         ours = {variable_name(name) for name in Environment.model_fields}
         others = {name: value for name, value in os.environ.items() if name not in ours}
-        self.folder = DataFolder(data)
         self.url = f"https://127.0.0.1:{port}"
         self._output = data.with_name(f"{data.name}-{time.monotonic_ns()}.out")
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "standalone", *options],
                 cwd=ROOT,
-                env=others | {"DATA_DIR": str(data), "API_PORT": str(port)},
+                env=others | {"DATA_DIR": str(data), "API_PORT": str(port)} | variables,
                 stdout=output,
                 stderr=output,
             )
@@ -152,3 +153,15 @@ def test_children_end_with_a_killed_supervisor_and_a_second_one_is_refused(data:
     )
     system.end(signal.SIGKILL)
     wait_until(lambda: processes_of(data) == [], STOP_SECONDS)
+
+
+def test_a_step_that_fails_ends_it_with_a_sentence_that_says_which(data: Path) -> None:
+    other_ca = Authority.of(data.with_name("other-ca")).path
+    system = Standalone(data, free_ports(), "--scenario", "--exit", NODE_CA=str(other_ca))
+    assert system.process.wait(60) == 1
+    assert '"status": "NotAvailable"' in system.output
+    assert system.output.splitlines()[-1] == (
+        "provisioner: step 1. Four storage nodes join the pool: two racks, two zones: "
+        "POST /backends should answer Success or AlreadyExists."
+    )
+    assert processes_of(data) == []

@@ -138,6 +138,7 @@ def _claim(volume: Volume) -> None:
     request = placement_request(volume, replicas=volume.num_replicas)
 
     def insert_volume() -> None:
+        volume.pk = None  # of an attempt that was rolled back; somebody else's by now
         try:
             volume.save(force_insert=True)
         except IntegrityError as error:

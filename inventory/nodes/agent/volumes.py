@@ -58,6 +58,7 @@ class Volumes:
             old = self._records.volume(uuid)
             if old == spec:
                 return False
+            _check_same_volume(uuid, old, spec)
             try:
                 await self._apply(uuid, old, spec)
             except NodeRefused:
@@ -97,7 +98,9 @@ class Volumes:
                 log.exception("volume %s is not as it was before the restart", uuid)
 
     async def _apply(self, uuid: str, old: VolumeSpec | None, spec: VolumeSpec) -> None:
-        if old is not None:
+        if old is None:  # what a crash left unrecorded may be of another volume of that name
+            await self._engine.remove_volume(uuid)
+        else:
             refuse_difference(uuid, old, spec)
         if old is None or old.pieces != spec.pieces:
             await self._engine.ensure_volume(uuid, spec)
@@ -108,6 +111,19 @@ class Volumes:
         if self._fences.is_removed(Name(uuid)) and self._records.volume(uuid):
             await self._engine.remove_volume(uuid)
             self._records.drop_volume(uuid)
+
+
+def _check_same_volume(uuid: str, old: VolumeSpec | None, spec: VolumeSpec) -> None:
+    """A volume keeps its generation for life: a new one never comes to hold a former one's data.
+
+    The refused generation does not count as seen: the removal of the former volume is still to
+    come.
+    """
+    if old is not None and old.generation != spec.generation:
+        raise NodeRefused(
+            RefusalCode.CONFLICT,
+            f"a volume {uuid} of generation {old.generation} is still here, not {spec.generation}",
+        )
 
 
 def lock_of_volume(uuid: str) -> str:

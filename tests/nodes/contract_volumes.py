@@ -1,0 +1,215 @@
+"""The part of the engines' contract that is about volumes and generations."""
+
+from functools import partial
+
+import pytest
+
+from inventory.nodes.client import NodeClient
+from inventory.nodes.wire import ProvisioningType, Qos, RefusalCode, VolumeSpec
+from tests.nodes.specs import GIB, OTHER_TARGET, TARGET, Restart, namespace, piece, refused, volume
+
+
+class VolumeContract:
+    def test_made_once(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+        spec = volume(piece(ssds[0]), qos=Qos(max_iops=1000, max_bw=10**6))
+        free = client.read_node().ssds[0].free
+        assert client.read_volume(uuid) is None
+        assert client.ensure_volume(uuid, spec) is True
+        assert client.ensure_volume(uuid, spec) is False
+        found = client.read_volume(uuid)
+        assert found is not None
+        assert found.uuid == uuid
+        assert not found.exported
+        assert VolumeSpec(**found.model_dump(include=set(VolumeSpec.model_fields))) == spec
+        assert client.list_volumes() == (found,)
+        assert client.read_node().ssds[0].free == free - GIB
+
+    def test_list_is_ordered(self, client: NodeClient, ssds: list[str]) -> None:
+        names = [f"volume-{letter}" for letter in "cab"]
+        for name in names:
+            client.ensure_volume(name, volume(piece(ssds[0])))
+        assert [one.uuid for one in client.list_volumes()] == sorted(names)
+
+    def test_removed_and_gone_already(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+        free = client.read_node().ssds
+        client.ensure_volume(uuid, volume(piece(ssds[0])))
+        client.remove_volume(uuid, 1)
+        client.remove_volume(uuid, 1)
+        client.remove_volume("never-there", 1)
+        assert client.read_volume(uuid) is None
+        assert client.list_volumes() == ()
+        assert client.read_node().ssds == free
+
+    def test_thin_takes_what_it_reserves(
+        self, client: NodeClient, ssds: list[str], uuid: str
+    ) -> None:
+        node = client.read_node()
+        larger = node.ssds[0].capacity // GIB * GIB * 2
+        spec = volume(
+            piece(ssds[0], larger, GIB), provisioning_type=ProvisioningType.THIN, block_size=512
+        )
+        assert client.ensure_volume(uuid, spec) is True
+        assert client.read_node().ssds[0].free == node.ssds[0].free - GIB
+
+    def test_grows_and_never_shrinks(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+        free = client.read_node().ssds[0].free
+        client.ensure_volume(uuid, volume(piece(ssds[0], GIB)))
+        larger = volume(piece(ssds[0], 3 * GIB))
+        assert client.ensure_volume(uuid, larger) is False
+        assert client.read_node().ssds[0].free == free - 3 * GIB
+        smaller = volume(piece(ssds[0], 2 * GIB))
+        sizes = (str(3 * GIB), str(2 * GIB))
+        refused(RefusalCode.CONFLICT, lambda: client.ensure_volume(uuid, smaller), *sizes)
+        found = client.read_volume(uuid)
+        assert found is not None
+        assert found.pieces == larger.pieces
+
+    @pytest.mark.breaks_generations
+    def test_keeps_what_it_reserves(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+        thin = ProvisioningType.THIN
+        client.ensure_volume(uuid, volume(piece(ssds[0], 4 * GIB, GIB), provisioning_type=thin))
+        less = volume(piece(ssds[0], 8 * GIB, GIB - 4096), provisioning_type=thin)
+        refused(RefusalCode.CONFLICT, lambda: client.ensure_volume(uuid, less), str(GIB - 4096))
+        more = volume(piece(ssds[0], 8 * GIB, 2 * GIB), provisioning_type=thin)
+        assert client.ensure_volume(uuid, more) is False
+
+    def test_grows_onto_another_ssd(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+        client.ensure_volume(uuid, volume(piece(ssds[0])))
+        spec = volume(piece(ssds[0]), piece(ssds[1], 2 * GIB))
+        assert client.ensure_volume(uuid, spec) is False
+        found = client.read_volume(uuid)
+        assert found is not None
+        assert found.capacity == 3 * GIB
+
+    def test_limits_change(
+        self, client: NodeClient, ssds: list[str], uuid: str, restart: Restart
+    ) -> None:
+        client.ensure_volume(uuid, volume(piece(ssds[0])))
+        limited = volume(piece(ssds[0]), qos=Qos(max_iops=5000))
+        assert client.ensure_volume(uuid, limited) is False
+        restart()
+        found = client.read_volume(uuid)
+        assert found is not None
+        assert found.qos == limited.qos
+
+    @pytest.mark.breaks_generations
+    def test_there_but_different(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+        client.ensure_volume(uuid, volume(piece(ssds[0])))
+        thin = ProvisioningType.THIN
+        others = (
+            (volume(piece(ssds[1])), (ssds[0], ssds[1])),
+            (volume(piece(ssds[0]), block_size=512), ("4096", "512")),
+            (volume(piece(ssds[0]), provisioning_type=thin), ("THICK", "THIN")),
+        )
+        for spec, values in others:
+            refused(RefusalCode.CONFLICT, partial(client.ensure_volume, uuid, spec), *values)
+
+    def test_no_space(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+        node = client.read_node()
+        much = (node.ssds[1].free // 4096 + 1) * 4096
+        spec = volume(piece(ssds[0]), piece(ssds[1], much))
+        values = (ssds[1], str(node.ssds[1].free), str(much))
+        refused(RefusalCode.NO_SPACE, lambda: client.ensure_volume(uuid, spec), *values)
+        assert client.read_node() == node
+        assert client.read_volume(uuid) is None
+
+    def test_no_space_to_grow(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+        client.ensure_volume(uuid, volume(piece(ssds[0])))
+        node = client.read_node()
+        much = (node.ssds[0].capacity // 4096 + 1) * 4096
+        spec = volume(piece(ssds[0], much))
+        refused(RefusalCode.NO_SPACE, lambda: client.ensure_volume(uuid, spec))
+        assert client.read_node() == node
+
+    def test_unknown_ssd(self, client: NodeClient, uuid: str) -> None:
+        spec = volume(piece("no-such-ssd"))
+        refused(RefusalCode.NOT_FOUND, lambda: client.ensure_volume(uuid, spec), "no-such-ssd")
+
+    @pytest.mark.parametrize(
+        ("capacity", "allocated", "kind", "block_size"),
+        [
+            (0, 0, "THICK", 4096),
+            (4095, 4095, "THICK", 4096),
+            (8192, 4096, "THICK", 4096),
+            (4096, 8192, "THIN", 4096),
+            (4000, 4000, "THICK", 1000),
+        ],
+    )
+    def test_breaks_a_rule(
+        self, client: NodeClient, *, capacity: int, allocated: int, kind: str, block_size: int
+    ) -> None:
+        spec = volume(
+            piece("any", capacity, allocated),
+            provisioning_type=ProvisioningType(kind),
+            block_size=block_size,
+        )
+        refused(RefusalCode.INVALID, lambda: client.ensure_volume("v", spec))
+
+    def test_one_ssd_twice(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+        spec = volume(piece(ssds[0]), piece(ssds[0]))
+        refused(RefusalCode.INVALID, lambda: client.ensure_volume(uuid, spec), ssds[0])
+
+    def test_volumes_survive_a_restart(
+        self, client: NodeClient, ssds: list[str], uuid: str, restart: Restart
+    ) -> None:
+        client.ensure_volume(uuid, volume(piece(ssds[0]), piece(ssds[1])))
+        volumes, ssds_before = client.list_volumes(), client.read_node().ssds
+        restart()
+        assert client.list_volumes() == volumes
+        assert client.read_node().ssds == ssds_before
+
+
+class GenerationContract:
+    def test_older_write_is_stale(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+        spec = volume(piece(ssds[0]), generation=5)
+        client.ensure_volume(uuid, spec)
+        older = spec.model_copy(update={"generation": 4})
+        refused(RefusalCode.STALE, lambda: client.ensure_volume(uuid, older), "4", "5")
+        refused(RefusalCode.STALE, lambda: client.remove_volume(uuid, 4))
+
+    def test_volume_keeps_its_generation(
+        self, client: NodeClient, ssds: list[str], uuid: str
+    ) -> None:
+        """A new volume of the name cannot take over the former one's data."""
+        spec = volume(piece(ssds[0]), generation=5)
+        client.ensure_volume(uuid, spec)
+        newer = spec.model_copy(update={"generation": 6})
+        refused(RefusalCode.CONFLICT, lambda: client.ensure_volume(uuid, newer), "5", "6")
+        assert client.ensure_volume(uuid, spec) is False
+        client.remove_volume(uuid, 5)
+        assert client.ensure_volume(uuid, newer) is True
+
+    def test_removal_bars_its_generation(
+        self, client: NodeClient, ssds: list[str], uuid: str, restart: Restart
+    ) -> None:
+        spec = volume(piece(ssds[0]), generation=5)
+        client.ensure_volume(uuid, spec)
+        client.remove_volume(uuid, 5)
+        restart()
+        refused(RefusalCode.STALE, lambda: client.ensure_volume(uuid, spec))
+        assert client.ensure_volume(uuid, spec.model_copy(update={"generation": 6})) is True
+
+    def test_removal_that_came_first(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+        client.remove_volume(uuid, 1)
+        refused(RefusalCode.STALE, lambda: client.ensure_volume(uuid, volume(piece(ssds[0]))))
+        assert client.list_volumes() == ()
+
+    def test_refused_write_was_seen(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+        refused(
+            RefusalCode.NOT_FOUND,
+            lambda: client.ensure_volume(uuid, volume(piece("none"), generation=3)),
+        )
+        older = volume(piece(ssds[0]), generation=2)
+        refused(RefusalCode.STALE, lambda: client.ensure_volume(uuid, older))
+
+    def test_namespaces_have_their_own(
+        self, client: NodeClient, ssds: list[str], uuid: str, restart: Restart
+    ) -> None:
+        client.ensure_volume(uuid, volume(piece(ssds[0]), generation=9))
+        client.ensure_namespace(TARGET, uuid, namespace(generation=3))
+        client.remove_namespace(TARGET, uuid, 3)
+        restart()
+        stale = namespace(generation=3)
+        refused(RefusalCode.STALE, lambda: client.ensure_namespace(TARGET, uuid, stale))
+        assert client.ensure_namespace(OTHER_TARGET, uuid, namespace(generation=1)) is True
+        refused(RefusalCode.STALE, lambda: client.remove_namespace(TARGET, uuid, 2))

@@ -1,0 +1,77 @@
+"""The slow hash of passwords is paid once, and what is remembered of it is bounded."""
+
+from typing import Any, ClassVar
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
+
+from provisioner.access import local_users
+from provisioner.access.local_users import user_verify
+
+pytestmark = pytest.mark.django_db
+
+
+class CountingHasher(PBKDF2PasswordHasher):
+    """Django's own, which counts what it hashes."""
+
+    hashed: ClassVar[list[str]] = []
+    iterations = 1000
+
+    def encode(self, password: str, *args: Any, **kwargs: Any) -> str:
+        self.hashed.append(password)
+        return super().encode(password, *args, **kwargs)
+
+
+@pytest.fixture
+def hashed(settings):
+    settings.PASSWORD_HASHERS = ["tests.unit.test_local_users.CountingHasher"]
+    local_users._verified.clear()
+    user = get_user_model().objects.create_user("op", password="right")
+    CountingHasher.hashed.clear()
+    yield CountingHasher.hashed
+    user.delete()
+
+
+def test_a_right_password_is_hashed_once(hashed, django_assert_num_queries):
+    for _ in range(3):
+        with django_assert_num_queries(1):
+            assert user_verify("op", "right") is not None
+    assert hashed == ["right"]
+
+
+def test_a_wrong_one_is_hashed_each_time(hashed):
+    for _ in range(3):
+        assert user_verify("op", "wrong") is None
+    assert hashed == ["wrong"] * 3
+
+
+def test_an_unknown_name_costs_as_much(hashed):
+    assert user_verify("nobody", "wrong") is None
+    assert hashed == ["wrong"]
+
+
+def test_a_changed_password_is_hashed_again(hashed):
+    user = get_user_model().objects.get()
+    assert user_verify("op", "right") is not None
+    user.set_password("right")
+    user.save()
+    hashed.clear()
+    assert user_verify("op", "right") is not None
+    assert hashed == ["right"]
+
+
+def test_what_is_remembered_is_bounded(hashed, monkeypatch):
+    monkeypatch.setattr(local_users, "_CACHE_SIZE", 3)
+    for number in range(8):
+        name = f"user{number}"
+        get_user_model().objects.create_user(name, password=name)
+        assert user_verify(name, name) is not None
+        assert len(local_users._verified) <= 3
+
+
+def test_no_password_is_remembered(hashed):
+    user_verify("op", "right")
+    [proof] = local_users._verified
+    assert len(proof) == 32
+    assert b"right" not in proof
