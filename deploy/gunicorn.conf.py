@@ -4,10 +4,13 @@ What differs between machines comes from the environment: docs/settings.md. A re
 taken up by SIGHUP, which replaces the workers.
 """
 
+import os
+import shutil
 import signal
 from functools import cache
 from pathlib import Path
 from ssl import SSLContext, SSLError
+from tempfile import mkdtemp
 from typing import Any
 
 from gunicorn import util
@@ -17,8 +20,10 @@ from provisioner.settings import CELERY_BROKER_URL, ENVIRONMENT, LOGGING
 
 wsgi_app = "provisioner.wsgi:application"
 bind = f"{ENVIRONMENT.api_host}:{ENVIRONMENT.api_port}"
-worker_class = "gthread"
+worker_class = "provisioner.server.Worker"
 workers = ENVIRONMENT.api_workers
+if workers > 1:  # each counts its own requests; GET /metrics adds them up from here
+    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", mkdtemp(prefix="provisioner-metrics-"))
 threads = ENVIRONMENT.api_threads
 worker_connections = 2000
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a heartbeat in memory
@@ -84,3 +89,15 @@ def worker_exit(arbiter: Any, worker: Any) -> None:
     if embedded := getattr(worker, "celery", None):
         embedded.stop()
         embedded.join(ENVIRONMENT.stop_seconds)
+
+
+def child_exit(arbiter: Any, worker: Any) -> None:
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
+
+        mark_process_dead(worker.pid)
+
+
+def on_exit(arbiter: Any) -> None:
+    if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        shutil.rmtree(folder, ignore_errors=True)

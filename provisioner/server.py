@@ -2,14 +2,18 @@
 
 import errno
 import json
+import selectors
 import ssl
 import time
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from socket import socket
 
-HANDSHAKE_SECONDS = 5.0
-REQUEST_SECONDS = 30.0
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+HANDSHAKE_SECONDS = 3.0
+REQUEST_SECONDS = 10.0
 WRITE_SECONDS = 30.0
 
 
@@ -48,6 +52,23 @@ class RequestSocket(ssl.SSLSocket):
     def _begin_request(self) -> None:
         self._read_until = time.monotonic() + REQUEST_SECONDS
         self.settimeout(WRITE_SECONDS)
+
+
+class Worker(ThreadWorker):
+    """A new connection takes a thread only once something came in on it: idle ones cost nothing."""
+
+    def accept(self, listener: socket) -> None:
+        try:
+            client, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        self.nr_conns += 1
+        connection = TConn(self.cfg, client, address, listener.getsockname())
+        connection.set_timeout()
+        self.pending_conns.append(connection)
+        self.poller.register(
+            client, selectors.EVENT_READ, partial(self.on_pending_socket_readable, connection)
+        )
 
 
 def tls_context(

@@ -88,6 +88,7 @@ class BackendAddress(models.Model):
     port = models.PositiveIntegerField()
 
     class Meta:
+        verbose_name_plural = "backend addresses"
         ordering: ClassVar = ["position"]
         constraints: ClassVar = [
             models.UniqueConstraint(

@@ -21,6 +21,8 @@ class Ssd(models.Model):
     present = models.BooleanField(default=True)
 
     class Meta:
+        verbose_name = "SSD"
+        verbose_name_plural = "SSDs"
         ordering: ClassVar = ["id"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["backend", "ssd_id"], name="ssd_once_per_backend"),

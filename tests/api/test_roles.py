@@ -84,6 +84,39 @@ def test_a_node_may_only_probe():
     assert given == {"probe.create", "token.create"}
 
 
+READ_BY_HOSTS = {"volumes.list", "volumes.retrieve", "volumes.by_alias", "volumes.extended"}
+
+
+def test_what_a_host_may_do():
+    given = {line for line, roles in ALLOWED.items() if Role.HOST in roles}
+    assert given == READ_BY_HOSTS | {
+        "host_probe.create",
+        "publish.create",
+        "unpublish.create",
+        "targets.list",
+        "backends.list",
+        "backends.retrieve",
+        "tasks.list",
+        "tasks.update",
+        "token.create",
+    }
+
+
+def test_what_a_storage_client_may_do():
+    given = {line for line, roles in ALLOWED.items() if Role.STORAGE in roles}
+    assert given == READ_BY_HOSTS | {
+        "volumes.create",
+        "volumes.update",
+        "volumes.destroy",
+        "publish.create",
+        "unpublish.create",
+        "tasks.list",
+        "tasks.update",
+        "tasks.destroy",
+        "token.create",
+    }
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("role", [*Role, None])
 def test_every_role_at_every_operation(live_server, base_rows, make_user, role):

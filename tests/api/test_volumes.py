@@ -254,8 +254,10 @@ def test_dry_run_changes_nothing_and_explains(api: Api, pool: Pool) -> None:
     [chosen] = answer.body["chosen"]
     assert chosen["backend"] == {"persistentID": nodes[2]}
     assert chosen["subVolumes"][0]["capacity"] == 10 * GIB
+    reason = "the node's zone z1 is not among z2"
     assert answer.body["refused"] == [
-        {"backend": {"persistentID": node}, "filter": "zone"} for node in sorted(nodes[:2])
+        {"backend": {"persistentID": node}, "filter": "zone", "reason": reason}
+        for node in sorted(nodes[:2])
     ]
     assert api.get("/volumes").body == []
     assert audit() == []

@@ -11,7 +11,7 @@ from django.utils import timezone
 from prometheus_client import REGISTRY
 
 from inventory.jobs import poll_late_backends
-from inventory.models import Backend, BackendAddress, Host, Portal, Ssd
+from inventory.models import Backend, BackendAddress, ClientType, Host, Portal, Ssd
 from inventory.services.backend_checks import BackendKnown, HostHasBackend
 from inventory.services.backends import backend_add, backend_update
 from inventory.services.hosts import NqnTaken, host_probe
@@ -47,7 +47,7 @@ def host_probes(uuid, nqn, duration=30):
         uuid=uuid,
         name=uuid,
         nqn=nqn,
-        client_type="Agent",
+        client_type=ClientType.AGENT,
         version="1",
         duration=duration,
     )

@@ -60,16 +60,33 @@ REFUSALS = {
     "desired bandwidth": (node("n", used_bw=999), wish(desired_bw=2)),
 }
 
+WHY = {
+    "in use": "the node is cordoned: inUse is false",
+    "Available": "the node is Unavailable",
+    "answering": "the node just failed to make the volume",
+    "former volume removed": ("a deleted volume of this uuid is still to be removed from the node"),
+    "hostId": "the node's hostId is other, not h",
+    "region": "the node's region r1 is not among r2",
+    "zone": "the node's zone None is not among z",
+    "rack": "the node's rack a is not among b, c",
+    "protocol": "the node runs inside no host, as a Local volume needs",
+    "space": f"{9 * GIB} bytes are free, {10 * GIB} are needed",
+    "shareSSDBetweenVolumes": "no SSD with room is without a volume of the storage class",
+    "desired IOPS": "1 IOPS are free, 2 are desired",
+    "desired bandwidth": "1 B/s are free, 2 are desired",
+}
+
 
 def test_every_filter_is_tried_here() -> None:
-    assert list(REFUSALS) == [name for name, _ in FILTERS]
+    assert list(REFUSALS) == [one.name for one in FILTERS]
 
 
 @pytest.mark.parametrize("name", REFUSALS)
 def test_filter_refuses_by_name_and_says_how_many(name: str) -> None:
     candidate, request = REFUSALS[name]
     outcome = plan(request, [candidate])
-    assert outcome.refused == {"n": name}
+    assert outcome.refused["n"].filter == name
+    assert outcome.refused["n"].why == WHY[name]
     assert outcome.chosen == ()
     assert outcome.explain() == (
         "0 of 1 replicas can be placed on 1 nodes; nodes taken away by filter: " + f"{name}: 1"
@@ -85,7 +102,7 @@ def test_one_replica_per_node_and_rack() -> None:
         "rack 1",
         "rack 2",
     ]
-    assert list(outcome.refused.values()) == ["one replica per rack"]
+    assert [refusal.why for refusal in outcome.refused.values()] == ["rack 1 has a replica already"]
     assert "one replica per node: 4, one replica per rack: 1" in outcome.explain()
 
 
@@ -101,7 +118,10 @@ def test_more_replicas_go_beside_the_present_ones() -> None:
     request = wish(taken_nodes=frozenset({"a"}), taken_racks=frozenset({"rack 1"}))
     outcome = plan(request, nodes)
     assert [r.node.persistent_id for r in outcome.chosen] == ["c"]
-    assert outcome.refused == {"a": "one replica per node", "b": "one replica per rack"}
+    assert {node: refusal.filter for node, refusal in outcome.refused.items()} == {
+        "a": "one replica per node",
+        "b": "one replica per rack",
+    }
 
 
 def test_the_emptier_node_wins_and_equal_ones_share_the_load() -> None:

@@ -14,7 +14,7 @@ class ProvisioningType(models.TextChoices):
 
 
 class Protocol(models.TextChoices):
-    NVMEOF = "NVMeoF"
+    NVMEOF = "NVMeoF", "NVMeoF"
     LOCAL = "Local"
 
 

@@ -1,15 +1,25 @@
 """The questions a node must pass, in the contract's order; each is asked by name."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from volumes.placement.layout import PlannedPiece, lay_out
 from volumes.placement.request import Candidate, Drive, PlacementRequest
 
-Question = Callable[[Candidate, PlacementRequest], bool]
+
+class Filter(NamedTuple):
+    """A question to a node; ``why`` words the refusal."""
+
+    name: str
+    passes: Callable[[Candidate, PlacementRequest], bool]
+    why: Callable[[Candidate, PlacementRequest], str]
 
 
-def _fits(node: Candidate, request: PlacementRequest, drives: Sequence[Drive]) -> bool:
-    return _layout(request, drives) is not None
+class Refusal(NamedTuple):
+    """The filter that took a node away, and why."""
+
+    filter: str
+    why: str
 
 
 def _layout(request: PlacementRequest, drives: Sequence[Drive]) -> tuple[PlannedPiece, ...] | None:
@@ -26,30 +36,83 @@ def usable_drives(node: Candidate, request: PlacementRequest) -> tuple[Drive, ..
     return node.drives if request.share_ssd else tuple(d for d in node.drives if not d.holds_class)
 
 
+def _free(node: Candidate, request: PlacementRequest) -> int:
+    """On the SSD with most free space, or on all together where the volume may span."""
+    sizes = [drive.free_bytes for drive in node.drives]
+    return sum(sizes) if request.allow_span else max(sizes, default=0)
+
+
 def layout_on(node: Candidate, request: PlacementRequest) -> tuple[PlannedPiece, ...] | None:
     return _layout(request, usable_drives(node, request))
 
 
-FILTERS: tuple[tuple[str, Question], ...] = (
-    ("in use", lambda n, r: n.in_use),
-    ("Available", lambda n, r: n.available),
-    ("answering", lambda n, r: n.persistent_id not in r.avoid),
-    ("former volume removed", lambda n, r: n.persistent_id not in r.removing),
-    ("hostId", lambda n, r: not r.host_id or n.host_id == r.host_id),
-    ("region", lambda n, r: not r.regions or n.region in r.regions),
-    ("zone", lambda n, r: not r.zones or n.zone in r.zones),
-    ("rack", lambda n, r: not r.racks or n.rack in r.racks),
-    ("protocol", lambda n, r: not r.local or n.host_id is not None),
-    ("space", lambda n, r: _fits(n, r, n.drives)),
-    ("shareSSDBetweenVolumes", lambda n, r: r.share_ssd or layout_on(n, r) is not None),
-    ("desired IOPS", lambda n, r: n.total_iops - n.used_iops >= r.desired_iops),
-    ("desired bandwidth", lambda n, r: n.total_bw - n.used_bw >= r.desired_bw),
+FILTERS: tuple[Filter, ...] = (
+    Filter("in use", lambda n, r: n.in_use, lambda n, r: "the node is cordoned: inUse is false"),
+    Filter("Available", lambda n, r: n.available, lambda n, r: "the node is Unavailable"),
+    Filter(
+        "answering",
+        lambda n, r: n.persistent_id not in r.avoid,
+        lambda n, r: "the node just failed to make the volume",
+    ),
+    Filter(
+        "former volume removed",
+        lambda n, r: n.persistent_id not in r.removing,
+        lambda n, r: "a deleted volume of this uuid is still to be removed from the node",
+    ),
+    Filter(
+        "hostId",
+        lambda n, r: not r.host_id or n.host_id == r.host_id,
+        lambda n, r: f"the node's hostId is {n.host_id}, not {r.host_id}",
+    ),
+    Filter(
+        "region",
+        lambda n, r: not r.regions or n.region in r.regions,
+        lambda n, r: f"the node's region {n.region} is not among {', '.join(r.regions)}",
+    ),
+    Filter(
+        "zone",
+        lambda n, r: not r.zones or n.zone in r.zones,
+        lambda n, r: f"the node's zone {n.zone} is not among {', '.join(r.zones)}",
+    ),
+    Filter(
+        "rack",
+        lambda n, r: not r.racks or n.rack in r.racks,
+        lambda n, r: f"the node's rack {n.rack} is not among {', '.join(r.racks)}",
+    ),
+    Filter(
+        "protocol",
+        lambda n, r: not r.local or n.host_id is not None,
+        lambda n, r: "the node runs inside no host, as a Local volume needs",
+    ),
+    Filter(
+        "space",
+        lambda n, r: _layout(r, n.drives) is not None,
+        lambda n, r: f"{_free(n, r)} bytes are free, {r.claimed_bytes} are needed",
+    ),
+    Filter(
+        "shareSSDBetweenVolumes",
+        lambda n, r: r.share_ssd or layout_on(n, r) is not None,
+        lambda n, r: "no SSD with room is without a volume of the storage class",
+    ),
+    Filter(
+        "desired IOPS",
+        lambda n, r: n.total_iops - n.used_iops >= r.desired_iops,
+        lambda n, r: f"{n.total_iops - n.used_iops} IOPS are free, {r.desired_iops} are desired",
+    ),
+    Filter(
+        "desired bandwidth",
+        lambda n, r: n.total_bw - n.used_bw >= r.desired_bw,
+        lambda n, r: f"{n.total_bw - n.used_bw} B/s are free, {r.desired_bw} are desired",
+    ),
 )
 
 ONE_PER_NODE = "one replica per node"
 ONE_PER_RACK = "one replica per rack"
 
 
-def refusing_filter(node: Candidate, request: PlacementRequest) -> str | None:
+def refusal(node: Candidate, request: PlacementRequest) -> Refusal | None:
     """The first filter that takes the node away, or None."""
-    return next((name for name, passes in FILTERS if not passes(node, request)), None)
+    for one in FILTERS:
+        if not one.passes(node, request):
+            return Refusal(one.name, one.why(node, request))
+    return None

@@ -11,14 +11,15 @@ from volumes.placement.filters import (
     FILTERS,
     ONE_PER_NODE,
     ONE_PER_RACK,
+    Refusal,
     layout_on,
-    refusing_filter,
+    refusal,
 )
 from volumes.placement.layout import PlannedPiece
 from volumes.placement.request import Candidate, PlacementRequest
 from volumes.placement.weighers import weight
 
-FILTER_NAMES = (*(name for name, _ in FILTERS), ONE_PER_NODE, ONE_PER_RACK)
+FILTER_NAMES = (*(one.name for one in FILTERS), ONE_PER_NODE, ONE_PER_RACK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class PlannedReplica:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What was chosen, and for each node that was not, the name of the filter that took it away.
+    """What was chosen, and for each node that was not, what took it away.
 
     A node that passed every filter and was not needed is in neither. ``host_known``: some node has
     the hostId that was asked for, or none was.
@@ -37,7 +38,7 @@ class Plan:
 
     request: PlacementRequest
     chosen: tuple[PlannedReplica, ...]
-    refused: Mapping[str, str]
+    refused: Mapping[str, Refusal]
     nodes: int
     host_known: bool
 
@@ -47,7 +48,7 @@ class Plan:
 
     def explain(self) -> str:
         """For the operator: each filter that took nodes away, with how many, in the order asked."""
-        counts = Counter(self.refused.values())
+        counts = Counter(refused.filter for refused in self.refused.values())
         if not self.complete:
             counts[ONE_PER_NODE] += len(self.chosen)
         took = ", ".join(f"{name}: {counts[name]}" for name in FILTER_NAMES if counts[name])
@@ -63,7 +64,7 @@ def plan(request: PlacementRequest, candidates: Iterable[Candidate]) -> Plan:
     plan.
     """
     nodes = list(candidates)
-    refused = {n.persistent_id: name for n in nodes if (name := refusing_filter(n, request))}
+    refused = {n.persistent_id: why for n in nodes if (why := refusal(n, request))}
     passed = sorted(
         (n for n in nodes if n.persistent_id not in refused),
         key=lambda n: (-weight(n, request), _tie(request.seed, n.persistent_id)),
@@ -72,9 +73,10 @@ def plan(request: PlacementRequest, candidates: Iterable[Candidate]) -> Plan:
     racks = set(request.taken_racks)
     for node in passed:
         if node.persistent_id in request.taken_nodes:
-            refused[node.persistent_id] = ONE_PER_NODE
+            refused[node.persistent_id] = Refusal(ONE_PER_NODE, "the node has a replica already")
         elif not request.same_rack_allowed and node.rack_key in racks:
-            refused[node.persistent_id] = ONE_PER_RACK
+            taken = f"{node.rack_key} has a replica already"
+            refused[node.persistent_id] = Refusal(ONE_PER_RACK, taken)
         elif len(chosen) < request.replicas and (pieces := layout_on(node, request)):
             chosen.append(PlannedReplica(node, pieces))
             racks.add(node.rack_key)

@@ -87,8 +87,8 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             for r in plan.chosen
         ],
         "refused": [
-            {"backend": {"persistentID": node}, "filter": name}
-            for node, name in sorted(plan.refused.items())
+            {"backend": {"persistentID": node}, "filter": refusal.filter, "reason": refusal.why}
+            for node, refusal in sorted(plan.refused.items())
         ],
         "explanation": plan.explain(),
     }
