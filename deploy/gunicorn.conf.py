@@ -22,8 +22,9 @@ wsgi_app = "provisioner.wsgi:application"
 bind = f"{ENVIRONMENT.api_host}:{ENVIRONMENT.api_port}"
 worker_class = "provisioner.server.Worker"
 workers = ENVIRONMENT.api_workers
-if workers > 1:  # each counts its own requests; GET /metrics adds them up from here
-    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", mkdtemp(prefix="provisioner-metrics-"))
+if workers > 1:  # each counts its own requests in a folder; GET /metrics adds them up
+    _counters = mkdtemp(prefix="provisioner-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = _counters
 threads = ENVIRONMENT.api_threads
 worker_connections = 2000
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a heartbeat in memory
@@ -92,12 +93,12 @@ def worker_exit(arbiter: Any, worker: Any) -> None:
 
 
 def child_exit(arbiter: Any, worker: Any) -> None:
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    if workers > 1:
         from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
 
-        mark_process_dead(worker.pid)
+        mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 def on_exit(arbiter: Any) -> None:
-    if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        shutil.rmtree(folder, ignore_errors=True)
+    if workers > 1:
+        shutil.rmtree(_counters, ignore_errors=True)

@@ -29,14 +29,17 @@ def poll_late_backends() -> None:
     A node is late 1.5 probe intervals after its last sign of life, so before it counts as
     Unavailable; being read is a sign of life. At most POLL_AT_MOST nodes in POLL_SECONDS, those
     first that waited longest. Workers that run this at once choose different nodes.
+
+    A late node that answers gets its settings again, with a new token: it may have others than are
+    stored, with which its probes are refused.
     """
     read_at = timezone.now()
     chosen = _choose(read_at)
-    renew_before = token_renewal_due_before()
+    renew_before, late_before = token_renewal_due_before(), read_at + _rest()
     renewals = {
         backend.pk: node_settings_with_token(backend)
         for backend in chosen
-        if backend.token_expires_at < renew_before
+        if backend.token_expires_at < renew_before or backend.available_until < late_before
     }
     calls = {
         backend.pk: partial(
@@ -55,18 +58,20 @@ def poll_late_backends() -> None:
             Backend.objects.filter(pk=persistent_id).update(token_expires_at=expires_at)
 
 
+def _rest() -> dt.timedelta:
+    """How long before a node counts as Unavailable it is late."""
+    intervals = LATE_FACTOR - LATE_AFTER_INTERVALS
+    return dt.timedelta(seconds=intervals * settings.ENVIRONMENT.probe_interval_seconds)
+
+
 def _choose(now: dt.datetime) -> list[Backend]:
     """Claim, by ``polled_at``, the nodes to read."""
-    environment = settings.ENVIRONMENT
-    rest = dt.timedelta(
-        seconds=(LATE_FACTOR - LATE_AFTER_INTERVALS) * environment.probe_interval_seconds
-    )
     due = (
-        Q(available_until__lt=now + rest)
+        Q(available_until__lt=now + _rest())
         | Q(refresh_wanted_at__gt=F("refreshed_at"))
         | Q(token_expires_at__lt=token_renewal_due_before())
     )
-    pause = dt.timedelta(seconds=environment.poll_interval_seconds / 2)
+    pause = dt.timedelta(seconds=settings.ENVIRONMENT.poll_interval_seconds / 2)
     with transaction.atomic(durable=True):
         rows = Backend.objects.select_for_update(skip_locked=True).filter(
             due, polled_at__lt=now - pause

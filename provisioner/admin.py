@@ -2,6 +2,10 @@
 
 from django.contrib import admin
 
+from provisioner.access.admin import AuthorizationServerAdmin
+
+__all__ = ["AuthorizationServerAdmin"]
+
 admin.site.site_header = "Provisioner"
 admin.site.site_title = "Provisioner"
 admin.site.index_title = "Pool of storage nodes"

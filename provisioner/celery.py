@@ -21,12 +21,12 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(related_name="jobs")
 
 
-def send(job: str, args: tuple[object, ...]) -> None:
-    """Put a job on the broker, within seconds.
+def send(job: str, args: tuple[object, ...], delay_seconds: float = 0.0) -> None:
+    """Put a job on the broker, within seconds; it runs after ``delay_seconds``.
 
     :raises kombu.exceptions.OperationalError: the broker cannot be reached.
     """
-    app.send_task(job, args=args, retry=False)
+    app.send_task(job, args=args, countdown=delay_seconds or None, retry=False)
 
 
 queue.register_sender(send)
@@ -47,6 +47,7 @@ app.conf.beat_schedule = {
         settings.ENVIRONMENT.poll_interval_seconds, "inventory.jobs.poll_late_backends"
     ),
     "collect": _every(settings.ENVIRONMENT.collect_interval_seconds, "volumes.jobs.collect"),
+    "requeue-abandoned-tasks": _every(15, "tasks.jobs.requeue_abandoned"),
     "purge-ended-tasks": _every(60, "tasks.jobs.purge_ended"),
 }
 

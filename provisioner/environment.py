@@ -43,6 +43,11 @@ class Environment(BaseSettings):
         description="Keys of local tokens, comma-separated: the first signs, all verify. "
         "Default: SECRET_KEY.",
     )
+    data_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        description="Keys of secrets in the database, comma-separated: the first encrypts, all "
+        "decrypt. Default: SECRET_KEY.",
+    )
     database_url: SecretStr = Field(
         SecretStr(""),
         description="`postgresql://user:password@host:port/name`, or `sqlite:///path`. "
@@ -97,6 +102,11 @@ class Environment(BaseSettings):
     node_token: SecretStr = Field(
         SecretStr(""), description="Token shown to nodes where they have no mutual TLS."
     )
+    auth_server_ca: Path | None = Field(
+        None,
+        description="PEM of the CA that signed the authorization server's certificate. Default: "
+        "the system's CAs.",
+    )
     node_call_seconds: int = Field(
         20,
         ge=1,
@@ -132,7 +142,7 @@ class Environment(BaseSettings):
     log_format: Literal["json", "text"] = Field("json", description="Form of the log lines.")
     debug: bool = Field(False, description="Django's debug mode. Never in production.")
 
-    @field_validator("allowed_hosts", "trusted_proxies", "token_keys", mode="before")
+    @field_validator("allowed_hosts", "trusted_proxies", "token_keys", "data_keys", mode="before")
     @classmethod
     def split(cls, value: object) -> object:
         return (
@@ -146,7 +156,7 @@ class Environment(BaseSettings):
             raise ValueError("must have at least 32 characters")
         return value
 
-    @field_validator("token_keys")
+    @field_validator("token_keys", "data_keys")
     @classmethod
     def keys_long_enough(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if any(len(key.get_secret_value()) < 32 for key in value):

@@ -27,7 +27,10 @@ class RequestSocket(ssl.SSLSocket):
 
     def do_handshake(self, block: bool = False) -> None:
         self.settimeout(HANDSHAKE_SECONDS)
-        super().do_handshake(block)
+        try:
+            super().do_handshake(block)
+        except TimeoutError:
+            raise _too_slow("the handshake") from None
         self._begin_request()
 
     def setblocking(self, flag: bool) -> None:
@@ -44,7 +47,7 @@ class RequestSocket(ssl.SSLSocket):
             self.settimeout(left)
             return super().recv(buflen, flags)
         except TimeoutError:
-            raise ConnectionResetError(errno.ECONNRESET, "the request came too slowly") from None
+            raise _too_slow("the request") from None
         finally:
             if self.fileno() >= 0:
                 self.settimeout(WRITE_SECONDS)
@@ -52,6 +55,11 @@ class RequestSocket(ssl.SSLSocket):
     def _begin_request(self) -> None:
         self._read_until = time.monotonic() + REQUEST_SECONDS
         self.settimeout(WRITE_SECONDS)
+
+
+def _too_slow(what: str) -> ConnectionResetError:
+    """The error that gunicorn takes for a client that left: closed, not logged as ours."""
+    return ConnectionResetError(errno.ECONNRESET, f"{what} came too slowly")
 
 
 class Worker(ThreadWorker):

@@ -154,6 +154,10 @@ LOGGING: dict[str, Any] = {
         # the request log and the exception handler say the same, with the request id
         "django.request": {"level": "CRITICAL"},
         "django.server": {"level": "WARNING"},
+        # three lines for each run of each periodic job; what a job did, it says itself
+        "celery.app.trace": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
         # at DEBUG it would show the parameters of statements, password hashes among them
         "django.db.backends": {"level": "INFO"},
         "django": {"handlers": [], "propagate": True},

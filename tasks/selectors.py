@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from tasks.models import Task, TaskType
+from tasks.models import ACTIVE, Task, TaskType
 
 COLUMNS = (
     "task_id",
@@ -38,6 +38,13 @@ def task_list(
     tasks: QuerySet[Task, Mapping[str, Any]]
     tasks = rows.exclude(_expired()).order_by("task_id").values(*COLUMNS)
     return tasks
+
+
+def migration_active(*, volume_id: str) -> dict[str, str]:
+    """What the volume's migration, if one has not ended, was configured with; else empty."""
+    rows = Task.objects.filter(type=TaskType.REMOTE_MIGRATION, volume_id=volume_id)
+    task = rows.filter(state__in=sorted(ACTIVE)).first()
+    return {tag["name"]: tag["value"] for tag in task.params} if task else {}
 
 
 def expired_tasks() -> QuerySet[Task]:

@@ -11,9 +11,10 @@ from django.utils import timezone
 
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.models import ACTIVE, ENDED, TRANSITIONS, Task, TaskState, TaskType
+from tasks.saga import lock_first, undo
 from tasks.selectors import expired_tasks
+from tasks.submission import LEASE_SECONDS, task_submit
 
-LEASE_SECONDS = 30
 COMPLETE = 100.0
 
 Configuration = Sequence[Mapping[str, str]]
@@ -61,9 +62,13 @@ def task_create(
     volume_id: str = "",
     tenant_id: str = "",
     params: Mapping[str, str] | None = None,
+    outputs: Mapping[str, Any] | None = None,
     stoppable: bool = False,
 ) -> Task:
-    """An IDLE task. It is born with a lease: until that is over it does not count as abandoned.
+    """An IDLE task, submitted on commit to be worked off by the saga of its type.
+
+    It is born with a lease: until that is over it does not count as abandoned. ``params`` are shown
+    to clients, ``outputs`` only to the saga.
 
     :raises VolumeHasTask: ``volume_id`` has an active task.
     """
@@ -73,6 +78,7 @@ def task_create(
         volume_id=volume_id,
         tenant_id=tenant_id,
         params=[{"name": name, "value": value} for name, value in (params or {}).items()],
+        outputs=dict(outputs or {}),
         stoppable=stoppable,
         lease_until=timezone.now() + dt.timedelta(seconds=LEASE_SECONDS),
     )
@@ -81,6 +87,7 @@ def task_create(
             task.save(force_insert=True)
     except IntegrityError:
         raise VolumeHasTask(f"volume {volume_id!r} has a task that has not ended") from None
+    task_submit(task.pk)
     return task
 
 
@@ -114,8 +121,27 @@ def task_update(
     said = {"task_status": task_status, "description": description, "params": params}
     changes = {name: value for name, value in said.items() if value is not None}
     changes |= _move(state) | _advance(COMPLETE if state is TaskState.FINISHED else progress)
-    if not (rows.update(**changes) if changes else rows.exists()):
+    ends_badly = state in {TaskState.FAILED, TaskState.ABORTED}
+    if ends_badly:
+        changed = _end(rows, changes)
+    else:
+        changed = rows.update(**changes) if changes else int(rows.exists())
+    if not changed:
         raise _update_refused(mine.first(), task_id, host_id, state or type)
+
+
+def _end(rows: QuerySet[Task], changes: Mapping[str, Any]) -> int:
+    """Make tasks FAILED or ABORTED by ``changes``, and undo what they began: each in one
+    transaction. How many those were.
+    """
+    ended = 0
+    for task in rows.order_by("pk"):
+        with transaction.atomic():
+            lock_first(task)
+            if rows.filter(pk=task.pk).update(**changes, lease_owner=""):
+                undo(Task.objects.get(pk=task.pk))
+                ended += 1
+    return ended
 
 
 def _visible(tenant_id: str | None) -> QuerySet[Task]:
@@ -160,7 +186,7 @@ def migrations_abort(*, volume_id: str) -> None:
         volume_id=volume_id,
         state__in=_origins(TaskState.ABORTED),
     )
-    rows.update(**_move(TaskState.ABORTED), description="the volume was unpublished")
+    _end(rows, _move(TaskState.ABORTED) | {"description": "the volume was unpublished"})
 
 
 def task_delete(*, task_id: str, host_id: str | None = None, tenant_id: str | None = None) -> None:

@@ -6,6 +6,7 @@ the nodes run in other threads.
 
 import datetime as dt
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from inventory.services import nodes
 from provisioner.access.callers import Role
 from provisioner.access.tokens import token_issue
 from provisioner.certificates import Authority
+from tests.api import coverage
 
 # time limits are for hangs (pytest-timeout), not for a busy machine's slow example
 hypothesis.settings.register_profile("tests", deadline=None)
@@ -80,9 +82,9 @@ class Api:
         response = _http.request(method, url, body=data, headers=headers)
         is_json = response.headers.get("Content-Type", "").startswith("application/json")
         text = response.data.decode()
-        return Answer(
-            response.status, json.loads(text) if is_json else text, dict(response.headers)
-        )
+        answer = json.loads(text) if is_json else text
+        coverage.record(method, path.partition("?")[0], response.status, answer)
+        return Answer(response.status, answer, dict(response.headers))
 
     def get(self, path: str, /, **query: Any) -> Answer:
         return self.call("GET", path, **query)
@@ -98,6 +100,19 @@ class Api:
 
     def delete(self, path: str, /, **query: Any) -> Answer:
         return self.call("DELETE", path, **query)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """A whole run shows each documented result, and the page that says so."""
+    config = session.config
+    whole = not config.option.keyword and config.args_source is not pytest.Config.ArgsSource.ARGS
+    if exitstatus != pytest.ExitCode.OK or not whole:
+        return
+    if os.environ.get("WRITE_API_COVERAGE"):
+        coverage.PAGE.write_text(coverage.page())
+    elif coverage.missing() or coverage.PAGE.read_text() != coverage.page():
+        print("docs/api-coverage.md is not what this run saw:", *coverage.missing(), sep="\n  ")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture

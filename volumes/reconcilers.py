@@ -41,6 +41,15 @@ def abandon_unfinished_volumes() -> None:
         volume_abandon(volume)
 
 
+def abandon_unfinished_replicas() -> None:
+    """Added to a volume by a process that died."""
+    rows = Replica.objects.filter(state=LifeState.CREATING, volume__state=LifeState.READY)
+    keys = _keys(overdue_take(rows))
+    Replica.objects.filter(pk__in=keys, state=LifeState.CREATING).update(
+        state=LifeState.DELETING, deadline_at=timezone.now()
+    )
+
+
 def withdraw_unfinished_publications() -> None:
     """The process that was publishing died, or no node answered it."""
     for publication in overdue_take(Publication.objects.filter(state=LifeState.CREATING)):
@@ -86,12 +95,13 @@ def _on_nodes_up(rows: QuerySet[Export]) -> QuerySet[Export]:
     return rows.filter(replica__backend__available_until__gte=timezone.now())
 
 
-def _keys(rows: Iterable[Export]) -> list[int]:
+def _keys(rows: Iterable[Export | Replica]) -> list[int]:
     return [row.pk for row in rows]
 
 
 STEPS: tuple[Callable[[], None], ...] = (
     abandon_unfinished_volumes,
+    abandon_unfinished_replicas,
     withdraw_unfinished_publications,
     finish_growths,
     finish_exports,

@@ -8,6 +8,7 @@ from rest_framework.viewsets import ViewSet
 from volumes.views.metrics import MetricsViewSet
 from volumes.views.pool import RemovableBackendViewSet, RemovableHostViewSet
 from volumes.views.publications import PublishViewSet, TargetsViewSet, UnpublishViewSet
+from volumes.views.replicas import MigrationsViewSet, ReplicasViewSet
 from volumes.views.tenants import TenantsViewSet
 from volumes.views.volumes import VolumesViewSet
 
@@ -38,6 +39,18 @@ urlpatterns = [
     ),
     *_both("volumes_by_alias/<str:alias>", VolumesViewSet, {"get": "by_alias"}),
     *_both("volume_extended/<str:volume_uuid>", VolumesViewSet, {"get": "extended"}),
+    *_both("replica/<str:volume_uuid>", ReplicasViewSet, {"post": "create"}),
+    *_both(
+        "replica/<str:volume_uuid>/<str:replica_uuid>",
+        ReplicasViewSet,
+        {"patch": "mark", "delete": "confirm"},
+    ),
+    *_both(
+        "replica/<str:volume_uuid>/<str:replica_uuid>/<str:state>",
+        ReplicasViewSet,
+        {"patch": "report"},
+    ),
+    *_both("migrate_volume", MigrationsViewSet, {"post": "create"}),
     *_both("publish", PublishViewSet, {"post": "create"}),
     *_both("unpublish", UnpublishViewSet, {"post": "create"}),
     path("metrics", MetricsViewSet.as_view({"get": "list"})),

@@ -71,6 +71,11 @@ class Backend(models.Model):
         return [address.address for address in self.addresses.all()]
 
     @property
+    def rack_key(self) -> str:
+        """A node with no rack is its own rack."""
+        return f"rack {self.rack}" if self.rack else f"node {self.persistent_id}"
+
+    @property
     def is_available(self) -> bool:
         return self.available_until >= timezone.now()
 

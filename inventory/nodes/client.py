@@ -8,14 +8,18 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from inventory.nodes.errors import NodeRefused, NodeUnreachable
-from inventory.nodes.parallel import call_all
+from inventory.nodes.parallel import call_all, call_each
 from inventory.nodes.transport import NodeCall, NodeTransport, Observer
 from inventory.nodes.wire import (
+    License,
     NamespaceSpec,
     Node,
     ProvisionerSettings,
     Refusal,
     RefusalCode,
+    Snapshot,
+    SnapshotList,
+    SnapshotSpec,
     SyslogServers,
     Target,
     TargetList,
@@ -31,6 +35,7 @@ __all__ = [
     "NodeUnreachable",
     "Observer",
     "call_all",
+    "call_each",
 ]
 
 T = TypeVar("T")
@@ -39,6 +44,8 @@ Answer = tuple[int, bytes]
 
 VOLUMES = "/v1/volumes"
 VOLUME = "/v1/volumes/{uuid}"
+SNAPSHOTS = "/v1/snapshots"
+SNAPSHOT = "/v1/snapshots/{uuid}"
 TARGETS = "/v1/targets"
 TARGET = "/v1/targets/{nqn}"
 NAMESPACE = "/v1/targets/{nqn}/namespaces/{uuid}"
@@ -71,6 +78,12 @@ class NodeClient:
         """The node probes ``settings.url`` from now on, at once for the first time."""
         self._put("/v1/node/provisioner", settings, timeout)
 
+    def read_license(self, *, timeout: float | None = None) -> License:
+        return self._get(License, "/v1/node/license", timeout)
+
+    def put_license(self, license: License, *, timeout: float | None = None) -> None:  # noqa: A002
+        self._put("/v1/node/license", license, timeout)
+
     def read_syslogs(self, *, timeout: float | None = None) -> SyslogServers:
         return self._get(SyslogServers, "/v1/node/syslogs", timeout)
 
@@ -91,6 +104,23 @@ class NodeClient:
     def remove_volume(self, uuid: str, generation: int, *, timeout: float | None = None) -> None:
         """The volume is gone, and no write with ``generation`` or less can bring it back."""
         self._delete(VOLUME, generation, timeout, uuid=uuid)
+
+    def list_snapshots(self, *, timeout: float | None = None) -> tuple[Snapshot, ...]:
+        """All snapshots of the node, ordered by uuid."""
+        return self._get(SnapshotList, SNAPSHOTS, timeout).snapshots
+
+    def read_snapshot(self, uuid: str, *, timeout: float | None = None) -> Snapshot | None:
+        return self._find(Snapshot, SNAPSHOT, timeout, uuid=uuid)
+
+    def ensure_snapshot(
+        self, uuid: str, spec: SnapshotSpec, *, timeout: float | None = None
+    ) -> bool:
+        """The snapshot is there as ``spec`` says: taken (True), or found (False)."""
+        return self._put(SNAPSHOT, spec, timeout, uuid=uuid)
+
+    def remove_snapshot(self, uuid: str, generation: int, *, timeout: float | None = None) -> None:
+        """The snapshot is gone, and no write with ``generation`` or less can bring it back."""
+        self._delete(SNAPSHOT, generation, timeout, uuid=uuid)
 
     def list_targets(self, *, timeout: float | None = None) -> tuple[Target, ...]:
         """All targets of the node, ordered by NQN."""

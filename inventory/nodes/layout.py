@@ -1,7 +1,15 @@
-"""What a volume's layout must be, and how it may change."""
+"""What the layout of a volume or snapshot must be, and how it may change."""
 
 from inventory.nodes.errors import NodeRefused
-from inventory.nodes.wire import Piece, ProvisioningType, RefusalCode, VolumeSpec
+from inventory.nodes.wire import (
+    Piece,
+    ProvisioningType,
+    RefusalCode,
+    SnapshotSpec,
+    Source,
+    SourceKind,
+    VolumeSpec,
+)
 
 BLOCK_SIZES = (512, 4096)
 MAX_CAPACITY = 2**63 - 1
@@ -16,6 +24,8 @@ def check_layout(spec: VolumeSpec) -> None:
         raise _invalid(f"an SSD is named twice in {', '.join(ssds)}")
     if spec.capacity > MAX_CAPACITY:
         raise _invalid(f"capacity {spec.capacity} is more than {MAX_CAPACITY}")
+    if spec.source is not None and spec.provisioning_type is not ProvisioningType.THIN:
+        raise _invalid(f"{spec.provisioning_type}, but made from {spec.source.uuid}: must be THIN")
     for piece in spec.pieces:
         _check_piece(piece, spec)
 
@@ -32,6 +42,15 @@ def _check_piece(piece: Piece, spec: VolumeSpec) -> None:
 
 def refuse_difference(uuid: str, old: VolumeSpec, new: VolumeSpec) -> None:
     """:raises NodeRefused: CONFLICT, unless ``new`` is ``old`` or larger."""
+    _refuse_unless(
+        old.source == new.source,
+        f"volume {uuid} was made from {_source_text(old)}, not {_source_text(new)}",
+    )
+    _refuse_unless(
+        old.capacity == new.capacity or not _is_read_only(old),
+        f"volume {uuid} is a read-only snapshot volume of {old.capacity} bytes"
+        f" and cannot have {new.capacity}",
+    )
     _refuse_unless(
         old.provisioning_type == new.provisioning_type and old.block_size == new.block_size,
         f"volume {uuid} is {old.provisioning_type} in blocks of {old.block_size},"
@@ -51,6 +70,48 @@ def refuse_difference(uuid: str, old: VolumeSpec, new: VolumeSpec) -> None:
             f"volume {uuid} has {was.capacity} bytes ({was.allocated} allocated) on {was.ssd_id}"
             f" and cannot shrink to {asked.capacity} ({asked.allocated} allocated)",
         )
+
+
+def refuse_other_layout(source: Source, pieces: tuple[Piece, ...], spec: VolumeSpec) -> None:
+    """``pieces`` are those of the source.
+
+    :raises NodeRefused: CONFLICT, unless a volume of ``spec`` can be made from it.
+    """
+    is_clone = not source.kind.is_snapshot_volume
+    _refuse_unless(
+        [p.ssd_id for p in spec.pieces[: len(pieces)]] == [p.ssd_id for p in pieces]
+        and (is_clone or len(spec.pieces) == len(pieces)),
+        f"{source.uuid} lies on {_ssds(pieces)}, not on {_ssds(spec.pieces)}",
+    )
+    for piece, asked in zip(pieces, spec.pieces, strict=False):
+        _refuse_unless(
+            asked.capacity == piece.capacity or (is_clone and asked.capacity > piece.capacity),
+            f"{source.uuid} has {piece.capacity} bytes on {piece.ssd_id}, not {asked.capacity}",
+        )
+
+
+def refuse_other_snapshot_layout(volume: VolumeSpec, spec: SnapshotSpec) -> None:
+    """:raises NodeRefused: CONFLICT, unless ``spec`` can be a snapshot of ``volume``."""
+    sizes = [(p.ssd_id, p.capacity) for p in volume.pieces]
+    asked = [(p.ssd_id, p.capacity) for p in spec.pieces]
+    _refuse_unless(sizes == asked, f"volume {spec.volume_uuid} is {sizes}, not {asked}")
+    _refuse_unless(
+        not _is_read_only(volume), f"volume {spec.volume_uuid} is a read-only snapshot volume"
+    )
+
+
+def _is_read_only(spec: VolumeSpec) -> bool:
+    source = spec.source
+    return source is not None and source.kind is SourceKind.READ_ONLY_SNAPSHOT_VOLUME
+
+
+def _source_text(spec: VolumeSpec) -> str:
+    source = spec.source
+    return f"{source.uuid} ({source.kind}, {source.generation})" if source else "nothing"
+
+
+def _ssds(pieces: tuple[Piece, ...]) -> str:
+    return ", ".join(piece.ssd_id for piece in pieces)
 
 
 def _refuse_unless(fine: bool, message: str) -> None:

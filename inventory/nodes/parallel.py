@@ -1,8 +1,9 @@
 """Node calls in parallel, with one deadline for all."""
 
 import os
-from collections.abc import Callable, Mapping
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed, wait
+from contextlib import suppress
 from functools import lru_cache
 from typing import TypeVar
 
@@ -42,6 +43,20 @@ def call_all(
         outcome = _outcome(future, timeout_seconds)
         outcomes[key] = outcome
     return outcomes
+
+
+def call_each(
+    calls: Mapping[K, Callable[[], T]], *, call_seconds: float
+) -> Iterator[tuple[K, T | NodeRefused | NodeUnreachable]]:
+    """As :func:`call_all`, but each outcome as it comes; ``call_seconds``: the longest of a call."""
+    keys = {_executor().submit(call): key for key, call in calls.items()}
+    rounds = 2 + len(keys) // PARALLEL_CALLS
+    with suppress(TimeoutError):
+        for future in as_completed(list(keys), timeout=rounds * call_seconds):
+            yield keys.pop(future), _outcome(future, call_seconds)
+    for future, key in keys.items():
+        future.cancel()
+        yield key, _outcome(future, call_seconds)
 
 
 def _outcome(future: Future[T], timeout_seconds: float) -> T | NodeRefused | NodeUnreachable:

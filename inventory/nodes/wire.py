@@ -7,9 +7,12 @@ success.
 ==================================================  ===========================================
 ``GET /v1/node``                                    :class:`Node`
 ``PUT /v1/node/provisioner``                        :class:`ProvisionerSettings`
+``GET, PUT /v1/node/license``                       :class:`License`
 ``GET, PUT /v1/node/syslogs``                       :class:`SyslogServers`
 ``GET /v1/volumes``                                 :class:`VolumeList`
 ``GET, PUT, DELETE /v1/volumes/{uuid}``             :class:`Volume`, in: :class:`VolumeSpec`
+``GET /v1/snapshots``                               :class:`SnapshotList`
+``GET, PUT, DELETE /v1/snapshots/{uuid}``           :class:`Snapshot`, in: :class:`SnapshotSpec`
 ``GET /v1/targets``                                 :class:`TargetList`
 ``GET /v1/targets/{nqn}``                           :class:`Target`
 ``PUT, DELETE /v1/targets/{nqn}/namespaces/{uuid}`` :class:`NamespaceSpec`
@@ -24,8 +27,12 @@ Everything else is a :class:`Refusal` with a 4xx status: nothing was done.
 for one name. A node remembers, also after a removal, the highest one it saw and refuses older ones
 (``STALE``): a request that was delayed on the way can never undo or redo what was decided after it.
 A removal with generation *g* also bars later writes with *g* itself. A volume keeps its generation
-for life: a write with another one is a ``CONFLICT`` while it is there. What was removed is
-remembered for 24 hours at least.
+for life, and so does a snapshot: a write with another one is a ``CONFLICT`` while it is there. What
+was removed is remembered for 24 hours at least. Volumes and snapshots are named apart: one of each
+may have the same uuid.
+
+**In use.** A volume that is exported or has snapshots, and a snapshot that has a snapshot volume,
+are not removed (``IN_USE``). A clone does not hold its source.
 """
 
 from enum import StrEnum
@@ -55,7 +62,7 @@ class RefusalCode(StrEnum):
     UNAUTHORIZED = "UNAUTHORIZED"
     NOT_FOUND = "NOT_FOUND"
     CONFLICT = "CONFLICT"  # it is there, but different; the message holds both values
-    IN_USE = "IN_USE"  # exported, or has snapshots
+    IN_USE = "IN_USE"  # exported, or has snapshots, or a snapshot volume
     NO_SPACE = "NO_SPACE"
     STALE = "STALE"  # a later generation was seen
     UNAVAILABLE = "UNAVAILABLE"  # the engine is not up
@@ -108,8 +115,28 @@ class Tag(Wire):
     value: str
 
 
+class AuthorizationServer(Wire):
+    """Where a node gets the tokens of its probes, by client credentials (reference, "Probe").
+
+    ``scope``, ``jwk_set_url`` (where there is no ``public_key``) and ``ca_certificate`` (PEM that
+    the node trusts when it calls ``token_url``; empty: the system's) are not the reference's.
+    """
+
+    token_url: str = Field(alias="tokenURL")
+    client_id: str = Field(alias="clientID")
+    client_secret: str = Field(repr=False)
+    resource_id: str = Field(alias="resourceID")
+    public_key: str = ""
+    jwk_set_url: str = Field(default="", alias="jwkSetURL")
+    scope: str = ""
+    ca_certificate: str = ""
+
+
 class ProvisionerSettings(Wire):
-    """What a node must know to probe its provisioner; ``token`` is the bearer of its probes."""
+    """What a node must know to probe its provisioner.
+
+    The bearer of its probes is ``token``, or one of the authorization server where there is one.
+    """
 
     name: str = Field(max_length=16)
     url: str
@@ -120,6 +147,13 @@ class ProvisionerSettings(Wire):
     ca_certificate: str = Field(
         default="", description="PEM that the node trusts when it calls url; empty: the system's"
     )
+    authorization_server: AuthorizationServer | None = None
+
+
+class License(Wire):
+    """The licence of the provisioner that the node is in the pool of; empty: none was installed."""
+
+    license: str = Field(default="", max_length=8192, repr=False)
 
 
 class SyslogServer(Wire):
@@ -156,6 +190,36 @@ class Qos(Wire):
     max_bw: Bytes = 0
 
 
+class SourceKind(StrEnum):
+    """What a volume is made from, and what binds it to its source."""
+
+    READ_ONLY_SNAPSHOT_VOLUME = "READ_ONLY_SNAPSHOT_VOLUME"  # shows a snapshot; never written
+    WRITABLE_SNAPSHOT_VOLUME = "WRITABLE_SNAPSHOT_VOLUME"  # begins as a snapshot, in front of it
+    CLONE_OF_VOLUME = "CLONE_OF_VOLUME"  # begins as the volume is now; its own from then on
+    CLONE_OF_SNAPSHOT = "CLONE_OF_SNAPSHOT"
+
+    @property
+    def is_of_snapshot(self) -> bool:
+        return self is not SourceKind.CLONE_OF_VOLUME
+
+    @property
+    def is_snapshot_volume(self) -> bool:
+        return self in {
+            SourceKind.READ_ONLY_SNAPSHOT_VOLUME,
+            SourceKind.WRITABLE_SNAPSHOT_VOLUME,
+        }
+
+
+class Source(Wire):
+    """A volume or snapshot of the same node. ``generation`` is the source's own: another one that
+    came to have its name is not meant.
+    """
+
+    kind: SourceKind
+    uuid: Identifier
+    generation: Generation
+
+
 class VolumeSpec(Wire):
     """A volume as it must be: the layout is the provisioner's choice and is kept to the byte.
 
@@ -163,6 +227,11 @@ class VolumeSpec(Wire):
     piece of a volume at most. A THICK piece takes its capacity or more of its SSD, a THIN one its
     capacity or less. A later PUT, of the same generation, may make pieces larger, append pieces and
     change the QoS; nothing else may change.
+
+    With a ``source`` the volume is THIN, in blocks of its source's size, and its first pieces lie
+    on the SSDs of its source's pieces: of their capacities for a snapshot volume, of these or
+    larger for a clone. The source counts when the volume is made, not later. A snapshot has one
+    snapshot volume at most; a read-only one never grows.
     """
 
     generation: Generation
@@ -170,6 +239,7 @@ class VolumeSpec(Wire):
     block_size: int
     pieces: tuple[Piece, ...] = Field(min_length=1)
     qos: Qos = Qos()
+    source: Source | None = None
 
     @property
     def capacity(self) -> int:
@@ -183,6 +253,28 @@ class Volume(VolumeSpec):
 
 class VolumeList(Wire):
     volumes: tuple[Volume, ...]
+
+
+class SnapshotSpec(Wire):
+    """A snapshot of a volume of this node, of the generation ``volume_generation``.
+
+    ``pieces`` are the volume's when the snapshot is taken, to the byte; ``allocated`` is the
+    snapshot's own reserved space on each SSD. Nothing of it ever changes, whatever becomes of the
+    volume's size. A read-only snapshot volume has no snapshots.
+    """
+
+    generation: Generation
+    volume_uuid: Identifier
+    volume_generation: Generation
+    pieces: tuple[Piece, ...] = Field(min_length=1)
+
+
+class Snapshot(SnapshotSpec):
+    uuid: Identifier
+
+
+class SnapshotList(Wire):
+    snapshots: tuple[Snapshot, ...]
 
 
 class NamespaceSpec(Wire):

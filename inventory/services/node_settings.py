@@ -6,7 +6,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from inventory.models import LATE_FACTOR, Backend
-from inventory.nodes.wire import ProvisionerSettings, Tag
+from inventory.nodes.wire import AuthorizationServer, ProvisionerSettings, Tag
+from provisioner.access.authorization_server import OidcServer, authorization_server_current
 from provisioner.access.callers import Role
 from provisioner.access.tokens import token_issue
 
@@ -34,6 +35,23 @@ def node_settings(backend: Backend) -> ProvisionerSettings:
         push_interval=environment.probe_interval_seconds,
         in_use=backend.in_use,
         tags=tuple(Tag(name=name, value=value) for name, value in location.items() if value),
+        authorization_server=authorization_settings(authorization_server_current()),
+    )
+
+
+def authorization_settings(server: OidcServer | None) -> AuthorizationServer | None:
+    """What a node must know to get tokens of the backends client."""
+    if server is None:
+        return None
+    return AuthorizationServer(
+        token_url=server.token_url,
+        client_id=server.backends.client_id,
+        client_secret=server.backends.secret,
+        resource_id=server.backends.resource_id,
+        public_key=server.public_key,
+        jwk_set_url=server.jwk_set_url,
+        scope=server.backends.scope,
+        ca_certificate=server.ca_certificate(),
     )
 
 

@@ -10,6 +10,7 @@ from inventory.models import Portal
 from inventory.selectors import BackendSummary, backend_list, pool_free_bytes
 from inventory.services.backends import BackendChanges, backend_add, backend_update
 from inventory.views.fields import LocationInput, ManagementAddresses, Port
+from provisioner.access.authorization_server import authentication_mode
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
 from provisioner.common.parsing import parse_body
@@ -62,7 +63,7 @@ class InfoViewSet(ApiViewSet):
             {
                 "totalFreeSpace": pool_free_bytes(),
                 "version": API_LEVEL,
-                "authenticationMode": "JWT",
+                "authenticationMode": authentication_mode(),
             }
         )
 

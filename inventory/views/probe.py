@@ -50,7 +50,7 @@ class ProbeViewSet(ApiViewSet):
 
     def create(self, request: Request) -> Response:
         fields = parse_body(ProbeInput, request)
-        if not self.caller.is_admin and self.caller.node_id != fields["persistentID"]:
+        if not self.caller.speaks_for(fields["persistentID"]):
             raise PermissionDenied(f"this token is not of node {fields['persistentID']!r}")
         backend = backend_probe(
             report=ProbeReport(
@@ -67,5 +67,7 @@ class ProbeViewSet(ApiViewSet):
                 boot_id=fields.get("bootId"),
             )
         )
-        settings = node_settings(backend).model_dump(exclude={"token", "ca_certificate"})
+        settings = node_settings(backend).model_dump(
+            exclude={"token", "ca_certificate"}, exclude_none=True
+        )
         return success(provisioner=settings)

@@ -2,13 +2,17 @@
 
 import base64
 import binascii
+from http import HTTPStatus
 
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import APIException, AuthenticationFailed
 from rest_framework.request import Request
 
+from provisioner.access.authorization_server import authorization_server_current
 from provisioner.access.callers import Caller
 from provisioner.access.local_users import user_verify
+from provisioner.access.oidc_tokens import oidc_caller
+from provisioner.access.signing_keys import KeysUnreadable
 from provisioner.access.tokens import TokenRefused, token_verify
 from provisioner.common import logs
 
@@ -54,16 +58,26 @@ class BasicAuthentication(_HeaderAuthentication):
         return caller
 
 
+class CannotVerify(APIException):
+    """Nobody can tell now whether the token is good."""
+
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+
+
 class BearerAuthentication(_HeaderAuthentication):
-    """A token of ours."""
+    """A token of the authorization server where there is one, else of ours."""
 
     scheme = "bearer"
 
     def verify(self, credentials: str) -> Caller:
+        """:raises CannotVerify: HTTP 503, the authorization server's keys cannot be had."""
+        server = authorization_server_current()
         try:
-            return token_verify(credentials)
+            return oidc_caller(credentials, server) if server else token_verify(credentials)
         except TokenRefused as error:
             raise AuthenticationFailed(str(error)) from error
+        except KeysUnreadable as error:
+            raise CannotVerify(str(error)) from error
 
 
 def _text(decoded: bytes) -> str:

@@ -45,5 +45,5 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "JWT",
-            "description": "A token of POST /token.",
+            "description": "A token of POST /token, or of the authorization server.",
         }

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from django.db import transaction
 
-Send = Callable[[str, tuple[object, ...]], None]
+Send = Callable[[str, tuple[object, ...], float], None]
+"""Job, arguments, and in how many seconds it is to be done."""
 
 _senders: list[Send] = []
 
@@ -14,10 +15,11 @@ def register_sender(send: Send) -> None:
     _senders[:] = [send]
 
 
-def enqueue_on_commit(job: str, *args: str | int) -> None:
+def enqueue_on_commit(job: str, *args: str | int, delay_seconds: float = 0.0) -> None:
     """Send ``job`` (``<app>.jobs.<function>``) once the transaction commits; at once without one.
+    It is done ``delay_seconds`` later.
 
     A message that cannot be sent is logged and lost: what it asks for must also be found by a
     periodic job, from rows.
     """
-    transaction.on_commit(lambda: _senders[0](job, args), robust=True)
+    transaction.on_commit(lambda: _senders[0](job, args, delay_seconds), robust=True)

@@ -1,7 +1,6 @@
 """Result codes and the one exception that carries them to the client."""
 
 from enum import StrEnum
-from typing import ClassVar
 
 
 class ResultCode(StrEnum):
@@ -98,7 +97,7 @@ class ProvisionerError(Exception):
     ``description`` reaches the client; ``internal`` only the log.
     """
 
-    code: ClassVar[ResultCode]
+    code: ResultCode
 
     def __init__(self, description: str, *, internal: str = "") -> None:
         super().__init__(description)

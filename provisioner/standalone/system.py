@@ -1,6 +1,7 @@
 """The processes of the embedded form: storage nodes, and the API with Celery in it."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 NODE_ADDRESS = "127.0.0.1"
 NODES = 4
 START_SECONDS = 60.0
+LONGEST_LOG_BYTES = 32 * 2**20
 
 
 class StartFailed(Exception):
@@ -54,8 +56,12 @@ class System:
                 processes.stop(child, seconds=self._environment.stop_seconds + 3)
 
     def check(self) -> None:
-        """:raises StartFailed: one of the processes has ended."""
+        """Look after the processes: to be called again and again.
+
+        :raises StartFailed: one of them has ended.
+        """
         for name, child in self._children.items():
+            self._keep_short(self._log(name))
             if child.poll() is not None:
                 raise StartFailed(
                     f"{name} ended with code {child.returncode}: {self._last_words(name)}"
@@ -115,6 +121,12 @@ class System:
 
     def _log(self, name: str) -> Path:
         return self._folder.logs / f"{name}.log"
+
+    def _keep_short(self, log: Path) -> None:
+        """Children append to their log, so it can be emptied under them."""
+        if log.stat().st_size > LONGEST_LOG_BYTES:
+            shutil.copyfile(log, log.with_suffix(".log.previous"))
+            os.truncate(log, 0)
 
     def _last_words(self, name: str) -> str:
         lines = self._log(name).read_text(errors="replace").strip().splitlines()

@@ -125,6 +125,9 @@ def test_local_volume(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     uuid = created(api, "a", protocol="Local")
     refused = api.post("/publish", {"volId": uuid, "hostId": OTHER_HOST})
     assert refused.status == "VolumeNotInHost"
+    elsewhere = api.post("/unpublish", {"volId": uuid, "hostId": OTHER_HOST})
+    assert elsewhere.status == "VolumeNotInHost"
+    assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "VolumeNotPublished"
     published(api, uuid)
     again = api.post("/publish", {"volId": uuid, "hostId": HOST})
     assert again.status == "AlreadyPublished"

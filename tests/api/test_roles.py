@@ -85,11 +85,12 @@ def test_a_node_may_only_probe():
 
 
 READ_BY_HOSTS = {"volumes.list", "volumes.retrieve", "volumes.by_alias", "volumes.extended"}
+REPLICA_CALLS = {"replicas.create", "replicas.mark", "replicas.confirm", "replicas.report"}
 
 
 def test_what_a_host_may_do():
     given = {line for line, roles in ALLOWED.items() if Role.HOST in roles}
-    assert given == READ_BY_HOSTS | {
+    assert given == READ_BY_HOSTS | REPLICA_CALLS | {
         "host_probe.create",
         "publish.create",
         "unpublish.create",
@@ -104,7 +105,8 @@ def test_what_a_host_may_do():
 
 def test_what_a_storage_client_may_do():
     given = {line for line, roles in ALLOWED.items() if Role.STORAGE in roles}
-    assert given == READ_BY_HOSTS | {
+    assert given == READ_BY_HOSTS | REPLICA_CALLS | {
+        "migrate_volume.create",
         "volumes.create",
         "volumes.update",
         "volumes.destroy",

@@ -10,6 +10,7 @@ import pytest
 
 from inventory.nodes.client import NodeClient
 from inventory.nodes.wire import (
+    License,
     Namespace,
     ProvisionerSettings,
     RefusalCode,
@@ -43,6 +44,14 @@ class NodeContract:
         client.put_syslogs(servers)
         restart()
         assert client.read_syslogs() == servers
+
+    def test_license_survives_a_restart(self, client: NodeClient, restart: Restart) -> None:
+        assert client.read_license() == License()
+        for text in ("a.b.c", "a.b.c", "d.e.f"):
+            client.put_license(License(license=text))
+            assert client.read_license() == License(license=text)
+        restart()
+        assert client.read_license() == License(license="d.e.f")
 
     def test_provisioner_settings_are_taken(self, client: NodeClient) -> None:
         settings = ProvisionerSettings(

@@ -9,7 +9,8 @@ from django.utils import timezone
 from provisioner.common.results import ResultCode
 from tasks.models import Task, TaskState, TaskType
 from tasks.selectors import task_list
-from tasks.services import LEASE_SECONDS, VolumeHasTask, task_create, task_update
+from tasks.services import VolumeHasTask, task_create, task_update
+from tasks.submission import LEASE_SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

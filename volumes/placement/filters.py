@@ -65,6 +65,11 @@ FILTERS: tuple[Filter, ...] = (
         lambda n, r: f"the node's hostId is {n.host_id}, not {r.host_id}",
     ),
     Filter(
+        "destinationBackendId",
+        lambda n, r: r.destination in {"", n.persistent_id},
+        lambda n, r: f"the node is not {r.destination}",
+    ),
+    Filter(
         "region",
         lambda n, r: not r.regions or n.region in r.regions,
         lambda n, r: f"the node's region {n.region} is not among {', '.join(r.regions)}",

@@ -48,7 +48,7 @@ class PlacementRequest:
     ``avoid``: nodes that just failed to make it. ``removing``: nodes that still hold a deleted
     volume of the same name, whose data must not come back. ``taken_nodes`` and ``taken_racks``:
     where copies are.
-    ``seed`` breaks ties between equal nodes.
+    ``destination``: the one node that will do. ``seed`` breaks ties between equal nodes.
     """
 
     seed: str
@@ -59,6 +59,7 @@ class PlacementRequest:
     zones: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
     host_id: str = ""
+    destination: str = ""
     local: bool = False
     allow_span: bool = False
     share_ssd: bool = True

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.db.models import QuerySet
 
 from provisioner.common.models import LifeState
-from volumes.models import Export, Publication, Replica
+from volumes.models import Export, Publication, Replica, target_nqn
 from volumes.selectors import exports_with_nodes
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.node_work import (
@@ -40,6 +40,26 @@ def exports_make(rows: QuerySet[Export], *, until: float) -> ExportWork:
     )
     repaired = sum(1 for outcome in outcomes.values() if outcome is True)
     return _work(exports, outcomes, new=max(moved, repaired))
+
+
+def exports_want(publication: Publication) -> None:
+    """Write that each replica of a published volume must be exported, inside the caller's
+    transaction that holds the volume.
+    """
+    if publication.nsid is None:
+        return
+    replicas = Replica.objects.filter(volume=publication.volume_id, state=LifeState.READY)
+    Export.objects.bulk_create(
+        Export(
+            publication=publication,
+            replica=replica,
+            target_nqn=target_nqn(publication.host_id),
+            nsid=publication.nsid,
+            host_nqn=publication.host.nqn,
+            deadline_at=unfinished_deadline(),
+        )
+        for replica in replicas.exclude(pk__in=publication.exports.values("replica_id"))
+    )
 
 
 def exports_drop(rows: QuerySet[Export], *, until: float) -> ExportWork:

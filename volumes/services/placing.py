@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
-from volumes.models import Protocol, Replica, SubVolume, Volume
+from volumes.models import Protocol, Replica, ReplicaState, SubVolume, Volume
 from volumes.placement.layout import PlannedPiece
 from volumes.placement.request import PlacementRequest
 from volumes.placement.scheduler import Plan, PlannedReplica, plan
@@ -68,7 +68,7 @@ def placement_request(
             )
         ),
         taken_nodes=frozenset(n.persistent_id for n in nodes),
-        taken_racks=frozenset(f"rack {n.rack}" for n in nodes if n.rack),
+        taken_racks=frozenset(n.rack_key for n in nodes),
     )
 
 
@@ -92,19 +92,27 @@ def plan_required(outcome: Plan) -> Plan:
     raise error(outcome.explain())
 
 
-def replicas_claim(volume: Volume, request: PlacementRequest, write: Callable[[], None]) -> None:
+def replicas_claim(
+    volume: Volume,
+    request: PlacementRequest,
+    write: Callable[[], None],
+    *,
+    required: Callable[[Plan], Plan] = plan_required,
+    replica_state: ReplicaState = ReplicaState.UNKNOWN,
+) -> None:
     """Plan, then in one transaction ``write`` the caller's rows, insert the replicas and claim
-    what they take; where others took it first, plan again.
+    what they take; where others took it first, plan again. ``required`` refuses a plan that will
+    not do.
 
     :raises NoCandidate: no plan holds all replicas.
     :raises TenantCapacityExceeded: the tenant's budget would be exceeded.
     """
     for attempt in range(1, CLAIM_ATTEMPTS + 1):
-        outcome = plan_required(volume_place(volume, request))
+        outcome = required(volume_place(volume, request))
         try:
             with transaction.atomic(durable=True):
                 write()
-                _insert_replicas(volume, outcome.chosen, request)
+                _insert_replicas(volume, outcome.chosen, request, replica_state)
             return
         except (ClaimLost, IntegrityError) as error:
             if attempt == CLAIM_ATTEMPTS:
@@ -115,7 +123,10 @@ def replicas_claim(volume: Volume, request: PlacementRequest, write: Callable[[]
 
 
 def _insert_replicas(
-    volume: Volume, chosen: tuple[PlannedReplica, ...], request: PlacementRequest
+    volume: Volume,
+    chosen: tuple[PlannedReplica, ...],
+    request: PlacementRequest,
+    replica_state: ReplicaState,
 ) -> None:
     claims = Claims(volume.tenant_id)
     replicas = Replica.objects.bulk_create(
@@ -126,6 +137,7 @@ def _insert_replicas(
             claimed_bytes=request.claimed_bytes,
             desired_iops=request.desired_iops,
             desired_bw=request.desired_bw,
+            replica_state=replica_state,
             deadline_at=unfinished_deadline(),
         )
         for planned in chosen

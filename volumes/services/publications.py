@@ -18,6 +18,7 @@ from volumes.services.export_work import (
     ExportWork,
     exports_drop,
     exports_make,
+    exports_want,
     exports_withdraw,
     publications_withdraw,
 )
@@ -94,17 +95,21 @@ def _locked(volume_uuid: str, host_id: str, tenant_id: str | None) -> tuple[Volu
 
 
 def _publish_local(volume: Volume, host: Host) -> None:
-    inside = volume.replicas.filter(state=LifeState.READY, backend__host_id=host.pk)
-    if not inside.exists():
-        raise VolumeNotInHost(
-            f"volume {volume.uuid!r} is Local, and the node that holds it "
-            f"does not run in host {host.pk!r}"
-        )
+    _inside_required(volume, host.pk)
     _, created = Publication.objects.get_or_create(
         volume=volume, host=host, defaults={"state": LifeState.READY}
     )
     if not created:
         raise AlreadyPublished(f"volume {volume.uuid!r} is published to host {host.pk!r} already")
+
+
+def _inside_required(volume: Volume, host_id: str) -> None:
+    inside = volume.replicas.filter(state=LifeState.READY, backend__host_id=host_id)
+    if not inside.exists():
+        raise VolumeNotInHost(
+            f"volume {volume.uuid!r} is Local, and the node that holds it "
+            f"does not run in host {host_id!r}"
+        )
 
 
 def _wanted(volume: Volume, host: Host) -> Publication:
@@ -115,23 +120,9 @@ def _wanted(volume: Volume, host: Host) -> Publication:
         publication = Publication.objects.create(
             volume=volume, host=host, nsid=_free_nsid(volume, host), deadline_at=deadline
         )
-    assert publication.nsid is not None
     outdated = publication.exports.exclude(host_nqn=host.nqn)
     exports_withdraw(outdated, deadline_at=timezone.now())
-    missing = volume.replicas.filter(state=LifeState.READY).exclude(
-        pk__in=publication.exports.values("replica_id")
-    )
-    Export.objects.bulk_create(
-        Export(
-            publication=publication,
-            replica=replica,
-            target_nqn=target_nqn(host.pk),
-            nsid=publication.nsid,
-            host_nqn=host.nqn,
-            deadline_at=deadline,
-        )
-        for replica in missing
-    )
+    exports_want(publication)
     return publication
 
 
@@ -172,6 +163,7 @@ def volume_unpublish(*, volume_uuid: str, host_id: str | None, tenant_id: str | 
     :raises VolumeNotFound: there is none, for this tenant.
     :raises HostNotFound: there is no such host.
     :raises VolumeNotPublished: it is not published there.
+    :raises VolumeNotInHost: a ``Local`` volume whose node does not run inside that host.
     :raises UnpublishFailed: a node that is up did not confirm; it will be tried again.
     """
     with transaction.atomic(durable=True):
@@ -195,6 +187,8 @@ def _withdraw(volume: Volume, host_id: str | None) -> list[int]:
         left = left.filter(target_nqn=target_nqn(host_id))
     keys = list(left.values_list("pk", flat=True))
     if not keys and not publications.exists():
+        if volume.protocol == Protocol.LOCAL and host_id is not None:
+            _inside_required(volume, host_id)
         where = "any host" if host_id is None else f"host {host_id!r}"
         raise VolumeNotPublished(f"volume {volume.uuid!r} is not published to {where}")
     return keys + publications_withdraw(publications)

@@ -14,14 +14,15 @@ from provisioner.common.queue import enqueue_on_commit
 from provisioner.common.results import InvalidInput, ProvisionerError, ResultCode
 from volumes.models import Protocol, ProvisioningType, Replica, Volume
 from volumes.placement.scheduler import Plan
-from volumes.selectors import LIVE, replicas_with_nodes
+from volumes.selectors import LIVE
 from volumes.services.deadlines import unfinished_deadline
-from volumes.services.node_work import call_deadline, failures_text, replicas_ensure
+from volumes.services.node_work import call_deadline
 from volumes.services.placing import (
     placement_request,
     replicas_claim,
     volume_place,
 )
+from volumes.services.replica_making import FailedReplicas, replicas_make
 from volumes.services.volume_removal import replicas_drop
 from volumes.sizing import GIB, claimed_bytes
 
@@ -86,7 +87,7 @@ def volume_create(*, tenant_id: str, request: VolumeRequest) -> Volume:
     replicas_drop(former, until=until)
     _claim(volume)
     avoid: frozenset[str] = frozenset()
-    while failed := _make_missing(volume, until):
+    while failed := replicas_make(volume, until=until):
         avoid |= {str(r.backend_id) for r in failed.replicas}
         _replace(volume, failed, avoid, in_time=time.monotonic() < until)
     _ready(volume)
@@ -149,24 +150,9 @@ def _claim(volume: Volume) -> None:
     replicas_claim(volume, request, insert_volume)
 
 
-@dataclass(frozen=True)
-class _Failed:
-    replicas: tuple[Replica, ...]
-    text: str
-
-
-def _make_missing(volume: Volume, until: float) -> _Failed | None:
-    """Put the replicas that are not made yet on their nodes; those that failed, or None."""
-    rows = Replica.objects.filter(volume=volume, state=LifeState.CREATING)
-    replicas = {r.pk: r for r in replicas_with_nodes(rows)}
-    outcomes = replicas_ensure(volume, replicas.values(), until=until)
-    made = [key for key, outcome in outcomes.items() if isinstance(outcome, bool)]
-    rows.filter(pk__in=made).update(state=LifeState.READY, deadline_at=None)
-    failed = tuple(r for key, r in replicas.items() if key not in made)
-    return _Failed(failed, failures_text(replicas, outcomes)) if failed else None
-
-
-def _replace(volume: Volume, failed: _Failed, avoid: frozenset[str], *, in_time: bool) -> None:
+def _replace(
+    volume: Volume, failed: FailedReplicas, avoid: frozenset[str], *, in_time: bool
+) -> None:
     """Other nodes for the failed replicas; what may be on the failed nodes is left to the
     collector.
     """

@@ -15,6 +15,7 @@ from inventory.nodes.engines.base import Engine
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import (
     Changes,
+    License,
     NamespaceSpec,
     Node,
     Probe,
@@ -96,6 +97,7 @@ class Agent:
             boot_id=self.boot_id,
             total_bw=facts.total_bw,
             total_iops=facts.total_iops,
+            authentication_mode=self._authentication_mode(),
             portals=facts.portals,
             ssds=facts.ssds,
         )
@@ -113,6 +115,13 @@ class Agent:
         """Take over what the reply to a probe says, unless newer settings came meanwhile."""
         if told != asked and self.provisioner == asked:
             self._records.put_setting("provisioner", told)
+
+    @property
+    def license(self) -> License:
+        return self._records.setting("license", License) or License()
+
+    def put_license(self, license: License) -> None:  # noqa: A002
+        self._records.put_setting("license", license)
 
     @property
     def syslogs(self) -> SyslogServers:
@@ -151,6 +160,10 @@ class Agent:
             authentication_mode=node.authentication_mode,
             boot_id=self.boot_id,
         )
+
+    def _authentication_mode(self) -> str:
+        told = self.provisioner
+        return "OPEN_IDC" if told and told.authorization_server else "LOCAL"
 
     def _changed(self, changes: int) -> None:
         self.on_change(changes)

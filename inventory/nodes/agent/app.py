@@ -23,6 +23,7 @@ from inventory.nodes.agent.requests import (
 )
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import (
+    License,
     NamespaceSpec,
     ProvisionerSettings,
     RefusalCode,
@@ -41,6 +42,7 @@ def make_app(*, token: str | None = None, more_routes: Sequence[BaseRoute] = ())
     routes: list[BaseRoute] = [
         Route("/v1/node", node, methods=["GET"]),
         Route("/v1/node/provisioner", provisioner, methods=["PUT"]),
+        Route("/v1/node/license", license_, methods=["GET", "PUT"]),
         Route("/v1/node/syslogs", syslogs, methods=["GET", "PUT"]),
         Route("/v1/volumes", volumes, methods=["GET"]),
         Route("/v1/volumes/{uuid}", volume, methods=["GET", "PUT", "DELETE"]),
@@ -73,6 +75,14 @@ async def node(request: Request) -> Response:
 
 async def provisioner(request: Request) -> Response:
     agent_of(request).put_provisioner(await read_body(request, ProvisionerSettings))
+    return accepted(is_new=False)
+
+
+async def license_(request: Request) -> Response:
+    agent = agent_of(request)
+    if request.method != "PUT":
+        return answer(agent.license)
+    agent.put_license(await read_body(request, License))
     return accepted(is_new=False)
 
 

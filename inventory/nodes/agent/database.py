@@ -12,9 +12,15 @@ CREATE TABLE IF NOT EXISTS setting (
     PRIMARY KEY (node, name)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS volume (
-    node TEXT, uuid TEXT, spec TEXT NOT NULL,
+    node TEXT, uuid TEXT, snapshot TEXT, spec TEXT NOT NULL,
     PRIMARY KEY (node, uuid)
 ) WITHOUT ROWID;
+CREATE UNIQUE INDEX IF NOT EXISTS volume_of_snapshot ON volume (node, snapshot);
+CREATE TABLE IF NOT EXISTS snapshot (
+    node TEXT, uuid TEXT, volume TEXT NOT NULL, spec TEXT NOT NULL,
+    PRIMARY KEY (node, uuid)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS snapshot_of_volume ON snapshot (node, volume);
 CREATE TABLE IF NOT EXISTS target (
     node TEXT, nqn TEXT, host_nqn TEXT NOT NULL,
     PRIMARY KEY (node, nqn)
@@ -25,9 +31,9 @@ CREATE TABLE IF NOT EXISTS namespace (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS namespace_of_volume ON namespace (node, uuid);
 CREATE TABLE IF NOT EXISTS fence (
-    node TEXT, uuid TEXT, nqn TEXT,
+    node TEXT, uuid TEXT, nqn TEXT, kind TEXT,
     generation INTEGER NOT NULL, removed INTEGER NOT NULL, at REAL NOT NULL,
-    PRIMARY KEY (node, uuid, nqn)
+    PRIMARY KEY (node, uuid, nqn, kind)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS fence_by_age ON fence (node, at);
 """

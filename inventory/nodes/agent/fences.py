@@ -2,7 +2,7 @@
 
 import logging
 import time
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from inventory.nodes.agent.database import Database
 from inventory.nodes.errors import NodeRefused
@@ -15,7 +15,11 @@ PURGE_EVERY = 1000  # writes
 GONE = """
     node = ?
     AND NOT EXISTS (SELECT 1 FROM volume
-                    WHERE fence.nqn = '' AND volume.node = fence.node AND volume.uuid = fence.uuid)
+                    WHERE fence.kind = 'volume' AND fence.nqn = ''
+                    AND volume.node = fence.node AND volume.uuid = fence.uuid)
+    AND NOT EXISTS (SELECT 1 FROM snapshot
+                    WHERE fence.kind = 'snapshot'
+                    AND snapshot.node = fence.node AND snapshot.uuid = fence.uuid)
     AND NOT EXISTS (SELECT 1 FROM namespace
                     WHERE namespace.node = fence.node AND namespace.nqn = fence.nqn
                     AND namespace.uuid = fence.uuid)
@@ -25,10 +29,15 @@ log = logging.getLogger(__name__)
 
 
 class Name(NamedTuple):
-    """A volume, or with an NQN the volume's namespace in that target."""
+    """A volume, or with an NQN the volume's namespace in that target, or a snapshot."""
 
     uuid: str
     nqn: str = ""
+    kind: Literal["volume", "snapshot"] = "volume"
+
+    @classmethod
+    def of_snapshot(cls, uuid: str) -> "Name":
+        return cls(uuid, kind="snapshot")
 
 
 class Fences:
@@ -62,7 +71,7 @@ class Fences:
     def raise_to(self, name: Name, generation: int, *, removed: bool = False) -> None:
         """Remember an admitted generation; ``removed`` bars later writes of the same one."""
         self._database.execute(
-            "INSERT OR REPLACE INTO fence VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO fence VALUES (?, ?, ?, ?, ?, ?, ?)",
             *(self._node, *name, generation, removed, time.time()),
         )
         self._writes += 1
@@ -86,7 +95,8 @@ class Fences:
 
     def _seen(self, name: Name) -> tuple[int, bool]:
         rows = self._database.execute(
-            "SELECT generation, removed FROM fence WHERE node = ? AND uuid = ? AND nqn = ?",
+            "SELECT generation, removed FROM fence"
+            " WHERE node = ? AND uuid = ? AND nqn = ? AND kind = ?",
             *(self._node, *name),
         )
         return (rows[0][0], bool(rows[0][1])) if rows else (0, False)
@@ -95,5 +105,5 @@ class Fences:
 def _stale(name: Name, generation: int, seen: int) -> NodeRefused:
     return NodeRefused(
         RefusalCode.STALE,
-        f"{' in '.join(filter(None, name))}: generation {generation} was overtaken by {seen}",
+        f"{' in '.join(filter(None, name[:2]))}: generation {generation} was overtaken by {seen}",
     )

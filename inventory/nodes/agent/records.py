@@ -5,7 +5,7 @@ from typing import NamedTuple, TypeVar
 from pydantic import BaseModel
 
 from inventory.nodes.agent.database import Database
-from inventory.nodes.wire import NamespaceSpec, VolumeSpec
+from inventory.nodes.wire import NamespaceSpec, SnapshotSpec, VolumeSpec
 
 W = TypeVar("W", bound=BaseModel)
 
@@ -39,10 +39,42 @@ class Records:
         return {uuid: VolumeSpec.model_validate_json(spec) for uuid, spec in rows}
 
     def put_volume(self, uuid: str, spec: VolumeSpec) -> None:
-        self._all("INSERT OR REPLACE INTO volume VALUES (?, ?, ?)", uuid, spec.model_dump_json())
+        source = spec.source
+        snapshot = source.uuid if source and source.kind.is_snapshot_volume else None
+        self._all(
+            "INSERT OR REPLACE INTO volume VALUES (?, ?, ?, ?)",
+            *(uuid, snapshot, spec.model_dump_json()),
+        )
 
     def drop_volume(self, uuid: str) -> None:
         self._all("DELETE FROM volume WHERE node = ? AND uuid = ?", uuid)
+
+    def snapshot_volume_of(self, snapshot: str) -> str | None:
+        """The uuid of a snapshot's snapshot volume."""
+        rows = self._all("SELECT uuid FROM volume WHERE node = ? AND snapshot = ?", snapshot)
+        return rows[0][0] if rows else None
+
+    def snapshot(self, uuid: str) -> SnapshotSpec | None:
+        rows = self._all("SELECT spec FROM snapshot WHERE node = ? AND uuid = ?", uuid)
+        return SnapshotSpec.model_validate_json(rows[0][0]) if rows else None
+
+    def snapshots(self) -> dict[str, SnapshotSpec]:
+        rows = self._all("SELECT uuid, spec FROM snapshot WHERE node = ? ORDER BY uuid")
+        return {uuid: SnapshotSpec.model_validate_json(spec) for uuid, spec in rows}
+
+    def snapshots_of(self, uuid: str) -> list[str]:
+        """The uuids of a volume's snapshots."""
+        rows = self._all("SELECT uuid FROM snapshot WHERE node = ? AND volume = ?", uuid)
+        return [row[0] for row in rows]
+
+    def put_snapshot(self, uuid: str, spec: SnapshotSpec) -> None:
+        self._all(
+            "INSERT INTO snapshot VALUES (?, ?, ?, ?)",
+            *(uuid, spec.volume_uuid, spec.model_dump_json()),
+        )
+
+    def drop_snapshot(self, uuid: str) -> None:
+        self._all("DELETE FROM snapshot WHERE node = ? AND uuid = ?", uuid)
 
     def exported(self) -> set[str]:
         """The uuids of all volumes that are in a target."""

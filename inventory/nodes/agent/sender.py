@@ -4,12 +4,15 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from http import HTTPStatus
 
 import urllib3
 from pydantic import ValidationError
 
+from inventory.nodes.agent.tokens import ProbeTokens
 from inventory.nodes.https import Outgoing, Pools, client_context, finish_within
-from inventory.nodes.wire import Probe, ProvisionerSettings, Tag, Wire
+from inventory.nodes.wire import AuthorizationServer, Probe, ProvisionerSettings, Tag, Wire
+from provisioner.access.web import FetchFailed
 
 PROBE_SECONDS = 15.0
 HTTPS_PORT = 443
@@ -24,6 +27,7 @@ class _Told(Wire):
     in_use: bool | None = None
     push_interval: int | None = None
     tags: tuple[Tag, ...] | None = None
+    authorization_server: AuthorizationServer | None = None
 
 
 class _Reply(Wire):
@@ -38,6 +42,7 @@ class ProbeSender:
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(PARALLEL_PROBES, thread_name_prefix="probe")
         self._lock = threading.Lock()
+        self._tokens = ProbeTokens()
         self._pools_of = lru_cache(maxsize=16)(self._open_pools)
 
     async def send(self, settings: ProvisionerSettings, probe: Probe) -> ProvisionerSettings:
@@ -57,7 +62,7 @@ class ProbeSender:
         if url.scheme != "https" or not url.host:
             raise ProbeFailed(f"{settings.url} is not an https url")
         headers = {
-            "Authorization": f"Bearer {settings.token}",
+            "Authorization": f"Bearer {self._bearer(settings)}",
             "Content-Type": "application/json",
         }
         request = Outgoing("POST", url.path or "/probe", headers, probe.model_dump_json().encode())
@@ -65,7 +70,15 @@ class ProbeSender:
             pools = self._pools_of(settings.ca_certificate)
         with finish_within(PROBE_SECONDS):
             status, body = pools.call(url.host.strip("[]"), url.port or HTTPS_PORT, request)
+        if status == HTTPStatus.UNAUTHORIZED:
+            self._tokens.drop(settings)
         return _told(settings, status, body)
+
+    def _bearer(self, settings: ProvisionerSettings) -> str:
+        try:
+            return self._tokens.bearer(settings)
+        except FetchFailed as error:
+            raise ProbeFailed(f"no token from the authorization server: {error}") from error
 
     def _open_pools(self, ca_certificate: str) -> Pools:
         return Pools(client_context(ca_text=ca_certificate or None))
@@ -76,11 +89,11 @@ def _told(settings: ProvisionerSettings, status: int, body: bytes) -> Provisione
         reply = _Reply.model_validate_json(body)
         if reply.status != "Success":
             raise ProbeFailed(f"HTTP {status}: {reply.status}: {reply.description}")
-        told = (
-            reply.provisioner.model_dump(by_alias=False, exclude_none=True)
-            if reply.provisioner
-            else {}
-        )
-        return ProvisionerSettings(**(dict(settings) | told))
+        if reply.provisioner is None:
+            return settings
+        told = reply.provisioner.model_dump(by_alias=False, exclude_none=True)
+        # none named is none wanted: local tokens count again
+        authorization = {"authorization_server": reply.provisioner.authorization_server}
+        return ProvisionerSettings(**(dict(settings) | told | authorization))
     except ValidationError as error:
         raise ProbeFailed(f"HTTP {status}: unreadable reply") from error

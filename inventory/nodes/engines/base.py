@@ -3,14 +3,16 @@
 An engine keeps volumes (and their contents) across its own restarts; it may forget QoS limits and
 targets, which the agent gives it again. Each method is repeatable: called again after a failure or
 a crash at any point, it ends in the state that it names. The agent never runs two calls for one
-volume or one target at once; calls for different ones do overlap.
+volume, one snapshot or one target at once (a snapshot's calls are also its volume's, and those of a
+volume with a source its source's); calls for different ones do overlap. That a volume has
+snapshots, or a snapshot a snapshot volume, is the agent's to watch, not the engine's.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from inventory.nodes.wire import Portal, Qos, Ssd, VolumeSpec
+from inventory.nodes.wire import Portal, Qos, SnapshotSpec, Ssd, VolumeSpec
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,26 @@ class Engine(Protocol):
     async def ensure_volume(self, uuid: str, spec: VolumeSpec) -> None:
         """The volume is there with these pieces: made, or each piece grown to its size.
 
-        A new volume reads as zeros. A refusal (NO_SPACE, NOT_FOUND for an SSD, CONFLICT where it
+        A new volume reads as its source, and beyond that, or without a source, as zeros; a
+        read-only one cannot be written. A refusal (NO_SPACE, NOT_FOUND for an SSD, CONFLICT where it
         would have to shrink or change) leaves all pieces as they were. The QoS is not its business.
         """
 
     async def remove_volume(self, uuid: str) -> None:
-        """The volume is gone and its space is free; what it held can never be read again."""
+        """The volume is gone and its space is free; what it held can never be read again, but
+        where a clone or snapshot shares it.
+        """
+
+    async def ensure_snapshot(self, uuid: str, spec: SnapshotSpec) -> None:
+        """The snapshot is there: the volume, which is, as it was at some moment of the call.
+
+        A refusal (NO_SPACE for what it reserves) leaves all as it was.
+        """
+
+    async def remove_snapshot(self, uuid: str) -> None:
+        """The snapshot is gone and its space is free; its volume and all clones stay as they
+        are.
+        """
 
     async def set_qos(self, uuid: str, qos: Qos) -> None:
         """Limit a volume that is there."""

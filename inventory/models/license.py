@@ -1,0 +1,33 @@
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+
+class LicenseType(models.TextChoices):
+    POC = "POC"
+    PRODUCTION = "PRODUCTION"
+
+
+class License(models.Model):
+    """The licence in force: there is one row, and adding a backend locks it.
+
+    ``expires_at`` None is no expiration; ``encrypted_text`` is empty while none was installed.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    type = models.CharField(max_length=16, choices=LicenseType.choices, default=LicenseType.POC)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    max_backends = models.PositiveIntegerField(default=4)
+    encrypted_text = models.TextField(blank=True)
+
+    class Meta:
+        constraints: ClassVar = [models.CheckConstraint(condition=Q(id=1), name="one_license")]
+
+    def __str__(self) -> str:
+        return f"{self.type}, {self.max_backends} backends"
+
+    @property
+    def is_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()

@@ -1,0 +1,20 @@
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+
+class InventorySample(models.Model):
+    """What the pool was made of at one moment (reference, "Get Inventory").
+
+    ``backends``: a list of hardwareId, version, state and numSSDs, by hardwareId, as on the wire.
+    """
+
+    taken_at = models.DateTimeField(default=timezone.now)
+    backends = models.JSONField()
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+
+    def __str__(self) -> str:
+        return f"{len(self.backends)} backends at {self.taken_at:%Y-%m-%d %H:%M:%S}"

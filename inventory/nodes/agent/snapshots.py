@@ -1,0 +1,133 @@
+"""The rules for snapshots."""
+
+import logging
+
+from inventory.nodes.agent.database import Database
+from inventory.nodes.agent.fences import Fences, Name
+from inventory.nodes.agent.locks import Locks
+from inventory.nodes.agent.records import Records
+from inventory.nodes.agent.volumes import lock_of_snapshot, lock_of_volume
+from inventory.nodes.engines.base import Engine
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.layout import refuse_other_snapshot_layout
+from inventory.nodes.wire import RefusalCode, Snapshot, SnapshotSpec
+
+log = logging.getLogger(__name__)
+
+
+class Snapshots:
+    """The snapshots of a node: taken and removed, each at most once.
+
+    Crashes are survived as in :class:`Volumes`. One lock order: the snapshot, then its volume.
+    """
+
+    def __init__(
+        self, engine: Engine, database: Database, records: Records, fences: Fences, locks: Locks
+    ) -> None:
+        self._engine = engine
+        self._database = database
+        self._records = records
+        self._fences = fences
+        self._locks = locks
+
+    def list(self) -> tuple[Snapshot, ...]:
+        """Ordered by uuid."""
+        return tuple(_shown(uuid, spec) for uuid, spec in self._records.snapshots().items())
+
+    def read(self, uuid: str) -> Snapshot:
+        """:raises NodeRefused: NOT_FOUND"""
+        spec = self._records.snapshot(uuid)
+        if spec is None:
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"snapshot {uuid} is not here")
+        return _shown(uuid, spec)
+
+    async def ensure(self, uuid: str, spec: SnapshotSpec) -> bool:
+        """The snapshot is as ``spec`` says; True when it was taken.
+
+        :raises NodeRefused: STALE, NOT_FOUND (the volume), CONFLICT, NO_SPACE.
+        """
+        name = Name.of_snapshot(uuid)
+        async with (
+            self._locks.hold(lock_of_snapshot(uuid)),
+            self._locks.hold(lock_of_volume(spec.volume_uuid)),
+        ):
+            self._fences.admit(name, spec.generation)
+            await self._finish_removal(uuid)
+            if self._is_there(uuid, spec):
+                return False
+            try:
+                self._check_volume(spec)
+                await self._engine.remove_snapshot(uuid)  # what a crash left unrecorded
+                await self._engine.ensure_snapshot(uuid, spec)
+            except NodeRefused:
+                self._fences.raise_to(name, spec.generation)
+                raise
+            with self._database.transaction():
+                self._records.put_snapshot(uuid, spec)
+                self._fences.raise_to(name, spec.generation)
+            return True
+
+    async def remove(self, uuid: str, generation: int) -> None:
+        """The snapshot is gone.
+
+        :raises NodeRefused: STALE; IN_USE while it has a snapshot volume.
+        """
+        name = Name.of_snapshot(uuid)
+        async with self._locks.hold(lock_of_snapshot(uuid)):
+            self._fences.admit_removal(name, generation)
+            volume = self._records.snapshot_volume_of(uuid)
+            if volume is not None:
+                self._fences.raise_to(name, generation)
+                raise NodeRefused(
+                    RefusalCode.IN_USE, f"snapshot {uuid} has the snapshot volume {volume}"
+                )
+            self._fences.raise_to(name, generation, removed=True)
+            await self._take_away(uuid)
+
+    async def restore(self) -> None:
+        """After a start: finish removals that were interrupted."""
+        for uuid in self._records.snapshots():
+            try:
+                await self._finish_removal(uuid)
+            except Exception:
+                log.exception("snapshot %s could not be removed after the restart", uuid)
+
+    def _is_there(self, uuid: str, spec: SnapshotSpec) -> bool:
+        """:raises NodeRefused: CONFLICT; the generation, which stays unseen, or another value."""
+        old = self._records.snapshot(uuid)
+        if old is not None and old != spec:
+            raise NodeRefused(
+                RefusalCode.CONFLICT, f"snapshot {uuid} is {_text(old)}, not {_text(spec)}"
+            )
+        return old is not None
+
+    def _check_volume(self, spec: SnapshotSpec) -> None:
+        volume = self._records.volume(spec.volume_uuid)
+        if (
+            volume is None
+            or volume.generation != spec.volume_generation
+            or self._fences.is_removed(Name(spec.volume_uuid))
+        ):
+            raise NodeRefused(
+                RefusalCode.NOT_FOUND,
+                f"volume {spec.volume_uuid} of generation {spec.volume_generation} is not here",
+            )
+        refuse_other_snapshot_layout(volume, spec)
+
+    async def _finish_removal(self, uuid: str) -> None:
+        if self._fences.is_removed(Name.of_snapshot(uuid)) and self._records.snapshot(uuid):
+            await self._take_away(uuid)
+
+    async def _take_away(self, uuid: str) -> None:
+        await self._engine.remove_snapshot(uuid)
+        self._records.drop_snapshot(uuid)
+
+
+def _shown(uuid: str, spec: SnapshotSpec) -> Snapshot:
+    return Snapshot(uuid=uuid, **dict(spec))
+
+
+def _text(spec: SnapshotSpec) -> str:
+    sizes = [(p.ssd_id, p.capacity, p.allocated) for p in spec.pieces]
+    volume = f"volume {spec.volume_uuid} of generation {spec.volume_generation}"
+    return f"generation {spec.generation} of {volume} with {sizes}"

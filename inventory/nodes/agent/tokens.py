@@ -1,0 +1,59 @@
+"""The bearer tokens of a node's probes."""
+
+import threading
+import time
+from typing import NamedTuple
+
+from inventory.nodes.wire import AuthorizationServer, ProvisionerSettings
+from provisioner.access.client_credentials import token_fetch
+
+RENEWED_AFTER = 0.5
+KEPT_SERVERS = 16
+
+
+class _Kept(NamedTuple):
+    text: str
+    renew_at: float
+
+
+class ProbeTokens:
+    """The token handed over with the settings, or one that the authorization server gives.
+
+    That one is kept for half of its life, shared by all nodes of the process that have the same
+    client, and dropped when the provisioner refuses it.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[AuthorizationServer, _Kept] = {}
+        self._lock = threading.Lock()
+
+    def bearer(self, settings: ProvisionerSettings) -> str:
+        """:raises provisioner.access.web.FetchFailed: the authorization server gives none."""
+        server = settings.authorization_server
+        if server is None:
+            return settings.token
+        with self._lock:
+            kept = self._kept.get(server)
+            if kept is None or kept.renew_at <= time.monotonic():
+                kept = self._keep(server)
+            return kept.text
+
+    def drop(self, settings: ProvisionerSettings) -> None:
+        """The provisioner refused it."""
+        if settings.authorization_server:
+            with self._lock:
+                self._kept.pop(settings.authorization_server, None)
+
+    def _keep(self, server: AuthorizationServer) -> _Kept:
+        issued = token_fetch(
+            server.token_url,
+            client_id=server.client_id,
+            client_secret=server.client_secret,
+            scope=server.scope,
+            ca=server.ca_certificate,
+        )
+        if len(self._kept) >= KEPT_SERVERS:
+            self._kept.clear()
+        kept = _Kept(issued.text, time.monotonic() + issued.life_seconds * RENEWED_AFTER)
+        self._kept[server] = kept
+        return kept

@@ -1,0 +1,189 @@
+"""Setting the authorization server, and going back to local tokens (reference, "Authorization
+Server Config API's"; contract, section 10).
+"""
+
+import logging
+from functools import partial
+
+from inventory.models import Backend
+from inventory.nodes.client import NodeRefused, NodeUnreachable, call_all
+from inventory.services.node_settings import authorization_settings, node_settings_with_token
+from inventory.services.nodes import node_client
+from provisioner.access.authorization_server import (
+    OidcClient,
+    OidcServer,
+    authorization_server_get,
+    authorization_server_remove,
+    authorization_server_store,
+)
+from provisioner.access.callers import Role
+from provisioner.access.client_credentials import token_fetch
+from provisioner.access.oidc_tokens import OidcClaims, oidc_verify
+from provisioner.access.signing_keys import Keys, KeysUnreadable
+from provisioner.access.tokens import TokenRefused
+from provisioner.access.web import FetchFailed
+from provisioner.common.results import ProvisionerError, ResultCode
+
+log = logging.getLogger(__name__)
+
+PUSH_SECONDS = 8.0
+NAMED_NODES = 5
+
+
+class ProvisionerTokenNotMade(ProvisionerError):
+    code = ResultCode.CreateProvisionerClientTokenFailed
+
+
+class BackendsTokenNotMade(ProvisionerError):
+    code = ResultCode.CreateBackendsClientTokenFailed
+
+
+class ProvisionerTokenInvalid(ProvisionerError):
+    """Its signature, time, issuer or form is wrong, or there are no keys to verify it with."""
+
+    code = ResultCode.DecryptProvisionerClientTokenFailed
+
+
+class BackendsTokenInvalid(ProvisionerError):
+    """As :class:`ProvisionerTokenInvalid`; where an audience is demanded, it is of this token:
+    nodes show it to us.
+    """
+
+    code = ResultCode.DecryptBackendsClientTokenFailed
+
+
+class ProvisionerClientNoAdmin(ProvisionerError):
+    code = ResultCode.ProvisionerClientUnauthorized
+
+
+class BackendsClientNoAdmin(ProvisionerError):
+    code = ResultCode.BackendsClientUnauthorized
+
+
+class NodesNotAvailable(ProvisionerError):
+    """Nodes are silent, or do not take the settings."""
+
+    code = ResultCode.NotAvailable
+
+
+class SameServer(ProvisionerError):
+    code = ResultCode.NoChange
+
+
+class LocalMode(ProvisionerError):
+    code = ResultCode.InvalidAuthMode
+
+
+def authorization_server_set(*, server: OidcServer) -> None:
+    """Tokens of ``server`` count from now on, once it proved itself and all nodes have it.
+
+    Where some nodes took the settings and others did not, nothing is stored: those that took them
+    get the stored ones again by the poll, since their probes are refused until then.
+
+    :raises ProvisionerTokenNotMade, BackendsTokenNotMade, ProvisionerTokenInvalid:
+    :raises BackendsTokenInvalid, ProvisionerClientNoAdmin, BackendsClientNoAdmin:
+    :raises NodesNotAvailable, SameServer: in this order.
+    """
+    _prove(server)
+    backends = _all_available()
+    if authorization_server_get() == server:
+        raise SameServer(f"{server.token_url} is the authorization server already, as given")
+    _push(backends, server)
+    authorization_server_store(server)
+    log.info("authorization server set", extra={"token_url": server.token_url})
+
+
+def authorization_server_delete() -> None:
+    """Local tokens count again, once all nodes have one.
+
+    :raises LocalMode: they do already.
+    :raises NodesNotAvailable: not all nodes are Available, or one does not take its settings.
+    """
+    if authorization_server_get() is None:
+        raise LocalMode("no authorization server is set: the authentication mode is JWT")
+    _push(_all_available(), None)
+    authorization_server_remove()
+    log.info("authorization server removed")
+
+
+def _prove(server: OidcServer) -> None:
+    """Both clients get tokens that are good and say ADMIN."""
+    provisioner = _token(server, server.provisioner, ProvisionerTokenNotMade)
+    backends = _token(server, server.backends, BackendsTokenNotMade)
+    keys = server.keys(fresh=True)
+    provisioner_claims = _claims(provisioner, server, keys, "", ProvisionerTokenInvalid)
+    backends_claims = _claims(backends, server, keys, server.audience, BackendsTokenInvalid)
+    _check_admin(provisioner_claims, server.provisioner, ProvisionerClientNoAdmin)
+    _check_admin(backends_claims, server.backends, BackendsClientNoAdmin)
+
+
+def _token(server: OidcServer, client: OidcClient, failure: type[ProvisionerError]) -> str:
+    try:
+        issued = token_fetch(
+            server.token_url,
+            client_id=client.client_id,
+            client_secret=client.secret,
+            scope=client.scope,
+            ca=server.ca_certificate(),
+        )
+    except FetchFailed as error:
+        raise failure(
+            f"{server.token_url} gives client {client.client_id!r} no token: {error}"
+        ) from error
+    return issued.text
+
+
+def _claims(
+    token: str, server: OidcServer, keys: Keys, audience: str, failure: type[ProvisionerError]
+) -> OidcClaims:
+    try:
+        return oidc_verify(token, server, keys, audience=audience)
+    except (TokenRefused, KeysUnreadable) as error:
+        raise failure(f"the token that {server.token_url} gave is not usable: {error}") from error
+
+
+def _check_admin(claims: OidcClaims, client: OidcClient, failure: type[ProvisionerError]) -> None:
+    if Role.ADMIN not in claims.roles_at(client.resource_id):
+        raise failure(
+            f"the token of client {client.client_id!r} has no role ADMIN at resource "
+            f"{client.resource_id!r}"
+        )
+
+
+def _all_available() -> list[Backend]:
+    """:raises NodesNotAvailable: names those that are not."""
+    backends = list(Backend.objects.prefetch_related("addresses"))
+    if silent := [backend.pk for backend in backends if not backend.is_available]:
+        raise NodesNotAvailable(f"not all backends are Available: {_named(silent)}")
+    return backends
+
+
+def _push(backends: list[Backend], server: OidcServer | None) -> None:
+    """All nodes probe with tokens of this server from now on, or with local ones.
+
+    :raises NodesNotAvailable: names those that do not take it.
+    """
+    if not backends:
+        return
+    authorization = authorization_settings(server)
+    calls, expiries = {}, []
+    for backend in backends:
+        settings, expires_at = node_settings_with_token(backend)
+        told = settings.model_copy(update={"authorization_server": authorization})
+        client = node_client(backend)
+        calls[backend.pk] = partial(client.put_provisioner, told, timeout=PUSH_SECONDS)
+        expiries.append(expires_at)
+    outcomes = call_all(calls, timeout_seconds=PUSH_SECONDS)
+    failed = {k: o for k, o in outcomes.items() if isinstance(o, NodeRefused | NodeUnreachable)}
+    taken = [backend.pk for backend in backends if backend.pk not in failed]
+    Backend.objects.filter(pk__in=taken).update(token_expires_at=min(expiries))
+    if failed:
+        reason = next(iter(failed.values()))
+        raise NodesNotAvailable(
+            f"not all backends take the settings: {_named(list(failed))}: {reason}"
+        )
+
+
+def _named(ids: list[str]) -> str:
+    rest = len(ids) - NAMED_NODES
+    return ", ".join(ids[:NAMED_NODES]) + (f" and {rest} more" if rest > 0 else "")

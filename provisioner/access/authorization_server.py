@@ -1,0 +1,160 @@
+"""The authorization server as it is configured (reference, "Authorization Server Config API's")."""
+
+import logging
+import time
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from provisioner.access import secrets
+from provisioner.access.models import AuthorizationServer
+from provisioner.access.signing_keys import Keys, keys_new, keys_shared
+
+log = logging.getLogger(__name__)
+
+CACHE_SECONDS = 2.0
+LOCAL_MODE = "JWT"
+OPENID_MODE = "OPEN_IDC"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OidcClient:
+    """A client of the server; its role ADMIN is at ``resource_id``."""
+
+    client_id: str
+    resource_id: str
+    secret: str = field(repr=False)
+    scope: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OidcServer:
+    """A server and both clients. Exactly one of ``public_key`` and ``jwk_set_url`` is set;
+    ``issuer`` and ``audience`` are demanded of tokens where they are set.
+    """
+
+    token_url: str
+    public_key: str = ""
+    jwk_set_url: str = ""
+    issuer: str = ""
+    audience: str = ""
+    provisioner: OidcClient
+    backends: OidcClient
+
+    def keys(self, *, fresh: bool = False) -> Keys:
+        """Its signing keys; ``fresh``: read now, not what this process read before."""
+        make = keys_new if fresh else keys_shared
+        ca = self.ca_certificate()
+        return make(public_key=self.public_key, jwk_set_url=self.jwk_set_url, ca=ca)
+
+    def ca_certificate(self) -> str:
+        """PEM of the CA that its certificate is checked against; "" is the system's.
+
+        :raises OSError: the file of AUTH_SERVER_CA cannot be read.
+        """
+        path = settings.ENVIRONMENT.auth_server_ca
+        return _text(path) if path else ""
+
+
+@lru_cache(maxsize=4)
+def _text(path: Path) -> str:
+    return path.read_text()
+
+
+def authorization_server_get() -> OidcServer | None:
+    """What is stored now; a secret that cannot be decrypted is "", and logged as an error."""
+    row = AuthorizationServer.objects.first()
+    return _server(row) if row else None
+
+
+_cached: tuple[float, OidcServer | None] = (float("-inf"), None)
+
+
+def authorization_server_current() -> OidcServer | None:
+    """What is stored, as read at most CACHE_SECONDS ago; for what every request asks."""
+    global _cached  # noqa: PLW0603 - one value for all threads; assignment is atomic
+    now = time.monotonic()
+    read_at, server = _cached
+    if now - read_at >= CACHE_SECONDS:
+        server = authorization_server_get()
+        _cached = now, server
+    return server
+
+
+def authorization_server_forget() -> None:
+    """This process reads it anew at the next request; others within CACHE_SECONDS."""
+    global _cached  # noqa: PLW0603
+    _cached = float("-inf"), None
+
+
+def authentication_mode() -> str:
+    return OPENID_MODE if authorization_server_current() else LOCAL_MODE
+
+
+def authorization_server_store(server: OidcServer) -> None:
+    """From now on tokens of this server count, and local ones do not."""
+    with transaction.atomic(durable=True):
+        AuthorizationServer.objects.update_or_create(
+            pk=AuthorizationServer.ONLY, defaults=_columns(server)
+        )
+    authorization_server_forget()
+
+
+def authorization_server_remove() -> None:
+    """From now on local tokens count again."""
+    AuthorizationServer.objects.all().delete()
+    authorization_server_forget()
+
+
+def _columns(server: OidcServer) -> dict[str, object]:
+    columns: dict[str, object] = {
+        "token_url": server.token_url,
+        "public_key": server.public_key,
+        "jwk_set_url": server.jwk_set_url,
+        "issuer": server.issuer,
+        "audience": server.audience,
+        "changed_at": timezone.now(),
+    }
+    for name, client in (("provisioner", server.provisioner), ("backends", server.backends)):
+        columns |= {
+            f"{name}_client_id": client.client_id,
+            f"{name}_resource_id": client.resource_id,
+            f"{name}_client_secret": secrets.encrypt(client.secret),
+            f"{name}_client_scope": client.scope,
+        }
+    return columns
+
+
+def _server(row: AuthorizationServer) -> OidcServer:
+    return OidcServer(
+        token_url=row.token_url,
+        public_key=row.public_key,
+        jwk_set_url=row.jwk_set_url,
+        issuer=row.issuer,
+        audience=row.audience,
+        provisioner=OidcClient(
+            client_id=row.provisioner_client_id,
+            resource_id=row.provisioner_resource_id,
+            secret=_readable(row.provisioner_client_secret),
+            scope=row.provisioner_client_scope,
+        ),
+        backends=OidcClient(
+            client_id=row.backends_client_id,
+            resource_id=row.backends_resource_id,
+            secret=_readable(row.backends_client_secret),
+            scope=row.backends_client_scope,
+        ),
+    )
+
+
+def _readable(stored: str) -> str:
+    """The secret, or "": tokens are verified without it, and POST /auth_server sets it anew."""
+    try:
+        return secrets.decrypt(stored)
+    except secrets.UnreadableSecret as error:
+        log.error("client secret not readable", extra={"reason": str(error)})
+        return ""

@@ -1,0 +1,43 @@
+"""What the access layer stores."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+
+class AuthorizationServer(models.Model):
+    """The one OpenID Connect server whose tokens are accepted; no row: local tokens are.
+
+    The client secrets are encrypted (:mod:`provisioner.access.secrets`).
+    """
+
+    ONLY = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY)
+    token_url = models.CharField(max_length=2048)
+    public_key = models.TextField(blank=True)
+    jwk_set_url = models.CharField(max_length=2048, blank=True)
+    issuer = models.CharField(max_length=2048, blank=True)
+    audience = models.CharField(max_length=2048, blank=True)
+    provisioner_client_id = models.CharField(max_length=255)
+    provisioner_resource_id = models.CharField(max_length=255)
+    provisioner_client_secret = models.TextField(help_text="encrypted")
+    provisioner_client_scope = models.CharField(max_length=1024, blank=True)
+    backends_client_id = models.CharField(max_length=255)
+    backends_resource_id = models.CharField(max_length=255)
+    backends_client_secret = models.TextField(help_text="encrypted")
+    backends_client_scope = models.CharField(max_length=1024, blank=True)
+    changed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(id=1), name="one_authorization_server"),
+            models.CheckConstraint(
+                condition=Q(public_key="") ^ Q(jwk_set_url=""), name="one_source_of_keys"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.token_url

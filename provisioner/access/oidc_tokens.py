@@ -1,0 +1,113 @@
+"""Tokens of the authorization server: verified, and what they say (contract, section 2)."""
+
+from typing import Any
+
+import jwt
+from pydantic import BaseModel, ValidationError
+
+from provisioner.access.authorization_server import OidcServer
+from provisioner.access.callers import Caller, Role
+from provisioner.access.signing_keys import Keys
+from provisioner.access.tokens import TokenRefused
+
+LEEWAY_SECONDS = 5
+"""How far the clocks of that server and of this one may differ."""
+LONGEST_NAME = 150
+
+
+class _Access(BaseModel):
+    roles: list[str] = []
+
+
+class OidcClaims(BaseModel):
+    """What a verified token says.
+
+    Who it is for stands at different places: Keycloak has ``azp`` and ``preferred_username``, RFC
+    9068 ``client_id``, ADFS ``appid`` and, for a client, no ``sub``.
+    """
+
+    sub: str | None = None
+    preferred_username: str | None = None
+    azp: str | None = None
+    client_id: str | None = None
+    appid: str | None = None
+    tenant: str | None = None
+    node: str | None = None
+    roles: list[str] | str = []
+    resource_access: dict[str, _Access] | None = None
+
+    @property
+    def client(self) -> str | None:
+        return self.azp or self.client_id or self.appid
+
+    @property
+    def name(self) -> str:
+        name = self.preferred_username or self.client or self.sub or "unnamed"
+        return name[:LONGEST_NAME]
+
+    def roles_at(self, resource_id: str) -> frozenset[Role]:
+        """Roles that this version knows: Keycloak's of the resource, or else ADFS's, which are in
+        tokens that have no ``resource_access``.
+        """
+        if self.resource_access is not None:
+            held = self.resource_access.get(resource_id, _Access()).roles
+        else:
+            held = [self.roles] if isinstance(self.roles, str) else self.roles
+        return frozenset(role for role in Role if role in held)
+
+
+def oidc_caller(token: str, server: OidcServer) -> Caller:
+    """Whom a bearer token speaks for.
+
+    The backends client is the nodes': its tokens may send the probes of any node and no more,
+    unless it is the provisioner's client too.
+
+    :raises TokenRefused: not signed by that server, expired, or not for us.
+    :raises KeysUnreadable: the server's keys cannot be had.
+    """
+    claims = oidc_verify(token, server, server.keys(), audience=server.audience)
+    backends = server.backends.client_id
+    if claims.client == backends != server.provisioner.client_id:
+        return Caller(claims.name, frozenset({Role.NODE}), speaks_for_all_nodes=True)
+    roles = claims.roles_at(server.provisioner.resource_id)
+    return Caller(claims.name, roles, claims.tenant, claims.node)
+
+
+def oidc_verify(token: str, server: OidcServer, keys: Keys, *, audience: str = "") -> OidcClaims:
+    """The claims of a token that ``keys`` signed; ``audience`` is demanded where it is given.
+
+    :raises TokenRefused: not signed by them, expired, not yet valid, of another issuer or for
+        another audience, or not a token at all.
+    :raises KeysUnreadable: there are no keys.
+    """
+    try:
+        return OidcClaims.model_validate(_decode(token, server, keys, audience))
+    except jwt.ExpiredSignatureError as error:
+        raise TokenRefused("the token has expired") from error
+    except jwt.ImmatureSignatureError as error:
+        raise TokenRefused("the token is not valid yet") from error
+    except jwt.InvalidIssuerError as error:
+        raise TokenRefused(f"the token's issuer is not {server.issuer!r}") from error
+    except jwt.InvalidAudienceError as error:
+        raise TokenRefused(f"the token is not for audience {audience!r}") from error
+    except (jwt.InvalidTokenError, ValidationError, ArithmeticError, ValueError) as error:
+        raise TokenRefused("the token is not valid here") from error
+
+
+def _decode(token: str, server: OidcServer, keys: Keys, audience: str) -> dict[str, Any]:
+    kid = jwt.get_unverified_header(token).get("kid")
+    refusal: jwt.InvalidTokenError = jwt.InvalidSignatureError()
+    for candidate in keys.candidates(kid):
+        try:
+            return jwt.decode(
+                token,
+                candidate.key,
+                algorithms=list(candidate.algorithms),
+                issuer=server.issuer or None,
+                audience=audience or None,
+                leeway=LEEWAY_SECONDS,
+                options={"require": ["exp"], "verify_aud": bool(audience), "verify_iat": False},
+            )
+        except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError) as error:
+            refusal = error
+    raise refusal

@@ -1,0 +1,176 @@
+"""The keys that an authorization server signs tokens with: one public key, or a JWK set."""
+
+import base64
+import binascii
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
+
+from provisioner.access.web import FetchFailed, fetch_json
+
+log = logging.getLogger(__name__)
+
+SMALLEST_RSA_BITS = 2048
+RSA_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+EC_ALGORITHMS = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
+REFETCH_SECONDS = 5.0
+FRESH_SECONDS = 300.0
+USABLE_SECONDS = 3600.0
+
+
+class KeysUnreadable(Exception):
+    """There is no key to verify a token with; the text says why and may be shown."""
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """A public key, and the only algorithms it may verify: never one that a token chose."""
+
+    key: RSAPublicKey | EllipticCurvePublicKey
+    algorithms: tuple[str, ...]
+    kid: str | None = None
+
+
+class Keys(Protocol):
+    def candidates(self, kid: str | None) -> list[SigningKey]:
+        """The keys that may have signed a token whose header names ``kid``, or no key.
+
+        :raises KeysUnreadable: there are none at all.
+        """
+
+
+def signing_key(key: object, *, kid: str | None = None, algorithm: str | None = None) -> SigningKey:
+    """:raises ValueError: no RSA key of 2048 bits or more, and none on P-256, P-384 or P-521; or
+    ``algorithm``, what the key is said to be for, is none of its own.
+    """
+    allowed: tuple[str, ...] = ()
+    if isinstance(key, RSAPublicKey) and key.key_size >= SMALLEST_RSA_BITS:
+        allowed = RSA_ALGORITHMS
+    elif isinstance(key, EllipticCurvePublicKey) and key.curve.name in EC_ALGORITHMS:
+        allowed = (EC_ALGORITHMS[key.curve.name],)
+    if algorithm is not None:
+        allowed = tuple(name for name in allowed if name == algorithm)
+    if not allowed or not isinstance(key, RSAPublicKey | EllipticCurvePublicKey):
+        raise ValueError("must be RSA of 2048 bits or more, or EC on P-256, P-384 or P-521")
+    return SigningKey(key, allowed, kid)
+
+
+@lru_cache(maxsize=8)
+def public_key(text: str) -> SigningKey:
+    """A key in PEM, or as Keycloak shows it: the base64 alone.
+
+    :raises ValueError: the text is no such key.
+    """
+    try:
+        if text.lstrip().startswith("-----BEGIN"):
+            return signing_key(load_pem_public_key(text.strip().encode()))
+        der = base64.b64decode("".join(text.split()), validate=True)
+        return signing_key(load_der_public_key(der))
+    except (binascii.Error, UnsupportedAlgorithm, UnicodeError) as error:
+        raise ValueError("must be a public key in PEM or base64") from error
+
+
+@dataclass(frozen=True)
+class OneKey:
+    """A server that signs with one key, known by heart."""
+
+    text: str
+
+    def candidates(self, kid: str | None) -> list[SigningKey]:
+        try:
+            return [public_key(self.text)]
+        except ValueError as error:
+            raise KeysUnreadable(f"the public key {error}") from error
+
+
+class JwkSet:
+    """The keys that a server publishes, read again as they age and when a token names another.
+
+    A known key costs no waiting: keys older than FRESH_SECONDS are read again by one thread while
+    the others go on with them, for USABLE_SECONDS at most where the server does not answer. There
+    are REFETCH_SECONDS between two readings, whatever kids tokens name.
+    """
+
+    def __init__(self, url: str, ca: str = "") -> None:
+        self._url = url
+        self._ca = ca
+        self._keys: list[SigningKey] = []
+        self._read_at = self._tried_at = float("-inf")
+        self._failure = "not read yet"
+        self._lock = threading.Lock()
+
+    def candidates(self, kid: str | None) -> list[SigningKey]:
+        found = self._named(kid)
+        if found and self._age() < FRESH_SECONDS:
+            return found
+        # whose key is known need not wait for a reading that another thread has begun
+        if self._lock.acquire(blocking=not found):
+            try:
+                if not self._named(kid) or self._age() >= FRESH_SECONDS:
+                    self._refetch()
+            finally:
+                self._lock.release()
+        if not self._keys or self._age() >= USABLE_SECONDS:
+            raise KeysUnreadable(f"no keys can be read from {self._url}: {self._failure}")
+        return self._named(kid)
+
+    def _age(self) -> float:
+        return time.monotonic() - self._read_at
+
+    def _named(self, kid: str | None) -> list[SigningKey]:
+        return [key for key in self._keys if kid is None or key.kid == kid]
+
+    def _refetch(self) -> None:
+        if time.monotonic() - self._tried_at < REFETCH_SECONDS:
+            return
+        try:
+            self._keys = _keys_in(fetch_json(self._url, ca=self._ca))
+            self._read_at = time.monotonic()
+        except FetchFailed as error:
+            self._failure = str(error)
+            log.warning("JWK set not read", extra={"url": self._url, "reason": str(error)})
+        finally:
+            self._tried_at = time.monotonic()
+
+
+def _keys_in(answer: dict[str, object]) -> list[SigningKey]:
+    """:raises FetchFailed: no key in it can verify a signature."""
+    listed = answer.get("keys")
+    found = [_key_in(entry) for entry in listed] if isinstance(listed, list) else []
+    keys = [key for key in found if key is not None]
+    if not keys:
+        raise FetchFailed("it holds no RSA or EC key for signatures")
+    return keys
+
+
+def _key_in(entry: object) -> SigningKey | None:
+    """None for what is for encryption, symmetric, too short, or not understood."""
+    if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
+        return None
+    kid, algorithm = entry.get("kid"), entry.get("alg")
+    try:
+        return signing_key(
+            jwt.PyJWK(entry).key,
+            kid=kid if isinstance(kid, str) else None,
+            algorithm=algorithm if isinstance(algorithm, str) else None,
+        )
+    except (jwt.PyJWTError, ValueError, TypeError, ArithmeticError):
+        return None
+
+
+def keys_new(*, public_key: str = "", jwk_set_url: str = "", ca: str = "") -> Keys:
+    """The keys of a server that has one of both; a JWK set is read at first use."""
+    return OneKey(public_key) if public_key else JwkSet(jwk_set_url, ca)
+
+
+keys_shared = lru_cache(maxsize=4)(keys_new)
+"""The same for all requests of this process."""

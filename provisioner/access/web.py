@@ -1,0 +1,124 @@
+"""Calls to an authorization server: bounded in time and size, followed nowhere else.
+
+Without Django: the agents on storage nodes use it too.
+"""
+
+import contextvars
+import json
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from queue import Empty, SimpleQueue
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+CALL_SECONDS = 5.0
+MAX_ANSWER_BYTES = 512 * 1024
+_CHUNK_BYTES = 64 * 1024
+
+
+class FetchFailed(Exception):
+    """No answer that can be used; the text says why and may be shown. It holds no secret."""
+
+
+def fetch_json(url: str, *, form: Mapping[str, str] | None = None, ca: str = "") -> dict[str, Any]:
+    """The JSON object at ``url``: GET, or POST of a form.
+
+    ``ca``: PEM of the CA that an https server's certificate is checked against; empty: the
+    system's. Each call ends within CALL_SECONDS, whatever the server does.
+
+    :raises FetchFailed: anything but HTTP 200 with a JSON object; a redirect is not followed.
+    """
+    status, body = _within(CALL_SECONDS, url, form, ca)
+    if status != 200:
+        raise FetchFailed(f"it answers HTTP status {status}{_oauth_error(body)}")
+    return _object(body)
+
+
+def _within(seconds: float, url: str, form: Mapping[str, str] | None, ca: str) -> tuple[int, bytes]:
+    """Run the call in a thread that is left behind when the time is over: look-ups of names and
+    trickled headers know no other limit.
+    """
+    outcome: SimpleQueue[tuple[int, bytes] | FetchFailed] = SimpleQueue()
+    give_up = time.monotonic() + seconds
+
+    def run() -> None:
+        try:
+            outcome.put(_call(url, form, ca, give_up))
+        except (HTTPError, OSError, ValueError) as error:
+            outcome.put(FetchFailed(f"{type(error).__name__}: {error}"))
+        except FetchFailed as error:
+            outcome.put(error)
+
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(run,), daemon=True, name="fetch").start()
+    try:
+        answer = outcome.get(timeout=seconds)
+    except Empty:
+        raise FetchFailed(f"no answer within {seconds:g} s") from None
+    if isinstance(answer, FetchFailed):
+        raise answer
+    return answer
+
+
+def _call(url: str, form: Mapping[str, str] | None, ca: str, give_up: float) -> tuple[int, bytes]:
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+    if form is not None:
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+    context = ssl.create_default_context(cadata=ca or None)
+    with urllib3.PoolManager(ssl_context=context, retries=False) as pools:
+        response = pools.request(
+            "GET" if form is None else "POST",
+            url,
+            body=None if form is None else urlencode(form),
+            headers=headers,
+            timeout=urllib3.Timeout(total=max(0.1, give_up - time.monotonic())),
+            redirect=False,
+            preload_content=False,
+        )
+        try:
+            return response.status, _read(response, give_up)
+        finally:
+            response.close()
+
+
+def _read(response: urllib3.BaseHTTPResponse, give_up: float) -> bytes:
+    body = b""
+    while chunk := response.read1(_CHUNK_BYTES, decode_content=False):
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise FetchFailed(f"its answer is longer than {MAX_ANSWER_BYTES} bytes")
+        if time.monotonic() > give_up:
+            raise FetchFailed("its answer came too slowly")
+    return body
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise FetchFailed("its answer is not a JSON object")
+    return value
+
+
+OAUTH_ERRORS = frozenset({
+    "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client",
+    "unsupported_grant_type", "invalid_scope", "invalid_target", "access_denied",
+})  # fmt: skip
+"""RFC 6749, section 5.2, and RFC 8707: the only words of a refusal that are passed on, since a
+server's own text might repeat what it was sent.
+"""
+
+
+def _oauth_error(body: bytes) -> str:
+    try:
+        error = _object(body).get("error")
+    except FetchFailed:
+        return ""
+    return f" ({error})" if isinstance(error, str) and error in OAUTH_ERRORS else ""

@@ -1,0 +1,5 @@
+"""Where Django looks for the models of this package."""
+
+from provisioner.access.models import AuthorizationServer
+
+__all__ = ["AuthorizationServer"]

@@ -1,0 +1,101 @@
+"""Long work as a short table of repeatable steps (architecture, section 7).
+
+An app registers its sagas in ``<app>/sagas``, which Django imports at the start; the runner finds
+them here by the type of the task.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tasks.models import Task
+
+if TYPE_CHECKING:
+    from tasks.runner import Context
+
+Outputs = Mapping[str, Any]
+"""What a step leaves for later ones: JSON, merged into ``Task.outputs``."""
+
+
+@dataclass(frozen=True)
+class Later:
+    """The step waits for somebody: run it again in ``seconds``. No worker is occupied meanwhile."""
+
+    seconds: float
+    outputs: Outputs = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """``run`` calls nodes, or writes one ``Context.transaction``; it may run twice, and again after
+    it died anywhere.
+
+    ``undo`` runs in the transaction that ends a task badly, for each step that was begun, last
+    first. It writes intent (``DELETING``) to the database and may find nothing to do; what nodes
+    hold is removed by collectors.
+    """
+
+    run: Callable[["Context"], Outputs | Later | None]
+    weight: float = 1.0
+    undo: Callable[[Task], None] | None = None
+
+
+def _nothing(task: Task) -> None:
+    return None
+
+
+def _never(task: Task) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Saga:
+    """The steps of one type of task.
+
+    The last step is the point of no return: it runs inside the transaction that makes the task
+    FINISHED, so it only writes, never waits, and needs no undo. ``lock_first`` locks what comes
+    before the task's row in the one order of locks (a volume), wherever that row gets locked.
+    ``is_hosts``: a host moves this task from IDLE; the steps only supervise it.
+    """
+
+    type: str
+    steps: tuple[Step, ...]
+    lock_first: Callable[[Task], None] = _nothing
+    is_hosts: Callable[[Task], bool] = _never
+
+    def percent(self, steps_done: int, fraction: float = 0.0) -> float:
+        """Progress with so many steps done and ``fraction`` (0 to 1) of the next."""
+        weights = [step.weight for step in self.steps]
+        current = sum(weights[steps_done : steps_done + 1]) * fraction
+        return 100 * (sum(weights[:steps_done]) + current) / sum(weights)
+
+
+_sagas: dict[str, Saga] = {}
+
+
+def register(saga: Saga) -> None:
+    _sagas[saga.type] = saga
+
+
+def saga_of(task: Task) -> Saga | None:
+    """None: nobody works off tasks of this type."""
+    return _sagas.get(task.type)
+
+
+def saga_types() -> list[str]:
+    return sorted(_sagas)
+
+
+def lock_first(task: Task) -> None:
+    """Before the row of a task is locked, within the same transaction."""
+    if saga := saga_of(task):
+        saga.lock_first(task)
+
+
+def undo(task: Task) -> None:
+    """Undo the steps that ``task``, read under its lock, has begun."""
+    saga = saga_of(task)
+    begun = saga.steps[: task.steps_done + 1] if saga else ()
+    for step in reversed(begun):
+        if step.undo:
+            step.undo(task)

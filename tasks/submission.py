@@ -1,0 +1,87 @@
+"""Getting tasks worked off, and waiting for them."""
+
+import datetime as dt
+import time
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from provisioner.common.queue import enqueue_on_commit
+from provisioner.common.results import ProvisionerError, ResultCode
+from tasks.models import ACTIVE, ENDED, Task, TaskState
+from tasks.saga import saga_types
+
+LEASE_SECONDS = 30
+WAITING = "waiting"
+"""Lease owner of a task that goes on when its lease is over, or when it is woken."""
+
+REQUEUE_AT_MOST = 1000
+WAIT_STEP_SECONDS = 0.1
+
+
+class TaskFailed(ProvisionerError):
+    """The task that was waited for failed: code and description are the task's."""
+
+    def __init__(self, code: ResultCode, description: str) -> None:
+        super().__init__(description)
+        self.code = code
+
+
+def task_submit(task_id: str, *, delay_seconds: float = 0.0) -> None:
+    """Have it worked off; a message too many does nothing."""
+    enqueue_on_commit("tasks.jobs.run_task", task_id, delay_seconds=delay_seconds)
+
+
+def tasks_wake(*, volume_id: str) -> None:
+    """What a task of the volume waits for may have happened: it goes on at once."""
+    rows = Task.objects.filter(
+        volume_id=volume_id, lease_owner=WAITING, state__in=sorted(ACTIVE), type__in=saga_types()
+    )
+    for task_id in rows.values_list("pk", flat=True):
+        _resubmit(rows.filter(pk=task_id), task_id)
+
+
+def tasks_requeue() -> int:
+    """Submit the tasks that nobody works on although they have not ended; how many those were.
+
+    This is what survives a killed worker, a flushed broker and a lost message.
+    """
+    now = timezone.now()
+    rows = Task.objects.filter(
+        state__in=sorted(ACTIVE), lease_until__lte=now, type__in=saga_types()
+    )
+    oldest = rows.order_by("lease_until").values_list("pk", flat=True)[:REQUEUE_AT_MOST]
+    return sum(_resubmit(rows.filter(pk=task_id), task_id) for task_id in list(oldest))
+
+
+def _resubmit(rows: QuerySet[Task], task_id: str) -> bool:
+    """Submit the task if it still is in ``rows``, with a lease anew, as one that is just born."""
+    lease_until = timezone.now() + dt.timedelta(seconds=LEASE_SECONDS)
+    if not rows.update(lease_owner="", lease_until=lease_until):
+        return False
+    task_submit(task_id)
+    return True
+
+
+def task_wait(*, task_id: str, seconds: float) -> bool:
+    """Whether the task is FINISHED within ``seconds``. It goes on if it is not.
+
+    :raises TaskFailed: it was refused.
+    :raises RuntimeError: it failed on a bug, or was stopped.
+    """
+    give_up = time.monotonic() + seconds
+    while True:
+        task = Task.objects.filter(pk=task_id, state__in=sorted(ENDED)).first()
+        if task is not None:
+            _expect_finished(task)
+            return True
+        if time.monotonic() > give_up:
+            return False
+        time.sleep(WAIT_STEP_SECONDS)
+
+
+def _expect_finished(task: Task) -> None:
+    if task.state == TaskState.FAILED and task.task_status != ResultCode.InternalError:
+        raise TaskFailed(ResultCode(task.task_status), task.description)
+    if task.state != TaskState.FINISHED:
+        raise RuntimeError(f"task {task.pk} is {task.state}: {task.description}")

@@ -1,0 +1,76 @@
+"""Which test produced which result code of which operation, over real HTTP.
+
+A whole run of the tests compares what it saw with ``docs/api-coverage.md``;
+``WRITE_API_COVERAGE=1`` writes that page instead.
+"""
+
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from django.urls import Resolver404, resolve
+
+from tests.api.documented import CANNOT_OCCUR, OPERATIONS
+
+PAGE = Path(__file__).parents[2] / "docs" / "api-coverage.md"
+ANSWER = "answer"
+HEAD = """# API coverage
+
+Every operation of the API reference and every result code documented for it, with a test that
+produces it over real HTTP. Made by the tests (`WRITE_API_COVERAGE=1 make test`), checked by each whole run.
+
+| operation | request | result | test |
+| --- | --- | --- | --- |
+"""
+
+_seen: dict[tuple[str, str], set[str]] = defaultdict(set)
+
+
+def record(method: str, path: str, http: int, body: Any) -> None:
+    """Called by the tests' client for each answer."""
+    test = os.environ.get("PYTEST_CURRENT_TEST", "").split(" ")[0].partition("[")[0]
+    if not test.startswith("tests/api/"):
+        return
+    try:
+        match: Any = resolve(path.rstrip("/") or "/").func
+    except Resolver404:
+        return
+    action = getattr(match, "actions", {}).get(method.lower())
+    if action is None:
+        return
+    line = f"{match.cls.resource}.{action}"
+    if isinstance(body, dict) and "status" in body:
+        _seen[line, body["status"]].add(test)
+    elif http == 200:
+        _seen[line, ANSWER].add(test)
+
+
+def _rows() -> list[tuple[str, str, str, str, str]]:
+    """Title, request, line, code, and the first test in the alphabet or the reason for none."""
+    rows = []
+    for operation in OPERATIONS:
+        codes = operation.codes
+        if "Success" not in codes:
+            codes = (ANSWER, *codes)
+        for code in codes:
+            tests = sorted(_seen.get((operation.line, code), ()))
+            reason = CANNOT_OCCUR.get((operation.line, code))
+            proof = f"cannot occur: {reason}" if reason else (f"`{tests[0]}`" if tests else "")
+            rows.append((operation.title, operation.request, operation.line, code, proof))
+    return rows
+
+
+def missing() -> list[str]:
+    """Documented results that no test produced, and impossible ones that one did."""
+    gaps = [f"{title}: {code}" for title, _, _, code, proof in _rows() if not proof]
+    wrong = [f"{line}: {code} occurs" for line, code in CANNOT_OCCUR if _seen.get((line, code))]
+    return gaps + wrong
+
+
+def page() -> str:
+    lines = [
+        f"| {title} | `{request}` | {code} | {proof or '**missing**'} |"
+        for title, request, _, code, proof in _rows()
+    ]
+    return HEAD + "\n".join(lines) + "\n"

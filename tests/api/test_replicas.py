@@ -1,0 +1,295 @@
+"""Replicas over HTTP: every operation and result code."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from inventory.models import Backend, Ssd
+from inventory.nodes.engines.simulated import SimulatedFleet
+from tests.api.volume_steps import GIB, HOST, created, probe_host, published, volume
+from tests.conftest import Answer, Api
+from tests.services.test_unfinished import collect_overdue
+from volumes.models import Replica
+from volumes.services.audit import audit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+
+
+def replicated(api: Api, alias: str = "v", number: int = 2, **storage: Any) -> str:
+    return created(api, alias, storageClass={"numReplicas": number} | storage)
+
+
+def places(api: Api, uuid: str) -> dict[str, dict[str, Any]]:
+    """The locations of a volume by replica uuid."""
+    return {place["uuid"]: place for place in volume(api, uuid)["location"]}
+
+
+def report(api: Api, uuid: str, replica: str, state: str) -> Answer:
+    return api.patch(f"/replica/{uuid}/{replica}/{state}")
+
+
+def all_available(api: Api, uuid: str) -> list[str]:
+    """Replica uuids, all reported Available."""
+    replicas = list(places(api, uuid))
+    for replica in replicas:
+        assert report(api, uuid, replica, "Available").status == "Success"
+    return replicas
+
+
+def test_a_never_attached_volume_gets_one_more(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    pool(3)
+    uuid = replicated(api)
+    assert api.post(f"/replica/{uuid}", {}).status == "Success"
+    shown = volume(api, uuid)
+    assert shown["numReplicas"] == 3
+    assert {place["replicaState"] for place in shown["location"]} == {"Unknown"}
+    assert len({place["backend"]["persistentID"] for place in shown["location"]}) == 3
+    assert all(len(node.volumes()) == 1 for node in fleet.nodes[:3])
+    assert api.get("/tenants").body[0]["consumedCapacity"] == 30
+    assert audit() == []
+
+
+def test_a_published_volume_exports_the_new_replica_at_once(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    pool(3)
+    uuid = replicated(api)
+    published(api, uuid, probe_host(api))
+    known = all_available(api, uuid)
+    assert api.post(f"/0/replica/{uuid}", {}).status == "Success"
+    [new] = set(places(api, uuid)) - set(known)
+    assert places(api, uuid)[new]["replicaState"] == "Unknown"
+    assert places(api, uuid)[new]["inUse"] is True
+    assert all(len(node.engine.targets) == 1 for node in fleet.nodes[:3])
+    assert audit() == []
+
+
+def test_an_offline_volume_with_data_awaits_its_copy(api: Api, pool: Pool) -> None:
+    pool(3)
+    uuid = replicated(api)
+    known = all_available(api, uuid)
+    assert api.post(f"/replica/{uuid}", {}).status == "Success"
+    [new] = set(places(api, uuid)) - set(known)
+    assert places(api, uuid)[new]["replicaState"] == "Synchronizing"
+
+
+def test_adding_refused(api: Api, pool: Pool) -> None:
+    pool(6)
+    single = created(api, "single")
+    assert api.post(f"/replica/{single}", {}).status == "NotReplicated"
+    assert api.post("/replica/none", {}).status == "NotExists"
+    assert api.post(f"/nobody/replica/{single}", {}).status == "TenantNotFound"
+    uuid = replicated(api, number=3)
+    first, *_ = places(api, uuid)
+    report(api, uuid, first, "Missing")
+    nothing_good = api.post(f"/replica/{uuid}", {})
+    assert nothing_good.status == "NotAvailable"
+    assert nothing_good.description == f"no replica of volume '{uuid}' is Available"
+    all_available(api, uuid)
+    assert api.post(f"/replica/{uuid}", {}).status == "Success"
+    full = api.post(f"/replica/{uuid}", {})
+    assert full.status == "InvalidReplicas"
+    assert full.description == f"volume '{uuid}' has 4 replicas: 4 are the most"
+
+
+def test_adding_while_one_is_terminating(api: Api, pool: Pool) -> None:
+    pool(3)
+    uuid = replicated(api)
+    published(api, uuid, probe_host(api))
+    first, _ = all_available(api, uuid)
+    assert api.patch(f"/replica/{uuid}/{first}").status == "Success"
+    assert api.post(f"/replica/{uuid}", {}).status == "ReplicaTerminating"
+
+
+def test_every_node_has_a_replica_already(api: Api, pool: Pool) -> None:
+    pool(2)
+    uuid = replicated(api)
+    assert api.post(f"/replica/{uuid}", {}).status == "NotEnoughMatchingBackends"
+
+
+def test_no_node_for_another_replica_says_why(api: Api, pool: Pool) -> None:
+    nodes = pool(3)
+    uuid = replicated(api)
+    holders = {p["backend"]["persistentID"] for p in volume(api, uuid)["location"]}
+    [free] = set(nodes) - holders
+    racks = {b["persistentID"]: b["rack"] for b in api.get("/backends").body}
+    taken = racks[min(holders)]
+    assert api.post(f"/replica/{uuid}", {"zones": ["none"]}).status == "TopologyConstraints"
+    api.put(f"/backends/{free}", {"rack": taken})
+    rack = api.post(f"/replica/{uuid}", {})
+    assert rack.status == "SameRackNotAllowed"
+    assert "one replica per rack: 1" in rack.description
+    api.put(f"/backends/{free}", {"rack": "r9", "inUse": False})
+    assert api.post(f"/replica/{uuid}", {}).status == "NotInUse"
+    api.put(f"/backends/{free}", {"inUse": True})
+    Backend.objects.filter(pk=free).update(available_until=timezone.now())
+    assert api.post(f"/replica/{uuid}", {}).status == "NotAvailable"
+
+
+def test_no_space_for_another_replica(api: Api, pool: Pool) -> None:
+    pool(3)
+    uuid = replicated(api)
+    holders = {p["backend"]["persistentID"] for p in volume(api, uuid)["location"]}
+    for ssd in Ssd.objects.exclude(backend__in=holders):
+        Ssd.objects.filter(pk=ssd.pk).update(used_bytes=ssd.capacity_bytes - GIB)
+    answer = api.post(f"/replica/{uuid}", {})
+    assert answer.status == "NoFreeSpace"
+    assert "space: 1" in answer.description
+
+
+def test_the_budget_counts_every_replica(api: Api, pool: Pool) -> None:
+    pool(3)
+    budget = {"name": "t", "capacity": 25, "totalIOPS": 0, "totalBW": 0, "tenantId": "t1"}
+    api.post("/tenants", budget)
+    uuid = created(api, "v", "/t1/volumes", storageClass={"numReplicas": 2})
+    assert api.post(f"/t1/replica/{uuid}", {}).status == "TenantCapacityExceeded"
+    assert audit() == []
+
+
+def test_a_node_that_fails_is_replaced(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    pool(4)
+    uuid = replicated(api)
+    for node in fleet.nodes:
+        node.faults.lose_reply(method="PUT", path="/v1/volumes")
+    idle = [node for node in fleet.nodes[:4] if not node.volumes()]
+    idle[0].faults.clear()
+    assert api.post(f"/replica/{uuid}", {}).status == "Success"
+    for node in fleet.nodes:
+        node.faults.clear()
+    collect_overdue()
+    assert volume(api, uuid)["numReplicas"] == 3
+    assert audit() == []
+
+
+def test_two_phase_removal_of_a_published_volumes_replica(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    pool(2)
+    uuid = replicated(api)
+    published(api, uuid, probe_host(api))
+    first, second = all_available(api, uuid)
+    path = f"/replica/{uuid}/{first}"
+    early = api.delete(path)
+    assert early.status == "NoTerminating"
+    assert early.description == f"replica '{first}' is Available: mark it for removal first"
+    assert api.patch(path).status == "Success"
+    assert places(api, uuid)[first]["replicaState"] == "Terminating"
+    assert api.patch(path).status == "ReplicaTerminating"
+    assert api.patch(f"/replica/{uuid}/{second}").status == "ReplicaTerminating"
+    assert report(api, uuid, first, "Available").status == "ReplicaTerminating"
+    assert api.delete(path).status == "Success"
+    assert list(places(api, uuid)) == [second]
+    assert api.delete(path).status == "NotExists"
+    assert sum(len(node.volumes()) for node in fleet.nodes) == 1
+    assert sum(len(node.engine.targets) for node in fleet.nodes) == 1
+    assert audit() == []
+
+
+def test_an_offline_volume_needs_no_confirmation(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    pool(2)
+    uuid = replicated(api)
+    first, second = places(api, uuid)
+    assert api.patch(f"/replica/{uuid}/{first}").status == "Success"
+    assert list(places(api, uuid)) == [second]
+    assert sum(len(node.volumes()) for node in fleet.nodes) == 1
+    assert api.get("/tenants").body[0]["consumedCapacity"] == 10
+    assert audit() == []
+
+
+def test_the_last_good_replica_stays(api: Api, pool: Pool) -> None:
+    pool(2)
+    uuid = replicated(api)
+    first, second = all_available(api, uuid)
+    report(api, uuid, second, "Missing")
+    answer = api.patch(f"/replica/{uuid}/{first}")
+    assert answer.status == "AllReplicasDown"
+    assert answer.description == f"no other replica of volume '{uuid}' is Available"
+    assert api.patch(f"/replica/{uuid}/{second}").status == "Success"
+    assert api.patch(f"/replica/{uuid}/{first}").status == "AllReplicasDown"
+
+
+def test_marking_refused(api: Api, pool: Pool) -> None:
+    pool(2)
+    single = created(api, "single")
+    assert api.patch(f"/replica/{single}/{single}").status == "NotReplicated"
+    uuid = replicated(api)
+    first, _ = places(api, uuid)
+    assert api.patch(f"/replica/{uuid}/none").status == "NotExists"
+    assert api.patch(f"/replica/none/{first}").status == "NotExists"
+    assert api.patch(f"/nobody/replica/{uuid}/{first}").status == "TenantNotFound"
+    assert api.delete(f"/nobody/replica/{uuid}/{first}").status == "TenantNotFound"
+    assert api.delete(f"/replica/{uuid}/none").status == "NotExists"
+
+
+def test_reported_states(api: Api, pool: Pool) -> None:
+    pool(2)
+    uuid = replicated(api)
+    first, _ = places(api, uuid)
+    for state in ("Synchronizing", "Available", "Missing"):
+        assert report(api, uuid, first, state).status == "Success"
+        assert places(api, uuid)[first]["replicaState"] == state
+    since = Replica.objects.get(uuid=first).replica_state_since
+    assert report(api, uuid, first, "Missing").status == "Success"
+    assert Replica.objects.get(uuid=first).replica_state_since == since
+    for state in ("Unknown", "Terminating", "available", "Gone"):
+        wrong = report(api, uuid, first, state)
+        assert (wrong.http, wrong.status) == (400, "InvalidInput")
+        assert wrong.description == (
+            f"replicaState = '{state}': must be one of Available, Missing, Synchronizing"
+        )
+    assert report(api, uuid, "none", "Available").status == "NotExists"
+    assert report(api, "none", first, "Available").status == "NotExists"
+    single = created(api, "single")
+    assert report(api, single, single, "Available").status == "NotReplicated"
+    tenant = api.patch(f"/nobody/replica/{uuid}/{first}/Available")
+    assert tenant.status == "TenantNotFound"
+
+
+def test_states_survive_unpublishing(api: Api, pool: Pool) -> None:
+    pool(2)
+    uuid = replicated(api)
+    published(api, uuid, probe_host(api))
+    all_available(api, uuid)
+    assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
+    assert {p["replicaState"] for p in volume(api, uuid)["location"]} == {"Available"}
+
+
+def test_confirming_on_a_dead_node(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    nodes = pool(2)
+    uuid = replicated(api)
+    published(api, uuid, probe_host(api))
+    first, _ = all_available(api, uuid)
+    holder = nodes.index(places(api, uuid)[first]["backend"]["persistentID"])
+    fleet.nodes[holder].faults.go_down()
+    assert api.patch(f"/replica/{uuid}/{first}").status == "Success"
+    assert api.delete(f"/replica/{uuid}/{first}").status == "Success"
+    assert volume(api, uuid)["numReplicas"] == 1
+    fleet.nodes[holder].faults.come_up()
+    collect_overdue()
+    assert fleet.nodes[holder].volumes() == {}
+    assert audit() == []
+
+
+def test_a_replica_of_a_removed_backend_is_replaced(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    nodes = pool(3)
+    uuid = replicated(api)
+    all_available(api, uuid)
+    lost = places(api, uuid)
+    [gone, _] = lost
+    holder = lost[gone]["backend"]["persistentID"]
+    Backend.objects.filter(pk=holder).update(available_until=timezone.now())
+    assert api.delete(f"/backends/{holder}", force="true").status == "Success"
+    assert report(api, uuid, gone, "Available").status == "NotExists"
+    assert api.post(f"/replica/{uuid}", {}).status == "Success"
+    assert api.patch(f"/replica/{uuid}/{gone}").status == "Success"
+    now = places(api, uuid)
+    assert gone not in now
+    assert {p["backend"]["persistentID"] for p in now.values()} == set(nodes) - {holder}
+    assert audit() == []

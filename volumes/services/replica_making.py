@@ -1,0 +1,27 @@
+"""Replicas that are claimed, on their way to their nodes."""
+
+from dataclasses import dataclass
+
+from provisioner.common.models import LifeState
+from volumes.models import Replica, Volume
+from volumes.selectors import replicas_with_nodes
+from volumes.services.node_work import failures_text, replicas_ensure
+
+
+@dataclass(frozen=True)
+class FailedReplicas:
+    """Replicas whose nodes did not make them, or did not say so; ``text`` says how each failed."""
+
+    replicas: tuple[Replica, ...]
+    text: str
+
+
+def replicas_make(volume: Volume, *, until: float) -> FailedReplicas | None:
+    """Put the replicas that are not made yet on their nodes; those that failed, or None."""
+    rows = Replica.objects.filter(volume=volume, state=LifeState.CREATING)
+    replicas = {r.pk: r for r in replicas_with_nodes(rows)}
+    outcomes = replicas_ensure(volume, replicas.values(), until=until)
+    made = [key for key, outcome in outcomes.items() if isinstance(outcome, bool)]
+    rows.filter(pk__in=made).update(state=LifeState.READY, deadline_at=None)
+    failed = tuple(r for key, r in replicas.items() if key not in made)
+    return FailedReplicas(failed, failures_text(replicas, outcomes)) if failed else None

@@ -1,0 +1,111 @@
+"""Remove a replica in two phases, and take what hosts report (contract, section 6)."""
+
+from django.db import transaction
+from django.utils import timezone
+
+from provisioner.common.models import LifeState
+from provisioner.common.results import ProvisionerError, ResultCode
+from volumes.models import Replica, ReplicaState, Volume
+from volumes.selectors import LIVE, volumes_visible
+from volumes.services.deadlines import unfinished_deadline
+from volumes.services.export_work import exports_withdraw
+from volumes.services.node_work import call_deadline
+from volumes.services.replica_rules import NotReplicated, ReplicaNotExists, ReplicaTerminating
+from volumes.services.volume_removal import VolumeNotExists, replicas_drop
+
+
+class AllReplicasDown(ProvisionerError):
+    code = ResultCode.AllReplicasDown
+
+
+class NoTerminating(ProvisionerError):
+    code = ResultCode.NoTerminating
+
+
+def replica_mark(*, volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> None:
+    """Mark a replica to be removed; its host confirms when it uses it no more. Where the volume is
+    published to no host, it is removed at once.
+
+    :raises VolumeNotExists, ReplicaNotExists, NotReplicated: as they say.
+    :raises ReplicaTerminating: one is marked already.
+    :raises AllReplicasDown: no other replica is Available.
+    """
+    with transaction.atomic(durable=True):
+        volume, replica = _locked(volume_uuid, replica_uuid, tenant_id)
+        _markable_required(volume, replica)
+        _set_state(replica, ReplicaState.TERMINATING)
+        offline = not volume.publications.exists()
+        if offline:
+            _mark_deleting(replica)
+    if offline:
+        replicas_drop([replica], until=call_deadline())
+
+
+def replica_confirm(*, volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> None:
+    """Remove a marked replica for good; a node that is down is cleaned when it is back.
+
+    :raises VolumeNotExists, ReplicaNotExists: as they say.
+    :raises NoTerminating: it is not marked.
+    """
+    with transaction.atomic(durable=True):
+        _, replica = _locked(volume_uuid, replica_uuid, tenant_id)
+        if replica.replica_state != ReplicaState.TERMINATING:
+            raise NoTerminating(
+                f"replica {replica_uuid!r} is {replica.replica_state}: mark it for removal first"
+            )
+        _mark_deleting(replica)
+    replicas_drop([replica], until=call_deadline())
+
+
+def replica_report(
+    *, volume_uuid: str, replica_uuid: str, state: ReplicaState, tenant_id: str | None
+) -> None:
+    """What a host says of a replica: Available, Missing or Synchronizing.
+
+    :raises VolumeNotExists, ReplicaNotExists, NotReplicated: as they say.
+    :raises ReplicaTerminating: it is marked for removal, which only its confirmation ends.
+    """
+    with transaction.atomic(durable=True):
+        volume, replica = _locked(volume_uuid, replica_uuid, tenant_id)
+        if volume.num_replicas == 1:
+            raise NotReplicated.of(volume_uuid)
+        if replica.replica_state == ReplicaState.TERMINATING:
+            raise ReplicaTerminating(f"replica {replica_uuid!r} is marked for removal")
+        if replica.backend_id is None:
+            raise ReplicaNotExists(f"the backend of replica {replica_uuid!r} was removed by force")
+        if replica.replica_state != state:
+            _set_state(replica, state)
+
+
+def _locked(volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> tuple[Volume, Replica]:
+    volume = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid).first()
+    if volume is None:
+        raise VolumeNotExists.of(volume_uuid)
+    replica = volume.replicas.filter(LIVE, uuid=replica_uuid).first()
+    if replica is None:
+        raise ReplicaNotExists(f"volume {volume_uuid!r} has no replica {replica_uuid!r}")
+    return volume, replica
+
+
+def _markable_required(volume: Volume, replica: Replica) -> None:
+    if volume.num_replicas == 1:
+        raise NotReplicated.of(volume.uuid)
+    states = dict(volume.replicas.filter(LIVE).values_list("pk", "replica_state"))
+    if ReplicaState.TERMINATING in states.values():
+        raise ReplicaTerminating(f"a replica of volume {volume.uuid!r} is marked already")
+    never_attached = set(states.values()) == {ReplicaState.UNKNOWN} and len(states) > 1
+    del states[replica.pk]
+    if not never_attached and ReplicaState.AVAILABLE not in states.values():
+        raise AllReplicasDown(f"no other replica of volume {volume.uuid!r} is Available")
+
+
+def _set_state(replica: Replica, state: ReplicaState) -> None:
+    Replica.objects.filter(pk=replica.pk).update(
+        replica_state=state, replica_state_since=timezone.now()
+    )
+
+
+def _mark_deleting(replica: Replica) -> None:
+    deadline = unfinished_deadline()
+    exports_withdraw(replica.exports.exclude(state=LifeState.DELETING), deadline_at=deadline)
+    Replica.objects.filter(pk=replica.pk).update(state=LifeState.DELETING, deadline_at=deadline)

@@ -1,0 +1,101 @@
+from typing import ClassVar
+
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from provisioner.common.api import success
+from provisioner.common.parsing import Identifier, Input, parse, parse_body
+from volumes.models import ReplicaState
+from volumes.services.migration import volume_migrate
+from volumes.services.replica_addition import ReplicaWish, replica_add
+from volumes.services.replica_removal import replica_confirm, replica_mark, replica_report
+from volumes.views.base import TenantViewSet
+from volumes.views.inputs import Names
+
+REPORTED = (ReplicaState.AVAILABLE, ReplicaState.MISSING, ReplicaState.SYNCHRONIZING)
+
+
+class ReplicaInput(Input):
+    """Reference, "Add Replica"."""
+
+    sameRackAllowed = serializers.BooleanField(required=False, source="same_rack_allowed")
+    racks = Names(required=False)
+    zones = Names(required=False)
+    regions = Names(required=False)
+
+
+class ReplicaStateInput(Input):
+    replicaState = serializers.ChoiceField(
+        [state.value for state in REPORTED],
+        error_messages={"invalid_choice": f"must be one of {', '.join(REPORTED)}"},
+    )
+
+
+class MigrateInput(Input):
+    """Reference, "Migrate Volume", and what clients of release 3.22 send beside it."""
+
+    volId = Identifier(source="volume_uuid")
+    repId = Identifier(source="replica_uuid")
+    destinationBackendId = Identifier(required=False, allow_blank=True, source="destination")
+    migrationHandler = serializers.ChoiceField(
+        ["AGENT"],
+        required=False,
+        error_messages={"invalid_choice": "must be AGENT: the volume's host does the work"},
+    )
+
+
+class ReplicasViewSet(TenantViewSet):
+    """Reference, "Add Replica" to "Set Replica State"."""
+
+    resource: ClassVar[str] = "replicas"
+
+    def create(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
+        fields = parse_body(ReplicaInput, request)
+        lists = {name: tuple(v) for name, v in fields.items() if isinstance(v, list)}
+        replica_add(
+            volume_uuid=volume_uuid,
+            tenant_id=self.tenant_scope,
+            wish=ReplicaWish(**fields | lists),
+        )
+        return success()
+
+    def mark(
+        self, request: Request, volume_uuid: str, replica_uuid: str, tenant: str | None = None
+    ) -> Response:
+        replica_mark(
+            volume_uuid=volume_uuid, replica_uuid=replica_uuid, tenant_id=self.tenant_scope
+        )
+        return success()
+
+    def confirm(
+        self, request: Request, volume_uuid: str, replica_uuid: str, tenant: str | None = None
+    ) -> Response:
+        replica_confirm(
+            volume_uuid=volume_uuid, replica_uuid=replica_uuid, tenant_id=self.tenant_scope
+        )
+        return success()
+
+    def report(
+        self, request: Request, volume_uuid: str, replica_uuid: str, state: str, **_: str
+    ) -> Response:
+        reported = parse(ReplicaStateInput, {"replicaState": state})["replicaState"]
+        replica_report(
+            volume_uuid=volume_uuid,
+            replica_uuid=replica_uuid,
+            state=ReplicaState(reported),
+            tenant_id=self.tenant_scope,
+        )
+        return success()
+
+
+class MigrationsViewSet(TenantViewSet):
+    """Reference, "Migrate Volume"."""
+
+    resource: ClassVar[str] = "migrate_volume"
+
+    def create(self, request: Request, tenant: str | None = None) -> Response:
+        fields = parse_body(MigrateInput, request)
+        fields.pop("migrationHandler", None)
+        task = volume_migrate(tenant_id=self.tenant_scope, **fields)
+        return success(taskId=task.task_id)
