@@ -5,7 +5,19 @@ from django.db.models import OuterRef, QuerySet, Subquery, Sum
 from django.http import HttpRequest
 from django.utils import timezone
 
-from inventory.models import Backend, BackendAddress, Host, Liveness, Portal, Ssd
+from inventory.models import (
+    Backend,
+    BackendAddress,
+    Host,
+    InventorySample,
+    License,
+    Liveness,
+    Portal,
+    Ssd,
+    SyslogRecord,
+    SyslogServer,
+    SyslogSource,
+)
 from provisioner.common.admin import (
     NONE,
     ReadOnlyAdmin,
@@ -118,7 +130,7 @@ class BackendAdmin(_LivingAdmin):
             {
                 "fields": [
                     ("last_probe_at", "probe_interval", "available_until"),
-                    ("refreshed_at", "refresh_wanted_at", "polled_at"),
+                    ("refreshed_at", "refresh_wanted_at", "polled_at", "syslogs_wanted_at"),
                     ("boot_id", "token_expires_at", "created_at"),
                 ]
             },
@@ -181,3 +193,54 @@ class HostAdmin(_LivingAdmin):
     @admin.display(description="tasks")
     def tasks(self, host: Host) -> str:
         return list_link(Task, "tasks", host_id=host.uuid)
+
+
+@admin.register(SyslogSource)
+class SyslogSourceAdmin(_OfBackendAdmin):
+    list_display = ["__str__", "backend_link", "read_at"]
+    fields = ["backend", "read_at"]
+
+
+@admin.register(SyslogServer)
+class SyslogServerAdmin(ReadOnlyAdmin):
+    """Syslog servers, as the settings of a storage node have them."""
+
+    list_display = ["name", "url", "state", "use_tls", "failures", "next_try_at"]
+    list_filter = ["state", "use_tls"]
+    search_fields = ["name", "url"]
+    fieldsets = [
+        (None, {"fields": ["name", "url", "node_server_id", "state", "related"]}),
+        ("TLS", {"fields": ["use_tls", "cert_file_name", "certificate"]}),
+        ("Sending", {"fields": [("failures", "next_try_at")]}),
+    ]
+
+
+@admin.register(SyslogRecord)
+class SyslogRecordAdmin(ReadOnlyAdmin):
+    """Records that a server has not got yet."""
+
+    list_display = ["id", "server_link", "created_at"]
+    list_filter = ["server"]
+    list_select_related = ["server"]
+    fields = ["server", "created_at", "text"]
+    server_link = link_column("server")
+
+    @admin.display(description="record")
+    def text(self, record: SyslogRecord) -> str:
+        return bytes(record.content).decode("utf-8", "replace")
+
+
+@admin.register(License)
+class LicenseAdmin(ReadOnlyAdmin):
+    """The licence in force; ``POST /license`` installs another."""
+
+    list_display = ["type", "max_backends", "expires_at"]
+    fields = ["type", "max_backends", "expires_at"]
+
+
+@admin.register(InventorySample)
+class InventorySampleAdmin(ReadOnlyAdmin):
+    list_display = ["id", "__str__", "taken_at"]
+    date_hierarchy = "taken_at"
+    ordering = ["-id"]
+    fields = ["taken_at", "backends"]

@@ -4,6 +4,9 @@ from celery import shared_task
 
 from inventory import reconcilers
 from inventory.services.readings import backend_refresh
+from inventory.services.samples import inventory_update
+from inventory.services.syslog_forwarding import syslog_send, syslog_send_all
+from inventory.services.syslog_readings import syslogs_poll, syslogs_read
 
 
 @shared_task
@@ -12,5 +15,30 @@ def poll_late_backends() -> None:
 
 
 @shared_task
+def update_inventory() -> None:
+    inventory_update()
+
+
+@shared_task
 def refresh_backend(persistent_id: str) -> None:
     backend_refresh(persistent_id=persistent_id)
+
+
+@shared_task
+def read_syslogs(persistent_id: str) -> None:
+    syslogs_read(persistent_id=persistent_id)
+
+
+@shared_task
+def poll_syslogs() -> None:
+    syslogs_poll()
+
+
+@shared_task
+def send_syslog_records(server_id: int) -> None:
+    syslog_send(server_id=server_id)
+
+
+@shared_task
+def send_waiting_syslog_records() -> None:
+    syslog_send_all()

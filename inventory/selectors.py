@@ -1,10 +1,21 @@
 """Reading the pool."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
 from django.db.models import Count, F, Q, QuerySet, Sum
 
-from inventory.models import Backend, Host, Ssd
+from inventory.models import (
+    Backend,
+    Host,
+    InventorySample,
+    License,
+    Ssd,
+    SyslogServer,
+    SyslogSource,
+)
 from provisioner.common.models import LifeState
 
 
@@ -56,3 +67,61 @@ def pool_free_bytes() -> int:
 def host_list(*, name: str | None = None) -> QuerySet[Host]:
     """All hosts, or those of that name."""
     return Host.objects.filter(name=name) if name is not None else Host.objects.all()
+
+
+def syslog_server_list() -> QuerySet[SyslogServer]:
+    return SyslogServer.objects.all()
+
+
+def syslog_source_id() -> str | None:
+    """The persistentID of the backend whose syslog settings count; None where there is none."""
+    return SyslogSource.objects.values_list("backend_id", flat=True).first()
+
+
+def license_current() -> License:
+    return License.objects.get()
+
+
+SAMPLES_SHOWN = 100
+
+
+class Change(StrEnum):
+    """What became of a backend from one sample to the next (reference, "Get Inventory")."""
+
+    NONE = "NONE"
+    NEW = "NEW"
+    REMOVED = "REMOVED"
+    MODIFIED = "MODIFIED"
+
+
+Entry = dict[str, Any]
+"""A backend in a sample: hardwareId, version, state, numSSDs."""
+
+Changes = list[tuple[Change, Entry]]
+
+
+def sample_list() -> list[tuple[InventorySample, Changes]]:
+    """The newest SAMPLES_SHOWN samples, oldest first, each with its changes against the one
+    before.
+    """
+    newest = InventorySample.objects.order_by("-pk")[: SAMPLES_SHOWN + 1]
+    before: list[Entry] = []
+    found = []
+    for sample in reversed(newest):
+        found.append((sample, _changes(before, sample.backends)))
+        before = sample.backends
+    return found[-SAMPLES_SHOWN:]
+
+
+def _changes(before: Sequence[Entry], after: Sequence[Entry]) -> Changes:
+    """By hardwareId; a backend that is as it was is not among them."""
+    old = {entry["hardwareId"]: entry for entry in before}
+    new = {entry["hardwareId"]: entry for entry in after}
+    changed = [name for name in sorted(old | new) if old.get(name) != new.get(name)]
+    return [(_change(old.get(name), new.get(name)), new.get(name) or old[name]) for name in changed]
+
+
+def _change(old: Entry | None, new: Entry | None) -> Change:
+    if old is None:
+        return Change.NEW
+    return Change.MODIFIED if new else Change.REMOVED

@@ -3,7 +3,12 @@ from django.urls import URLPattern, path
 from inventory.views.auth_server import AuthServerViewSet
 from inventory.views.backends import InfoViewSet
 from inventory.views.hosts import HostProbeViewSet
+from inventory.views.inventory import InventoryViewSet
+from inventory.views.license import LicenseViewSet
 from inventory.views.probe import ProbeViewSet
+from inventory.views.syslog import ForwardLogViewSet, SyslogViewSet
+
+LICENSE = LicenseViewSet.as_view({"get": "list", "post": "create"})
 
 urlpatterns: list[URLPattern] = [
     path(
@@ -12,5 +17,11 @@ urlpatterns: list[URLPattern] = [
     ),
     path("info", InfoViewSet.as_view({"get": "list"})),
     path("probe", ProbeViewSet.as_view({"post": "create"})),
+    path("inventory", InventoryViewSet.as_view({"get": "list"})),
+    path("reset_inventory", InventoryViewSet.as_view({"delete": "destroy"})),
+    path("license", LICENSE),
+    path("LICENSE", LICENSE),
     path("host_probe", HostProbeViewSet.as_view({"post": "create"})),
+    path("syslog", SyslogViewSet.as_view({"get": "list"})),
+    path("forward_log", ForwardLogViewSet.as_view({"post": "create"})),
 ]

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from contextvars import ContextVar
 from typing import Any
 
 from celery import Celery
@@ -11,6 +12,7 @@ from celery.signals import task_postrun, task_prerun
 from celery.worker import WorkController
 from celery.worker import state as worker_state
 from django.conf import settings
+from prometheus_client import Counter, Histogram
 
 from provisioner.common import logs, queue
 
@@ -46,19 +48,39 @@ app.conf.beat_schedule = {
     "poll-late-backends": _every(
         settings.ENVIRONMENT.poll_interval_seconds, "inventory.jobs.poll_late_backends"
     ),
+    "poll-syslogs": _every(
+        settings.ENVIRONMENT.poll_interval_seconds, "inventory.jobs.poll_syslogs"
+    ),
+    "send-waiting-syslog-records": _every(
+        settings.ENVIRONMENT.collect_interval_seconds,
+        "inventory.jobs.send_waiting_syslog_records",
+    ),
+    "update-inventory": _every(
+        settings.ENVIRONMENT.inventory_interval_seconds, "inventory.jobs.update_inventory"
+    ),
     "collect": _every(settings.ENVIRONMENT.collect_interval_seconds, "volumes.jobs.collect"),
     "requeue-abandoned-tasks": _every(15, "tasks.jobs.requeue_abandoned"),
     "purge-ended-tasks": _every(60, "tasks.jobs.purge_ended"),
 }
 
 
+JOBS = Counter(
+    "provisioner_jobs", "Jobs that ended; outcome is SUCCESS or FAILURE.", ["job", "outcome"]
+)
+JOB_SECONDS = Histogram("provisioner_job_seconds", "How long jobs took.", ["job"])
+_started_at: ContextVar[float] = ContextVar("started_at", default=0.0)
+
+
 @task_prerun.connect
-def _remember_task_id(task_id: str | None = None, **_: object) -> None:
+def _job_begins(task_id: str | None = None, **_: object) -> None:
     logs.task_id.set(task_id or "")
+    _started_at.set(time.monotonic())
 
 
 @task_postrun.connect
-def _forget_task_id(**_: object) -> None:
+def _job_ends(task: Any = None, state: str | None = None, **_: object) -> None:
+    JOBS.labels(task.name, state or "UNKNOWN").inc()
+    JOB_SECONDS.labels(task.name).observe(time.monotonic() - _started_at.get())
     logs.task_id.set("")
 
 

@@ -3,6 +3,7 @@
 ``docs/settings.md`` is made from this file by ``manage.py settings_table``.
 """
 
+import base64
 import ipaddress
 import os
 from pathlib import Path
@@ -119,6 +120,15 @@ class Environment(BaseSettings):
     poll_interval_seconds: Seconds = Field(
         15, description="How often late nodes are looked for and polled."
     )
+    inventory_interval_seconds: Seconds = Field(
+        3600, description="How often a sample of the inventory is taken."
+    )
+    license_public_key: str = Field(
+        "",
+        description="Ed25519 key that licences are signed with: the base64 of its 32 bytes, as "
+        "`manage.py license_key` prints it. Default: the demo key in the embedded form, elsewhere "
+        "none, so that no licence can be installed.",
+    )
     collect_interval_seconds: Seconds = Field(
         5, description="How often unfinished and deleted objects are looked for."
     )
@@ -134,6 +144,25 @@ class Environment(BaseSettings):
     )
     task_retention_minutes: int = Field(30, ge=1, description="How long an ended task is listed.")
     migration_retention_hours: int = Field(24, ge=1, description="The same for migrations.")
+    syslog_facility: int = Field(
+        16,
+        ge=0,
+        le=23,
+        description="Facility of forwarded syslog records (RFC 5424, table 1); 16 is local0.",
+    )
+    syslog_enterprise_number: int = Field(
+        32473,
+        ge=1,
+        le=2**32 - 1,
+        description="IANA's number of the enterprise in the name of forwarded parameters, "
+        "`parameters@32473`. The default is that of examples (RFC 5612).",
+    )
+    syslog_retry_minutes: int = Field(
+        1440,
+        ge=1,
+        le=43_200,
+        description="How long a record that a syslog server does not take is kept and tried again.",
+    )
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body.")
     metrics_open: bool = Field(False, description="Answer GET /metrics without credentials.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -170,6 +199,13 @@ class Environment(BaseSettings):
             ipaddress.ip_network(network)
         return value
 
+    @field_validator("license_public_key")
+    @classmethod
+    def is_a_key(cls, value: str) -> str:
+        if value and len(base64.b64decode(value, validate=True)) != 32:
+            raise ValueError("must be the base64 of 32 bytes")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def known_database(cls, value: SecretStr) -> SecretStr:
@@ -193,7 +229,7 @@ class Environment(BaseSettings):
                 "REQUIRE_CLIENT_CERTIFICATE needs TLS_CLIENT_CA, or TRUSTED_PROXIES that check "
                 "certificates"
             )
-        if self.api_workers > 1 and self.broker_url.get_secret_value().startswith("memory"):
+        if self.api_workers > 1 and self.is_embedded:
             raise ValueError("API_WORKERS above 1 needs a REDIS_URL: memory:// is of one process")
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ValueError("TLS_CERTIFICATE and TLS_KEY go together")
@@ -202,6 +238,11 @@ class Environment(BaseSettings):
         if self.unfinished_seconds <= self.node_call_seconds:
             raise ValueError("UNFINISHED_SECONDS must be more than NODE_CALL_SECONDS")
         return self
+
+    @property
+    def is_embedded(self) -> bool:
+        """All in one process: SQLite, and a broker in memory."""
+        return self.broker_url.get_secret_value().startswith("memory")
 
 
 def variable_name(field: str) -> str:

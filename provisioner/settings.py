@@ -31,6 +31,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",
+    "drf_spectacular_sidecar",
     "django_prometheus",
     "provisioner",
     "tasks",
@@ -119,7 +120,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["provisioner.common.parsing.JSONObjectParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "provisioner.common.api.AlwaysJSON",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "provisioner.common.schema.OperationSchema",
     "EXCEPTION_HANDLER": "provisioner.common.api.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
@@ -129,7 +130,9 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Control plane of a pool of NVMe-oF storage nodes.",
     "VERSION": "1.1",
     "OAS_VERSION": "3.1.1",
-    "SERVE_INCLUDE_SCHEMA": False,
+    "PREPROCESSING_HOOKS": ["provisioner.common.schema.wire_paths"],
+    "POSTPROCESSING_HOOKS": [],
+    "COMPONENT_SPLIT_REQUEST": True,  # a text must not be blank in a request, but may in an answer
 }
 
 PROMETHEUS_EXPORT_MIGRATIONS = False

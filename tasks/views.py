@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
 from provisioner.common.fields import AnyCase
+from provisioner.common.operations import HOST, TASK, Operation, Output
 from provisioner.common.parsing import Identifier, Input, parse_body, parse_query
 from provisioner.common.times import iso_milliseconds
 from tasks.models import TaskState, TaskType
@@ -70,8 +71,49 @@ class TaskUpdateInput(Input):
     )
 
 
+class TagOutput(Output):
+    name = serializers.CharField()
+    value = serializers.CharField()
+
+
+class TaskOutput(Output):
+    taskId = serializers.CharField()
+    type = serializers.ChoiceField(TaskType.choices)
+    state = serializers.ChoiceField(TaskState.choices)
+    hostId = serializers.CharField(required=False)
+    taskConfiguration = TagOutput(many=True)
+    progress = serializers.FloatField(min_value=0, max_value=100)
+    taskStatus = serializers.CharField(required=False)
+    statusDescription = serializers.CharField(required=False)
+    stoppable = serializers.BooleanField()
+    startDate = serializers.CharField(required=False, help_text="yyyy-MM-dd'T'HH:mm:ss.SSS, UTC")
+    endDate = serializers.CharField(required=False, help_text="yyyy-MM-dd'T'HH:mm:ss.SSS, UTC")
+    example: ClassVar = {
+        "taskId": TASK,
+        "type": "RemoteMigration",
+        "state": "RUNNING",
+        "hostId": HOST,
+        "taskConfiguration": [{"name": "volumeAlias", "value": "vol1"}],
+        "progress": 37.5,
+        "stoppable": True,
+        "startDate": "2026-11-23T13:00:00.000",
+    }
+
+
 class TaskViewSet(ApiViewSet):
     resource = "tasks"
+    operations: ClassVar = {
+        "list": Operation("Get Tasks", query=TaskListInput, answer=[TaskOutput]),
+        "update": Operation(
+            "Update Task",
+            "TaskNotFound UpdateTaskFailed TaskEnded",
+            body=TaskUpdateInput,
+            example={"taskId": TASK, "hostId": HOST, "state": "RUNNING", "progress": 37.5},
+        ),
+        "destroy": Operation(
+            "Remove Task", "NoTask OngoingTask TaskBelongsToOtherHost", query=TaskDeleteInput
+        ),
+    }
 
     def list(self, request: Request) -> Response:
         fields = parse_query(TaskListInput, request)

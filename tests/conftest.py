@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import hypothesis
 import pytest
 import urllib3
+from django.conf import settings as django_settings
 from pydantic import SecretStr
 from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
@@ -24,11 +25,17 @@ from inventory.services import nodes
 from provisioner.access.callers import Role
 from provisioner.access.tokens import token_issue
 from provisioner.certificates import Authority
-from tests.api import coverage
+from tests.api import conformance, coverage
 
 # time limits are for hangs (pytest-timeout), not for a busy machine's slow example
 hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
+
+
+def pytest_configure() -> None:
+    """Else the live server answers with files of this folder before it asks the API (/LICENSE)."""
+    django_settings.MEDIA_URL = "/media/"
+
 
 NODES = 6
 NODE_TOKEN = "node-token-of-the-tests"
@@ -84,6 +91,7 @@ class Api:
         text = response.data.decode()
         answer = json.loads(text) if is_json else text
         coverage.record(method, path.partition("?")[0], response.status, answer)
+        conformance.check(method, path.partition("?")[0], response.status, answer)
         return Answer(response.status, answer, dict(response.headers))
 
     def get(self, path: str, /, **query: Any) -> Answer:
@@ -120,10 +128,14 @@ def base_rows(transactional_db: None) -> None:
     """What migrations add and the clean-up between tests takes away."""
     from django.contrib.auth.models import Group
 
+    from inventory.models import License
     from volumes.models import DEFAULT_TENANT, Tenant
 
     Tenant.objects.get_or_create(
         tenant_id=DEFAULT_TENANT, defaults={"name": "default", "follows_pool": True}
+    )
+    License.objects.update_or_create(
+        defaults={"type": "PRODUCTION", "expires_at": None, "max_backends": 1000}
     )
     for role in Role:
         Group.objects.get_or_create(name=role)
@@ -150,7 +162,7 @@ def _running_fleet(authority: Authority) -> Iterator[SimulatedFleet]:
 
 @pytest.fixture
 def fleet(
-    _running_fleet: SimulatedFleet, authority: Authority, settings: Settings
+    base_rows: None, _running_fleet: SimulatedFleet, authority: Authority, settings: Settings
 ) -> Iterator[SimulatedFleet]:
     """Storage nodes as new; the provisioner knows how to speak to them, and none is in the pool.
 

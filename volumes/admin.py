@@ -17,7 +17,7 @@ from provisioner.common.admin import (
     wait_column,
 )
 from tasks.models import Task
-from volumes.models import Export, Publication, Replica, SubVolume, Tenant, Volume
+from volumes.models import Export, Publication, Replica, Snapshot, SubVolume, Tenant, Volume
 
 
 def _count(model: Any) -> Coalesce:
@@ -64,6 +64,14 @@ class ReplicaInline(ReadOnlyInline):
     def shown_pieces(self, replica: Replica) -> str:
         pieces = replica.sub_volumes.all()
         return ", ".join(f"{piece.ssd.ssd_id}: {size(piece.claimed_bytes)}" for piece in pieces)
+
+
+class SnapshotInline(ReadOnlyInline):
+    capacity = size_column("capacity_bytes", "capacity")
+    claimed = size_column("claimed_bytes", "claimed")
+    wait = wait_column()
+    model = Snapshot
+    fields = ["alias", "uuid", "capacity", "claimed", "created_at", "state", "wait"]
 
 
 class PublicationInline(ReadOnlyInline):
@@ -135,7 +143,7 @@ class VolumeAdmin(ReadOnlyAdmin):
     list_select_related = ["tenant"]
     search_fields = ["alias", "=uuid", "storage_class_name"]
     date_hierarchy = "created_at"
-    inlines = [ReplicaInline, PublicationInline]
+    inlines = [ReplicaInline, SnapshotInline, PublicationInline]
     fieldsets = [
         (None, {"fields": ["alias", "uuid", "tenant", ("state", "wait"), ("related", "tasks")]}),
         (
@@ -147,6 +155,7 @@ class VolumeAdmin(ReadOnlyAdmin):
                 ]
             },
         ),
+        ("Source", {"fields": [("snapshot", "writable"), "cloned_from"]}),
         (
             "Placement",
             {
@@ -223,24 +232,65 @@ class ReplicaAdmin(ReadOnlyAdmin):
     ]
 
 
+@admin.register(Snapshot)
+class SnapshotAdmin(ReadOnlyAdmin):
+    tenant_link = link_column("tenant")
+    volume_link = link_column("volume")
+    capacity = size_column("capacity_bytes", "capacity")
+    claimed = size_column("claimed_bytes", "claimed")
+    wait = wait_column()
+    list_display = [
+        "alias",
+        "uuid",
+        "tenant_link",
+        "volume_link",
+        "capacity",
+        "claimed",
+        "state",
+        "wait",
+        "created_at",
+    ]
+    list_filter = ["state", DeadlineFilter, "tenant"]
+    list_select_related = ["tenant", "volume"]
+    search_fields = ["alias", "=uuid", "=volume__uuid", "volume__alias"]
+    date_hierarchy = "created_at"
+    inlines = [SubVolumeInline]
+    fields = [
+        "alias",
+        "uuid",
+        "tenant",
+        "volume",
+        "replica",
+        "capacity",
+        ("reserved_space_percentage", "claimed"),
+        "created_at",
+        "state",
+        "wait",
+        "related",
+    ]
+
+
 @admin.register(SubVolume)
 class SubVolumeAdmin(ReadOnlyAdmin):
     replica_link = link_column("replica")
+    snapshot_link = link_column("snapshot")
     ssd_link = link_column("ssd", "SSD")
     capacity = size_column("capacity_bytes", "capacity")
     claimed = size_column("claimed_bytes", "claimed")
     list_display = [
         "id",
         "replica_link",
+        "snapshot_link",
         "ssd_link",
         "capacity",
         "claimed",
         "storage_class_name",
     ]
-    list_select_related = ["replica", "ssd"]
-    search_fields = ["=replica__uuid", "=ssd__ssd_id", "storage_class_name"]
+    list_select_related = ["replica", "snapshot", "ssd"]
+    search_fields = ["=replica__uuid", "=snapshot__uuid", "=ssd__ssd_id", "storage_class_name"]
     fields = [
         "replica",
+        "snapshot",
         "ssd",
         "capacity",
         "claimed",

@@ -9,6 +9,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from inventory.selectors import BackendSummary, backend_list
 from provisioner.common.models import LifeState
+from tasks.metrics import task_metrics
 from volumes.models import ReplicaState, Volume
 from volumes.selectors import volumes_measured, volumes_visible
 
@@ -50,6 +51,7 @@ class PoolCollector:
         yield from node_metrics(backend_list())
         volumes = volumes_measured(volumes_visible(None).order_by("uuid"))
         yield from volume_metrics(volumes)
+        yield from task_metrics()
 
 
 def node_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:
@@ -109,7 +111,9 @@ def volume_metrics(volumes: Iterable[Volume]) -> Iterator[Metric]:
 def _volume_labels(volume: Volume) -> list[str]:
     copies = list(volume.replicas.all())[:MOST_REPLICAS]
     labels = [volume.uuid, volume.alias, str(len(copies)), volume.tenant_id]
-    labels += [volume.storage_class_name or "unknown", volume.provisioning_type, volume.protocol]
+    derived = volume.snapshot_id is not None or volume.cloned_from
+    kind = "Snapshot/Clone" if derived else volume.provisioning_type
+    labels += [volume.storage_class_name or "unknown", kind, volume.protocol]
     for replica in copies:
         name = replica.backend.name if replica.backend else ""
         labels += [replica.uuid if len(copies) > 1 else "", replica.backend_id or "", name]

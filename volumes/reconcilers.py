@@ -12,13 +12,18 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from provisioner.common.models import LifeState
-from volumes.models import Export, Publication, Replica, Volume
+from volumes.models import Export, Publication, Replica, Snapshot, Volume
 from volumes.services.deadlines import overdue_take
 from volumes.services.export_work import exports_drop, exports_make, publications_withdraw
 from volumes.services.node_work import call_deadline
+from volumes.services.snapshot_creation import snapshot_abandon
 from volumes.services.volume_creation import volume_abandon
 from volumes.services.volume_growth import growth_finish
-from volumes.services.volume_removal import replicas_drop, volume_finish_removal
+from volumes.services.volume_removal import (
+    replicas_drop,
+    snapshots_drop,
+    volume_finish_removal,
+)
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +53,13 @@ def abandon_unfinished_replicas() -> None:
     Replica.objects.filter(pk__in=keys, state=LifeState.CREATING).update(
         state=LifeState.DELETING, deadline_at=timezone.now()
     )
+
+
+def abandon_unfinished_snapshots() -> None:
+    """The process that was taking them died."""
+    for snapshot in overdue_take(Snapshot.objects.filter(state=LifeState.CREATING)):
+        log.warning("snapshot was left unfinished", extra={"snapshot": snapshot.uuid})
+        snapshot_abandon(snapshot)
 
 
 def withdraw_unfinished_publications() -> None:
@@ -86,6 +98,11 @@ def drop_replicas() -> None:
     replicas_drop(gone, until=call_deadline())
 
 
+def drop_snapshots() -> None:
+    gone = overdue_take(Snapshot.objects.filter(state=LifeState.DELETING))
+    snapshots_drop(gone, until=call_deadline())
+
+
 def drop_volumes() -> None:
     for volume in overdue_take(Volume.objects.filter(state=LifeState.DELETING)):
         volume_finish_removal(volume)
@@ -102,10 +119,12 @@ def _keys(rows: Iterable[Export | Replica]) -> list[int]:
 STEPS: tuple[Callable[[], None], ...] = (
     abandon_unfinished_volumes,
     abandon_unfinished_replicas,
+    abandon_unfinished_snapshots,
     withdraw_unfinished_publications,
     finish_growths,
     finish_exports,
     drop_exports,
     drop_replicas,
+    drop_snapshots,
     drop_volumes,
 )

@@ -7,7 +7,15 @@ from django.utils import timezone
 
 from inventory.models import Backend, Ssd
 from provisioner.common.models import LifeState
-from volumes.models import Export, Publication, Replica, SubVolume, Tenant, Volume
+from volumes.models import (
+    Export,
+    Publication,
+    Replica,
+    Snapshot,
+    SubVolume,
+    Tenant,
+    Volume,
+)
 from volumes.placement.request import Candidate, Drive
 from volumes.sizing import GIB
 
@@ -75,7 +83,7 @@ def volumes_filter(
 
 def volumes_with_locations(rows: QuerySet[Volume]) -> QuerySet[Volume]:
     """The volumes with replicas and publications, in a constant number of queries."""
-    return rows.prefetch_related(
+    return rows.select_related("snapshot").prefetch_related(
         Prefetch("replicas", Replica.objects.filter(LIVE)),
         Prefetch("replicas__exports", Export.objects.filter(LIVE)),
         "publications",
@@ -97,6 +105,24 @@ def volumes_measured(rows: QuerySet[Volume]) -> QuerySet[Volume]:
 def replicas_with_nodes(rows: QuerySet[Replica]) -> QuerySet[Replica]:
     """Replicas with all that a call to their node needs."""
     return rows.select_related("backend").prefetch_related("backend__addresses", "sub_volumes__ssd")
+
+
+def snapshots_visible(tenant_id: str | None) -> QuerySet[Snapshot]:
+    """Snapshots that clients see: taken, and not being removed; of one tenant or of all."""
+    rows = Snapshot.objects.filter(state=LifeState.READY)
+    return rows if tenant_id is None else rows.filter(tenant_id=tenant_id)
+
+
+def snapshots_shown(rows: QuerySet[Snapshot]) -> QuerySet[Snapshot]:
+    """Snapshots with the names of their volumes and replicas."""
+    return rows.select_related("volume", "replica")
+
+
+def snapshots_with_nodes(rows: QuerySet[Snapshot]) -> QuerySet[Snapshot]:
+    """Snapshots with all that a call to their node needs."""
+    return rows.select_related("replica__backend").prefetch_related(
+        "replica__backend__addresses", "sub_volumes__ssd"
+    )
 
 
 def exports_with_nodes(rows: QuerySet[Export]) -> QuerySet[Export]:

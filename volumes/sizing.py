@@ -1,5 +1,8 @@
 """Sizes: GiB as clients give them, bytes as everything else has them (contract, section 5)."""
 
+from collections.abc import Iterable
+from itertools import accumulate, pairwise
+
 from volumes.models import ProvisioningType
 
 GIB = 2**30
@@ -23,3 +26,12 @@ def claimed_bytes(provisioning_type: str, capacity_bytes: int, percent: int) -> 
     if provisioning_type == ProvisioningType.THICK:
         return capacity_bytes
     return reserved_bytes(capacity_bytes, percent)
+
+
+def shared_out(size_bytes: int, capacities: Iterable[int]) -> list[int]:
+    """``size_bytes`` over pieces in proportion to their capacities, to the byte: no share is more
+    than its piece, if all together are not.
+    """
+    sums = list(accumulate(capacities))
+    ends = [size_bytes * end // sums[-1] for end in sums]
+    return [end - start for start, end in pairwise([0, *ends])]

@@ -9,6 +9,11 @@ from volumes.views.metrics import MetricsViewSet
 from volumes.views.pool import RemovableBackendViewSet, RemovableHostViewSet
 from volumes.views.publications import PublishViewSet, TargetsViewSet, UnpublishViewSet
 from volumes.views.replicas import MigrationsViewSet, ReplicasViewSet
+from volumes.views.snapshots import (
+    ClonesViewSet,
+    SnapshotsViewSet,
+    SnapshotVolumesViewSet,
+)
 from volumes.views.tenants import TenantsViewSet
 from volumes.views.volumes import VolumesViewSet
 
@@ -51,6 +56,17 @@ urlpatterns = [
         {"patch": "report"},
     ),
     *_both("migrate_volume", MigrationsViewSet, {"post": "create"}),
+    *_both("snapshots", SnapshotsViewSet, {"get": "list", "post": "create"}),
+    *_both(
+        "snapshots/<str:snapshot_uuid>",
+        SnapshotsViewSet,
+        {"get": "retrieve", "delete": "destroy"},
+    ),
+    *_both("snapshots_by_vol/<str:volume_uuid>", SnapshotsViewSet, {"get": "by_volume"}),
+    *_both("snapshots_by_alias/<str:alias>", SnapshotsViewSet, {"get": "by_alias"}),
+    *_both("snapshot_volume", SnapshotVolumesViewSet, {"post": "create"}),
+    *_both("snapshot_volumes", SnapshotVolumesViewSet, {"post": "create"}),
+    *_both("clone_volume", ClonesViewSet, {"post": "create"}),
     *_both("publish", PublishViewSet, {"post": "create"}),
     *_both("unpublish", UnpublishViewSet, {"post": "create"}),
     path("metrics", MetricsViewSet.as_view({"get": "list"})),

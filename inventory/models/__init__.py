@@ -2,9 +2,12 @@
 
 from inventory.models.backend import Backend, BackendAddress
 from inventory.models.host import ClientType, Host
+from inventory.models.license import License, LicenseType
 from inventory.models.liveness import LATE_FACTOR, Liveness
 from inventory.models.portal import Portal
+from inventory.models.sample import InventorySample
 from inventory.models.ssd import Ssd
+from inventory.models.syslog import SyslogRecord, SyslogServer, SyslogSource
 
 __all__ = [
     "LATE_FACTOR",
@@ -12,7 +15,13 @@ __all__ = [
     "BackendAddress",
     "ClientType",
     "Host",
+    "InventorySample",
+    "License",
+    "LicenseType",
     "Liveness",
     "Portal",
     "Ssd",
+    "SyslogRecord",
+    "SyslogServer",
+    "SyslogSource",
 ]

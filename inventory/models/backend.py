@@ -19,7 +19,8 @@ class Backend(models.Model):
     ``used_iops`` and ``used_bw`` are what its replicas desire, claimed by placement. Whether it is
     Available follows from ``available_until`` alone: no job has to notice that a node went silent.
     A node whose ``refresh_wanted_at`` is later than ``refreshed_at`` said that something of it
-    changed, or was started anew, and was not read since.
+    changed, or was started anew, and was not read since. ``syslogs_wanted_at``: its syslog settings
+    are to be read.
     """
 
     persistent_id = models.CharField(primary_key=True, max_length=64)
@@ -43,6 +44,7 @@ class Backend(models.Model):
     available_until = models.DateTimeField(db_index=True)
     boot_id = models.CharField(max_length=64)
     refresh_wanted_at = models.DateTimeField(null=True, blank=True)
+    syslogs_wanted_at = models.DateTimeField(null=True, blank=True)
     refreshed_at = models.DateTimeField(help_text="when the node was last read")
     polled_at = models.DateTimeField(default=timezone.now, help_text="when the poll last chose it")
     token_expires_at = models.DateTimeField(help_text="of the token this node probes with")

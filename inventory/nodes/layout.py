@@ -72,12 +72,18 @@ def refuse_difference(uuid: str, old: VolumeSpec, new: VolumeSpec) -> None:
         )
 
 
-def refuse_other_layout(source: Source, pieces: tuple[Piece, ...], spec: VolumeSpec) -> None:
-    """``pieces`` are those of the source.
+def refuse_other_layout(
+    source: Source, pieces: tuple[Piece, ...], block_size: int, spec: VolumeSpec
+) -> None:
+    """``pieces`` and ``block_size`` are those of the source.
 
     :raises NodeRefused: CONFLICT, unless a volume of ``spec`` can be made from it.
     """
     is_clone = not source.kind.is_snapshot_volume
+    _refuse_unless(
+        spec.block_size == block_size,
+        f"{source.uuid} is in blocks of {block_size}, not {spec.block_size}",
+    )
     _refuse_unless(
         [p.ssd_id for p in spec.pieces[: len(pieces)]] == [p.ssd_id for p in pieces]
         and (is_clone or len(spec.pieces) == len(pieces)),

@@ -48,15 +48,17 @@ def call_all(
 def call_each(
     calls: Mapping[K, Callable[[], T]], *, call_seconds: float
 ) -> Iterator[tuple[K, T | NodeRefused | NodeUnreachable]]:
-    """As :func:`call_all`, but each outcome as it comes; ``call_seconds``: the longest of a call."""
+    """As :func:`call_all`, but each outcome as it comes; ``call_seconds`` is a call's longest."""
     keys = {_executor().submit(call): key for key, call in calls.items()}
     rounds = 2 + len(keys) // PARALLEL_CALLS
     with suppress(TimeoutError):
         for future in as_completed(list(keys), timeout=rounds * call_seconds):
-            yield keys.pop(future), _outcome(future, call_seconds)
+            outcome = _outcome(future, call_seconds)
+            yield keys.pop(future), outcome
     for future, key in keys.items():
         future.cancel()
-        yield key, _outcome(future, call_seconds)
+        outcome = _outcome(future, call_seconds)
+        yield key, outcome
 
 
 def _outcome(future: Future[T], timeout_seconds: float) -> T | NodeRefused | NodeUnreachable:

@@ -41,9 +41,12 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+NO_NUL = r"^[^\x00]*$"
+
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]
 Generation = Annotated[int, Field(ge=1, lt=2**63)]
+ShortText = Annotated[str, Field(max_length=255, pattern=NO_NUL)]
 Nqn = Annotated[str, Field(min_length=1, max_length=223)]
 
 
@@ -157,13 +160,15 @@ class License(Wire):
 
 
 class SyslogServer(Wire):
-    id: int
-    name: str
-    url: str
+    """``certificate``: the PEM that is trusted when ``url`` is called, empty for the system's."""
+
+    id: int = Field(ge=0, lt=2**63)
+    name: ShortText
+    url: ShortText
     state: bool
     use_tls: bool
-    cert_file_name: str = ""
-    certificate: str = ""
+    cert_file_name: ShortText = ""
+    certificate: str = Field(default="", max_length=65_536, pattern=NO_NUL)
 
 
 class SyslogServers(Wire):

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from inventory.models import Backend, BackendAddress, Portal, Ssd
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
-from inventory.nodes.wire import Node
+from inventory.nodes.wire import License, Node
 from inventory.services.backend_checks import (
     CALL_SECONDS,
     BackendKnown,
@@ -21,9 +21,11 @@ from inventory.services.backend_checks import (
     read_node,
     refuse_known,
 )
+from inventory.services.licenses import license_refuse_full, license_text
 from inventory.services.node_settings import node_settings_with_token, silence_ends_at
 from inventory.services.nodes import node_client, node_transport
 from inventory.services.readings import new_portals, new_ssds, node_facts
+from inventory.services.syslog_readings import syslogs_ask_first
 from provisioner.common.results import ProvisionerError, ResultCode
 
 log = logging.getLogger(__name__)
@@ -64,9 +66,11 @@ def backend_add(
     loser's location until its next probe.
 
     :raises LocationTooLong, BackendKnown, HostHasBackend, NodeHasNoSsd, NodeNotAvailable:
+    :raises NoBackendLicensed: the licence does not allow one more.
     """
     check_location(rack=rack, zone=zone, region=region)
     refuse_known(mgmt_ips=mgmt_ips, mgmt_port=mgmt_port, host_id=host_id)
+    license_refuse_full()
     client = NodeClient(node_transport(), mgmt_ips, mgmt_port)
     backend = Backend(
         mgmt_port=mgmt_port,
@@ -101,13 +105,15 @@ def _take_over(backend: Backend, node: Node, host_id: str | None) -> None:
 
 
 def _hand_over(backend: Backend, client: NodeClient) -> None:
-    """Write our settings onto the node.
+    """Write our settings onto the node, and the licence if one was installed.
 
     :raises NodeNotAvailable: it does not take them.
     """
     node_settings, backend.token_expires_at = node_settings_with_token(backend)
     try:
         client.put_provisioner(node_settings, timeout=CALL_SECONDS)
+        if text := license_text():
+            client.put_license(License(license=text), timeout=CALL_SECONDS)
     except (NodeRefused, NodeUnreachable) as error:
         raise NodeNotAvailable(
             f"storage node {backend.persistent_id!r} does not take the provisioner's settings: "
@@ -117,6 +123,7 @@ def _hand_over(backend: Backend, client: NodeClient) -> None:
 
 def _insert(backend: Backend, mgmt_ips: Sequence[str], node: Node) -> None:
     with transaction.atomic(durable=True):
+        license_refuse_full(lock=True)
         backend.save(force_insert=True)
         BackendAddress.objects.bulk_create(
             BackendAddress(
@@ -126,6 +133,7 @@ def _insert(backend: Backend, mgmt_ips: Sequence[str], node: Node) -> None:
         )
         Ssd.objects.bulk_create(new_ssds(backend.persistent_id, node.ssds))
         Portal.objects.bulk_create(new_portals(backend.persistent_id, node.portals))
+        syslogs_ask_first(backend)
 
 
 def _changed_meanwhile(persistent_id: str) -> BackendKnown:

@@ -49,17 +49,22 @@ def host_probe(
     kept = {"uuid"} if used_namespace_ids is not None else {"uuid", "used_namespace_ids"}
     columns = [field.name for field in Host._meta.concrete_fields if field.name not in kept]
     try:
-        Host.objects.bulk_create(
-            [host], update_conflicts=True, unique_fields=["uuid"], update_fields=columns
-        )
+        _upsert(host, columns)
     except IntegrityError as error:
-        raise _nqn_taken(nqn, uuid) from error
+        other = Host.objects.filter(nqn=nqn).exclude(pk=uuid).first()
+        if other is not None:
+            raise _nqn_taken(host, other) from error
+        _upsert(host, columns)  # two first probes of one host met in the index of the NQN
 
 
-def _nqn_taken(nqn: str, uuid: str) -> NqnTaken:
-    other = Host.objects.filter(nqn=nqn).exclude(pk=uuid).first()
-    owner = f"host {other} ({other.state})" if other else "another host"
+def _upsert(host: Host, columns: Sequence[str]) -> None:
+    Host.objects.bulk_create(
+        [host], update_conflicts=True, unique_fields=["uuid"], update_fields=columns
+    )
+
+
+def _nqn_taken(host: Host, other: Host) -> NqnTaken:
     return NqnTaken(
-        f"NQN {nqn!r} belongs to {owner}, so host {uuid!r} cannot have it: "
-        "give one of them an NQN of its own, or remove the other host"
+        f"NQN {host.nqn!r} belongs to host {other} ({other.state}), so host {host.uuid!r} cannot "
+        "have it: give one of them an NQN of its own, or remove the other host"
     )

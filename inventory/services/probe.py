@@ -38,7 +38,8 @@ def backend_probe(*, report: ProbeReport) -> Backend:
     """The node lives; the row as it is afterwards. Two statements: a thousand nodes call this.
 
     The node is read anew, by a job, when it says that its portals changed, when it was started
-    anew, or when its SSDs are not those that are stored. Where the job is lost the poll does it.
+    anew, or when its SSDs are not those that are stored; its syslog settings when it says that they
+    changed. Where the job is lost the poll does it.
 
     :raises BackendNotFound: no such node in the pool.
     """
@@ -49,6 +50,7 @@ def backend_probe(*, report: ProbeReport) -> Backend:
         available_until=silence_ends_at(now),
         probe_interval=settings.ENVIRONMENT.probe_interval_seconds,
         refresh_wanted_at=_refresh_wanted(report, now),
+        syslogs_wanted_at=now if report.changes & Changes.SYSLOGS else F("syslogs_wanted_at"),
         **_facts(report),
     )
     present = Q(ssds__present=True)
@@ -63,6 +65,8 @@ def backend_probe(*, report: ProbeReport) -> Backend:
         backend.refresh_wanted_at = now
     if backend.refresh_wanted_at == now:
         enqueue_on_commit("inventory.jobs.refresh_backend", backend.persistent_id)
+    if backend.syslogs_wanted_at == now:
+        enqueue_on_commit("inventory.jobs.read_syslogs", backend.persistent_id)
     return cast("Backend", backend)
 
 

@@ -6,16 +6,15 @@ changed them. When that node leaves the pool they stay until another one was rea
 
 import datetime as dt
 import logging
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
 from inventory.models import Backend, SyslogServer, SyslogSource
+from inventory.nodes import wire
 from inventory.nodes.client import NodeRefused, NodeUnreachable, call_all
-from inventory.nodes.wire import SyslogServer as WireServer
 from inventory.services.nodes import node_client
 from provisioner.common.queue import enqueue_on_commit
 
@@ -47,10 +46,9 @@ def syslogs_poll() -> None:
     nodes = Backend.objects.available().order_by("?").prefetch_related("addresses")
     _read(list(nodes.filter(syslogs_wanted_at__isnull=False)[:READ_AT_MOST]))
     if _orphaned():
-        read_at = timezone.now()
         answered = _read(list(nodes[:READ_AT_MOST]))
         if answered and _orphaned():
-            _store(None, (), read_at)
+            _forget()
 
 
 def _orphaned() -> bool:
@@ -77,27 +75,63 @@ def _read(backends: list[Backend]) -> int:
     return answered
 
 
-def _store(persistent_id: str | None, servers: tuple[WireServer, ...], read_at: dt.datetime) -> None:
-    """Replace the settings, if those of this node count; None: there are none any more.
-
-    What a node has not counts only if its settings were the ones; what it has, also if it was asked
-    for, or if nobody in the pool has them.
-    """
+def _store(persistent_id: str, servers: Sequence[wire.SyslogServer], read_at: dt.datetime) -> None:
+    """Locks the backend and then the source, as a removal of the backend does."""
     with transaction.atomic(durable=True):
-        SyslogSource.objects.get_or_create()
-        source = SyslogSource.objects.select_for_update().get()
-        backend = Backend.objects.select_for_update().filter(pk=persistent_id).first()
-        if persistent_id is not None:
-            if backend is None:
-                return
-            ours = source.backend_id == persistent_id
-            wanted = backend.syslogs_wanted_at is not None or source.backend_id is None
-            _asked(persistent_id, read_at)
-            if not (servers and wanted) and not ours:
-                return
-        elif source.backend_id is not None:
+        rows = Backend.objects.select_for_update().filter(pk=persistent_id)
+        backend = rows.first()
+        if backend is None:
             return
-        _replace({server.url: server for server in servers})
-        source.backend = backend if servers else None
-        source.read_at = read_at
-        source.save(update_fields=["backend", "read_at"])
+        source = _locked_source()
+        if _counts(backend, servers, source):
+            _replace(servers)
+            source.backend = backend if servers else None
+            source.read_at = read_at
+            source.save(update_fields=["backend", "read_at"])
+        rows.filter(syslogs_wanted_at__lte=read_at).update(syslogs_wanted_at=None)
+
+
+def _counts(backend: Backend, servers: Sequence[wire.SyslogServer], source: SyslogSource) -> bool:
+    """Whether what was read takes the place of what is known.
+
+    Nothing wanted any more: a later reading is stored already. A node without settings takes away
+    only its own.
+    """
+    if source.backend_id is None:
+        return bool(servers)
+    ours = source.backend_id == backend.pk
+    return backend.syslogs_wanted_at is not None and (ours or bool(servers))
+
+
+def _replace(servers: Sequence[wire.SyslogServer]) -> None:
+    """A server whose url stays keeps its row, with the records that wait for it."""
+    list(SyslogServer.objects.select_for_update().order_by("pk"))
+    rows = {
+        server.url: SyslogServer(
+            url=server.url,
+            node_server_id=server.id,
+            name=server.name,
+            state=server.state,
+            use_tls=server.use_tls,
+            cert_file_name=server.cert_file_name,
+            certificate=server.certificate,
+        )
+        for server in servers
+    }
+    columns = ["node_server_id", "name", "state", "use_tls", "cert_file_name", "certificate"]
+    SyslogServer.objects.bulk_create(
+        rows.values(), update_conflicts=True, unique_fields=["url"], update_fields=columns
+    )
+    SyslogServer.objects.exclude(url__in=rows).delete()
+
+
+def _forget() -> None:
+    """No node of the pool has the settings that are known: they go."""
+    with transaction.atomic(durable=True):
+        if _locked_source().backend_id is None:
+            _replace(())
+
+
+def _locked_source() -> SyslogSource:
+    SyslogSource.objects.get_or_create()
+    return SyslogSource.objects.select_for_update().get()

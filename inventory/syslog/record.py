@@ -18,7 +18,7 @@ BOM = b"\xef\xbb\xbf"
 
 _LINE_BREAKS = "\x85\u2028\u2029"
 _PICTURES = (
-    {code: "\ufffd" for code in range(0x80, 0xA0)}
+    dict.fromkeys(range(0x80, 0xA0), "\ufffd")
     | {code: chr(0x2400 + code) for code in range(0x20)}
     | {0x7F: "\u2421"}
     | {ord(line_break): "\u2424" for line_break in _LINE_BREAKS}
@@ -78,7 +78,9 @@ class Record:
     def _structured_data(self, enterprise_number: int) -> str:
         if not self.parameters:
             return "-"
-        parts = [f'{name}="{visible(value).translate(_ESCAPES)}"' for name, value in self.parameters]
+        parts = [
+            f'{name}="{visible(value).translate(_ESCAPES)}"' for name, value in self.parameters
+        ]
         return f"[parameters@{enterprise_number} {' '.join(parts)}]"
 
 

@@ -1,7 +1,7 @@
 """``/auth_server`` (reference, "Authorization Server Config API's")."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from rest_framework import serializers
@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inventory.services.authorization import authorization_server_delete, authorization_server_set
+from inventory.views.outputs import AUTH_SERVER, AuthServerOutput
 from provisioner.access.authorization_server import (
     OidcClient,
     OidcServer,
@@ -17,6 +18,7 @@ from provisioner.access.authorization_server import (
 from provisioner.access.signing_keys import public_key
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
+from provisioner.common.operations import Operation
 from provisioner.common.parsing import Input, parse_body
 
 PUBLIC_KEY, JWK_SET = "authorizationServerPublicKey", "authorizationServerJwkSetURL"
@@ -54,6 +56,7 @@ def _optional(length: int, **options: Any) -> serializers.CharField:
 class AuthServerInput(Input):
     """The reference's fields, and two extensions: issuer and audience to demand of tokens."""
 
+    extensions = ("authorizationServerIssuer", "authorizationServerAudience")
     authorizationServerTokenURL = _text(2048, validators=[_checked(_web_address)])
     authorizationServerPublicKey = _optional(16_384, validators=[_checked(public_key)])
     authorizationServerJwkSetURL = _optional(2048, validators=[_checked(_web_address)])
@@ -79,6 +82,18 @@ class AuthServerViewSet(ApiViewSet):
     """The one authorization server; ``{}`` where there is none."""
 
     resource = "auth_server"
+    operations: ClassVar = {
+        "list": Operation("Get Authorization Server", answer=AuthServerOutput),
+        "create": Operation(
+            "Set Authorization Server",
+            "CreateProvisionerClientTokenFailed CreateBackendsClientTokenFailed "
+            "DecryptProvisionerClientTokenFailed DecryptBackendsClientTokenFailed "
+            "ProvisionerClientUnauthorized BackendsClientUnauthorized NotAvailable NoChange",
+            body=AuthServerInput,
+            example=AUTH_SERVER,
+        ),
+        "destroy": Operation("Delete Authorization Server", "InvalidAuthMode NotAvailable"),
+    }
 
     def list(self, request: Request) -> Response:
         server = authorization_server_get()

@@ -7,12 +7,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inventory.models import Portal
-from inventory.selectors import BackendSummary, backend_list, pool_free_bytes
+from inventory.selectors import BackendSummary, backend_list, pool_free_bytes, syslog_source_id
 from inventory.services.backends import BackendChanges, backend_add, backend_update
 from inventory.views.fields import LocationInput, ManagementAddresses, Port
+from inventory.views.outputs import BackendOutput, InfoOutput, PersistentIdOutput
 from provisioner.access.authorization_server import authentication_mode
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
+from provisioner.common.operations import Operation
 from provisioner.common.parsing import parse_body
 from provisioner.common.times import epoch_milliseconds
 
@@ -34,6 +36,24 @@ class BackendViewSet(ApiViewSet):
     """The storage nodes of the pool; removal is with the volumes, which it must look at."""
 
     resource = "backends"
+    operations: ClassVar[dict[str, Operation]] = {
+        "list": Operation("List Backends", answer=[BackendOutput]),
+        "retrieve": Operation("Get Backend by ID", answer=[BackendOutput]),
+        "create": Operation(
+            "Add Backend",
+            "AlreadyExists NoGroups InvalidLocationValue NotAvailable "
+            "BackendWithHostIdAlreadyExists LicenseError",
+            body=BackendAddInput,
+            example={"mgmtIPs": ["192.0.2.10"], "mgmtPort": 443, "rack": "Dev", "zone": "Lab"},
+            adds=PersistentIdOutput,
+        ),
+        "update": Operation(
+            "Update Backend",
+            "NotExists InvalidLocationValue BackendWithHostIdAlreadyExists",
+            body=BackendUpdateInput,
+            example={"inUse": False, "rack": "Dev", "zone": None},
+        ),
+    }
 
     def list(self, request: Request) -> Response:
         return Response([backend_json(summary) for summary in backend_list()])
@@ -56,15 +76,18 @@ class InfoViewSet(ApiViewSet):
     """What clients read first, without credentials: the API's level."""
 
     resource = "info"
+    operations: ClassVar = {"list": Operation("Get Info", answer=InfoOutput)}
     open_to_all: ClassVar[bool] = True
 
     def list(self, request: Request) -> Response:
+        source = syslog_source_id()
         return Response(
             {
                 "totalFreeSpace": pool_free_bytes(),
                 "version": API_LEVEL,
                 "authenticationMode": authentication_mode(),
             }
+            | ({"syslogsBackend": source} if source else {})
         )
 
 

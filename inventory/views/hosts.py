@@ -1,7 +1,7 @@
 """``/hosts`` and ``/host_probe`` (reference, "Host Management")."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -11,9 +11,11 @@ from inventory.models import ClientType, Host
 from inventory.selectors import host_list
 from inventory.services.hosts import host_probe
 from inventory.views.fields import HostNqn
+from inventory.views.outputs import HostOutput
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
 from provisioner.common.fields import AnyCase
+from provisioner.common.operations import HOST, Operation
 from provisioner.common.pagination import Page, PageInput
 from provisioner.common.parsing import Identifier, Input, Whole, parse_body, parse_query
 from provisioner.common.times import epoch_milliseconds
@@ -45,6 +47,9 @@ class HostViewSet(ApiViewSet):
     """The hosts; removal, and the namespace ids we gave them, are with the volumes."""
 
     resource = "hosts"
+    operations: ClassVar[dict[str, Operation]] = {
+        "list": Operation("List Hosts", query=HostListInput, answer=[HostOutput])
+    }
 
     def list(self, request: Request) -> Response:
         fields = parse_query(HostListInput, request)
@@ -57,6 +62,21 @@ class HostViewSet(ApiViewSet):
 
 class HostProbeViewSet(ApiViewSet):
     resource = "host_probe"
+    operations: ClassVar = {
+        "create": Operation(
+            "Host Probe",
+            "AlreadyExists",
+            body=HostProbeInput,
+            example={
+                "hostId": HOST,
+                "hostNqn": f"nqn.2014-08.org.nvmexpress:uuid:{HOST}",
+                "name": "host1",
+                "clientType": "Agent",
+                "version": "3.22",
+                "duration": 60,
+            },
+        )
+    }
 
     def create(self, request: Request) -> Response:
         host_probe(**parse_body(HostProbeInput, request))

@@ -1,5 +1,7 @@
 """``POST /probe`` (reference, "Probe")."""
 
+from typing import ClassVar
+
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
@@ -7,8 +9,10 @@ from rest_framework.response import Response
 
 from inventory.services.node_settings import node_settings
 from inventory.services.probe import ProbeReport, backend_probe
+from inventory.views.outputs import ProbeOutput
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
+from provisioner.common.operations import NODE, Operation
 from provisioner.common.parsing import Identifier, Input, Whole, parse_body
 
 
@@ -18,12 +22,13 @@ class ProvisionerInput(Input):
     inUse = serializers.BooleanField(required=False)
     pushInterval = Whole(required=False)
     url = serializers.CharField(required=False, allow_blank=True)
-    tags = serializers.ListField(required=False)
+    tags = serializers.ListField(required=False, child=serializers.DictField())
 
 
 class ProbeInput(Input):
     """All that the reference calls mandatory, and the extension ``bootId`` of our own agent."""
 
+    extensions = ("bootId",)
     persistentID = Identifier()
     availableCapacity = Whole()
     totalCapacity = Whole()
@@ -31,7 +36,7 @@ class ProbeInput(Input):
     totalBW = Whole()
     usedIOPS = Whole()
     totalIOPS = Whole()
-    mgmtIPs = serializers.JSONField()
+    mgmtIPs = serializers.ListField(child=serializers.CharField(max_length=255))
     mgmtPort = Whole()
     provisioner = ProvisionerInput()
     version = serializers.CharField(max_length=64)
@@ -43,10 +48,33 @@ class ProbeInput(Input):
     bootId = serializers.CharField(required=False, allow_blank=True, max_length=64)
 
 
+PROBE = {
+    "persistentID": NODE,
+    "availableCapacity": 1920315949046,
+    "totalCapacity": 4000315949046,
+    "usedBW": 0,
+    "totalBW": 1920315949046,
+    "usedIOPS": 0,
+    "totalIOPS": 348600,
+    "mgmtIPs": ["192.0.2.10"],
+    "mgmtPort": 443,
+    "provisioner": {"inUse": True, "url": "https://192.0.2.1:30100", "pushInterval": 60},
+    "version": "3.22",
+    "numberOfSSDs": 2,
+    "certified": True,
+    "targetDriverVersion": "3.22.1b-15757",
+    "changes": 0,
+    "authenticationMode": "LOCAL",
+}
+
+
 class ProbeViewSet(ApiViewSet):
     """A node may speak for itself only; an administrator for any node."""
 
     resource = "probe"
+    operations: ClassVar = {
+        "create": Operation("Probe", "NotExists", body=ProbeInput, example=PROBE, adds=ProbeOutput)
+    }
 
     def create(self, request: Request) -> Response:
         fields = parse_body(ProbeInput, request)

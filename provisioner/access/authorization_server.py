@@ -86,9 +86,10 @@ def authorization_server_current() -> OidcServer | None:
 
 
 def authorization_server_forget() -> None:
-    """This process reads it anew at the next request; others within CACHE_SECONDS."""
+    """This process reads it and its keys anew; others read it within CACHE_SECONDS."""
     global _cached  # noqa: PLW0603
     _cached = float("-inf"), None
+    keys_shared.cache_clear()
 
 
 def authentication_mode() -> str:

@@ -5,16 +5,17 @@ import logging
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import ClassVar
 
 from django.conf import settings
 from django.db import connection
-from drf_spectacular.utils import extend_schema
 from kombu import Connection
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from provisioner.access.views import ApiViewSet, EnvelopeOutput
+from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success, transport_envelope
+from provisioner.common.operations import Operation
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +34,8 @@ class HealthzViewSet(ApiViewSet):
 
     resource = "healthz"
     open_to_all = True
+    operations: ClassVar = {"list": Operation("Is the process alive", extension=True)}
 
-    @extend_schema(operation_id="healthz", responses=EnvelopeOutput)
     def list(self, request: Request) -> Response:
         return success()
 
@@ -44,8 +45,8 @@ class ReadyzViewSet(ApiViewSet):
 
     resource = "readyz"
     open_to_all = True
+    operations: ClassVar = {"list": Operation("Can it serve", extension=True)}
 
-    @extend_schema(operation_id="readyz", responses={200: EnvelopeOutput, 503: EnvelopeOutput})
     def list(self, request: Request) -> Response:
         missing = [name for name, check in CHECKS.items() if not _passes(name, check)]
         if _stopping.is_set():

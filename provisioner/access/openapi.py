@@ -1,15 +1,22 @@
-"""``GET /openapi.json``, and how it describes our authenticators."""
+"""``GET /openapi.json``, its pages for people, and how it describes our authenticators."""
 
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
+from django.http import HttpResponse
+from django.shortcuts import render
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import SchemaGenerator
-from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from provisioner.access.views import ApiViewSet
+from provisioner.common.operations import Operation
+
+ONLY_OUR_FILES = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src blob:"
+)
+"""The pages work where there is no internet, and tell nobody that they were read."""
 
 
 class OpenApiViewSet(ApiViewSet):
@@ -17,8 +24,10 @@ class OpenApiViewSet(ApiViewSet):
 
     resource = "openapi"
     open_to_all = True
+    operations: ClassVar = {
+        "list": Operation("This description", media="application/json", extension=True)
+    }
 
-    @extend_schema(exclude=True)
     def list(self, request: Request) -> Response:
         return Response(_schema())
 
@@ -26,6 +35,29 @@ class OpenApiViewSet(ApiViewSet):
 @cache
 def _schema() -> Any:
     return SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call] # untyped library
+
+
+class DocumentationViewSet(ApiViewSet):
+    """The schema as a page, by Swagger UI or Redoc, from files of this server."""
+
+    resource = "documentation"
+    open_to_all = True
+    operations: ClassVar = {
+        "swagger": Operation("Swagger UI", media="text/html", extension=True),
+        "redoc": Operation("Redoc", media="text/html", extension=True),
+    }
+
+    def swagger(self, request: Request) -> HttpResponse:
+        return _page(request, "documentation/swagger.html")
+
+    def redoc(self, request: Request) -> HttpResponse:
+        return _page(request, "documentation/redoc.html")
+
+
+def _page(request: Request, template: str) -> HttpResponse:
+    response = render(request._request, template)
+    response["Content-Security-Policy"] = ONLY_OUR_FILES
+    return response
 
 
 class BasicScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call] # untyped library

@@ -20,10 +20,16 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "backends.destroy": _ADMIN,
     "backends.list": _READ | {Role.HOST},
     "backends.retrieve": _READ | {Role.HOST},
+    "inventory.list": _READ,
+    "inventory.destroy": _ADMIN,
+    "license.list": _READ,
+    "license.create": _ADMIN,
     "probe.create": _ADMIN | {Role.NODE},
     "auth_server.create": _ADMIN,
     "auth_server.destroy": _ADMIN,
     "auth_server.list": _READ,
+    "syslog.list": _READ,
+    "forward_log.create": _ADMIN | {Role.HOST},
     "tenants.create": _ADMIN,
     "tenants.update": _ADMIN,
     "tenants.destroy": _ADMIN,
@@ -35,6 +41,14 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "volumes.retrieve": _HOST_READ,
     "volumes.by_alias": _HOST_READ,
     "volumes.extended": _HOST_READ,
+    "snapshots.create": _STORAGE,
+    "snapshots.destroy": _STORAGE,
+    "snapshots.list": _HOST_READ,
+    "snapshots.retrieve": _HOST_READ,
+    "snapshots.by_volume": _HOST_READ,
+    "snapshots.by_alias": _HOST_READ,
+    "snapshot_volumes.create": _STORAGE,
+    "clone_volume.create": _STORAGE,
     "replicas.create": _HOST,
     "replicas.mark": _HOST,
     "replicas.confirm": _HOST,
@@ -53,6 +67,23 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "token.create": frozenset(Role),
 }
 
+POOL_WIDE = frozenset(
+    {
+        "backends.create",
+        "backends.update",
+        "backends.destroy",
+        "tenants.create",
+        "hosts.destroy",
+        "metrics.list",
+        "license.create",
+        "inventory.destroy",
+        "auth_server.create",
+        "auth_server.destroy",
+        "auth_server.list",
+    }
+)
+"""What concerns all tenants at once: refused to a token that is bound to one."""
+
 
 class RoleAllows(BasePermission):
     """Allows what the table allows; an operation that is not in it is refused to all.
@@ -67,5 +98,7 @@ class RoleAllows(BasePermission):
             return False
         if view.action not in view.action_map.values():
             return True
-        allowed = ALLOWED.get(f"{view.resource}.{view.action}", frozenset())
-        return bool(allowed & request.user.roles)
+        line = f"{view.resource}.{view.action}"
+        if request.user.tenant_id is not None and line in POOL_WIDE:
+            return False
+        return bool(ALLOWED.get(line, frozenset()) & request.user.roles)

@@ -27,19 +27,11 @@ def decrypt(stored: str) -> str:
     """
     try:
         return _cipher().decrypt(stored).decode()
-    except InvalidToken as error:
+    except (InvalidToken, ValueError) as error:
         raise UnreadableSecret(
             "a stored secret cannot be read with any key of DATA_KEYS (default: SECRET_KEY); add "
             "the key it was stored with, or set the secret anew"
         ) from error
-
-
-def reencrypt(stored: str) -> str:
-    """The same secret under the first key, so that the others can be dropped.
-
-    :raises UnreadableSecret: no key of DATA_KEYS fits.
-    """
-    return encrypt(decrypt(stored))
 
 
 def _cipher() -> MultiFernet:

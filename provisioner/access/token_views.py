@@ -1,9 +1,8 @@
 """``POST /token`` (extension of contract, section 2)."""
 
 import datetime as dt
-from typing import Any
+from typing import Any, ClassVar
 
-from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
@@ -14,6 +13,7 @@ from provisioner.access.callers import Caller, Role
 from provisioner.access.tokens import LONGEST, SHORTEST, token_issue
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
+from provisioner.common.operations import Operation, Output
 from provisioner.common.parsing import Identifier, Input, Whole, parse_body
 from provisioner.common.results import InvalidInput
 from provisioner.common.times import iso_milliseconds
@@ -38,9 +38,11 @@ class TokenInput(Input):
     name = Identifier(required=False, help_text="told apart in logs as <user>/<name>")
 
 
-class TokenOutput(serializers.Serializer[Any]):
-    status = serializers.CharField()
-    description = serializers.CharField()
+class TokenOutput(Output):
+    example: ClassVar = {
+        "token": "eyJhbGciOiJ...",
+        "expirationDate": "2026-11-23T14:00:00.000+0000",
+    }
     token = serializers.CharField()
     expirationDate = serializers.CharField(help_text="yyyy-MM-dd'T'HH:mm:ss.SSSZ")  # noqa: N815
 
@@ -50,8 +52,16 @@ class TokenViewSet(ApiViewSet):
 
     resource = "token"
     authentication_classes = [BasicAuthentication]  # noqa: RUF012
+    operations: ClassVar = {
+        "create": Operation(
+            "Issue Token",
+            body=TokenInput,
+            example={"expiration": 86400, "roles": ["STORAGE"], "tenant": "0"},
+            adds=TokenOutput,
+            extension=True,
+        )
+    }
 
-    @extend_schema(operation_id="token_create", request=TokenInput, responses=TokenOutput)
     def create(self, request: Request) -> Response:
         fields = parse_body(TokenInput, request)
         token, expires_at = token_issue(

@@ -2,29 +2,26 @@
 
 from typing import Any, ClassVar
 
-from rest_framework import serializers
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
 from provisioner.access.callers import Caller
+from provisioner.common.operations import Operation
 from provisioner.common.parsing import path_identifiers
-
-
-class EnvelopeOutput(serializers.Serializer[Any]):
-    """The two fields of an answer that carries nothing else."""
-
-    status = serializers.CharField()
-    description = serializers.CharField()
 
 
 class ApiViewSet(ViewSet):
     """A resource of the API: ``resource`` and the action name its line in the table of permissions.
 
     ``open_to_all``: credentials are not even looked at, so that wrong ones do no harm.
+    ``operations``: by action, what each takes and answers. ``aliases``: other names that its path
+    begins with.
     """
 
     resource: ClassVar[str]
+    operations: ClassVar[dict[str, Operation]] = {}
+    aliases: ClassVar[tuple[str, ...]] = ()
     open_to_all: ClassVar[bool] = False
     http_method_names = [  # noqa: RUF012 - View declares it of the instance
         "get",

@@ -45,10 +45,13 @@ def _within(seconds: float, url: str, form: Mapping[str, str] | None, ca: str) -
     """
     outcome: SimpleQueue[tuple[int, bytes] | FetchFailed] = SimpleQueue()
     give_up = time.monotonic() + seconds
+    late = f"no answer within {seconds:g} s"
 
     def run() -> None:
         try:
             outcome.put(_call(url, form, ca, give_up))
+        except (TimeoutError, urllib3.exceptions.TimeoutError):
+            outcome.put(FetchFailed(late))
         except (HTTPError, OSError, ValueError) as error:
             outcome.put(FetchFailed(f"{type(error).__name__}: {error}"))
         except FetchFailed as error:
@@ -59,7 +62,7 @@ def _within(seconds: float, url: str, form: Mapping[str, str] | None, ca: str) -
     try:
         answer = outcome.get(timeout=seconds)
     except Empty:
-        raise FetchFailed(f"no answer within {seconds:g} s") from None
+        raise FetchFailed(late) from None
     if isinstance(answer, FetchFailed):
         raise answer
     return answer
@@ -93,7 +96,7 @@ def _read(response: urllib3.BaseHTTPResponse, give_up: float) -> bytes:
         if len(body) > MAX_ANSWER_BYTES:
             raise FetchFailed(f"its answer is longer than {MAX_ANSWER_BYTES} bytes")
         if time.monotonic() > give_up:
-            raise FetchFailed("its answer came too slowly")
+            raise TimeoutError
     return body
 
 

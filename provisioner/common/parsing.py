@@ -5,7 +5,7 @@ ids.
 import json
 import re
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -76,8 +76,10 @@ class Input(serializers.Serializer[Any]):
 
     Names are matched after trimming and ignoring case, unknown ones ignored; of a name that is
     there twice the last counts. Null counts as absent unless the field allows it, a list of nulls
-    always.
+    always. ``extensions``: fields beyond the reference.
     """
+
+    extensions: ClassVar[tuple[str, ...]] = ()
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
@@ -135,7 +137,9 @@ def parse(serializer_class: type[Input], data: Mapping[str, Any]) -> dict[str, A
             return dict(serializer.validated_data)
         path, rule = _first_error(serializer.errors)
         name = ".".join(path)
-        raise InvalidInput.of(name, "..." if SECRET.search(name) else _value_at(data, path), rule)
+        value = _value_at(data, path)
+        is_secret = value is not None and SECRET.search(name)
+        raise InvalidInput.of(name, "..." if is_secret else value, rule)
     except RecursionError as error:
         raise InvalidInput("the values are nested too deeply") from error
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from provisioner.standalone.copies import Copies
 from provisioner.standalone.stage import Stage
 
 GIB = 2**30
@@ -24,6 +25,7 @@ class Scenario:
         self._tenant = f"demo-{uuid.uuid4().hex[:6]}"
         self._started_at = time.time() * 1000
         self._volumes: dict[str, str] = {}
+        self._copies = Copies(stage, f"/{self._tenant}")
 
     def play(self) -> None:
         """All steps in order.
@@ -38,6 +40,8 @@ class Scenario:
             self.create_volumes,
             self.publish,
             self.expand,
+            lambda: self._copies.snapshot_and_clone(self._volumes["database"]),
+            lambda: self._copies.migrate(self._volumes["archive"], HOST),
             self.be_refused,
             self.clean_up,
             self.read_metrics,
@@ -128,6 +132,7 @@ class Scenario:
 
     def clean_up(self) -> None:
         self._stage.step("Everything is taken back, and nothing is left behind")
+        self._copies.clean_up()
         for volume in self._volumes.values():
             self._stage.send("POST", self._path("unpublish"), {"hostId": HOST, "volId": volume})
             self._stage.send("DELETE", self._path(f"volumes/{volume}"))

@@ -1,10 +1,18 @@
-"""Local users for the tests of who may call."""
+"""Local users for the tests of who may call, and what the tests of syslog share."""
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 
+from tests.api.syslog_steps import configured, receiver, rsyslog, work  # noqa: F401
 from tests.api.wire import ADMIN, basic
+from tests.oidc.fixtures import (  # noqa: F401
+    _running_real_server,
+    admin,
+    local_mode,
+    real_server,
+    token_server,
+)
 
 
 @pytest.fixture

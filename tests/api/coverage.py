@@ -18,7 +18,8 @@ ANSWER = "answer"
 HEAD = """# API coverage
 
 Every operation of the API reference and every result code documented for it, with a test that
-produces it over real HTTP. Made by the tests (`WRITE_API_COVERAGE=1 make test`), checked by each whole run.
+produces it over real HTTP. Made by the tests (`WRITE_API_COVERAGE=1 make test`), checked by each
+whole run.
 
 | operation | request | result | test |
 | --- | --- | --- | --- |

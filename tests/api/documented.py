@@ -47,7 +47,7 @@ OPERATIONS = (
     _operation(
         "Reset Inventory",
         "DELETE /reset_inventory",
-        "reset_inventory.destroy",
+        "inventory.destroy",
         "Success CommunicationError",
     ),
     _operation("Get Inventory", "GET /inventory", "inventory.list"),
@@ -185,7 +185,7 @@ OPERATIONS = (
     ),
     _operation("Get License", "GET /license", "license.list"),
     _operation("List Hosts", "GET /hosts", "hosts.list"),
-    _operation("Host Probe", "POST /host_probe", "host_probe.create", "Success"),
+    _operation("Host Probe", "POST /host_probe", "host_probe.create", "Success AlreadyExists"),
     _operation(
         "Delete Host", "DELETE /hosts/{uuid}", "hosts.destroy", "Success NotExists HostAvailable"
     ),

@@ -1,5 +1,7 @@
 """GET /metrics, read by prometheus_client's own parser."""
 
+import re
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -9,8 +11,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from inventory.models import Backend
 from inventory.nodes.engines.simulated import SimulatedFleet
+from tasks.models import TaskType
+from tasks.services import task_create
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published
 from tests.conftest import Api
+from tests.programs import tool
 from volumes.metrics import PoolCollector
 from volumes.models import Replica
 
@@ -122,7 +127,7 @@ def test_the_number_of_queries_does_not_grow(api: Api, pool: Pool, fleet: Simula
 
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
-            assert len(list(PoolCollector().collect())) == 10
+            assert len(list(PoolCollector().collect())) == 11
         return len(captured)
 
     created(api, "first")
@@ -131,6 +136,38 @@ def test_the_number_of_queries_does_not_grow(api: Api, pool: Pool, fleet: Simula
     for number in range(5):
         published(api, created(api, f"v{number}"))
     assert queries() == before
+
+
+FORCED_BY_THE_REFERENCE = {
+    "ks_vol_capacity_bytes": "label names should be written in 'snake_case' not 'camelCase'",
+    "ks_connected_volumes_state": "label names should be written in 'snake_case' not 'camelCase'",
+    "ks_connected_replica_state": "label names should be written in 'snake_case' not 'camelCase'",
+    "ks_node_free_bw_bytes_per_sec": ("metric names should not contain abbreviated units"),
+    "ks_node_used_bw_bytes_per_sec": ("metric names should not contain abbreviated units"),
+}
+
+
+def test_promtool_finds_only_what_the_reference_forces(api: Api, pool: Pool) -> None:
+    pool(1)
+    probe_host(api)
+    published(api, created(api, "v", storageClass={"numReplicas": 1}))
+    program = tool("promtool", "prometheus")
+    text = api.get("/metrics").body
+    own = "".join(
+        line + "\n"
+        for line in text.splitlines()
+        if re.match(r"(# (HELP|TYPE) )?(ks_|provisioner_)", line)
+    )
+    checked = subprocess.run(
+        [program, "check", "metrics"], input=own, capture_output=True, text=True, check=False
+    )
+    found = {line.partition(" ")[0] for line in checked.stderr.splitlines()}
+    assert found <= set(FORCED_BY_THE_REFERENCE), checked.stderr
+
+
+def test_tasks_and_jobs_are_counted(api: Api) -> None:
+    task_create(type=TaskType.FETCH_INVENTORY)
+    assert samples(api)["provisioner_tasks"] == [({"type": "FetchInventory", "state": "IDLE"}, 1.0)]
 
 
 def test_credentials(api: Api) -> None:

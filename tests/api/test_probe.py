@@ -8,9 +8,9 @@ import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from inventory.jobs import refresh_backend
+from inventory.jobs import read_syslogs, refresh_backend
 from inventory.models import Backend
-from inventory.nodes.wire import Changes, Portal
+from inventory.nodes.wire import Changes, Portal, SyslogServer
 from inventory.services.readings import backend_refresh
 from provisioner.access.callers import Role
 from provisioner.access.tokens import token_issue
@@ -229,9 +229,26 @@ def test_changed_drives_are_read_by_a_job(api, backend_id, jobs):
     assert shown(api, backend_id)["totalCapacity"] == 4 * TIB
 
 
-def test_syslog_changes_are_not_read(api, backend_id, jobs):
-    api.post("/probe", report(backend_id, changes=Changes.SYSLOGS))
+def test_changed_syslogs_are_read_by_a_job(api, backend_id, fleet, jobs):
+    Backend.objects.update(syslogs_wanted_at=None)
+    server = SyslogServer(id=3, name="log", url="udp://10.0.0.9:514", state=True, use_tls=False)
+    fleet.nodes[0].set_syslogs([server])
+    assert api.post("/probe", report(backend_id)).status == "Success"
     assert jobs() == []
+    assert api.post("/probe", report(backend_id, changes=Changes.SYSLOGS)).status == "Success"
+    assert jobs() == ["inventory.jobs.read_syslogs"]
+    api.post("/probe", report(backend_id))
+    assert Backend.objects.get().syslogs_wanted_at is not None, "until it was read"
+    read_syslogs(backend_id)
+    assert [shown["url"] for shown in api.get("/syslog").body] == ["udp://10.0.0.9:514"]
+    assert Backend.objects.get().syslogs_wanted_at is None
+    read_syslogs(backend_id)
+    read_syslogs("unknown")
+
+
+def test_both_changes_at_once(api, backend_id, jobs):
+    api.post("/probe", report(backend_id, changes=Changes.PORTALS | Changes.SYSLOGS))
+    assert jobs() == ["inventory.jobs.refresh_backend", "inventory.jobs.read_syslogs"]
 
 
 def test_probe_costs_two_statements(django_assert_num_queries, backend_id):

@@ -84,7 +84,16 @@ def test_a_node_may_only_probe():
     assert given == {"probe.create", "token.create"}
 
 
-READ_BY_HOSTS = {"volumes.list", "volumes.retrieve", "volumes.by_alias", "volumes.extended"}
+READ_BY_HOSTS = {
+    "volumes.list",
+    "volumes.retrieve",
+    "volumes.by_alias",
+    "volumes.extended",
+    "snapshots.list",
+    "snapshots.retrieve",
+    "snapshots.by_volume",
+    "snapshots.by_alias",
+}
 REPLICA_CALLS = {"replicas.create", "replicas.mark", "replicas.confirm", "replicas.report"}
 
 
@@ -92,6 +101,7 @@ def test_what_a_host_may_do():
     given = {line for line, roles in ALLOWED.items() if Role.HOST in roles}
     assert given == READ_BY_HOSTS | REPLICA_CALLS | {
         "host_probe.create",
+        "forward_log.create",
         "publish.create",
         "unpublish.create",
         "targets.list",
@@ -110,6 +120,10 @@ def test_what_a_storage_client_may_do():
         "volumes.create",
         "volumes.update",
         "volumes.destroy",
+        "snapshots.create",
+        "snapshots.destroy",
+        "snapshot_volumes.create",
+        "clone_volume.create",
         "publish.create",
         "unpublish.create",
         "tasks.list",

@@ -11,10 +11,11 @@ from django.utils import timezone
 from prometheus_client import REGISTRY
 
 from inventory.jobs import poll_late_backends
-from inventory.models import Backend, BackendAddress, ClientType, Host, Portal, Ssd
+from inventory.models import Backend, BackendAddress, ClientType, Host, License, Portal, Ssd
 from inventory.services.backend_checks import BackendKnown, HostHasBackend
 from inventory.services.backends import backend_add, backend_update
 from inventory.services.hosts import NqnTaken, host_probe
+from inventory.services.licenses import NoBackendLicensed
 from inventory.services.probe import ProbeReport, backend_probe
 from inventory.services.readings import backend_refresh
 from tasks.models import TRANSITIONS, Task, TaskState, TaskType
@@ -121,6 +122,13 @@ def test_adds_of_two_nodes_for_one_host_at_once(fleet):
     outcomes = at_once(*[adds(node, host_id="h") for node in fleet.nodes])
     assert Counter(map(type, outcomes)) == {str: 1, HostHasBackend: 5}
     assert Backend.objects.count() == 1
+
+
+def test_adds_at_once_never_exceed_the_licence(fleet):
+    License.objects.update(max_backends=2)
+    outcomes = at_once(*[adds(node) for node in fleet.nodes])
+    assert Counter(map(type, outcomes)) == {str: 2, NoBackendLicensed: 4}
+    assert Backend.objects.count() == 2
 
 
 def probes(persistent_id, version):

@@ -18,6 +18,7 @@ from inventory.nodes.wire import (
     SyslogServers,
     Tag,
 )
+from tests.nodes.contract_snapshots import SnapshotContract, SourceContract
 from tests.nodes.contract_volumes import GenerationContract, VolumeContract
 from tests.nodes.specs import HOST, OTHER_HOST, TARGET, Restart, namespace, piece, refused, volume
 
@@ -143,5 +144,12 @@ class TargetContract:
         refused(RefusalCode.IN_USE, lambda: client.remove_volume(volumes[0], 1))
 
 
-class EngineContract(NodeContract, VolumeContract, GenerationContract, TargetContract):
+class EngineContract(
+    NodeContract,
+    VolumeContract,
+    GenerationContract,
+    SnapshotContract,
+    SourceContract,
+    TargetContract,
+):
     """All of it."""

@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 
 from inventory.nodes.client import NodeRefused
-from inventory.nodes.wire import NamespaceSpec, Piece, ProvisioningType, RefusalCode, VolumeSpec
+from inventory.nodes.wire import (
+    NamespaceSpec,
+    Piece,
+    ProvisioningType,
+    RefusalCode,
+    SnapshotSpec,
+    Source,
+    SourceKind,
+    VolumeSpec,
+)
 
 GIB = 2**30
 HOST = "nqn.2014-08.org.nvmexpress:uuid:host-a"
@@ -28,6 +37,25 @@ def volume(*pieces: Piece, generation: int = 1, **more: Any) -> VolumeSpec:
     """A thick volume in blocks of 4096 unless told otherwise."""
     fields = {"provisioning_type": ProvisioningType.THICK, "block_size": 4096} | more
     return VolumeSpec(generation=generation, pieces=pieces, **fields)
+
+
+def snapshot(
+    *pieces: Piece, volume_uuid: str = "parent", volume_generation: int = 7, generation: int = 1
+) -> SnapshotSpec:
+    return SnapshotSpec(
+        generation=generation,
+        volume_uuid=volume_uuid,
+        volume_generation=volume_generation,
+        pieces=pieces,
+    )
+
+
+def derived(
+    *pieces: Piece, kind: SourceKind, of: str, generation_of: int = 1, **more: Any
+) -> VolumeSpec:
+    """A thin volume that is made from a snapshot or volume."""
+    source = Source(kind=kind, uuid=of, generation=generation_of)
+    return volume(*pieces, provisioning_type=ProvisioningType.THIN, source=source, **more)
 
 
 def namespace(nsid: int = 1, generation: int = 1, host_nqn: str = HOST) -> NamespaceSpec:

@@ -1,6 +1,7 @@
 """Space on SSDs, to the byte, against a model that knows no HTTP and no SQL."""
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -12,7 +13,16 @@ from inventory.nodes.agent.database import Database
 from inventory.nodes.engines.base import EngineFacts
 from inventory.nodes.engines.simulated import SimulatedEngine
 from inventory.nodes.errors import NodeRefused
-from inventory.nodes.wire import Piece, ProvisioningType, RefusalCode, Ssd, VolumeSpec
+from inventory.nodes.wire import (
+    Piece,
+    ProvisioningType,
+    RefusalCode,
+    SnapshotSpec,
+    Source,
+    SourceKind,
+    Ssd,
+    VolumeSpec,
+)
 
 BLOCK = 512
 CAPACITIES = {"s1": 100 * BLOCK, "s2": 64 * BLOCK + 17}
@@ -32,12 +42,15 @@ layouts = st.dictionaries(st.sampled_from(list(CAPACITIES)), blocks, min_size=1)
 
 
 class Accounting(RuleBasedStateMachine):
-    """Volumes come, grow and go; the machine restarts; the books are always right."""
+    """Volumes, snapshots and clones come, grow and go; the machine restarts; the books are always
+    right.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.generation = 0
         self.model: dict[str, VolumeSpec] = {}
+        self.snapshots: dict[str, SnapshotSpec] = {}
         self.database = Database(durable=False)
         self.boot()
 
@@ -76,11 +89,59 @@ class Accounting(RuleBasedStateMachine):
         )
         self.ask(name, old.provisioning_type, pieces, old.generation)
 
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), name=names, share=st.integers(0, 100))
+    def take(self, data: st.DataObject, name: str, share: int) -> None:
+        parent = data.draw(st.sampled_from(sorted(self.model)))
+        volume = self.model[parent]
+        self.generation += 1
+        spec = SnapshotSpec(
+            generation=self.generation,
+            volume_uuid=parent,
+            volume_generation=volume.generation,
+            pieces=tuple(_reserving(p, share, more=0) for p in volume.pieces),
+        )
+        code = self.outcome(self.agent.snapshots.ensure(name, spec))
+        if name in self.snapshots:
+            assert code is RefusalCode.CONFLICT
+        else:
+            assert code is self.lacking(spec.pieces, self.free())
+        if code is None:
+            self.snapshots[name] = spec
+
+    @precondition(lambda self: self.snapshots)
+    @rule(data=st.data(), name=names, share=st.integers(0, 100), more=st.integers(0, 9))
+    def clone(self, data: st.DataObject, name: str, share: int, more: int) -> None:
+        of = data.draw(st.sampled_from(sorted(self.snapshots)))
+        snapshot = self.snapshots[of]
+        self.generation += 1
+        spec = VolumeSpec(
+            generation=self.generation,
+            provisioning_type=ProvisioningType.THIN,
+            block_size=BLOCK,
+            pieces=tuple(_reserving(p, share, more) for p in snapshot.pieces),
+            source=Source(
+                kind=SourceKind.CLONE_OF_SNAPSHOT, uuid=of, generation=snapshot.generation
+            ),
+        )
+        self.put(name, spec)
+
+    @rule(name=names)
+    def remove_snapshot(self, name: str) -> None:
+        self.generation += 1
+        asyncio.run(self.agent.snapshots.remove(name, self.generation))
+        self.snapshots.pop(name, None)
+
     @rule(name=names)
     def remove(self, name: str) -> None:
+        """By its own generation, as a refused removal does not end its life."""
         self.generation += 1
-        asyncio.run(self.agent.volumes.remove(name, self.generation))
-        self.model.pop(name, None)
+        generation = self.model[name].generation if name in self.model else self.generation
+        code = self.outcome(self.agent.volumes.remove(name, generation))
+        used = name in {spec.volume_uuid for spec in self.snapshots.values()}
+        assert code is (RefusalCode.IN_USE if used else None)
+        if not used:
+            self.model.pop(name, None)
 
     @invariant()
     def books_are_right(self) -> None:
@@ -90,6 +151,7 @@ class Accounting(RuleBasedStateMachine):
         shown = {one.uuid: one.pieces for one in self.agent.volumes.list()}
         assert shown == {name: spec.pieces for name, spec in self.model.items()}
         assert self.engine.volumes().keys() == self.model.keys()
+        assert self.engine.snapshots() == self.snapshots
 
     def ask(
         self, name: str, kind: ProvisioningType, pieces: tuple[Piece, ...], generation: int
@@ -97,35 +159,52 @@ class Accounting(RuleBasedStateMachine):
         spec = VolumeSpec(
             generation=generation, provisioning_type=kind, block_size=BLOCK, pieces=pieces
         )
-        code: Any = None
-        try:
-            asyncio.run(self.agent.volumes.ensure(name, spec))
-        except NodeRefused as refusal:
-            code = refusal.code
+        self.put(name, spec)
+
+    def put(self, name: str, spec: VolumeSpec) -> None:
+        code = self.outcome(self.agent.volumes.ensure(name, spec))
         assert code == self.expected(name, spec)
         if code is None:
             self.model[name] = spec
+
+    def outcome(self, call: Coroutine[Any, Any, object]) -> RefusalCode | None:
+        try:
+            asyncio.run(call)
+        except NodeRefused as refusal:
+            return refusal.code
+        return None
 
     def expected(self, name: str, spec: VolumeSpec) -> RefusalCode | None:
         old = self.model.get(name)
         if old is not None and not _is_growth(old, spec):
             return RefusalCode.CONFLICT
-        free = self.free(without=name)
-        if any(piece.allocated > free[piece.ssd_id] for piece in spec.pieces):
-            return RefusalCode.NO_SPACE
-        return None
+        return self.lacking(spec.pieces, self.free(without=name))
+
+    def lacking(self, pieces: tuple[Piece, ...], free: dict[str, int]) -> RefusalCode | None:
+        fits = all(piece.allocated <= free[piece.ssd_id] for piece in pieces)
+        return None if fits else RefusalCode.NO_SPACE
 
     def free(self, without: str = "") -> dict[str, int]:
         free = dict(CAPACITIES)
         for name, spec in self.model.items():
             for piece in spec.pieces if name != without else ():
                 free[piece.ssd_id] -= piece.allocated
+        for snapshot in self.snapshots.values():
+            for piece in snapshot.pieces:
+                free[piece.ssd_id] -= piece.allocated
         return free
+
+
+def _reserving(piece: Piece, share: int, more: int) -> Piece:
+    """``share`` percent of a piece that is so many blocks larger."""
+    capacity = piece.capacity + more * BLOCK
+    return Piece(ssd_id=piece.ssd_id, capacity=capacity, allocated=capacity * share // 100)
 
 
 def _is_growth(old: VolumeSpec, new: VolumeSpec) -> bool:
     return (
         old.generation == new.generation
+        and old.source == new.source
         and old.provisioning_type == new.provisioning_type
         and len(old.pieces) <= len(new.pieces)
         and all(

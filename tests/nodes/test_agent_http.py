@@ -134,6 +134,7 @@ def test_names_on_the_wire(raw: Raw, node: SimulatedNode) -> None:
         "blockSize": 4096,
         "pieces": [{"ssdId": ssd_id, "capacity": 4096, "allocated": 4096}],
         "qos": {"maxIops": 0, "maxBw": 0},
+        "source": None,
         "uuid": "v",
         "exported": True,
     }

@@ -13,12 +13,25 @@ from inventory.nodes.agent.database import Database
 from inventory.nodes.engines.base import EngineFacts
 from inventory.nodes.engines.simulated import SimulatedEngine
 from inventory.nodes.errors import NodeRefused
-from inventory.nodes.wire import Qos, RefusalCode, Ssd
-from tests.nodes.specs import GIB, OTHER_HOST, TARGET, namespace, piece, volume
+from inventory.nodes.wire import Qos, RefusalCode, SourceKind, Ssd
+from tests.nodes.specs import (
+    GIB,
+    OTHER_HOST,
+    TARGET,
+    derived,
+    namespace,
+    piece,
+    snapshot,
+    volume,
+)
 
 SMALL = volume(piece("s", GIB))
 GROWN = volume(piece("s", 2 * GIB), qos=Qos(max_iops=1))
 MADE_ANEW = volume(piece("s", 2 * GIB), qos=Qos(max_iops=1), generation=2)
+TAKEN = snapshot(piece("s", GIB, 4096), volume_uuid="v", volume_generation=1)
+TAKEN_ANEW = snapshot(piece("s", GIB, 8192), volume_uuid="v", volume_generation=1, generation=2)
+SHOWN = derived(piece("s", GIB, 4096), kind=SourceKind.WRITABLE_SNAPSHOT_VOLUME, of="taken")
+CLONE = derived(piece("s", 2 * GIB, 4096), kind=SourceKind.CLONE_OF_VOLUME, of="v")
 FACTS = EngineFacts(
     version="1",
     target_driver_version="1",
@@ -64,9 +77,11 @@ class Machine:
         facts = await self.engine.facts()
         return (
             agent.volumes.list(),
+            agent.snapshots.list(),
             await agent.targets.list(),
             facts.ssds,
             self.engine.volumes(),
+            self.engine.snapshots(),
             self.engine.targets,
             self.engine.qos,
         )
@@ -75,8 +90,20 @@ class Machine:
 Step = Callable[[Agent], Awaitable[object]]
 
 
-def ensure(spec: Any) -> Step:
-    return lambda agent: agent.volumes.ensure("v", spec)
+def ensure(spec: Any, uuid: str = "v") -> Step:
+    return lambda agent: agent.volumes.ensure(uuid, spec)
+
+
+def take(spec: Any) -> Step:
+    return lambda agent: agent.snapshots.ensure("taken", spec)
+
+
+async def remove_snapshot(agent: Agent) -> None:
+    await agent.snapshots.remove("taken", 1)
+
+
+async def remove_shown(agent: Agent) -> None:
+    await agent.volumes.remove("shown", 1)
 
 
 def export(spec: Any, uuid: str = "v") -> Step:
@@ -100,6 +127,15 @@ CASES: dict[str, tuple[list[Step], Step]] = {
     "grow and limit": ([ensure(SMALL)], ensure(GROWN)),
     "remove": ([ensure(SMALL)], remove),
     "remove what never came": ([], remove),
+    "snapshot": ([ensure(SMALL)], take(TAKEN)),
+    "remove a snapshot": ([ensure(SMALL), take(TAKEN)], remove_snapshot),
+    "remove a snapshot that never came": ([ensure(SMALL)], remove_snapshot),
+    "snapshot volume": ([ensure(SMALL), take(TAKEN)], ensure(SHOWN, "shown")),
+    "remove a snapshot volume": (
+        [ensure(SMALL), take(TAKEN), ensure(SHOWN, "shown")],
+        remove_shown,
+    ),
+    "clone": ([ensure(SMALL)], ensure(CLONE, "clone")),
     "export": ([ensure(SMALL)], export(namespace())),
     "another host": (
         [ensure(SMALL), export(namespace())],
@@ -149,16 +185,20 @@ async def outcome(before: list[Step], step: Step) -> tuple[Any, ...]:
     return await machine.state()
 
 
-@pytest.mark.parametrize("is_export", [False, True])
-def test_interrupted_removal_is_finished_by_a_later_write(is_export: bool) -> None:
-    asyncio.run(interrupted_removal(is_export))
+REMOVALS: dict[str, tuple[list[Step], Step, Step]] = {
+    "volume": ([ensure(SMALL)], remove, ensure(MADE_ANEW)),
+    "snapshot": ([ensure(SMALL), take(TAKEN)], remove_snapshot, take(TAKEN_ANEW)),
+    "export": ([ensure(SMALL), export(namespace())], unexport, export(namespace(generation=2))),
+}
 
 
-async def interrupted_removal(is_export: bool) -> None:
+@pytest.mark.parametrize("what", REMOVALS)
+def test_interrupted_removal_is_finished_by_a_later_write(what: str) -> None:
+    asyncio.run(interrupted_removal(*REMOVALS[what]))
+
+
+async def interrupted_removal(before: list[Step], step: Step, later: Step) -> None:
     """The disk fails once in the middle, without a restart."""
-    before = [ensure(SMALL), export(namespace())] if is_export else [ensure(SMALL)]
-    step = unexport if is_export else remove
-    later = export(namespace(generation=2)) if is_export else ensure(MADE_ANEW)
     expected = await outcome([*before, step], later)
     for dies_at in count(1):
         machine = Machine()
@@ -188,6 +228,10 @@ class BrokenEngine(SimulatedEngine):
     async def remove_volume(self, uuid: str) -> None:
         await self._fail()
         await super().remove_volume(uuid)
+
+    async def remove_snapshot(self, uuid: str) -> None:
+        await self._fail()
+        await super().remove_snapshot(uuid)
 
     async def remove_target(self, nqn: str) -> None:
         await self._fail()
@@ -224,3 +268,33 @@ async def failed_removal() -> None:
         await agent.targets.remove(TARGET, "v", 2)
     assert engine.volumes()["v"].capacity == 4096
     assert engine.targets == {}
+
+
+def test_nothing_is_made_from_what_is_half_removed() -> None:
+    asyncio.run(half_removed())
+
+
+async def half_removed() -> None:
+    database = Database()
+    engine = BrokenEngine("n", database, FACTS)
+    engine.is_broken = False
+    agent = Agent(Identity("n", "n", (), 1), engine, database)
+    await agent.start()
+    await agent.volumes.ensure("v", SMALL)
+    await agent.snapshots.ensure("taken", TAKEN)
+    engine.is_broken = True
+    with pytest.raises(OSError, match="data plane"):
+        await agent.snapshots.remove("taken", 1)
+    engine.is_broken = False
+    with pytest.raises(NodeRefused, match="snapshot taken of generation 1 is not here"):
+        await agent.volumes.ensure("shown", SHOWN)
+    await agent.start()
+    assert (agent.snapshots.list(), engine.snapshots()) == ((), {})
+    engine.is_broken = True
+    with pytest.raises(OSError, match="data plane"):
+        await agent.volumes.remove("v", 1)
+    engine.is_broken = False
+    with pytest.raises(NodeRefused, match="volume v of generation 1 is not here"):
+        await agent.volumes.ensure("clone", CLONE)
+    with pytest.raises(NodeRefused, match="volume v of generation 1 is not here"):
+        await agent.snapshots.ensure("taken", TAKEN_ANEW)

@@ -9,9 +9,20 @@ from django.db import connection, transaction
 from inventory.models import Backend
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.services import nodes
+from provisioner.access.secrets import encrypt
+from tasks import runner
+from tasks.models import TaskType
+from tasks.services import task_create
+from tests.api.snapshot_steps import assigned, cloned, snapped
 from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
 from volumes.reconcilers import collect
+
+TASKS = {
+    TaskType.FETCH_INVENTORY: {},
+    TaskType.RESET_INVENTORY: {},
+    TaskType.INSTALL_LICENSE: {"license": encrypt("of the tests")},
+}
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -52,17 +63,27 @@ def test_no_use_case_calls_a_node_inside_a_transaction(
 ) -> None:
     [first, *_] = pool(3)
     api.put(f"/backends/{first}", {"rack": "other"})
+    for type_, outputs in TASKS.items():
+        runner.run(task_create(type=type_, outputs=outputs).pk)
     uuid = created(api, "v", storageClass={"numReplicas": 3})
     published(api, uuid, probe_host(api))
     api.get(f"/volume_extended/{uuid}")
     api.patch(f"/volumes/{uuid}", {"newCapacity": 11})
     api.post("/unpublish", {"volId": uuid, "hostId": HOST})
     api.delete(f"/volumes/{uuid}")
+    single = created(api, "single")
+    taken = snapped(api, single, "s")
+    shown, copied = assigned(api, taken, "sv"), cloned(api, single, "c")
+    for path in (f"volumes/{shown}", f"snapshots/{taken}", f"volumes/{copied}"):
+        api.delete(f"/{path}")
     collect()
     assert {call for call, _ in calls} == {
         "GET /v1/node",
         "PUT /v1/node/provisioner",
+        "PUT /v1/node/license",
         "PUT /v1/volumes/{uuid}",
+        "PUT /v1/snapshots/{uuid}",
+        "DELETE /v1/snapshots/{uuid}",
         "PUT /v1/targets/{nqn}/namespaces/{uuid}",
         "GET /v1/targets",
         "DELETE /v1/targets/{nqn}/namespaces/{uuid}",

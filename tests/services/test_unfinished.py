@@ -15,7 +15,7 @@ from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.nodes.wire import RefusalCode
 from tests.api.volume_steps import GIB, HOST, create, created, probe_host, published, volume
 from tests.conftest import Api
-from volumes.models import Export, Publication, Replica, Volume
+from volumes.models import Export, Publication, Replica, Snapshot, Volume
 from volumes.reconcilers import collect
 from volumes.services.audit import audit
 
@@ -26,7 +26,7 @@ Pool = Callable[[int], list[str]]
 def collect_overdue() -> None:
     """As if all deadlines had passed."""
     past = timezone.now() - dt.timedelta(seconds=1)
-    for model in (Volume, Replica, Publication, Export):
+    for model in (Volume, Replica, Snapshot, Publication, Export):
         model.objects.filter(deadline_at__isnull=False).update(deadline_at=past)
     collect()
 

@@ -29,6 +29,11 @@ def variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyP
     [
         ("SECRET_KEY", "", "SECRET_KEY: Field required."),
         ("SECRET_KEY", "short", "SECRET_KEY: must have at least 32 characters."),
+        (
+            "LICENSE_PUBLIC_KEY",
+            "AAAA",
+            "LICENSE_PUBLIC_KEY: must be the base64 of 32 bytes.",
+        ),
         ("TOKEN_KEYS", "short", "TOKEN_KEYS: each key must have at least 32 characters."),
         (
             "DATABASE_URL",

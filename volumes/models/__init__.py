@@ -1,7 +1,9 @@
-"""Tenants, volumes with their replicas, and how they reach hosts."""
+"""Tenants, volumes with their replicas and snapshots, and how they reach hosts."""
 
 from volumes.models.publication import Export, Publication, target_nqn
-from volumes.models.replica import Replica, ReplicaState, SubVolume
+from volumes.models.replica import Replica, ReplicaState
+from volumes.models.snapshot import Snapshot
+from volumes.models.sub_volume import SubVolume
 from volumes.models.tenant import DEFAULT_TENANT, Tenant
 from volumes.models.volume import Protocol, ProvisioningType, Volume
 
@@ -13,6 +15,7 @@ __all__ = [
     "Publication",
     "Replica",
     "ReplicaState",
+    "Snapshot",
     "SubVolume",
     "Tenant",
     "Volume",

@@ -26,7 +26,9 @@ class Volume(models.Model):
     ``claimed_bytes``: what one replica takes from SSDs and budget: the capacity, or the reserved
     space.
     ``deadline_at``: when the collector takes an unfinished change up. A row that is being removed
-    bars neither its uuid nor its alias.
+    bars neither its uuid nor its alias, and a snapshot no other snapshot volume.
+    ``snapshot``: whose snapshot volume it is, ``writable`` or not. ``cloned_from``: the uuid of the
+    volume that a clone began as, which may be gone.
     """
 
     uuid = models.CharField(max_length=64, db_index=True)
@@ -53,6 +55,15 @@ class Volume(models.Model):
     zones = models.JSONField(default=list)
     regions = models.JSONField(default=list)
     host_id = models.CharField(max_length=64, blank=True)
+    snapshot = models.ForeignKey(
+        "volumes.Snapshot",
+        on_delete=models.PROTECT,
+        related_name="snapshot_volumes",
+        null=True,
+        blank=True,
+    )
+    writable = models.BooleanField(default=True)
+    cloned_from = models.CharField(max_length=64, blank=True)
     state = models.CharField(max_length=8, choices=LifeState.choices, default=LifeState.CREATING)
     deadline_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
@@ -67,6 +78,15 @@ class Volume(models.Model):
                 fields=["tenant", "alias"],
                 condition=~Q(state=LifeState.DELETING),
                 name="volume_alias_once_per_tenant",
+            ),
+            models.UniqueConstraint(
+                fields=["snapshot"],
+                condition=~Q(state=LifeState.DELETING),
+                name="one_snapshot_volume_per_snapshot",
+            ),
+            models.CheckConstraint(
+                condition=Q(writable=True) | Q(snapshot__isnull=False),
+                name="only_snapshot_volumes_are_read_only",
             ),
             models.CheckConstraint(
                 condition=Q(state=LifeState.READY) | Q(deadline_at__isnull=False),

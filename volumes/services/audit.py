@@ -3,7 +3,7 @@
 import datetime as dt
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,9 +15,17 @@ from inventory.nodes import wire
 from inventory.nodes.client import NodeClient, call_all
 from inventory.services.nodes import node_client
 from provisioner.common.models import LifeState
-from volumes.models import Export, Publication, Replica, SubVolume, Tenant, Volume
+from volumes.models import (
+    Export,
+    Publication,
+    Replica,
+    Snapshot,
+    SubVolume,
+    Tenant,
+    Volume,
+)
 from volumes.selectors import LIVE
-from volumes.services.node_work import replica_spec
+from volumes.services.node_work import replica_spec, snapshot_spec
 
 NODE_SECONDS = 60.0
 SETTLING_SECONDS = 1.0
@@ -36,6 +44,7 @@ class Difference:
 class NodeContents:
     node: wire.Node
     volumes: tuple[wire.Volume, ...]
+    snapshots: tuple[wire.Snapshot, ...]
     targets: tuple[wire.Target, ...]
 
 
@@ -66,38 +75,70 @@ def _compare() -> Iterator[Difference]:
 
 
 def _read(client: NodeClient) -> NodeContents:
-    return NodeContents(client.read_node(), client.list_volumes(), client.list_targets())
+    return NodeContents(
+        client.read_node(),
+        client.list_volumes(),
+        client.list_snapshots(),
+        client.list_targets(),
+    )
 
 
 def _compare_node(backend: Backend, contents: NodeContents) -> Iterator[Difference]:
     name = f"node {backend.pk}"
     rows = Replica.objects.filter(backend=backend).select_related("volume")
     replicas = list(rows.prefetch_related("sub_volumes__ssd"))
-    there = {v.uuid: v for v in contents.volumes}
-    known = {r.uuid for r in replicas}
-    for replica in replicas:
-        if replica.state == LifeState.READY and replica.volume.growing_to_bytes is None:
-            yield from _compare_replica(name, replica, there.get(replica.uuid))
-    for uuid in sorted(set(there) - known):
-        yield Difference(name, f"holds volume {uuid}, which no row knows")
+    at_rest = [r for r in replicas if _ready(r) and r.volume.growing_to_bytes is None]
+    yield from _compare_things(
+        name,
+        "replica",
+        {r.uuid: replica_spec(r.volume, r) for r in at_rest},
+        {v.uuid: v for v in contents.volumes},
+    )
+    yield from _unknown(name, "volume", contents.volumes, replicas)
+    snapshots = list(
+        Snapshot.objects.filter(replica__backend=backend)
+        .select_related("replica")
+        .prefetch_related("sub_volumes__ssd")
+    )
+    yield from _compare_things(
+        name,
+        "snapshot",
+        {s.uuid: snapshot_spec(s) for s in snapshots if _ready(s)},
+        {s.uuid: s for s in contents.snapshots},
+    )
+    yield from _unknown(name, "snapshot", contents.snapshots, snapshots)
     yield from _compare_exports(backend, contents.targets)
-    if all(r.state == LifeState.READY for r in replicas):
+    if all(map(_ready, replicas)) and all(map(_ready, snapshots)):
         yield from _compare_drives(backend, contents.node)
 
 
-def _compare_replica(
-    name: str, replica: Replica, found: wire.Volume | None
+def _ready(row: Replica | Snapshot) -> bool:
+    return row.state == LifeState.READY
+
+
+def _compare_things(
+    name: str, kind: str, wanted: Mapping[str, wire.Wire], there: Mapping[str, wire.Wire]
 ) -> Iterator[Difference]:
-    if found is None:
-        yield Difference(name, f"does not hold replica {replica.uuid}")
-        return
-    wanted = replica_spec(replica.volume, replica)
-    for key in wire.VolumeSpec.model_fields:
-        is_now, should_be = getattr(found, key), getattr(wanted, key)
-        if is_now != should_be:
-            yield Difference(
-                name, f"replica {replica.uuid}: {key} is {is_now}, should be {should_be}"
-            )
+    """What must be on a node, by uuid, with what is."""
+    for uuid, spec in wanted.items():
+        found = there.get(uuid)
+        if found is None:
+            yield Difference(name, f"does not hold {kind} {uuid}")
+            continue
+        for key in type(spec).model_fields:
+            is_now, should_be = getattr(found, key), getattr(spec, key)
+            if is_now != should_be:
+                yield Difference(name, f"{kind} {uuid}: {key} is {is_now}, should be {should_be}")
+
+
+def _unknown(
+    name: str,
+    kind: str,
+    there: Iterable[wire.Volume | wire.Snapshot],
+    rows: Iterable[Replica | Snapshot],
+) -> Iterator[Difference]:
+    for uuid in sorted({one.uuid for one in there} - {row.uuid for row in rows}):
+        yield Difference(name, f"holds {kind} {uuid}, which no row knows")
 
 
 def _compare_exports(backend: Backend, targets: Iterable[wire.Target]) -> Iterator[Difference]:
@@ -134,11 +175,12 @@ def _compare_budgets() -> Iterator[Difference]:
         if ssd.used_bytes != claims[ssd.pk]:
             text = f"{ssd.used_bytes} bytes claimed, its pieces say {claims[ssd.pk]}"
             yield Difference(f"SSD {ssd.ssd_id} of {ssd.backend_id}", text)
-    rows = Replica.objects.values_list("volume__tenant_id").annotate(Sum("claimed_bytes"))
-    used = _sums(rows.order_by())
+    replicas = Replica.objects.values_list("volume__tenant_id").annotate(Sum("claimed_bytes"))
+    snapshots = Snapshot.objects.values_list("tenant_id").annotate(Sum("claimed_bytes"))
+    used = _sums(replicas.order_by()) + _sums(snapshots.order_by())
     for tenant in Tenant.objects.all():
         if tenant.used_bytes != used[tenant.pk]:
-            text = f"{tenant.used_bytes} bytes used, its replicas say {used[tenant.pk]}"
+            text = f"{tenant.used_bytes} bytes used, its volumes say {used[tenant.pk]}"
             yield Difference(f"tenant {tenant.pk}", text)
     yield from _compare_performance()
 
@@ -156,9 +198,14 @@ def _compare_performance() -> Iterator[Difference]:
 
 
 def _compare_sizes() -> Iterator[Difference]:
-    rows = Replica.objects.filter(backend__isnull=False).annotate(
-        claimed=Sum("sub_volumes__claimed_bytes"), capacity=Sum("sub_volumes__capacity_bytes")
-    )
+    sums = {
+        "claimed": Sum("sub_volumes__claimed_bytes"),
+        "capacity": Sum("sub_volumes__capacity_bytes"),
+    }
+    snapshots = Snapshot.objects.filter(replica__backend__isnull=False).annotate(**sums)
+    for snapshot in snapshots.exclude(claimed_bytes=F("claimed"), capacity_bytes=F("capacity")):
+        yield Difference(f"snapshot {snapshot.uuid}", "its pieces do not add up")
+    rows = Replica.objects.filter(backend__isnull=False).annotate(**sums)
     for replica in rows.exclude(claimed_bytes=F("claimed")):
         yield Difference(f"replica {replica.uuid}", "its pieces do not add up to what it claims")
     settled = rows.filter(
@@ -170,7 +217,7 @@ def _compare_sizes() -> Iterator[Difference]:
 
 def _overdue() -> Iterator[Difference]:
     before = timezone.now() - OVERDUE
-    for model in (Volume, Replica, Publication, Export):
+    for model in (Volume, Replica, Snapshot, Publication, Export):
         for row in model.objects.filter(deadline_at__lt=before):
             text = f"{row.state} and overdue since {row.deadline_at}"
             yield Difference(f"{model.__name__.lower()} {row}", text)

@@ -1,13 +1,14 @@
 """Remove a backend from the pool (reference, "Remove Backend")."""
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from inventory.models import Backend, Ssd
 from inventory.services.backends import BackendNotFound
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
-from volumes.models import Export, Replica, ReplicaState, SubVolume, Volume
+from volumes.models import Export, Replica, ReplicaState, Snapshot, SubVolume, Volume
 from volumes.services.capacity import replica_release
 
 
@@ -17,8 +18,8 @@ class BackendHasVolumes(ProvisionerError):
 
 def backend_remove(*, persistent_id: str, force: bool) -> None:
     """Take a node out of the pool. By force, from a node that is Unavailable, its replicas stay
-    known as
-    ``Missing`` on no backend.
+    known as ``Missing`` on no backend, with their snapshots; the collector drops what was being
+    removed.
 
     :raises BackendNotFound: there is none.
     :raises BackendHasVolumes: replicas are on it, and not ``force``, or it is Available.
@@ -38,9 +39,11 @@ def backend_remove(*, persistent_id: str, force: bool) -> None:
 
 
 def _lock_what_it_holds(persistent_id: str) -> None:
-    """Volumes, then SSDs, then their backend: everyone locks in this order."""
+    """Volumes, snapshots, SSDs, then their backend: everyone locks in this order."""
     volumes = Volume.objects.filter(replicas__backend=persistent_id)
     list(Volume.objects.select_for_update().filter(pk__in=volumes).order_by("pk"))
+    snapshots = Snapshot.objects.filter(replica__backend=persistent_id)
+    list(Snapshot.objects.select_for_update().filter(pk__in=snapshots).order_by("pk"))
     list(Ssd.objects.select_for_update().filter(backend=persistent_id).order_by("pk"))
 
 
@@ -51,15 +54,18 @@ def _give_up_replicas(backend: Backend, *, force: bool) -> None:
     if not force or backend.is_available:
         rule = "it is Available" if force else "delete them, or use force when it is Unavailable"
         raise BackendHasVolumes(f"backend {backend.pk!r} holds {len(replicas)} replicas: {rule}")
-    if any(r.state == LifeState.CREATING for r in replicas):
-        raise BackendHasVolumes(f"a volume is being created on backend {backend.pk!r}: try again")
     keys = [r.pk for r in replicas]
+    snapshots = Snapshot.objects.filter(replica__in=keys)
+    states = [*(r.state for r in replicas), *snapshots.values_list("state", flat=True)]
+    if LifeState.CREATING in states:
+        raise BackendHasVolumes(f"a volume is being created on backend {backend.pk!r}: try again")
     Export.objects.filter(replica__in=keys).delete()
+    held = set(snapshots.values_list("replica_id", flat=True))
     for replica in replicas:
-        if replica.state == LifeState.DELETING:
+        if replica.state == LifeState.DELETING and replica.pk not in held:
             replica_release(replica, tenant_id=replica.volume.tenant_id)
             replica.delete()
-    SubVolume.objects.filter(replica__in=keys).delete()
+    SubVolume.objects.filter(Q(replica__in=keys) | Q(snapshot__in=snapshots)).delete()
     Replica.objects.filter(pk__in=keys).update(
         backend=None,
         replica_state=ReplicaState.MISSING,

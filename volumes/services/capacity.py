@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 
 from inventory.models import Backend, Ssd
 from provisioner.common.results import ProvisionerError, ResultCode
-from volumes.models import Replica, Tenant
+from volumes.models import Replica, Snapshot, SubVolume, Tenant
 from volumes.sizing import GIB
 
 
@@ -105,12 +105,23 @@ def replica_release(replica: Replica, *, tenant_id: str) -> None:
     """Give back what a replica held; only after its node confirmed the removal, in the transaction
     that deletes its row.
     """
-    pieces = list(replica.sub_volumes.order_by("ssd_id").values_list("ssd_id", "claimed_bytes"))
-    for ssd_id, size in pieces:
-        Ssd.objects.filter(pk=ssd_id).update(used_bytes=F("used_bytes") - size)
+    _release_pieces(replica.sub_volumes.all())
     if replica.backend_id and (replica.desired_iops or replica.desired_bw):
         Backend.objects.filter(pk=replica.backend_id).update(
             used_iops=F("used_iops") - replica.desired_iops,
             used_bw=F("used_bw") - replica.desired_bw,
         )
     Tenant.objects.filter(pk=tenant_id).update(used_bytes=F("used_bytes") - replica.claimed_bytes)
+
+
+def snapshot_release(snapshot: Snapshot) -> None:
+    """As :func:`replica_release`, for a snapshot."""
+    _release_pieces(snapshot.sub_volumes.all())
+    tenant = Tenant.objects.filter(pk=snapshot.tenant_id)
+    tenant.update(used_bytes=F("used_bytes") - snapshot.claimed_bytes)
+
+
+def _release_pieces(pieces: QuerySet[SubVolume]) -> None:
+    claims = list(pieces.order_by("ssd_id").values_list("ssd_id", "claimed_bytes"))
+    for ssd_id, size in claims:
+        Ssd.objects.filter(pk=ssd_id).update(used_bytes=F("used_bytes") - size)

@@ -7,10 +7,10 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from volumes.models import Export, Publication, Replica, Volume
+from volumes.models import Export, Publication, Replica, Snapshot, Volume
 
 BATCH = 100
-M = TypeVar("M", Volume, Replica, Publication, Export)
+M = TypeVar("M", Volume, Replica, Snapshot, Publication, Export)
 
 
 def unfinished_deadline() -> dt.datetime:

@@ -15,7 +15,7 @@ from inventory.models import Backend
 from inventory.nodes import wire
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable, call_all
 from inventory.services.nodes import node_client
-from volumes.models import Export, Replica, Volume
+from volumes.models import Export, Replica, Snapshot, SubVolume, Volume
 from volumes.sizing import GIB
 
 LEAST_SECONDS = 0.1
@@ -30,11 +30,26 @@ def replica_spec(volume: Volume, replica: Replica) -> wire.VolumeSpec:
         generation=replica.pk,
         provisioning_type=wire.ProvisioningType(volume.provisioning_type),
         block_size=volume.block_size,
-        pieces=tuple(
-            wire.Piece(ssd_id=p.ssd.ssd_id, capacity=p.capacity_bytes, allocated=p.claimed_bytes)
-            for p in replica.sub_volumes.all()
-        ),
+        pieces=_pieces(replica.sub_volumes.all()),
         qos=wire.Qos(max_iops=volume.max_iops_per_gb * gib, max_bw=volume.max_bw_per_gb * gib),
+        source=wire.Source.model_validate(replica.source) if replica.source else None,
+    )
+
+
+def snapshot_spec(snapshot: Snapshot) -> wire.SnapshotSpec:
+    """The snapshot as its node must have it."""
+    return wire.SnapshotSpec(
+        generation=snapshot.pk,
+        volume_uuid=snapshot.replica.uuid,
+        volume_generation=snapshot.replica_id,
+        pieces=_pieces(snapshot.sub_volumes.all()),
+    )
+
+
+def _pieces(rows: Iterable[SubVolume]) -> tuple[wire.Piece, ...]:
+    return tuple(
+        wire.Piece(ssd_id=p.ssd.ssd_id, capacity=p.capacity_bytes, allocated=p.claimed_bytes)
+        for p in rows
     )
 
 
@@ -68,6 +83,41 @@ def replicas_remove(replicas: Iterable[Replica], *, until: float) -> Outcomes:
                 partial(_remove_volume, uuid=r.uuid, generation=r.pk, timeout=_left(until)),
             )
             for r in replicas
+        ),
+        until,
+    )
+
+
+def snapshots_ensure(snapshots: Iterable[Snapshot], *, until: float) -> Outcomes:
+    """Each snapshot is on its node as the rows say; True: newly taken."""
+    return _on_nodes(
+        (
+            (
+                s.pk,
+                s.replica.backend,
+                partial(
+                    NodeClient.ensure_snapshot,
+                    uuid=s.uuid,
+                    spec=snapshot_spec(s),
+                    timeout=_left(until),
+                ),
+            )
+            for s in snapshots
+        ),
+        until,
+    )
+
+
+def snapshots_remove(snapshots: Iterable[Snapshot], *, until: float) -> Outcomes:
+    """Each snapshot is gone from its node, or a later one of that name has taken its place."""
+    return _on_nodes(
+        (
+            (
+                s.pk,
+                s.replica.backend,
+                partial(_remove_snapshot, uuid=s.uuid, generation=s.pk, timeout=_left(until)),
+            )
+            for s in snapshots
         ),
         until,
     )
@@ -124,6 +174,14 @@ def failures_text(replicas: Mapping[int, Replica], outcomes: Outcomes) -> str:
     )
 
 
+def lack_space(outcomes: Outcomes) -> bool:
+    """Some node refused for want of space."""
+    return any(
+        isinstance(outcome, NodeRefused) and outcome.code is wire.RefusalCode.NO_SPACE
+        for outcome in outcomes.values()
+    )
+
+
 def call_deadline() -> float:
     """When, on the monotonic clock, the node calls of a request that begins now must have ended."""
     return time.monotonic() + settings.ENVIRONMENT.node_call_seconds
@@ -136,6 +194,12 @@ def _left(until: float) -> float:
 def _remove_volume(node: NodeClient, *, uuid: str, generation: int, timeout: float) -> bool:
     with _later_one_is_fine():
         node.remove_volume(uuid, generation, timeout=timeout)
+    return True
+
+
+def _remove_snapshot(node: NodeClient, *, uuid: str, generation: int, timeout: float) -> bool:
+    with _later_one_is_fine():
+        node.remove_snapshot(uuid, generation, timeout=timeout)
     return True
 
 

@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Callable
-from typing import ClassVar
 
 from django.db import IntegrityError, transaction
 
@@ -23,7 +22,7 @@ CLAIM_ATTEMPTS = 5
 class NoCandidate(ProvisionerError):
     """No node for any replica."""
 
-    code: ClassVar[ResultCode] = ResultCode.NoMatchingBackend
+    code: ResultCode = ResultCode.NoMatchingBackend
 
 
 class NotEnoughCandidates(NoCandidate):

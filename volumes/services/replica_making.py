@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from provisioner.common.models import LifeState
 from volumes.models import Replica, Volume
 from volumes.selectors import replicas_with_nodes
-from volumes.services.node_work import failures_text, replicas_ensure
+from volumes.services.node_work import failures_text, lack_space, replicas_ensure
 
 
 @dataclass(frozen=True)
 class FailedReplicas:
-    """Replicas whose nodes did not make them, or did not say so; ``text`` says how each failed."""
+    """Replicas whose nodes did not make them, or did not say so; ``text`` says how each failed.
+    ``lack_space``: a node had no room.
+    """
 
     replicas: tuple[Replica, ...]
     text: str
+    lack_space: bool
 
 
 def replicas_make(volume: Volume, *, until: float) -> FailedReplicas | None:
@@ -24,4 +27,6 @@ def replicas_make(volume: Volume, *, until: float) -> FailedReplicas | None:
     made = [key for key, outcome in outcomes.items() if isinstance(outcome, bool)]
     rows.filter(pk__in=made).update(state=LifeState.READY, deadline_at=None)
     failed = tuple(r for key, r in replicas.items() if key not in made)
-    return FailedReplicas(failed, failures_text(replicas, outcomes)) if failed else None
+    if not failed:
+        return None
+    return FailedReplicas(failed, failures_text(replicas, outcomes), lack_space(outcomes))

@@ -82,7 +82,7 @@ def volume_create(*, tenant_id: str, request: VolumeRequest) -> Volume:
     """
     volume = _draft(tenant_id, request)
     until = call_deadline()
-    _name_free(volume)
+    volume_name_free(volume)
     former = Replica.objects.filter(uuid=volume.uuid, state=LifeState.DELETING)
     replicas_drop(former, until=until)
     _claim(volume)
@@ -90,7 +90,7 @@ def volume_create(*, tenant_id: str, request: VolumeRequest) -> Volume:
     while failed := replicas_make(volume, until=until):
         avoid |= {str(r.backend_id) for r in failed.replicas}
         _replace(volume, failed, avoid, in_time=time.monotonic() < until)
-    _ready(volume)
+    volume_ready(volume)
     return volume
 
 
@@ -126,7 +126,8 @@ def _draft(tenant_id: str, request: VolumeRequest) -> Volume:
     )
 
 
-def _name_free(volume: Volume) -> None:
+def volume_name_free(volume: Volume) -> None:
+    """:raises VolumeExists: a live volume has the uuid, or in its tenant the alias."""
     taken = Volume.objects.filter(
         LIVE, Q(uuid=volume.uuid) | Q(tenant_id=volume.tenant_id, alias=volume.alias)
     ).first()
@@ -181,7 +182,11 @@ def _creating_required(volume: Volume) -> None:
         raise NodesFailed("the volume was deleted while it was being created")
 
 
-def _ready(volume: Volume) -> None:
+def volume_ready(volume: Volume) -> None:
+    """A volume whose replicas are all made is there for clients.
+
+    :raises NodesFailed: it was deleted or given up meanwhile.
+    """
     rows = Volume.objects.filter(pk=volume.pk, state=LifeState.CREATING)
     if not rows.update(state=LifeState.READY, deadline_at=None):
         raise NodesFailed("the volume was deleted while it was being created")

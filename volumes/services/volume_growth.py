@@ -40,7 +40,7 @@ def volume_grow(*, volume_uuid: str, tenant_id: str | None, new_gib: int) -> Non
     with it.
 
     :raises VolumeNotExists: there is none, for this tenant.
-    :raises InvalidSize: not larger than it is.
+    :raises InvalidSize: not larger than it is, or a read-only snapshot volume.
     :raises NoFreeSpace: an SSD (or the desired IOPS of a node) has no room for it; nothing changed.
     :raises TenantCapacityExceeded: the budget has no room for it; nothing changed.
     :raises NodeNotAvailable: a node is down; nothing changed.
@@ -81,6 +81,10 @@ def _claim(volume_uuid: str, tenant_id: str | None, new_gib: int) -> Volume:
 
 
 def _check(volume: Volume, new_gib: int) -> None:
+    if not volume.writable:
+        raise InvalidSize(
+            f"volume {volume.uuid!r} is a read-only snapshot volume: it keeps its size"
+        )
     current = volume.growing_to_bytes or volume.capacity_bytes
     if new_gib * GIB <= current:
         raise InvalidSize(

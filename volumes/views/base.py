@@ -11,6 +11,11 @@ class TenantViewSet(ApiViewSet):
     def tenant_scope(self) -> str | None:
         return tenant_scope(named=self.kwargs.get("tenant"), bound=self.caller.tenant_id)
 
+    def tenant_scope_of(self, in_body: str | None) -> str | None:
+        """As :attr:`tenant_scope`, for a call whose body may name the tenant too."""
+        named = self.kwargs.get("tenant") or in_body
+        return tenant_scope(named=named, bound=self.caller.tenant_id)
+
     def tenant_for_create(self, in_body: str | None = None) -> str:
         named = self.kwargs.get("tenant") or in_body
         return tenant_for_create(named=named, bound=self.caller.tenant_id)

@@ -74,6 +74,7 @@ class VolumeListInput(PageInput):
 
 
 class DryRunInput(Input):
+    extensions = ("dryRun",)
     dryRun = serializers.BooleanField(required=False, default=False)
 
 

@@ -8,6 +8,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from rest_framework.request import Request
 
 from provisioner.access.views import ApiViewSet
+from provisioner.common.operations import Operation
 from volumes.metrics import PoolCollector
 
 
@@ -15,6 +16,7 @@ class MetricsViewSet(ApiViewSet):
     """Reference, "Get Metrics": the pool from the database, and this server's own counters."""
 
     resource: ClassVar[str] = "metrics"
+    operations: ClassVar = {"list": Operation("Get Metrics", media="text/plain")}
     open_to_all: ClassVar[bool] = settings.ENVIRONMENT.metrics_open
 
     def list(self, request: Request) -> HttpResponse:

@@ -1,6 +1,7 @@
 """What the inventory's resources need of the volumes: removal, and the namespace ids given out."""
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -10,6 +11,7 @@ from inventory.models import Host
 from inventory.views.backends import BackendViewSet
 from inventory.views.hosts import HostViewSet, host_json
 from provisioner.common.api import success
+from provisioner.common.operations import Operation
 from provisioner.common.parsing import Input, parse_query
 from volumes.selectors import used_namespace_ids
 from volumes.services.backend_removal import backend_remove
@@ -23,6 +25,10 @@ class ForceInput(Input):
 class RemovableBackendViewSet(BackendViewSet):
     """Reference, "Remove Backend"."""
 
+    operations: ClassVar = BackendViewSet.operations | {
+        "destroy": Operation("Remove Backend", "NotExists BackendHasVolumes", query=ForceInput)
+    }
+
     def destroy(self, request: Request, persistent_id: str) -> Response:
         force = parse_query(ForceInput, request)["force"]
         backend_remove(persistent_id=persistent_id, force=force)
@@ -31,6 +37,10 @@ class RemovableBackendViewSet(BackendViewSet):
 
 class RemovableHostViewSet(HostViewSet):
     """Reference, "Delete Host"."""
+
+    operations: ClassVar = HostViewSet.operations | {
+        "destroy": Operation("Delete Host", "NotExists HostAvailable")
+    }
 
     def present(self, hosts: Iterable[Host]) -> Response:
         rows = list(hosts)

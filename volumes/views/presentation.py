@@ -7,7 +7,15 @@ from typing import Any
 from django.utils import timezone
 
 from provisioner.common.models import LifeState
-from volumes.models import ProvisioningType, Publication, Replica, Tenant, Volume, target_nqn
+from volumes.models import (
+    ProvisioningType,
+    Publication,
+    Replica,
+    Snapshot,
+    Tenant,
+    Volume,
+    target_nqn,
+)
 from volumes.placement.scheduler import Plan
 from volumes.sizing import GIB
 
@@ -43,7 +51,29 @@ def volume_json(volume: Volume) -> dict[str, Any]:
         data["storageClassName"] = volume.storage_class_name
     if volume.provisioning_type == ProvisioningType.THIN:
         data["reservedSpace"] = volume.claimed_bytes
+    if volume.snapshot is not None:
+        data |= {
+            "provisioningType": "OTHER",
+            "snapshotID": volume.snapshot.uuid,
+            "writable": volume.writable,
+        }
     return data
+
+
+def snapshot_json(snapshot: Snapshot) -> dict[str, Any]:
+    """``snapshot`` with volume and replica; a percentage that was not given is the one reserved."""
+    reserved = snapshot.claimed_bytes * 100 // snapshot.capacity_bytes
+    return {
+        "alias": snapshot.alias,
+        "volumeID": snapshot.volume.uuid,
+        "snapshotID": snapshot.uuid,
+        "replicaID": snapshot.replica.uuid,
+        "reservedSpacePercentage": snapshot.reserved_space_percentage or reserved,
+        "reservedSpace": snapshot.claimed_bytes,
+        "capacity": snapshot.capacity_bytes,
+        "timestamp": int(snapshot.created_at.timestamp() * 1000),
+        "tenantId": snapshot.tenant_id,
+    }
 
 
 def _location(replica: Replica, now: dt.datetime) -> dict[str, Any]:

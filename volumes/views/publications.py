@@ -4,11 +4,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from provisioner.common.api import success
+from provisioner.common.operations import HOST, Operation
 from provisioner.common.parsing import parse_body, parse_query
 from volumes.selectors import publications_of_targets
 from volumes.services.publications import volume_publish, volume_unpublish
 from volumes.views.base import TenantViewSet
 from volumes.views.inputs import PublishInput, TargetsInput, UnpublishInput
+from volumes.views.outputs import VOLUME, TargetOutput
 from volumes.views.presentation import paths_json, targets_json
 
 
@@ -16,6 +18,15 @@ class PublishViewSet(TenantViewSet):
     """Reference, "Publish"."""
 
     resource: ClassVar[str] = "publish"
+    operations: ClassVar = {
+        "create": Operation(
+            "Publish",
+            "HostNotFound VolumeNotFound PublishFailed AlreadyPublished TenantNotFound "
+            "VolumeNotInHost",
+            body=PublishInput,
+            example={"hostId": HOST, "volId": VOLUME},
+        )
+    }
 
     def create(self, request: Request, tenant: str | None = None) -> Response:
         volume_publish(tenant_id=self.tenant_scope, **parse_body(PublishInput, request))
@@ -26,6 +37,15 @@ class UnpublishViewSet(TenantViewSet):
     """Reference, "Unpublish"; without ``hostId`` from all hosts."""
 
     resource: ClassVar[str] = "unpublish"
+    operations: ClassVar = {
+        "create": Operation(
+            "Unpublish",
+            "HostNotFound VolumeNotFound UnpublishFailed NotAvailable TenantNotFound "
+            "VolumeNotInHost VolumeNotPublished",
+            body=UnpublishInput,
+            example={"hostId": HOST, "volId": VOLUME},
+        )
+    }
 
     def create(self, request: Request, tenant: str | None = None) -> Response:
         fields = {"host_id": None} | parse_body(UnpublishInput, request)
@@ -37,6 +57,11 @@ class TargetsViewSet(TenantViewSet):
     """Reference, "Get Targets"; with both query fields, the paths to the volume."""
 
     resource: ClassVar[str] = "targets"
+    operations: ClassVar = {
+        "list": Operation(
+            "Get Targets", "TenantNotFound", query=TargetsInput, answer=[TargetOutput]
+        )
+    }
 
     def list(self, request: Request, tenant: str | None = None) -> Response:
         wanted = {"host_id": None, "volume_id": None} | parse_query(TargetsInput, request)

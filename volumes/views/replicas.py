@@ -4,7 +4,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from inventory.views.outputs import TaskIdOutput
 from provisioner.common.api import success
+from provisioner.common.operations import Operation
 from provisioner.common.parsing import Identifier, Input, parse, parse_body
 from volumes.models import ReplicaState
 from volumes.services.migration import volume_migrate
@@ -12,6 +14,7 @@ from volumes.services.replica_addition import ReplicaWish, replica_add
 from volumes.services.replica_removal import replica_confirm, replica_mark, replica_report
 from volumes.views.base import TenantViewSet
 from volumes.views.inputs import Names
+from volumes.views.outputs import REPLICA, VOLUME
 
 REPORTED = (ReplicaState.AVAILABLE, ReplicaState.MISSING, ReplicaState.SYNCHRONIZING)
 
@@ -35,6 +38,7 @@ class ReplicaStateInput(Input):
 class MigrateInput(Input):
     """Reference, "Migrate Volume", and what clients of release 3.22 send beside it."""
 
+    extensions = ("destinationBackendId", "migrationHandler")
     volId = Identifier(source="volume_uuid")
     repId = Identifier(source="replica_uuid")
     destinationBackendId = Identifier(required=False, allow_blank=True, source="destination")
@@ -49,6 +53,26 @@ class ReplicasViewSet(TenantViewSet):
     """Reference, "Add Replica" to "Set Replica State"."""
 
     resource: ClassVar[str] = "replicas"
+    operations: ClassVar = {
+        "create": Operation(
+            "Add Replica",
+            "NotExists NotReplicated NoMatchingBackend InvalidReplicas ReplicaTerminating "
+            "NoFreeSpace TopologyConstraints NotInUse SameRackNotAllowed NotAvailable "
+            "NotEnoughMatchingBackends TenantNotFound TenantCapacityExceeded",
+            body=ReplicaInput,
+            example={"sameRackAllowed": True, "racks": ["Dev"]},
+        ),
+        "mark": Operation(
+            "Delete Replica",
+            "NotExists NotReplicated AllReplicasDown ReplicaTerminating TenantNotFound",
+        ),
+        "confirm": Operation("Delete Replica Confirm", "NotExists NoTerminating TenantNotFound"),
+        "report": Operation(
+            "Set Replica State",
+            "NotExists NotReplicated ReplicaTerminating TenantNotFound",
+            path=ReplicaStateInput,
+        ),
+    }
 
     def create(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
         fields = parse_body(ReplicaInput, request)
@@ -93,6 +117,17 @@ class MigrationsViewSet(TenantViewSet):
     """Reference, "Migrate Volume"."""
 
     resource: ClassVar[str] = "migrate_volume"
+    operations: ClassVar = {
+        "create": Operation(
+            "Migrate Volume",
+            "ReplicaNotFound VolumeNoFound TaskNotFound NotReplicated NotEnoughReplicas "
+            "VolumeNotPublished ReplicaTerminating HostNotFound TaskAlreadyRunning "
+            "NoBackendToMigrateReplica TenantNotFound VolumePublishedToMultipleHosts",
+            body=MigrateInput,
+            example={"volId": VOLUME, "repId": REPLICA},
+            adds=TaskIdOutput,
+        )
+    }
 
     def create(self, request: Request, tenant: str | None = None) -> Response:
         fields = parse_body(MigrateInput, request)

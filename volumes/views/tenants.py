@@ -5,6 +5,7 @@ from rest_framework.response import Response
 
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
+from provisioner.common.operations import Operation
 from provisioner.common.parsing import parse_body
 from volumes.selectors import pool_totals, tenant_desires, tenants_visible
 from volumes.services.tenants import (
@@ -14,6 +15,7 @@ from volumes.services.tenants import (
     tenant_update,
 )
 from volumes.views.inputs import TenantBudgetInput, TenantInput
+from volumes.views.outputs import TenantIdOutput, TenantOutput
 from volumes.views.presentation import tenant_json
 
 
@@ -21,6 +23,23 @@ class TenantsViewSet(ApiViewSet):
     """Reference, "Multi-Tenancy Management"."""
 
     resource: ClassVar[str] = "tenants"
+    operations: ClassVar = {
+        "list": Operation("Get Tenants", answer=[TenantOutput]),
+        "create": Operation(
+            "Create Tenant",
+            "TenantAlreadyExists NoBackends",
+            body=TenantInput,
+            example={"name": "Acme", "capacity": 1000, "totalIOPS": 0, "totalBW": 0},
+            adds=TenantIdOutput,
+        ),
+        "update": Operation(
+            "Modify Tenant",
+            "TenantNotFound NoBackends",
+            body=TenantBudgetInput,
+            example={"capacity": 2000, "totalIOPS": 0, "totalBW": 0},
+        ),
+        "destroy": Operation("Delete Tenant", "TenantNotFound NoBackends TenantHasVolumes"),
+    }
 
     def list(self, request: Request) -> Response:
         desires, pool = tenant_desires(), pool_totals()
@@ -38,9 +57,9 @@ class TenantsViewSet(ApiViewSet):
     def update(self, request: Request, tenant_id: str) -> Response:
         fields = {"tenant_id": tenant_id} | parse_body(TenantBudgetInput, request)
         same_tenant_required(tenant_id, fields["tenant_id"])
-        tenant_update(**fields)
+        tenant_update(**fields, bound=self.caller.tenant_id)
         return success()
 
     def destroy(self, request: Request, tenant_id: str) -> Response:
-        tenant_delete(tenant_id=tenant_id)
+        tenant_delete(tenant_id=tenant_id, bound=self.caller.tenant_id)
         return success()

@@ -5,6 +5,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from provisioner.common.api import success
+from provisioner.common.operations import Operation
 from provisioner.common.pagination import Page
 from provisioner.common.parsing import parse_body, parse_query
 from volumes.models import Volume
@@ -26,6 +27,7 @@ from volumes.views.inputs import (
     VolumeListInput,
     volume_request,
 )
+from volumes.views.outputs import VOLUME, VolumeCreatedOutput, VolumeExtendedOutput, VolumeOutput
 from volumes.views.presentation import plan_json, volume_extended_json, volume_json
 
 
@@ -33,6 +35,39 @@ class VolumesViewSet(TenantViewSet):
     """Reference, "Volume Management"."""
 
     resource: ClassVar[str] = "volumes"
+    operations: ClassVar = {
+        "list": Operation(
+            "Get Volumes", "TenantNotFound", query=VolumeListInput, answer=[VolumeOutput]
+        ),
+        "retrieve": Operation("Get Volume", "TenantNotFound", answer=[VolumeOutput]),
+        "by_alias": Operation("Get Volume by Alias", "TenantNotFound", answer=[VolumeOutput]),
+        "extended": Operation(
+            "Get Volume Extended", "TenantNotFound", answer=[VolumeExtendedOutput]
+        ),
+        "create": Operation(
+            "Create Volume",
+            "AlreadyExists InvalidReplicas NoMatchingBackend NotEnoughMatchingBackends "
+            "NoBackendWithHostIdExists TenantNotFound TenantCapacityExceeded",
+            query=DryRunInput,
+            body=VolumeInput,
+            example={
+                "alias": "vol1",
+                "uuid": VOLUME,
+                "capacity": 10,
+                "provisioningType": "THICK",
+                "protocol": "NVMeoF",
+                "storageClass": {"numReplicas": 2, "blockSize": 4096, "zones": ["Lab"]},
+            },
+            adds=VolumeCreatedOutput,
+        ),
+        "update": Operation(
+            "Expand Volume",
+            "NotExists InvalidSize NoFreeSpace TenantNotFound TenantCapacityExceeded",
+            body=GrowInput,
+            example={"newCapacity": 20},
+        ),
+        "destroy": Operation("Delete Volume", "NotExists TenantNotFound VolumeIsInUse"),
+    }
 
     def list(self, request: Request, tenant: str | None = None) -> Response:
         fields = parse_query(VolumeListInput, request)

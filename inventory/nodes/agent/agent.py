@@ -1,4 +1,4 @@
-"""One storage node: its identity, its settings, its volumes and targets, over an engine."""
+"""One storage node: its identity, settings, volumes, snapshots and targets, over an engine."""
 
 import logging
 import uuid
@@ -9,6 +9,7 @@ from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.fences import Fences, Name
 from inventory.nodes.agent.locks import Locks
 from inventory.nodes.agent.records import Records
+from inventory.nodes.agent.snapshots import Snapshots
 from inventory.nodes.agent.targets import Targets
 from inventory.nodes.agent.volumes import Volumes
 from inventory.nodes.engines.base import Engine
@@ -21,12 +22,13 @@ from inventory.nodes.wire import (
     Probe,
     ProvisionerSettings,
     RefusalCode,
+    SnapshotSpec,
     SyslogServers,
     VolumeSpec,
 )
 
 OnChange = Callable[[int], None]
-Witness = Callable[[Name, VolumeSpec | NamespaceSpec], None]
+Witness = Callable[[Name, VolumeSpec | SnapshotSpec | NamespaceSpec], None]
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class Agent:
         fences = Fences(database, identity.persistent_id)
         parts = (engine, database, self._records, fences, Locks())
         self._volumes = Volumes(*parts)
+        self._snapshots = Snapshots(*parts)
         self._targets = Targets(*parts)
         engine.on_change = self._changed
 
@@ -68,6 +71,7 @@ class Agent:
         self.boot_id = uuid.uuid4().hex
         await self.engine.start()
         await self._volumes.restore()
+        await self._snapshots.restore()
         await self._targets.restore()
         self._is_up = True
         log.info("node %s is up, boot %s", self.identity.persistent_id, self.boot_id)
@@ -77,6 +81,12 @@ class Agent:
         """:raises NodeRefused: UNAVAILABLE"""
         self._refuse_unless_up()
         return self._volumes
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """:raises NodeRefused: UNAVAILABLE"""
+        self._refuse_unless_up()
+        return self._snapshots
 
     @property
     def targets(self) -> Targets:

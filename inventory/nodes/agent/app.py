@@ -27,6 +27,8 @@ from inventory.nodes.wire import (
     NamespaceSpec,
     ProvisionerSettings,
     RefusalCode,
+    SnapshotList,
+    SnapshotSpec,
     SyslogServers,
     TargetList,
     VolumeList,
@@ -46,6 +48,8 @@ def make_app(*, token: str | None = None, more_routes: Sequence[BaseRoute] = ())
         Route("/v1/node/syslogs", syslogs, methods=["GET", "PUT"]),
         Route("/v1/volumes", volumes, methods=["GET"]),
         Route("/v1/volumes/{uuid}", volume, methods=["GET", "PUT", "DELETE"]),
+        Route("/v1/snapshots", snapshots, methods=["GET"]),
+        Route("/v1/snapshots/{uuid}", snapshot, methods=["GET", "PUT", "DELETE"]),
         Route("/v1/targets", targets, methods=["GET"]),
         Route("/v1/targets/{nqn:path}/namespaces/{uuid}", namespace, methods=["PUT", "DELETE"]),
         Route("/v1/targets/{nqn:path}", target, methods=["GET"]),
@@ -109,6 +113,23 @@ async def volume(request: Request) -> Response:
         agent.witness(Name(uuid), spec)
         return accepted(is_new=await agent.volumes.ensure(uuid, spec))
     return answer(agent.volumes.read(uuid))
+
+
+async def snapshots(request: Request) -> Response:
+    return answer(SnapshotList(snapshots=agent_of(request).snapshots.list()))
+
+
+async def snapshot(request: Request) -> Response:
+    agent = agent_of(request)
+    uuid = read_name(request, "uuid")
+    if request.method == "DELETE":
+        await agent.snapshots.remove(uuid, read_generation(request))
+        return gone()
+    if request.method == "PUT":
+        spec = await read_body(request, SnapshotSpec)
+        agent.witness(Name.of_snapshot(uuid), spec)
+        return accepted(is_new=await agent.snapshots.ensure(uuid, spec))
+    return answer(agent.snapshots.read(uuid))
 
 
 async def targets(request: Request) -> Response:

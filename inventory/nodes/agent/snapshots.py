@@ -1,6 +1,8 @@
 """The rules for snapshots."""
 
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.fences import Fences, Name
@@ -18,7 +20,7 @@ log = logging.getLogger(__name__)
 class Snapshots:
     """The snapshots of a node: taken and removed, each at most once.
 
-    Crashes are survived as in :class:`Volumes`. One lock order: the snapshot, then its volume.
+    Crashes are survived as in :class:`Volumes`. One lock order: the snapshot, then volumes.
     """
 
     def __init__(
@@ -47,10 +49,7 @@ class Snapshots:
         :raises NodeRefused: STALE, NOT_FOUND (the volume), CONFLICT, NO_SPACE.
         """
         name = Name.of_snapshot(uuid)
-        async with (
-            self._locks.hold(lock_of_snapshot(uuid)),
-            self._locks.hold(lock_of_volume(spec.volume_uuid)),
-        ):
+        async with self._hold(uuid, spec.volume_uuid):
             self._fences.admit(name, spec.generation)
             await self._finish_removal(uuid)
             if self._is_there(uuid, spec):
@@ -73,7 +72,7 @@ class Snapshots:
         :raises NodeRefused: STALE; IN_USE while it has a snapshot volume.
         """
         name = Name.of_snapshot(uuid)
-        async with self._locks.hold(lock_of_snapshot(uuid)):
+        async with self._hold(uuid):
             self._fences.admit_removal(name, generation)
             volume = self._records.snapshot_volume_of(uuid)
             if volume is not None:
@@ -83,6 +82,15 @@ class Snapshots:
                 )
             self._fences.raise_to(name, generation, removed=True)
             await self._take_away(uuid)
+
+    @asynccontextmanager
+    async def _hold(self, uuid: str, *volumes: str) -> AsyncIterator[None]:
+        """The snapshot, the volumes named and the one that it is of now."""
+        async with self._locks.hold(lock_of_snapshot(uuid)):
+            old = self._records.snapshot(uuid)
+            names = {*volumes, *([old.volume_uuid] if old else [])}
+            async with self._locks.hold(*map(lock_of_volume, names)):
+                yield
 
     async def restore(self) -> None:
         """After a start: finish removals that were interrupted."""

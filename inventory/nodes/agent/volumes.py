@@ -8,8 +8,8 @@ from inventory.nodes.agent.locks import Locks
 from inventory.nodes.agent.records import Records
 from inventory.nodes.engines.base import Engine
 from inventory.nodes.errors import NodeRefused
-from inventory.nodes.layout import check_layout, refuse_difference
-from inventory.nodes.wire import RefusalCode, Volume, VolumeSpec
+from inventory.nodes.layout import check_layout, refuse_difference, refuse_other_layout
+from inventory.nodes.wire import Piece, RefusalCode, SnapshotSpec, Source, Volume, VolumeSpec
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +48,12 @@ class Volumes:
     async def ensure(self, uuid: str, spec: VolumeSpec) -> bool:
         """The volume is as ``spec`` says; True when it was made.
 
-        :raises NodeRefused: INVALID, STALE, CONFLICT, NO_SPACE, NOT_FOUND (an SSD).
+        :raises NodeRefused: INVALID, STALE, CONFLICT, NO_SPACE, NOT_FOUND (an SSD, the source),
+            IN_USE (a snapshot that has its snapshot volume).
         """
         check_layout(spec)
         name = Name(uuid)
-        async with self._locks.hold(lock_of_volume(uuid)):
+        async with self._locks.hold(*{lock_of_volume(uuid), *_lock_of_source(spec.source)}):
             self._fences.admit(name, spec.generation)
             await self._finish_removal(uuid)
             old = self._records.volume(uuid)
@@ -72,17 +73,14 @@ class Volumes:
     async def remove(self, uuid: str, generation: int) -> None:
         """The volume is gone.
 
-        :raises NodeRefused: STALE; IN_USE while it is in a target.
+        :raises NodeRefused: STALE; IN_USE while it is in a target or has snapshots.
         """
         name = Name(uuid)
         async with self._locks.hold(lock_of_volume(uuid)):
             self._fences.admit_removal(name, generation)
-            targets = self._records.targets_of(uuid)
-            if targets:
+            if users := self._users(uuid):
                 self._fences.raise_to(name, generation)
-                raise NodeRefused(
-                    RefusalCode.IN_USE, f"volume {uuid} is exported by {', '.join(targets)}"
-                )
+                raise NodeRefused(RefusalCode.IN_USE, f"volume {uuid} {users}")
             self._fences.raise_to(name, generation, removed=True)
             await self._engine.remove_volume(uuid)
             self._records.drop_volume(uuid)
@@ -98,7 +96,9 @@ class Volumes:
                 log.exception("volume %s is not as it was before the restart", uuid)
 
     async def _apply(self, uuid: str, old: VolumeSpec | None, spec: VolumeSpec) -> None:
-        if old is None:  # what a crash left unrecorded may be of another volume of that name
+        if old is None:
+            self._check_source(spec)
+            # what a crash left unrecorded may be of another volume of that name
             await self._engine.remove_volume(uuid)
         else:
             refuse_difference(uuid, old, spec)
@@ -106,6 +106,52 @@ class Volumes:
             await self._engine.ensure_volume(uuid, spec)
         if old is None or old.qos != spec.qos:
             await self._engine.set_qos(uuid, spec.qos)
+
+    def _check_source(self, spec: VolumeSpec) -> None:
+        """:raises NodeRefused: NOT_FOUND, CONFLICT, IN_USE; nothing can be made from it."""
+        source = spec.source
+        if source is None:
+            return
+        refuse_other_layout(source, *self._layout_of(source), spec)
+        if not source.kind.is_snapshot_volume:
+            return
+        if other := self._records.snapshot_volume_of(source.uuid):
+            raise NodeRefused(
+                RefusalCode.IN_USE, f"snapshot {source.uuid} has the snapshot volume {other}"
+            )
+
+    def _layout_of(self, source: Source) -> tuple[tuple[Piece, ...], int]:
+        """Pieces and block size of a source.
+
+        :raises NodeRefused: NOT_FOUND; it is not there, of another generation or being removed.
+        """
+        found: SnapshotSpec | VolumeSpec | None
+        if source.kind.is_of_snapshot:
+            name = Name.of_snapshot(source.uuid)
+            found = snapshot = self._records.snapshot(source.uuid)
+            volume = self._records.volume(snapshot.volume_uuid) if snapshot else None
+        else:
+            name = Name(source.uuid)
+            found = volume = self._records.volume(source.uuid)
+        if (
+            found is None
+            or volume is None
+            or found.generation != source.generation
+            or self._fences.is_removed(name)
+        ):
+            raise NodeRefused(
+                RefusalCode.NOT_FOUND,
+                f"{name.kind} {source.uuid} of generation {source.generation} is not here",
+            )
+        return found.pieces, volume.block_size
+
+    def _users(self, uuid: str) -> str:
+        """What holds the volume, in words; empty: nothing."""
+        if targets := self._records.targets_of(uuid):
+            return f"is exported by {', '.join(targets)}"
+        if snapshots := self._records.snapshots_of(uuid):
+            return f"has the snapshots {', '.join(snapshots)}"
+        return ""
 
     async def _finish_removal(self, uuid: str) -> None:
         if self._fences.is_removed(Name(uuid)) and self._records.volume(uuid):
@@ -128,6 +174,17 @@ def _check_same_volume(uuid: str, old: VolumeSpec | None, spec: VolumeSpec) -> N
 
 def lock_of_volume(uuid: str) -> str:
     return f"volume {uuid}"
+
+
+def lock_of_snapshot(uuid: str) -> str:
+    return f"snapshot {uuid}"
+
+
+def _lock_of_source(source: Source | None) -> set[str]:
+    if source is None:
+        return set()
+    lock = lock_of_snapshot if source.kind.is_of_snapshot else lock_of_volume
+    return {lock(source.uuid)}
 
 
 def _shown(uuid: str, spec: VolumeSpec, exported: bool) -> Volume:

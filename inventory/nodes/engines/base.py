@@ -3,8 +3,8 @@
 An engine keeps volumes (and their contents) across its own restarts; it may forget QoS limits and
 targets, which the agent gives it again. Each method is repeatable: called again after a failure or
 a crash at any point, it ends in the state that it names. The agent never runs two calls for one
-volume, one snapshot or one target at once (a snapshot's calls are also its volume's, and those of a
-volume with a source its source's); calls for different ones do overlap. That a volume has
+volume, one snapshot or one target at once (taking or removing a snapshot is a call for its volume
+too, making a volume one for its source); calls for different ones do overlap. That a volume has
 snapshots, or a snapshot a snapshot volume, is the agent's to watch, not the engine's.
 """
 
@@ -55,8 +55,9 @@ class Engine(Protocol):
         """The volume is there with these pieces: made, or each piece grown to its size.
 
         A new volume reads as its source, and beyond that, or without a source, as zeros; a
-        read-only one cannot be written. A refusal (NO_SPACE, NOT_FOUND for an SSD, CONFLICT where it
-        would have to shrink or change) leaves all pieces as they were. The QoS is not its business.
+        read-only one cannot be written. A refusal (NO_SPACE, NOT_FOUND for an SSD, CONFLICT where
+        it would have to shrink or change) leaves all pieces as they were. The QoS is not its
+        business.
         """
 
     async def remove_volume(self, uuid: str) -> None:

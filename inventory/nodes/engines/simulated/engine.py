@@ -3,16 +3,30 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from inventory.nodes.agent.database import Database
 from inventory.nodes.engines.base import EngineFacts, TargetState
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import refuse_difference
-from inventory.nodes.wire import Changes, Piece, Qos, RefusalCode, Ssd, VolumeSpec
+from inventory.nodes.wire import (
+    Changes,
+    Piece,
+    Qos,
+    RefusalCode,
+    SnapshotSpec,
+    Source,
+    Ssd,
+    VolumeSpec,
+)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS simulated_volume (
+    node TEXT, uuid TEXT, spec TEXT NOT NULL,
+    PRIMARY KEY (node, uuid)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS simulated_snapshot (
     node TEXT, uuid TEXT, spec TEXT NOT NULL,
     PRIMARY KEY (node, uuid)
 ) WITHOUT ROWID;
@@ -20,7 +34,8 @@ CREATE TABLE IF NOT EXISTS simulated_volume (
 
 
 class SimulatedEngine:
-    """Volumes are rows in the database, so they outlive the process; targets and QoS are memory.
+    """Volumes and snapshots are rows in the database, so they outlive the process; targets and QoS
+    are memory.
 
     An SSD's free space is its capacity less what the pieces on it allocate, to the byte.
     """
@@ -65,11 +80,20 @@ class SimulatedEngine:
         )
         return {row[0]: VolumeSpec.model_validate_json(row[1]) for row in rows}
 
+    def snapshots(self) -> dict[str, SnapshotSpec]:
+        """All that the engine itself holds."""
+        rows = self._database.execute(
+            "SELECT uuid, spec FROM simulated_snapshot WHERE node = ?", self._node
+        )
+        return {row[0]: SnapshotSpec.model_validate_json(row[1]) for row in rows}
+
     async def ensure_volume(self, uuid: str, spec: VolumeSpec) -> None:
         await asyncio.sleep(0)
         there = self.volume(uuid)
         if there is not None:
             refuse_difference(uuid, there, spec)
+        elif spec.source is not None:
+            self._check_source(spec.source)
         more = _allocations(spec.pieces)
         for ssd_id, size in _allocations(there.pieces if there else ()).items():
             more[ssd_id] -= size
@@ -78,8 +102,7 @@ class SimulatedEngine:
             "INSERT OR REPLACE INTO simulated_volume VALUES (?, ?, ?)",
             *(self._node, uuid, spec.model_dump_json()),
         )
-        for ssd_id, size in more.items():
-            self._used[ssd_id] = self._used.get(ssd_id, 0) + size
+        self._use(more)
 
     async def remove_volume(self, uuid: str) -> None:
         await asyncio.sleep(0)
@@ -90,6 +113,31 @@ class SimulatedEngine:
             "DELETE FROM simulated_volume WHERE node = ? AND uuid = ?", self._node, uuid
         )
         self.qos.pop(uuid, None)
+        for ssd_id, size in _allocations(there.pieces).items():
+            self._used[ssd_id] -= size
+
+    async def ensure_snapshot(self, uuid: str, spec: SnapshotSpec) -> None:
+        await asyncio.sleep(0)
+        if uuid in self.snapshots():
+            return
+        if self.volume(spec.volume_uuid) is None:
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {spec.volume_uuid} is not here")
+        more = _allocations(spec.pieces)
+        self._check_space(more)
+        self._database.execute(
+            "INSERT INTO simulated_snapshot VALUES (?, ?, ?)",
+            *(self._node, uuid, spec.model_dump_json()),
+        )
+        self._use(more)
+
+    async def remove_snapshot(self, uuid: str) -> None:
+        await asyncio.sleep(0)
+        there = self.snapshots().get(uuid)
+        if there is None:
+            return
+        self._database.execute(
+            "DELETE FROM simulated_snapshot WHERE node = ? AND uuid = ?", self._node, uuid
+        )
         for ssd_id, size in _allocations(there.pieces).items():
             self._used[ssd_id] -= size
 
@@ -131,8 +179,18 @@ class SimulatedEngine:
         self._used = self._count_used()
 
     def _count_used(self) -> dict[str, int]:
-        pieces = [piece for spec in self.volumes().values() for piece in spec.pieces]
-        return _allocations(pieces)
+        volumes = (piece for spec in self.volumes().values() for piece in spec.pieces)
+        snapshots = (piece for spec in self.snapshots().values() for piece in spec.pieces)
+        return _allocations(chain(volumes, snapshots))
+
+    def _use(self, more: dict[str, int]) -> None:
+        for ssd_id, size in more.items():
+            self._used[ssd_id] = self._used.get(ssd_id, 0) + size
+
+    def _check_source(self, source: Source) -> None:
+        there = self.snapshots() if source.kind.is_of_snapshot else self.volumes()
+        if source.uuid not in there:
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"source {source.uuid} is not here")
 
     def _free(self, ssd: Ssd) -> int:
         if self.is_full:

@@ -8,7 +8,7 @@ from inventory.nodes.engines.simulated.engine import SimulatedEngine
 from inventory.nodes.engines.simulated.loop import LoopThread
 from inventory.nodes.engines.simulated.service import NodeService
 from inventory.nodes.engines.simulated.switch import FaultSwitch
-from inventory.nodes.wire import SyslogServer, SyslogServers, VolumeSpec
+from inventory.nodes.wire import SnapshotSpec, SyslogServer, SyslogServers, VolumeSpec
 
 
 class SimulatedNode:
@@ -42,6 +42,10 @@ class SimulatedNode:
     def volumes(self) -> dict[str, VolumeSpec]:
         """What the engine holds, by uuid, whatever the agent believes."""
         return self._loop.call(self.engine.volumes)
+
+    def snapshots(self) -> dict[str, SnapshotSpec]:
+        """What the engine holds, by uuid, whatever the agent believes."""
+        return self._loop.call(self.engine.snapshots)
 
     def change(self, **facts: Any) -> None:
         """Other :class:`EngineFacts` from now on: ``portals``, ``ssds``, ``host_id`` ..."""

@@ -5,11 +5,11 @@ from collections import OrderedDict
 from inventory.nodes.agent.fences import Name
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import refuse_difference
-from inventory.nodes.wire import NamespaceSpec, VolumeSpec
+from inventory.nodes.wire import NamespaceSpec, SnapshotSpec, VolumeSpec
 
 REMEMBERED = 100_000
 
-Spec = VolumeSpec | NamespaceSpec
+Spec = VolumeSpec | SnapshotSpec | NamespaceSpec
 
 
 class Witness:

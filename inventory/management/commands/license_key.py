@@ -1,0 +1,33 @@
+"""``manage.py license_key``: a vendor's key pair for licences."""
+
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from inventory.services.licenses import vendor_public_key
+
+
+class Command(BaseCommand):
+    """:raises CommandError: the file exists or cannot be written."""
+
+    help = (
+        "Make a key pair for licences. The private key goes to the file, which license_issue "
+        "takes; printed is the public one, the value of LICENSE_PUBLIC_KEY."
+    )
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", type=Path, help="new PEM file; keep it secret")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        key = Ed25519PrivateKey.generate()
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        try:
+            options["file"].touch(mode=0o600, exist_ok=False)
+            options["file"].write_bytes(pem)
+        except OSError as error:
+            raise CommandError(f"cannot write: {error}.") from error
+        self.stdout.write(vendor_public_key(key))

@@ -1,0 +1,61 @@
+"""Samples of the pool: UpdateInventory, FetchInventory and ResetInventory."""
+
+from typing import Any
+
+from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
+from inventory.nodes.wire import Node
+from inventory.sagas.nodes import CALL_SECONDS, call_nodes
+from inventory.selectors import BackendSummary, backend_list
+from inventory.services.samples import NoNodeAnswers, sample_add, samples_reset
+from tasks.models import TaskType
+from tasks.runner import Context
+from tasks.saga import Outputs, Saga, Step, register
+
+AVAILABLE, UNAVAILABLE = "AVAILABLE", "UNAVAILABLE"
+
+
+def read_nodes(context: Context) -> Outputs:
+    """Of a node that does not answer the sample has what is stored of it."""
+    backends = backend_list()
+    nodes = call_nodes(context, [summary.backend for summary in backends], _read)
+    return {"backends": [_entry(one, nodes[one.backend.pk]) for one in backends]}
+
+
+def read_any_node(context: Context) -> Outputs:
+    """:raises NoNodeAnswers: there are nodes, and none can be reached."""
+    outputs = read_nodes(context)
+    states = [entry["state"] for entry in outputs["backends"]]
+    if states and AVAILABLE not in states:
+        raise NoNodeAnswers(f"none of the {len(states)} backends can be reached")
+    return outputs
+
+
+def store_sample(context: Context) -> None:
+    sample_add(context.outputs["backends"])
+
+
+def start_over(context: Context) -> None:
+    samples_reset()
+    sample_add(context.outputs["backends"])
+
+
+def _read(client: NodeClient) -> Node:
+    return client.read_node(timeout=CALL_SECONDS)
+
+
+def _entry(
+    summary: BackendSummary, outcome: Node | NodeRefused | NodeUnreachable
+) -> dict[str, Any]:
+    backend = summary.backend
+    if isinstance(outcome, Node) and outcome.persistent_id == backend.pk:
+        version, state, ssds = outcome.version, AVAILABLE, len(outcome.ssds)
+    else:
+        version, state, ssds = backend.version, UNAVAILABLE, summary.ssds
+    return {"hardwareId": backend.pk, "version": version, "state": state, "numSSDs": ssds}
+
+
+_READING_WEIGHT = 9
+
+for _type in (TaskType.UPDATE_INVENTORY, TaskType.FETCH_INVENTORY):
+    register(Saga(_type, (Step(read_nodes, _READING_WEIGHT), Step(store_sample))))
+register(Saga(TaskType.RESET_INVENTORY, (Step(read_any_node, _READING_WEIGHT), Step(start_over))))

@@ -1,0 +1,38 @@
+"""InstallLicense: a licence onto every node, then into force."""
+
+from inventory.models import Backend
+from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
+from inventory.nodes.wire import License
+from inventory.sagas.nodes import CALL_SECONDS, call_nodes
+from inventory.services.licenses import TooFewNodesTookIt, license_take_over
+from provisioner.access.secrets import decrypt
+from tasks.models import TaskType
+from tasks.runner import Context
+from tasks.saga import Saga, Step, register
+
+
+def put_on_nodes(context: Context) -> None:
+    """:raises TooFewNodesTookIt: half of the nodes or more did not."""
+    text = License(license=decrypt(context.outputs["license"]))
+
+    def put(client: NodeClient) -> None:
+        client.put_license(text, timeout=CALL_SECONDS)
+
+    outcomes = call_nodes(context, Backend.objects.prefetch_related("addresses"), put)
+    failed = [name for name, outcome in outcomes.items() if _is_failure(outcome)]
+    if outcomes and 2 * len(failed) >= len(outcomes):
+        raise TooFewNodesTookIt(
+            f"{len(outcomes) - len(failed)} of {len(outcomes)} backends took the licence, more "
+            f"than half must; not: {', '.join(sorted(failed)[:10])}"
+        )
+
+
+def take_over(context: Context) -> None:
+    license_take_over(encrypted_text=context.outputs["license"])
+
+
+def _is_failure(outcome: object) -> bool:
+    return isinstance(outcome, NodeRefused | NodeUnreachable)
+
+
+register(Saga(TaskType.INSTALL_LICENSE, (Step(put_on_nodes, weight=9), Step(take_over))))

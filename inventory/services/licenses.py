@@ -1,0 +1,138 @@
+"""Licences: JWTs that the vendor signed with Ed25519 (contract, section 10)."""
+
+import base64
+import datetime as dt
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from django.conf import settings
+from django.utils import timezone
+from pydantic import AwareDatetime, BaseModel, Field
+
+from inventory.models import Backend, License, LicenseType
+from provisioner.access.secrets import decrypt, encrypt
+from provisioner.common.results import ProvisionerError, ResultCode
+from tasks.models import TaskType
+from tasks.services import task_create
+from tasks.submission import task_wait
+
+ALGORITHM = "EdDSA"
+ANSWER_SECONDS = 10.0
+MOST_BACKENDS = 100_000
+DEMO_PUBLIC_KEY = "9tJjvhPmpLNIJ8gzjz+SyFTijPJhKB0NUtcrvv/HlOs="
+"""Of deploy/demo-license-key.pem, which everybody has: it counts in the embedded form only."""
+
+
+class LicenseInvalid(ProvisionerError):
+    """It cannot be decoded, the vendor did not sign it, or it has expired."""
+
+    code = ResultCode.InvalidLicense
+
+
+class TooFewNodesTookIt(ProvisionerError):
+    code = ResultCode.LicenseError
+
+
+class NoBackendLicensed(ProvisionerError):
+    """The licence does not let one more backend in."""
+
+    code = ResultCode.LicenseError
+
+
+class LicenseTerms(BaseModel):
+    """The claims of a licence. No ``expirationDate``: it does not expire."""
+
+    type: LicenseType
+    expirationDate: AwareDatetime | None = None  # noqa: N815 - the claim's name
+    maxBackends: int = Field(ge=1, le=MOST_BACKENDS)  # noqa: N815
+
+
+def license_read(text: str) -> LicenseTerms:
+    """:raises LicenseInvalid: says which rule it breaks, but not what it holds."""
+    try:
+        claims = jwt.decode(text, _vendor_key(), algorithms=[ALGORITHM])
+        terms = LicenseTerms.model_validate(claims)
+    except jwt.InvalidSignatureError:
+        raise LicenseInvalid("the licence is not signed by the vendor of this system") from None
+    except (jwt.PyJWTError, ValueError, RecursionError) as error:
+        raise LicenseInvalid(
+            "the licence cannot be decoded", internal=type(error).__name__
+        ) from None
+    if terms.expirationDate is not None and terms.expirationDate <= timezone.now():
+        raise LicenseInvalid(f"the licence expired at {terms.expirationDate.isoformat()}")
+    return terms
+
+
+def license_issue(*, terms: LicenseTerms, key: Ed25519PrivateKey) -> str:
+    """What the vendor does: a licence with these terms."""
+    claims = terms.model_dump(mode="json", exclude_none=True)
+    return jwt.encode(claims, key, algorithm=ALGORITHM)
+
+
+def license_install(*, text: str) -> str:
+    """Put a licence on all nodes and into force; the id of the task that does.
+
+    :raises LicenseInvalid: it is none.
+    :raises TaskFailed: LicenseError, if that is known within ANSWER_SECONDS.
+    """
+    license_read(text)
+    task = task_create(type=TaskType.INSTALL_LICENSE, outputs={"license": encrypt(text)})
+    task_wait(task_id=task.pk, seconds=ANSWER_SECONDS)
+    return task.pk
+
+
+def license_take_over(*, encrypted_text: str) -> None:
+    """Within the task's last transaction: this licence is in force.
+
+    :raises LicenseInvalid: it expired meanwhile.
+    """
+    terms = license_read(decrypt(encrypted_text))
+    License.objects.update(
+        type=terms.type,
+        expires_at=terms.expirationDate,
+        max_backends=terms.maxBackends,
+        encrypted_text=encrypted_text,
+    )
+
+
+def license_text() -> str:
+    """The licence in force; empty while none was installed."""
+    stored = License.objects.get().encrypted_text
+    return decrypt(stored) if stored else ""
+
+
+def license_refuse_full(*, lock: bool = False) -> None:
+    """Whether one more backend may be added.
+
+    ``lock``: nobody else adds one until the transaction ends, so the answer stays true.
+
+    :raises NoBackendLicensed: the licence has expired, or ``maxBackends`` is reached.
+    """
+    rows = License.objects.select_for_update() if lock else License.objects.all()
+    current = rows.get()
+    if current.is_expired:
+        raise NoBackendLicensed(f"the licence expired at {_shown(current.expires_at)}")
+    if Backend.objects.count() >= current.max_backends:
+        raise NoBackendLicensed(
+            f"the licence ({current.type}) allows {current.max_backends} backends, and the pool "
+            "has so many"
+        )
+
+
+def vendor_public_key(key: Ed25519PrivateKey) -> str:
+    """The value of LICENSE_PUBLIC_KEY that belongs to a vendor's key."""
+    return base64.b64encode(key.public_key().public_bytes_raw()).decode()
+
+
+def _vendor_key() -> Ed25519PublicKey:
+    environment = settings.ENVIRONMENT
+    configured = environment.license_public_key
+    if not configured and environment.is_embedded:
+        configured = DEMO_PUBLIC_KEY
+    if not configured:
+        raise LicenseInvalid("this system knows no vendor's key: set LICENSE_PUBLIC_KEY")
+    return Ed25519PublicKey.from_public_bytes(base64.b64decode(configured))
+
+
+def _shown(at: dt.datetime | None) -> str:
+    return at.astimezone(dt.UTC).isoformat(timespec="seconds") if at else ""

@@ -1,0 +1,74 @@
+"""The inventory: samples of the pool, taken by tasks (contract, section 3)."""
+
+import uuid
+
+from django.utils import timezone
+
+from inventory.models import Backend, InventorySample
+from inventory.selectors import SAMPLES_SHOWN, Entry
+from provisioner.common.results import ProvisionerError, ResultCode
+from tasks.models import ACTIVE, Task, TaskType
+from tasks.services import task_create
+from tasks.submission import task_wait
+
+ANSWER_SECONDS = 10.0
+
+
+class NoNodeAnswers(ProvisionerError):
+    """The pool has backends, but none can be reached."""
+
+    code = ResultCode.CommunicationError
+
+
+def inventory_fetch() -> str:
+    """Start taking a sample, unless that is under way; the id of the task.
+
+    While there is no sample at all it is waited for, ANSWER_SECONDS at most.
+    """
+    task_id = _sampling(TaskType.FETCH_INVENTORY)
+    if not InventorySample.objects.exists():
+        task_wait(task_id=task_id, seconds=ANSWER_SECONDS)
+    return task_id
+
+
+def inventory_update() -> None:
+    """Take the periodic sample, unless the last one is not taken yet."""
+    _sampling(TaskType.UPDATE_INVENTORY)
+
+
+def inventory_reset() -> str:
+    """Forget all samples and read every node anew; the id of the task.
+
+    :raises TaskFailed: CommunicationError, if that is known within ANSWER_SECONDS.
+    """
+    task_id = task_create(type=TaskType.RESET_INVENTORY).pk
+    task_wait(task_id=task_id, seconds=ANSWER_SECONDS)
+    return task_id
+
+
+def task_number(task_id: str) -> int:
+    """The integer that "Reset Inventory" answers as ``id``: 31 bits of the task's uuid."""
+    return uuid.UUID(task_id).int >> 97
+
+
+def sample_add(backends: list[Entry]) -> None:
+    """Within the task's last transaction. One more is kept than is shown: to compare with."""
+    InventorySample.objects.create(backends=backends)
+    newest = InventorySample.objects.order_by("-pk").values_list("pk", flat=True)
+    kept = list(newest[: SAMPLES_SHOWN + 1])
+    InventorySample.objects.filter(pk__lt=kept[-1]).delete()
+
+
+def samples_reset() -> None:
+    """Within the task's last transaction. What is stored of the nodes is read anew by the poll."""
+    InventorySample.objects.all().delete()
+    backends = list(Backend.objects.select_for_update().order_by("pk"))
+    Backend.objects.filter(pk__in=[backend.pk for backend in backends]).update(
+        refresh_wanted_at=timezone.now()
+    )
+
+
+def _sampling(kind: TaskType) -> str:
+    under_way = Task.objects.filter(type=kind, state__in=sorted(ACTIVE)).order_by("created_at")
+    task = under_way.first() or task_create(type=kind)
+    return task.pk

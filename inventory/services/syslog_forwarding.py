@@ -1,0 +1,133 @@
+"""Records for the syslog servers: taken at once, sent by a job until they arrived (contract, 10).
+
+A row per record and server is what survives a dead worker and a lost message (``decisions/0009``).
+"""
+
+import datetime as dt
+import logging
+from collections.abc import Sequence
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from inventory.models import SyslogRecord, SyslogServer
+from inventory.syslog.record import Record
+from inventory.syslog.transport import LARGEST_RECORD, Destination, send
+from provisioner.common.queue import enqueue_on_commit
+from provisioner.common.results import InvalidInput, ProvisionerError, ResultCode
+
+log = logging.getLogger(__name__)
+
+SEND_TOGETHER = 50
+LEASE = dt.timedelta(seconds=90)
+FIRST_PAUSE_SECONDS = 5
+LONGEST_PAUSE_SECONDS = 300
+
+
+class SyslogNotAvailable(ProvisionerError):
+    code = ResultCode.SyslogNotAvailable
+
+
+def syslog_forward(*, record: Record) -> None:
+    """Take a record for every usable server; it is sent soon, and tried again for
+    SYSLOG_RETRY_MINUTES.
+
+    :raises SyslogNotAvailable: no server is in state true, or none of those can be used.
+    :raises InvalidInput: it is larger than every transport carries.
+    """
+    environment = settings.ENVIRONMENT
+    content = record.encoded(
+        facility=environment.syslog_facility,
+        enterprise_number=environment.syslog_enterprise_number,
+    )
+    if len(content) > LARGEST_RECORD:
+        rule = f"the record has {len(content)} bytes, syslog carries {LARGEST_RECORD}"
+        raise InvalidInput.of("message", record.message, rule)
+    with transaction.atomic(durable=True):
+        servers = _usable_servers()
+        SyslogRecord.objects.bulk_create(
+            SyslogRecord(server=server, content=content, created_at=record.at) for server in servers
+        )
+        for server in servers:
+            enqueue_on_commit("inventory.jobs.send_syslog_records", server.pk)
+
+
+def _usable_servers() -> list[SyslogServer]:
+    """Locked, so that none goes before its record is stored.
+
+    :raises SyslogNotAvailable: there is none.
+    """
+    connected = SyslogServer.objects.select_for_update(no_key=True).filter(state=True)
+    problems, usable = [], []
+    for server in connected.order_by("pk"):
+        try:
+            destination(server)
+        except ValueError as error:
+            problems.append(str(error))
+        else:
+            usable.append(server)
+    if not usable:
+        reason = "; ".join(problems) or "no syslog server is known to be connected"
+        raise SyslogNotAvailable(f"there is no syslog server to forward to: {reason}")
+    return usable
+
+
+def destination(server: SyslogServer) -> Destination:
+    """:raises ValueError: its url cannot be used."""
+    return Destination.of(server.url, use_tls=server.use_tls, certificate=server.certificate)
+
+
+def syslog_send_all() -> None:
+    """Have a job for each server that records wait for; give up those that waited too long."""
+    patience = dt.timedelta(minutes=settings.ENVIRONMENT.syslog_retry_minutes)
+    count, _ = SyslogRecord.objects.filter(created_at__lt=timezone.now() - patience).delete()
+    if count:
+        log.warning("syslog records given up", extra={"records": count})
+    due = SyslogServer.objects.filter(next_try_at__lte=timezone.now(), records__isnull=False)
+    for key in due.values_list("pk", flat=True).distinct():
+        enqueue_on_commit("inventory.jobs.send_syslog_records", key)
+
+
+def syslog_send(*, server_id: int) -> None:
+    """Send what waits for a server, in order, unless another job does so or it just failed.
+
+    After a failure all that was not sent waits for a pause that doubles up to
+    LONGEST_PAUSE_SECONDS. A record is removed only once its connection ended well: it may be sent
+    twice, and over TCP and TLS is not lost.
+    """
+    lease_until = timezone.now() + LEASE
+    rows = SyslogServer.objects.filter(pk=server_id)
+    if not rows.filter(next_try_at__lte=timezone.now()).update(next_try_at=lease_until):
+        return
+    held = rows.filter(next_try_at=lease_until)
+    server = held.first()
+    if server is None:
+        return
+    waiting = list(server.records.all()[:SEND_TOGETHER])
+    if not _send(server, waiting):
+        held.update(failures=F("failures") + 1, next_try_at=_end_of_pause(server.failures))
+        return
+    SyslogRecord.objects.filter(pk__in=[record.pk for record in waiting]).delete()
+    held.update(failures=0, next_try_at=timezone.now())
+    if server.records.exists():
+        enqueue_on_commit("inventory.jobs.send_syslog_records", server_id)
+
+
+def _end_of_pause(failures: int) -> dt.datetime:
+    seconds = min(FIRST_PAUSE_SECONDS * 2 ** min(failures, 10), LONGEST_PAUSE_SECONDS)
+    return timezone.now() + dt.timedelta(seconds=seconds)
+
+
+def _send(server: SyslogServer, waiting: Sequence[SyslogRecord]) -> bool:
+    """True when all went out."""
+    if not waiting:
+        return True
+    try:
+        send(destination(server), [bytes(record.content) for record in waiting])
+    except (OSError, ValueError) as error:
+        extra = {"server": server.url, "records": len(waiting), "reason": str(error)}
+        log.warning("syslog server not reached", extra=extra)
+        return False
+    return True

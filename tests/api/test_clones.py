@@ -1,0 +1,183 @@
+"""Clones over HTTP: every documented result code; a clone lives on its own."""
+
+from collections.abc import Callable
+
+import pytest
+
+from inventory.models import Ssd
+from inventory.nodes.engines.simulated import SimulatedFleet
+from inventory.nodes.wire import SourceKind
+from tests.api.snapshot_steps import assigned, clone, cloned, consumed, snap, snapped, tenant
+from tests.api.volume_steps import GIB, created, probe_host, published, volume
+from tests.conftest import Api
+from volumes.models import Replica, Volume
+from volumes.services.audit import audit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+
+
+def ssds(uuid: str) -> list[str]:
+    return [p.ssd.ssd_id for p in Replica.objects.get(uuid=uuid).sub_volumes.all()]
+
+
+def test_a_thin_volume_on_the_ssds_of_its_source(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    nodes = pool(3)
+    wish = {"maxIOPSPerGB": 3, "desiredIOPSPerGB": 2, "name": "gold", "blockSize": 512}
+    source = created(api, "v", capacity=100, storageClass=wish)
+    answer = clone(api, source, "c", volumeId="c-1", reservedSpacePercentage=30)
+    assert (answer.body["persistentId"], set(answer.body)) == (
+        "c-1",
+        {"status", "description", "persistentId"},
+    )
+    shown = volume(api, "c-1")
+    node = volume(api, source)["location"][0]["backend"]
+    assert shown["location"][0]["backend"] == node
+    assert ssds("c-1") == ssds(source)
+    expected = {
+        "capacity": 100 * GIB,
+        "provisioningType": "THIN",
+        "reservedSpace": 30 * GIB,
+        "maxIOPS": 300,
+        "desiredIOPS": 0,
+        "blockSize": "512B",
+        "storageClassName": "gold",
+        "numReplicas": 1,
+        "tenantId": "0",
+    }
+    assert {name: shown[name] for name in expected} == expected
+    assert not {"snapshotID", "writable"} & set(shown)
+    spec = fleet.nodes[nodes.index(node["persistentID"])].volumes()["c-1"]
+    assert spec.source is not None
+    assert (spec.source.kind, spec.source.uuid) == (SourceKind.CLONE_OF_VOLUME, source)
+    assert consumed(api) == 130
+    assert audit() == []
+
+
+@pytest.mark.parametrize(
+    ("capacity", "percent", "reserved"),
+    [
+        (None, None, 20),
+        (500, None, 50),
+        ("500", 0, 50),
+        (500, 1, 20),
+        (2000, 1, 40),
+        (100, 100, 100),
+    ],
+)
+def test_capacity_and_reserved_space(
+    api: Api, pool: Pool, capacity: object, percent: int | None, reserved: int
+) -> None:
+    pool(1)
+    source = created(api, "v", capacity=100)
+    uuid = cloned(api, source, "c", capacity=capacity, reservedSpacePercentage=percent)
+    shown = volume(api, uuid)
+    assert shown["capacity"] == int(str(capacity or 100)) * GIB
+    assert shown["reservedSpace"] == reserved * GIB
+    assert audit() == []
+
+
+def test_smaller_than_its_source(api: Api, pool: Pool) -> None:
+    pool(1)
+    answer = clone(api, created(api, "v"), "c", capacity=9)
+    assert (answer.http, answer.status) == (200, "InvalidSize")
+    assert answer.description == "capacity = 9: must be at least the source's 10 GiB"
+
+
+def test_has_its_own_life(api: Api, pool: Pool) -> None:
+    pool(1)
+    source = created(api, "v")
+    uuid = cloned(api, source, "c", capacity=20)
+    assert api.delete(f"/volumes/{source}").status == "Success"
+    published(api, uuid, probe_host(api))
+    assert api.patch(f"/volumes/{uuid}", {"newCapacity": 40}).status == "Success"
+    assert volume(api, uuid)["reservedSpace"] == 20 * GIB
+    snapped(api, uuid, "s")
+    assert audit() == []
+    again = created(api, "v", uuid=source)
+    assert api.patch(f"/volumes/{uuid}", {"newCapacity": 50}).status == "Success"
+    assert api.delete(f"/volumes/{again}").status == "Success"
+    assert audit() == []
+
+
+def test_of_a_snapshot_volume_and_of_a_clone(api: Api, pool: Pool) -> None:
+    pool(1)
+    made = snapped(api, created(api, "v"), "s")
+    shown = assigned(api, made, "sv")
+    uuid = cloned(api, shown, "c")
+    assert api.delete(f"/volumes/{shown}").status == "Success"
+    assert api.delete(f"/snapshots/{made}").status == "Success"
+    cloned(api, uuid, "cc", capacity=12)
+    assert audit() == []
+
+
+def test_of_an_exclusive_class(api: Api, pool: Pool) -> None:
+    pool(1)
+    alone = {"name": "gold", "shareSSDBetweenVolumes": False}
+    uuid = cloned(api, created(api, "v", storageClass=alone), "c")
+    assert volume(api, uuid)["shareSSDBetweenVolumes"] is True
+    assert audit() == []
+
+
+def test_of_nothing_and_of_a_replicated_volume(api: Api, pool: Pool) -> None:
+    pool(2)
+    assert clone(api, "none", "c").status == "NotExists"
+    source = created(api, "v", storageClass={"numReplicas": 2})
+    assert clone(api, source, "c").status == "Replicated"
+    assert Volume.objects.count() == 1
+
+
+def test_already_exists(api: Api, pool: Pool) -> None:
+    pool(1)
+    source = created(api, "v")
+    answer = clone(api, source, "v")
+    assert (answer.status, answer.description) == (
+        "AlreadyExists",
+        "a volume with the alias 'v' exists already",
+    )
+    assert clone(api, source, "c", volumeId=source).status == "AlreadyExists"
+    assert snap(api, source, "c").status == "Success"
+    cloned(api, source, "c")
+
+
+def test_budget_and_room(api: Api, pool: Pool) -> None:
+    pool(1)
+    tenant(api, "t1", 25)
+    source = created(api, "v", "/t1/volumes")
+    assert clone(api, source, "c", capacity=16).status == "TenantCapacityExceeded"
+    for ssd in Ssd.objects.all():
+        Ssd.objects.filter(pk=ssd.pk).update(used_bytes=ssd.capacity_bytes)
+    assert clone(api, source, "c").status == "NoFreeSpace"
+    assert (Volume.objects.count(), consumed(api, "t1")) == (1, 10)
+
+
+def test_tenants(api: Api, pool: Pool) -> None:
+    pool(1)
+    tenant(api, "t1")
+    mine, theirs = created(api, "v"), created(api, "v", "/t1/volumes")
+    assert clone(api, mine, "c", "/t1/clone_volume").status == "NotExists"
+    assert clone(api, mine, "c", tenantId="t1").status == "NotExists"
+    assert clone(api, mine, "c", "/nobody/clone_volume").status == "TenantNotFound"
+    bound = api.as_role("STORAGE", tenant="t1")
+    assert clone(bound, mine, "c").status == "NotExists"
+    assert volume(api, cloned(bound, theirs, "c"))["tenantId"] == "t1"
+    assert volume(api, cloned(api, theirs, "d", "/t1/clone_volume"))["tenantId"] == "t1"
+
+
+def test_bad_input(api: Api, pool: Pool) -> None:
+    pool(1)
+    source = created(api, "v", storageClass={"maxBWPerGB": 2**50})
+    for fields, words in (
+        ({"alias": None}, "alias = None: "),
+        ({"sourceVolumeId": "a b"}, "sourceVolumeId = 'a b': "),
+        ({"volumeId": "a/b"}, "volumeId = 'a/b': "),
+        ({"capacity": 0}, "capacity = 0: "),
+        ({"capacity": 2**63}, "capacity = 9223372036854775808: "),
+        ({"capacity": 2**20}, "maxBWPerGB = 1125899906842624: times capacity is too large"),
+        ({"reservedSpacePercentage": 101}, "reservedSpacePercentage = 101: "),
+    ):
+        answer = clone(api, source, "c", **fields)
+        assert (answer.http, answer.status) == (400, "InvalidInput"), fields
+        assert words in answer.description

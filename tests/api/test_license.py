@@ -1,0 +1,250 @@
+"""``/license`` (contract, section 10)."""
+
+import base64
+import datetime as dt
+import json
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from django.conf import settings as django_settings
+from django.db import connection
+from django.utils import timezone
+
+from inventory.models import Backend, License
+from inventory.services import licenses
+from inventory.services.licenses import DEMO_PUBLIC_KEY, vendor_public_key
+from provisioner.access.callers import Role
+from provisioner.access.secrets import decrypt
+from tasks.models import Task, TaskState
+from tests.api.backends import body
+from tests.api.licenses import KEY, PUBLIC_KEY, believe, issued
+from tests.worker import running_worker
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LATER = "2031-02-26T00:00:00.350+0000"
+
+
+@pytest.fixture
+def worker(api):
+    with running_worker():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def vendor(settings):
+    believe(settings)
+
+
+def restrict(**fields):
+    License.objects.update(**fields)
+
+
+# reading
+
+
+def test_poc_is_what_there_is_without_a_licence(api):
+    """As the migration makes it: 30 days from the first start, 4 backends."""
+    from importlib import import_module
+
+    from django.apps import apps
+
+    License.objects.all().delete()
+    before = timezone.now()
+    import_module("inventory.migrations.0002_poc_license").add(apps, None)
+    answer = api.get("/license")
+    assert answer.http == 200
+    expires = dt.datetime.strptime(answer.body.pop("expirationDate"), "%Y-%m-%dT%H:%M:%S.%f%z")
+    assert answer.body == {"type": "POC", "maxBackends": 4}
+    days = dt.timedelta(days=30)
+    assert before + days - dt.timedelta(seconds=1) < expires <= timezone.now() + days
+
+
+def test_licence_that_does_not_expire_has_no_date(api):
+    assert api.get("/license").body == {"type": "PRODUCTION", "maxBackends": 1000}
+
+
+# installing
+
+
+@pytest.mark.parametrize("path", ["/license", "/LICENSE", "/license/"])
+def test_install(api, pool, fleet, worker, path):
+    pool(3)
+    text = issued(expirationDate=LATER, maxBackends=7)
+    answer = api.post(path, {" License ": f" {text} "})
+    assert (answer.http, answer.status, answer.description) == (200, "Success", "Success")
+    assert api.get(path).body == {
+        "type": "PRODUCTION",
+        "expirationDate": LATER,
+        "maxBackends": 7,
+    }
+    assert [node.agent.license.license for node in fleet.nodes[:3]] == [text] * 3
+    [task] = api.get("/tasks", taskId=answer.body["taskId"]).body
+    assert (task["type"], task["state"], task["progress"]) == ("InstallLicense", "FINISHED", 100.0)
+    assert task["taskConfiguration"] == []
+
+
+def test_node_that_joins_later_gets_it(api, pool, fleet, worker):
+    text = issued()
+    assert api.post("/license", {"license": text}).status == "Success"
+    pool(1)
+    assert fleet.nodes[0].agent.license.license == text
+
+
+def test_install_without_nodes(api, worker):
+    assert api.post("/license", {"license": issued(type="POC", maxBackends=1)}).status == "Success"
+    assert api.get("/license").body == {"type": "POC", "maxBackends": 1}
+
+
+def test_text_is_nowhere_in_the_clear(api, worker):
+    text = issued()
+    assert api.post("/license", {"license": text}).status == "Success"
+    assert decrypt(License.objects.get().encrypted_text) == text
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names():
+            cursor.execute(f'SELECT * FROM "{table}"')  # noqa: S608
+            assert text not in str(cursor.fetchall()), table
+    assert text not in json.dumps(api.get("/tasks").body)
+
+
+@pytest.mark.parametrize(
+    ("down", "expected"), [(0, "Success"), (1, "Success"), (2, "LicenseError"), (4, "LicenseError")]
+)
+def test_majority_of_nodes_must_take_it(api, pool, fleet, worker, down, expected):
+    pool(4)
+    for node in fleet.nodes[:down]:
+        node.faults.go_down()
+    answer = api.post("/license", {"license": issued(maxBackends=9)})
+    assert (answer.http, answer.status) == (200, expected)
+    assert api.get("/license").body["maxBackends"] == (9 if expected == "Success" else 1000)
+    if expected == "LicenseError":
+        lost = ", ".join(sorted(node.persistent_id for node in fleet.nodes[:down]))
+        assert answer.description == (
+            f"{4 - down} of 4 backends took the licence, more than half must; not: {lost}"
+        )
+        [task] = api.get("/tasks").body
+        assert (task["state"], task["taskStatus"]) == ("FAILED", "LicenseError")
+
+
+def test_install_that_takes_longer_goes_on(api, monkeypatch):
+    monkeypatch.setattr(licenses, "ANSWER_SECONDS", 0.2)
+    answer = api.post("/license", {"license": issued()})
+    assert answer.status == "Success"
+    assert Task.objects.get(pk=answer.body["taskId"]).state == TaskState.IDLE
+
+
+def claims(**fields):
+    return {"type": "POC", "maxBackends": 3} | fields
+
+
+def unsigned():
+    return jwt.encode(claims(), "", algorithm="none")
+
+
+def signed_with_the_public_key():
+    key = base64.b64decode(PUBLIC_KEY)
+    return jwt.encode(claims(), key, algorithm="HS256")
+
+
+UNDECODABLE = {
+    "text": "XXXXXXXXXXXXXXXXXX",
+    "unsigned": unsigned(),
+    "symmetric": signed_with_the_public_key(),
+    "no terms": jwt.encode({}, KEY, algorithm="EdDSA"),
+    "no backends": jwt.encode(claims(maxBackends=0), KEY, algorithm="EdDSA"),
+    "unknown type": jwt.encode(claims(type="GOLD"), KEY, algorithm="EdDSA"),
+    "no zone": jwt.encode(claims(expirationDate="2031-01-01T00:00"), KEY, algorithm="EdDSA"),
+    "cut": issued()[:-9],
+    "not ascii": "é.é.é",
+    "deep": base64.urlsafe_b64encode(b'{"a":' * 1000).decode() + ".e30.AA",
+}
+
+
+@pytest.mark.parametrize("text", UNDECODABLE.values(), ids=UNDECODABLE)
+def test_licence_that_cannot_be_decoded(api, text):
+    answer = api.post("/license", {"license": text})
+    assert (answer.http, answer.status) == (200, "InvalidLicense"), answer
+    assert answer.description in {
+        "the licence cannot be decoded",
+        "the licence is not signed by the vendor of this system",
+    }
+    assert not Task.objects.exists()
+
+
+def test_licence_of_another_vendor(api):
+    answer = api.post("/license", {"license": issued(key=Ed25519PrivateKey.generate())})
+    assert answer.status == "InvalidLicense"
+    assert answer.description == "the licence is not signed by the vendor of this system"
+
+
+def test_expired_licence(api):
+    answer = api.post("/license", {"license": issued(expirationDate="2020-02-26T00:00:00Z")})
+    assert answer.status == "InvalidLicense"
+    assert answer.description == "the licence expired at 2020-02-26T00:00:00+00:00"
+    assert api.get("/license").body["maxBackends"] == 1000
+
+
+def test_system_without_a_vendors_key(api, settings):
+    believe(settings, "")
+    answer = api.post("/license", {"license": issued()})
+    assert answer.status == "InvalidLicense"
+    assert answer.description == "this system knows no vendor's key: set LICENSE_PUBLIC_KEY"
+
+
+def test_demo_key_belongs_to_its_file():
+    file = django_settings.BASE_DIR / "deploy" / "demo-license-key.pem"
+    key = load_pem_private_key(file.read_bytes(), password=None)
+    assert isinstance(key, Ed25519PrivateKey)
+    assert vendor_public_key(key) == DEMO_PUBLIC_KEY
+
+
+@pytest.mark.parametrize("given", [{}, {"license": None}, {"license": ""}, {"license": "x" * 8193}])
+def test_wrong_request(api, given):
+    answer = api.post("/license", given)
+    assert (answer.http, answer.status) == (400, "InvalidInput")
+    assert answer.description.startswith("license = ")
+    assert "xxx" not in answer.description
+
+
+# what it allows
+
+
+def test_number_of_backends(api, pool, fleet):
+    restrict(max_backends=2)
+    [first, _] = pool(2)
+    answer = api.post("/backends", body(fleet.nodes[2]))
+    assert (answer.http, answer.status) == (200, "LicenseError")
+    assert answer.description == (
+        "the licence (PRODUCTION) allows 2 backends, and the pool has so many"
+    )
+    assert api.post("/backends", body(fleet.nodes[0])).status == "AlreadyExists"
+    assert api.delete(f"/backends/{first}").status == "Success"
+    assert api.post("/backends", body(fleet.nodes[2])).status == "Success"
+
+
+def test_expired_licence_stops_only_adding(api, pool, fleet):
+    [persistent_id] = pool(1)
+    restrict(expires_at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
+    answer = api.post("/backends", body(fleet.nodes[1]))
+    assert (answer.http, answer.status) == (200, "LicenseError")
+    assert answer.description == "the licence expired at 2026-01-01T00:00:00+00:00"
+    assert api.put(f"/backends/{persistent_id}", {"rack": "x"}).status == "Success"
+    assert api.post("/volumes", {"alias": "a", "capacity": 10}).status == "Success"
+    assert Backend.objects.count() == 1
+
+
+def test_smaller_licence_stops_nothing(api, pool, worker):
+    pool(3)
+    assert api.post("/license", {"license": issued(maxBackends=1)}).status == "Success"
+    assert len(api.get("/backends").body) == 3
+    assert api.post("/volumes", {"alias": "a", "capacity": 10}).status == "Success"
+
+
+def test_roles(api):
+    monitor = api.as_role(Role.MONITOR)
+    assert monitor.get("/license").http == 200
+    assert monitor.post("/license", {"license": issued()}).http == 403
+    for role in (Role.STORAGE, Role.HOST):
+        assert api.as_role(role).get("/license").http == 403

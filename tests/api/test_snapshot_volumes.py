@@ -1,0 +1,208 @@
+"""Snapshot volumes over HTTP: every documented result code; they are published like any volume."""
+
+from collections.abc import Callable
+
+import pytest
+
+from inventory.models import Backend, Ssd
+from inventory.nodes.engines.simulated import SimulatedFleet
+from inventory.nodes.wire import SourceKind
+from tests.api.snapshot_steps import assign, assigned, consumed, snap, snapped, tenant
+from tests.api.volume_steps import GIB, created, probe_host, published, volume
+from tests.conftest import Api
+from volumes.models import Volume
+from volumes.services.audit import audit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+
+
+def test_writable_and_shown_as_the_reference_says(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    [node] = pool(1)
+    parent = created(api, "v", capacity=500, storageClass={"blockSize": 512})
+    made = snapped(api, parent, "s")
+    wish = {"writable": True, "maxIOPSPerGB": 100, "maxBWPerGB": 2000, "storageClassName": "sc1"}
+    answer = assign(api, made, "sv", volumeID="new-1", reservedSpacePercentage=20, **wish)
+    assert set(answer.body) == {"status", "description", "persistentId"}
+    shown = volume(api, "new-1")
+    [location] = shown.pop("location")
+    assert location.pop("currentStateTime") >= 0
+    assert location == {
+        "uuid": "new-1",
+        "backend": {"persistentID": node},
+        "replicaState": "Unknown",
+        "inUse": False,
+    }
+    assert shown == {
+        "alias": "sv",
+        "uuid": "new-1",
+        "capacity": 500 * GIB,
+        "provisioningType": "OTHER",
+        "snapshotID": made,
+        "writable": True,
+        "reservedSpace": 100 * GIB,
+        "numReplicas": 1,
+        "replicable": False,
+        "maxIOPS": 50_000,
+        "desiredIOPS": 0,
+        "maxBW": 1_000_000,
+        "desiredBW": 0,
+        "blockSize": "512B",
+        "maxReplicaDownTime": 0,
+        "tenantId": "0",
+        "protocol": "NVMeoF",
+        "allowSpan": True,
+        "storageClassName": "sc1",
+        "shareSSDBetweenVolumes": True,
+        "inUse": False,
+    }
+    spec = fleet.nodes[0].volumes()["new-1"]
+    assert spec.source is not None
+    assert (spec.source.kind, spec.source.uuid) == (SourceKind.WRITABLE_SNAPSHOT_VOLUME, made)
+    assert consumed(api) == 500 + 50 + 100
+    assert audit() == []
+
+
+def test_read_only_reserves_nothing(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    pool(1)
+    made = snapped(api, created(api, "v"), "s")
+    before = consumed(api)
+    uuid = assigned(api, made, "sv", "/0/snapshot_volume", reservedSpacePercentage=50)
+    shown = volume(api, uuid)
+    assert (shown["writable"], shown["reservedSpace"], consumed(api)) == (False, 0, before)
+    source = fleet.nodes[0].volumes()[uuid].source
+    assert source is not None
+    assert source.kind is SourceKind.READ_ONLY_SNAPSHOT_VOLUME
+    grow = api.patch(f"/volumes/{uuid}", {"newCapacity": 20})
+    assert (grow.status, "keeps its size" in grow.description) == ("InvalidSize", True)
+    refused = snap(api, uuid, "s2")
+    assert (refused.http, refused.status) == (400, "InvalidInput")
+    assert audit() == []
+
+
+def test_a_writable_one_grows_and_has_snapshots(api: Api, pool: Pool) -> None:
+    pool(1)
+    made = snapped(api, created(api, "v"), "s")
+    uuid = assigned(api, made, "sv", writable=True)
+    assert api.patch(f"/volumes/{uuid}", {"newCapacity": 30}).status == "Success"
+    assert volume(api, uuid)["reservedSpace"] == 20 * GIB
+    inner = snapped(api, uuid, "s2")
+    assert api.delete(f"/volumes/{uuid}").status == "VolumeIsInUse"
+    assert api.delete(f"/snapshots/{inner}").status == "Success"
+    assert api.delete(f"/volumes/{uuid}").status == "Success"
+    assert audit() == []
+
+
+def test_publish_and_unpublish(api: Api, pool: Pool) -> None:
+    pool(1)
+    made = snapped(api, created(api, "v"), "s")
+    uuid = assigned(api, made, "sv")
+    published(api, uuid, probe_host(api))
+    assert volume(api, uuid)["inUse"] is True
+    assert api.delete(f"/volumes/{uuid}").status == "VolumeIsInUse"
+    assert audit() == []
+    assert api.post("/unpublish", {"volId": uuid}).status == "Success"
+    assert api.delete(f"/volumes/{uuid}").status == "Success"
+    assert audit() == []
+
+
+def test_of_no_snapshot(api: Api, pool: Pool) -> None:
+    pool(1)
+    answer = assign(api, "none", "sv")
+    assert (answer.http, answer.status) == (200, "NotExists")
+
+
+def test_already_exists(api: Api, pool: Pool) -> None:
+    pool(1)
+    parent = created(api, "v")
+    made, other = snapped(api, parent, "s"), snapped(api, parent, "s2")
+    uuid = assigned(api, made, "sv")
+    again = assign(api, made, "sv2")
+    assert (again.status, again.description) == (
+        "AlreadyExists",
+        f"the volume '{uuid}' is assigned to snapshot '{made}' already",
+    )
+    assert assign(api, other, "sv").description == "a volume with the alias 'sv' exists already"
+    same = assign(api, other, "sv3", volumeID=uuid)
+    assert same.description == f"a volume with the uuid '{uuid}' exists already"
+    assert api.delete(f"/volumes/{uuid}").status == "Success"
+    assert assigned(api, made, "sv", volumeID=uuid) == uuid
+    assert audit() == []
+
+
+def test_budget_and_room(api: Api, pool: Pool) -> None:
+    pool(1)
+    tenant(api, "t1", 25)
+    made = snapped(api, created(api, "v", "/t1/volumes"), "s")
+    assert assign(api, made, "sv", writable=True).status == "TenantCapacityExceeded"
+    assert api.put("/tenants/t1", {"capacity": 0, "totalIOPS": 0, "totalBW": 0}).status == "Success"
+    for ssd in Ssd.objects.all():
+        Ssd.objects.filter(pk=ssd.pk).update(used_bytes=ssd.capacity_bytes)
+    assert assign(api, made, "sv", writable=True).status == "NoFreeSpace"
+    assert Volume.objects.count() == 1
+    assert consumed(api, "t1") == 20
+    assigned(api, made, "sv")
+
+
+def test_tenants(api: Api, pool: Pool) -> None:
+    pool(1)
+    tenant(api, "t1")
+    mine = snapped(api, created(api, "v"), "s")
+    theirs = snapped(api, created(api, "v", "/t1/volumes"), "s")
+    assert assign(api, mine, "sv", "/t1/snapshot_volumes").status == "NotExists"
+    assert assign(api, mine, "sv", tenantId="t1").status == "NotExists"
+    assert assign(api, mine, "sv", "/nobody/snapshot_volume").status == "TenantNotFound"
+    bound = api.as_role("STORAGE", tenant="t1")
+    assert assign(bound, mine, "sv").status == "NotExists"
+    assert volume(api, assigned(bound, theirs, "sv"))["tenantId"] == "t1"
+
+
+def test_bad_input(api: Api, pool: Pool) -> None:
+    pool(1)
+    made = snapped(api, created(api, "v"), "s")
+    for fields, words in (
+        ({"alias": "a/b"}, "alias = 'a/b': "),
+        ({"snapshotID": None}, "snapshotID = None: "),
+        ({"volumeID": "a b"}, "volumeID = 'a b': "),
+        ({"writable": "perhaps"}, "writable = 'perhaps': "),
+        ({"protocol": "iSCSI"}, "protocol = 'iSCSI': "),
+        ({"reservedSpacePercentage": 101}, "reservedSpacePercentage = 101: "),
+        ({"maxIOPSPerGB": 2**62}, "maxIOPSPerGB = 4611686018427387904: times capacity is too"),
+        ({"maxBWPerGB": -1}, "maxBWPerGB = -1: "),
+        ({"protocol": "Local"}, "protocol = 'Local': the snapshot's node runs inside no host"),
+    ):
+        answer = assign(api, made, "sv", **fields)
+        assert (answer.http, answer.status) == (400, "InvalidInput"), fields
+        assert words in answer.description
+    assert Volume.objects.count() == 1
+
+
+def test_local(api: Api, pool: Pool) -> None:
+    [node] = pool(1)
+    made = snapped(api, created(api, "v"), "s")
+    host = probe_host(api)
+    assert api.put(f"/backends/{node}", {"hostId": host}).status == "Success"
+    uuid = assigned(api, made, "sv", protocol="local", allowSpan=False)
+    assert (volume(api, uuid)["protocol"], volume(api, uuid)["allowSpan"]) == ("Local", False)
+    published(api, uuid, host)
+
+
+def test_node_is_not_available(api: Api, pool: Pool) -> None:
+    [node] = pool(1)
+    made = snapped(api, created(api, "v"), "s")
+    Backend.objects.filter(pk=node).update(available_until="2000-01-01T00:00:00Z")
+    assert assign(api, made, "sv").status == "NotAvailable"
+    assert Volume.objects.count() == 1
+
+
+def test_metrics_label(api: Api, pool: Pool) -> None:
+    pool(1)
+    parent = created(api, "v")
+    assigned(api, snapped(api, parent, "s"), "sv")
+    api.post("/clone_volume", {"sourceVolumeId": parent, "alias": "c"})
+    text = api.get("/metrics").body
+    lines = [line for line in text.splitlines() if line.startswith("ks_vol_capacity_bytes{")]
+    derived = [line for line in lines if 'provisioningType="Snapshot/Clone"' in line]
+    assert (len(lines), len(derived)) == (3, 2)

@@ -1,0 +1,186 @@
+"""Records on their way to a real rsyslog that goes down, resets or shows a wrong certificate
+(``decisions/0009``).
+"""
+
+import datetime as dt
+import socket
+import struct
+import threading
+
+import pytest
+from django.utils import timezone
+
+from inventory.jobs import poll_syslogs, send_syslog_records, send_waiting_syslog_records
+from inventory.models import SyslogRecord, SyslogServer
+from provisioner.celery import app
+from provisioner.certificates import Authority
+from tests.api.syslog_steps import SUCCESS, request, server, wanted
+from tests.syslog_parser import BOM
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def again():
+    """As if the pause after a failure was over."""
+    SyslogServer.objects.update(next_try_at=timezone.now())
+
+
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
+def test_what_a_server_missed_arrives_once_it_is_up(api, receiver, work, transport):
+    rsyslog = receiver(transport)
+    rsyslog.stop()
+    try:
+        for number in range(60):
+            body = request(message=f"record {number}", level="INFO")
+            assert api.post("/forward_log", body).body == SUCCESS
+        work()
+        [state] = SyslogServer.objects.all()
+        assert (state.failures, SyslogRecord.objects.count()) == (1, 60), "one try, then a pause"
+        send_waiting_syslog_records()
+        assert work() == []
+    finally:
+        rsyslog.start()
+    again()
+    send_waiting_syslog_records()
+    assert len(work()) == 2, "50 at a time"
+    messages = [record["message"] for record in rsyslog.records(60)]
+    assert messages == [f"{BOM}record {number}" for number in range(60)], "each once, in order"
+    assert SyslogRecord.objects.count() == 0
+    assert SyslogServer.objects.get().failures == 0
+
+
+def test_over_udp_a_refusal_is_noticed_where_the_network_tells_it(api, receiver, work):
+    """A closed port on this machine answers at once; a lost datagram would tell nobody."""
+    rsyslog = receiver("udp")
+    rsyslog.stop()
+    try:
+        api.post("/forward_log", request())
+        work()
+        assert SyslogRecord.objects.count() == 1
+    finally:
+        rsyslog.start()
+    again()
+    send_waiting_syslog_records()
+    work()
+    assert len(rsyslog.records(1)) == 1
+    assert SyslogRecord.objects.count() == 0
+
+
+def test_one_server_down_does_not_hold_up_the_other(api, rsyslog, configured, work):
+    rsyslog.forget()
+    configured(server("tcp://127.0.0.1:1"), server(rsyslog.url("tcp"), 2))
+    api.post("/forward_log", request())
+    work()
+    assert len(rsyslog.records(1)) == 1
+    assert SyslogRecord.objects.get().server.url == "tcp://127.0.0.1:1"
+
+
+def test_lost_message_is_found_again(api, receiver, work):
+    rsyslog = receiver("tcp")
+    api.post("/forward_log", request())
+    app.control.purge()
+    send_waiting_syslog_records()
+    assert len(work()) == 1
+    assert len(rsyslog.records(1)) == 1
+
+
+def test_message_that_comes_twice_and_worker_that_died(api, receiver, work):
+    rsyslog = receiver("tcp")
+    api.post("/forward_log", request())
+    app.control.purge()
+    [state] = SyslogServer.objects.all()
+    busy = timezone.now() + dt.timedelta(seconds=90)
+    SyslogServer.objects.update(next_try_at=busy)  # a job has it, or died with it
+    send_syslog_records(state.pk)
+    assert SyslogRecord.objects.count() == 1
+    again()
+    send_syslog_records(state.pk)
+    send_syslog_records(state.pk)
+    assert len(rsyslog.records(1)) == 1
+    assert SyslogRecord.objects.count() == 0
+
+
+def test_given_up_after_the_time_set(api, configured, work, settings):
+    configured(server("tcp://127.0.0.1:1"))
+    api.post("/forward_log", request())
+    api.post("/forward_log", request())
+    work()
+    old = timezone.now() - dt.timedelta(minutes=settings.ENVIRONMENT.syslog_retry_minutes)
+    SyslogRecord.objects.filter(pk=SyslogRecord.objects.earliest("pk").pk).update(created_at=old)
+    send_waiting_syslog_records()
+    assert SyslogRecord.objects.count() == 1
+
+
+def test_pauses_grow_to_five_minutes(api, configured):
+    configured(server("tcp://127.0.0.1:1"))
+    api.post("/forward_log", request())
+    pauses = []
+    for _ in range(8):
+        again()
+        send_syslog_records(SyslogServer.objects.get().pk)
+        pauses.append(
+            round((SyslogServer.objects.get().next_try_at - timezone.now()).total_seconds())
+        )
+    assert pauses == [5, 10, 20, 40, 80, 160, 300, 300]
+
+
+def test_records_of_a_server_that_goes_go_with_it(api, fleet, configured):
+    persistent_id = configured(server("tcp://127.0.0.1:1"), server("tcp://127.0.0.1:2", 2))
+    api.post("/forward_log", request())
+    fleet.nodes[0].set_syslogs([server("tcp://127.0.0.1:2", 2)])
+    wanted(persistent_id)
+    poll_syslogs()
+    assert SyslogRecord.objects.get().server.url == "tcp://127.0.0.1:2"
+
+
+@pytest.mark.parametrize("certificate", ["", "other", "garbage"])
+def test_tls_trusts_the_certificate_given_and_no_other(
+    api, rsyslog, configured, work, certificate, tmp_path
+):
+    rsyslog.forget()
+    pem = {
+        "": "",
+        "other": Authority.of(tmp_path / "other").path.read_text(),
+        "garbage": "-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n",
+    }[certificate]
+    configured(server(rsyslog.url("tls"), certificate=pem))
+    api.post("/forward_log", request())
+    work()
+    assert SyslogRecord.objects.count() == 1
+    assert SyslogServer.objects.get().failures == 1
+
+
+def test_tls_trusts_a_server_s_own_certificate_and_needs_its_name(
+    api, rsyslog, configured, work, authority
+):
+    rsyslog.forget()
+    own = authority.server("syslog", ["127.0.0.1"])[0].read_text()
+    tcp_with_tls = rsyslog.url("tls").replace("tls:", "tcp:")
+    other_name = tcp_with_tls.replace("127.0.0.1", "localhost")
+    configured(
+        server(tcp_with_tls, use_tls=True, certificate=own),
+        server(other_name, 2, use_tls=True, certificate=own),
+    )
+    api.post("/forward_log", request())
+    work()
+    assert len(rsyslog.records(1)) == 1
+    assert SyslogRecord.objects.get().server.url == other_name
+
+
+def test_a_server_that_resets_the_connection_has_not_got_it(api, configured, work):
+    """It takes the octets into its buffer and closes without reading: nothing may be lost."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        configured(server(f"tcp://127.0.0.1:{listener.getsockname()[1]}"))
+        api.post("/forward_log", request())
+        lingerless = struct.pack("ii", 1, 0)
+
+        def reset():
+            connection, _ = listener.accept()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, lingerless)
+            connection.close()
+
+        thread = threading.Thread(target=reset)
+        thread.start()
+        work()
+        thread.join()
+    assert SyslogRecord.objects.count() == 1

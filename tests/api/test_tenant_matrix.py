@@ -1,0 +1,252 @@
+"""A token bound to one tenant, against another tenant's objects by every way of naming one.
+
+The table covers every operation; a new one must be entered.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from provisioner.access.permissions import ALLOWED, POOL_WIDE
+from tasks.models import Task, TaskType
+from tasks.services import task_create
+from tests.api.test_bad_input import counts
+from tests.api.test_replicas import all_available
+from tests.api.volume_steps import HOST, created, probe_host, published
+from tests.conftest import Api
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+
+NOT_A_TENANTS = {
+    "backends.list": "nodes belong to all",
+    "backends.retrieve": "nodes belong to all",
+    "probe.create": "nodes belong to all",
+    "hosts.list": "hosts belong to all",
+    "host_probe.create": "hosts belong to all",
+    "inventory.list": "nodes belong to all",
+    "license.list": "the licence is the pool's",
+    "syslog.list": "the pool's servers",
+    "forward_log.create": "names a host and an application, no object",
+    "token.create": "Basic credentials only, and they are bound to no tenant",
+}
+"""Operations that can name no tenant's object."""
+
+CALLS: dict[str, list[tuple[str, Any]]] = {
+    "tenants.list": [("GET /tenants", None)],
+    "tenants.update": [("PUT /tenants/t2", {"capacity": 0, "totalIOPS": 0, "totalBW": 0})],
+    "tenants.destroy": [("DELETE /tenants/t2", None)],
+    "volumes.create": [
+        ("POST /t2/volumes", {"alias": "new", "capacity": 1}),
+        ("POST /volumes", {"alias": "new", "capacity": 1, "tenantId": "t2"}),
+        ("POST /t2/volumes?dryRun=true", {"alias": "new", "capacity": 1}),
+    ],
+    "volumes.update": [
+        ("PATCH /t2/volumes/{volume}", {"newCapacity": 20}),
+        ("PATCH /t1/volumes/{volume}", {"newCapacity": 20}),
+        ("PATCH /volumes/{volume}", {"newCapacity": 20}),
+    ],
+    "volumes.destroy": [
+        ("DELETE /t2/volumes/{idle}", None),
+        ("DELETE /t1/volumes/{idle}", None),
+        ("DELETE /volumes/{idle}", None),
+    ],
+    "volumes.list": [
+        ("GET /t2/volumes", None),
+        ("GET /t1/volumes", None),
+        ("GET /volumes", None),
+        ("GET /volumes?hostID={host}", None),
+        ("GET /volumes?backendId={backend}", None),
+        ("GET /volumes?limit=5&offset=0", None),
+    ],
+    "volumes.retrieve": [
+        ("GET /t2/volumes/{volume}", None),
+        ("GET /t1/volumes/{volume}", None),
+        ("GET /volumes/{volume}", None),
+    ],
+    "volumes.by_alias": [
+        ("GET /t2/volumes_by_alias/theirs", None),
+        ("GET /t1/volumes_by_alias/theirs", None),
+        ("GET /volumes_by_alias/theirs", None),
+    ],
+    "volumes.extended": [
+        ("GET /t2/volume_extended/{volume}", None),
+        ("GET /t1/volume_extended/{volume}", None),
+        ("GET /volume_extended/{volume}", None),
+    ],
+    "snapshots.create": [
+        ("POST /t2/snapshots", {"alias": "new", "volumeID": "{idle}"}),
+        ("POST /t1/snapshots", {"alias": "new", "volumeID": "{idle}"}),
+        ("POST /snapshots", {"alias": "new", "volumeID": "{idle}"}),
+        ("POST /snapshots", {"alias": "new", "volumeID": "{idle}", "tenantId": "t2"}),
+    ],
+    "snapshots.destroy": [
+        ("DELETE /t2/snapshots/{snapshot}", None),
+        ("DELETE /t1/snapshots/{snapshot}", None),
+        ("DELETE /snapshots/{snapshot}", None),
+    ],
+    "snapshots.list": [
+        ("GET /t2/snapshots", None),
+        ("GET /t1/snapshots", None),
+        ("GET /snapshots", None),
+    ],
+    "snapshots.retrieve": [
+        ("GET /t2/snapshots/{snapshot}", None),
+        ("GET /t1/snapshots/{snapshot}", None),
+        ("GET /snapshots/{snapshot}", None),
+    ],
+    "snapshots.by_volume": [
+        ("GET /t2/snapshots_by_vol/{source}", None),
+        ("GET /t1/snapshots_by_vol/{source}", None),
+        ("GET /snapshots_by_vol/{source}", None),
+    ],
+    "snapshots.by_alias": [
+        ("GET /t2/snapshots_by_alias/snap", None),
+        ("GET /t1/snapshots_by_alias/snap", None),
+        ("GET /snapshots_by_alias/snap", None),
+    ],
+    "snapshot_volumes.create": [
+        ("POST /t2/snapshot_volumes", {"alias": "new", "snapshotID": "{snapshot}"}),
+        ("POST /t1/snapshot_volumes", {"alias": "new", "snapshotID": "{snapshot}"}),
+        ("POST /snapshot_volume", {"alias": "new", "snapshotID": "{snapshot}"}),
+    ],
+    "clone_volume.create": [
+        ("POST /t2/clone_volume", {"alias": "new", "sourceVolumeId": "{idle}"}),
+        ("POST /t1/clone_volume", {"alias": "new", "sourceVolumeId": "{idle}"}),
+        ("POST /clone_volume", {"alias": "new", "sourceVolumeId": "{idle}"}),
+    ],
+    "replicas.create": [
+        ("POST /t2/replica/{volume}", {}),
+        ("POST /t1/replica/{volume}", {}),
+        ("POST /replica/{volume}", {}),
+    ],
+    "replicas.mark": [
+        ("PATCH /t2/replica/{volume}/{replica}", None),
+        ("PATCH /t1/replica/{volume}/{replica}", None),
+        ("PATCH /replica/{volume}/{replica}", None),
+    ],
+    "replicas.confirm": [
+        ("DELETE /t2/replica/{volume}/{replica}", None),
+        ("DELETE /t1/replica/{volume}/{replica}", None),
+        ("DELETE /replica/{volume}/{replica}", None),
+    ],
+    "replicas.report": [
+        ("PATCH /t2/replica/{volume}/{replica}/Missing", None),
+        ("PATCH /t1/replica/{volume}/{replica}/Missing", None),
+        ("PATCH /replica/{volume}/{replica}/Missing", None),
+    ],
+    "migrate_volume.create": [
+        ("POST /t2/migrate_volume", {"volId": "{volume}", "repId": "{replica}"}),
+        ("POST /t1/migrate_volume", {"volId": "{volume}", "repId": "{replica}"}),
+        ("POST /migrate_volume", {"volId": "{volume}", "repId": "{replica}"}),
+    ],
+    "publish.create": [
+        ("POST /t2/publish", {"volId": "{idle}", "hostId": "{host}"}),
+        ("POST /t1/publish", {"volId": "{idle}", "hostId": "{host}"}),
+        ("POST /publish", {"volId": "{idle}", "hostId": "{host}"}),
+    ],
+    "unpublish.create": [
+        ("POST /t2/unpublish", {"volId": "{volume}", "hostId": "{host}"}),
+        ("POST /t1/unpublish", {"volId": "{volume}", "hostId": "{host}"}),
+        ("POST /unpublish", {"volId": "{volume}"}),
+    ],
+    "targets.list": [
+        ("GET /t2/targets", None),
+        ("GET /targets", None),
+        ("GET /targets?hostId={host}", None),
+        ("GET /targets?volId={volume}", None),
+        ("GET /targets?hostId={host}&volId={volume}", None),
+    ],
+    "tasks.list": [
+        ("GET /tasks", None),
+        ("GET /tasks?hostId={host}", None),
+        ("GET /tasks?taskId={task}", None),
+    ],
+    "tasks.update": [("PUT /tasks", {"taskId": "{task}", "hostId": "{host}", "progress": 5})],
+    "tasks.destroy": [("DELETE /tasks?taskId={task}", None)],
+}
+
+UNSEEN = {
+    "TenantNotFound",
+    "NotExists",
+    "VolumeNotFound",
+    "VolumeNoFound",
+    "TaskNotFound",
+    "NoTask",
+}
+
+
+@pytest.fixture
+def theirs(api: Api, pool: Pool) -> dict[str, str]:
+    """What tenant t2 has: a volume in use with a task, and an idle one."""
+    nodes = pool(4)
+    for tenant in ("t1", "t2"):
+        budget = {"tenantId": tenant, "name": tenant, "capacity": 0, "totalIOPS": 0, "totalBW": 0}
+        assert api.post("/tenants", budget).status == "Success"
+    volume = created(api, "theirs", "/t2/volumes", storageClass={"numReplicas": 2})
+    idle = created(api, "idle", "/t2/volumes")
+    published(api, volume, probe_host(api))
+    replica, _ = all_available(api, volume)
+    source = created(api, "source", "/t2/volumes")
+    snapshot = api.post("/t2/snapshots", {"alias": "snap", "volumeID": source})
+    assert snapshot.status == "Success"
+    task = task_create(
+        type=TaskType.REMOTE_MIGRATION, host_id=HOST, volume_id=volume, tenant_id="t2"
+    )
+    return {
+        "volume": volume,
+        "idle": idle,
+        "source": source,
+        "snapshot": snapshot.body["persistentId"],
+        "replica": replica,
+        "host": HOST,
+        "backend": nodes[0],
+        "task": task.task_id,
+    }
+
+
+def filled(text: Any, names: dict[str, str]) -> Any:
+    if isinstance(text, str):
+        return text.format_map(names) if "{" in text else text
+    if isinstance(text, dict):
+        return {key: filled(value, names) for key, value in text.items()}
+    return text
+
+
+def test_the_table_has_no_hole() -> None:
+    assert set(CALLS) | set(NOT_A_TENANTS) | (POOL_WIDE & set(ALLOWED)) == set(ALLOWED)
+
+
+def test_nothing_of_another_tenant_is_seen_or_changed(api: Api, theirs: dict[str, str]) -> None:
+    bound = api.as_role("ADMIN", tenant="t1")
+    before = counts(), api.get("/t2/volumes").body, list(Task.objects.values())
+    for line, calls in CALLS.items():
+        for request, body in calls:
+            method, _, path = filled(request, theirs).partition(" ")
+            answer = bound.call(method, path, filled(body, theirs))
+            case = f"{line}: {request}: {answer}"
+            assert answer.http == 200, case
+            if isinstance(answer.body, dict):
+                assert answer.status in UNSEEN, case
+            elif line == "tenants.list":
+                assert [row["tenantId"] for row in answer.body] == ["t1"]
+            else:
+                assert answer.body == [], case
+    now = counts(), api.get("/t2/volumes").body, list(Task.objects.values())
+    assert [_timeless(part) for part in now] == [_timeless(part) for part in before]
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _timeless(v) for k, v in value.items() if k != "currentStateTime"}
+    return [_timeless(v) for v in value] if isinstance(value, list) else value
+
+
+def test_what_concerns_all_tenants_is_refused(api: Api) -> None:
+    bound = api.as_role("ADMIN", tenant="t1")
+    for request in ("POST /backends", "PUT /backends/x", "DELETE /backends/x", "POST /tenants"):
+        method, _, path = request.partition(" ")
+        assert bound.call(method, path, {}).http == 403, request
+    assert bound.delete("/hosts/x").http == 403
+    assert bound.get("/metrics").http == 403

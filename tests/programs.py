@@ -1,0 +1,32 @@
+"""Programs of Debian's packages that tests run: found, else installed, else loudly missed."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+
+def tool(program: str, package: str) -> str:
+    """The path of a program; as root, where there is apt-get, it is installed.
+
+    Without it the test is skipped; under CI it fails.
+    """
+    if not shutil.which(program) and os.geteuid() == 0 and shutil.which("apt-get"):
+        print(f"\ninstalling {package} with apt-get for the tests", flush=True)
+        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["update"], ["install", "-y", "--no-install-recommends", package]):
+            subprocess.run(
+                ["apt-get", "-qq", *command],
+                env=environment,
+                check=False,
+                timeout=100,
+                stdout=subprocess.DEVNULL,
+            )
+    if path := shutil.which(program):
+        return path
+    reason = f"NO {program.upper()}: install it: apt-get install -y {package}"
+    if os.environ.get("CI", "").lower() in {"true", "1"}:
+        pytest.fail(reason)
+    print(f"\n{reason}; ITS TEST IS SKIPPED", flush=True)
+    pytest.skip(reason)

@@ -1,0 +1,169 @@
+"""A private rsyslog for the tests: on free ports, with its own settings, as nobody."""
+
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from provisioner.standalone import processes
+
+PROGRAM = Path("/usr/sbin/rsyslogd")
+PACKAGES = ("rsyslog", "rsyslog-openssl")
+WAIT_SECONDS = 20.0
+
+SETTINGS = """
+global(workDirectory="{folder}" maxMessageSize="64k" parser.escapeControlCharactersOnReceive="off"
+       defaultNetstreamDriver="ossl" defaultNetstreamDriverCAFile="{ca}"
+       defaultNetstreamDriverCertFile="{certificate}" defaultNetstreamDriverKeyFile="{key}")
+module(load="imudp")
+module(load="imtcp")
+template(name="fields" type="list" option.jsonf="on") {{
+    property(outname="raw" name="rawmsg" format="jsonf")
+    property(outname="priority" name="pri" format="jsonf")
+    property(outname="version" name="protocol-version" format="jsonf")
+    property(outname="at" name="timereported" dateFormat="rfc3339" format="jsonf")
+    property(outname="host" name="hostname" format="jsonf")
+    property(outname="app_name" name="app-name" format="jsonf")
+    property(outname="process" name="procid" format="jsonf")
+    property(outname="logging_type" name="msgid" format="jsonf")
+    property(outname="data" name="structured-data" format="jsonf")
+    property(outname="message" name="msg" format="jsonf")
+    property(outname="transport" name="inputname" format="jsonf")
+}}
+ruleset(name="all") {{
+    action(type="omfile" file="{folder}/records" template="fields" asyncWriting="off")
+}}
+input(type="imudp" address="127.0.0.1" port="{udp}" ruleset="all" name="udp")
+input(type="imtcp" address="127.0.0.1" port="{tcp}" ruleset="all" name="tcp")
+input(type="imtcp" address="127.0.0.1" port="{tls}" ruleset="all" name="tls"
+      streamDriver.name="ossl" streamDriver.mode="1" streamDriver.authMode="anon")
+"""
+
+
+class Rsyslog:
+    """An rsyslog that writes each record, parsed and raw, to a file; ``start`` it as often as
+    needed.
+    """
+
+    def __init__(self, program: Path, folder: Path, certificate: Path, key: Path, ca: Path) -> None:
+        self.ports: Final = {name: _free_port() for name in ("udp", "tcp", "tls")}
+        self._folder = folder
+        self._seen = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        own = {
+            name: folder / path.name for name, path in (("certificate", certificate), ("ca", ca))
+        }
+        shutil.copy(certificate, own["certificate"])
+        shutil.copy(ca, own["ca"])
+        own["key"] = Path(shutil.copy(key, folder / "key.pem"))
+        # a copy: AppArmor keeps the installed one from files like these
+        self._program = shutil.copy(program, folder / "rsyslogd")
+        settings = SETTINGS.format(folder=folder, **own, **self.ports)
+        (folder / "rsyslog.conf").write_text(settings)
+        self._user = _given_to_nobody(folder)
+
+    def url(self, transport: str) -> str:
+        return f"{transport}://127.0.0.1:{self.ports[transport]}"
+
+    def start(self) -> None:
+        command = [self._program, "-n", "-f", str(self._folder / "rsyslog.conf")]
+        command += ["-i", str(self._folder / "pid")]
+        with (self._folder / "log").open("ab") as output:
+            self._process = processes.start(command, output=output, user=self._user)
+        _await(self._listens, lambda: (self._folder / "log").read_text(errors="replace")[-2000:])
+
+    def stop(self) -> None:
+        if self._process is not None:
+            processes.stop(self._process, request=signal.SIGTERM)
+
+    def forget(self) -> None:
+        """What arrived until now is of no interest any more."""
+        self._seen += len(self._lines())
+
+    def records(self, count: int) -> list[dict[str, Any]]:
+        """What arrived, once that is ``count`` records or more; waits for them."""
+        _await(lambda: len(self._lines()) >= count, lambda: f"{self._lines()} of {count}")
+        return [json.loads(line) for line in self._lines()]
+
+    def _lines(self) -> list[bytes]:
+        path = self._folder / "records"
+        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+        return lines[self._seen :]
+
+    def _listens(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self._folder / "log").read_text(errors="replace")
+        udp = f":{self.ports['udp']:04X} "
+        return (
+            all(_accepts(self.ports[name]) for name in ("tcp", "tls"))
+            and udp in Path("/proc/net/udp").read_text()
+        )
+
+
+def find_program() -> Path:
+    """Where rsyslogd is; as root on Debian it is installed.
+
+    Without it the test is skipped; under CI it fails.
+    """
+    if not _installed() and os.geteuid() == 0 and shutil.which("apt-get"):
+        print(f"\ninstalling {' and '.join(PACKAGES)} with apt-get for the tests", flush=True)
+        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["update"], ["install", "-y", "--no-install-recommends", *PACKAGES]):
+            subprocess.run(
+                ["apt-get", "-qq", *command],
+                env=environment,
+                check=False,
+                timeout=100,
+                stdout=subprocess.DEVNULL,
+            )
+    if _installed():
+        return PROGRAM
+    reason = f"NO RSYSLOG: install it: apt-get install -y {' '.join(PACKAGES)}"
+    if os.environ.get("CI", "").lower() in {"true", "1"}:
+        pytest.fail(reason)
+    print(f"\n{reason}; THE SYSLOG TESTS ARE SKIPPED", flush=True)
+    pytest.skip(reason)
+
+
+def _installed() -> bool:
+    return PROGRAM.exists() and any(Path("/usr/lib").glob("*/rsyslog/lmnsd_ossl.so"))
+
+
+def _given_to_nobody(folder: Path) -> int | None:
+    """Root runs it as nobody, who owns the folder and can reach it."""
+    if os.geteuid() != 0:
+        return None
+    account = pwd.getpwnam("nobody").pw_uid
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, account, -1)
+    return account
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _await(condition: Callable[[], bool], explanation: Callable[[], str]) -> None:
+    give_up = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < give_up, explanation()
+        time.sleep(0.02)

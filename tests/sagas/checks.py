@@ -1,0 +1,225 @@
+"""What every saga must stand: a test class inherits :class:`SagaChecks` and says what to expect."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from provisioner.common.results import ProvisionerError, ResultCode
+from tasks import runner, saga
+from tasks.models import ENDED, Task, TaskState, TaskType
+from tasks.runner import Context
+from tasks.saga import Later, Outputs, Saga, Step
+from tasks.services import TaskEnded, task_update
+
+RUNS_AT_MOST = 100
+WHEN = ("before", "after")
+
+Act = Callable[[Context], None]
+
+
+class Refused(ProvisionerError):
+    code = ResultCode.NotAvailable
+
+
+class Killed(BaseException):
+    """``kill -9``: nobody may catch it."""
+
+
+def nothing(task_id: str) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Case:
+    """``submit`` makes a task in a world where it can finish; it is called again and again.
+
+    ``done`` and ``undone`` assert, after it FINISHED or after it ended badly, that database, nodes
+    and budgets agree. ``meanwhile`` is what others do while the task waits for them.
+    """
+
+    submit: Callable[[], str]
+    done: Callable[[], None]
+    undone: Callable[[], None]
+    meanwhile: Callable[[str], None] = nothing
+
+
+class SagaChecks:
+    """Five checks; ``type`` is the saga's, the fixture ``case`` the subclass's."""
+
+    type: ClassVar[TaskType]
+
+    @pytest.fixture
+    def case(self) -> Case:
+        raise NotImplementedError
+
+    def test_completes(self, case: Case) -> None:
+        task = work_off(case, case.submit())
+        expect_finished(self._saga(), task)
+        case.done()
+        before = Task.objects.filter(pk=task.pk).values().get()
+        runner.run(task.pk)
+        assert Task.objects.filter(pk=task.pk).values().get() == before
+        case.done()
+
+    def test_every_step_twice(self, case: Case) -> None:
+        with changed_steps(self._saga(), twice):
+            task = work_off(case, case.submit())
+        expect_finished(self._saga(), task)
+        case.done()
+
+    def test_fails_at_every_step(self, case: Case) -> None:
+        for number, when in self._places():
+            with acting(self._saga(), number, when, _refuse):
+                task = work_off(case, case.submit())
+            assert (task.state, task.task_status) == (TaskState.FAILED, "NotAvailable"), number
+            assert task.description == "refused by the test"
+            case.undone()
+
+    def test_dies_at_every_step(self, case: Case) -> None:
+        for number, when in self._places():
+            task_id = case.submit()
+            with acting(self._saga(), number, when, _die), pytest.raises(Killed):
+                work_off(case, task_id)
+            assert Task.objects.get(pk=task_id).state not in ENDED
+            Task.objects.filter(pk=task_id).update(lease_until=timezone.now())
+            expect_finished(self._saga(), work_off(case, task_id))
+            case.done()
+
+    def test_is_cancelled_at_every_step(self, case: Case) -> None:
+        for number, when in self._places()[:-2]:
+            with acting(self._saga(), number, when, _cancel):
+                task = work_off(case, case.submit())
+            assert task.state == TaskState.ABORTED, (number, when)
+            case.undone()
+        if connection.vendor == "sqlite":
+            return  # a transaction of SQLite keeps all others out from its begin on
+        with before_the_last_step(self._saga(), _cancel_task):
+            assert work_off(case, case.submit()).state == TaskState.ABORTED
+        case.undone()
+
+    def test_cannot_be_cancelled_once_it_ended(self, case: Case) -> None:
+        task = work_off(case, case.submit())
+        with pytest.raises(TaskEnded):
+            task_update(task_id=task.pk, host_id=task.host_id, state=TaskState.ABORTED)
+        case.done()
+
+    def _saga(self) -> Saga:
+        found = saga.saga_of(Task(type=self.type))
+        assert found is not None
+        return found
+
+    def _places(self) -> list[tuple[int, str]]:
+        return [(number, when) for number in range(len(self._saga().steps)) for when in WHEN]
+
+
+def work_off(case: Case, task_id: str) -> Task:
+    """Run the task until it has ended, as messages would; who waits is resumed at once."""
+    for _ in range(RUNS_AT_MOST):
+        runner.run(task_id)
+        task = Task.objects.get(pk=task_id)
+        if task.state in ENDED:
+            return task
+        case.meanwhile(task_id)
+        Task.objects.filter(pk=task_id).update(lease_until=timezone.now())
+    raise AssertionError(f"{task} has not ended after {RUNS_AT_MOST} runs")
+
+
+def expect_finished(worked: Saga, task: Task) -> None:
+    assert (task.state, task.task_status) == (TaskState.FINISHED, "Success"), task.description
+    assert (task.progress, task.steps_done) == (100.0, len(worked.steps))
+    assert task.started_at is not None
+    assert task.ended_at is not None
+    assert (task.lease_owner, task.lease_until) == ("", None)
+
+
+@contextmanager
+def changed_steps(worked: Saga, change: Callable[[int, Step], Step]) -> Iterator[None]:
+    """The saga with other steps, until the end of the block."""
+    steps = tuple(change(number, step) for number, step in enumerate(worked.steps))
+    with _registered(worked, replace(worked, steps=steps)):
+        yield
+
+
+@contextmanager
+def acting(worked: Saga, number: int, when: str, act: Act) -> Iterator[None]:
+    """``act`` is called each time before or after step ``number`` does its work."""
+
+    def change(current: int, step: Step) -> Step:
+        def run(context: Context) -> Outputs | Later | None:
+            if when == "before":
+                act(context)
+            result = step.run(context)
+            if when == "after" and not isinstance(result, Later):
+                act(context)
+            return result
+
+        return replace(step, run=run) if current == number else step
+
+    with changed_steps(worked, change):
+        yield
+
+
+@contextmanager
+def before_the_last_step(worked: Saga, act: Callable[[Task], None]) -> Iterator[None]:
+    """``act`` is called just before the last step's transaction locks anything."""
+    last = len(worked.steps) - 1
+
+    def lock_first(task: Task) -> None:
+        current = Task.objects.get(pk=task.pk)
+        if current.steps_done == last and threading.current_thread() is main:
+            act(task)
+        worked.lock_first(task)
+
+    main = threading.current_thread()
+    with _registered(worked, replace(worked, lock_first=lock_first)):
+        yield
+
+
+@contextmanager
+def _registered(worked: Saga, other: Saga) -> Iterator[None]:
+    saga.register(other)
+    try:
+        yield
+    finally:
+        saga.register(worked)
+
+
+def twice(number: int, step: Step) -> Step:
+    def run(context: Context) -> Outputs | Later | None:
+        step.run(context)
+        return step.run(context)
+
+    return replace(step, run=run)
+
+
+def _refuse(context: Context) -> None:
+    raise Refused("refused by the test")
+
+
+def _die(context: Context) -> None:
+    raise Killed
+
+
+def _cancel(context: Context) -> None:
+    _cancel_task(context.task)
+
+
+def _cancel_task(task: Task) -> None:
+    """By another process: over another connection."""
+
+    def cancel() -> None:
+        Task.objects.filter(pk=task.pk).update(stoppable=True)
+        try:
+            task_update(task_id=task.pk, host_id=task.host_id, state=TaskState.ABORTED)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    thread.join()

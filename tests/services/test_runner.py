@@ -1,0 +1,352 @@
+"""How tasks are worked off: leases, heartbeats, waiting, and what is lost on the way."""
+
+import datetime as dt
+import threading
+import time
+from contextlib import contextmanager
+from functools import partial
+from itertools import pairwise
+
+import pytest
+from django.db import OperationalError
+from django.utils import timezone
+
+from provisioner.common.results import ProvisionerError, ResultCode
+from tasks import runner, saga, submission
+from tasks.models import Task, TaskState, TaskType
+from tasks.runner import LeaseLost
+from tasks.saga import Later, Saga, Step
+from tasks.services import migrations_abort, task_create, task_update
+from tasks.submission import LEASE_SECONDS, TaskFailed, task_wait, tasks_requeue, tasks_wake
+from tests.worker import running_worker
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+KIND = TaskType.REPLICA_SYNC
+
+
+@contextmanager
+def registered(*steps, kind=KIND, **fields):
+    before = saga.saga_of(Task(type=kind))
+    saga.register(Saga(kind, tuple(steps), **fields))
+    try:
+        yield
+    finally:
+        saga._sagas.pop(kind)
+        if before:
+            saga.register(before)
+
+
+def submitted(**fields):
+    return task_create(type=KIND, **fields).pk
+
+
+def row(task_id):
+    return Task.objects.get(pk=task_id)
+
+
+def nothing(context):
+    return None
+
+
+def test_outputs_reach_later_steps():
+    seen = []
+    steps = [
+        Step(lambda context: {"a": context.params["x"]}),
+        Step(lambda context: seen.append(dict(context.outputs))),
+        Step(lambda context: {"b": 2}),
+    ]
+    with registered(*steps):
+        task_id = submitted(params={"x": "1"}, outputs={"secret": "s"})
+        runner.run(task_id)
+    assert seen == [{"secret": "s", "a": "1"}]
+    task = row(task_id)
+    assert task.outputs == {"secret": "s", "a": "1", "b": 2}
+    assert (task.state, task.steps_done, task.progress) == (TaskState.FINISHED, 3, 100.0)
+
+
+def test_progress_by_weight_and_fraction(monkeypatch):
+    monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 0)
+    reached = []
+
+    def work(context):
+        for fraction in (0.5, 0.25, 1):
+            context.heartbeat(fraction)
+            reached.append(row(context.task.pk).progress)
+
+    with registered(Step(nothing, 1), Step(work, 2), Step(nothing, 1)):
+        runner.run(submitted())
+    assert reached == [50.0, 50.0, 75.0]
+
+
+def test_heartbeat_writes_every_two_seconds(django_assert_num_queries):
+    def work(context):
+        with django_assert_num_queries(1):
+            for _ in range(100):
+                context.heartbeat(0.1)
+
+    with registered(Step(work), Step(nothing)):
+        task_id = submitted()
+        runner.run(task_id)
+    assert row(task_id).state == TaskState.FINISHED
+    assert runner.HEARTBEAT_SECONDS == 2
+
+
+def test_heartbeat_renews_the_lease_and_finds_that_it_is_lost(monkeypatch):
+    monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 0)
+    lost = []
+
+    def work(context):
+        rows = Task.objects.filter(pk=context.task.pk)
+        rows.update(lease_until=timezone.now())
+        context.heartbeat()
+        renewed = timezone.now() + dt.timedelta(seconds=LEASE_SECONDS - 5)
+        assert rows.filter(lease_until__gt=renewed).exists()
+        rows.update(lease_owner="another")
+        try:
+            context.heartbeat()
+        except LeaseLost:
+            lost.append(True)
+            raise
+
+    with registered(Step(work), Step(nothing)):
+        task_id = submitted()
+        runner.run(task_id)
+    assert lost == [True]
+    assert (row(task_id).state, row(task_id).lease_owner) == (TaskState.RUNNING, "another")
+
+
+def test_duplicate_delivery_does_nothing():
+    """While one worker has it, and after it ended."""
+    calls = []
+
+    def work(context):
+        calls.append(context.task.pk)
+        runner.run(context.task.pk)
+
+    with registered(Step(work), Step(nothing)):
+        task_id = submitted()
+        runner.run(task_id)
+        runner.run(task_id)
+    assert calls == [task_id]
+
+
+def test_ten_workers_at_once():
+    calls = []
+    with registered(Step(lambda context: calls.append(1)), Step(nothing)):
+        task_id = submitted()
+        threads = [threading.Thread(target=_run_in_thread, args=[task_id]) for _ in range(10)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert (calls, row(task_id).state) == ([1], TaskState.FINISHED)
+
+
+def _run_in_thread(task_id):
+    from django.db import connection
+
+    try:
+        runner.run(task_id)
+    finally:
+        connection.close()
+
+
+class Refused(ProvisionerError):
+    code = ResultCode.NoFreeSpace
+
+
+def _note(notes, name, task):
+    notes.append(name)
+
+
+def test_refusal_is_the_tasks_result_and_undoes_what_was_begun():
+    undone: list[str] = []
+
+    def refuse(context):
+        raise Refused("no space", internal="details")
+
+    steps = [Step(nothing, undo=partial(_note, undone, name)) for name in "ab"]
+    never = Step(nothing, undo=lambda task: undone.append("never begun"))
+    with registered(*steps, Step(refuse, undo=lambda task: undone.append("c")), never):
+        task_id = submitted()
+        runner.run(task_id)
+        assert undone == ["c", "b", "a"]
+        with pytest.raises(TaskFailed) as refused:
+            task_wait(task_id=task_id, seconds=0)
+    assert (refused.value.code, str(refused.value)) == (ResultCode.NoFreeSpace, "no space")
+    task = row(task_id)
+    assert (task.state, task.task_status, task.description) == ("FAILED", "NoFreeSpace", "no space")
+    assert (task.lease_owner, task.lease_until) == ("", None)
+
+
+def test_bug_is_an_internal_error(caplog):
+    def work(context):
+        raise KeyError("secret detail")
+
+    with registered(Step(work), Step(nothing)):
+        task_id = submitted()
+        runner.run(task_id)
+    task = row(task_id)
+    assert (task.state, task.task_status) == ("FAILED", "InternalError")
+    assert task.description == "internal error; the log has the details"
+    assert "secret detail" in caplog.text
+    with pytest.raises(RuntimeError, match="is FAILED"):
+        task_wait(task_id=task_id, seconds=0)
+
+
+def test_dead_database_fails_nothing():
+    state = {"is_up": False}
+
+    def work(context):
+        if not state["is_up"]:
+            raise OperationalError("gone")
+
+    with registered(Step(work), Step(nothing)):
+        task_id = submitted()
+        runner.run(task_id)
+        assert row(task_id).state == TaskState.RUNNING
+        state["is_up"] = True
+        Task.objects.update(lease_until=timezone.now())
+        runner.run(task_id)
+    assert row(task_id).state == TaskState.FINISHED
+
+
+def test_last_step_writes_nothing_once_the_lease_is_lost():
+    def lose(context):
+        Task.objects.update(lease_owner="another")
+
+    def write(context):
+        submitted(volume_id="made by the last step")
+
+    with registered(Step(nothing), Step(write), lock_first=lambda task: lose(None)):
+        task_id = submitted()
+        runner.run(task_id)
+    assert Task.objects.get().pk == task_id
+
+
+def test_abort_undoes_at_once_and_stops_the_worker():
+    undone: list[str] = []
+
+    def work(context):
+        task_update(task_id=context.task.pk, host_id="h", state=TaskState.ABORTED)
+        assert undone == ["claim"]
+        with context.transaction():
+            undone.append("must not be")
+
+    steps = [Step(work, undo=lambda task: undone.append("claim")), Step(nothing)]
+    with registered(*steps):
+        task_id = submitted(host_id="h", stoppable=True)
+        runner.run(task_id)
+    assert (undone, row(task_id).state) == (["claim"], TaskState.ABORTED)
+
+
+def test_unpublish_undoes_migrations():
+    undone = []
+    steps = [Step(nothing, undo=lambda task: undone.append(task.volume_id)), Step(nothing)]
+    with registered(*steps, kind=TaskType.REMOTE_MIGRATION):
+        task_create(type=TaskType.REMOTE_MIGRATION, volume_id="v1")
+        task_create(type=TaskType.REMOTE_MIGRATION, volume_id="v2")
+        migrations_abort(volume_id="v1")
+    assert undone == ["v1"]
+    assert [task.state for task in Task.objects.order_by("volume_id")] == ["ABORTED", "IDLE"]
+
+
+def test_host_moves_its_own_task():
+    with registered(Step(lambda context: Later(60)), Step(nothing), is_hosts=lambda task: True):
+        task_id = submitted(host_id="h")
+        runner.run(task_id)
+        assert (row(task_id).state, row(task_id).started_at) == (TaskState.IDLE, None)
+        task_update(task_id=task_id, host_id="h", state=TaskState.FINISHED)
+        Task.objects.update(lease_until=timezone.now())
+        runner.run(task_id)
+    assert row(task_id).state == TaskState.FINISHED
+
+
+def test_type_without_saga_is_left_alone():
+    task_id = submitted()
+    runner.run(task_id)
+    runner.run("unknown")
+    Task.objects.update(lease_until=timezone.now())
+    assert tasks_requeue() == 0
+    assert row(task_id).state == TaskState.IDLE
+
+
+# waiting
+
+
+def test_wait_and_wake():
+    """Until its time has come only who wakes it makes it go on."""
+    calls = []
+
+    def work(context):
+        calls.append(context.outputs.get("n", 0))
+        return Later(60, {"n": len(calls)}) if len(calls) < 3 else None
+
+    with registered(Step(work), Step(nothing)):
+        task_id = submitted(volume_id="v")
+        runner.run(task_id)
+        runner.run(task_id)
+        assert (calls, row(task_id).lease_owner) == ([0], "waiting")
+        tasks_wake(volume_id="other")
+        runner.run(task_id)
+        assert calls == [0]
+        tasks_wake(volume_id="v")
+        runner.run(task_id)
+        assert calls == [0, 1]
+        Task.objects.update(lease_until=timezone.now())
+        runner.run(task_id)
+    assert calls == [0, 1, 2]
+    assert row(task_id).state == TaskState.FINISHED
+
+
+# over the broker
+
+
+def test_worked_off_by_celery():
+    with registered(Step(nothing), Step(nothing)), running_worker():
+        assert task_wait(task_id=submitted(), seconds=10) is True
+
+
+def test_comes_back_in_time():
+    times = []
+
+    def work(context):
+        times.append(time.monotonic())
+        return Later(1) if len(times) < 3 else None
+
+    with registered(Step(work), Step(nothing)), running_worker():
+        assert task_wait(task_id=submitted(), seconds=20) is True
+    waits = [later - earlier for earlier, later in pairwise(times)]
+    assert len(waits) == 2
+    assert all(1 <= wait < 4 for wait in waits), waits
+
+
+def test_lost_message_is_found_by_beat():
+    with registered(Step(nothing), Step(nothing)):
+        task_id = submitted()
+        with running_worker():  # which purges what was sent
+            assert task_wait(task_id=task_id, seconds=0.5) is False
+            assert tasks_requeue() == 0, "it is not abandoned yet"
+            Task.objects.update(lease_until=timezone.now())
+            assert tasks_requeue() == 1
+            assert task_wait(task_id=task_id, seconds=10) is True
+        assert tasks_requeue() == 0
+
+
+def test_requeue_takes_the_lease_of_the_dead():
+    with registered(Step(nothing), Step(nothing)):
+        task_id = submitted()
+        Task.objects.update(lease_owner="dead", lease_until=timezone.now(), state="RUNNING")
+        assert tasks_requeue() == 1
+        assert tasks_requeue() == 0, "it was submitted just now"
+        runner.run(task_id)
+    assert row(task_id).state == TaskState.FINISHED
+
+
+def test_wait_ends_in_time(monkeypatch):
+    monkeypatch.setattr(submission, "WAIT_STEP_SECONDS", 0.01)
+    task_id = submitted()
+    started = time.monotonic()
+    assert task_wait(task_id=task_id, seconds=0.2) is False
+    assert 0.2 <= time.monotonic() - started < 2

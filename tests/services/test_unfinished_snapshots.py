@@ -1,0 +1,258 @@
+"""Snapshots, snapshot volumes and clones on nodes that are down, slow or lose replies."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from django.utils import timezone
+from pytest_django.fixtures import Settings
+
+from inventory.nodes.engines.simulated import SimulatedFleet
+from inventory.nodes.wire import RefusalCode
+from tests.api.snapshot_steps import (
+    assign,
+    assigned,
+    clone,
+    cloned,
+    consumed,
+    snap,
+    snapped,
+)
+from tests.api.volume_steps import created, volume
+from tests.conftest import Answer, Api
+from tests.services.test_unfinished import collect_overdue
+from volumes.models import Replica, Snapshot, Volume
+from volumes.services.audit import audit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+Make = Callable[[Api, str, str], Answer]
+
+
+@pytest.fixture
+def quick(settings: Settings, fleet: SimulatedFleet) -> None:
+    """Node calls are given up after a second."""
+    settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"node_call_seconds": 1})
+
+
+def make_snapshot(api: Api, parent: str, made: str) -> Answer:
+    return snap(api, parent, "x", snapshotID="x")
+
+
+def make_snapshot_volume(api: Api, parent: str, made: str) -> Answer:
+    return assign(api, made, "x", volumeID="x", writable=True)
+
+
+def make_clone(api: Api, parent: str, made: str) -> Answer:
+    return clone(api, parent, "x", volumeId="x")
+
+
+MAKES = [make_snapshot, make_snapshot_volume, make_clone]
+
+
+def counts() -> tuple[int, int, int]:
+    return Volume.objects.count(), Replica.objects.count(), Snapshot.objects.count()
+
+
+@pytest.mark.parametrize("make", MAKES)
+@pytest.mark.parametrize("fault", ["go_down", "lose_reply", "lose_request", "fail"])
+def test_what_a_node_does_not_confirm_leaves_nothing(
+    api: Api, pool: Pool, fleet: SimulatedFleet, make: Make, fault: str
+) -> None:
+    pool(1)
+    parent = created(api, "v")
+    made = snapped(api, parent, "s")
+    getattr(fleet.nodes[0].faults, fault)()
+    assert make(api, parent, made).status == "NotAvailable"
+    assert len(api.get("/volumes").body) + len(api.get("/snapshots").body) == 2
+    fleet.nodes[0].faults.clear()
+    collect_overdue()
+    assert (counts(), consumed(api)) == ((1, 1, 1), 20)
+    assert (set(fleet.nodes[0].volumes()), set(fleet.nodes[0].snapshots())) == ({parent}, {made})
+    assert audit() == []
+    assert make(api, parent, made).status == "Success"
+    assert audit() == []
+
+
+@pytest.mark.parametrize("make", MAKES)
+def test_asking_again_at_once_after_a_lost_reply(
+    api: Api, pool: Pool, fleet: SimulatedFleet, make: Make
+) -> None:
+    """The same uuid again: what the node has of the first try is removed before."""
+    pool(1)
+    parent = created(api, "v")
+    made = snapped(api, parent, "s")
+    fleet.nodes[0].faults.lose_reply(method="PUT")
+    assert make(api, parent, made).status == "NotAvailable"
+    assert make(api, parent, made).body["persistentId"] == "x"
+    collect_overdue()
+    assert audit() == []
+    assert consumed(api) == 30
+
+
+@pytest.mark.parametrize("make", MAKES)
+def test_a_slow_node_cannot_do_late_what_was_given_up(
+    api: Api, pool: Pool, fleet: SimulatedFleet, quick: None, make: Make
+) -> None:
+    pool(1)
+    parent = created(api, "v")
+    made = snapped(api, parent, "s")
+    fleet.nodes[0].faults.slow(1500, method="PUT", times=1)
+    assert make(api, parent, made).status == "NotAvailable"
+    collect_overdue()
+    assert counts() == (1, 1, 1)
+    time.sleep(1)
+    assert (set(fleet.nodes[0].volumes()), set(fleet.nodes[0].snapshots())) == ({parent}, {made})
+    assert audit() == []
+
+
+@pytest.mark.parametrize("make", MAKES)
+def test_the_process_died(api: Api, pool: Pool, fleet: SimulatedFleet, make: Make) -> None:
+    """The rows that transaction 1 leaves are taken back, whatever the node has of them."""
+    pool(1)
+    parent = created(api, "v")
+    made = snapped(api, parent, "s")
+    assert make(api, parent, made).status == "Success"
+    unfinished = {"state": "CREATING", "deadline_at": timezone.now()}
+    Replica.objects.filter(volume__uuid="x").update(**unfinished)
+    Volume.objects.filter(uuid="x").update(**unfinished)
+    Snapshot.objects.filter(uuid="x").update(**unfinished)
+    assert [api.get(f"/{kind}/x").body for kind in ("volumes", "snapshots")] == [[], []]
+    collect_overdue()
+    collect_overdue()
+    assert (counts(), consumed(api)) == ((1, 1, 1), 20)
+    assert (set(fleet.nodes[0].volumes()), set(fleet.nodes[0].snapshots())) == ({parent}, {made})
+    assert audit() == []
+
+
+def test_a_snapshot_that_is_being_taken_holds_its_volume(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    pool(1)
+    parent = created(api, "v")
+    made = snapped(api, parent, "s")
+    Snapshot.objects.update(state="CREATING", deadline_at=timezone.now())
+    assert api.delete(f"/volumes/{parent}").status == "VolumeIsInUse"
+    assert assign(api, made, "sv").status == "NotExists"
+    assert api.delete(f"/snapshots/{made}").status == "Success"
+    assert api.delete(f"/volumes/{parent}").status == "Success"
+    assert counts() == (0, 0, 0)
+    assert audit() == []
+
+
+def test_a_whole_family_deleted_from_a_dead_node(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    """The node is cleaned from the youngest to the oldest once it is back, in one round."""
+    pool(1)
+    parent = created(api, "v")
+    made = snapped(api, parent, "s")
+    shown = assigned(api, made, "sv", writable=True)
+    inner = snapped(api, shown, "s2")
+    last = assigned(api, inner, "sv2")
+    free = cloned(api, last, "c")
+    fleet.nodes[0].faults.go_down()
+    for path in (
+        f"/volumes/{last}",
+        f"/snapshots/{inner}",
+        f"/volumes/{shown}",
+        f"/snapshots/{made}",
+        f"/volumes/{parent}",
+    ):
+        assert api.delete(path).status == "Success"
+    collect_overdue()
+    assert (counts(), consumed(api)) == ((4, 4, 2), 50)
+    fleet.nodes[0].faults.come_up()
+    collect_overdue()
+    assert (counts(), consumed(api)) == ((1, 1, 0), 10)
+    assert set(fleet.nodes[0].volumes()) == {free}
+    assert audit() == []
+
+
+def test_a_name_is_free_while_its_node_is_dead(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    pool(1)
+    parent = created(api, "v")
+    made = snapped(api, parent, "s")
+    shown = assigned(api, made, "sv")
+    fleet.nodes[0].faults.go_down()
+    assert api.delete(f"/volumes/{shown}").status == "Success"
+    assert assign(api, made, "sv", volumeID=shown).status == "NotAvailable"
+    assert api.delete(f"/snapshots/{made}").status == "Success"
+    assert snap(api, parent, "s", snapshotID=made).status == "NotAvailable"
+    fleet.nodes[0].faults.come_up()
+    assert snapped(api, parent, "s", snapshotID=made) == made
+    assert assigned(api, made, "sv", volumeID=shown) == shown
+    collect_overdue()
+    assert (counts(), audit()) == ((2, 2, 1), [])
+
+
+@pytest.mark.parametrize("path", ["/v1/snapshots", "/v1/volumes"])
+def test_a_lost_reply_to_a_delete(api: Api, pool: Pool, fleet: SimulatedFleet, path: str) -> None:
+    pool(1)
+    parent = created(api, "v")
+    made = snapped(api, parent, "s")
+    shown = assigned(api, made, "sv")
+    fleet.nodes[0].faults.lose_reply(method="DELETE", path=path)
+    assert api.delete(f"/volumes/{shown}").status == "Success"
+    assert api.delete(f"/snapshots/{made}").status == "Success"
+    collect_overdue()
+    assert (counts(), consumed(api)) == ((1, 1, 0), 10)
+    assert audit() == []
+
+
+def test_a_growth_under_way_bars_snapshots_and_clones(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    pool(1)
+    parent = created(api, "v")
+    fleet.nodes[0].faults.lose_request(method="PUT")
+    assert api.patch(f"/volumes/{parent}", {"newCapacity": 20}).status == "NotAvailable"
+    assert snap(api, parent, "s").status == "NotAvailable"
+    assert clone(api, parent, "c").status == "NotAvailable"
+    collect_overdue()
+    snapped(api, parent, "s")
+    assert volume(api, cloned(api, parent, "c"))["capacity"] == volume(api, parent)["capacity"]
+    assert audit() == []
+
+
+def test_a_source_that_came_to_be_another_one_is_not_cloned(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    """The node compares generations: a clone never begins with a later volume's data."""
+    pool(1)
+    created(api, "v", uuid="u")
+    Replica.objects.filter(uuid="u").update(source=None)
+    row = Replica.objects.get(uuid="u")
+    node = fleet.nodes[0]
+    api.delete("/volumes/u")
+    created(api, "v", uuid="u")
+    assert Replica.objects.get(uuid="u").pk > row.pk
+    cloned(api, "u", "c", volumeId="c")
+    source = node.volumes()["c"].source
+    assert source is not None
+    assert source.generation == Replica.objects.get(uuid="u").pk
+    assert audit() == []
+
+
+def test_the_audit_sees_snapshots(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    [node] = pool(1)
+    made = snapped(api, created(api, "v"), "s")
+    Snapshot.objects.update(uuid="renamed")
+    found = [f"{d.subject}: {d.text}" for d in audit()]
+    assert found == [
+        f"node {node}: does not hold snapshot renamed",
+        f"node {node}: holds snapshot {made}, which no row knows",
+    ]
+    Snapshot.objects.update(uuid=made, claimed_bytes=1)
+    assert [d.subject for d in audit()] == [f"snapshot {made}", "tenant 0"]
+
+
+def test_a_refusal_for_space_is_told(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    pool(1)
+    parent = created(api, "v")
+    made = snapped(api, parent, "s")
+    for make in MAKES:
+        fleet.nodes[0].faults.refuse(RefusalCode.NO_SPACE, method="PUT")
+        assert make(api, parent, made).status == "NoFreeSpace"
+    collect_overdue()
+    assert (counts(), audit()) == ((1, 1, 1), [])

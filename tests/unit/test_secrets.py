@@ -1,0 +1,53 @@
+"""Encryption at rest."""
+
+import pytest
+from pydantic import SecretStr
+
+from provisioner.access.secrets import UnreadableSecret, decrypt, encrypt
+
+TEXTS = ["", "x", "s3cret", "pä:ss\n\0", "x" * 10_000]
+
+
+@pytest.fixture
+def keys(settings):
+    def use(*keys):
+        settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(
+            update={"data_keys": tuple(SecretStr(key * 40) for key in keys)}
+        )
+
+    return use
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_there_and_back(text):
+    stored = encrypt(text)
+    assert stored.isascii()
+    assert len(text) < 4 or text not in stored
+    assert encrypt(text) != stored, "equal secrets cannot be told to be equal"
+    assert decrypt(stored) == text
+
+
+def test_keys_are_rotated(keys):
+    by_default = encrypt("secret")
+    keys("a")
+    old = encrypt("secret")
+    keys("b", "a")
+    assert decrypt(old) == "secret"
+    new = encrypt("secret")
+    keys("b")  # the first encrypted it
+    assert decrypt(new) == "secret"
+    for stored in (old, by_default):
+        with pytest.raises(UnreadableSecret, match="DATA_KEYS"):
+            decrypt(stored)
+
+
+@pytest.mark.parametrize("stored", ["", "secret", "gAAAAA", "ä"])
+def test_what_was_not_encrypted(stored):
+    with pytest.raises(UnreadableSecret):
+        decrypt(stored)
+
+
+def test_what_was_changed():
+    stored = encrypt("secret")
+    with pytest.raises(UnreadableSecret):
+        decrypt(stored[:-4] + ("AAA=" if stored[-4:] != "AAA=" else "BBB="))

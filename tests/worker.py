@@ -1,0 +1,17 @@
+"""A Celery worker in a thread of the test process, on the broker of the tests."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from celery.contrib.testing.worker import start_worker
+
+from provisioner.celery import app
+
+
+@contextmanager
+def running_worker() -> Iterator[None]:
+    """What is sent is worked off while this is open; nothing that was sent before."""
+    app.control.purge()
+    with start_worker(app, pool="threads", concurrency=4, perform_ping_check=False, loglevel=30):
+        yield
+    app.control.purge()

@@ -1,0 +1,53 @@
+"""What lies on the same SSDs as something else: snapshots, and what is made from them."""
+
+from django.db.models import QuerySet
+
+from inventory.models import Backend
+from provisioner.common.results import ProvisionerError, ResultCode
+from volumes.models import Replica, Snapshot, SubVolume
+from volumes.services.capacity import Claims, claims_take
+from volumes.sizing import shared_out
+
+
+class NodeDown(ProvisionerError):
+    """What is wanted can only be made on one node, which is not there."""
+
+    code = ResultCode.NotAvailable
+
+
+def pieces_claim(
+    beside: QuerySet[SubVolume], owner: Replica | Snapshot, *, capacity_bytes: int, tenant_id: str
+) -> None:
+    """Insert the owner's pieces on the SSDs of those ``beside``, inside the caller's transaction,
+    and claim what the owner takes. Capacity beyond theirs goes to the last one.
+
+    :raises ClaimLost: an SSD has no room for it.
+    :raises TenantCapacityExceeded: the tenant's budget would be exceeded.
+    """
+    models = list(beside.order_by("id"))
+    sizes = [piece.capacity_bytes for piece in models]
+    sizes[-1] += capacity_bytes - sum(sizes)
+    shares = shared_out(owner.claimed_bytes, sizes)
+    is_snapshot = isinstance(owner, Snapshot)
+    claims = Claims(tenant_id)
+    SubVolume.objects.bulk_create(
+        SubVolume(
+            replica=None if isinstance(owner, Snapshot) else owner,
+            snapshot=owner if isinstance(owner, Snapshot) else None,
+            ssd_id=model.ssd_id,
+            capacity_bytes=size,
+            claimed_bytes=share,
+            storage_class_name="" if is_snapshot else owner.volume.storage_class_name,
+        )
+        for model, size, share in zip(models, sizes, shares, strict=True)
+    )
+    for model, share in zip(models, shares, strict=True):
+        claims.ssd_bytes[model.ssd_id] += share
+    claims_take(claims)
+
+
+def node_required(replica: Replica) -> Backend:
+    """:raises NodeDown: the replica's node was removed, or is not Available."""
+    if replica.backend is None or not replica.backend.is_available:
+        raise NodeDown(f"the node of volume {replica.uuid!r} is not Available: try again")
+    return replica.backend

@@ -1,0 +1,123 @@
+from typing import ClassVar
+
+from django.db.models import QuerySet
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from provisioner.common.api import success
+from provisioner.common.operations import Operation
+from provisioner.common.pagination import Page, PageInput
+from provisioner.common.parsing import parse_body, parse_query
+from volumes.models import Snapshot
+from volumes.selectors import snapshots_shown, snapshots_visible
+from volumes.services.snapshot_creation import SnapshotRequest, snapshot_create
+from volumes.services.snapshot_removal import snapshot_delete
+from volumes.services.snapshot_volume_creation import (
+    SnapshotVolumeRequest,
+    snapshot_volume_create,
+)
+from volumes.services.volume_cloning import CloneRequest, volume_clone
+from volumes.views.base import TenantViewSet
+from volumes.views.outputs import SNAPSHOT, VOLUME, MadeOutput, SnapshotOutput
+from volumes.views.presentation import snapshot_json
+from volumes.views.snapshot_inputs import CloneInput, SnapshotInput, SnapshotVolumeInput
+
+
+def _lists(summary: str) -> Operation:
+    return Operation(summary, "TenantNotFound", query=PageInput, answer=[SnapshotOutput])
+
+
+class SnapshotsViewSet(TenantViewSet):
+    """Reference, "Create Snapshot" to "Get Snapshots by Alias"."""
+
+    resource: ClassVar[str] = "snapshots"
+    operations: ClassVar = {
+        "list": _lists("Get Snapshots"),
+        "by_volume": _lists("Get Snapshots by Volume"),
+        "by_alias": _lists("Get Snapshots by Alias"),
+        "retrieve": Operation("Get Snapshot", "TenantNotFound", answer=[SnapshotOutput]),
+        "create": Operation(
+            "Create Snapshot",
+            "NotExists AlreadyExists Replicated TenantNotFound TenantCapacityExceeded "
+            "NoFreeSpace NotAvailable",
+            body=SnapshotInput,
+            example={"alias": "snap1", "volumeID": VOLUME, "snapshotID": SNAPSHOT},
+            adds=MadeOutput,
+        ),
+        "destroy": Operation("Delete Snapshot", "NotExists TenantNotFound VolumeIsInUse"),
+    }
+
+    def list(self, request: Request, tenant: str | None = None) -> Response:
+        return self._page(request, snapshots_visible(self.tenant_scope))
+
+    def by_volume(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
+        rows = snapshots_visible(self.tenant_scope).filter(volume__uuid=volume_uuid)
+        return self._page(request, rows)
+
+    def by_alias(self, request: Request, alias: str, tenant: str | None = None) -> Response:
+        return self._page(request, snapshots_visible(self.tenant_scope).filter(alias=alias))
+
+    def retrieve(self, request: Request, snapshot_uuid: str, tenant: str | None = None) -> Response:
+        return self._shown(snapshots_visible(self.tenant_scope).filter(uuid=snapshot_uuid))
+
+    def _page(self, request: Request, rows: QuerySet[Snapshot]) -> Response:
+        return self._shown(Page.of(parse_query(PageInput, request)).cut(rows, "uuid"))
+
+    def _shown(self, rows: QuerySet[Snapshot]) -> Response:
+        return Response([snapshot_json(snapshot) for snapshot in snapshots_shown(rows)])
+
+    def create(self, request: Request, tenant: str | None = None) -> Response:
+        fields = parse_body(SnapshotInput, request)
+        scope = self.tenant_scope_of(fields.pop("tenant_id", None))
+        snapshot = snapshot_create(tenant_id=scope, request=SnapshotRequest(**fields))
+        return success(persistentId=snapshot.uuid)
+
+    def destroy(self, request: Request, snapshot_uuid: str, tenant: str | None = None) -> Response:
+        snapshot_delete(snapshot_uuid=snapshot_uuid, tenant_id=self.tenant_scope)
+        return success()
+
+
+class SnapshotVolumesViewSet(TenantViewSet):
+    """Reference, "Create Snapshot Volume"."""
+
+    resource: ClassVar[str] = "snapshot_volumes"
+    aliases: ClassVar = ("snapshot_volumes",)
+    operations: ClassVar = {
+        "create": Operation(
+            "Create Snapshot Volume",
+            "NotExists AlreadyExists TenantNotFound TenantCapacityExceeded NoFreeSpace "
+            "NotAvailable",
+            body=SnapshotVolumeInput,
+            example={"alias": "view1", "snapshotID": SNAPSHOT, "writable": True},
+            adds=MadeOutput,
+        )
+    }
+
+    def create(self, request: Request, tenant: str | None = None) -> Response:
+        fields = parse_body(SnapshotVolumeInput, request)
+        scope = self.tenant_scope_of(fields.pop("tenant_id", None))
+        wanted = SnapshotVolumeRequest(**fields)
+        volume = snapshot_volume_create(tenant_id=scope, request=wanted)
+        return success(persistentId=volume.uuid)
+
+
+class ClonesViewSet(TenantViewSet):
+    """Reference, "Clone Volume"."""
+
+    resource: ClassVar[str] = "clone_volume"
+    operations: ClassVar = {
+        "create": Operation(
+            "Clone Volume",
+            "NotExists AlreadyExists Replicated InvalidSize TenantNotFound "
+            "TenantCapacityExceeded NoFreeSpace NotAvailable",
+            body=CloneInput,
+            example={"sourceVolumeId": VOLUME, "alias": "clone1", "capacity": 20},
+            adds=MadeOutput,
+        )
+    }
+
+    def create(self, request: Request, tenant: str | None = None) -> Response:
+        fields = parse_body(CloneInput, request)
+        scope = self.tenant_scope_of(fields.pop("tenant_id", None))
+        volume = volume_clone(tenant_id=scope, request=CloneRequest(**fields))
+        return success(persistentId=volume.uuid)
