@@ -22,7 +22,8 @@ test: .venv/.dev ## all tests; ARGS= goes to pytest, as in ARGS="tests/unit -k s
 
 test-embedded: .venv/.dev ## the tests of volumes, faults and concurrency on SQLite, as the embedded form has it
 	@mkdir -p build && DATABASE_URL=sqlite:///$(CURDIR)/build/embedded.sqlite3 \
-	  $(BIN)/python -m pytest -q tests/api/test_volumes.py tests/api/test_publications.py \
+	  $(BIN)/python -m pytest -q tests/api/test_volumes.py tests/api/test_volume_life.py \
+	  tests/api/test_publications.py \
 	  tests/services/test_unfinished.py tests/concurrency
 
 check: lint format types layers migrations settings schema budgets ## everything that is checked without running

@@ -12,6 +12,7 @@ from statistics import quantiles
 
 FILE_LINES_NEVER = 400
 FILE_LINES_P90 = 200
+TEST_LINES_P90 = 300
 FUNCTION_LINES_P90 = 25
 SHOWN = 10
 
@@ -30,10 +31,14 @@ def main(root: Path) -> int:
         for size in files
         if size.lines > FILE_LINES_NEVER
     ]
-    broken += over_p90("files", files, FILE_LINES_P90)
+    tests = [size for size in files if size.name.startswith("tests/")]
+    code = [size for size in files if size not in tests]
+    broken += over_p90("files", code, FILE_LINES_P90)
+    broken += over_p90("test files", tests, TEST_LINES_P90)
     broken += over_p90("functions", functions, FUNCTION_LINES_P90)
     print(
-        f"{len(files)} files, p90 {p90(files):.0f} lines; "
+        f"{len(code)} files, p90 {p90(code):.0f} lines; "
+        f"{len(tests)} test files, p90 {p90(tests):.0f} lines; "
         f"{len(functions)} functions, p90 {p90(functions):.0f} lines"
     )
     print("\n".join(broken), end="\n" if broken else "")

@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 import urllib3
 from django.conf import settings as django_settings
+from django.core.servers.basehttp import WSGIRequestHandler
 from pydantic import SecretStr
 from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
@@ -30,6 +31,9 @@ from tests.api import conformance, coverage
 # time limits are for hangs (pytest-timeout), not for a busy machine's slow example
 hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
+
+# head and body of an answer are two segments: the second would wait 40 ms for the client's late ACK
+WSGIRequestHandler.disable_nagle_algorithm = True
 
 
 def pytest_configure() -> None:

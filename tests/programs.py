@@ -20,7 +20,7 @@ def tool(program: str, package: str) -> str:
                 ["apt-get", "-qq", *command],
                 env=environment,
                 check=False,
-                timeout=100,
+                timeout=400,
                 stdout=subprocess.DEVNULL,
             )
     if path := shutil.which(program):

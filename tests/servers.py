@@ -136,11 +136,12 @@ def running_postgresql() -> str | None:
 
 
 def running_redis() -> str | None:
-    """An empty database of the server on the default port."""
+    """An empty database of the server on the default port, claimed: two test runs share none."""
     for number in range(15, 0, -1):
         url = f"redis://127.0.0.1:6379/{number}"
         try:
-            if _client(url).dbsize() == 0:
+            client = _client(url)
+            if client.dbsize() == 0 and client.set("test-run", os.getpid(), nx=True, ex=6 * 3600):
                 return url
         except redis.RedisError:
             return None

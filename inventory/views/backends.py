@@ -49,7 +49,8 @@ class BackendViewSet(ApiViewSet):
         ),
         "update": Operation(
             "Update Backend",
-            "NotExists InvalidLocationValue BackendWithHostIdAlreadyExists",
+            "NotExists AlreadyExists InvalidLocationValue NotAvailable "
+            "BackendWithHostIdAlreadyExists",
             body=BackendUpdateInput,
             example={"inUse": False, "rack": "Dev", "zone": None},
         ),

@@ -32,7 +32,8 @@ OPERATIONS = (
         "Update Backend",
         "PUT /backends/{id}",
         "backends.update",
-        "Success NotExists InvalidLocationValue BackendWithHostIdAlreadyExists",
+        "Success NotExists AlreadyExists InvalidLocationValue NotAvailable "
+        "BackendWithHostIdAlreadyExists",
     ),
     _operation(
         "Remove Backend",

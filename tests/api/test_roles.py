@@ -61,7 +61,7 @@ def test_every_operation_has_its_line_in_the_table():
 
 def test_what_is_open_to_all():
     open_paths = {path for _, path, view, _ in operations() if view.open_to_all}
-    assert open_paths == {"healthz", "readyz", "info", "openapi.json"}
+    assert open_paths == {"healthz", "readyz", "info", "openapi.json", "docs", "redoc"}
 
 
 def test_a_path_exists_once():

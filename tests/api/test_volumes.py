@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from inventory.nodes.engines.simulated import SimulatedFleet
-from tests.api.volume_steps import GIB, create, created, probe_host, published, volume
+from tests.api.volume_steps import GIB, create, created, volume
 from tests.conftest import Api
 from volumes.services.audit import audit
 
@@ -307,95 +307,3 @@ def test_another_tenants_volume_is_not_seen(api: Api, pool: Pool) -> None:
     mine = created(bound, "a")
     assert volume(api, mine)["tenantId"] == "t1"
     assert create(bound, "b", tenantId="0").status == "TenantNotFound"
-
-
-def test_growing(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
-    pool(2)
-    uuid = created(api, "v", storageClass={"numReplicas": 2, "maxIOPSPerGB": 3})
-    assert api.patch(f"/volumes/{uuid}", {"newCapacity": "25"}).status == "Success"
-    assert (volume(api, uuid)["capacity"], volume(api, uuid)["maxIOPS"]) == (25 * GIB, 75)
-    for node in fleet.nodes[:2]:
-        [spec] = node.volumes().values()
-        assert (spec.capacity, spec.qos.max_iops) == (25 * GIB, 75)
-    assert audit() == []
-
-
-def test_growing_refused(api: Api, pool: Pool) -> None:
-    pool(1)
-    uuid = created(api, "v")
-    same = api.patch(f"/volumes/{uuid}", {"newCapacity": 10})
-    assert same.status == "InvalidSize"
-    assert same.description == "newCapacity = 10: must be more than the volume's 10 GiB"
-    assert api.patch(f"/volumes/{uuid}", {"newCapacity": 100_000}).status == "NoFreeSpace"
-    assert api.patch("/volumes/none", {"newCapacity": 20}).status == "NotExists"
-    assert api.patch(f"/volumes/{uuid}", {}).http == 400
-    assert volume(api, uuid)["capacity"] == 10 * GIB
-    assert audit() == []
-
-
-def test_thin_volume_grows_with_its_reserved_space(api: Api, pool: Pool) -> None:
-    pool(1)
-    uuid = created(api, "v", capacity=100, provisioningType="THIN")
-    assert volume(api, uuid)["reservedSpace"] == 20 * GIB
-    assert api.patch(f"/volumes/{uuid}", {"newCapacity": 400}).status == "Success"
-    assert volume(api, uuid)["reservedSpace"] == 40 * GIB
-    assert audit() == []
-
-
-def test_deleting(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
-    pool(2)
-    uuid = created(api, "v", storageClass={"numReplicas": 2})
-    assert api.delete(f"/volumes/{uuid}/").status == "Success"
-    assert api.get(f"/volumes/{uuid}").body == []
-    assert [node.volumes() for node in fleet.nodes[:2]] == [{}, {}]
-    assert api.delete(f"/volumes/{uuid}").status == "NotExists"
-    assert created(api, "v", uuid=uuid) == uuid
-    assert audit() == []
-
-
-def test_deleting_a_published_volume(api: Api, pool: Pool) -> None:
-    pool(1)
-    uuid = created(api, "v")
-    published(api, uuid, probe_host(api))
-    assert api.delete(f"/volumes/{uuid}").status == "VolumeIsInUse"
-    assert volume(api, uuid)["inUse"] is True
-
-
-def test_listing_pages_and_filters(api: Api, pool: Pool) -> None:
-    nodes = pool(3)
-    uuids = sorted(created(api, f"v{n}") for n in range(5))
-    assert [row["uuid"] for row in api.get("/volumes").body] == uuids
-    page = api.get("/volumes", limit=2, Offset=1).body
-    assert [row["uuid"] for row in page] == uuids[1:3]
-    page = api.get("/volumes", limit=2, marker=uuids[1]).body
-    assert [row["uuid"] for row in page] == uuids[2:4]
-    on_first = {
-        row["uuid"]
-        for row in api.get("/volumes").body
-        if row["location"][0]["backend"]["persistentID"] == nodes[0]
-    }
-    found = api.get("/volumes", backendId=nodes[0]).body
-    assert {row["uuid"] for row in found} == on_first
-    host = probe_host(api)
-    published(api, uuids[4], host)
-    assert [row["uuid"] for row in api.get("/volumes", hostId=host).body] == [uuids[4]]
-    assert api.get("/volumes", limit=0).http == 400
-    assert api.get("/volumes", offset=-1).http == 400
-
-
-def test_extended_shows_ssds_and_connected_hosts(
-    api: Api, pool: Pool, fleet: SimulatedFleet
-) -> None:
-    pool(1)
-    uuid, host = created(api, "v"), probe_host(api)
-    published(api, uuid, host)
-    [location] = api.get(f"/volume_extended/{uuid}").body[0]["location"]
-    [piece] = location["subVolumes"]
-    assert piece["capacity"] == 10 * GIB
-    assert set(piece) == {"capacity", "ssdID", "ssdName"}
-    assert "sessions" not in location
-    nqn = f"nqn.2014-08.org.nvmexpress:uuid:{host}"
-    fleet.nodes[0].set_connected_hosts(f"nqn.2022-08.com.kioxia:{host}", [nqn])
-    [location] = api.get(f"/volume_extended/{uuid}").body[0]["location"]
-    assert location["sessions"] == [{"hostID": host}]
-    assert api.get("/volume_extended/none").body == []

@@ -122,7 +122,7 @@ def test_deleting_and_collecting_give_back_once(api: Api, pool: Pool) -> None:
     pool(1)
     uuid = created(api, "v")
     made = [snapped(api, uuid, f"s{n}") for n in range(4)]
-    deletes = [partial(_delete, api, f"/snapshots/{s}") for s in made * 2]
+    deletes: list[Callable[[], str]] = [partial(_delete, api, f"/snapshots/{s}") for s in made * 2]
     at_once([*deletes, _collect, _collect])
     collect()
     assert (Snapshot.objects.count(), consumed(api)) == (0, 10)

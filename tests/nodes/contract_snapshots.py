@@ -6,6 +6,7 @@ import pytest
 
 from inventory.nodes.client import NodeClient
 from inventory.nodes.wire import (
+    Piece,
     ProvisioningType,
     Qos,
     RefusalCode,
@@ -248,7 +249,7 @@ class SourceContract:
         self, client: NodeClient, plain: str, taken: str, ssds: list[str]
     ) -> None:
         here, there = ssds[0], ssds[1]
-        cases = (
+        cases: tuple[tuple[SourceKind, str, tuple[Piece, ...], dict[str, int]], ...] = (
             (READ_ONLY, taken, (piece(there, 2 * GIB, 0),), {}),
             (READ_ONLY, taken, (piece(here, 3 * GIB, 0),), {}),
             (WRITABLE, taken, (piece(here, 2 * GIB, 0), piece(there, GIB, 0)), {}),

@@ -10,6 +10,8 @@ from typing import Any
 
 import urllib3
 
+from tests.programs import tool
+
 FOLDER = Path(__file__).parent
 FILES = ("package.json", "package-lock.json", "server.mjs")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "provisioner-tests"
@@ -24,10 +26,12 @@ class NoOidcServer(Exception):
 def installed() -> Path:
     """A folder with the server and what it needs, as the lock file pins it; made at first use.
 
-    :raises NoOidcServer: no Node.js, no npm, or its registry cannot be reached.
+    Node.js and npm are installed where they can be.
+
+    :raises NoOidcServer: npm's registry cannot be reached.
     """
-    if not (shutil.which("node") and shutil.which("npm")):
-        raise NoOidcServer("no Node.js 18 here: apt-get install -y nodejs npm")
+    tool("node", "nodejs")
+    tool("npm", "npm")
     digest = hashlib.sha256(b"".join((FOLDER / name).read_bytes() for name in FILES)).hexdigest()
     folder = CACHE / f"oidc-{digest[:16]}"
     if not folder.exists():

@@ -2,51 +2,22 @@
 
 import datetime as dt
 import threading
-import time
-from contextlib import contextmanager
 from functools import partial
-from itertools import pairwise
 
 import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
 from provisioner.common.results import ProvisionerError, ResultCode
-from tasks import runner, saga, submission
+from tasks import runner
 from tasks.models import Task, TaskState, TaskType
 from tasks.runner import LeaseLost
-from tasks.saga import Later, Saga, Step
+from tasks.saga import Later, Step
 from tasks.services import migrations_abort, task_create, task_update
-from tasks.submission import LEASE_SECONDS, TaskFailed, task_wait, tasks_requeue, tasks_wake
-from tests.worker import running_worker
+from tasks.submission import LEASE_SECONDS, TaskFailed, task_wait, tasks_requeue
+from tests.services.sagas import nothing, registered, row, submitted
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-KIND = TaskType.REPLICA_SYNC
-
-
-@contextmanager
-def registered(*steps, kind=KIND, **fields):
-    before = saga.saga_of(Task(type=kind))
-    saga.register(Saga(kind, tuple(steps), **fields))
-    try:
-        yield
-    finally:
-        saga._sagas.pop(kind)
-        if before:
-            saga.register(before)
-
-
-def submitted(**fields):
-    return task_create(type=KIND, **fields).pk
-
-
-def row(task_id):
-    return Task.objects.get(pk=task_id)
-
-
-def nothing(context):
-    return None
 
 
 def test_outputs_reach_later_steps():
@@ -270,83 +241,3 @@ def test_type_without_saga_is_left_alone():
     Task.objects.update(lease_until=timezone.now())
     assert tasks_requeue() == 0
     assert row(task_id).state == TaskState.IDLE
-
-
-# waiting
-
-
-def test_wait_and_wake():
-    """Until its time has come only who wakes it makes it go on."""
-    calls = []
-
-    def work(context):
-        calls.append(context.outputs.get("n", 0))
-        return Later(60, {"n": len(calls)}) if len(calls) < 3 else None
-
-    with registered(Step(work), Step(nothing)):
-        task_id = submitted(volume_id="v")
-        runner.run(task_id)
-        runner.run(task_id)
-        assert (calls, row(task_id).lease_owner) == ([0], "waiting")
-        tasks_wake(volume_id="other")
-        runner.run(task_id)
-        assert calls == [0]
-        tasks_wake(volume_id="v")
-        runner.run(task_id)
-        assert calls == [0, 1]
-        Task.objects.update(lease_until=timezone.now())
-        runner.run(task_id)
-    assert calls == [0, 1, 2]
-    assert row(task_id).state == TaskState.FINISHED
-
-
-# over the broker
-
-
-def test_worked_off_by_celery():
-    with registered(Step(nothing), Step(nothing)), running_worker():
-        assert task_wait(task_id=submitted(), seconds=10) is True
-
-
-def test_comes_back_in_time():
-    times = []
-
-    def work(context):
-        times.append(time.monotonic())
-        return Later(1) if len(times) < 3 else None
-
-    with registered(Step(work), Step(nothing)), running_worker():
-        assert task_wait(task_id=submitted(), seconds=20) is True
-    waits = [later - earlier for earlier, later in pairwise(times)]
-    assert len(waits) == 2
-    assert all(1 <= wait < 4 for wait in waits), waits
-
-
-def test_lost_message_is_found_by_beat():
-    with registered(Step(nothing), Step(nothing)):
-        task_id = submitted()
-        with running_worker():  # which purges what was sent
-            assert task_wait(task_id=task_id, seconds=0.5) is False
-            assert tasks_requeue() == 0, "it is not abandoned yet"
-            Task.objects.update(lease_until=timezone.now())
-            assert tasks_requeue() == 1
-            assert task_wait(task_id=task_id, seconds=10) is True
-        assert tasks_requeue() == 0
-
-
-def test_requeue_takes_the_lease_of_the_dead():
-    with registered(Step(nothing), Step(nothing)):
-        task_id = submitted()
-        Task.objects.update(lease_owner="dead", lease_until=timezone.now(), state="RUNNING")
-        assert tasks_requeue() == 1
-        assert tasks_requeue() == 0, "it was submitted just now"
-        runner.run(task_id)
-    assert row(task_id).state == TaskState.FINISHED
-
-
-def test_wait_ends_in_time(monkeypatch):
-    monkeypatch.setattr(submission, "WAIT_STEP_SECONDS", 0.01)
-    task_id = submitted()
-    started = time.monotonic()
-    assert task_wait(task_id=task_id, seconds=0.2) is False
-    assert 0.2 <= time.monotonic() - started < 2

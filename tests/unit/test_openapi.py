@@ -44,13 +44,14 @@ def test_operation_ids_are_unique():
     assert len(set(ids)) == len(ids)
 
 
-def test_every_operation_of_the_reference_has_its_codes():
-    found = {}
-    for *_, view, action in operations():
-        operation = view.operations[action]
-        codes = set(operation.codes.split()) | ({"Success"} if operation.answer is None else set())
-        found[f"{view.resource}.{action}"] = set() if operation.media else codes
-    assert {line: found[line] for line in CODES} == CODES
+def test_every_code_of_the_reference_is_described():
+    """Ours may have more, where the contract adds one."""
+    described_codes = {
+        f"{view.resource}.{action}": {"Success", *view.operations[action].codes.split()}
+        for *_, view, action in operations()
+    }
+    missing = {line: codes - described_codes[line] for line, codes in CODES.items()}
+    assert {line: codes for line, codes in missing.items() if codes} == {}
 
 
 def test_what_the_reference_does_not_have_is_marked():

@@ -1,5 +1,7 @@
 """What lies on the same SSDs as something else: snapshots, and what is made from them."""
 
+from typing import Any
+
 from django.db.models import QuerySet
 
 from inventory.models import Backend
@@ -28,22 +30,20 @@ def pieces_claim(
     sizes = [piece.capacity_bytes for piece in models]
     sizes[-1] += capacity_bytes - sum(sizes)
     shares = shared_out(owner.claimed_bytes, sizes)
-    is_snapshot = isinstance(owner, Snapshot)
-    claims = Claims(tenant_id)
     SubVolume.objects.bulk_create(
-        SubVolume(
-            replica=None if isinstance(owner, Snapshot) else owner,
-            snapshot=owner if isinstance(owner, Snapshot) else None,
-            ssd_id=model.ssd_id,
-            capacity_bytes=size,
-            claimed_bytes=share,
-            storage_class_name="" if is_snapshot else owner.volume.storage_class_name,
-        )
+        SubVolume(ssd_id=model.ssd_id, capacity_bytes=size, claimed_bytes=share, **_owned_by(owner))
         for model, size, share in zip(models, sizes, shares, strict=True)
     )
-    for model, share in zip(models, shares, strict=True):
-        claims.ssd_bytes[model.ssd_id] += share
+    claims = Claims(tenant_id)
+    claims.ssd_bytes.update(dict(zip([m.ssd_id for m in models], shares, strict=True)))
     claims_take(claims)
+
+
+def _owned_by(owner: Replica | Snapshot) -> dict[str, Any]:
+    """A snapshot is none of the volumes of a class that are kept apart."""
+    if isinstance(owner, Snapshot):
+        return {"snapshot": owner}
+    return {"replica": owner, "storage_class_name": owner.volume.storage_class_name}
 
 
 def node_required(replica: Replica) -> Backend:

@@ -83,8 +83,21 @@ def _claim(tenant_id: str | None, request: SnapshotRequest) -> Snapshot:
             "volumeID", volume.uuid, "a read-only snapshot volume has no snapshots"
         )
     node_required(replica)
+    snapshot = _draft(volume, replica, request)
+    _name_free(snapshot)
+    snapshot.save(force_insert=True)
+    pieces_claim(
+        replica.sub_volumes.all(),
+        snapshot,
+        capacity_bytes=volume.capacity_bytes,
+        tenant_id=volume.tenant_id,
+    )
+    return snapshot
+
+
+def _draft(volume: Volume, replica: Replica, request: SnapshotRequest) -> Snapshot:
     percent = request.reserved_space_percentage
-    snapshot = Snapshot(
+    return Snapshot(
         uuid=request.uuid or str(uuids.uuid4()),
         tenant_id=volume.tenant_id,
         alias=request.alias,
@@ -95,15 +108,6 @@ def _claim(tenant_id: str | None, request: SnapshotRequest) -> Snapshot:
         claimed_bytes=reserved_bytes(volume.capacity_bytes, percent),
         deadline_at=unfinished_deadline(),
     )
-    _name_free(snapshot)
-    snapshot.save(force_insert=True)
-    pieces_claim(
-        replica.sub_volumes.all(),
-        snapshot,
-        capacity_bytes=volume.capacity_bytes,
-        tenant_id=volume.tenant_id,
-    )
-    return snapshot
 
 
 def only_replica(volume: Volume) -> Replica:

@@ -14,6 +14,11 @@ from volumes.services.volume_creation import VolumeExists
 from volumes.services.volume_derivation import Origin, placed_as, volume_derive
 from volumes.sizing import reserved_bytes
 
+KINDS = {
+    False: SourceKind.READ_ONLY_SNAPSHOT_VOLUME,
+    True: SourceKind.WRITABLE_SNAPSHOT_VOLUME,
+}
+
 
 @dataclass(frozen=True)
 class SnapshotVolumeRequest:
@@ -47,14 +52,12 @@ def snapshot_volume_create(*, tenant_id: str | None, request: SnapshotVolumeRequ
 
 
 def _draft(tenant_id: str | None, request: SnapshotVolumeRequest) -> tuple[Volume, Origin]:
-    rows = snapshots_visible(tenant_id).select_for_update(of=("self",))
+    rows = snapshots_visible(tenant_id).select_for_update()
     snapshot = rows.filter(uuid=request.snapshot_uuid).first()
     if snapshot is None:
         raise SnapshotNotExists.of(request.snapshot_uuid)
     _unassigned_required(snapshot)
-    replica = snapshot.replica
-    if request.protocol == Protocol.LOCAL and not (replica.backend and replica.backend.host_id):
-        raise InvalidInput.of("protocol", "Local", "the snapshot's node runs inside no host")
+    _protocol_possible(snapshot, request)
     volume = Volume(
         uuid=request.uuid or str(uuids.uuid4()),
         tenant_id=snapshot.tenant_id,
@@ -66,10 +69,14 @@ def _draft(tenant_id: str | None, request: SnapshotVolumeRequest) -> tuple[Volum
         **_wishes(request),
         **placed_as(snapshot.volume),
     )
-    writable, shown = SourceKind.WRITABLE_SNAPSHOT_VOLUME, SourceKind.READ_ONLY_SNAPSHOT_VOLUME
-    kind = writable if request.writable else shown
-    source = Source(kind=kind, uuid=snapshot.uuid, generation=snapshot.pk)
-    return volume, Origin(replica, snapshot.sub_volumes.all(), source)
+    source = Source(kind=KINDS[request.writable], uuid=snapshot.uuid, generation=snapshot.pk)
+    return volume, Origin(snapshot.replica, snapshot.sub_volumes.all(), source)
+
+
+def _protocol_possible(snapshot: Snapshot, request: SnapshotVolumeRequest) -> None:
+    node = snapshot.replica.backend
+    if request.protocol == Protocol.LOCAL and not (node and node.host_id):
+        raise InvalidInput.of("protocol", "Local", "the snapshot's node runs inside no host")
 
 
 def _unassigned_required(snapshot: Snapshot) -> None:

@@ -47,7 +47,7 @@ class VolumesViewSet(TenantViewSet):
         "create": Operation(
             "Create Volume",
             "AlreadyExists InvalidReplicas NoMatchingBackend NotEnoughMatchingBackends "
-            "NoBackendWithHostIdExists TenantNotFound TenantCapacityExceeded",
+            "NoBackendWithHostIdExists NotAvailable TenantNotFound TenantCapacityExceeded",
             query=DryRunInput,
             body=VolumeInput,
             example={
@@ -62,7 +62,7 @@ class VolumesViewSet(TenantViewSet):
         ),
         "update": Operation(
             "Expand Volume",
-            "NotExists InvalidSize NoFreeSpace TenantNotFound TenantCapacityExceeded",
+            "NotExists InvalidSize NoFreeSpace NotAvailable TenantNotFound TenantCapacityExceeded",
             body=GrowInput,
             example={"newCapacity": 20},
         ),
