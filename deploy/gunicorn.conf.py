@@ -22,9 +22,10 @@ wsgi_app = "provisioner.wsgi:application"
 bind = f"{ENVIRONMENT.api_host}:{ENVIRONMENT.api_port}"
 worker_class = "provisioner.server.Worker"
 workers = ENVIRONMENT.api_workers
-if workers > 1:  # each counts its own requests in a folder; GET /metrics adds them up
-    _counters = mkdtemp(prefix="provisioner-metrics-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = _counters
+_made = ""
+if workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    # each process counts in this folder; GET /metrics adds them up
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = _made = mkdtemp(prefix="provisioner-metrics-")
 threads = ENVIRONMENT.api_threads
 worker_connections = 2000
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a heartbeat in memory
@@ -93,12 +94,12 @@ def worker_exit(arbiter: Any, worker: Any) -> None:
 
 
 def child_exit(arbiter: Any, worker: Any) -> None:
-    if workers > 1:
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
 
         mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 def on_exit(arbiter: Any) -> None:
-    if workers > 1:
-        shutil.rmtree(_counters, ignore_errors=True)
+    if _made:
+        shutil.rmtree(_made, ignore_errors=True)

@@ -3,6 +3,7 @@
 import re
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -101,6 +102,19 @@ def test_volumes_and_publications(api: Api, pool: Pool) -> None:
         ({"uuid": double, "alias": "two", "repUUID": labels[f"repUUID{n}"]} | host, 0.0)
         for n in (1, 2)
     ]
+
+
+def test_every_metric_of_ours_is_documented(api: Api, pool: Pool) -> None:
+    pool(1)
+    published(api, created(api, "v"), probe_host(api))
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    named = set(re.findall(r"`((?:ks|provisioner)_[a-z_]+)`", page))
+    found = {
+        re.sub(r"_(bucket|sum|count|created)$", "", name)
+        for name in samples(api)
+        if name.startswith(("ks_", "provisioner_"))
+    }
+    assert found - {name.removesuffix("_total") for name in named} <= named
 
 
 def test_labels_are_escaped(api: Api, pool: Pool) -> None:

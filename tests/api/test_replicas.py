@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 
 from inventory.models import Backend, Ssd
@@ -138,6 +139,15 @@ def test_no_space_for_another_replica(api: Api, pool: Pool) -> None:
     answer = api.post(f"/replica/{uuid}", {})
     assert answer.status == "NoFreeSpace"
     assert "space: 1" in answer.description
+
+
+def test_no_node_with_the_desired_performance(api: Api, pool: Pool) -> None:
+    pool(3)
+    uuid = replicated(api, desiredIOPSPerGB=1)
+    Backend.objects.filter(used_iops=0).update(used_iops=F("total_iops"))
+    answer = api.post(f"/replica/{uuid}", {})
+    assert answer.status == "NoMatchingBackend"
+    assert "desired IOPS: 1" in answer.description
 
 
 def test_the_budget_counts_every_replica(api: Api, pool: Pool) -> None:
