@@ -120,6 +120,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     whole = not config.option.keyword and config.args_source is not pytest.Config.ArgsSource.ARGS
     if exitstatus != pytest.ExitCode.OK or not whole:
         return
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter and reporter.stats.get("skipped"):
+        print("\nTESTS WERE SKIPPED: docs/api-coverage.md is not checked")
+        return
     if os.environ.get("WRITE_API_COVERAGE"):
         coverage.PAGE.write_text(coverage.page())
     elif coverage.missing() or coverage.PAGE.read_text() != coverage.page():
