@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from django.db import connection, transaction
 
-from inventory.models import Backend
+from inventory.models import Backend, Host
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.services import nodes
 from provisioner.access.secrets import encrypt
@@ -76,6 +76,7 @@ def test_no_use_case_calls_a_node_inside_a_transaction(
     shown, copied = assigned(api, taken, "sv"), cloned(api, single, "c")
     for path in (f"volumes/{shown}", f"snapshots/{taken}", f"volumes/{copied}"):
         api.delete(f"/{path}")
+    _replica_and_host(api)
     collect()
     assert {call for call, _ in calls} == {
         "GET /v1/node",
@@ -90,3 +91,16 @@ def test_no_use_case_calls_a_node_inside_a_transaction(
         "DELETE /v1/volumes/{uuid}",
     }
     assert [call for call in calls if call[1]] == []
+
+
+def _replica_and_host(api: Api) -> None:
+    """A replica is added, marked and confirmed; then its host is removed while it uses the volume."""
+    wide = created(api, "wide", storageClass={"numReplicas": 2})
+    published(api, wide)
+    assert api.post(f"/replica/{wide}", {}).status == "Success"
+    [row] = api.get(f"/volumes/{wide}").body
+    first = row["location"][0]["uuid"]
+    assert api.patch(f"/replica/{wide}/{first}").status == "Success"
+    assert api.delete(f"/replica/{wide}/{first}").status == "Success"
+    Host.objects.update(available_until="2000-01-01T00:00:00Z")
+    assert api.delete(f"/hosts/{HOST}").status == "Success"
