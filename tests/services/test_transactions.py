@@ -94,7 +94,7 @@ def test_no_use_case_calls_a_node_inside_a_transaction(
 
 
 def _replica_and_host(api: Api) -> None:
-    """A replica is added, marked and confirmed; then its host is removed while it uses the volume."""
+    """A replica is added, marked and confirmed; then the host that uses the volume is removed."""
     wide = created(api, "wide", storageClass={"numReplicas": 2})
     published(api, wide)
     assert api.post(f"/replica/{wide}", {}).status == "Success"
