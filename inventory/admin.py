@@ -1,3 +1,4 @@
+from operator import attrgetter
 from typing import Any
 
 from django.contrib import admin
@@ -28,6 +29,7 @@ from provisioner.common.admin import (
     rate,
     share_column,
     size,
+    text_column,
 )
 from tasks.models import Task
 
@@ -93,6 +95,7 @@ class BackendAdmin(_LivingAdmin):
     capacity_used = share_column("used_bytes", "capacity_bytes", "capacity used", size)
     iops_used = share_column("used_iops", "total_iops", "IOPS used", number)
     bandwidth_used = share_column("used_bw", "total_bw", "bandwidth used", rate)
+    waits = text_column(attrgetter("waits_for"), "waits for")
     list_display = [
         "name",
         "persistent_id",
@@ -103,6 +106,7 @@ class BackendAdmin(_LivingAdmin):
         "iops_used",
         "bandwidth_used",
         "last_probe_at",
+        "waits",
         "version",
     ]
     list_filter = [LivenessFilter, "in_use", "region", "zone", "rack", "version"]
@@ -111,7 +115,15 @@ class BackendAdmin(_LivingAdmin):
     fieldsets = [
         (
             None,
-            {"fields": ["name", "persistent_id", ("available", "in_use", "certified"), "related"]},
+            {
+                "fields": [
+                    "name",
+                    "persistent_id",
+                    ("available", "in_use", "certified"),
+                    "waits",
+                    "related",
+                ]
+            },
         ),
         ("Place", {"fields": [("region", "zone", "rack"), ("host_id", "mgmt_port")]}),
         (
@@ -131,7 +143,8 @@ class BackendAdmin(_LivingAdmin):
                 "fields": [
                     ("last_probe_at", "probe_interval", "available_until"),
                     ("refreshed_at", "refresh_wanted_at", "polled_at", "syslogs_wanted_at"),
-                    ("boot_id", "token_expires_at", "created_at"),
+                    ("boot_id", "checked_boot_id", "checked_at"),
+                    ("token_expires_at", "created_at"),
                 ]
             },
         ),

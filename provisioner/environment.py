@@ -75,6 +75,13 @@ class Environment(BaseSettings):
     stop_seconds: Seconds = Field(
         30, description="How long a stopping API process may finish the requests it has."
     )
+    unready_seconds: int = Field(
+        0,
+        ge=0,
+        le=300,
+        description="How long a stopping API still takes requests while /readyz already answers "
+        "503: longer than the load balancer takes to notice.",
+    )
     public_url: str = Field(
         "", description="Where nodes reach this API. Default: https://API_HOST:API_PORT."
     )
@@ -138,6 +145,24 @@ class Environment(BaseSettings):
         le=86_400,
         description="After this a change whose process died is taken up by the collector. "
         "More than NODE_CALL_SECONDS.",
+    )
+    task_attempts: int = Field(
+        10,
+        ge=1,
+        le=1000,
+        description="How often a task whose worker died is tried again before it is FAILED.",
+    )
+    node_check_interval_seconds: Seconds = Field(
+        600,
+        description="How often what a node holds is compared with the database; a node that was "
+        "started anew is compared at once.",
+    )
+    orphan_grace_hours: int = Field(
+        24,
+        ge=1,
+        le=8760,
+        description="How long something on a node that the database does not know is only reported "
+        "before it is removed.",
     )
     node_token_days: int = Field(
         30, ge=1, le=365, description="Life of the token a node probes with."

@@ -1,8 +1,10 @@
 from django.contrib import admin
+from django.forms import model_to_dict
 from django.utils.html import format_html
 
-from provisioner.common.admin import DeadlineFilter, ReadOnlyAdmin, wait_column
+from provisioner.common.admin import DeadlineFilter, ReadOnlyAdmin, size_column, wait_column
 from tasks.models import Task
+from tasks.selectors import WAITS_FOR, WAITS_FOR_COLUMN, task_waits_for
 
 
 class LeaseFilter(DeadlineFilter):
@@ -23,6 +25,7 @@ class TaskAdmin(ReadOnlyAdmin):
         "state",
         "lease_ends",
         "shown_progress",
+        "attempts",
         "host_id",
         "volume_id",
         "created_at",
@@ -47,12 +50,15 @@ class TaskAdmin(ReadOnlyAdmin):
             },
         ),
         ("About", {"fields": ["host_id", "volume_id", "tenant_id", "params"]}),
-        ("Times", {"fields": ["created_at", "started_at", "ended_at"]}),
+        ("Times", {"fields": ["created_at", "started_at", "heard_at", "ended_at"]}),
         (
             "Work",
             {
                 "fields": [
                     "steps_done",
+                    "attempts",
+                    "waits_for",
+                    ("copied", "copy_total", "copy_rate"),
                     "outputs",
                     "stoppable",
                     "lease_owner",
@@ -63,6 +69,13 @@ class TaskAdmin(ReadOnlyAdmin):
     ]
 
     lease_ends = wait_column("lease_until", "lease ends")
+    copied = size_column("bytes_done", "copied")
+    copy_total = size_column("bytes_total", "of")
+    copy_rate = size_column("bytes_per_second", "in a second")
+
+    @admin.display(description="waits for")
+    def waits_for(self, task: Task) -> str:
+        return task_waits_for(model_to_dict(task) | {WAITS_FOR_COLUMN: task.outputs.get(WAITS_FOR)})
 
     @admin.display(description="progress", ordering="progress")
     def shown_progress(self, task: Task) -> str:

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
@@ -22,6 +23,7 @@ from django.utils import timezone
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.models import ACTIVE, Task, TaskState
 from tasks.saga import Later, Outputs, Saga, saga_of, undo
+from tasks.selectors import WAITS_FOR
 from tasks.services import COMPLETE
 from tasks.submission import LEASE_SECONDS, WAITING, task_submit
 
@@ -32,6 +34,12 @@ HEARTBEAT_SECONDS = 2.0
 
 class LeaseLost(Exception):
     """The task ended, or another worker has it: stop, and change nothing more."""
+
+
+class GivenUp(ProvisionerError):
+    """The task kills its workers."""
+
+    code = ResultCode.InternalError
 
 
 class Context:
@@ -68,13 +76,15 @@ class Context:
             yield
 
     def advance(self, outputs: Outputs | None) -> None:
-        """The step is done.
+        """The step is done, and this run is the first to try the next.
 
         :raises LeaseLost:
         """
         self.outputs |= outputs or {}
+        self.outputs.pop(WAITS_FOR, None)
         self.steps_done += 1
         self._write(
+            attempts=1,
             steps_done=self.steps_done,
             outputs=self.outputs,
             progress=self._reached(),
@@ -86,9 +96,21 @@ class Context:
 
         :raises LeaseLost:
         """
-        self.outputs |= later.outputs
-        self._write(outputs=self.outputs, lease_owner=WAITING, lease_until=_after(later.seconds))
+        self.outputs.pop(WAITS_FOR, None)
+        said = {WAITS_FOR: later.waits_for} if later.waits_for else {}
+        self.outputs |= {**later.outputs, **said}
+        self._write(
+            attempts=0,
+            outputs=self.outputs,
+            lease_owner=WAITING,
+            lease_until=_after(later.seconds),
+        )
         task_submit(self.task.pk, delay_seconds=later.seconds)
+
+    def not_an_attempt(self) -> None:
+        """The run was cut short by no fault of the task's."""
+        with suppress(LeaseLost, DatabaseError, InterfaceError):
+            self._write(attempts=F("attempts") - 1)
 
     def end(self, state: TaskState, code: ResultCode, description: str, **changes: Any) -> None:
         """Within ``transaction``."""
@@ -118,17 +140,23 @@ def run(task_id: str) -> None:
     """Work off a task as far as it goes now; nothing happens where somebody else does already.
 
     A refusal (``ProvisionerError``) ends it as FAILED with that code, any other error with
-    InternalError; a database that cannot be reached ends nothing: the task is resumed later.
+    InternalError; a database that cannot be reached ends nothing: the task is resumed later. A task
+    whose workers died ``task_attempts`` times with no step done between is FAILED, too.
     """
     context = _claim(task_id)
     if context is None:
         return
     try:
+        _expect_survival(context)
         _work(context)
     except LeaseLost:
         log.info("task ended or taken over", extra={"task": task_id})
     except (OperationalError, InterfaceError) as error:
         log.warning("task interrupted", extra={"task": task_id, "reason": str(error)})
+        context.not_an_attempt()
+    except (SystemExit, KeyboardInterrupt):
+        context.not_an_attempt()
+        raise
     except ProvisionerError as error:
         log.info("task failed", extra={"task": task_id, "reason": f"{error} {error.internal}"})
         _fail(context, error.code, error.description)
@@ -145,7 +173,11 @@ def _claim(task_id: str) -> Context | None:
         return None
     free = Q(lease_owner="") | Q(lease_until__lte=timezone.now())
     rows = Task.objects.filter(free, pk=task_id, state__in=sorted(ACTIVE))
-    changes: dict[str, Any] = {"lease_owner": _new_owner(), "lease_until": _after(LEASE_SECONDS)}
+    changes: dict[str, Any] = {
+        "lease_owner": _new_owner(),
+        "lease_until": _after(LEASE_SECONDS),
+        "attempts": F("attempts") + 1,
+    }
     if not saga.is_hosts(task):
         started_at = Coalesce(F("started_at"), Value(timezone.now()))
         changes |= {"state": TaskState.RUNNING, "started_at": started_at}
@@ -153,6 +185,16 @@ def _claim(task_id: str) -> Context | None:
         return None
     mine = Task.objects.filter(pk=task_id, lease_owner=changes["lease_owner"]).first()
     return Context(mine, saga) if mine else None
+
+
+def _expect_survival(context: Context) -> None:
+    """:raises GivenUp: nobody survived this step, as often as it was tried."""
+    died = context.task.attempts - 1
+    if died >= settings.ENVIRONMENT.task_attempts:
+        raise GivenUp(
+            f"given up after {died} attempts: the worker died each time in step "
+            f"{context.steps_done + 1}"
+        )
 
 
 def _work(context: Context) -> None:

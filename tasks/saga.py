@@ -19,10 +19,14 @@ Outputs = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Later:
-    """The step waits for somebody: run it again in ``seconds``. No worker is occupied meanwhile."""
+    """The step waits for somebody: run it again in ``seconds``. No worker is occupied meanwhile.
+
+    ``waits_for``: for whom or what, in short words that clients and operators see.
+    """
 
     seconds: float
     outputs: Outputs = field(default_factory=dict)
+    waits_for: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,12 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from tasks.models import ACTIVE, Task, TaskType
+from tasks.saga import saga_of
+from tasks.submission import WAITING
+
+WAITS_FOR = "waits_for"
+"""The output in which a waiting task says for what."""
+WAITS_FOR_COLUMN = f"outputs__{WAITS_FOR}"
 
 COLUMNS = (
     "task_id",
@@ -22,6 +28,12 @@ COLUMNS = (
     "stoppable",
     "started_at",
     "ended_at",
+    "bytes_done",
+    "bytes_total",
+    "bytes_per_second",
+    "lease_owner",
+    "lease_until",
+    WAITS_FOR_COLUMN,
 )
 
 
@@ -45,6 +57,24 @@ def migration_active(*, volume_id: str) -> dict[str, str]:
     rows = Task.objects.filter(type=TaskType.REMOTE_MIGRATION, volume_id=volume_id)
     task = rows.filter(state__in=sorted(ACTIVE)).first()
     return {tag["name"]: tag["value"] for tag in task.params} if task else {}
+
+
+def task_waits_for(task: Mapping[str, Any]) -> str:
+    """For whom or what an active task, COLUMNS of it, waits; empty: it is worked on, or ended."""
+    if task["state"] not in ACTIVE:
+        return ""
+    if _is_hosts(task):
+        return "the host"
+    if task["lease_owner"] == WAITING:
+        return str(task[WAITS_FOR_COLUMN] or "its next step")
+    is_held = task["lease_owner"] and task["lease_until"] > timezone.now()
+    return "" if is_held else "a worker"
+
+
+def _is_hosts(task: Mapping[str, Any]) -> bool:
+    row = Task(type=task["type"], host_id=task["host_id"], params=task["params"])
+    saga = saga_of(row)
+    return saga is None or saga.is_hosts(row)
 
 
 def expired_tasks() -> QuerySet[Task]:

@@ -103,7 +103,7 @@ def task_update(
     description: str | None = None,
     params: Configuration | None = None,
 ) -> None:
-    """What the host that works a task off says of it; None stays as it is.
+    """What the host that works a task off says of it, and that it was heard; None stays as it is.
 
     ``progress``, in percent, never falls, and is 100 once the task is FINISHED. ``tenant_id``:
     only a task of this tenant is seen.
@@ -119,13 +119,11 @@ def task_update(
     if type is not None:
         rows = rows.filter(type=type)
     said = {"task_status": task_status, "description": description, "params": params}
-    changes = {name: value for name, value in said.items() if value is not None}
+    changes: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+    changes |= {"heard_at": timezone.now()}
     changes |= _move(state) | _advance(COMPLETE if state is TaskState.FINISHED else progress)
     ends_badly = state in {TaskState.FAILED, TaskState.ABORTED}
-    if ends_badly:
-        changed = _end(rows, changes)
-    else:
-        changed = rows.update(**changes) if changes else int(rows.exists())
+    changed = _end(rows, changes) if ends_badly else rows.update(**changes)
     if not changed:
         raise _update_refused(mine.first(), task_id, host_id, state or type)
 

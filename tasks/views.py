@@ -14,8 +14,8 @@ from provisioner.common.fields import AnyCase
 from provisioner.common.operations import HOST, TASK, Operation, Output
 from provisioner.common.parsing import Identifier, Input, parse_body, parse_query
 from provisioner.common.times import iso_milliseconds
-from tasks.models import TaskState, TaskType
-from tasks.selectors import task_list
+from tasks.models import ACTIVE, TaskState, TaskType
+from tasks.selectors import task_list, task_waits_for
 from tasks.services import task_delete, task_update
 
 
@@ -77,6 +77,7 @@ class TagOutput(Output):
 
 
 class TaskOutput(Output):
+    extensions = ("bytesDone", "bytesTotal", "bytesPerSecond", "secondsLeft", "waitsFor")
     taskId = serializers.CharField()
     type = serializers.ChoiceField(TaskType.choices)
     state = serializers.ChoiceField(TaskState.choices)
@@ -88,6 +89,13 @@ class TaskOutput(Output):
     stoppable = serializers.BooleanField()
     startDate = serializers.CharField(required=False, help_text="yyyy-MM-dd'T'HH:mm:ss.SSS, UTC")
     endDate = serializers.CharField(required=False, help_text="yyyy-MM-dd'T'HH:mm:ss.SSS, UTC")
+    bytesDone = serializers.IntegerField(required=False, help_text="of a copy between nodes")
+    bytesTotal = serializers.IntegerField(required=False)
+    bytesPerSecond = serializers.IntegerField(required=False)
+    secondsLeft = serializers.IntegerField(required=False, help_text="at the present rate")
+    waitsFor = serializers.CharField(
+        required=False, help_text="for whom or what it waits, in words; absent: it is worked on"
+    )
     example: ClassVar = {
         "taskId": TASK,
         "type": "RemoteMigration",
@@ -147,5 +155,19 @@ def task_json(task: Mapping[str, Any]) -> dict[str, Any]:
         "stoppable": task["stoppable"],
         "startDate": iso_milliseconds(started_at) if started_at else "",
         "endDate": iso_milliseconds(ended_at) if ended_at else "",
+        "bytesDone": task["bytes_done"],
+        "bytesTotal": task["bytes_total"],
+        "bytesPerSecond": task["bytes_per_second"],
+        "secondsLeft": _seconds_left(task),
+        "waitsFor": task_waits_for(task),
     }
-    return {name: value for name, value in fields.items() if value != ""}
+    return {name: value for name, value in fields.items() if value not in ("", None)}
+
+
+def _seconds_left(task: Mapping[str, Any]) -> int | None:
+    """Of a copy that goes on, at its present rate; None: nobody knows."""
+    done, total, rate = task["bytes_done"], task["bytes_total"], task["bytes_per_second"]
+    if task["state"] not in ACTIVE or not rate or done is None or total is None:
+        return None
+    seconds: int = math.ceil((total - done) / rate)
+    return seconds

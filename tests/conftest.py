@@ -43,6 +43,7 @@ def pytest_configure() -> None:
 
 NODES = 6
 NODE_TOKEN = "node-token-of-the-tests"
+COPY_RATE = 2**40
 ZONES = ("z1", "z1", "z2", "z2", "z3", "z3")
 RACKS = ("r1", "r2", "r3", "r4", "r5", "r6")
 _http = urllib3.PoolManager(maxsize=64, retries=False)
@@ -114,9 +115,18 @@ class Api:
         return self.call("DELETE", path, **query)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A process of a parallel run ended."""
+    coverage.add(getattr(node, "workeroutput", {}).get("seen", []))
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """A whole run shows each documented result, and the page that says so."""
     config = session.config
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["seen"] = coverage.seen()
+        return
     whole = not config.option.keyword and config.args_source is not pytest.Config.ArgsSource.ARGS
     if exitstatus != pytest.ExitCode.OK or not whole:
         return
@@ -164,7 +174,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="session")
 def _running_fleet(authority: Authority) -> Iterator[SimulatedFleet]:
     certificate, key = authority.server("nodes", ["127.0.0.1"])
-    with SimulatedFleet(count=NODES, certificate=certificate, key=key, token=NODE_TOKEN) as fleet:
+    with SimulatedFleet(
+        count=NODES, certificate=certificate, key=key, token=NODE_TOKEN, copy_rate=COPY_RATE
+    ) as fleet:
         yield fleet
 
 

@@ -1,7 +1,8 @@
 """Runs before Django's settings are read: gives the tests their servers and settings.
 
 What the environment sets stays. ``TEST_SERVERS=private`` starts PostgreSQL and Redis for this
-session alone, also where this machine runs them.
+session alone, also where this machine runs them. Each process of a parallel run (pytest-xdist) has
+a database, a Redis and a data folder of its own.
 """
 
 import os
@@ -20,6 +21,8 @@ SETTINGS = {
     "LOG_FORMAT": "text",
     "DJANGO_LIVE_TEST_SERVER_ADDRESS": "127.0.0.1",
 }
+MADE = "TEST_MADE"
+"""Variables that this session set for itself: the processes of a parallel run inherit them."""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -27,6 +30,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
     """A wrapper, so that it runs before pytest-django reads the settings."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        for name in os.environ.pop(MADE, "").split():
+            os.environ.pop(name)
+    before = set(os.environ)
     if "DATA_DIR" not in os.environ:
         os.environ["DATA_DIR"] = tempfile.mkdtemp(prefix="provisioner-tests-")
         early_config.add_cleanup(lambda: shutil.rmtree(os.environ["DATA_DIR"], ignore_errors=True))
@@ -41,4 +48,5 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
             os.environ["REDIS_URL"] = servers.redis()
     except NoServer as error:
         raise pytest.UsageError(str(error)) from error
+    os.environ[MADE] = " ".join({"DATA_DIR", "REDIS_URL"} - before)
     return (yield)

@@ -7,11 +7,8 @@ import subprocess
 import pytest
 
 
-def tool(program: str, package: str) -> str:
-    """The path of a program; as root, where there is apt-get, it is installed.
-
-    Without it the test is skipped; under CI it fails.
-    """
+def installed(program: str, package: str) -> str | None:
+    """The path of a program; as root, where there is apt-get, its Debian package is installed."""
     if not shutil.which(program) and os.geteuid() == 0 and shutil.which("apt-get"):
         print(f"\ninstalling {package} with apt-get for the tests", flush=True)
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
@@ -23,7 +20,15 @@ def tool(program: str, package: str) -> str:
                 timeout=400,
                 stdout=subprocess.DEVNULL,
             )
-    if path := shutil.which(program):
+    return shutil.which(program)
+
+
+def tool(program: str, package: str) -> str:
+    """The path of a program, installed if need be.
+
+    Without it the test is skipped; under CI it fails.
+    """
+    if path := installed(program, package):
         return path
     reason = f"NO {program.upper()}: install it: apt-get install -y {package}"
     if os.environ.get("CI", "").lower() in {"true", "1"}:

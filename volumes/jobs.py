@@ -3,8 +3,14 @@
 from celery import shared_task
 
 from volumes import reconcilers
+from volumes.services.node_checks import nodes_check
 
 
 @shared_task
 def collect() -> None:
     reconcilers.collect()
+
+
+@shared_task
+def check_nodes() -> None:
+    nodes_check()

@@ -5,12 +5,13 @@ queries.
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from django.db.models import Case, Count, Value, When
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from inventory.selectors import BackendSummary, backend_list
 from provisioner.common.models import LifeState
 from tasks.metrics import task_metrics
-from volumes.models import ReplicaState, Volume
+from volumes.models import Orphan, Replica, ReplicaState, Volume
 from volumes.selectors import volumes_measured, volumes_visible
 
 MOST_REPLICAS = 4
@@ -51,7 +52,30 @@ class PoolCollector:
         yield from node_metrics(backend_list())
         volumes = volumes_measured(volumes_visible(None).order_by("uuid"))
         yield from volume_metrics(volumes)
+        yield from check_metrics()
         yield from task_metrics()
+
+
+def check_metrics() -> Iterator[Metric]:
+    """What the checks of nodes found, and hosts reported."""
+    orphans = GaugeMetricFamily(
+        "provisioner_orphans", "What nodes hold and no row knows", labels=["node", "kind"]
+    )
+    rows = Orphan.objects.order_by("backend_id", "kind").values_list("backend_id", "kind")
+    for node, kind, number in rows.annotate(number=Count("pk")):
+        orphans.add_metric([node, kind], number)
+    missing = GaugeMetricFamily(
+        "provisioner_missing_replicas",
+        "Replicas that are Missing; only: of volumes that have no other",
+        labels=["node", "only"],
+    )
+    lost = Replica.objects.filter(replica_state=ReplicaState.MISSING, state=LifeState.READY)
+    only = Case(When(volume__num_replicas=1, then=Value("yes")), default=Value("no"))
+    by_node = lost.annotate(only=only).order_by("backend_id", "only")
+    for node, text, number in by_node.values_list("backend_id", "only").annotate(n=Count("pk")):
+        missing.add_metric([node or "", text], number)
+    yield orphans
+    yield missing
 
 
 def node_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:

@@ -20,7 +20,8 @@ class Backend(models.Model):
     Available follows from ``available_until`` alone: no job has to notice that a node went silent.
     A node whose ``refresh_wanted_at`` is later than ``refreshed_at`` said that something of it
     changed, or was started anew, and was not read since. ``syslogs_wanted_at``: its syslog settings
-    are to be read.
+    are to be read. ``checked_at``: when its volumes, snapshots and targets were last compared with
+    the rows, in the boot ``checked_boot_id``.
     """
 
     persistent_id = models.CharField(primary_key=True, max_length=64)
@@ -47,6 +48,8 @@ class Backend(models.Model):
     syslogs_wanted_at = models.DateTimeField(null=True, blank=True)
     refreshed_at = models.DateTimeField(help_text="when the node was last read")
     polled_at = models.DateTimeField(default=timezone.now, help_text="when the poll last chose it")
+    checked_at = models.DateTimeField(null=True, blank=True)
+    checked_boot_id = models.CharField(max_length=64, blank=True)
     token_expires_at = models.DateTimeField(help_text="of the token this node probes with")
     created_at = models.DateTimeField(default=timezone.now)
 
@@ -84,6 +87,14 @@ class Backend(models.Model):
     @property
     def state(self) -> Liveness:
         return Liveness.AVAILABLE if self.is_available else Liveness.UNAVAILABLE
+
+    @property
+    def waits_for(self) -> str:
+        """In short words for clients and operators; empty: for nothing."""
+        if not self.is_available:
+            return "its probe"
+        wanted_at = self.refresh_wanted_at
+        return "to be read" if wanted_at and wanted_at > self.refreshed_at else ""
 
 
 class BackendAddress(models.Model):

@@ -20,6 +20,8 @@ from inventory.nodes.wire import (
     Snapshot,
     SnapshotList,
     SnapshotSpec,
+    Sync,
+    SyncSpec,
     SyslogServers,
     Target,
     TargetList,
@@ -44,6 +46,7 @@ Answer = tuple[int, bytes]
 
 VOLUMES = "/v1/volumes"
 VOLUME = "/v1/volumes/{uuid}"
+SYNC = "/v1/volumes/{uuid}/sync"
 SNAPSHOTS = "/v1/snapshots"
 SNAPSHOT = "/v1/snapshots/{uuid}"
 TARGETS = "/v1/targets"
@@ -104,6 +107,18 @@ class NodeClient:
     def remove_volume(self, uuid: str, generation: int, *, timeout: float | None = None) -> None:
         """The volume is gone, and no write with ``generation`` or less can bring it back."""
         self._delete(VOLUME, generation, timeout, uuid=uuid)
+
+    def read_sync(self, uuid: str, *, timeout: float | None = None) -> Sync | None:
+        """The copy of the volume that was begun last, if the node still knows of it."""
+        return self._find(Sync, SYNC, timeout, uuid=uuid)
+
+    def ensure_sync(self, uuid: str, spec: SyncSpec, *, timeout: float | None = None) -> bool:
+        """The volume is being copied as ``spec`` says, or was: begun (True), or found (False)."""
+        return self._put(SYNC, spec, timeout, uuid=uuid)
+
+    def remove_sync(self, uuid: str, generation: int, *, timeout: float | None = None) -> None:
+        """The copy is stopped and forgotten; no write with ``generation`` or less begins it."""
+        self._delete(SYNC, generation, timeout, uuid=uuid)
 
     def list_snapshots(self, *, timeout: float | None = None) -> tuple[Snapshot, ...]:
         """All snapshots of the node, ordered by uuid."""

@@ -11,6 +11,7 @@ success.
 ``GET, PUT /v1/node/syslogs``                       :class:`SyslogServers`
 ``GET /v1/volumes``                                 :class:`VolumeList`
 ``GET, PUT, DELETE /v1/volumes/{uuid}``             :class:`Volume`, in: :class:`VolumeSpec`
+``GET, PUT, DELETE /v1/volumes/{uuid}/sync``        :class:`Sync`, in: :class:`SyncSpec`
 ``GET /v1/snapshots``                               :class:`SnapshotList`
 ``GET, PUT, DELETE /v1/snapshots/{uuid}``           :class:`Snapshot`, in: :class:`SnapshotSpec`
 ``GET /v1/targets``                                 :class:`TargetList`
@@ -30,6 +31,11 @@ A removal with generation *g* also bars later writes with *g* itself. A volume k
 for life, and so does a snapshot: a write with another one is a ``CONFLICT`` while it is there. What
 was removed is remembered for 24 hours at least. Volumes and snapshots are named apart: one of each
 may have the same uuid.
+
+**Sync.** A node copies a volume of its own, whole, into a namespace of another node's target, which
+it connects to as a host does. The copy runs on after the PUT is answered; it fails when the target
+goes, which is how a copy is stopped for certain. It is not kept over a restart of the engine or the
+agent: a GET then finds none, and a PUT begins anew. It ends with the volume.
 
 **In use.** A volume that is exported or has snapshots, and a snapshot that has a snapshot volume,
 are not removed (``IN_USE``). A clone does not hold its source.
@@ -307,6 +313,48 @@ class Target(Wire):
     listeners: tuple[Portal, ...]
     namespaces: tuple[Namespace, ...]
     connected_hosts: tuple[str, ...] = ()
+
+
+class SyncSpec(Wire):
+    """Copy this volume into the namespace ``nsid`` of the target ``nqn``, connecting as
+    ``host_nqn``.
+
+    ``generation`` is that of the volume that is filled, ``volume_generation`` that of the one that
+    is read, which no host may write meanwhile. The volume that is filled is new, at least as large
+    and in blocks of the same size. The same PUT again finds the copy, or begins it anew if it
+    FAILED; the ``portals``, where the target is now, may be others then. A later generation
+    replaces it.
+    """
+
+    generation: Generation
+    volume_generation: Generation
+    nqn: Nqn
+    nsid: int = Field(ge=1, lt=2**32 - 1)
+    host_nqn: Nqn
+    portals: tuple[Portal, ...] = Field(min_length=1)
+
+    def is_same(self, other: "SyncSpec") -> bool:
+        """The same but for the portals."""
+        mine, others = (
+            {name: getattr(one, name) for name in SyncSpec.model_fields if name != "portals"}
+            for one in (self, other)
+        )
+        return mine == others
+
+
+class SyncState(StrEnum):
+    RUNNING = "RUNNING"
+    DONE = "DONE"  # every byte is there
+    FAILED = "FAILED"  # it does not go on by itself; the message says why
+
+
+class Sync(SyncSpec):
+    """``bytes_done`` never falls while it runs."""
+
+    state: SyncState
+    bytes_done: Bytes
+    bytes_total: Bytes
+    message: str = ""
 
 
 class TargetList(Wire):

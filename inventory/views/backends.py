@@ -114,6 +114,7 @@ def backend_json(summary: BackendSummary) -> dict[str, Any]:
         "name": backend.name,
         "hostId": backend.host_id,
         "authenticationMode": backend.authentication_mode,
+        "waitsFor": backend.waits_for or None,
     }
     shown = {name: value for name, value in fields.items() if value is not None}
     return shown | _amounts_json(summary)

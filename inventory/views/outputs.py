@@ -33,6 +33,7 @@ class PortalOutput(Output):
 
 
 class BackendOutput(Output):
+    extensions = ("waitsFor",)
     persistentID = serializers.CharField()
     mgmtIPs = serializers.ListField(child=serializers.CharField())
     mgmtPort = serializers.IntegerField()
@@ -58,6 +59,7 @@ class BackendOutput(Output):
     totalIOPS = serializers.IntegerField()
     availableIOPS = serializers.IntegerField(help_text="may fall below 0")
     numberOfSSDs = serializers.IntegerField()
+    waitsFor = serializers.CharField(required=False, help_text="for what, in words")
     example: ClassVar = {
         "persistentID": NODE,
         "mgmtIPs": ["192.0.2.10"],

@@ -183,6 +183,16 @@ def link_column(field: str, title: str = "") -> Column:
     return column
 
 
+def text_column(function: Callable[[Any], str], title: str) -> Column:
+    """What ``function`` says of a row."""
+
+    @admin.display(description=title)
+    def column(self: Any, row: Any) -> str:
+        return function(row) or NONE
+
+    return column
+
+
 def wait_column(field: str = "deadline_at", title: str = "must be finished") -> Column:
     """When somebody else takes an unfinished row up, or for how long that is overdue."""
 

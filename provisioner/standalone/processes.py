@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO
 
 PR_SET_PDEATHSIG = 1
@@ -19,9 +19,13 @@ def _end_with_parent() -> None:
 
 
 def start(
-    command: Sequence[str | os.PathLike[str]], *, output: IO[bytes], user: int | None = None
+    command: Sequence[str | os.PathLike[str]],
+    *,
+    output: IO[bytes],
+    user: int | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a child whose prints go to ``output``, as the user of this id.
+    """Start a child whose prints go to ``output``, as the user of this id, with this environment.
 
     It has a session of its own: Ctrl-C reaches the parent alone, which then stops it. When the
     thread that started it dies, the kernel sends it SIGTERM (on Linux).
@@ -34,6 +38,7 @@ def start(
         start_new_session=True,
         preexec_fn=_end_with_parent,  # noqa: PLW1509 - one C call, loaded before
         user=user,
+        env=environment,
     )
 
 

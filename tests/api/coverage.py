@@ -47,6 +47,17 @@ def record(method: str, path: str, http: int, body: Any) -> None:
         _seen[line, ANSWER].add(test)
 
 
+def seen() -> list[tuple[str, str, list[str]]]:
+    """What this process saw, for the one that runs it."""
+    return [(line, code, sorted(tests)) for (line, code), tests in _seen.items()]
+
+
+def add(seen: list[tuple[str, str, list[str]]]) -> None:
+    """What another process of the same run saw."""
+    for line, code, tests in seen:
+        _seen[line, code].update(tests)
+
+
 def _rows() -> list[tuple[str, str, str, str, str]]:
     """Title, request, line, code, and the first test in the alphabet or the reason for none."""
     rows = []

@@ -164,6 +164,7 @@ def make_rows(count):
             available_until=now + dt.timedelta(minutes=1),
         )
         make_volume(number, backends, tenant, host, now)
+        backends[0].orphans.create(kind="volume", uuid=f"stray-{number}", generation=1)
         state = list(TaskState)[number % 5]
         ended = state in {TaskState.FINISHED, TaskState.FAILED, TaskState.ABORTED}
         server = SyslogServer.objects.create(

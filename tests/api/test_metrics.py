@@ -18,7 +18,7 @@ from tests.api.volume_steps import GIB, HOST, created, probe_host, published
 from tests.conftest import Api
 from tests.programs import tool
 from volumes.metrics import PoolCollector
-from volumes.models import Replica
+from volumes.models import Orphan, Replica
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
@@ -136,12 +136,38 @@ def test_own_metrics_are_there(api: Api, pool: Pool) -> None:
     assert "django_http_requests_total_by_method_total" in found
 
 
+def test_what_checks_of_nodes_found(api: Api, pool: Pool) -> None:
+    first, second = pool(2)
+    created(api, "one")
+    created(api, "two", storageClass={"numReplicas": 2})
+    found = samples(api)
+    assert (found.get("provisioner_orphans"), found.get("provisioner_missing_replicas")) == (
+        None,
+        None,
+    )
+    for number, kind in enumerate(["volume", "volume", "namespace"]):
+        Orphan.objects.create(backend_id=first, kind=kind, uuid=f"u{number}", generation=1)
+    Replica.objects.update(replica_state="Missing")
+    alone = Replica.objects.filter(volume__num_replicas=1).get().backend_id
+    found = samples(api)
+    assert found["provisioner_orphans"] == [
+        ({"node": first, "kind": "namespace"}, 1.0),
+        ({"node": first, "kind": "volume"}, 2.0),
+    ]
+    assert found["provisioner_missing_replicas"] == [
+        ({"node": node, "only": only}, 1.0)
+        for node in (first, second)
+        for only in ("no", "yes")
+        if only == "no" or node == alone
+    ]
+
+
 def test_the_number_of_queries_does_not_grow(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     pool(1)
 
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
-            assert len(list(PoolCollector().collect())) == 11
+            assert len(list(PoolCollector().collect())) == 13
         return len(captured)
 
     created(api, "first")

@@ -53,6 +53,7 @@ def test_idle_task(api):
             {"name": "volId", "value": "v1"},
             {"name": "replicaId", "value": "r1"},
         ],
+        "waitsFor": "the host",
     }
 
 

@@ -1,6 +1,7 @@
 """Many calls at once, on real transactions: limits hold, and all ends in agreement."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +11,14 @@ from typing import TypeVar
 import pytest
 from django.db import connections
 from django.db.models import F
+from django.utils import timezone
 
 from inventory.models import Backend, Ssd
 from inventory.nodes.engines.simulated import SimulatedFleet
+from provisioner.common.models import LifeState
 from tests.api.volume_steps import GIB, HOST, create, created, probe_host, published, volume
 from tests.conftest import Answer, Api
-from volumes.models import Publication, Volume
+from volumes.models import Publication, Replica, Volume
 from volumes.reconcilers import collect
 from volumes.services.audit import audit
 
@@ -167,6 +170,28 @@ def test_deleting_and_collecting_give_back_once(api: Api, pool: Pool) -> None:
     collect()
     assert Volume.objects.count() == 0
     assert sum(Ssd.objects.values_list("used_bytes", flat=True)) == 0
+    assert audit() == []
+
+
+def test_a_delete_that_waits_for_its_node_while_the_collector_ends_it(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    pool(1)
+    uuid = created(api, "v")
+    fleet.nodes[0].faults.slow(1500, method="DELETE", times=1)
+
+    def collect_it() -> str:
+        end = time.monotonic() + 10
+        while not Volume.objects.filter(state=LifeState.DELETING).exists():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        Replica.objects.update(deadline_at=timezone.now())
+        Volume.objects.update(deadline_at=timezone.now())
+        collect()
+        return "gone" if not Volume.objects.exists() else "there"
+
+    removed_by: list[Callable[[], str]] = [partial(_delete, api, uuid), collect_it]
+    assert at_once(removed_by) == ["Success", "gone"]
     assert audit() == []
 
 

@@ -11,6 +11,7 @@ from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
 from tests.nodes.certificates import KeyPair, TestCa
 
 TOKEN = "a-shared-token"
+COPY_RATE = 2**40
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +27,11 @@ def server_pair(ca: TestCa) -> KeyPair:
 @pytest.fixture(scope="session")
 def running_fleet(server_pair: KeyPair) -> Iterator[SimulatedFleet]:
     with SimulatedFleet(
-        3, certificate=server_pair.certificate, key=server_pair.key, token=TOKEN
+        3,
+        certificate=server_pair.certificate,
+        key=server_pair.key,
+        token=TOKEN,
+        copy_rate=COPY_RATE,
     ) as fleet:
         yield fleet
 
@@ -62,6 +67,12 @@ def make_client(transport: NodeTransport) -> Callable[[SimulatedNode], NodeClien
 @pytest.fixture
 def client(node: SimulatedNode, make_client: Callable[[SimulatedNode], NodeClient]) -> NodeClient:
     return make_client(node)
+
+
+@pytest.fixture
+def peer(fleet: SimulatedFleet, make_client: Callable[[SimulatedNode], NodeClient]) -> NodeClient:
+    """Another node, which copies can go to."""
+    return make_client(fleet.nodes[1])
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """What every engine must do, seen through the real client over HTTPS.
 
-A test module inherits :class:`EngineContract` and gives the two fixtures ``client`` (a node without
-volumes and targets) and ``restart`` (restarts that node's engine and agent).
+A test module inherits :class:`EngineContract` and gives the fixtures ``client`` (a node without
+volumes and targets), ``peer`` (another such node, which it can reach) and ``restart`` (restarts the
+first one's engine and agent).
 """
 
 from functools import partial
@@ -19,6 +20,7 @@ from inventory.nodes.wire import (
     Tag,
 )
 from tests.nodes.contract_snapshots import SnapshotContract, SourceContract
+from tests.nodes.contract_syncs import SyncContract
 from tests.nodes.contract_volumes import GenerationContract, VolumeContract
 from tests.nodes.specs import HOST, OTHER_HOST, TARGET, Restart, namespace, piece, refused, volume
 
@@ -151,5 +153,6 @@ class EngineContract(
     SnapshotContract,
     SourceContract,
     TargetContract,
+    SyncContract,
 ):
     """All of it."""

@@ -1,19 +1,24 @@
 """Wire values and questions as tests need them."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from inventory.nodes.client import NodeRefused
+from inventory.nodes.client import NodeClient, NodeRefused
 from inventory.nodes.wire import (
     NamespaceSpec,
     Piece,
+    Portal,
     ProvisioningType,
     RefusalCode,
     SnapshotSpec,
     Source,
     SourceKind,
+    Sync,
+    SyncSpec,
+    SyncState,
     VolumeSpec,
 )
 
@@ -22,6 +27,8 @@ HOST = "nqn.2014-08.org.nvmexpress:uuid:host-a"
 OTHER_HOST = "nqn.2014-08.org.nvmexpress:uuid:host-b"
 TARGET = "nqn.2022-08.com.kioxia:target-a"
 OTHER_TARGET = "nqn.2022-08.com.kioxia:target-b"
+COPY_TARGET = "nqn.2022-08.com.kioxia:copy-1"
+NODE_HOST = "nqn.2022-08.com.kioxia:node-a"
 
 Restart = Callable[[], None]
 
@@ -60,6 +67,39 @@ def derived(
 
 def namespace(nsid: int = 1, generation: int = 1, host_nqn: str = HOST) -> NamespaceSpec:
     return NamespaceSpec(generation=generation, nsid=nsid, host_nqn=host_nqn)
+
+
+def open_copy(peer: NodeClient, capacity: int = GIB, **more: Any) -> SyncSpec:
+    """A new volume ``filled`` of the peer, in a target for copies into it."""
+    node = peer.read_node()
+    peer.ensure_volume("filled", volume(piece(node.ssds[0].ssd_id, capacity), **more))
+    peer.ensure_namespace(COPY_TARGET, "filled", namespace(host_nqn=NODE_HOST))
+    return sync(node.portals)
+
+
+def sync(portals: tuple[Portal, ...], **more: Any) -> SyncSpec:
+    fields = {
+        "generation": 3,
+        "volume_generation": 1,
+        "nqn": COPY_TARGET,
+        "nsid": 1,
+        "host_nqn": NODE_HOST,
+    }
+    return SyncSpec(portals=portals, **fields | more)
+
+
+def ended(client: NodeClient, uuid: str, state: SyncState, *parts: str) -> Sync:
+    """The copy when it has ended, in this state and with a message that holds the parts."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        found = client.read_sync(uuid)
+        assert found is not None
+        if found.state is not SyncState.RUNNING:
+            assert found.state is state, found
+            assert all(part in found.message for part in parts), found
+            return found
+        time.sleep(0.005)
+    pytest.fail(f"the copy still runs: {found}")
 
 
 def refused(code: RefusalCode, call: Callable[[], object], *parts: str) -> None:

@@ -12,7 +12,7 @@ from inventory.nodes.agent.requests import MAX_BODY_BYTES
 from inventory.nodes.engines.simulated import SimulatedNode
 from tests.nodes.certificates import TestCa
 from tests.nodes.conftest import TOKEN
-from tests.nodes.specs import TARGET, namespace, piece, volume
+from tests.nodes.specs import HOST, TARGET, namespace, piece, volume
 
 
 class Raw:
@@ -95,6 +95,11 @@ def test_wrong_bodies(raw: Raw, body: bytes) -> None:
         ("GET", "/v1/targets/" + "a" * 224, 400),
         ("DELETE", "/v1/volumes/v", 400),
         ("DELETE", "/v1/volumes/v?generation=x", 400),
+        ("DELETE", "/v1/volumes/v/sync", 400),
+        ("DELETE", "/v1/volumes/v/sync?generation=0", 400),
+        ("POST", "/v1/volumes/v/sync", 405),
+        ("GET", "/v1/volumes/a%20b/sync", 400),
+        ("PUT", "/v1/volumes/v/sync", 400),
         ("DELETE", "/v1/volumes/v?generation=0", 400),
         ("DELETE", f"/v1/targets/{TARGET}/namespaces/v?generation=-1", 400),
     ],
@@ -118,9 +123,58 @@ def test_unknown_fields_are_ignored(raw: Raw, node: SimulatedNode) -> None:
 
 
 def test_what_is_not_there(raw: Raw) -> None:
-    for path in ("/v1/volumes/v", f"/v1/targets/{TARGET}"):
+    for path in ("/v1/volumes/v", "/v1/volumes/v/sync", f"/v1/targets/{TARGET}"):
         status, refusal = raw("GET", path)
         assert (status, refusal["code"]) == (404, "NOT_FOUND")
+
+
+SYNC: dict[str, Any] = {
+    "generation": 3,
+    "volumeGeneration": 1,
+    "nqn": TARGET,
+    "nsid": 1,
+    "hostNqn": HOST,
+    "portals": [{"ip": "127.0.0.1", "port": 1, "transport": "TCP_IP"}],
+}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"generation": 0},
+        {"volumeGeneration": None},
+        {"nqn": ""},
+        {"nsid": 0},
+        {"hostNqn": 1},
+        {"portals": []},
+        {"portals": [{"ip": "127.0.0.1", "port": 0}]},
+    ],
+)
+def test_wrong_copies(raw: Raw, wrong: dict[str, Any]) -> None:
+    status, refusal = raw("PUT", "/v1/volumes/v/sync", json.dumps(SYNC | wrong).encode())
+    assert (status, refusal["code"]) == (400, "INVALID")
+
+
+def test_copy_on_the_wire(raw: Raw, node: SimulatedNode) -> None:
+    ssd_id = node.engine.ssds[0].ssd_id
+    raw("PUT", "/v1/volumes/v", volume(piece(ssd_id, 4096)).model_dump_json().encode())
+    path, body = "/v1/volumes/v/sync", json.dumps(SYNC).encode()
+    for _ in range(2):
+        assert raw("PUT", path, body) == (201, None)
+        assert raw("GET", path) == (
+            200,
+            SYNC
+            | {
+                "state": "FAILED",
+                "bytesDone": 0,
+                "bytesTotal": 4096,
+                "message": "no node answers at 127.0.0.1 port 1",
+            },
+        )
+    for _ in range(2):
+        assert raw("DELETE", f"{path}?generation=3") == (204, None)
+    status, refusal = raw("PUT", path, body)
+    assert (status, refusal["code"]) == (412, "STALE")
 
 
 def test_names_on_the_wire(raw: Raw, node: SimulatedNode) -> None:

@@ -7,8 +7,8 @@ from threading import Barrier
 
 from inventory.nodes.client import NodeClient, NodeRefused
 from inventory.nodes.engines.simulated import SimulatedNode
-from inventory.nodes.wire import RefusalCode
-from tests.nodes.specs import GIB, TARGET, namespace, piece, volume
+from inventory.nodes.wire import RefusalCode, SyncState
+from tests.nodes.specs import GIB, TARGET, ended, namespace, open_copy, piece, volume
 
 THREADS = 16
 
@@ -38,6 +38,37 @@ def test_one_volume_from_many(client: NodeClient, node: SimulatedNode, ssds: lis
     removals = at_once([partial(client.remove_volume, "v", 1)] * THREADS)
     assert removals == [None] * THREADS
     assert client.read_node().ssds[0].free == free
+
+
+def test_one_copy_from_many(
+    client: NodeClient, peer: NodeClient, node: SimulatedNode, ssds: list[str]
+) -> None:
+    client.ensure_volume("v", volume(piece(ssds[0])))
+    spec = open_copy(peer)
+    outcomes = at_once([partial(client.ensure_sync, "v", spec)] * THREADS)
+    assert sorted(map(bool, outcomes)) == [False] * (THREADS - 1) + [True]
+    ended(client, "v", SyncState.DONE)
+    later = [spec.model_copy(update={"generation": 10 + n}) for n in range(THREADS)]
+    outcomes = at_once([partial(client.ensure_sync, "v", one) for one in later])
+    assert {*outcomes} <= {True, RefusalCode.STALE}
+    assert ended(client, "v", SyncState.DONE).generation == 9 + THREADS
+    removals = at_once([partial(client.remove_sync, "v", 9 + THREADS)] * THREADS)
+    assert removals == [None] * THREADS
+    assert client.read_sync("v") is None
+
+
+def test_copy_and_removal_at_once(
+    client: NodeClient, peer: NodeClient, node: SimulatedNode, ssds: list[str]
+) -> None:
+    spec = open_copy(peer)
+    for round_number in range(10):
+        name = f"v{round_number}"
+        client.ensure_volume(name, volume(piece(ssds[0])))
+        outcomes = at_once(
+            [partial(client.remove_volume, name, 1), partial(client.ensure_sync, name, spec)]
+        )
+        assert outcomes in ([None, RefusalCode.NOT_FOUND], [None, True])
+        assert client.read_sync(name) is None
 
 
 def test_one_namespace_from_many(client: NodeClient, ssds: list[str]) -> None:

@@ -13,7 +13,7 @@ from inventory.nodes.agent.database import Database
 from inventory.nodes.engines.base import EngineFacts
 from inventory.nodes.engines.simulated import SimulatedEngine
 from inventory.nodes.errors import NodeRefused
-from inventory.nodes.wire import Qos, RefusalCode, SourceKind, Ssd
+from inventory.nodes.wire import Portal, Qos, RefusalCode, SourceKind, Ssd
 from tests.nodes.specs import (
     GIB,
     OTHER_HOST,
@@ -22,6 +22,7 @@ from tests.nodes.specs import (
     namespace,
     piece,
     snapshot,
+    sync,
     volume,
 )
 
@@ -31,15 +32,16 @@ MADE_ANEW = volume(piece("s", 2 * GIB), qos=Qos(max_iops=1), generation=2)
 TAKEN = snapshot(piece("s", GIB, 4096), volume_uuid="v", volume_generation=1)
 TAKEN_ANEW = snapshot(piece("s", GIB, 8192), volume_uuid="v", volume_generation=1, generation=2)
 SHOWN = derived(piece("s", GIB, 4096), kind=SourceKind.WRITABLE_SNAPSHOT_VOLUME, of="taken")
-CLONE = derived(piece("s", 2 * GIB, 4096), kind=SourceKind.CLONE_OF_VOLUME, of="v")
 FACTS = EngineFacts(
     version="1",
     target_driver_version="1",
     ssds=(Ssd(ssd_id="s", name="s", capacity=10 * GIB, free=0),),
-    portals=(),
+    portals=(Portal(ip="127.0.0.1", port=4420),),
     total_bw=1,
     total_iops=1,
 )
+COPY = sync(FACTS.portals)
+CLONE = derived(piece("s", 2 * GIB, 4096), kind=SourceKind.CLONE_OF_VOLUME, of="v")
 
 
 class Died(BaseException):
@@ -82,6 +84,7 @@ class Machine:
             facts.ssds,
             self.engine.volumes(),
             self.engine.snapshots(),
+            [self.engine.read(uuid) for uuid in self.engine.volumes()],
             self.engine.targets,
             self.engine.qos,
         )
@@ -118,6 +121,14 @@ async def remove(agent: Agent) -> None:
     await agent.volumes.remove("v", 1)
 
 
+def begin(spec: Any) -> Step:
+    return lambda agent: agent.syncs.ensure("v", spec)
+
+
+async def end(agent: Agent) -> None:
+    await agent.syncs.remove("v", 3)
+
+
 async def unexport(agent: Agent) -> None:
     await agent.targets.remove(TARGET, "v", 1)
 
@@ -142,6 +153,9 @@ CASES: dict[str, tuple[list[Step], Step]] = {
         export(namespace(generation=2, host_nqn=OTHER_HOST)),
     ),
     "unexport the last": ([ensure(SMALL), export(namespace())], unexport),
+    "copy": ([ensure(SMALL)], begin(COPY)),
+    "end a copy": ([ensure(SMALL), begin(COPY)], end),
+    "remove what is copied": ([ensure(SMALL), begin(COPY)], remove),
     "unexport one of two": (
         [ensure(SMALL), other_volume, export(namespace()), export(namespace(2), "w")],
         unexport,
@@ -167,7 +181,7 @@ async def dies_anywhere(before: list[Step], step: Step) -> None:
         await step(await machine.boot())
         assert await machine.state() == expected, f"died at statement {dies_at}"
         if survived:
-            assert dies_at > 3
+            assert dies_at > 2
             return
 
 
@@ -237,6 +251,10 @@ class BrokenEngine(SimulatedEngine):
         await self._fail()
         await super().remove_target(nqn)
 
+    async def stop_copy(self, uuid: str) -> None:
+        await self._fail()
+        await super().stop_copy(uuid)
+
     async def _fail(self) -> None:
         if self.is_broken:
             raise OSError("no answer from the data plane")
@@ -268,6 +286,32 @@ async def failed_removal() -> None:
         await agent.targets.remove(TARGET, "v", 2)
     assert engine.volumes()["v"].capacity == 4096
     assert engine.targets == {}
+
+
+def test_copy_that_could_not_be_stopped_is_stopped_later() -> None:
+    asyncio.run(unstopped_copy())
+
+
+async def unstopped_copy() -> None:
+    engine = BrokenEngine("n", Database(), FACTS)
+    engine.is_broken = False
+    agent = Agent(Identity("n", "n", (), 1), engine, Database())
+    await agent.start()
+    await agent.volumes.ensure("v", SMALL)
+    assert await agent.syncs.ensure("v", COPY) is True
+    later = COPY.model_copy(update={"generation": 4})
+    engine.is_broken = True
+    for step in (end, begin(later), remove):
+        with pytest.raises(OSError, match="data plane"):
+            await step(agent)
+    assert (await agent.syncs.read("v")).generation == 3
+    with pytest.raises(NodeRefused, match="overtaken by 4"):
+        await begin(COPY)(agent)
+    with pytest.raises(NodeRefused, match="volume v of generation 1 is not here"):
+        await begin(later)(agent)
+    engine.is_broken = False
+    await remove(agent)
+    assert await engine.copy("v") is None
 
 
 def test_nothing_is_made_from_what_is_half_removed() -> None:

@@ -11,10 +11,10 @@ import urllib3
 
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
 from inventory.nodes.engines.simulated import Fault, FaultKind, Faults, SimulatedNode
-from inventory.nodes.wire import RefusalCode
+from inventory.nodes.wire import RefusalCode, SyncState
 from tests.nodes.certificates import TestCa
 from tests.nodes.conftest import TOKEN
-from tests.nodes.specs import HOST, TARGET, namespace, piece, volume
+from tests.nodes.specs import HOST, TARGET, ended, namespace, open_copy, piece, volume
 
 
 def test_the_nth_call_is_refused(client: NodeClient, node: SimulatedNode) -> None:
@@ -54,6 +54,30 @@ def test_lost_request_does_nothing(
             client.ensure_volume("v", volume(piece(ssds[0])))
     assert node.volumes() == {}
     assert client.ensure_volume("v", volume(piece(ssds[0]))) is True
+
+
+def test_copies_are_struck_too(
+    client: NodeClient, peer: NodeClient, node: SimulatedNode, ssds: list[str]
+) -> None:
+    client.ensure_volume("v", volume(piece(ssds[0])))
+    spec = open_copy(peer)
+    path = "/v1/volumes/v/sync"
+    node.faults.refuse(RefusalCode.UNAVAILABLE, path=path, method="PUT")
+    with pytest.raises(NodeRefused):
+        client.ensure_sync("v", spec)
+    node.faults.lose_request(path=path, method="PUT")
+    with pytest.raises(NodeUnreachable):
+        client.ensure_sync("v", spec)
+    assert client.read_sync("v") is None
+    node.faults.lose_reply(path=path, method="PUT")
+    with pytest.raises(NodeUnreachable):
+        client.ensure_sync("v", spec)
+    assert client.ensure_sync("v", spec) is False
+    ended(client, "v", SyncState.DONE)
+    node.faults.lose_reply(path=path, method="DELETE")
+    with pytest.raises(NodeUnreachable):
+        client.remove_sync("v", 3)
+    assert client.read_sync("v") is None
 
 
 def test_full(client: NodeClient, node: SimulatedNode, ssds: list[str]) -> None:
@@ -138,3 +162,15 @@ def test_admin_restart_hosts_violations(admin: Admin, client: NodeClient, ssds: 
     [target] = client.list_targets()
     assert target.connected_hosts == (HOST,)
     assert admin("GET", "/sim/violations") == (200, {"violations": []})
+
+
+def test_admin_copies_and_marks(admin: Admin, client: NodeClient, ssds: list[str]) -> None:
+    assert admin("PUT", "/sim/copies", {"bytesPerSecond": 5}) == (200, None)
+    assert admin("GET", "/sim/copies") == (200, {"bytesPerSecond": 5})
+    assert admin("PUT", "/sim/copies", {"bytesPerSecond": -1})[0] == 400
+    client.ensure_volume("v", volume(piece(ssds[0])))
+    assert admin("GET", "/sim/volumes/v/mark") == (200, {"mark": ""})
+    assert admin("PUT", "/sim/volumes/v/mark", {"mark": "data"}) == (200, None)
+    assert admin("GET", "/sim/volumes/v/mark") == (200, {"mark": "data"})
+    assert admin("GET", "/sim/volumes/none/mark")[0] == 404
+    assert admin("PUT", "/sim/volumes/none/mark", {"mark": "data"})[0] == 404

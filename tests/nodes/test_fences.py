@@ -49,13 +49,15 @@ def test_what_is_there_is_remembered_for_ever(database: Database, fences: Fences
     records = Records(database, "n")
     records.put_volume("v", volume(piece("s"), generation=2))
     records.put_namespace(TARGET, "v", namespace(generation=2))
-    for name in (Name("v"), Name("v", TARGET)):
+    for name in (Name("v"), Name("v", TARGET), Name.of_sync("v"), Name.of_sync("gone")):
         fences.raise_to(name, 2)
     Fences(database, "other").raise_to(Name("v"), 2, removed=True)
     age(database, 2 * KEEP_SECONDS)
     fences.purge()
     assert is_remembered(fences, Name("v"))
     assert is_remembered(fences, Name("v", TARGET))
+    assert is_remembered(fences, Name.of_sync("v"))
+    assert not is_remembered(fences, Name.of_sync("gone"))
     assert is_remembered(Fences(database, "other"), Name("v"))
 
 

@@ -70,9 +70,10 @@ def test_serves_and_stops(ca: TestCa, command: list[str], run: Run, tmp_path: Pa
     token_file.write_text("from-a-file\n")
     transport = NodeTransport(ca_file=ca.file, token="from-a-file")
     data = ["--data", str(tmp_path / "data"), "--token-file", str(token_file)]
+    copies = ["--copy-mib", "3"]
     volumes = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        process = run([*command, *data, "--count", "2", "--ssds", "1", "--ssd-gib", "7"])
+        process = run([*command, *data, "--count", "2", "--ssds", "1", "--ssd-gib", "7", *copies])
         nodes = [line(process), line(process)]
         assert [node[0] for node in nodes] == ["02:00:00:00:00:01", "02:00:00:00:00:02"]
         address, port = nodes[0][1].split(":")

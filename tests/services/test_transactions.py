@@ -17,6 +17,7 @@ from tests.api.snapshot_steps import assigned, cloned, snapped
 from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
 from volumes.reconcilers import collect
+from volumes.services.node_checks import nodes_check
 
 TASKS = {
     TaskType.FETCH_INVENTORY: {},
@@ -78,6 +79,7 @@ def test_no_use_case_calls_a_node_inside_a_transaction(
         api.delete(f"/{path}")
     _replica_and_host(api)
     collect()
+    nodes_check()
     assert {call for call, _ in calls} == {
         "GET /v1/node",
         "PUT /v1/node/provisioner",
@@ -87,6 +89,8 @@ def test_no_use_case_calls_a_node_inside_a_transaction(
         "DELETE /v1/snapshots/{uuid}",
         "PUT /v1/targets/{nqn}/namespaces/{uuid}",
         "GET /v1/targets",
+        "GET /v1/volumes",
+        "GET /v1/snapshots",
         "DELETE /v1/targets/{nqn}/namespaces/{uuid}",
         "DELETE /v1/volumes/{uuid}",
     }

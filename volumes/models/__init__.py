@@ -1,5 +1,7 @@
 """Tenants, volumes with their replicas and snapshots, and how they reach hosts."""
 
+from volumes.models.drain import Drain
+from volumes.models.orphan import Orphan, OrphanKind
 from volumes.models.publication import Export, Publication, target_nqn
 from volumes.models.replica import Replica, ReplicaState
 from volumes.models.snapshot import Snapshot
@@ -9,7 +11,10 @@ from volumes.models.volume import Protocol, ProvisioningType, Volume
 
 __all__ = [
     "DEFAULT_TENANT",
+    "Drain",
     "Export",
+    "Orphan",
+    "OrphanKind",
     "Protocol",
     "ProvisioningType",
     "Publication",

@@ -52,8 +52,9 @@ class Publication(models.Model):
 
 
 class Export(models.Model):
-    """A replica as a namespace of a host's target, on the replica's node; ``publication`` is null
-    once it is being removed.
+    """A replica as a namespace of a target, on the replica's node: of a host's target, or, with
+    ``for_copy``, of one that the node connects to which copies its data into the replica.
+    ``publication`` is null in the latter, and once it is being removed.
 
     ``id`` only ever grows and is the generation of what is asked of the node. Published again
     while an old export still waits for a dead node, a replica has both: the node obeys the later
@@ -68,6 +69,7 @@ class Export(models.Model):
     nsid = models.PositiveIntegerField()
     host_nqn = models.CharField(max_length=223, help_text="who may connect")
     replica = models.ForeignKey(Replica, on_delete=models.PROTECT, related_name="exports")
+    for_copy = models.BooleanField(default=False)
     state = models.CharField(max_length=8, choices=LifeState.choices, default=LifeState.CREATING)
     deadline_at = models.DateTimeField(null=True, blank=True)
 
@@ -79,8 +81,15 @@ class Export(models.Model):
                 condition=~Q(state=LifeState.DELETING),
                 name="exported_once",
             ),
+            models.UniqueConstraint(
+                fields=["replica"],
+                condition=~Q(state=LifeState.DELETING) & Q(for_copy=True),
+                name="copied_into_once",
+            ),
             models.CheckConstraint(
-                condition=Q(state=LifeState.DELETING) ^ Q(publication__isnull=False),
+                condition=Q(state=LifeState.DELETING, publication__isnull=True)
+                | Q(for_copy=False, publication__isnull=False) & ~Q(state=LifeState.DELETING)
+                | Q(for_copy=True, publication__isnull=True) & ~Q(state=LifeState.DELETING),
                 name="export_belongs_to_publication",
             ),
             models.CheckConstraint(

@@ -5,15 +5,12 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from django.db.models import F, Sum
 from django.utils import timezone
 
 from inventory.models import Backend, Ssd
 from inventory.nodes import wire
-from inventory.nodes.client import NodeClient, call_all
-from inventory.services.nodes import node_client
 from provisioner.common.models import LifeState
 from volumes.models import (
     Export,
@@ -25,6 +22,7 @@ from volumes.models import (
     Volume,
 )
 from volumes.selectors import LIVE
+from volumes.services.node_contents import NodeContents, nodes_read
 from volumes.services.node_work import replica_spec, snapshot_spec
 
 NODE_SECONDS = 60.0
@@ -40,14 +38,6 @@ class Difference:
     text: str
 
 
-@dataclass(frozen=True)
-class NodeContents:
-    node: wire.Node
-    volumes: tuple[wire.Volume, ...]
-    snapshots: tuple[wire.Snapshot, ...]
-    targets: tuple[wire.Target, ...]
-
-
 def audit() -> list[Difference]:
     """All differences, in order. What is seen only once was a change under way and is left out."""
     first = set(_compare())
@@ -60,9 +50,7 @@ def audit() -> list[Difference]:
 def _compare() -> Iterator[Difference]:
     """Nodes are read before the rows: a row is there before what it stands for."""
     backends = list(Backend.objects.prefetch_related("addresses"))
-    answers = call_all(
-        {b.pk: partial(_read, node_client(b)) for b in backends}, timeout_seconds=NODE_SECONDS
-    )
+    answers = nodes_read(backends, timeout_seconds=NODE_SECONDS)
     for backend in backends:
         answer = answers[backend.pk]
         if isinstance(answer, NodeContents):
@@ -72,15 +60,6 @@ def _compare() -> Iterator[Difference]:
     yield from _compare_budgets()
     yield from _compare_sizes()
     yield from _overdue()
-
-
-def _read(client: NodeClient) -> NodeContents:
-    return NodeContents(
-        client.read_node(),
-        client.list_volumes(),
-        client.list_snapshots(),
-        client.list_targets(),
-    )
 
 
 def _compare_node(backend: Backend, contents: NodeContents) -> Iterator[Difference]:

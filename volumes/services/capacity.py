@@ -55,8 +55,9 @@ class Claims:
         self.backend_bw[backend_id] += bandwidth
 
 
-def claims_take(claims: Claims) -> None:
-    """Take all or, by raising inside the caller's transaction, nothing.
+def claims_take(claims: Claims, *, of_budget: bool = True) -> None:
+    """Take all or, by raising inside the caller's transaction, nothing. The tenant's part only with
+    ``of_budget``.
 
     :raises ClaimLost: an SSD or backend has not that much free any more.
     :raises TenantCapacityExceeded: the tenant's budget would be exceeded.
@@ -71,7 +72,8 @@ def claims_take(claims: Claims) -> None:
         _claim_performance(
             backend_id, claims.backend_iops[backend_id], claims.backend_bw[backend_id]
         )
-    _claim_budget(claims.tenant_id, claims.tenant_bytes)
+    if of_budget:
+        _claim_budget(claims.tenant_id, claims.tenant_bytes)
 
 
 def _claim_performance(backend_id: str, iops: int, bandwidth: int) -> None:

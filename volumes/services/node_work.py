@@ -64,7 +64,7 @@ def replicas_ensure(volume: Volume, replicas: Iterable[Replica], *, until: float
                     NodeClient.ensure_volume,
                     uuid=r.uuid,
                     spec=replica_spec(volume, r),
-                    timeout=_left(until),
+                    timeout=seconds_left(until),
                 ),
             )
             for r in replicas
@@ -80,7 +80,7 @@ def replicas_remove(replicas: Iterable[Replica], *, until: float) -> Outcomes:
             (
                 r.pk,
                 r.backend,
-                partial(_remove_volume, uuid=r.uuid, generation=r.pk, timeout=_left(until)),
+                partial(_remove_volume, uuid=r.uuid, generation=r.pk, timeout=seconds_left(until)),
             )
             for r in replicas
         ),
@@ -99,7 +99,7 @@ def snapshots_ensure(snapshots: Iterable[Snapshot], *, until: float) -> Outcomes
                     NodeClient.ensure_snapshot,
                     uuid=s.uuid,
                     spec=snapshot_spec(s),
-                    timeout=_left(until),
+                    timeout=seconds_left(until),
                 ),
             )
             for s in snapshots
@@ -115,7 +115,9 @@ def snapshots_remove(snapshots: Iterable[Snapshot], *, until: float) -> Outcomes
             (
                 s.pk,
                 s.replica.backend,
-                partial(_remove_snapshot, uuid=s.uuid, generation=s.pk, timeout=_left(until)),
+                partial(
+                    _remove_snapshot, uuid=s.uuid, generation=s.pk, timeout=seconds_left(until)
+                ),
             )
             for s in snapshots
         ),
@@ -135,7 +137,7 @@ def exports_ensure(exports: Iterable[Export], *, until: float) -> Outcomes:
                     nqn=e.target_nqn,
                     uuid=e.replica.uuid,
                     spec=wire.NamespaceSpec(generation=e.pk, nsid=e.nsid, host_nqn=e.host_nqn),
-                    timeout=_left(until),
+                    timeout=seconds_left(until),
                 ),
             )
             for e in exports
@@ -156,7 +158,7 @@ def exports_remove(exports: Iterable[Export], *, until: float) -> Outcomes:
                     nqn=e.target_nqn,
                     uuid=e.replica.uuid,
                     generation=e.pk,
-                    timeout=_left(until),
+                    timeout=seconds_left(until),
                 ),
             )
             for e in exports
@@ -187,7 +189,8 @@ def call_deadline() -> float:
     return time.monotonic() + settings.ENVIRONMENT.node_call_seconds
 
 
-def _left(until: float) -> float:
+def seconds_left(until: float) -> float:
+    """Until then, for a call; LEAST_SECONDS at least."""
     return max(until - time.monotonic(), LEAST_SECONDS)
 
 
@@ -231,4 +234,4 @@ def _on_nodes(
             done[key] = False
         else:
             calls[key] = partial(call, node_client(backend))
-    return done | call_all(calls, timeout_seconds=_left(until))
+    return done | call_all(calls, timeout_seconds=seconds_left(until))

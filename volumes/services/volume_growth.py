@@ -130,8 +130,11 @@ def _claim_replicas(volume: Volume, replicas: list[Replica], extra_bytes: int) -
 
 
 def growth_finish(volume: Volume, *, until: float) -> str:
-    """Bring a claimed growth to all nodes. Empty when done, else which nodes failed and how."""
-    rows = volume.replicas.filter(state=LifeState.READY)
+    """Bring a claimed growth to all nodes. Empty when done, else which nodes failed and how.
+
+    A node that was removed by force makes up for it when it comes back.
+    """
+    rows = volume.replicas.filter(state=LifeState.READY, backend__isnull=False)
     replicas = {r.pk: r for r in replicas_with_nodes(rows)}
     outcomes = replicas_ensure(volume, replicas.values(), until=until)
     if failures := failures_text(replicas, outcomes):

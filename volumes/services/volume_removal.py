@@ -86,10 +86,11 @@ def replicas_drop(replicas: Iterable[Replica], *, until: float) -> None:
 
 
 def _forget(replica: Replica) -> None:
+    """Where somebody else was faster, its volume may be gone, too."""
     with transaction.atomic(durable=True):
-        volume = Volume.objects.select_for_update().get(pk=replica.volume_id)
+        volume = Volume.objects.select_for_update().filter(pk=replica.volume_id).first()
         row = Replica.objects.select_for_update().filter(pk=replica.pk).first()
-        if row is not None:
+        if volume is not None and row is not None:
             replica_release(row, tenant_id=volume.tenant_id)
             row.delete()
 

@@ -28,11 +28,13 @@ class SessionOutput(Output):
 
 
 class LocationOutput(Output):
+    extensions = ("waitsFor",)
     uuid = serializers.CharField()
     backend = BackendRef()
     replicaState = serializers.ChoiceField(ReplicaState.choices)
     currentStateTime = serializers.IntegerField(help_text="milliseconds")
     inUse = serializers.BooleanField()
+    waitsFor = serializers.CharField(required=False, help_text="for what, in words")
 
 
 class LocationExtendedOutput(LocationOutput):
@@ -41,7 +43,7 @@ class LocationExtendedOutput(LocationOutput):
 
 
 class VolumeOutput(Output):
-    extensions = ("replicable",)
+    extensions = ("replicable", "waitsFor")
     alias = serializers.CharField()
     uuid = serializers.CharField()
     capacity = serializers.IntegerField(help_text="bytes")
@@ -64,6 +66,7 @@ class VolumeOutput(Output):
     reservedSpace = serializers.IntegerField(required=False, help_text="bytes")
     snapshotID = serializers.CharField(required=False)
     writable = serializers.BooleanField(required=False)
+    waitsFor = serializers.CharField(required=False, help_text="for what, in words")
     example: ClassVar = {
         "alias": "vol1",
         "uuid": VOLUME,
@@ -136,6 +139,7 @@ class VolumeCreatedOutput(Output):
 
 
 class SnapshotOutput(Output):
+    extensions = ("waitsFor",)
     alias = serializers.CharField()
     volumeID = serializers.CharField()
     snapshotID = serializers.CharField()
@@ -145,6 +149,7 @@ class SnapshotOutput(Output):
     capacity = serializers.IntegerField(help_text="bytes")
     timestamp = serializers.IntegerField(help_text="ms since the epoch")
     tenantId = serializers.CharField()
+    waitsFor = serializers.CharField(required=False, help_text="for what, in words")
     example: ClassVar = {
         "alias": "snap1",
         "volumeID": VOLUME,

@@ -18,6 +18,7 @@ from volumes.models import (
 )
 from volumes.placement.scheduler import Plan
 from volumes.sizing import GIB
+from volumes.waiting import replica_waits_for, snapshot_waits_for, volume_waits_for
 
 BLOCK_SIZES = {512: "512B", 4096: "4KB"}
 
@@ -47,6 +48,7 @@ def volume_json(volume: Volume) -> dict[str, Any]:
         "shareSSDBetweenVolumes": volume.share_ssd,
         "inUse": bool(volume.publications.all()),
     }
+    data |= _waits_for(volume_waits_for(volume))
     if volume.storage_class_name:
         data["storageClassName"] = volume.storage_class_name
     if volume.provisioning_type == ProvisioningType.THIN:
@@ -73,7 +75,7 @@ def snapshot_json(snapshot: Snapshot) -> dict[str, Any]:
         "capacity": snapshot.capacity_bytes,
         "timestamp": int(snapshot.created_at.timestamp() * 1000),
         "tenantId": snapshot.tenant_id,
-    }
+    } | _waits_for(snapshot_waits_for(snapshot))
 
 
 def _location(replica: Replica, now: dt.datetime) -> dict[str, Any]:
@@ -83,7 +85,11 @@ def _location(replica: Replica, now: dt.datetime) -> dict[str, Any]:
         "replicaState": replica.replica_state,
         "currentStateTime": _milliseconds(now - replica.replica_state_since),
         "inUse": any(export.state == LifeState.READY for export in replica.exports.all()),
-    }
+    } | _waits_for(replica_waits_for(replica))
+
+
+def _waits_for(text: str) -> dict[str, str]:
+    return {"waitsFor": text} if text else {}
 
 
 def volume_extended_json(volume: Volume, sessions: Mapping[int, list[str]]) -> dict[str, Any]:

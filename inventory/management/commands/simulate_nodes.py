@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from inventory.nodes.engines.simulated import SimulatedFleet
 
+MIB = 2**20
 GIB = 2**30
 PARENT_SECONDS = 0.5
 TOKEN_VARIABLE = "NODE_TOKEN"  # noqa: S105
@@ -37,6 +38,9 @@ class Command(BaseCommand):
         parser.add_argument("--base-port", type=int, default=0, help="0: any free ports")
         parser.add_argument("--ssds", type=int, default=4, help="per node")
         parser.add_argument("--ssd-gib", type=int, default=1024, help="capacity of each SSD")
+        parser.add_argument(
+            "--copy-mib", type=int, default=1024, help="MiB per second of a copy between nodes"
+        )
         parser.add_argument("--data", type=Path, help="directory that keeps what the nodes hold")
         parser.add_argument("--certificate", type=Path, required=True, help="PEM, of the nodes")
         parser.add_argument("--key", type=Path, required=True, help="PEM")
@@ -82,6 +86,7 @@ def _fleet(options: dict[str, Any]) -> SimulatedFleet:
         store=data / "nodes.sqlite3" if data else ":memory:",
         ssds=options["ssds"],
         ssd_bytes=options["ssd_gib"] * GIB,
+        copy_rate=options["copy_mib"] * MIB,
     )
 
 

@@ -1,4 +1,4 @@
-"""One storage node: its identity, settings, volumes, snapshots and targets, over an engine."""
+"""One storage node: its identity, settings, volumes, snapshots, targets, copies; over an engine."""
 
 import logging
 import uuid
@@ -10,6 +10,7 @@ from inventory.nodes.agent.fences import Fences, Name
 from inventory.nodes.agent.locks import Locks
 from inventory.nodes.agent.records import Records
 from inventory.nodes.agent.snapshots import Snapshots
+from inventory.nodes.agent.syncs import Syncs
 from inventory.nodes.agent.targets import Targets
 from inventory.nodes.agent.volumes import Volumes
 from inventory.nodes.engines.base import Engine
@@ -23,12 +24,13 @@ from inventory.nodes.wire import (
     ProvisionerSettings,
     RefusalCode,
     SnapshotSpec,
+    SyncSpec,
     SyslogServers,
     VolumeSpec,
 )
 
 OnChange = Callable[[int], None]
-Witness = Callable[[Name, VolumeSpec | SnapshotSpec | NamespaceSpec], None]
+Witness = Callable[[Name, VolumeSpec | SnapshotSpec | NamespaceSpec | SyncSpec], None]
 
 log = logging.getLogger(__name__)
 
@@ -59,10 +61,12 @@ class Agent:
         self._is_up = False
         self._records = Records(database, identity.persistent_id)
         fences = Fences(database, identity.persistent_id)
-        parts = (engine, database, self._records, fences, Locks())
+        locks = Locks()
+        parts = (engine, database, self._records, fences, locks)
         self._volumes = Volumes(*parts)
         self._snapshots = Snapshots(*parts)
         self._targets = Targets(*parts)
+        self._syncs = Syncs(engine, self._records, fences, locks)
         engine.on_change = self._changed
 
     async def start(self) -> None:
@@ -93,6 +97,12 @@ class Agent:
         """:raises NodeRefused: UNAVAILABLE"""
         self._refuse_unless_up()
         return self._targets
+
+    @property
+    def syncs(self) -> Syncs:
+        """:raises NodeRefused: UNAVAILABLE"""
+        self._refuse_unless_up()
+        return self._syncs
 
     async def node(self) -> Node:
         """:raises NodeRefused: UNAVAILABLE"""

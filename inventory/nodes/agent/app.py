@@ -29,6 +29,7 @@ from inventory.nodes.wire import (
     RefusalCode,
     SnapshotList,
     SnapshotSpec,
+    SyncSpec,
     SyslogServers,
     TargetList,
     VolumeList,
@@ -48,6 +49,7 @@ def make_app(*, token: str | None = None, more_routes: Sequence[BaseRoute] = ())
         Route("/v1/node/syslogs", syslogs, methods=["GET", "PUT"]),
         Route("/v1/volumes", volumes, methods=["GET"]),
         Route("/v1/volumes/{uuid}", volume, methods=["GET", "PUT", "DELETE"]),
+        Route("/v1/volumes/{uuid}/sync", sync, methods=["GET", "PUT", "DELETE"]),
         Route("/v1/snapshots", snapshots, methods=["GET"]),
         Route("/v1/snapshots/{uuid}", snapshot, methods=["GET", "PUT", "DELETE"]),
         Route("/v1/targets", targets, methods=["GET"]),
@@ -113,6 +115,19 @@ async def volume(request: Request) -> Response:
         agent.witness(Name(uuid), spec)
         return accepted(is_new=await agent.volumes.ensure(uuid, spec))
     return answer(agent.volumes.read(uuid))
+
+
+async def sync(request: Request) -> Response:
+    agent = agent_of(request)
+    uuid = read_name(request, "uuid")
+    if request.method == "DELETE":
+        await agent.syncs.remove(uuid, read_generation(request))
+        return gone()
+    if request.method == "PUT":
+        spec = await read_body(request, SyncSpec)
+        agent.witness(Name.of_sync(uuid), spec)
+        return accepted(is_new=await agent.syncs.ensure(uuid, spec))
+    return answer(await agent.syncs.read(uuid))
 
 
 async def snapshots(request: Request) -> Response:

@@ -15,7 +15,7 @@ PURGE_EVERY = 1000  # writes
 GONE = """
     node = ?
     AND NOT EXISTS (SELECT 1 FROM volume
-                    WHERE fence.kind = 'volume' AND fence.nqn = ''
+                    WHERE fence.kind IN ('volume', 'sync') AND fence.nqn = ''
                     AND volume.node = fence.node AND volume.uuid = fence.uuid)
     AND NOT EXISTS (SELECT 1 FROM snapshot
                     WHERE fence.kind = 'snapshot'
@@ -29,15 +29,21 @@ log = logging.getLogger(__name__)
 
 
 class Name(NamedTuple):
-    """A volume, or with an NQN the volume's namespace in that target, or a snapshot."""
+    """A volume, or with an NQN the volume's namespace in that target, or a snapshot, or the copies
+    of a volume; what was seen for these is kept as long as the volume.
+    """
 
     uuid: str
     nqn: str = ""
-    kind: Literal["volume", "snapshot"] = "volume"
+    kind: Literal["volume", "snapshot", "sync"] = "volume"
 
     @classmethod
     def of_snapshot(cls, uuid: str) -> "Name":
         return cls(uuid, kind="snapshot")
+
+    @classmethod
+    def of_sync(cls, uuid: str) -> "Name":
+        return cls(uuid, kind="sync")
 
 
 class Fences:

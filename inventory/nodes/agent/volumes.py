@@ -71,7 +71,7 @@ class Volumes:
             return old is None
 
     async def remove(self, uuid: str, generation: int) -> None:
-        """The volume is gone.
+        """The volume is gone, and so is its copy to another node.
 
         :raises NodeRefused: STALE; IN_USE while it is in a target or has snapshots.
         """
@@ -82,8 +82,7 @@ class Volumes:
                 self._fences.raise_to(name, generation)
                 raise NodeRefused(RefusalCode.IN_USE, f"volume {uuid} {users}")
             self._fences.raise_to(name, generation, removed=True)
-            await self._engine.remove_volume(uuid)
-            self._records.drop_volume(uuid)
+            await self._take_away(uuid)
 
     async def restore(self) -> None:
         """After a start: finish removals that were interrupted, and give the engine the limits."""
@@ -155,8 +154,12 @@ class Volumes:
 
     async def _finish_removal(self, uuid: str) -> None:
         if self._fences.is_removed(Name(uuid)) and self._records.volume(uuid):
-            await self._engine.remove_volume(uuid)
-            self._records.drop_volume(uuid)
+            await self._take_away(uuid)
+
+    async def _take_away(self, uuid: str) -> None:
+        await self._engine.stop_copy(uuid)
+        await self._engine.remove_volume(uuid)
+        self._records.drop_volume(uuid)
 
 
 def _check_same_volume(uuid: str, old: VolumeSpec | None, spec: VolumeSpec) -> None:

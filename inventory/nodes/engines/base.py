@@ -4,15 +4,16 @@ An engine keeps volumes (and their contents) across its own restarts; it may for
 targets, which the agent gives it again. Each method is repeatable: called again after a failure or
 a crash at any point, it ends in the state that it names. The agent never runs two calls for one
 volume, one snapshot or one target at once (taking or removing a snapshot is a call for its volume
-too, making a volume one for its source); calls for different ones do overlap. That a volume has
-snapshots, or a snapshot a snapshot volume, is the agent's to watch, not the engine's.
+too, making a volume one for its source; asking for a copy is none); calls for different ones do
+overlap. That a volume has snapshots, or a snapshot a snapshot volume, is the agent's to watch, not
+the engine's.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from inventory.nodes.wire import Portal, Qos, SnapshotSpec, Ssd, VolumeSpec
+from inventory.nodes.wire import Portal, Qos, SnapshotSpec, Ssd, Sync, SyncSpec, VolumeSpec
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,10 @@ class Engine(Protocol):
     its portals changed, and with 0 after SSDs or their capacities did."""
 
     async def start(self) -> None:
-        """Bring the engine up. Returns when the calls below work; QoS and targets may be gone."""
+        """Bring the engine up. Returns when the calls below work; QoS and targets may be gone.
+
+        No copy runs or is known any more.
+        """
 
     async def facts(self) -> EngineFacts: ...
 
@@ -87,6 +91,25 @@ class Engine(Protocol):
 
     async def remove_target(self, nqn: str) -> None:
         """The target is gone and its hosts are disconnected."""
+
+    async def start_copy(self, uuid: str, spec: SyncSpec) -> None:
+        """Begin to copy a volume that is there and of which no copy is known.
+
+        The engine connects to the target as the host that ``spec`` names, copies and disconnects.
+        Whatever makes the copy fail, also at once, is told by ``copy``. No host writes the volume
+        meanwhile. Where it was never written, the destination may be left as it is: that is new,
+        or was filled only by copies of the same content.
+        """
+
+    async def copy(self, uuid: str) -> Sync | None:
+        """The copy of the volume that was begun last: how far it is, or how it ended, told again
+        and again until it is stopped or lost by a restart. DONE: all of it can be read there.
+        """
+
+    async def stop_copy(self, uuid: str) -> None:
+        """No copy of the volume is known; on return nothing is written by one any more. Where a
+        copy cannot be cancelled, the engine disconnects it and awaits its failure.
+        """
 
     async def target_names(self) -> tuple[str, ...]: ...
 

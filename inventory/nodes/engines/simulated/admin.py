@@ -1,7 +1,8 @@
-"""The paths that only simulated nodes have: faults, restarts, hosts."""
+"""The paths that only simulated nodes have: faults, restarts, hosts, content, copies."""
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -9,7 +10,7 @@ from starlette.routing import Route
 from inventory.nodes.agent.app import agent_of
 from inventory.nodes.agent.requests import accepted, answer, gone, read_body, read_name
 from inventory.nodes.engines.simulated.faults import Faults
-from inventory.nodes.wire import Wire
+from inventory.nodes.wire import Bytes, Wire
 
 if TYPE_CHECKING:
     from inventory.nodes.engines.simulated.service import NodeService
@@ -19,6 +20,18 @@ class ConnectedHosts(Wire):
     """The NQNs of the hosts that have a session with a target."""
 
     hosts: tuple[str, ...] = ()
+
+
+class Mark(Wire):
+    """Stands for all that a volume holds; empty: zeros."""
+
+    mark: str = Field(max_length=1024)
+
+
+class CopyRate(Wire):
+    """Of the copies from the node; 0: they stand still."""
+
+    bytes_per_second: Bytes
 
 
 class Violations(Wire):
@@ -48,6 +61,22 @@ async def hosts(request: Request) -> Response:
     return accepted(is_new=False)
 
 
+async def mark(request: Request) -> Response:
+    engine, uuid = _service_of(request).engine, read_name(request, "uuid")
+    if request.method == "GET":
+        return answer(Mark(mark=engine.read(uuid)))
+    engine.write(uuid, (await read_body(request, Mark)).mark)
+    return accepted(is_new=False)
+
+
+async def copies(request: Request) -> Response:
+    running = _service_of(request).engine.copies
+    if request.method == "GET":
+        return answer(CopyRate(bytes_per_second=running.rate))
+    running.set_rate((await read_body(request, CopyRate)).bytes_per_second)
+    return accepted(is_new=False)
+
+
 async def violations(request: Request) -> Response:
     return answer(Violations(violations=tuple(_service_of(request).witness.violations)))
 
@@ -62,5 +91,7 @@ ROUTES = (
     Route("/sim/faults", faults, methods=["GET", "PUT", "DELETE"]),
     Route("/sim/restart", restart, methods=["POST"]),
     Route("/sim/hosts/{nqn:path}", hosts, methods=["PUT"]),
+    Route("/sim/volumes/{uuid}/mark", mark, methods=["GET", "PUT"]),
+    Route("/sim/copies", copies, methods=["GET", "PUT"]),
     Route("/sim/violations", violations, methods=["GET"]),
 )

@@ -8,55 +8,62 @@ from typing import Any
 
 from inventory.nodes.agent.database import Database
 from inventory.nodes.engines.base import EngineFacts, TargetState
+from inventory.nodes.engines.simulated.books import Books
+from inventory.nodes.engines.simulated.copies import Copies
+from inventory.nodes.engines.simulated.network import Network
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import refuse_difference
 from inventory.nodes.wire import (
     Changes,
     Piece,
+    Portal,
     Qos,
     RefusalCode,
     SnapshotSpec,
     Source,
     Ssd,
+    Sync,
+    SyncSpec,
     VolumeSpec,
 )
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS simulated_volume (
-    node TEXT, uuid TEXT, spec TEXT NOT NULL,
-    PRIMARY KEY (node, uuid)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS simulated_snapshot (
-    node TEXT, uuid TEXT, spec TEXT NOT NULL,
-    PRIMARY KEY (node, uuid)
-) WITHOUT ROWID;
-"""
+COPY_RATE = 2**30
 
 
 class SimulatedEngine:
-    """Volumes and snapshots are rows in the database, so they outlive the process; targets and QoS
-    are memory.
+    """Volumes and snapshots are rows in the database, so they outlive the process; targets, QoS and
+    copies are memory.
 
-    An SSD's free space is its capacity less what the pieces on it allocate, to the byte.
+    An SSD's free space is its capacity less what the pieces on it allocate, to the byte. Copies go
+    to the engines of the same ``network``, at ``copy_rate`` bytes per second.
     """
 
-    def __init__(self, node: str, database: Database, facts: EngineFacts) -> None:
-        database.create(SCHEMA)
+    def __init__(
+        self,
+        node: str,
+        database: Database,
+        facts: EngineFacts,
+        *,
+        network: Network | None = None,
+        copy_rate: int = COPY_RATE,
+    ) -> None:
         self.on_change: Callable[[int], None] = lambda changes: None
         self.is_full = False
         self.qos: dict[str, Qos] = {}
         self.targets: dict[str, TargetState] = {}
         self.hosts: dict[str, tuple[str, ...]] = {}
-        self._node = node
-        self._database = database
+        self.is_cut_off = False
+        self.books = Books(node, database)
+        self.network = network or Network()
+        self.network.join(self)
+        self.copies = Copies(self, self.network, copy_rate)
+        self._pristine_rate = copy_rate
         self._facts = self._pristine = facts
         self._used = self._count_used()
 
     async def start(self) -> None:
         """A restart: what SPDK would lose is lost."""
-        self.qos.clear()
-        self.targets.clear()
-        self._used = self._count_used()
+        self._lose()
 
     async def facts(self) -> EngineFacts:
         return replace(self._facts, ssds=self.ssds)
@@ -66,26 +73,37 @@ class SimulatedEngine:
         """With what is free on each now."""
         return tuple(ssd.model_copy(update={"free": self._free(ssd)}) for ssd in self._facts.ssds)
 
+    @property
+    def portals(self) -> tuple[Portal, ...]:
+        return self._facts.portals
+
     def volume(self, uuid: str) -> VolumeSpec | None:
         """What the engine itself holds, whatever the agent believes."""
-        rows = self._database.execute(
-            "SELECT spec FROM simulated_volume WHERE node = ? AND uuid = ?", self._node, uuid
-        )
-        return VolumeSpec.model_validate_json(rows[0][0]) if rows else None
+        return self.books.volume(uuid)
 
     def volumes(self) -> dict[str, VolumeSpec]:
         """All that the engine itself holds."""
-        rows = self._database.execute(
-            "SELECT uuid, spec FROM simulated_volume WHERE node = ?", self._node
-        )
-        return {row[0]: VolumeSpec.model_validate_json(row[1]) for row in rows}
+        return self.books.volumes()
 
     def snapshots(self) -> dict[str, SnapshotSpec]:
         """All that the engine itself holds."""
-        rows = self._database.execute(
-            "SELECT uuid, spec FROM simulated_snapshot WHERE node = ?", self._node
-        )
-        return {row[0]: SnapshotSpec.model_validate_json(row[1]) for row in rows}
+        return self.books.snapshots()
+
+    def read(self, uuid: str) -> str:
+        """The mark that stands for what the volume holds; "" is zeros.
+
+        :raises NodeRefused: NOT_FOUND
+        """
+        self._there(uuid)
+        return self.books.mark(uuid)
+
+    def write(self, uuid: str, mark: str) -> None:
+        """As if a host wrote the whole volume.
+
+        :raises NodeRefused: NOT_FOUND
+        """
+        self._there(uuid)
+        self.books.put_mark(uuid, mark)
 
     async def ensure_volume(self, uuid: str, spec: VolumeSpec) -> None:
         await asyncio.sleep(0)
@@ -98,10 +116,8 @@ class SimulatedEngine:
         for ssd_id, size in _allocations(there.pieces if there else ()).items():
             more[ssd_id] -= size
         self._check_space(more)
-        self._database.execute(
-            "INSERT OR REPLACE INTO simulated_volume VALUES (?, ?, ?)",
-            *(self._node, uuid, spec.model_dump_json()),
-        )
+        put = self.books.make_volume if there is None else self.books.put_volume
+        put(uuid, spec)
         self._use(more)
 
     async def remove_volume(self, uuid: str) -> None:
@@ -109,9 +125,7 @@ class SimulatedEngine:
         there = self.volume(uuid)
         if there is None:
             return
-        self._database.execute(
-            "DELETE FROM simulated_volume WHERE node = ? AND uuid = ?", self._node, uuid
-        )
+        self.books.drop_volume(uuid)
         self.qos.pop(uuid, None)
         for ssd_id, size in _allocations(there.pieces).items():
             self._used[ssd_id] -= size
@@ -120,14 +134,10 @@ class SimulatedEngine:
         await asyncio.sleep(0)
         if uuid in self.snapshots():
             return
-        if self.volume(spec.volume_uuid) is None:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {spec.volume_uuid} is not here")
+        self._there(spec.volume_uuid)
         more = _allocations(spec.pieces)
         self._check_space(more)
-        self._database.execute(
-            "INSERT INTO simulated_snapshot VALUES (?, ?, ?)",
-            *(self._node, uuid, spec.model_dump_json()),
-        )
+        self.books.take_snapshot(uuid, spec)
         self._use(more)
 
     async def remove_snapshot(self, uuid: str) -> None:
@@ -135,9 +145,7 @@ class SimulatedEngine:
         there = self.snapshots().get(uuid)
         if there is None:
             return
-        self._database.execute(
-            "DELETE FROM simulated_snapshot WHERE node = ? AND uuid = ?", self._node, uuid
-        )
+        self.books.drop_snapshot(uuid)
         for ssd_id, size in _allocations(there.pieces).items():
             self._used[ssd_id] -= size
 
@@ -148,11 +156,13 @@ class SimulatedEngine:
     async def apply_target(self, target: TargetState) -> None:
         await asyncio.sleep(0)
         self.targets[target.nqn] = target
+        self.network.changed()
 
     async def remove_target(self, nqn: str) -> None:
         await asyncio.sleep(0)
         self.targets.pop(nqn, None)
         self.hosts.pop(nqn, None)
+        self.network.changed()
 
     async def target_names(self) -> tuple[str, ...]:
         return tuple(self.targets)
@@ -160,11 +170,28 @@ class SimulatedEngine:
     async def connected_hosts(self) -> dict[str, tuple[str, ...]]:
         return {nqn: hosts for nqn, hosts in self.hosts.items() if nqn in self.targets}
 
+    async def start_copy(self, uuid: str, spec: SyncSpec) -> None:
+        await asyncio.sleep(0)
+        self.copies.begin(uuid, self._there(uuid), spec)
+
+    async def copy(self, uuid: str) -> Sync | None:
+        return self.copies.read(uuid)
+
+    async def stop_copy(self, uuid: str) -> None:
+        await asyncio.sleep(0)
+        self.copies.end(uuid)
+
+    def cut_off(self, is_cut_off: bool) -> None:
+        """Neither reach other nodes nor be reached by them."""
+        self.is_cut_off = is_cut_off
+        self.network.changed()
+
     def change(self, **facts: Any) -> None:
         """Other facts from now on; the agent hears of portals and SSDs."""
         before = self._facts
         self._facts = replace(before, **facts)
         if before.portals != self._facts.portals:
+            self.network.changed()
             self.on_change(Changes.PORTALS)
         if before.ssds != self._facts.ssds:
             self.on_change(0)
@@ -173,10 +200,22 @@ class SimulatedEngine:
         """As new, after the database was cleared."""
         self._facts = self._pristine
         self.is_full = False
+        self.hosts.clear()
+        self._lose()
+        self.copies.set_rate(self._pristine_rate)
+
+    def _lose(self) -> None:
         self.qos.clear()
         self.targets.clear()
-        self.hosts.clear()
+        self.copies.clear()
         self._used = self._count_used()
+        self.network.changed()
+
+    def _there(self, uuid: str) -> VolumeSpec:
+        volume = self.volume(uuid)
+        if volume is None:
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
+        return volume
 
     def _count_used(self) -> dict[str, int]:
         volumes = (piece for spec in self.volumes().values() for piece in spec.pieces)

@@ -13,7 +13,9 @@ from inventory.nodes.agent.listener import TlsFiles
 from inventory.nodes.agent.sender import ProbeSender
 from inventory.nodes.engines.base import EngineFacts
 from inventory.nodes.engines.simulated.admin import ROUTES
+from inventory.nodes.engines.simulated.engine import COPY_RATE
 from inventory.nodes.engines.simulated.loop import LoopThread
+from inventory.nodes.engines.simulated.network import Network
 from inventory.nodes.engines.simulated.node import SimulatedNode
 from inventory.nodes.engines.simulated.service import NodePlan, NodeService, Surroundings
 from inventory.nodes.wire import Portal, Ssd
@@ -22,6 +24,7 @@ VERSION = "3.22.1"
 TOTAL_BW = 4_525_654_016
 TOTAL_IOPS = 348_600
 FIRST_PROBES_PER_SECOND = 200
+NVME_PORT = 4420
 
 
 @dataclass
@@ -34,6 +37,9 @@ class SimulatedFleet:
 
     The nodes share ``address`` on ports from ``base_port`` (0: any free ones); with
     ``own_addresses`` each has its own, counted up from ``address``, and ``base_port`` itself.
+    Their portals are told apart in the same way, from port 4420 on.
+
+    ``copy_rate``: bytes per second of each copy to another node of the fleet; 0: none goes on.
 
     ``store``: an SQLite file that keeps the nodes' contents over restarts, or memory.
     Persistent ids are ``id_prefix`` and the node's number, like a MAC.
@@ -52,6 +58,7 @@ class SimulatedFleet:
     store: str | Path = ":memory:"
     ssds: int = 4
     ssd_bytes: int = 2**40
+    copy_rate: int = COPY_RATE
     id_prefix: str = "02:00:00"
     version: str = VERSION
     nodes: tuple[SimulatedNode, ...] = field(default=(), init=False, repr=False)
@@ -85,6 +92,11 @@ class SimulatedFleet:
         """All nodes are as new: empty, without faults, settings, generations or violations."""
         self._loop.run(self._reset())
 
+    def set_copy_rate(self, bytes_per_second: int) -> None:
+        """Of all nodes, until ``reset``; see :class:`SimulatedNode`."""
+        for node in self.nodes:
+            node.set_copy_rate(bytes_per_second)
+
     @property
     def violations(self) -> tuple[str, ...]:
         """Those of all nodes; see :class:`SimulatedNode`."""
@@ -110,6 +122,8 @@ class SimulatedFleet:
             database=self._database,
             sender=self._sender,
             probe_within_seconds=self.count / FIRST_PROBES_PER_SECOND,
+            network=Network(),
+            copy_rate=self.copy_rate,
         )
         for index in range(self.count):
             service = NodeService(self._plan(index), shared)
@@ -140,7 +154,7 @@ class SimulatedFleet:
                 version=self.version,
                 target_driver_version=self.version,
                 ssds=tuple(self._ssd(number, slot) for slot in range(1, self.ssds + 1)),
-                portals=(Portal(ip=address, port=4420),),
+                portals=(self._portal(index, address),),
                 total_bw=TOTAL_BW,
                 total_iops=TOTAL_IOPS,
             ),
@@ -150,6 +164,9 @@ class SimulatedFleet:
         if self.own_addresses:
             return str(ipaddress.ip_address(self.address) + index), self.base_port
         return self.address, self.base_port and self.base_port + index
+
+    def _portal(self, index: int, address: str) -> Portal:
+        return Portal(ip=address, port=NVME_PORT if self.own_addresses else NVME_PORT + index)
 
     def _ssd(self, number: int, slot: int) -> Ssd:
         serial = f"{self.id_prefix.replace(':', '')}{number:06x}-{slot}"

@@ -39,6 +39,14 @@ class SimulatedNode:
         """Agent and engine die and come back: calls in flight end halfway, ``bootId`` is new."""
         self._loop.run(self._service.restart())
 
+    def lose(self, uuid: str) -> None:
+        """As if an SSD forgot a volume or snapshot, with its namespaces; ``bootId`` is new."""
+        self._loop.run(self._service.lose(uuid))
+
+    def lose_targets(self) -> None:
+        """As if the node forgot all its targets; ``bootId`` is new."""
+        self._loop.run(self._service.lose_targets())
+
     def volumes(self) -> dict[str, VolumeSpec]:
         """What the engine holds, by uuid, whatever the agent believes."""
         return self._loop.call(self.engine.volumes)
@@ -50,6 +58,18 @@ class SimulatedNode:
     def change(self, **facts: Any) -> None:
         """Other :class:`EngineFacts` from now on: ``portals``, ``ssds``, ``host_id`` ..."""
         self._loop.call(lambda: self.engine.change(**facts))
+
+    def set_copy_rate(self, bytes_per_second: int) -> None:
+        """Of the copies from this node, also of those under way; 0: they stand still."""
+        self._loop.call(self.engine.copies.set_rate, bytes_per_second)
+
+    def write(self, uuid: str, mark: str) -> None:
+        """As if a host wrote the whole volume; ``mark`` stands for the content."""
+        self._loop.call(self.engine.write, uuid, mark)
+
+    def read(self, uuid: str) -> str:
+        """The mark of what the volume holds: written, inherited or copied; "" is zeros."""
+        return self._loop.call(self.engine.read, uuid)
 
     def set_connected_hosts(self, nqn: str, host_nqns: Iterable[str]) -> None:
         """The hosts that have a session with this target, while there is such a target."""

@@ -12,11 +12,13 @@ from inventory.nodes.agent.agent import Agent, Identity
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.listener import Listener
 from inventory.nodes.agent.prober import Prober
+from inventory.nodes.agent.records import Records
 from inventory.nodes.agent.requests import refusal
 from inventory.nodes.agent.sender import ProbeSender
 from inventory.nodes.engines.base import EngineFacts
 from inventory.nodes.engines.simulated.engine import SimulatedEngine
 from inventory.nodes.engines.simulated.faults import Fault, FaultCounter, FaultKind, Faults
+from inventory.nodes.engines.simulated.network import Network
 from inventory.nodes.engines.simulated.witness import Witness
 
 
@@ -29,6 +31,8 @@ class Surroundings:
     database: Database
     sender: ProbeSender
     probe_within_seconds: float
+    network: Network
+    copy_rate: int
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,14 @@ class NodeService:
         self._down: asyncio.Task[None] | None = None
         self.listener = Listener(self, shared.tls, plan.address, plan.port)
         self.witness = Witness()
-        self.engine = SimulatedEngine(plan.persistent_id, shared.database, plan.facts)
+        self._records = Records(shared.database, plan.persistent_id)
+        self.engine = SimulatedEngine(
+            plan.persistent_id,
+            shared.database,
+            plan.facts,
+            network=shared.network,
+            copy_rate=shared.copy_rate,
+        )
         identity = Identity(plan.persistent_id, plan.name, (plan.address,), self.listener.port)
         self.agent = Agent(identity, self.engine, shared.database)
         self.agent.witness = self.witness
@@ -90,6 +101,24 @@ class NodeService:
         await self.crash()
         await self.agent.start()
         self.prober.wake()
+
+    async def lose(self, uuid: str) -> None:
+        """As if an SSD forgot it, with its namespaces, and the node started anew."""
+        await self.crash()
+        for nqn in self._records.targets_of(uuid):
+            self._records.drop_namespace(nqn, uuid)
+        self._records.drop_volume(uuid)
+        self._records.drop_snapshot(uuid)
+        await self.engine.remove_volume(uuid)
+        await self.engine.remove_snapshot(uuid)
+        await self.restart()
+
+    async def lose_targets(self) -> None:
+        """As if the node forgot them, and started anew."""
+        await self.crash()
+        for record in self._records.namespaces():
+            self._records.drop_namespace(record.nqn, record.uuid)
+        await self.restart()
 
     async def reset(self) -> None:
         """As new, after ``crash`` and after the database was cleared."""
@@ -162,6 +191,7 @@ class NodeService:
         if self._down is not None:
             self._down.cancel()
             self._down = None
+        self.engine.cut_off(seconds != 0)
         if seconds == 0:
             await self.listener.open()
             return
@@ -172,6 +202,7 @@ class NodeService:
     async def _come_up_after(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
         self._faults = self._faults.model_copy(update={"down_seconds": 0})
+        self.engine.cut_off(False)
         await self.listener.open()
 
 

@@ -5,18 +5,18 @@ from collections import OrderedDict
 from inventory.nodes.agent.fences import Name
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import refuse_difference
-from inventory.nodes.wire import NamespaceSpec, SnapshotSpec, VolumeSpec
+from inventory.nodes.wire import NamespaceSpec, SnapshotSpec, SyncSpec, VolumeSpec
 
 REMEMBERED = 100_000
 
-Spec = VolumeSpec | SnapshotSpec | NamespaceSpec
+Spec = VolumeSpec | SnapshotSpec | NamespaceSpec | SyncSpec
 
 
 class Witness:
     """``violations``: each time one name and generation came with a content that it may not have.
 
     A volume may become larger and get another QoS within one generation (a delayed repeat of the
-    smaller one is no violation either); nothing else may differ.
+    smaller one is no violation either), a copy may have other portals; nothing else may differ.
     """
 
     def __init__(self) -> None:
@@ -42,6 +42,8 @@ class Witness:
                 return
             if _is_growth(name, spec, seen):
                 return
+        if isinstance(seen, SyncSpec) and isinstance(spec, SyncSpec) and seen.is_same(spec):
+            return
         self.violations.append(f"{name}: {seen!r} and {spec!r}")
 
 

@@ -1,0 +1,53 @@
+"""How simulated nodes reach each other's targets."""
+
+from typing import TYPE_CHECKING
+
+from inventory.nodes.wire import Portal, SyncSpec
+
+if TYPE_CHECKING:
+    from inventory.nodes.engines.simulated.engine import SimulatedEngine
+
+
+class NoAccess(Exception):
+    """A host cannot reach a namespace; the text says why."""
+
+
+class Network:
+    """The engines of one process. For one event loop."""
+
+    def __init__(self) -> None:
+        self._engines: list[SimulatedEngine] = []
+
+    def join(self, engine: "SimulatedEngine") -> None:
+        self._engines.append(engine)
+
+    def changed(self) -> None:
+        """A target, a portal or a node came, changed or went."""
+        for engine in self._engines:
+            engine.copies.check()
+
+    def find(self, spec: SyncSpec) -> tuple["SimulatedEngine", str]:
+        """The engine and the uuid of the volume behind the namespace, as NVMe-oF gives access.
+
+        :raises NoAccess: no node answers at the portals, there is no such target or namespace, or
+            the host is not admitted.
+        """
+        there = [engine for engine in self._engines if _answers(engine, spec.portals)]
+        if not there:
+            places = ", ".join(f"{portal.ip} port {portal.port}" for portal in spec.portals)
+            raise NoAccess(f"no node answers at {places}")
+        for engine in there:
+            if target := engine.targets.get(spec.nqn):
+                break
+        else:
+            raise NoAccess(f"target {spec.nqn} is not there")
+        if target.host_nqn != spec.host_nqn:
+            raise NoAccess(f"target {spec.nqn} does not admit host {spec.host_nqn}")
+        if spec.nsid not in target.namespaces:
+            raise NoAccess(f"target {spec.nqn} has no namespace {spec.nsid}")
+        return engine, target.namespaces[spec.nsid]
+
+
+def _answers(engine: "SimulatedEngine", portals: tuple[Portal, ...]) -> bool:
+    places = {(portal.ip, portal.port) for portal in portals}
+    return not engine.is_cut_off and any((p.ip, p.port) in places for p in engine.portals)

@@ -1,0 +1,168 @@
+"""The part of the engines' contract that is about copies to another node."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+
+from inventory.nodes.client import NodeClient
+from inventory.nodes.wire import Portal, RefusalCode, Sync, SyncSpec, SyncState
+from tests.nodes.specs import (
+    COPY_TARGET,
+    GIB,
+    NODE_HOST,
+    OTHER_HOST,
+    OTHER_TARGET,
+    Restart,
+    ended,
+    namespace,
+    open_copy,
+    piece,
+    refused,
+    volume,
+)
+
+
+class SyncContract:
+    @pytest.fixture
+    def source(self, client: NodeClient, ssds: list[str]) -> str:
+        client.ensure_volume("read", volume(piece(ssds[0])))
+        return "read"
+
+    @pytest.fixture
+    def copy(self, peer: NodeClient) -> SyncSpec:
+        """A copy to the peer that can be done."""
+        return open_copy(peer)
+
+    def test_copied_once(self, client: NodeClient, source: str, copy: SyncSpec) -> None:
+        assert client.read_sync(source) is None
+        assert client.ensure_sync(source, copy) is True
+        expected = Sync(state=SyncState.DONE, bytes_done=GIB, bytes_total=GIB, **dict(copy))
+        assert ended(client, source, SyncState.DONE) == expected
+        assert client.ensure_sync(source, copy) is False
+        elsewhere = (Portal(ip="10.9.9.9", port=4420),)
+        assert client.ensure_sync(source, _with(copy, portals=elsewhere)) is False
+        assert client.read_sync(source) == expected
+
+    @pytest.mark.parametrize("block_size", [512, 4096])
+    def test_into_a_larger_volume(
+        self, client: NodeClient, peer: NodeClient, ssds: list[str], block_size: int
+    ) -> None:
+        client.ensure_volume("read", volume(piece(ssds[0]), block_size=block_size))
+        copy = open_copy(peer, 2 * GIB, block_size=block_size)
+        client.ensure_sync("read", copy)
+        assert ended(client, "read", SyncState.DONE).bytes_total == GIB
+
+    @pytest.mark.parametrize(
+        ("wrong", "part"),
+        [
+            ({"nqn": OTHER_TARGET}, OTHER_TARGET),
+            ({"nsid": 2}, "2"),
+            ({"host_nqn": OTHER_HOST}, OTHER_HOST),
+            ({"portals": (Portal(ip="127.0.0.1", port=1),)}, "port 1"),
+        ],
+    )
+    def test_copy_without_access(
+        self, client: NodeClient, source: str, copy: SyncSpec, *, wrong: dict[str, Any], part: str
+    ) -> None:
+        assert client.ensure_sync(source, _with(copy, **wrong)) is True
+        assert ended(client, source, SyncState.FAILED, part).bytes_done == 0
+
+    @pytest.mark.parametrize(
+        ("capacity", "block_size", "parts"),
+        [(GIB - 4096, 4096, (str(GIB), str(GIB - 4096))), (GIB, 512, ("512", "4096"))],
+    )
+    def test_into_what_does_not_fit(
+        self,
+        client: NodeClient,
+        peer: NodeClient,
+        source: str,
+        *,
+        capacity: int,
+        block_size: int,
+        parts: tuple[str, ...],
+    ) -> None:
+        copy = open_copy(peer, capacity, block_size=block_size)
+        assert client.ensure_sync(source, copy) is True
+        ended(client, source, SyncState.FAILED, *parts)
+
+    def test_failed_copy_begins_anew(
+        self, client: NodeClient, peer: NodeClient, source: str, copy: SyncSpec
+    ) -> None:
+        peer.remove_namespace(COPY_TARGET, "filled", 1)
+        for _ in range(2):
+            assert client.ensure_sync(source, copy) is True
+            ended(client, source, SyncState.FAILED, COPY_TARGET)
+        later = namespace(generation=2, host_nqn=NODE_HOST)
+        peer.ensure_namespace(COPY_TARGET, "filled", later)
+        assert client.ensure_sync(source, copy) is True
+        ended(client, source, SyncState.DONE)
+
+    def test_copy_of_an_unknown_volume(self, client: NodeClient, copy: SyncSpec) -> None:
+        refused(RefusalCode.NOT_FOUND, lambda: client.ensure_sync("none", copy), "none")
+        assert client.read_sync("none") is None
+        older = _with(copy, generation=2)
+        refused(RefusalCode.STALE, lambda: client.ensure_sync("none", older), "2", "3")
+
+    def test_copy_of_another_volume_of_that_name(
+        self, client: NodeClient, source: str, copy: SyncSpec
+    ) -> None:
+        other = _with(copy, volume_generation=2)
+        refused(RefusalCode.NOT_FOUND, lambda: client.ensure_sync(source, other), "2")
+        assert client.read_sync(source) is None
+
+    @pytest.mark.breaks_generations
+    def test_copy_that_is_there_but_different(
+        self, client: NodeClient, source: str, copy: SyncSpec
+    ) -> None:
+        client.ensure_sync(source, copy)
+        for wrong in ({"nqn": OTHER_TARGET}, {"nsid": 2}, {"host_nqn": OTHER_HOST}):
+            call = partial(client.ensure_sync, source, _with(copy, **wrong))
+            refused(RefusalCode.CONFLICT, call, "3", *map(str, wrong.values()))
+        ended(client, source, SyncState.DONE)
+
+    def test_later_copy_replaces(self, client: NodeClient, source: str, copy: SyncSpec) -> None:
+        client.ensure_sync(source, copy)
+        later = _with(copy, generation=4, nqn=OTHER_TARGET)
+        assert client.ensure_sync(source, later) is True
+        ended(client, source, SyncState.FAILED, OTHER_TARGET)
+        refused(RefusalCode.STALE, lambda: client.ensure_sync(source, copy), "3", "4")
+        refused(RefusalCode.STALE, lambda: client.remove_sync(source, 3))
+        assert client.read_sync(source) is not None
+
+    def test_stopped_copy_bars_its_generation(
+        self, client: NodeClient, source: str, copy: SyncSpec, restart: Restart
+    ) -> None:
+        client.ensure_sync(source, copy)
+        for _ in range(2):
+            client.remove_sync(source, 3)
+            assert client.read_sync(source) is None
+        client.remove_sync("none", 1)
+        restart()
+        refused(RefusalCode.STALE, lambda: client.ensure_sync(source, copy))
+        assert client.ensure_sync(source, _with(copy, generation=4)) is True
+
+    def test_restart_forgets_the_copy(
+        self, client: NodeClient, source: str, copy: SyncSpec, restart: Restart
+    ) -> None:
+        client.ensure_sync(source, copy)
+        restart()
+        assert client.read_sync(source) is None
+        older = _with(copy, generation=2)
+        refused(RefusalCode.STALE, lambda: client.ensure_sync(source, older))
+        assert client.ensure_sync(source, copy) is True
+        ended(client, source, SyncState.DONE)
+
+    def test_copy_goes_with_its_volume(
+        self, client: NodeClient, ssds: list[str], source: str, copy: SyncSpec
+    ) -> None:
+        client.ensure_sync(source, copy)
+        client.remove_volume(source, 1)
+        assert client.read_sync(source) is None
+        refused(RefusalCode.NOT_FOUND, lambda: client.ensure_sync(source, copy))
+        client.ensure_volume(source, volume(piece(ssds[0]), generation=2))
+        assert client.read_sync(source) is None
+
+
+def _with(copy: SyncSpec, **values: Any) -> SyncSpec:
+    return copy.model_copy(update=values)

@@ -1,0 +1,95 @@
+"""A removal that meets a dead node is a Success within 30 seconds; the node is cleaned later."""
+
+import datetime as dt
+import time
+from collections.abc import Callable
+
+import pytest
+from django.utils import timezone
+from pytest_django.fixtures import Settings
+
+from inventory.models import Backend
+from inventory.nodes.engines.simulated import SimulatedFleet
+from tests.api.snapshot_steps import snapped
+from tests.api.volume_steps import created, probe_host, published
+from tests.conftest import Answer, Api
+from tests.services.test_node_checks import TWO, Pool, check, collect_overdue, noted
+from volumes.models import Export, Replica, Snapshot, Volume
+from volumes.services.audit import audit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ANSWER_SECONDS = 30
+Removal = Callable[[], Answer]
+
+
+@pytest.fixture(autouse=True)
+def quick(settings: Settings, fleet: SimulatedFleet) -> None:
+    """Node calls together are given up after 2 seconds, of 25 that the setting may say at most."""
+    settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"node_call_seconds": 2})
+
+
+def a_volume(api: Api) -> Removal:
+    uuid = created(api, "v")
+    return lambda: api.delete(f"/volumes/{uuid}")
+
+
+def a_snapshot(api: Api) -> Removal:
+    uuid = snapped(api, created(api, "v"), "s")
+    return lambda: api.delete(f"/snapshots/{uuid}")
+
+
+def a_publication(api: Api) -> Removal:
+    uuid = created(api, "v")
+    published(api, uuid, probe_host(api))
+    return lambda: api.post("/unpublish", {"volId": uuid})
+
+
+def a_replica(api: Api) -> Removal:
+    """That is marked, and confirmed by its host."""
+    uuid = created(api, "v", storageClass=TWO)
+    published(api, uuid, probe_host(api))
+    [dead] = Replica.objects.filter(backend=Backend.objects.first())
+    Replica.objects.update(replica_state="Available")
+    path = f"/replica/{uuid}/{dead.uuid}"
+    assert api.patch(path).status == "Success"
+    return lambda: api.delete(path)
+
+
+def refuse_connections(fleet: SimulatedFleet) -> None:
+    fleet.nodes[0].faults.go_down()
+
+
+def hang(fleet: SimulatedFleet) -> None:
+    """All its answers are later than anybody waits."""
+    fleet.nodes[0].faults.slow(120_000, times=0)
+
+
+@pytest.mark.parametrize("die", [refuse_connections, hang])
+@pytest.mark.parametrize("make", [a_volume, a_snapshot, a_publication, a_replica])
+def test_a_removal_meets_a_dead_node(
+    api: Api,
+    pool: Pool,
+    fleet: SimulatedFleet,
+    make: Callable[[Api], Removal],
+    die: Callable[[SimulatedFleet], None],
+) -> None:
+    pool(2)
+    Backend.objects.filter(pk=fleet.nodes[1].persistent_id).update(in_use=make is a_replica)
+    removal = make(api)
+    die(fleet)
+    down = Backend.objects.filter(pk=fleet.nodes[0].persistent_id)
+    down.update(available_until=timezone.now())
+    started = time.monotonic()
+    assert removal().status == "Success"
+    assert time.monotonic() - started < ANSWER_SECONDS
+    fleet.nodes[0].faults.clear()
+    down.update(available_until=timezone.now() + dt.timedelta(minutes=1))
+    collect_overdue()
+    collect_overdue()
+    assert not {"DELETING"} & {
+        state
+        for model in (Volume, Replica, Snapshot, Export)
+        for state in model.objects.values_list("state", flat=True)
+    }
+    check()
+    assert (noted(), audit()) == (set(), [])

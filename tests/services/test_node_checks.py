@@ -1,0 +1,247 @@
+"""Nodes that lost something, hold what no row knows, or come back after a forced removal."""
+
+import datetime as dt
+from collections.abc import Callable
+
+import pytest
+from django.utils import timezone
+
+from inventory.models import Backend
+from inventory.nodes import wire
+from inventory.nodes.engines.simulated import SimulatedFleet
+from inventory.services.nodes import node_client
+from tests.api.snapshot_steps import snapped
+from tests.api.volume_steps import GIB, created, probe_host, published, volume
+from tests.conftest import Api
+from volumes.models import Export, Orphan, Publication, Replica, Snapshot, Volume
+from volumes.reconcilers import collect
+from volumes.services.audit import audit
+from volumes.services.node_checks import nodes_check
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+TWO = {"numReplicas": 2}
+
+
+def check() -> None:
+    """As if all were due."""
+    Backend.objects.update(checked_at=None)
+    nodes_check()
+
+
+def collect_overdue() -> None:
+    past = timezone.now() - dt.timedelta(seconds=1)
+    for model in (Volume, Replica, Snapshot, Publication, Export):
+        model.objects.filter(deadline_at__isnull=False).update(deadline_at=past)
+    collect()
+
+
+def place(api: Api, uuid: str, number: int = 0) -> dict[str, object]:
+    return dict(volume(api, uuid)["location"][number])
+
+
+def stray_volume(node_id: str, uuid: str, generation: int = 10**9) -> None:
+    """A volume that nobody here asked for."""
+    backend = Backend.objects.get(pk=node_id)
+    [ssd, *_] = backend.ssds.all()
+    node_client(backend).ensure_volume(
+        uuid,
+        wire.VolumeSpec(
+            generation=generation,
+            provisioning_type=wire.ProvisioningType.THICK,
+            block_size=4096,
+            pieces=(wire.Piece(ssd_id=ssd.ssd_id, capacity=GIB, allocated=GIB),),
+        ),
+    )
+
+
+def noted() -> set[tuple[str, str, str]]:
+    return set(Orphan.objects.values_list("backend_id", "kind", "uuid"))
+
+
+def grow_old(hours: float = 25) -> None:
+    Orphan.objects.update(first_seen_at=timezone.now() - dt.timedelta(hours=hours))
+
+
+def test_a_check_is_noted_and_a_new_start_makes_one_due(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    [node] = pool(1)
+    before = timezone.now()
+    nodes_check()
+    row = Backend.objects.get()
+    assert row.checked_at is not None
+    assert before <= row.checked_at <= timezone.now()
+    assert row.checked_boot_id == row.boot_id == fleet.nodes[0].agent.boot_id
+    nodes_check()
+    assert Backend.objects.get().checked_at == row.checked_at
+    Backend.objects.update(boot_id="another")
+    nodes_check()
+    checked_at = Backend.objects.get(pk=node).checked_at
+    assert checked_at is not None
+    assert checked_at > row.checked_at
+
+
+def test_a_node_that_cannot_be_read_is_due_again_within_a_minute(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    pool(2)
+    fleet.nodes[0].faults.refuse(wire.RefusalCode.UNAVAILABLE, path="/v1/snapshots", times=0)
+    nodes_check()
+    failed, checked = Backend.objects.order_by("pk")
+    assert failed.checked_at is not None
+    assert checked.checked_at is not None
+    due_in = failed.checked_at + dt.timedelta(seconds=600) - timezone.now()
+    assert dt.timedelta(seconds=50) < due_in <= dt.timedelta(seconds=60)
+    assert timezone.now() - checked.checked_at < dt.timedelta(seconds=50)
+
+
+def test_an_unavailable_node_is_not_checked(api: Api, pool: Pool) -> None:
+    pool(1)
+    Backend.objects.update(available_until=timezone.now())
+    nodes_check()
+    assert Backend.objects.get().checked_at is None
+
+
+def test_lost_exports_are_made_again(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    pool(2)
+    uuid = created(api, "v", storageClass=TWO)
+    published(api, uuid, probe_host(api))
+    fleet.nodes[0].lose_targets()
+    assert audit() != []
+    check()
+    assert audit() == []
+    assert set(Export.objects.values_list("state", "deadline_at")) == {("READY", None)}
+
+
+def test_lost_exports_whose_node_fails_are_left_to_the_collector(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    pool(1)
+    published(api, created(api, "v"), probe_host(api))
+    fleet.nodes[0].lose_targets()
+    fleet.nodes[0].faults.refuse(wire.RefusalCode.UNAVAILABLE, method="PUT")
+    check()
+    assert list(Export.objects.values_list("state", flat=True)) == ["CREATING"]
+    collect()
+    assert audit() == []
+
+
+def test_a_lost_replica_is_missing_and_not_made_anew(
+    api: Api, pool: Pool, fleet: SimulatedFleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    nodes = pool(2)
+    uuid = created(api, "v", storageClass=TWO)
+    lost = place(api, uuid)
+    index = nodes.index(lost["backend"]["persistentID"])  # type: ignore[index]
+    fleet.nodes[index].lose(str(lost["uuid"]))
+    check()
+    check()
+    states = {p["uuid"]: p["replicaState"] for p in volume(api, uuid)["location"]}
+    assert states.pop(lost["uuid"]) == "Missing"
+    assert list(states.values()) == ["Unknown"]
+    assert fleet.nodes[index].volumes() == {}
+    assert caplog.text.count("node lost a replica") == 1
+
+
+def test_the_only_replica_is_missing_until_its_node_has_it_again(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    [node] = pool(1)
+    uuid = created(api, "v")
+    [replica] = Replica.objects.all()
+    fleet.nodes[0].lose(uuid)
+    check()
+    assert place(api, uuid)["replicaState"] == "Missing"
+    assert fleet.nodes[0].volumes() == {}
+    check()
+    assert noted() == set()
+    stray_volume(node, uuid, generation=replica.pk)
+    check()
+    assert place(api, uuid)["replicaState"] == "Unknown"
+
+
+def test_a_lost_snapshot_is_reported(
+    api: Api, pool: Pool, fleet: SimulatedFleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool(1)
+    snapshot = snapped(api, created(api, "v"), "s")
+    fleet.nodes[0].lose(snapshot)
+    check()
+    assert "node lost a snapshot" in caplog.text
+    assert fleet.nodes[0].snapshots() == {}
+
+
+def test_orphans_are_noted_then_removed(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    """A snapshot, its volume and a namespace of it, which hold each other."""
+    [node] = pool(1)
+    snapshot = snapped(api, uuid := created(api, "v"), "s")
+    published(api, uuid, probe_host(api))
+    everything = {
+        (node, "volume", uuid),
+        (node, "snapshot", snapshot),
+        (node, "namespace", uuid),
+    }
+    check()
+    assert noted() == set()
+    forget_all()
+    check()
+    assert noted() == everything
+    grow_old(hours=23)
+    check()
+    assert noted() == everything
+    grow_old()
+    check()
+    assert noted() == set()
+    contents = (fleet.nodes[0].volumes(), fleet.nodes[0].snapshots(), fleet.nodes[0].engine.targets)
+    assert contents == ({}, {}, {})
+
+
+def forget_all() -> None:
+    """As if an operator lost the rows."""
+    Export.objects.all().delete()
+    Publication.objects.all().delete()
+    Snapshot.objects.all().delete()
+    Replica.objects.all().delete()
+    Volume.objects.all().delete()
+
+
+@pytest.mark.parametrize("state", ["READY", "DELETING"])
+def test_what_has_a_known_name_is_never_removed(
+    api: Api, pool: Pool, fleet: SimulatedFleet, state: str
+) -> None:
+    """The same uuid of another generation, on another node than the row's."""
+    nodes = pool(2)
+    uuid = created(api, "v")
+    Replica.objects.update(state=state, deadline_at=timezone.now() + dt.timedelta(hours=1))
+    index = 1 - nodes.index(str(Replica.objects.get().backend_id))
+    stray_volume(nodes[index], uuid)
+    check()
+    grow_old()
+    check()
+    assert noted() == {(nodes[index], "volume", uuid)}
+    assert list(fleet.nodes[index].volumes()) == [uuid]
+
+
+def test_an_orphan_that_is_gone_is_forgotten(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    [node] = pool(1)
+    stray_volume(node, "stray")
+    check()
+    assert noted() == {(node, "volume", "stray")}
+    fleet.nodes[0].lose("stray")
+    check()
+    assert noted() == set()
+
+
+def test_orphans_of_a_node_that_refuses_stay_noted(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    [node] = pool(1)
+    stray_volume(node, "stray")
+    check()
+    grow_old()
+    fleet.nodes[0].faults.refuse(wire.RefusalCode.UNAVAILABLE, method="DELETE")
+    check()
+    assert noted() == {(node, "volume", "stray")}
+    check()
+    assert noted() == set()

@@ -1,0 +1,146 @@
+"""Nodes that come back after a forced removal."""
+
+import datetime as dt
+
+import pytest
+from django.utils import timezone
+
+from inventory.models import Backend, Ssd
+from inventory.nodes.engines.simulated import SimulatedFleet
+from tests.api.snapshot_steps import consumed, snapped
+from tests.api.volume_steps import GIB, HOST, created, probe_host, published, volume
+from tests.conftest import Api
+from tests.services.test_node_checks import TWO, Pool, check, collect_overdue, noted, place
+from volumes.models import Export, Orphan, Replica, Snapshot, Volume
+from volumes.services.audit import audit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def remove(api: Api, node: str) -> None:
+    Backend.objects.filter(pk=node).update(available_until=timezone.now())
+    assert api.delete(f"/backends/{node}", force="true").status == "Success"
+
+
+def test_the_only_replica_is_taken_back_with_its_snapshots(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    [node] = pool(1)
+    desires = {"desiredIOPSPerGB": 10, "desiredBWPerGB": 100}
+    uuid = created(api, "v", storageClass=desires)
+    snapped(api, uuid, "s", reservedSpacePercentage=20)
+    published(api, uuid, probe_host(api))
+    used = list(Ssd.objects.order_by("ssd_id").values_list("ssd_id", "used_bytes"))
+    claimed = Backend.objects.values_list("used_iops", "used_bw").get()
+    budget = consumed(api)
+    fleet.nodes[0].write(uuid, "data")
+    remove(api, node)
+    assert place(api, uuid)["replicaState"] == "Missing"
+    assert pool(1) == [node]
+    check()
+    collect_overdue()
+    assert place(api, uuid)["replicaState"] == "Unknown"
+    assert place(api, uuid)["backend"] == {"persistentID": node}
+    assert list(Ssd.objects.order_by("ssd_id").values_list("ssd_id", "used_bytes")) == used
+    assert Backend.objects.values_list("used_iops", "used_bw").get() == claimed
+    assert (consumed(api), fleet.nodes[0].read(uuid)) == (budget, "data")
+    assert list(Export.objects.values_list("state", flat=True)) == ["READY"]
+    check()
+    assert (noted(), audit()) == (set(), [])
+    assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
+    assert api.delete(f"/snapshots/{Snapshot.objects.get().uuid}").status == "Success"
+    assert api.delete(f"/volumes/{uuid}").status == "Success"
+    assert (fleet.nodes[0].volumes(), audit()) == ({}, [])
+
+
+def test_one_of_several_replicas_stays_missing(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    nodes = pool(2)
+    uuid = created(api, "v", storageClass=TWO)
+    remove(api, nodes[0])
+    pool_again(api, fleet)
+    check()
+    places = {p["backend"]["persistentID"]: p for p in volume(api, uuid)["location"]}
+    assert places[nodes[0]]["replicaState"] == "Missing"
+    assert places[nodes[1]]["replicaState"] == "Unknown"
+    assert audit() == []
+
+
+def pool_again(api: Api, fleet: SimulatedFleet) -> None:
+    node = fleet.nodes[0]
+    answer = api.post("/backends", {"mgmtIPs": [node.address], "mgmtPort": node.port})
+    assert answer.status == "Success", answer
+
+
+def test_a_replica_whose_space_is_taken_is_left(
+    api: Api, pool: Pool, fleet: SimulatedFleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    [node] = pool(1)
+    uuid = created(api, "v")
+    remove(api, node)
+    pool(1)
+    Ssd.objects.update(used_bytes=2**40)
+    check()
+    [replica] = Replica.objects.all()
+    assert (replica.backend_id, replica.replica_state, replica.sub_volumes.count()) == (
+        None,
+        "Missing",
+        0,
+    )
+    assert "replica cannot be taken back" in caplog.text
+    assert uuid in fleet.nodes[0].volumes()
+    assert noted() == set()
+    Ssd.objects.update(used_bytes=0)
+    check()
+    assert audit() == []
+
+
+def test_a_replica_that_was_replaced_meanwhile_is_an_orphan(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    nodes = pool(3)
+    uuid = created(api, "v", storageClass=TWO)
+    gone = place(api, uuid)
+    node = gone["backend"]["persistentID"]  # type: ignore[index]
+    remove(api, node)
+    Replica.objects.filter(uuid=gone["uuid"]).delete()
+    Replica.objects.update(replica_state="Available")
+    index = nodes.index(node)
+    again = fleet.nodes[index]
+    api.post("/backends", {"mgmtIPs": [again.address], "mgmtPort": again.port})
+    check()
+    assert noted() == {(node, "volume", gone["uuid"])}
+
+
+def test_a_growth_that_the_node_missed_is_made_up_for(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    """It was claimed when the node was removed, and so ended without it."""
+    [node] = pool(1)
+    uuid = created(api, "v")
+    fleet.nodes[0].faults.go_down()
+    assert api.patch(f"/volumes/{uuid}", {"newCapacity": 15}).status == "NotAvailable"
+    remove(api, node)
+    fleet.nodes[0].faults.come_up()
+    collect_overdue()
+    assert volume(api, uuid)["capacity"] == 15 * GIB
+    pool(1)
+    check()
+    collect_overdue()
+    assert fleet.nodes[0].volumes()[uuid].capacity == 15 * GIB
+    assert Volume.objects.get().growing_to_bytes is None
+    assert audit() == []
+
+
+def test_a_volume_that_was_deleted_meanwhile_is_an_orphan(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    [node] = pool(1)
+    uuid = created(api, "v")
+    remove(api, node)
+    assert api.delete(f"/volumes/{uuid}").status == "Success"
+    pool(1)
+    check()
+    assert noted() == {(node, "volume", uuid)}
+    Orphan.objects.update(first_seen_at=timezone.now() - dt.timedelta(hours=25))
+    check()
+    assert (fleet.nodes[0].volumes(), noted(), audit()) == ({}, set(), [])

@@ -1,0 +1,164 @@
+"""A task that kills its workers, and what tasks say they wait for."""
+
+import datetime as dt
+
+import pytest
+from django.db import OperationalError
+from django.utils import timezone
+
+from tasks import runner
+from tasks.models import Task, TaskState
+from tasks.saga import Later, Step
+from tasks.selectors import task_list
+from tasks.services import task_update
+from tasks.submission import WAITING, task_submit
+from tasks.views import task_json
+from tests.services.sagas import nothing, registered, row, submitted
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Killed(BaseException):
+    """What no code catches: the process is gone."""
+
+
+@pytest.fixture(autouse=True)
+def three_attempts(settings):
+    settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"task_attempts": 3})
+
+
+def die(context):
+    raise Killed
+
+
+def run_again(task_id):
+    """As another worker, after the lease of the one before is over."""
+    Task.objects.filter(pk=task_id).update(lease_until=timezone.now())
+    runner.run(task_id)
+
+
+def killed(task_id):
+    with pytest.raises(Killed):
+        run_again(task_id)
+
+
+def shown(task_id):
+    return task_json(task_list(task_id=task_id).get())
+
+
+def test_given_up_after_so_many_deaths():
+    undone = []
+    steps = [Step(nothing, undo=lambda task: undone.append(1)), Step(die), Step(nothing)]
+    with registered(*steps):
+        task_id = submitted()
+        for attempt in (1, 2, 3):
+            killed(task_id)
+            assert (row(task_id).attempts, row(task_id).state) == (attempt, TaskState.RUNNING)
+        assert undone == []
+        run_again(task_id)
+    task = row(task_id)
+    assert (task.state, task.task_status, undone) == (TaskState.FAILED, "InternalError", [1])
+    assert task.description == ("given up after 3 attempts: the worker died each time in step 2")
+
+
+@pytest.mark.parametrize("result", [None, Later(60)], ids=["done", "waits"])
+def test_a_step_that_is_done_or_waits_begins_the_count_anew(result):
+    deaths = iter([True, True, False, True, True, True])
+
+    def work(context):
+        if next(deaths):
+            raise Killed
+        return result
+
+    with registered(Step(work), Step(work), Step(nothing)):
+        task_id = submitted()
+        killed(task_id)
+        killed(task_id)
+        if result is None:
+            killed(task_id)
+            assert (row(task_id).attempts, row(task_id).steps_done) == (1, 1)
+        else:
+            run_again(task_id)
+            assert (row(task_id).attempts, row(task_id).lease_owner) == (0, WAITING)
+
+
+@pytest.mark.parametrize("cut", [OperationalError("gone"), SystemExit(0), KeyboardInterrupt()])
+def test_an_outage_or_a_stop_is_no_death(cut):
+    def work(context):
+        raise cut
+
+    with registered(Step(work), Step(nothing)):
+        task_id = submitted()
+        for _ in range(5):
+            Task.objects.update(lease_until=timezone.now())
+            if isinstance(cut, OperationalError):
+                runner.run(task_id)
+            else:
+                with pytest.raises(type(cut)):
+                    runner.run(task_id)
+    assert (row(task_id).attempts, row(task_id).state) == (0, TaskState.RUNNING)
+
+
+def test_what_a_waiting_task_waits_for():
+    steps = [Step(lambda c: Later(60, {"n": 1}, waits_for="the end of the copy")), Step(nothing)]
+    with registered(*steps):
+        task_id = submitted()
+        assert shown(task_id)["waitsFor"] == "a worker"
+        runner.run(task_id)
+        assert shown(task_id)["waitsFor"] == "the end of the copy"
+        assert row(task_id).outputs == {"n": 1, "waits_for": "the end of the copy"}
+
+
+def test_what_is_worked_on_or_ended_waits_for_nothing():
+    seen = []
+    with registered(Step(lambda c: seen.append(shown(c.task.pk))), Step(nothing)):
+        task_id = submitted()
+        runner.run(task_id)
+        seen.append(shown(task_id))
+    assert [("waitsFor" in task, task["state"]) for task in seen] == [
+        (False, "RUNNING"),
+        (False, "FINISHED"),
+    ]
+
+
+def test_a_step_that_says_nothing_waits_for_its_next_step():
+    with registered(Step(lambda context: Later(60)), Step(nothing)):
+        task_id = submitted()
+        runner.run(task_id)
+        assert shown(task_id)["waitsFor"] == "its next step"
+        task_submit(task_id)
+
+
+def test_what_was_waited_for_is_forgotten_when_the_step_is_done():
+    answers = iter([Later(60, waits_for="rain"), None])
+    with registered(Step(lambda context: next(answers)), Step(nothing)):
+        task_id = submitted()
+        runner.run(task_id)
+        run_again(task_id)
+    assert (row(task_id).state, row(task_id).outputs) == (TaskState.FINISHED, {})
+
+
+def test_a_host_waits_for_itself_and_is_heard():
+    before = timezone.now()
+    with registered(Step(nothing), Step(nothing), is_hosts=lambda task: True):
+        task_id = submitted(host_id="h")
+        assert (shown(task_id)["waitsFor"], row(task_id).heard_at) == ("the host", None)
+        task_update(task_id=task_id, host_id="h")
+    heard_at = row(task_id).heard_at
+    assert before <= heard_at <= timezone.now()
+
+
+def test_bytes_of_a_copy(django_assert_num_queries):
+    task_id = submitted()
+    assert not {"bytesDone", "bytesTotal", "bytesPerSecond", "secondsLeft"} & set(shown(task_id))
+    task = Task.objects.filter(pk=task_id)
+    task.update(bytes_done=0, bytes_total=1001, bytes_per_second=0)
+    bytes_now = {"bytesDone": 0, "bytesTotal": 1001, "bytesPerSecond": 0}
+    assert bytes_now.items() <= shown(task_id).items()
+    assert "secondsLeft" not in shown(task_id)
+    task.update(bytes_done=1, bytes_per_second=300)
+    with django_assert_num_queries(1):
+        assert shown(task_id)["secondsLeft"] == 4
+    task.update(state=TaskState.FAILED, ended_at=timezone.now() - dt.timedelta(minutes=1))
+    assert "secondsLeft" not in shown(task_id)
+    assert shown(task_id)["bytesDone"] == 1

@@ -1,0 +1,40 @@
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+from inventory.models import Backend
+
+
+class OrphanKind(models.TextChoices):
+    VOLUME = "volume"
+    SNAPSHOT = "snapshot"
+    NAMESPACE = "namespace"
+
+
+class Orphan(models.Model):
+    """Something on a node that no row knows. It is removed when it was seen for long enough.
+
+    ``target_nqn`` is empty but for a namespace; ``uuid`` is then its volume's.
+    """
+
+    backend = models.ForeignKey(Backend, on_delete=models.CASCADE, related_name="orphans")
+    kind = models.CharField(max_length=16, choices=OrphanKind.choices)
+    uuid = models.CharField(max_length=64)
+    target_nqn = models.CharField(max_length=223, blank=True)
+    generation = models.BigIntegerField()
+    size_bytes = models.BigIntegerField(default=0)
+    first_seen_at = models.DateTimeField(default=timezone.now)
+    last_seen_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["backend", "kind", "uuid"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["backend", "kind", "uuid", "target_nqn", "generation"],
+                name="orphan_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.uuid} on {self.backend_id}"

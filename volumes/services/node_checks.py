@@ -1,0 +1,84 @@
+"""Compares what nodes hold with the rows, and puts right what can be put right."""
+
+import datetime as dt
+import logging
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from inventory.models import Backend
+from volumes.models import Export
+from volumes.services.export_work import exports_make
+from volumes.services.losses import ReadyRows, losses_note
+from volumes.services.node_contents import NodeContents, nodes_read
+from volumes.services.node_work import call_deadline
+from volumes.services.orphans import orphans_note, orphans_remove
+from volumes.services.replica_return import replicas_return
+
+log = logging.getLogger(__name__)
+
+CHECK_AT_MOST = 32
+READ_SECONDS = 30.0
+AGAIN_AFTER = dt.timedelta(seconds=60)
+
+
+def nodes_check() -> None:
+    """Check the Available nodes whose turn it is, or that were started anew: CHECK_AT_MOST, those
+    first that waited longest. Workers that run this at once choose different nodes.
+
+    What is lost must have been READY before the nodes were read and still be; what no row knows is
+    looked up after that: so nothing counts as either that is just being made or removed.
+    """
+    chosen = _choose(timezone.now())
+    before = ReadyRows.of(chosen)
+    read_at = timezone.now()
+    answers = nodes_read(chosen, timeout_seconds=READ_SECONDS)
+    lost: list[int] = []
+    for backend in chosen:
+        answer = answers[backend.pk]
+        if isinstance(answer, NodeContents) and answer.node.persistent_id == backend.pk:
+            lost += _check(backend, answer, before, read_at)
+        else:
+            log.info("node not checked", extra={"backend": backend.pk, "reason": str(answer)})
+    if lost:
+        exports_make(Export.objects.filter(pk__in=lost), until=call_deadline())
+
+
+def _check(
+    backend: Backend, contents: NodeContents, before: ReadyRows, read_at: dt.datetime
+) -> list[int]:
+    """Check one node; a failure hinders no other. The keys of exports that must be made again."""
+    lost: list[int] = []
+    try:
+        replicas_return(backend, contents)
+        lost = losses_note(backend, contents, before)
+        orphans_note(backend, contents)
+        orphans_remove(backend)
+    except Exception:
+        log.exception("node check failed", extra={"backend": backend.pk})
+    else:
+        Backend.objects.filter(pk=backend.pk).update(
+            checked_at=read_at, checked_boot_id=contents.node.boot_id
+        )
+    return lost
+
+
+def _choose(now: dt.datetime) -> list[Backend]:
+    """Claim nodes to check: until they are done they count as to be checked AGAIN_AFTER now."""
+    interval = dt.timedelta(seconds=settings.ENVIRONMENT.node_check_interval_seconds)
+    due = (
+        Q(checked_at__isnull=True)
+        | Q(checked_at__lte=now - interval)
+        | ~Q(checked_boot_id=F("boot_id"))
+    )
+    with transaction.atomic(durable=True):
+        rows = Backend.objects.available().select_for_update(skip_locked=True).filter(due)
+        oldest = F("checked_at").asc(nulls_first=True)
+        rows = rows.prefetch_related("addresses").order_by(oldest, "pk")
+        chosen = list(rows[:CHECK_AT_MOST])
+        Backend.objects.filter(pk__in=[backend.pk for backend in chosen]).update(
+            checked_at=now - interval + min(AGAIN_AFTER, interval), checked_boot_id=F("boot_id")
+        )
+    return chosen

@@ -1,0 +1,134 @@
+"""What a node holds and no row knows: noted, and removed when it was seen for long enough."""
+
+import datetime as dt
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from django.conf import settings
+from django.db.models import Q
+from django.utils import timezone
+
+from inventory.models import Backend
+from inventory.nodes.client import NodeClient, call_all
+from inventory.services.nodes import node_client
+from volumes.models import Export, Orphan, OrphanKind, Replica, Snapshot, Volume
+from volumes.services.node_contents import NodeContents
+from volumes.services.node_work import call_deadline, seconds_left
+
+log = logging.getLogger(__name__)
+
+REMOVE_AT_MOST = 100
+Key = tuple[str, str, str, int]
+"""Kind, uuid, target and generation."""
+
+
+def orphans_note(backend: Backend, contents: NodeContents) -> None:
+    """Write down what the node held when it was read and no row knows now; forget what is gone."""
+    seen = {_key(orphan): orphan for orphan in _strangers(backend, contents)}
+    noted = {_key(orphan): orphan.pk for orphan in Orphan.objects.filter(backend=backend)}
+    gone = [pk for key, pk in noted.items() if key not in seen]
+    Orphan.objects.filter(pk__in=gone).delete()
+    still = [pk for key, pk in noted.items() if key in seen]
+    Orphan.objects.filter(pk__in=still).update(last_seen_at=timezone.now())
+    new = [orphan for key, orphan in seen.items() if key not in noted]
+    Orphan.objects.bulk_create(new, ignore_conflicts=True)
+    for orphan in new:
+        log.warning("node holds what no row knows", extra={"orphan": str(orphan)})
+
+
+def orphans_remove(backend: Backend) -> None:
+    """Remove from the node what was noted longer ago than ``orphan_grace_hours`` and has a name
+    that no row knows, in any state or place. REMOVE_AT_MOST at a time.
+
+    The generation on the node is what is removed: a later one of that name stays.
+    """
+    grace = dt.timedelta(hours=settings.ENVIRONMENT.orphan_grace_hours)
+    old = Orphan.objects.filter(backend=backend, first_seen_at__lte=timezone.now() - grace)
+    node, until = node_client(backend), call_deadline()
+    for kind in (OrphanKind.NAMESPACE, OrphanKind.SNAPSHOT, OrphanKind.VOLUME):
+        orphans = {o.pk: o for o in _nameless(kind, old.filter(kind=kind)[:REMOVE_AT_MOST])}
+        calls = {pk: _removal(node, o, seconds_left(until)) for pk, o in orphans.items()}
+        for pk, outcome in call_all(calls, timeout_seconds=seconds_left(until)).items():
+            text = {"orphan": str(orphans[pk]), "reason": str(outcome or "")}
+            log.warning("orphan not removed" if outcome else "orphan removed", extra=text)
+            if outcome is None:
+                Orphan.objects.filter(pk=pk).delete()
+
+
+def _removal(node: NodeClient, orphan: Orphan, timeout: float) -> Callable[[], None]:
+    uuid, generation = orphan.uuid, orphan.generation
+    match orphan.kind:
+        case OrphanKind.NAMESPACE:
+            nqn = orphan.target_nqn
+            return partial(node.remove_namespace, nqn, uuid, generation, timeout=timeout)
+        case OrphanKind.SNAPSHOT:
+            return partial(node.remove_snapshot, uuid, generation, timeout=timeout)
+        case _:
+            return partial(node.remove_volume, uuid, generation, timeout=timeout)
+
+
+def _strangers(backend: Backend, contents: NodeContents) -> Iterator[Orphan]:
+    """A row of that very generation knows a thing: on this node, or on none (removed by force)."""
+    yield from _volumes(backend, contents)
+    yield from _snapshots(backend, contents)
+    exports = Export.objects.filter(replica__backend=backend)
+    known = set(exports.values_list("target_nqn", "replica__uuid"))
+    for target in contents.targets:
+        for one in target.namespaces:
+            if (target.nqn, one.volume_uuid) not in known:
+                yield Orphan(
+                    backend=backend,
+                    kind=OrphanKind.NAMESPACE,
+                    uuid=one.volume_uuid,
+                    target_nqn=target.nqn,
+                    generation=one.generation,
+                )
+
+
+def _volumes(backend: Backend, contents: NodeContents) -> Iterator[Orphan]:
+    here = Q(backend=backend) | Q(backend=None)
+    rows = Replica.objects.filter(here, uuid__in=[v.uuid for v in contents.volumes])
+    known = set(rows.values_list("uuid", "pk"))
+    for volume in contents.volumes:
+        if (volume.uuid, volume.generation) not in known:
+            yield Orphan(
+                backend=backend,
+                kind=OrphanKind.VOLUME,
+                uuid=volume.uuid,
+                generation=volume.generation,
+                size_bytes=sum(piece.allocated for piece in volume.pieces),
+            )
+
+
+def _snapshots(backend: Backend, contents: NodeContents) -> Iterator[Orphan]:
+    here = Q(replica__backend=backend) | Q(replica__backend=None)
+    rows = Snapshot.objects.filter(here, uuid__in=[s.uuid for s in contents.snapshots])
+    known = set(rows.values_list("uuid", "pk"))
+    for snapshot in contents.snapshots:
+        if (snapshot.uuid, snapshot.generation) not in known:
+            yield Orphan(
+                backend=backend,
+                kind=OrphanKind.SNAPSHOT,
+                uuid=snapshot.uuid,
+                generation=snapshot.generation,
+                size_bytes=sum(piece.allocated for piece in snapshot.pieces),
+            )
+
+
+def _nameless(kind: OrphanKind, orphans: Iterable[Orphan]) -> list[Orphan]:
+    """Those whose name no row has, whatever its state, node or generation."""
+    found = list(orphans)
+    uuids = [orphan.uuid for orphan in found]
+    if kind == OrphanKind.NAMESPACE:
+        exports = Export.objects.filter(replica__uuid__in=uuids)
+        names = set(exports.values_list("target_nqn", "replica__uuid"))
+        return [orphan for orphan in found if (orphan.target_nqn, orphan.uuid) not in names]
+    known: set[str] = set()
+    for rows in (Replica.objects.all(), Volume.objects.all(), Snapshot.objects.all()):
+        known |= set(rows.filter(uuid__in=uuids).values_list("uuid", flat=True))
+    return [orphan for orphan in found if orphan.uuid not in known]
+
+
+def _key(orphan: Orphan) -> Key:
+    return (orphan.kind, orphan.uuid, orphan.target_nqn, orphan.generation)

@@ -1,0 +1,152 @@
+"""Replicas of a node that was removed by force, and is back with them."""
+
+import logging
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from inventory.models import Backend, Ssd
+from inventory.nodes import wire
+from provisioner.common.models import LifeState
+from volumes.models import Replica, ReplicaState, Snapshot, SubVolume, Volume
+from volumes.services.capacity import ClaimLost, Claims, claims_take
+from volumes.services.export_work import exports_want
+from volumes.services.node_contents import NodeContents
+from volumes.sizing import GIB
+
+log = logging.getLogger(__name__)
+
+
+class OtherLayout(Exception):
+    """The replica on the node is not as the rows remember it, or they are about to change."""
+
+
+def replicas_return(backend: Backend, contents: NodeContents) -> None:
+    """Take back the replicas on no backend that lie on this node, with their snapshots: each with
+    the space, IOPS and bandwidth that it had, which the removal gave back. The tenant's budget was
+    kept. Where something of that is taken now, it is logged, and the replica stays as it is.
+
+    The only replica of a volume is Unknown again; of several it stays Missing: its data is old.
+    """
+    volumes = {(v.uuid, v.generation): v for v in contents.volumes}
+    rows = Replica.objects.filter(backend=None, state=LifeState.READY)
+    for replica in rows.filter(uuid__in=[uuid for uuid, _ in volumes]).order_by("pk"):
+        found = volumes.get((replica.uuid, replica.pk))
+        if found is None:
+            continue
+        about = {"backend": backend.pk, "replica": replica.uuid}
+        try:
+            _take_back(replica.pk, replica.volume_id, backend, found, contents)
+        except (ClaimLost, IntegrityError, OtherLayout) as error:
+            log.error("replica cannot be taken back", extra=about | {"reason": repr(error)})
+        else:
+            log.warning("replica is back", extra=about)
+
+
+def _take_back(
+    key: int, volume_key: int, backend: Backend, found: wire.Volume, contents: NodeContents
+) -> None:
+    """In the one order of locks: volume, snapshots, SSDs, backend. A growth is over first."""
+    with transaction.atomic(durable=True):
+        volume = Volume.objects.select_for_update().get(pk=volume_key)
+        row = Replica.objects.filter(pk=key, backend=None, state=LifeState.READY)
+        replica = row.select_for_update().first()
+        if replica is None or volume.growing_to_bytes is not None:
+            raise OtherLayout("it is being removed, or its volume grows")
+        pieces = _grown(found.pieces, volume.capacity_bytes, replica.claimed_bytes)
+        if pieces != found.pieces:
+            Volume.objects.filter(pk=volume_key).update(
+                growing_to_bytes=volume.capacity_bytes, deadline_at=timezone.now()
+            )
+        claims = Claims(volume.tenant_id)
+        _put_on_node(replica, volume, backend, pieces, claims)
+        _take_snapshots(replica, backend, contents, claims)
+        claims_take(claims, of_budget=False)
+        for publication in volume.publications.select_related("host"):
+            exports_want(publication)
+
+
+def _put_on_node(
+    replica: Replica,
+    volume: Volume,
+    backend: Backend,
+    pieces: tuple[wire.Piece, ...],
+    claims: Claims,
+) -> None:
+    gib = volume.capacity_bytes // GIB
+    iops, bandwidth = volume.desired_iops_per_gb * gib, volume.desired_bw_per_gb * gib
+    claims.add_replica(backend.pk, _write_pieces(backend, pieces, replica, volume), iops, bandwidth)
+    changes = {"backend": backend, "desired_iops": iops, "desired_bw": bandwidth}
+    if volume.num_replicas == 1:
+        now = timezone.now()
+        changes |= {"replica_state": ReplicaState.UNKNOWN, "replica_state_since": now}
+    Replica.objects.filter(pk=replica.pk).update(**changes)
+
+
+def _grown(
+    pieces: tuple[wire.Piece, ...], capacity_bytes: int, claimed_bytes: int
+) -> tuple[wire.Piece, ...]:
+    """As they must be: a growth that the node missed goes to the last one.
+
+    :raises OtherLayout: they are larger than that.
+    """
+    *others, last = pieces
+    capacity = capacity_bytes - sum(piece.capacity for piece in others)
+    claimed = claimed_bytes - sum(piece.allocated for piece in others)
+    if capacity < last.capacity or claimed < last.allocated:
+        raise OtherLayout(f"{pieces} hold more than {capacity_bytes} or {claimed_bytes} bytes")
+    return (*others, last.model_copy(update={"capacity": capacity, "allocated": claimed}))
+
+
+def _write_pieces(
+    backend: Backend, pieces: tuple[wire.Piece, ...], replica: Replica, volume: Volume
+) -> dict[int, int]:
+    """Bytes to claim, by SSD key."""
+    keys = _ssd_keys(backend, pieces)
+    SubVolume.objects.bulk_create(
+        SubVolume(
+            replica=replica,
+            ssd_id=keys[piece.ssd_id],
+            capacity_bytes=piece.capacity,
+            claimed_bytes=piece.allocated,
+            storage_class_name=volume.storage_class_name,
+            exclusive_class=None if volume.share_ssd else volume.storage_class_name,
+        )
+        for piece in pieces
+    )
+    return {keys[piece.ssd_id]: piece.allocated for piece in pieces}
+
+
+def _take_snapshots(
+    replica: Replica, backend: Backend, contents: NodeContents, claims: Claims
+) -> None:
+    """Those of the replica that are on the node."""
+    there = {(s.uuid, s.generation): s for s in contents.snapshots}
+    rows = Snapshot.objects.select_for_update().filter(replica=replica, state=LifeState.READY)
+    for snapshot in rows.order_by("pk"):
+        found = there.get((snapshot.uuid, snapshot.pk))
+        if found is None:
+            continue
+        if sum(piece.allocated for piece in found.pieces) != snapshot.claimed_bytes:
+            raise OtherLayout(f"snapshot {snapshot.uuid} does not take what it claims")
+        keys = _ssd_keys(backend, found.pieces)
+        SubVolume.objects.bulk_create(
+            SubVolume(
+                snapshot=snapshot,
+                ssd_id=keys[piece.ssd_id],
+                capacity_bytes=piece.capacity,
+                claimed_bytes=piece.allocated,
+            )
+            for piece in found.pieces
+        )
+        claims.ssd_bytes.update({keys[p.ssd_id]: p.allocated for p in found.pieces})
+
+
+def _ssd_keys(backend: Backend, pieces: tuple[wire.Piece, ...]) -> dict[str, int]:
+    """:raises OtherLayout: an SSD is not of this backend."""
+    names = [piece.ssd_id for piece in pieces]
+    rows = Ssd.objects.filter(backend=backend, ssd_id__in=names)
+    keys = dict(rows.values_list("ssd_id", "pk"))
+    if missing := set(names) - set(keys):
+        raise OtherLayout(f"there is no SSD {sorted(missing)}")
+    return keys
