@@ -7,6 +7,7 @@ taken up by SIGHUP, which replaces the workers.
 import os
 import shutil
 import signal
+import time
 from functools import cache
 from pathlib import Path
 from ssl import SSLContext, SSLError
@@ -69,6 +70,19 @@ if ENVIRONMENT.tls_certificate:
         raise SystemExit(f"provisioner: wrong setting: TLS_CERTIFICATE: {error}.") from None
 
 
+def on_starting(arbiter: Any) -> None:
+    """At SIGTERM, first be not ready for a while: requests come until the balancer has noticed."""
+    end = arbiter.handle_term
+
+    def leave() -> None:
+        if ENVIRONMENT.unready_seconds:
+            arbiter.kill_workers(signal.SIGUSR2)
+            time.sleep(ENVIRONMENT.unready_seconds)
+        end()
+
+    arbiter.handle_term = leave
+
+
 def post_worker_init(worker: Any) -> None:
     """Run Celery here where the broker is in memory; tell the health check of an orderly stop."""
     from provisioner.access.health import stop_serving  # noqa: PLC0415 - needs Django
@@ -83,6 +97,7 @@ def post_worker_init(worker: Any) -> None:
         worker.handle_exit(number, frame)
 
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGUSR2, lambda number, frame: stop_serving())
     if worker.celery:
         worker.celery.start()
 
