@@ -1,6 +1,7 @@
 # make help says what there is. Everything installed goes to .venv, all data of the demo to .data (DATA_DIR).
 PYTHON ?= python3
 BIN := .venv/bin
+JOBS ?= 3# processes of the tests: they wait more than they work
 COMPILE := $(BIN)/pip-compile -q --strip-extras --no-header --annotation-style=line \
 	--no-emit-index-url --no-emit-find-links --allow-unsafe
 
@@ -9,7 +10,7 @@ CHECK := SECRET_KEY=only-for-checks-only-for-checks-only DATA_DIR=build DATABASE
 	REDIS_URL=memory://
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-embedded check lint format types layers migrations settings schema budgets requirements clean
+.PHONY: help demo test test-embedded chaos check lint format types layers migrations settings schema budgets requirements clean
 
 help: ## this list (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -18,13 +19,17 @@ demo: .venv/.run ## start the whole system with simulated nodes and show the mai
 	@$(BIN)/python manage.py standalone --scenario $(if $(EXIT),--exit)
 
 test: .venv/.dev ## all tests; ARGS= goes to pytest, as in ARGS="tests/unit -k settings"
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 test-embedded: .venv/.dev ## the tests of volumes, faults and concurrency on SQLite, as the embedded form has it
 	@mkdir -p build && DATABASE_URL=sqlite:///$(CURDIR)/build/embedded.sqlite3 \
 	  $(BIN)/python -m pytest -q tests/api/test_volumes.py tests/api/test_volume_life.py \
 	  tests/api/test_publications.py \
 	  tests/services/test_unfinished.py tests/concurrency
+
+SECONDS ?= 240
+chaos: .venv/.dev ## clients while everything fails around them, then compare: docs/chaos.md; SEED=, SECONDS=
+	@$(BIN)/python -m tests.chaos.run $(if $(SEED),--seed $(SEED)) --seconds $(SECONDS)
 
 check: lint format types layers migrations settings schema budgets ## everything that is checked without running
 

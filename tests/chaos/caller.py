@@ -1,0 +1,82 @@
+"""Calls of the API through the load balancer, and what may be concluded from their answers."""
+
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import urllib3
+
+from tests.chaos.system import System
+
+SECONDS = 40.0
+
+
+@dataclass(frozen=True)
+class Said:
+    """``code``: the result code, or "" where it is unknown whether anything was done. ``why``: what
+    came instead of an answer.
+    """
+
+    code: str
+    body: Any
+    why: str = ""
+
+    @property
+    def done(self) -> bool:
+        return self.code == "Success"
+
+    @property
+    def unknown(self) -> bool:
+        return not self.code
+
+
+class Caller:
+    """Counts by operation; may be used by several threads."""
+
+    def __init__(self, system: System) -> None:
+        self._url = system.stack.url
+        self._headers = system.headers
+        self._http = system.stack.pool()
+        self._lock = threading.Lock()
+        self.counts: dict[str, Counter[str]] = {}
+        self.errors: list[str] = []
+
+    def call(self, operation: str, method: str, path: str, body: Any = None) -> Said:
+        """A call that changes something."""
+        said = self._send(method, path, body)
+        with self._lock:
+            self.counts.setdefault(operation, Counter())[said.code or "unknown"] += 1
+            if said.why.startswith("HTTP 500"):
+                self.errors.append(f"{method} {path} {body}: {said.why}")
+        return said
+
+    def read(self, path: str, *, seconds: float = 0) -> Any:
+        """The body of a GET; None where it fails, tried again for so long."""
+        end = time.monotonic() + seconds
+        while True:
+            said = self._send("GET", path, None)
+            if said.done:
+                return said.body
+            if time.monotonic() >= end:
+                return None
+            time.sleep(0.3)
+
+    def _send(self, method: str, path: str, body: Any) -> Said:
+        try:
+            answer = self._http.request(
+                method,
+                f"{self._url}{path}",
+                json=body,
+                headers=self._headers,
+                timeout=urllib3.Timeout(total=SECONDS),
+            )
+            content = answer.json()
+        except (urllib3.exceptions.HTTPError, ValueError) as error:
+            return Said("", None, f"{type(error).__name__}: {error}")
+        if answer.status >= 500:
+            return Said("", content, f"HTTP {answer.status}: {content}")
+        if isinstance(content, dict) and "status" in content:
+            return Said(str(content["status"]), content)
+        return Said("Success", content)

@@ -1,0 +1,208 @@
+"""Clients that make, change and remove things of their own; what they do is drawn from the seed."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.chaos.caller import Caller, Said
+from tests.chaos.hosts import HostAgent
+from tests.chaos.oracle import Oracle, Thing
+
+MOST_THINGS = 7
+LOST = {"NotExists", "VolumeNotFound"}
+WEIGHTS = {
+    "create": 5,
+    "grow": 2,
+    "publish": 4,
+    "unpublish": 3,
+    "snapshot": 2,
+    "snapshot_volume": 2,
+    "clone": 1,
+    "move": 3,
+    "delete": 4,
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Whose client it is, and in whose host."""
+
+    number: int
+    tenant: str
+    host: str
+
+
+class Client(threading.Thread):
+    def __init__(self, caller: Caller, oracle: Oracle, place: Place, seed: int) -> None:
+        super().__init__(name=f"client-{place.number}", daemon=True)
+        self._caller, self._oracle, self._place = caller, oracle, place
+        self._chance = random.Random(f"client-{seed}-{place.number}")
+        self._over = threading.Event()
+        self._mine: list[Thing] = []
+        self._made = 0
+        self.agent = HostAgent(caller, place.host)
+
+    def stop(self) -> None:
+        self._over.set()
+
+    def run(self) -> None:
+        while not self._over.is_set():
+            self._mine = [thing for thing in self._mine if thing.there is not False]
+            what = self._chance.choices([*WEIGHTS], [*WEIGHTS.values()])[0]
+            getattr(self, f"_{what}")()
+            self._over.wait(self._chance.uniform(0.0, 0.1))
+
+    def finish(self) -> None:
+        """After the faults: end the moves that were begun."""
+        for thing in self._mine:
+            if thing.kind == "volumes" and thing.replicas > 1 and thing.there:
+                self.agent.tidy(thing)
+
+    def _create(self) -> None:
+        if len(self._mine) >= MOST_THINGS:
+            return
+        gib = self._chance.choice([1, 2, 5, 10, 25])
+        replicas = self._chance.choice([1, 1, 3])
+        thing = self._new("volumes", gib=gib, replicas=replicas)
+        body = {
+            "alias": self._alias(),
+            "uuid": thing.uuid,
+            "capacity": gib,
+            "provisioningType": self._chance.choice(["THICK", "THIN"]),
+            "storageClass": {"numReplicas": replicas, "sameRackAllowed": True},
+        }
+        self._make("create", thing, "volumes", body)
+
+    def _snapshot(self) -> None:
+        source = self._one(lambda t: t.kind == "volumes" and t.replicas == 1 and not t.parent)
+        if source is None or len(self._mine) >= MOST_THINGS:
+            return
+        thing = self._new("snapshots", parent=source)
+        thing.gib = set(source.gib)
+        body = {"alias": self._alias(), "volumeID": source.uuid, "snapshotID": thing.uuid}
+        self._make("snapshot", thing, "snapshots", body)
+
+    def _snapshot_volume(self) -> None:
+        source = self._one(lambda t: t.kind == "snapshots" and not self._oracle.children(t))
+        if source is None:
+            return
+        thing = self._new("volumes", parent=source)
+        thing.gib = set(source.gib)
+        body = {"alias": self._alias(), "snapshotID": source.uuid, "volumeID": thing.uuid}
+        self._make("snapshot volume", thing, "snapshot_volumes", body)
+
+    def _clone(self) -> None:
+        source = self._one(lambda t: t.kind == "volumes" and t.replicas == 1 and not t.parent)
+        if source is None or len(self._mine) >= MOST_THINGS:
+            return
+        gib = max(source.gib) + self._chance.choice([1, 3])
+        thing = self._new("volumes", gib=gib)
+        body = {"alias": self._alias(), "sourceVolumeId": source.uuid, "volumeId": thing.uuid}
+        self._make("clone", thing, "clone_volume", body | {"capacity": gib})
+
+    def _grow(self) -> None:
+        thing = self._one(lambda t: t.kind == "volumes" and not t.parent)
+        if thing is None:
+            return
+        gib = max(thing.gib) + self._chance.choice([1, 5])
+        said = self._call("grow", thing, "PATCH", thing.path, {"newCapacity": gib})
+        if said.done:
+            thing.gib = {gib}
+        elif said.unknown or said.code == "NotAvailable":
+            thing.gib.add(gib)  # a growth that was claimed is finished later
+
+    def _publish(self) -> None:
+        thing = self._one(lambda t: t.kind == "volumes" and t.published is not True)
+        if thing is None:
+            return
+        body = {"hostId": self._place.host, "volId": thing.uuid}
+        said = self._call("publish", thing, "POST", f"/{thing.tenant}/publish", body)
+        if said.done or said.code == "AlreadyPublished":
+            thing.published = True
+        elif said.unknown:
+            thing.published = None
+        if thing.published and thing.replicas > 1:
+            self.agent.attach(thing)
+
+    def _unpublish(self) -> None:
+        thing = self._one(lambda t: t.published is not False)
+        if thing is None:
+            return
+        was = thing.published
+        body = {"hostId": self._place.host, "volId": thing.uuid}
+        said = self._call("unpublish", thing, "POST", f"/{thing.tenant}/unpublish", body)
+        if was and said.code == "VolumeNotPublished":
+            self._oracle.find(f"{thing.path} was published and is not any more", thing)
+        if said.done or said.code in {"VolumeNotPublished", "UnpublishFailed"}:
+            thing.published = False
+        elif said.unknown:
+            thing.published = None
+
+    def _move(self) -> None:
+        thing = self._one(lambda t: t.replicas > 1 and t.published is True)
+        if thing is not None:
+            self.agent.move(thing, self._chance)
+
+    def _delete(self) -> None:
+        thing = self._one(lambda t: t.published is False and not self._oracle.children(t))
+        if thing is None or (len(self._mine) < 3 and self._chance.random() < 0.7):
+            return
+        was = thing.there
+        thing.there = None
+        said = self._call("delete", thing, "DELETE", thing.path, was=was)
+        if said.done or said.code in LOST:
+            thing.there = False
+        elif not said.unknown:
+            thing.there = was
+        if said.code == "VolumeIsInUse":
+            self._oracle.find(f"{thing.path} is in use, and is not", thing)
+
+    def _new(
+        self, kind: str, *, gib: int = 0, replicas: int = 1, parent: Thing | None = None
+    ) -> Thing:
+        uuid = f"{self._chance.getrandbits(128):032x}"
+        sizes = {gib} if gib else set()
+        place = self._place
+        thing = Thing(kind, uuid, place.tenant, place.host, sizes, replicas, parent)
+        return self._oracle.add(thing)
+
+    def _alias(self) -> str:
+        self._made += 1
+        return f"c{self._place.number}-{self._made}"
+
+    def _one(self, fits: Callable[[Thing], bool]) -> Thing | None:
+        rows = [thing for thing in self._mine if thing.there and fits(thing)]
+        return self._chance.choice(rows) if rows else None
+
+    def _make(self, operation: str, thing: Thing, path: str, body: dict[str, Any]) -> None:
+        said = self._call(operation, thing, "POST", f"/{thing.tenant}/{path}", body, was=False)
+        thing.there = None if said.unknown else said.done
+        if said.code == "AlreadyExists":
+            self._oracle.find(f"{thing.path} exists already, and is new", thing)
+        if said.unknown:
+            time.sleep(0.5)
+            rows = self._caller.read(thing.path)
+            thing.note(f"look: {rows}")
+            thing.there = True if rows else None
+        if thing.there:
+            self._mine.append(thing)
+
+    def _call(
+        self,
+        operation: str,
+        thing: Thing,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        was: bool | None = True,
+    ) -> Said:
+        thing.note(f"{method} {path} {body or ''}")
+        said = self._caller.call(operation, method, path, body)
+        thing.note(f"  {said.code or 'unknown'} {said.why or said.body}")
+        if was and said.code in LOST:
+            self._oracle.find(f"{thing.path} was acknowledged and is lost", thing)
+        return said

@@ -1,0 +1,16 @@
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def folder(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Where PostgreSQL's account can reach it; its logs stay after a failure."""
+    made = Path(tempfile.mkdtemp(prefix="provisioner-chaos-"))
+    failed = request.session.testsfailed
+    yield made
+    if request.session.testsfailed == failed:
+        shutil.rmtree(made, ignore_errors=True)

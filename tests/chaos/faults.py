@@ -1,0 +1,167 @@
+"""Strikes and ends faults. For the main thread: processes end with the thread that started them."""
+
+import contextlib
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import urllib3
+
+from tests.chaos.caller import Caller
+from tests.chaos.schedule import Fault, Kind
+from tests.chaos.settling import unfinished
+from tests.chaos.system import System
+
+RECOVERED_SECONDS = 60.0
+SLOW_MS = 1500
+WITHOUT_END: dict[str, object] = {"times": 0}
+OF_CALLS: dict[Kind, dict[str, object]] = {
+    Kind.SLOW_NODE: {"kind": "SLOW", "milliseconds": SLOW_MS},
+    Kind.LOSE_REPLIES: {"kind": "LOSE_REPLY"},
+    Kind.LOSE_REQUESTS: {"kind": "LOSE_REQUEST"},
+}
+BY_A_TASK = {Kind.KILL_WORKER, Kind.STOP_BEAT, Kind.FLUSH_REDIS}
+"""Recovered when a task is worked off; nodes: when they are Available; else: when a call is
+answered."""
+
+
+class Faults:
+    """From the end of each fault of a kind, in seconds: ``recoveries`` until the API, a task or the
+    node went on, ``settlings`` until what was unfinished then was finished.
+    """
+
+    def __init__(self, system: System, caller: Caller) -> None:
+        self._system = system
+        self._stack = system.stack
+        self._caller = caller
+        self._down: set[int] = set()
+        self._watching: list[threading.Thread] = []
+        self.struck: Counter[Kind] = Counter()
+        self.restarts = 0
+        self.recoveries: dict[Kind, list[float]] = {}
+        self.settlings: dict[Kind, list[float]] = {}
+        self.findings: list[str] = []
+
+    def strike(self, fault: Fault) -> None:
+        self.struck[fault.kind] += 1
+        match fault.kind:
+            case Kind.KILL_API | Kind.KILL_WORKER | Kind.STOP_BEAT:
+                self._down.add(id(self._process(fault)))
+                self._process(fault).kill()
+            case Kind.FLUSH_REDIS:
+                self._stack.redis.flush()
+            case Kind.CRASH_POSTGRES:
+                self._stack.postgres.running.send_signal(signal.SIGQUIT)
+                self._stack.postgres.running.wait()
+            case Kind.PARTITION:
+                with contextlib.suppress(urllib3.exceptions.ProtocolError):  # it is cut off, too
+                    self._system.node_faults(fault.victim, down=fault.seconds)
+            case Kind.RESTART_NODE:
+                self._try(fault, lambda: self._system.node(fault.victim, "POST", "/sim/restart"))
+            case Kind.DRAIN_NODE:
+                self._drain(fault, "POST")
+            case _:
+                call = OF_CALLS[fault.kind] | WITHOUT_END
+                self._try(fault, lambda: self._system.node_faults(fault.victim, call))
+
+    def end(self, fault: Fault) -> None:
+        match fault.kind:
+            case Kind.KILL_API | Kind.KILL_WORKER | Kind.STOP_BEAT:
+                self._process(fault).start()
+                self._down.discard(id(self._process(fault)))
+            case Kind.CRASH_POSTGRES:
+                self._stack.postgres.start()
+                self._stack.postgres.ready()
+            case Kind.SLOW_NODE | Kind.LOSE_REPLIES | Kind.LOSE_REQUESTS:
+                self._try(fault, lambda: self._system.node_faults(fault.victim))
+            case Kind.DRAIN_NODE:
+                self._drain(fault, "DELETE")
+            case _:
+                pass
+        watcher = threading.Thread(target=self._watch, args=(fault,), daemon=True)
+        watcher.start()
+        self._watching.append(watcher)
+
+    def supervise(self) -> None:
+        """As systemd would: what ended by itself is started again."""
+        for service in self._system.services:
+            if id(service) not in self._down and service.running.poll() is not None:
+                self.restarts += 1
+                service.start()
+
+    def wait(self) -> None:
+        """Until every fault is recovered from."""
+        for watcher in self._watching:
+            while watcher.is_alive():
+                self.supervise()
+                watcher.join(0.2)
+
+    def _process(self, fault: Fault) -> Any:
+        group = {
+            Kind.KILL_API: self._stack.apis,
+            Kind.KILL_WORKER: self._stack.workers,
+            Kind.STOP_BEAT: self._stack.beats,
+        }[fault.kind]
+        return group[fault.victim]
+
+    def _try(self, fault: Fault, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except urllib3.exceptions.HTTPError as error:
+            self.findings.append(f"the harness could not {fault.kind}: {error}")
+
+    def _drain(self, fault: Fault, method: str) -> None:
+        node = self._system.nodes[fault.victim][0]
+        self._caller.call(f"{method} drain", method, f"/backends/{node}/drain")
+
+    def _watch(self, fault: Fault) -> None:
+        began = time.monotonic()
+        left = self._unfinished()
+        self._until(lambda: self._is_well(fault), fault, began, self.recoveries)
+        self._until(lambda: not left & self._unfinished(), fault, began, self.settlings)
+
+    def _until(
+        self,
+        true: Callable[[], bool],
+        fault: Fault,
+        began: float,
+        spans: dict[Kind, list[float]],
+    ) -> None:
+        while not true():
+            if time.monotonic() - began > RECOVERED_SECONDS:
+                text = f"after: {fault.kind} {fault.victim}: not well in {RECOVERED_SECONDS} s"
+                self.findings.append(text)
+                return
+            time.sleep(0.1)
+        spans.setdefault(fault.kind, []).append(time.monotonic() - began)
+
+    def _unfinished(self) -> set[str]:
+        while True:
+            try:
+                return set(unfinished(self._system))
+            except psycopg.OperationalError:
+                time.sleep(0.1)  # the database is struck by another fault
+
+    def _is_well(self, fault: Fault) -> bool:
+        if fault.is_of_node:
+            rows = self._caller.read(f"/backends/{self._system.nodes[fault.victim][0]}")
+            return bool(rows) and rows[0]["state"] == "Available"
+        if fault.kind in BY_A_TASK:
+            started = self._caller.read("/inventory")
+            return started is not None and self._ends(started["taskId"])
+        return bool(self._caller.read("/tenants"))
+
+    def _ends(self, task: str) -> bool:
+        end = time.monotonic() + RECOVERED_SECONDS
+        while time.monotonic() < end:
+            tasks = self._caller.read(f"/tasks?taskId={task}") or []
+            if any(row["state"] == "FINISHED" for row in tasks):
+                return True
+            if any(row["state"] == "FAILED" for row in tasks):
+                return False
+            time.sleep(0.2)
+        return False

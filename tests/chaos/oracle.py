@@ -1,0 +1,90 @@
+"""What must be there at the end, as far as the answers tell."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Thing:
+    """A volume or snapshot. ``there``, ``published``: None where nobody can know. ``gib``: the
+    sizes it may have.
+    """
+
+    kind: str
+    uuid: str
+    tenant: str
+    host: str = ""
+    gib: set[int] = field(default_factory=set)
+    replicas: int = 1
+    parent: "Thing | None" = None
+    there: bool | None = None
+    published: bool | None = False
+    log: list[str] = field(default_factory=list)
+
+    @property
+    def path(self) -> str:
+        return f"/{self.tenant}/{self.kind}/{self.uuid}"
+
+    def note(self, text: str) -> None:
+        self.log.append(f"{time.strftime('%H:%M:%S')} {text}")
+
+
+class Oracle:
+    """All things that anybody asked for, and what contradicted an earlier answer."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.things: dict[str, Thing] = {}
+        self.findings: list[str] = []
+
+    def add(self, thing: Thing) -> Thing:
+        with self._lock:
+            self.things[thing.uuid] = thing
+        return thing
+
+    def find(self, text: str, thing: Thing | None = None) -> None:
+        """Something is wrong."""
+        lines = "".join(f"\n      {line}" for line in thing.log) if thing else ""
+        with self._lock:
+            self.findings.append(text + lines)
+
+    def children(self, thing: Thing) -> list[Thing]:
+        """Snapshots of a volume, volumes of a snapshot, that may be there."""
+        with self._lock:
+            return [t for t in self.things.values() if t.parent is thing and t.there is not False]
+
+    def history(self) -> str:
+        """Of every thing: what was asked and what was answered."""
+        lines = (f"{t.path}\n" + "".join(f"    {x}\n" for x in t.log) for t in self.things.values())
+        return "".join(lines)
+
+    def compare(self, volumes: list[dict[str, Any]], snapshots: list[dict[str, Any]]) -> None:
+        """At the end, with all that the API lists."""
+        shown = {v["uuid"]: v for v in volumes} | {s["snapshotID"]: s for s in snapshots}
+        for uuid in sorted(shown.keys() - self.things.keys()):
+            self.find(f"nobody asked for {shown[uuid]}")
+        for thing in self.things.values():
+            row = shown.get(thing.uuid)
+            if thing.there is True and row is None:
+                self.find(f"{thing.path} was acknowledged and is not there", thing)
+            elif thing.there is False and row is not None:
+                self.find(f"{thing.path} was refused or deleted and is there", thing)
+            elif row is not None and thing.kind == "volumes":
+                self._compare_volume(thing, row)
+
+    def _compare_volume(self, thing: Thing, row: dict[str, Any]) -> None:
+        gib = row["capacity"] // 2**30
+        if gib not in thing.gib:
+            self.find(f"{thing.path} has {gib} GiB, should have {sorted(thing.gib)}", thing)
+        places = row["location"]
+        nodes = [place["backend"]["persistentID"] for place in places]
+        if len(set(nodes)) != len(nodes) or "" in nodes:
+            self.find(f"{thing.path}: its replicas are on {nodes}", thing)
+        if len(nodes) != thing.replicas:
+            self.find(f"{thing.path}: {len(nodes)} replicas, should be {thing.replicas}", thing)
+        if thing.published is not None and row["inUse"] != thing.published:
+            self.find(f"{thing.path}: published is {row['inUse']}", thing)
+        if thing.published and not all(place["inUse"] for place in places):
+            self.find(f"{thing.path}: not all replicas are exported: {places}", thing)

@@ -1,0 +1,157 @@
+"""``python -m tests.chaos.run``: concurrent clients while everything fails around them.
+
+Exit code 1 when anything is found. docs/chaos.md says what that proves.
+"""
+
+import argparse
+import heapq
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from tests.chaos import report
+from tests.chaos.caller import Caller
+from tests.chaos.clients import Client, Place
+from tests.chaos.faults import Faults
+from tests.chaos.oracle import Oracle
+from tests.chaos.sampler import Sampler
+from tests.chaos.schedule import Fault, Kind, schedule
+from tests.chaos.settling import check, settle
+from tests.chaos.system import NODES, System
+
+CLIENTS = 8
+TENANTS = 4
+BUDGET_GIB = 150
+BOUND_SECONDS = 600
+USUAL_KINDS = tuple(kind for kind in Kind if kind is not Kind.DRAIN_NODE)
+
+
+@dataclass
+class Outcome:
+    seed: int
+    folder: Path
+    findings: list[str] = field(default_factory=list)
+    text: str = ""
+
+
+def run(
+    *,
+    seed: int,
+    seconds: float,
+    folder: Path,
+    settings: Mapping[str, str] | None = None,
+    kinds: tuple[Kind, ...] = USUAL_KINDS,
+) -> Outcome:
+    """Start all of it, strike, settle, compare. Blocks for about 60 s more than ``seconds``."""
+    outcome = Outcome(seed, folder)
+    system = System(folder, settings)
+    try:
+        _run(system, outcome, schedule(seed, seconds=seconds, nodes=NODES, kinds=kinds), seconds)
+    finally:
+        system.stop()
+    return outcome
+
+
+def _run(system: System, outcome: Outcome, planned: list[Fault], seconds: float) -> None:
+    caller, oracle = Caller(system), Oracle()
+    faults, sampler = Faults(system, caller), Sampler(system)
+    clients = [Client(caller, oracle, _place(caller, n), outcome.seed) for n in range(CLIENTS)]
+    sampler.start()
+    for client in clients:
+        client.start()
+    strike(faults, planned, seconds)
+    for client in clients:
+        client.stop()
+    for client in clients:
+        while client.is_alive():
+            faults.supervise()
+            client.join(0.2)
+    ended = time.monotonic()
+    faults.wait()
+    for client in clients:
+        client.agent.end_tasks()
+        client.finish()
+    left = settle(system, faults.supervise)
+    settled = time.monotonic() - ended
+    sampler.stop()
+    outcome.findings += [f"still unfinished: {text}" for text in left]
+    outcome.findings += [*sampler.findings, *faults.findings, *check(system, caller, oracle)]
+    (outcome.folder / "objects.log").write_text(oracle.history())
+    tables = [
+        report.operations(caller.counts),
+        report.refusals(caller.counts),
+        report.recoveries(faults.struck, faults.recoveries, faults.settlings),
+        f"  nothing unfinished {settled:.1f} s after the last client; {sampler.samples} samples of "
+        f"budgets; {len(oracle.things)} objects; {faults.restarts} processes ended by themselves",
+    ]
+    outcome.text = "\n\n".join(tables)
+
+
+def strike(faults: Faults, planned: list[Fault], seconds: float) -> None:
+    """Begin and end each fault at its time."""
+    number = count()
+    due = [(fault.at, next(number), fault, False) for fault in planned]
+    due += [(fault.ends_at, next(number), fault, True) for fault in planned]
+    heapq.heapify(due)
+    began = time.monotonic()
+    while due or time.monotonic() - began < seconds:
+        while due and due[0][0] <= time.monotonic() - began:
+            _, _, fault, ends = heapq.heappop(due)
+            if ends:
+                faults.end(fault)
+            else:
+                faults.strike(fault)
+        faults.supervise()
+        time.sleep(0.05)
+
+
+def _place(caller: Caller, number: int) -> Place:
+    """The client's tenant and host, made if need be."""
+    tenant, host = f"t{number % TENANTS}", f"host-{number}"
+    budget = {"name": tenant, "tenantId": tenant, "capacity": BUDGET_GIB}
+    if number < TENANTS:
+        made = caller.call("tenant", "POST", "/tenants", budget | {"totalIOPS": 0, "totalBW": 0})
+        assert made.done, made
+    probe = {
+        "hostId": host,
+        "hostNqn": f"nqn.2014-08.org.nvmexpress:uuid:{host}",
+        "name": host,
+        "clientType": "Agent",
+        "version": "3.22",
+        "duration": 86_400,
+    }
+    said = caller.call("host", "POST", "/host_probe", probe)
+    assert said.done, said
+    return Place(number, tenant, host)
+
+
+def _too_long(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(f"chaos: not done in {BOUND_SECONDS} s")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--seconds", type=float, default=240)
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.alarm(BOUND_SECONDS)
+    folder = Path(tempfile.mkdtemp(prefix="provisioner-chaos-"))
+    print(f"chaos: seed {arguments.seed}, {arguments.seconds:.0f} s; logs: {folder}", flush=True)
+    outcome = run(seed=arguments.seed, seconds=arguments.seconds, folder=folder)
+    print(f"\n{outcome.text}\n")
+    for finding in outcome.findings:
+        print(f"  FOUND {finding}")
+    print(f"chaos: {len(outcome.findings)} findings; seed {arguments.seed}; logs: {folder}")
+    return 1 if outcome.findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

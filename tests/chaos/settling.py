@@ -1,0 +1,73 @@
+"""After the faults: all that was begun must end, and all must agree."""
+
+import time
+from collections.abc import Callable
+
+import psycopg
+import urllib3
+
+from tests.chaos.caller import Caller
+from tests.chaos.oracle import Oracle
+from tests.chaos.system import NODES, System
+
+SETTLE_SECONDS = 90.0
+UNFINISHED = """
+SELECT 'volume ' || uuid || ' ' || state FROM volumes_volume
+WHERE state <> 'READY' OR growing_to_bytes IS NOT NULL
+UNION ALL SELECT 'replica ' || id || ' ' || state FROM volumes_replica
+WHERE state <> 'READY' OR filling
+UNION ALL SELECT 'snapshot ' || uuid || ' ' || state FROM volumes_snapshot WHERE state <> 'READY'
+UNION ALL SELECT 'publication ' || id || ' ' || state FROM volumes_publication
+WHERE state <> 'READY'
+UNION ALL SELECT 'export ' || id || ' ' || state FROM volumes_export WHERE state <> 'READY'
+UNION ALL SELECT 'task ' || type || ' ' || task_id || ' ' || state || ' ' || description
+FROM tasks_task WHERE state IN ('IDLE', 'RUNNING')
+"""
+
+
+def unfinished(system: System) -> list[str]:
+    """Rows in a passing state, and tasks that have not ended."""
+    with system.connect() as database:
+        return [row[0] for row in database.execute(UNFINISHED)]
+
+
+def settle(system: System, supervise: Callable[[], None]) -> list[str]:
+    """Wait until nothing is unfinished; what still is after SETTLE_SECONDS."""
+    began = time.monotonic()
+    left = ["nothing was read"]
+    while left and time.monotonic() - began < SETTLE_SECONDS:
+        supervise()
+        try:
+            left = unfinished(system)
+        except psycopg.OperationalError as error:
+            left = [str(error)]
+        if left:
+            time.sleep(0.2)
+    return left
+
+
+def check(system: System, caller: Caller, oracle: Oracle) -> list[str]:
+    """What does not agree: the audit's, the nodes', the oracle's findings."""
+    found = []
+    try:
+        system.stack.manage("audit")
+    except AssertionError as error:
+        found.append(f"audit: {error}")
+    for number in range(NODES):
+        try:
+            told = system.node(number, "GET", "/sim/violations")["violations"]
+        except urllib3.exceptions.HTTPError as error:
+            told = [f"cannot be read: {error}"]
+        found += [f"node {system.nodes[number][0]}: {text}" for text in told]
+    volumes = caller.read("/volumes", seconds=30)
+    snapshots = caller.read("/snapshots", seconds=30)
+    if volumes is None or snapshots is None:
+        return [*found, "the API does not answer"]
+    oracle.compare(volumes, snapshots)
+    for host in sorted({thing.host for thing in oracle.things.values()}):
+        shown = {v["uuid"] for v in caller.read(f"/volumes?hostID={host}", seconds=30) or []}
+        for thing in oracle.things.values():
+            wrong = thing.published is True and thing.there and thing.uuid not in shown
+            if thing.host == host and wrong:
+                oracle.find(f"{thing.path} is not published to {host}", thing)
+    return [*found, *oracle.findings, *caller.errors]

@@ -1,0 +1,118 @@
+"""What the faults strike: the whole production form, and a pool of simulated nodes."""
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import urllib3
+
+from tests.system.stack import ROOT, Service, Stack
+
+NODES = 16
+SSDS = 2
+SSD_GIB = 128
+BASE_SLOWNESS = {"kind": "SLOW", "milliseconds": 100, "times": 0}
+"""Of every call of a node, so that faults meet changes that are half done."""
+NODE_TOKEN = "node-token-of-the-tests"
+START_SECONDS = 60.0
+SETTINGS = {
+    "API_WORKERS": "1",
+    "API_THREADS": "16",
+    "COLLECT_INTERVAL_SECONDS": "1",
+    "UNFINISHED_SECONDS": "5",
+    "NODE_CALL_SECONDS": "4",
+    "PROBE_INTERVAL_SECONDS": "3",
+    "POLL_INTERVAL_SECONDS": "1",
+    "NODE_CHECK_INTERVAL_SECONDS": "5",
+    "REQUIRE_CLIENT_CERTIFICATE": "false",
+}
+
+
+class System:
+    """``settings`` differ from SETTINGS. ``folder`` keeps logs and the nodes' contents."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.stack = Stack(SETTINGS | dict(settings or {}), folder=folder)
+        try:
+            self._start_nodes(folder)
+            token = self.stack.manage(
+                "token_create", "--name=chaos", "--role=ADMIN", "--expiration=7200"
+            )
+            self.headers = {"Authorization": f"Bearer {token.strip()}"}
+            self._join()
+            for number in range(NODES):
+                self.node_faults(number)
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def services(self) -> list[Service]:
+        """Those that a supervisor starts again when they end by themselves."""
+        return [*self.stack.apis, *self.stack.workers, *self.stack.beats]
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """:raises psycopg.OperationalError: the database is down."""
+        url = self.stack.postgres.url
+        return psycopg.connect(url, autocommit=True, connect_timeout=2)
+
+    def node(self, number: int, method: str, path: str, body: object = None) -> Any:
+        """Call a node's own API.
+
+        :raises urllib3.exceptions.HTTPError: it is down.
+        """
+        address = self.nodes[number][1]
+        headers = {"Authorization": f"Bearer {NODE_TOKEN}"}
+        url = f"https://{address}{path}"
+        answer = self._http.request(method, url, json=body, headers=headers, timeout=10)
+        return answer.json() if answer.data else None
+
+    def node_faults(self, number: int, *calls: Mapping[str, object], down: float = 0) -> None:
+        """These faults of calls and so many seconds down, and nothing else.
+
+        :raises urllib3.exceptions.HTTPError: it is down.
+        """
+        body = {"calls": [BASE_SLOWNESS, *calls], "downSeconds": down}
+        self.node(number, "PUT", "/sim/faults", body)
+
+    def stop(self) -> None:
+        self.stack.stop()
+        if hasattr(self, "_nodes"):
+            self._nodes.kill()
+
+    def _start_nodes(self, folder: Path) -> None:
+        certificate, key = self.stack.authority.server("nodes", ["127.0.0.1"])
+        self.store = folder / "nodes" / "nodes.sqlite3"
+        command = [sys.executable, str(ROOT / "manage.py"), "simulate_nodes", "--count", str(NODES)]
+        command += ["--ssds", str(SSDS), "--ssd-gib", str(SSD_GIB), "--data", str(folder / "nodes")]
+        command += ["--certificate", str(certificate), "--key", str(key)]
+        log = folder / "nodes.log"
+        self._nodes = Service(command, self.stack.environment, log)
+        self._http = urllib3.PoolManager(ca_certs=str(self.stack.ca), retries=False)
+        self.nodes = _announced(log)
+
+    def _join(self) -> None:
+        with self.connect() as database:
+            database.execute("UPDATE inventory_license SET max_backends = 1000")
+        for number, (_, place) in enumerate(self.nodes):
+            address, port = place.split(":")
+            body = {"mgmtIPs": [address], "mgmtPort": int(port), "rack": f"r{number // 2}"}
+            answer = self.stack.pool().request(
+                "POST", f"{self.stack.url}/backends", json=body, headers=self.headers, timeout=30
+            )
+            assert answer.json()["status"] == "Success", answer.data
+
+
+def _announced(log: Path) -> list[tuple[str, str]]:
+    """Id and ``address:port`` of each node, once all are there."""
+    end = time.monotonic() + START_SECONDS
+    while True:
+        lines = [line.split() for line in log.read_text().splitlines()]
+        nodes = [(line[0], line[1]) for line in lines if len(line) == 2 and line[0].count(":") == 5]
+        if len(nodes) == NODES:
+            return nodes
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.1)

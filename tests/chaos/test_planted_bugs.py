@@ -1,0 +1,35 @@
+"""The harness can fail: a bug that is planted is found, and in its own words."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import run as chaos
+from tests.chaos.schedule import Kind
+from tests.system.stack import ROOT
+
+pytestmark = pytest.mark.timeout(240)
+PLANTED = Path(__file__).with_name("planted")
+SECONDS = 12.0
+
+
+def findings(bug: str, folder: Path, monkeypatch: pytest.MonkeyPatch, *kinds: Kind) -> list[str]:
+    """Of a short run whose processes have the bug."""
+    monkeypatch.setattr("tests.chaos.settling.SETTLE_SECONDS", 10.0)
+    monkeypatch.setattr("tests.chaos.faults.RECOVERED_SECONDS", 10.0)
+    monkeypatch.setattr("tests.chaos.hosts.TIDY_SECONDS", 10.0)
+    path = {"PYTHONPATH": f"{PLANTED / bug}:{ROOT}"}
+    outcome = chaos.run(seed=1, seconds=SECONDS, folder=folder, settings=path, kinds=kinds)
+    print(outcome.text, *outcome.findings, f"logs: {folder}", sep="\n")
+    return outcome.findings
+
+
+def test_no_collector(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = findings("no_collector", folder, monkeypatch, Kind.KILL_API, Kind.PARTITION)
+    assert any(text.startswith("still unfinished: ") for text in found)
+
+
+def test_capacity_given_back_early(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = findings("early_release", folder, monkeypatch, Kind.RESTART_NODE)
+    assert any("which no row knows" in text for text in found)
+    assert any(text.endswith("nodes hold more than the bytes that are claimed") for text in found)

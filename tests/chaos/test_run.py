@@ -1,0 +1,26 @@
+"""A short run of all faults; ``make chaos`` makes the long ones."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import run as chaos
+from tests.chaos.schedule import Kind, schedule
+
+SEED = 20
+SECONDS = 30.0
+ALL = tuple(Kind)
+
+
+def test_the_seed_decides() -> None:
+    first, again, other = (schedule(s, seconds=60, nodes=16, kinds=ALL) for s in (1, 1, 2))
+    assert first == again
+    assert first != other
+    assert {fault.kind for fault in first} == set(Kind)
+
+
+@pytest.mark.timeout(300)
+def test_nothing_is_found(folder: Path) -> None:
+    outcome = chaos.run(seed=SEED, seconds=SECONDS, folder=folder)
+    print(f"seed {SEED}, logs: {folder}\n{outcome.text}")
+    assert outcome.findings == []
