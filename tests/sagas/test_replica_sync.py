@@ -7,7 +7,7 @@ import pytest
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tasks.models import TaskType
 from tests.conftest import Api
-from tests.sagas.checks import Case, SagaChecks
+from tests.sagas.checks import Case, SagaChecks, nothing
 from tests.sagas.volume_worlds import World
 from volumes.services.replica_sync import replica_sync_submit
 
@@ -33,7 +33,7 @@ class TestReplicaSync(SagaChecks):
         fleet: SimulatedFleet,
     ) -> Case:
         replicas, is_published, leaves = VARIANTS[request.param]
-        pool(4)
+        pool(3)
         world = World(api, fleet, replicas, is_published)
         place = ""
 
@@ -51,4 +51,4 @@ class TestReplicaSync(SagaChecks):
         def undone() -> None:
             world.expect(replicas)
 
-        return Case(submit, done, undone, world.host_works if is_published else lambda _: None)
+        return Case(submit, done, undone, world.host_works if is_published else nothing)

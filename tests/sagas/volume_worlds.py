@@ -2,9 +2,7 @@
 part.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
 from tests.api.volume_steps import HOST, created, probe_host, published
@@ -61,7 +59,7 @@ class World:
         answer = self.api.post("/unpublish", {"volId": self.uuid, "hostId": HOST})
         assert answer.status == "Success", answer
 
-    def host_works(self, _: str = "") -> None:
+    def host_works(self, _: str) -> None:
         """What an agent does when it looks at its volume: fills what is new, and lets go of what
         is Terminating.
         """
@@ -75,13 +73,10 @@ class World:
 
     def is_reached(self, row: Replica) -> bool:
         """A host's target on the node has it."""
-        return Export.objects.filter(
-            LIVE, replica=row, for_copy=False, state="READY"
-        ).exists()
+        return Export.objects.filter(LIVE, replica=row, for_copy=False, state="READY").exists()
 
-    def expect(self, replicas: int, **states: Any) -> None:
+    def expect(self, replicas: int) -> None:
         """That many replicas, all with the data and none half done; nodes and budgets agree."""
-        collect_overdue()
         collect_overdue()
         rows = self.rows()
         assert len(rows) == replicas
@@ -93,6 +88,3 @@ class World:
         assert not Export.objects.filter(for_copy=True).exists()
         assert Volume.objects.get(uuid=self.uuid).state == "READY"
         assert audit() == []
-
-
-Worlds = Callable[..., World]

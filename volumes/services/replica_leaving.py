@@ -55,10 +55,8 @@ def replica_take_over(context: Context) -> None:
     task = context.task
     volume = volume_of(task)
     leaving = Replica.objects.filter(LIVE, pk=task.outputs.get(LEAVING))
-    if volume.num_replicas == 1:
-        new = _copied_required(volume, task)
-    else:
-        new = _available_required(task)
+    only = volume.num_replicas == 1
+    new = _copied_required(volume, task) if only else _available_required(task)
     if volume.publications.exists() and leaving.exists():
         raise ReplicaLost(f"volume {volume.uuid!r} was published at the last moment: try again")
     _withdraw(leaving)
