@@ -173,6 +173,18 @@ def test_a_host_that_falls_silent_after_it_marked(
     assert audit() == []
 
 
+def test_the_last_available_replica_stays(api: Api, online: tuple[str, list[str]]) -> None:
+    uuid, [leaving, staying] = online
+    task_id = migrate(api, uuid, leaving).body["taskId"]
+    assert api.post(f"/replica/{uuid}", {}).status == "Success"
+    [new] = set(places(api, uuid)) - {leaving, staying}
+    for replica, state in ((new, "Available"), (leaving, "Missing"), (staying, "Missing")):
+        report(api, uuid, replica, state)
+    abort = {"taskId": task_id, "hostId": HOST, "state": "ABORTED"}
+    assert api.put("/tasks", abort).status == "Success"
+    assert set(places(api, uuid)) == {leaving, staying, new}
+
+
 @pytest.mark.parametrize(
     ("client", "asked", "by_worker"),
     [

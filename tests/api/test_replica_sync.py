@@ -161,6 +161,15 @@ def test_a_node_that_stays_away_ends_it(world: World) -> None:
     world.expect(2)
 
 
+def test_no_task_is_older_than_a_day(world: World) -> None:
+    task_id = add(world)
+    Task.objects.update(created_at=timezone.now() - dt.timedelta(hours=24))
+    advance(task_id)
+    description = shown(world.api, task_id)["statusDescription"]
+    assert description.startswith("not done after 1 day, 0:00:00; it waited for the copy from")
+    world.expect(2)
+
+
 def test_a_node_that_cannot_make_it_is_replaced(world: World) -> None:
     assert world.api.post(f"/replica/{world.uuid}", {}).status == "Success"
     refuses = world.node(world.new())
@@ -295,18 +304,25 @@ class TestUsersMeanwhile:
         assert shown(world.api, task_id)["state"] == "ABORTED"
         world.expect(2)
 
-    def test_a_forced_removal_of_the_new_node(self, world: World) -> None:
+    @pytest.mark.parametrize("end", ["source", "destination"])
+    def test_a_forced_removal_of_a_node(self, world: World, end: str) -> None:
         task_id = add(world)
-        lost = world.new()
+        source, other, new = world.rows()
+        lost = source if end == "source" else new
         gone = Backend.objects.filter(pk=lost.backend_id)
         gone.update(available_until=timezone.now())
         assert world.api.delete(f"/backends/{lost.backend_id}", force="true").status == "Success"
-        assert world.rows() == [row for row in world.rows() if row != lost]
         world.fleet.set_copy_rate(2**40)
         work_off_all()
         assert shown(world.api, task_id)["state"] == "FINISHED"
-        assert world.new().backend_id != lost.backend_id
-        world.expect(3)
+        states = {row.pk: row.replica_state for row in world.rows()}
+        third = world.new()
+        kept = {source.pk: "Missing" if lost == source else "Available", other.pk: "Available"}
+        assert states == kept | {third.pk: "Available"}
+        assert third not in {source, other, new}
+        assert world.node(third).read(third.uuid) == DATA
+        collect_overdue()
+        assert audit() == []
 
 
 class TestLeaving:
