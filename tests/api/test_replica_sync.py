@@ -182,6 +182,31 @@ def test_a_node_that_cannot_make_it_is_replaced(world: World) -> None:
     world.expect(3)
 
 
+def test_not_while_a_host_may_still_write(world: World) -> None:
+    """Unpublished, and the node that is read has not confirmed it."""
+    published(world.api, world.uuid, probe_host(world.api))
+    first, second = world.rows()
+    for row in (first, second):
+        faults = world.node(row).faults
+        faults.refuse(RefusalCode.UNAVAILABLE, method="DELETE", path="/v1/targets", times=0)
+    answer = world.api.post("/unpublish", {"volId": world.uuid, "hostId": HOST})
+    assert answer.status == "UnpublishFailed"
+    task_id = add(world)
+    assert shown(world.api, task_id)["waitsFor"] == (
+        f"node {first.backend_id} to withdraw it from its host"
+    )
+    assert world.node(world.new()).engine.targets == {}
+    world.node(first).write(first.uuid, "late")
+    world.node(second).write(second.uuid, "late")
+    for row in (first, second):
+        world.node(row).faults.clear()
+    collect_overdue()
+    world.fleet.set_copy_rate(2**40)
+    work_off_all()
+    assert shown(world.api, task_id)["state"] == "FINISHED"
+    assert world.node(world.new()).read(world.new().uuid) == "late"
+
+
 class TestPublishedMeanwhile:
     def test_the_host_fills_it_instead(self, world: World) -> None:
         task_id = add(world)

@@ -11,6 +11,7 @@ from tasks.runner import Context
 from tasks.saga import Later
 from volumes.services.replacement import Waiting
 
+LEAST_SECONDS = 1.0
 LONGEST = dt.timedelta(hours=24)
 WAITS = "waits"
 
@@ -35,4 +36,4 @@ def later(context: Context, waiting: Waiting) -> Later:
         raise NoSignOfLife(f"waited {silence} s in vain for {waiting.text}")
     if timezone.now() - context.task.created_at > LONGEST:
         raise NoSignOfLife(f"not done after {LONGEST}; it waited for {waiting.text}")
-    return Later(waiting.seconds, {WAITS: [sign, since]}, waiting.text)
+    return Later(max(waiting.seconds, LEAST_SECONDS), {WAITS: [sign, since]}, waiting.text)

@@ -16,6 +16,9 @@ from volumes.services.replica_leaving import (
     replica_take_over,
 )
 
+AT_ONCE = 20
+"""How often a run may find that there is something else to do at once."""
+
 
 def make_replica(context: Context) -> Later | None:
     return _repeat(context, replica_make)
@@ -44,8 +47,10 @@ def lock_volume(task: Task) -> None:
 
 
 def _repeat(context: Context, work: Callable[[Context], Waiting | None]) -> Later | None:
+    count = 0
     while waiting := work(context):
-        if waiting.seconds:
+        count += 1
+        if waiting.seconds or count == AT_ONCE:
             return later(context, waiting)
         context.heartbeat()
     return None

@@ -1,6 +1,7 @@
 """Copies from node to node, of volumes that no host uses: each is an export of the replica that is
 filled, which only the node that is read may connect to.
 
+A volume that is unpublished may still be exported: what is read must be withdrawn from all hosts.
 While the replica is filling and Synchronizing, what was copied so far is good: publishing the
 volume makes it Unknown, in the transaction that lets the host in.
 """

@@ -56,10 +56,6 @@ class CannotMove(ProvisionerError):
     code = ResultCode.NotAvailable
 
 
-class Unsettled(NodesFailed):
-    """The volume is about to change: a new replica must wait."""
-
-
 def volume_of(task: Task) -> Volume:
     """:raises VolumeNotExists: it is gone, or going."""
     volume = Volume.objects.filter(uuid=task.volume_id, state=LifeState.READY).first()
@@ -89,9 +85,9 @@ def movable_required(volume: Volume, task: Task) -> None:
     if task.outputs.get(LEAVING) is not None:
         _free_required(volume)
     if volume.growing_to_bytes is not None:
-        raise Unsettled(f"volume {volume.uuid!r} is growing: try again")
+        raise NodesFailed(f"volume {volume.uuid!r} is growing: try again")
     if any(r.state == LifeState.CREATING for r in present):
-        raise Unsettled(f"a replica of volume {volume.uuid!r} is being added: try again")
+        raise NodesFailed(f"a replica of volume {volume.uuid!r} is being added: try again")
     if task.outputs.get(LEAVING) is None or volume.num_replicas > 1:
         addable_required(volume, present)
 

@@ -17,7 +17,12 @@ from volumes.services.node_work import call_deadline
 from volumes.services.placing import Beginning, replicas_claim
 from volumes.services.replica_making import replicas_make
 from volumes.services.replica_placing import ReplicaWish, replica_plan_required, replica_request
-from volumes.services.replica_rules import addable_required, awaits_copy, replicas_beside
+from volumes.services.replica_rules import (
+    addable_required,
+    awaits_copy,
+    replicas_beside,
+    unchanged_required,
+)
 from volumes.services.replica_sync import replica_sync_begin
 from volumes.services.volume_creation import NodesFailed
 from volumes.services.volume_removal import VolumeNotExists
@@ -88,6 +93,7 @@ def _begin(volume: Volume) -> Beginning:
     if locked is None:
         raise VolumeNotExists.of(volume.uuid)
     addable_required(locked, replicas_beside(locked))
+    unchanged_required(volume, locked)
     if awaits_copy(locked):
         raise NodesFailed(f"volume {volume.uuid!r} was unpublished just now: try again")
     task = _no_task_of_ours(locked)

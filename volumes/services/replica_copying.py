@@ -46,6 +46,8 @@ def replica_copy(context: Context, replica: Replica) -> Waiting | None:
     source = copy_source(replica)
     if source is None or source.replica_state not in GOOD:
         return replica_give_up(context, replica, "what was copied into its new replica is gone")
+    if source.exports.exists():
+        return Waiting(f"node {source.backend_id} to withdraw it from its host", NODE_SECONDS)
     state = copy_advance(replica, source, until=calls_until())
     if state.done:
         _end_copy(context, replica)

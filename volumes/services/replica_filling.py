@@ -15,7 +15,6 @@ from volumes.services.replacement import (
     HOST_SECONDS,
     NODE_SECONDS,
     FillingFailed,
-    Unsettled,
     Waiting,
     calls_until,
     replacement_beginning,
@@ -26,6 +25,8 @@ from volumes.services.replacement import (
 )
 from volumes.services.replica_copying import replica_copy
 from volumes.services.replica_making import replicas_make
+from volumes.services.replica_rules import unchanged_required
+from volumes.services.volume_creation import NodesFailed
 from volumes.services.volume_removal import replicas_drop
 
 REPLICAS_AT_MOST = 5
@@ -77,12 +78,14 @@ def _claim(context: Context, volume: Volume) -> Waiting:
         raise FillingFailed(f"{REPLICAS_AT_MOST} new replicas were given up, one after the other")
 
     def write() -> Beginning:
-        return replacement_beginning(volume_of(context.task), context.task)
+        locked = volume_of(context.task)
+        unchanged_required(volume, locked)
+        return replacement_beginning(locked, context.task)
 
     request = replacement_request(volume, context.task)
     try:
         replicas_claim(volume, request, write, within=context.transaction)
-    except Unsettled as error:
+    except NodesFailed as error:
         return Waiting(error.description, NODE_SECONDS)
     context.outputs["replicas"] = count
     return Waiting("its new replica to be made")

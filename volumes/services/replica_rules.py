@@ -57,6 +57,12 @@ def addable_required(volume: Volume, present: list[Replica]) -> None:
         raise NodesFailed(f"volume {volume.uuid!r} is growing: try again")
 
 
+def unchanged_required(planned: Volume, locked: Volume) -> None:
+    """:raises NodesFailed: the volume grew since the new replica was planned."""
+    if planned.capacity_bytes != locked.capacity_bytes:
+        raise NodesFailed(f"volume {locked.uuid!r} has just grown: try again")
+
+
 def awaits_copy(volume: Volume) -> bool:
     """Hosts wrote to it, and none uses it now: nobody but the nodes can fill a new replica."""
     known = volume.replicas.filter(LIVE, filling=False)

@@ -19,7 +19,7 @@ from volumes.services.replacement import (
     replacement_request,
 )
 from volumes.services.replica_placing import ReplicaWish, replica_plan_required
-from volumes.services.replica_rules import ReplicaNotExists, replicas_beside
+from volumes.services.replica_rules import ReplicaNotExists, replicas_beside, unchanged_required
 from volumes.services.volume_removal import VolumeNotExists
 
 
@@ -70,6 +70,7 @@ def replica_sync_begin(
         locked = Volume.objects.select_for_update().filter(pk=volume.pk).first()
         if locked is None or locked.state != LifeState.READY:
             raise VolumeNotExists.of(volume.uuid)
+        unchanged_required(volume, locked)
         task = task_create(
             type=TaskType.REPLICA_SYNC,
             volume_id=volume.uuid,
