@@ -187,6 +187,12 @@ def migrations_abort(*, volume_id: str) -> None:
     _end(rows, _move(TaskState.ABORTED) | {"description": "the volume was unpublished"})
 
 
+def tasks_stop(rows: QuerySet[Task], *, description: str) -> int:
+    """Stop those of ``rows`` that can be stopped and have not ended; how many those were."""
+    active = rows.filter(state__in=_origins(TaskState.ABORTED), stoppable=True)
+    return _end(active, _move(TaskState.ABORTED) | {"description": description})
+
+
 def task_delete(*, task_id: str, host_id: str | None = None, tenant_id: str | None = None) -> None:
     """Forget an ended task; with ``host_id``, only if it is that host's.
 

@@ -167,7 +167,7 @@ def test_the_number_of_queries_does_not_grow(api: Api, pool: Pool, fleet: Simula
 
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
-            assert len(list(PoolCollector().collect())) == 13
+            assert len(list(PoolCollector().collect())) == 14
         return len(captured)
 
     created(api, "first")

@@ -4,7 +4,9 @@ The host does the work: it takes the task, adds a replica, brings it up to date,
 removed. Everything is checked here first.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from django.db import transaction
 
@@ -42,9 +44,15 @@ class NoBackendToMigrateReplica(ProvisionerError):
 
 
 def volume_migrate(
-    *, volume_uuid: str, replica_uuid: str, tenant_id: str | None, destination: str = ""
+    *,
+    volume_uuid: str,
+    replica_uuid: str,
+    tenant_id: str | None,
+    destination: str = "",
+    outputs: Mapping[str, Any] | None = None,
 ) -> Task:
     """Ask the volume's host to move a replica; ``destination`` names the node, else placement does.
+    ``outputs``: what the task carries along for its maker.
 
     :raises VolumeNoFound, ReplicaNotFound, NotReplicated, ReplicaTerminating: as they say.
     :raises VolumeNotPublished, PublishedToSeveralHosts: exactly one host must use the volume.
@@ -70,6 +78,7 @@ def volume_migrate(
             volume_id=volume.uuid,
             tenant_id=volume.tenant_id,
             params=tags | ({"destinationBackendId": destination} if destination else {}),
+            outputs=outputs,
             stoppable=True,
         )
 
