@@ -40,13 +40,15 @@ def replicas_move() -> None:
     turn = turn_take(JOB)
     if turn is None:
         return
-    Drain.objects.filter(backend__in_use=True).delete()
-    strays_abort()
-    _note_ends()
-    for drain in Drain.objects.order_by("started_at"):
-        _start_moves(turn, _movable(Replica.objects.filter(backend=drain.pk)), drain)
-    _start_moves(turn, _movable(replicas_lost(turn.unbroken_since)), None)
-    turn.end()
+    try:
+        Drain.objects.filter(backend__in_use=True).delete()
+        strays_abort()
+        _note_ends()
+        for drain in Drain.objects.order_by("started_at"):
+            _start_moves(turn, _movable(Replica.objects.filter(backend=drain.pk)), drain)
+        _start_moves(turn, _movable(replicas_lost(turn.unbroken_since)), None)
+    finally:
+        turn.end()
 
 
 def drain_tasks() -> QuerySet[Task]:
@@ -83,8 +85,11 @@ def _has_room(drain: Drain | None) -> bool:
     moves = tasks.filter(Q(type=TaskType.REPLICA_SYNC) | Q(**{f"outputs__{DRAIN}__isnull": False}))
     if moves.count() >= environment.moves_parallel:
         return False
-    of_drain = {f"outputs__{DRAIN}": drain.pk} if drain else {}
-    return drain is None or tasks.filter(**of_drain).count() < environment.drain_parallel
+    if drain is None:
+        return True
+    goes_on = Drain.objects.filter(pk=drain.pk, backend__in_use=False).exists()
+    of_drain = tasks.filter(**{f"outputs__{DRAIN}": drain.pk})
+    return goes_on and of_drain.count() < environment.drain_parallel
 
 
 def _start(replica: Replica, drain: Drain | None) -> None:
