@@ -41,7 +41,11 @@ class DrainStatus:
         """In short words for clients and operators; empty: for nothing."""
         if not self.left:
             return ""
-        return "its tasks" if self.tasks else "a worker, or what hinders its replicas"
+        if self.tasks:
+            return "its tasks"
+        if self.refused.exists():
+            return "what hinders its replicas"
+        return "a worker to move its replicas, or the node to remove them"
 
 
 def drain_start(*, persistent_id: str) -> None:
