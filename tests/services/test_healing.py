@@ -177,11 +177,13 @@ def test_a_host_that_does_not_brings_the_new_one_up_to_date(
     kept = set(places(api, uuid)) - {lost}
 
     def host() -> None:
-        """It sees a new replica, and synchronizes it."""
+        """It synchronizes a new replica that it sees, and lets the old one go."""
         for new, place in places(api, uuid).items():
             if place["replicaState"] == "Unknown" and place["inUse"]:
                 node_named(fleet, place["backend"]["persistentID"]).write(new, f"data of {uuid}")
                 report(api, uuid, new, "Available")
+            if place["replicaState"] == "Terminating":
+                api.delete(f"/replica/{uuid}/{new}")
 
     settle(host)
     assert Task.objects.get().state == "FINISHED"

@@ -18,18 +18,15 @@ from django.db.models import (
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
-from inventory.models import Backend, ClientType
+from inventory.models import WITH_AGENT, Backend
 from provisioner.common.models import LifeState
 from volumes.models import Publication, Replica, ReplicaState
-
-REPLICATING = (ClientType.AGENT, ClientType.KUBERNETES)
-"""Hosts whose software adds and removes replicas by itself."""
 
 
 def replicas_lost(watched_since: dt.datetime) -> QuerySet[Replica]:
     """Replicas that were lost for ``max_replica_down_minutes``, of volumes whose host does not
-    replace them: unpublished ones, and those published to hosts of which none replicates by itself
-    and one is Available to bring the new replica up to date.
+    replace them: unpublished ones, and those published to hosts of which none has an agent and
+    one is Available to bring the new replica up to date.
 
     Lost is what is Missing. A replica of an unpublished volume on a node that is Unavailable counts
     as lost from when its node did, or ``watched_since``, if that is later: before it nobody looked.
@@ -38,7 +35,7 @@ def replicas_lost(watched_since: dt.datetime) -> QuerySet[Replica]:
     now = timezone.now()
     away = list(Backend.objects.filter(available_until__lt=now).values_list("pk", flat=True))
     published = Publication.objects.filter(volume=OuterRef("volume"))
-    heals_itself = Exists(published.filter(host__client_type__in=REPLICATING))
+    heals_itself = Exists(published.filter(host__client_type__in=WITH_AGENT))
     host_is_there = Exists(published.filter(host__available_until__gte=now))
     on_node_away = Q(~Exists(published), backend__in=away)
     minutes = F("volume__max_replica_down_minutes") * Value(dt.timedelta(minutes=1))

@@ -13,12 +13,13 @@ from django.conf import settings
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from inventory.models import WITH_AGENT
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError
 from tasks.models import ACTIVE, Task, TaskState, TaskType
 from tasks.services import tasks_stop
 from volumes.models import Drain, Replica, ReplicaMove
-from volumes.services.healing import REPLICATING, replicas_lost
+from volumes.services.healing import replicas_lost
 from volumes.services.migration import volume_migrate
 from volumes.services.replica_sync import replica_sync_submit
 from volumes.services.turns import TakenTurn, turn_take
@@ -73,10 +74,15 @@ def _movable(rows: QuerySet[Replica]) -> QuerySet[Replica]:
 
 
 def _start_moves(turn: TakenTurn, rows: QuerySet[Replica], drain: Drain | None) -> None:
+    """One of each volume: it has one task at a time."""
+    tried: set[int] = set()
     for replica in rows[:TRY_AT_MOST]:
+        if replica.volume_id in tried:
+            continue
         if not (_has_room(drain) and turn.keep()):
             return
         _start(replica, drain)
+        tried.add(replica.volume_id)
 
 
 def _has_room(drain: Drain | None) -> bool:
@@ -130,7 +136,7 @@ def _submit(replica: Replica, outputs: dict[str, str]) -> Task:
     :raises ProvisionerError: it cannot be moved now; the text says why.
     """
     volume = replica.volume
-    agents = volume.publications.filter(host__client_type__in=REPLICATING)
+    agents = volume.publications.filter(host__client_type__in=WITH_AGENT)
     if volume.num_replicas > 1 and agents.exists():
         return volume_migrate(
             volume_uuid=volume.uuid, replica_uuid=replica.uuid, tenant_id=None, outputs=outputs
