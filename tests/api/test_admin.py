@@ -170,7 +170,7 @@ def make_rows(count):
         Drain.objects.create(
             backend=(new or backends)[number % len(backends)], was_in_use=True, replicas_before=7
         )
-        replica = Replica.objects.filter(volume__uuid=f"volume-{number}").first()
+        replica = Replica.objects.filter(volume__uuid=f"volume-{number}")[0]
         ReplicaMove.objects.create(replica=replica, refusal="no room", task_id="t", again_at=now)
         Turn.objects.create(job=f"job-{number}", until=now, unbroken_since=now)
         backends[0].orphans.create(kind="volume", uuid=f"stray-{number}", generation=1)

@@ -39,6 +39,12 @@ def in_use(api: Api, node: str) -> bool:
     return bool(backend["inUse"])
 
 
+def node_in_use(fleet: SimulatedFleet, node: str) -> bool:
+    """What the node itself was told."""
+    settings = node_named(fleet, node).agent.provisioner
+    return settings is not None and settings.in_use
+
+
 def moved(fleet: SimulatedFleet, uuid: str, node: str) -> bool:
     """It left the node, and what it holds now is what was written before."""
     return node not in nodes_of(uuid) and contents(fleet, uuid) == {f"data of {uuid}"}
@@ -78,10 +84,10 @@ def test_an_empty_node_is_done_at_once(api: Api, node: str, fleet: SimulatedFlee
     }
     settle()
     assert in_use(api, node) is False
-    assert node_named(fleet, node).agent.provisioner.in_use is False
+    assert node_in_use(fleet, node) is False
     assert api.delete(f"/backends/{node}/drain").status == "Success"
     assert in_use(api, node) is True
-    assert node_named(fleet, node).agent.provisioner.in_use is True
+    assert node_in_use(fleet, node) is True
 
 
 def test_of_no_node_and_of_no_drain(api: Api, node: str) -> None:

@@ -31,6 +31,7 @@ from volumes.services import moves
 from volumes.services.audit import audit
 from volumes.services.drains import drain_stop
 from volumes.services.moves import replicas_move
+from volumes.services.turns import TakenTurn
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -81,7 +82,9 @@ def test_begun_many_times_at_once(api: Api, node: str) -> None:
 def test_stopped_while_workers_start_moves(api: Api, node: str) -> None:
     """What slipped through is stopped in the next round."""
     drained(api, node)
-    at_once([replicas_move, partial(drain_stop, persistent_id=node), *[replicas_move] * 3])
+    stop = partial(drain_stop, persistent_id=node)
+    calls: list[Callable[[], None]] = [replicas_move, stop, *[replicas_move] * 3]
+    at_once(calls)
     replicas_move()
     assert active() == []
     assert Backend.objects.get(pk=node).in_use is True
@@ -109,7 +112,7 @@ def test_a_worker_dies_between(
 
     with monkeypatch.context() as patched:
         patched.setattr(moves, "_submit", die_at_the_third)
-        patched.setattr(moves.TakenTurn, "end", lambda turn: None)
+        patched.setattr(TakenTurn, "end", lambda turn: None)
         with pytest.raises(Killed):
             replicas_move()
     begun = len(active())

@@ -37,11 +37,11 @@ def nodes(pool: Pool) -> list[str]:
     return pool(4)
 
 
-def a_volume(api: Api, fleet: SimulatedFleet, alias: str = "v", **storage: object) -> str:
+def a_volume(api: Api, fleet: SimulatedFleet, alias: str = "v", **storage: int) -> str:
     """Of two Available replicas that hold the same, on the first two nodes."""
     first_two = list(Backend.objects.order_by("pk").values_list("pk", flat=True)[:2])
     wish = {"maxReplicaDownTime": MINUTES} | storage
-    uuid = placed_on(first_two, lambda: replicated(api, alias, **wish))
+    uuid = placed_on(first_two, lambda: replicated(api, alias, 2, **wish))
     all_available(api, uuid)
     write(fleet, uuid)
     return uuid

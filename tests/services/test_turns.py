@@ -6,9 +6,15 @@ import pytest
 from django.utils import timezone
 
 from volumes.models import Turn
-from volumes.services.turns import turn_take
+from volumes.services.turns import TakenTurn, turn_take
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def taken() -> TakenTurn:
+    turn = turn_take("job")
+    assert turn is not None
+    return turn
 
 
 def let_pass(seconds: float) -> None:
@@ -18,15 +24,15 @@ def let_pass(seconds: float) -> None:
 
 
 def test_one_has_it_until_the_end():
-    turn = turn_take("job")
+    turn = taken()
     assert turn_take("job") is None
     assert turn_take("another job") is not None
     turn.end()
-    assert turn_take("job") is not None
+    taken()
 
 
 def test_one_that_is_kept_lasts():
-    turn = turn_take("job")
+    turn = taken()
     first = turn.until
     assert turn.keep()
     assert turn.until > first
@@ -34,10 +40,9 @@ def test_one_that_is_kept_lasts():
 
 
 def test_that_of_the_dead_is_free_in_the_end():
-    turn = turn_take("job")
+    turn = taken()
     let_pass(61)
-    after = turn_take("job")
-    assert after is not None
+    after = taken()
     assert turn.keep() is False
     turn.end()
     assert turn_take("job") is None
@@ -47,14 +52,14 @@ def test_that_of_the_dead_is_free_in_the_end():
 def test_since_when_it_is_done_without_a_break(settings):
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"probe_interval_seconds": 60})
     before = timezone.now()
-    turn = turn_take("job")
+    turn = taken()
     turn.end()
     assert turn.unbroken_since >= before
     let_pass(50)
-    again = turn_take("job")
+    again = taken()
     assert again.unbroken_since == turn.unbroken_since
     again.end()
     let_pass(70)
-    late = turn_take("job")
+    late = taken()
     assert late.unbroken_since > again.unbroken_since
     assert Turn.objects.get().unbroken_since == late.unbroken_since

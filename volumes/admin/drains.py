@@ -66,4 +66,4 @@ class TurnAdmin(ReadOnlyAdmin):
     """Periodic jobs that one worker at a time does."""
 
     list_display = ["job", "until", "unbroken_since"]
-    fields = list_display
+    fields = ["job", "until", "unbroken_since"]
