@@ -99,13 +99,9 @@ def test_what_a_node_lost(api: Api, fleet: SimulatedFleet) -> None:
 
 
 def test_in_its_time_and_only_where_it_is_wanted(api: Api, fleet: SimulatedFleet) -> None:
-    early, off, late = (
-        a_volume(api, fleet, "early"),
-        a_volume(api, fleet, "off", maxReplicaDownTime=0),
-        a_volume(api, fleet, "late"),
-    )
-    missing(early, MINUTES - 1)
-    missing(off, 10**6)
+    late = a_volume(api, fleet, "late")
+    for alias, minutes, gone in (("early", 5, 4), ("off", 0, 10**6), ("never", 2**31 - 1, 10**6)):
+        missing(a_volume(api, fleet, alias, maxReplicaDownTime=minutes), gone)
     missing(late, MINUTES + 1)
     replicas_move()
     assert [task.volume_id for task in active()] == [late]

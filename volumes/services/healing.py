@@ -9,13 +9,14 @@ from django.db.models import (
     Exists,
     ExpressionWrapper,
     F,
+    IntegerField,
     OuterRef,
     Q,
     QuerySet,
     Value,
     When,
 )
-from django.db.models.functions import Greatest
+from django.db.models.functions import Cast, Greatest
 from django.utils import timezone
 
 from inventory.models import WITH_AGENT, Backend
@@ -38,7 +39,8 @@ def replicas_lost(watched_since: dt.datetime) -> QuerySet[Replica]:
     heals_itself = Exists(published.filter(host__client_type__in=WITH_AGENT))
     host_is_there = Exists(published.filter(host__available_until__gte=now))
     on_node_away = Q(~Exists(published), backend__in=away)
-    minutes = F("volume__max_replica_down_minutes") * Value(dt.timedelta(minutes=1))
+    minutes = Cast("volume__max_replica_down_minutes", IntegerField())
+    minute = Value(dt.timedelta(minutes=1))
     return (
         Replica.objects.exclude(replica_state=ReplicaState.TERMINATING)
         .filter(Q(replica_state=ReplicaState.MISSING) | on_node_away)
@@ -54,7 +56,8 @@ def replicas_lost(watched_since: dt.datetime) -> QuerySet[Replica]:
                 default=Greatest("backend__available_until", Value(watched_since)),
                 output_field=DateTimeField(),
             ),
-            patience=ExpressionWrapper(minutes, DurationField()),
+            lost_for=ExpressionWrapper(Value(now) - F("lost_at"), DurationField()),
+            patience=ExpressionWrapper(minutes * minute, DurationField()),
         )
-        .filter(lost_at__lte=Value(now) - F("patience"))
+        .filter(lost_for__gte=F("patience"))
     )
