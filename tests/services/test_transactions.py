@@ -17,6 +17,7 @@ from tests.api.snapshot_steps import assigned, cloned, snapped
 from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
 from volumes.reconcilers import collect
+from volumes.services.moves import replicas_move
 from volumes.services.node_checks import nodes_check
 
 TASKS = {
@@ -78,6 +79,9 @@ def test_no_use_case_calls_a_node_inside_a_transaction(
     for path in (f"volumes/{shown}", f"snapshots/{taken}", f"volumes/{copied}"):
         api.delete(f"/{path}")
     _replica_and_host(api)
+    api.post(f"/backends/{first}/drain")
+    replicas_move()
+    api.delete(f"/backends/{first}/drain")
     collect()
     nodes_check()
     assert {call for call, _ in calls} == {
