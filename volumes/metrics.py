@@ -13,7 +13,7 @@ from provisioner.common.models import LifeState
 from tasks.metrics import task_metrics
 from volumes.models import Drain, Orphan, Replica, ReplicaMove, ReplicaState, Volume
 from volumes.selectors import volumes_measured, volumes_visible
-from volumes.services.moves import drain_tasks
+from volumes.services.moves import OF_DRAIN, drain_tasks
 
 MOST_REPLICAS = 4
 NODE = ["node", "name"]
@@ -90,7 +90,7 @@ def drain_metrics() -> Iterator[Metric]:
     moves = ReplicaMove.objects.exclude(refusal="")
     numbers = {
         "left": _by_node(Replica.objects.filter(backend__drain__isnull=False), "backend"),
-        "moving": _by_node(drain_tasks(), "outputs__drain"),
+        "moving": _by_node(drain_tasks(), OF_DRAIN),
         "refused": _by_node(moves, "replica__backend"),
     }
     for node in Drain.objects.values_list("pk", flat=True):

@@ -11,7 +11,7 @@ from provisioner.common.queue import enqueue_on_commit
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.models import Task
 from volumes.models import Drain, Replica, ReplicaMove
-from volumes.services.moves import DRAIN, JOB, drain_tasks, strays_abort
+from volumes.services.moves import JOB, OF_DRAIN, drain_tasks, strays_abort
 
 
 class NotDrained(ProvisionerError):
@@ -92,6 +92,6 @@ def drain_get(*, persistent_id: str) -> DrainStatus:
     if drain is None:
         raise NotDrained(f"backend {persistent_id!r} is not being drained")
     left = Replica.objects.filter(backend=persistent_id)
-    tasks = drain_tasks().filter(**{f"outputs__{DRAIN}": persistent_id})
+    tasks = drain_tasks().filter(**{OF_DRAIN: persistent_id})
     refused = ReplicaMove.objects.filter(replica__backend=persistent_id).exclude(refusal="")
     return DrainStatus(drain, left.count(), list(tasks), refused.select_related("replica__volume"))

@@ -34,10 +34,13 @@ LONGEST_PAUSE = dt.timedelta(hours=1)
 
 DRAIN = "drain"
 """The output of a task that names the node which it helps to drain."""
+OF_DRAIN = f"outputs__{DRAIN}"
 
 
 def replicas_move() -> None:
-    """One round: start as many moves as may be active, on one worker at a time."""
+    """One round: start as many moves as may be active, on one worker at a time; first in the place
+    of what is lost.
+    """
     turn = turn_take(JOB)
     if turn is None:
         return
@@ -45,22 +48,25 @@ def replicas_move() -> None:
         Drain.objects.filter(backend__in_use=True).delete()
         strays_abort()
         _note_ends()
+        _start_moves(turn, _movable(replicas_lost(turn.unbroken_since)), None)
         for drain in Drain.objects.order_by("started_at"):
             _start_moves(turn, _movable(Replica.objects.filter(backend=drain.pk)), drain)
-        _start_moves(turn, _movable(replicas_lost(turn.unbroken_since)), None)
     finally:
         turn.end()
 
 
 def drain_tasks() -> QuerySet[Task]:
     """The moves for all drains that have not ended."""
-    return Task.objects.filter(state__in=sorted(ACTIVE), **{f"outputs__{DRAIN}__isnull": False})
+    return Task.objects.filter(state__in=sorted(ACTIVE), **{f"{OF_DRAIN}__isnull": False})
 
 
 def strays_abort() -> None:
-    """Stop and undo the moves of drains that are no more."""
+    """Stop and undo the moves of drains that are no more. Tasks are read first: each is younger
+    than its drain.
+    """
+    tasks = list(drain_tasks())
     drains = set(Drain.objects.values_list("pk", flat=True))
-    strays = [task.pk for task in drain_tasks() if task.outputs[DRAIN] not in drains]
+    strays = [task.pk for task in tasks if task.outputs[DRAIN] not in drains]
     tasks_stop(Task.objects.filter(pk__in=strays), description="the drain was stopped")
 
 
@@ -88,13 +94,13 @@ def _start_moves(turn: TakenTurn, rows: QuerySet[Replica], drain: Drain | None) 
 def _has_room(drain: Drain | None) -> bool:
     environment = settings.ENVIRONMENT
     tasks = Task.objects.filter(state__in=sorted(ACTIVE))
-    moves = tasks.filter(Q(type=TaskType.REPLICA_SYNC) | Q(**{f"outputs__{DRAIN}__isnull": False}))
+    moves = tasks.filter(Q(type=TaskType.REPLICA_SYNC) | Q(**{f"{OF_DRAIN}__isnull": False}))
     if moves.count() >= environment.moves_parallel:
         return False
     if drain is None:
         return True
     goes_on = Drain.objects.filter(pk=drain.pk, backend__in_use=False).exists()
-    of_drain = tasks.filter(**{f"outputs__{DRAIN}": drain.pk})
+    of_drain = tasks.filter(**{OF_DRAIN: drain.pk})
     return goes_on and of_drain.count() < environment.drain_parallel
 
 

@@ -14,7 +14,7 @@ TURN = dt.timedelta(seconds=60)
 @dataclass
 class TakenTurn:
     """It is ours until ``until``. ``unbroken_since``: since when somebody has always done the
-    job; pauses shorter than a probe interval do not count.
+    job; a pause in which no node can have come to seem Unavailable does not count.
     """
 
     job: str
@@ -38,7 +38,10 @@ def turn_take(job: str) -> TakenTurn | None:
     """The turn to do the job; None: somebody has it. One whose holder died is free after TURN."""
     now = timezone.now()
     row, _ = Turn.objects.get_or_create(pk=job, defaults={"until": now, "unbroken_since": now})
-    pause = dt.timedelta(seconds=settings.ENVIRONMENT.probe_interval_seconds)
+    environment = settings.ENVIRONMENT
+    pause = dt.timedelta(
+        seconds=environment.probe_interval_seconds + environment.collect_interval_seconds
+    )
     since = row.unbroken_since if now - row.until < pause else now
     turn = TakenTurn(job, now + TURN, since)
     free = Turn.objects.filter(pk=job, until=row.until, until__lte=now)
