@@ -18,6 +18,7 @@ from tests.services.drain_steps import (
     drain,
     drained,
     host_agent,
+    host_without_agent,
     node_named,
     nodes_of,
     placed_on,
@@ -151,15 +152,22 @@ def test_a_mixed_node(
     online = placed_on([node, second], lambda: replicated(api, "online"))
     published(api, online)
     all_available(api, online)
-    movable = [thick, thin, spanned, clone, offline, fresh, online]
+    by_hand = placed_on([node, second], lambda: replicated(api, "by-hand"))
+    other_host = probe_host(api, "other-host", clientType="Openstack")
+    published(api, by_hand, other_host)
+    all_available(api, by_hand)
+    movable = [by_hand, thick, thin, spanned, clone, offline, fresh, online]
     for uuid in movable:
         write(fleet, uuid)
     drained(api, node)
-    settle(host_agent(api, fleet))
+    hosts = [host_agent(api, fleet), host_without_agent(api, fleet, by_hand)]
+    settle(lambda: [host() for host in hosts])
     assert [uuid for uuid in movable if not moved(fleet, uuid, node)] == []
     assert Replica.objects.filter(volume__uuid__in=[offline, fresh, online]).count() == 6
+    types = dict(Task.objects.values_list("volume_id", "type"))
+    assert (types[online], types[by_hand]) == ("RemoteMigration", "ReplicaSync")
     shown = drain(api, node)
-    assert (shown["replicas"], shown["moved"], shown["left"], shown["moving"]) == (10, 7, 3, 0)
+    assert (shown["replicas"], shown["moved"], shown["left"], shown["moving"]) == (11, 8, 3, 0)
     assert (shown["done"], shown["refused"], shown["tasks"]) == (False, 3, [])
     assert shown["waitsFor"] == "what hinders its replicas"
     reasons = refusals(api, node)

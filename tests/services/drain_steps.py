@@ -82,7 +82,7 @@ def retry() -> None:
     ReplicaMove.objects.update(again_at=timezone.now() - dt.timedelta(seconds=1))
 
 
-def settle(host: Callable[[], None] = lambda: None) -> None:
+def settle(host: Callable[[], object] = lambda: None) -> None:
     """Rounds and tasks, until nothing more moves; ``host`` does its part in between."""
     for _ in range(ROUNDS_AT_MOST):
         replicas_move()
@@ -101,6 +101,21 @@ def host_agent(api: Api, fleet: SimulatedFleet, host: str = HOST) -> Callable[[]
     def act() -> None:
         for task in Task.objects.filter(type=TaskType.REMOTE_MIGRATION, state="IDLE"):
             _migrate(api.as_role("HOST"), fleet, task, host)
+
+    return act
+
+
+def host_without_agent(api: Api, fleet: SimulatedFleet, uuid: str) -> Callable[[], None]:
+    """It fills what new replica of the volume it sees, and lets the old one go, when called."""
+
+    def act() -> None:
+        for replica, place in places(api, uuid).items():
+            if place["replicaState"] == "Unknown" and place["inUse"]:
+                node = node_named(fleet, place["backend"]["persistentID"])
+                node.write(replica, f"data of {uuid}")
+                report(api, uuid, replica, "Available")
+            if place["replicaState"] == "Terminating":
+                api.delete(f"/replica/{uuid}/{replica}")
 
     return act
 

@@ -9,13 +9,14 @@ from pytest_django.fixtures import Settings
 from inventory.models import Backend, Host
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tasks.models import Task
-from tests.api.test_replicas import all_available, places, replicated, report
+from tests.api.test_replicas import all_available, places, replicated
 from tests.api.volume_steps import HOST, probe_host, published
 from tests.conftest import Api
 from tests.services.drain_steps import (
     Pool,
     active,
     contents,
+    host_without_agent,
     node_named,
     nodes_of,
     placed_on,
@@ -171,17 +172,7 @@ def test_a_host_that_does_not_brings_the_new_one_up_to_date(
     published(api, uuid, probe_host(api, clientType="Openstack"))
     [lost] = missing(uuid, 60)
     kept = set(places(api, uuid)) - {lost}
-
-    def host() -> None:
-        """It synchronizes a new replica that it sees, and lets the old one go."""
-        for new, place in places(api, uuid).items():
-            if place["replicaState"] == "Unknown" and place["inUse"]:
-                node_named(fleet, place["backend"]["persistentID"]).write(new, f"data of {uuid}")
-                report(api, uuid, new, "Available")
-            if place["replicaState"] == "Terminating":
-                api.delete(f"/replica/{uuid}/{new}")
-
-    settle(host)
+    settle(host_without_agent(api, fleet, uuid))
     assert Task.objects.get().state == "FINISHED"
     assert lost not in places(api, uuid)
     assert kept < set(places(api, uuid))
