@@ -59,6 +59,9 @@ app.conf.beat_schedule = {
         settings.ENVIRONMENT.inventory_interval_seconds, "inventory.jobs.update_inventory"
     ),
     "collect": _every(settings.ENVIRONMENT.collect_interval_seconds, "volumes.jobs.collect"),
+    "move-replicas": _every(
+        settings.ENVIRONMENT.collect_interval_seconds, "volumes.jobs.move_replicas"
+    ),
     "check-nodes": _every(settings.ENVIRONMENT.poll_interval_seconds, "volumes.jobs.check_nodes"),
     "requeue-abandoned-tasks": _every(15, "tasks.jobs.requeue_abandoned"),
     "purge-ended-tasks": _every(60, "tasks.jobs.purge_ended"),

@@ -169,6 +169,16 @@ class Environment(BaseSettings):
         description="How long something on a node that the database does not know is only reported "
         "before it is removed.",
     )
+    drain_parallel: int = Field(
+        4, ge=1, le=1000, description="How many replicas of a node that is drained move at once."
+    )
+    moves_parallel: int = Field(
+        16,
+        ge=1,
+        le=10_000,
+        description="How many replicas move at once in the pool: for drains, in the place of lost "
+        "ones, and onto new nodes of unpublished volumes.",
+    )
     node_token_days: int = Field(
         30, ge=1, le=365, description="Life of the token a node probes with."
     )

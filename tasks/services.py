@@ -208,6 +208,12 @@ def tasks_hear(*, volume_id: str) -> None:
         tasks_wake(volume_id=volume_id)
 
 
+def tasks_stop(rows: QuerySet[Task], *, description: str) -> int:
+    """Stop those of ``rows`` that can be stopped and have not ended; how many those were."""
+    active = rows.filter(state__in=_origins(TaskState.ABORTED), stoppable=True)
+    return _end(active, _move(TaskState.ABORTED) | {"description": description})
+
+
 def task_delete(*, task_id: str, host_id: str | None = None, tenant_id: str | None = None) -> None:
     """Forget an ended task; with ``host_id``, only if it is that host's.
 

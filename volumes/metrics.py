@@ -5,14 +5,15 @@ queries.
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from django.db.models import Case, Count, Value, When
+from django.db.models import Case, Count, QuerySet, Value, When
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from inventory.selectors import BackendSummary, backend_list
 from provisioner.common.models import LifeState
 from tasks.metrics import task_metrics
-from volumes.models import Orphan, Replica, ReplicaState, Volume
+from volumes.models import Drain, Orphan, Replica, ReplicaMove, ReplicaState, Volume
 from volumes.selectors import volumes_measured, volumes_visible
+from volumes.services.moves import OF_DRAIN, drain_tasks
 
 MOST_REPLICAS = 4
 NODE = ["node", "name"]
@@ -53,6 +54,7 @@ class PoolCollector:
         volumes = volumes_measured(volumes_visible(None).order_by("uuid"))
         yield from volume_metrics(volumes)
         yield from check_metrics()
+        yield from drain_metrics()
         yield from task_metrics()
 
 
@@ -76,6 +78,29 @@ def check_metrics() -> Iterator[Metric]:
         missing.add_metric([node or "", text], number)
     yield orphans
     yield missing
+
+
+def drain_metrics() -> Iterator[Metric]:
+    """How far the nodes are that are being emptied."""
+    family = GaugeMetricFamily(
+        "provisioner_drain_replicas",
+        "Replicas of a node that is drained: left on it; of those moving, and refused to move",
+        labels=["node", "state"],
+    )
+    moves = ReplicaMove.objects.exclude(refusal="")
+    numbers = {
+        "left": _by_node(Replica.objects.filter(backend__drain__isnull=False), "backend"),
+        "moving": _by_node(drain_tasks(), OF_DRAIN),
+        "refused": _by_node(moves, "replica__backend"),
+    }
+    for node in Drain.objects.values_list("pk", flat=True):
+        for state, by_node in numbers.items():
+            family.add_metric([node, state], by_node.get(node, 0))
+    yield family
+
+
+def _by_node(rows: QuerySet[Any], field: str) -> dict[str, int]:
+    return dict(rows.order_by(field).values_list(field).annotate(number=Count("pk")))
 
 
 def node_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:

@@ -19,6 +19,7 @@ from tests.conftest import Api
 from tests.programs import tool
 from volumes.metrics import PoolCollector
 from volumes.models import Orphan, Replica
+from volumes.services.moves import replicas_move
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
@@ -162,12 +163,28 @@ def test_what_checks_of_nodes_found(api: Api, pool: Pool) -> None:
     ]
 
 
+def test_how_far_drains_are(api: Api, pool: Pool) -> None:
+    [node, other] = pool(2)
+    assert samples(api).get("provisioner_drain_replicas") is None
+    api.put(f"/backends/{other}", {"inUse": False})
+    created(api, "moves")
+    published(api, created(api, "refused"), probe_host(api))
+    api.put(f"/backends/{other}", {"inUse": True})
+    assert api.post(f"/backends/{node}/drain").status == "Success"
+    replicas_move()
+    assert samples(api)["provisioner_drain_replicas"] == [
+        ({"node": node, "state": "left"}, 2.0),
+        ({"node": node, "state": "moving"}, 1.0),
+        ({"node": node, "state": "refused"}, 1.0),
+    ]
+
+
 def test_the_number_of_queries_does_not_grow(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     pool(1)
 
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
-            assert len(list(PoolCollector().collect())) == 13
+            assert len(list(PoolCollector().collect())) == 14
         return len(captured)
 
     created(api, "first")

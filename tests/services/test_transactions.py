@@ -18,6 +18,7 @@ from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
 from tests.sagas.checks import work_off_all
 from volumes.reconcilers import collect
+from volumes.services.moves import replicas_move
 from volumes.services.node_checks import nodes_check
 from volumes.services.replica_sync import replica_sync_submit
 
@@ -80,6 +81,9 @@ def test_no_use_case_calls_a_node_inside_a_transaction(
     for path in (f"volumes/{shown}", f"snapshots/{taken}", f"volumes/{copied}"):
         api.delete(f"/{path}")
     _replica_and_host(api)
+    api.post(f"/backends/{first}/drain")
+    replicas_move()
+    api.delete(f"/backends/{first}/drain")
     _copied(api)
     collect()
     nodes_check()

@@ -10,9 +10,11 @@ from volumes.models.publication import (
     target_nqn,
 )
 from volumes.models.replica import Replica, ReplicaState
+from volumes.models.replica_move import ReplicaMove
 from volumes.models.snapshot import Snapshot
 from volumes.models.sub_volume import SubVolume
 from volumes.models.tenant import DEFAULT_TENANT, Tenant
+from volumes.models.turn import Turn
 from volumes.models.volume import Protocol, ProvisioningType, Volume
 
 __all__ = [
@@ -25,10 +27,12 @@ __all__ = [
     "ProvisioningType",
     "Publication",
     "Replica",
+    "ReplicaMove",
     "ReplicaState",
     "Snapshot",
     "SubVolume",
     "Tenant",
+    "Turn",
     "Volume",
     "copy_host_nqn",
     "copy_target_nqn",

@@ -78,7 +78,12 @@ class Replica(models.Model):
                 fields=["deadline_at"],
                 condition=Q(deadline_at__isnull=False),
                 name="replica_unfinished",
-            )
+            ),
+            models.Index(
+                fields=["replica_state_since"],
+                condition=Q(replica_state=ReplicaState.MISSING),
+                name="replica_missing",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -5,12 +5,14 @@ date, and has the old one removed. Else a worker does the like. Everything is ch
 """
 
 import datetime as dt
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Max
 
-from inventory.models import ClientType
+from inventory.models import WITH_AGENT
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.models import Task, TaskType
@@ -62,9 +64,11 @@ def volume_migrate(
     tenant_id: str | None,
     destination: str = "",
     handler: Handler | None = None,
+    outputs: Mapping[str, Any] | None = None,
 ) -> Task:
     """A task that moves a replica; ``destination`` names the node, else placement does. Absent a
-    ``handler``, the host's agent does the work if it has one.
+    ``handler``, the host's agent does the work if it has one. ``outputs``: what the task is to
+    carry along, beside its own.
 
     :raises VolumeNoFound, ReplicaNotFound, NotReplicated, ReplicaTerminating: as they say.
     :raises VolumeNotPublished, PublishedToSeveralHosts: exactly one host must use the volume.
@@ -83,7 +87,14 @@ def volume_migrate(
         publication = _only_publication(volume)
         _replicas_ready(volume, replicas)
         _destination_required(volume, replica, replicas, destination)
-        return _task(volume, replica, publication, destination, handler)
+        return _task(
+            volume,
+            replica,
+            publication,
+            destination=destination,
+            handler=handler,
+            outputs=outputs or {},
+        )
 
 
 def is_hosts(task: Task) -> bool:
@@ -102,14 +113,16 @@ def _task(
     volume: Volume,
     leaving: Replica,
     publication: Publication,
+    *,
     destination: str,
     handler: Handler | None,
+    outputs: Mapping[str, Any],
 ) -> Task:
     """A host takes what it finds IDLE for its own: what a worker does is RUNNING from the start."""
     tags = {"volId": volume.uuid, "replicaId": leaving.uuid, "volumeAlias": volume.alias}
     if destination:
         tags["destinationBackendId"] = destination
-    has_agent = publication.host.client_type in {ClientType.AGENT, ClientType.KUBERNETES}
+    has_agent = publication.host.client_type in WITH_AGENT
     by_worker = not has_agent if handler is None else handler is Handler.PROVISIONER
     if by_worker:
         tags[HANDLER_TAG] = Handler.PROVISIONER.value
@@ -119,7 +132,7 @@ def _task(
         volume_id=volume.uuid,
         tenant_id=volume.tenant_id,
         params=tags,
-        outputs={LEAVING: leaving.pk},
+        outputs={**outputs, LEAVING: leaving.pk},
         stoppable=True,
         is_begun=by_worker,
     )

@@ -3,7 +3,9 @@
 What may become of the volume meanwhile: docs/architecture.md, section 7.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from provisioner.common.models import LifeState
 from tasks.models import Task, TaskType
@@ -24,10 +26,15 @@ from volumes.services.volume_removal import VolumeNotExists
 
 
 def replica_sync_submit(
-    *, volume_uuid: str, leaving_uuid: str | None, destination: str = ""
+    *,
+    volume_uuid: str,
+    leaving_uuid: str | None,
+    destination: str = "",
+    outputs: Mapping[str, Any] | None = None,
 ) -> Task:
     """A ReplicaSync task that replaces a replica by one on another node, ``destination`` or the
     best; ``leaving_uuid`` None: that adds one. The new replica is planned and claimed at once.
+    ``outputs``: what the task is to carry along, beside its own.
 
     :raises VolumeNotExists, ReplicaNotExists, NotReplicated: as they say.
     :raises CannotMove: the volume cannot be moved at all, or not now; the text says why.
@@ -46,7 +53,7 @@ def replica_sync_submit(
         leaving = next((r for r in replicas_beside(volume) if r.uuid == leaving_uuid), None)
         if leaving is None:
             raise ReplicaNotExists(f"volume {volume_uuid!r} has no replica {leaving_uuid!r}")
-    return replica_sync_begin(volume, leaving=leaving, destination=destination)
+    return replica_sync_begin(volume, leaving=leaving, destination=destination, carried=outputs)
 
 
 def replica_sync_begin(
@@ -55,6 +62,7 @@ def replica_sync_begin(
     leaving: Replica | None = None,
     destination: str = "",
     wish: ReplicaWish | None = None,
+    carried: Mapping[str, Any] | None = None,
 ) -> Task:
     """As :func:`replica_sync_submit`; ``wish``: where the replica may lie."""
     tags = {"volId": volume.uuid, "volumeAlias": volume.alias}
@@ -62,7 +70,8 @@ def replica_sync_begin(
         tags["replicaId"] = leaving.uuid
     if destination:
         tags["destinationBackendId"] = destination
-    outputs = {LEAVING: leaving.pk if leaving else None, WISH: asdict(wish) if wish else None}
+    own = {LEAVING: leaving.pk if leaving else None, WISH: asdict(wish) if wish else None}
+    outputs = {**(carried or {}), **own}
     draft = Task(params=configuration(tags), outputs=outputs)
     made: list[Task] = []
 
