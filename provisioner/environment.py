@@ -152,6 +152,11 @@ class Environment(BaseSettings):
         le=1000,
         description="How often a task whose worker died is tried again before it is FAILED.",
     )
+    migration_silence_seconds: Seconds = Field(
+        600,
+        description="How long a migration waits for a sign of life of its host or of a node before "
+        "it is FAILED; the same for other copies of volumes.",
+    )
     node_check_interval_seconds: Seconds = Field(
         600,
         description="How often what a node holds is compared with the database; a node that was "

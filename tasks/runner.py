@@ -49,19 +49,22 @@ class Context:
         self.task = task
         self.saga = saga
         self.params: dict[str, str] = {tag["name"]: tag["value"] for tag in task.params}
-        self.outputs: dict[str, Any] = dict(task.outputs)
+        self.outputs: dict[str, Any] = task.outputs
         self.steps_done = task.steps_done
         self._next_beat = 0.0
 
-    def heartbeat(self, fraction: float = 0.0) -> None:
+    def heartbeat(self, fraction: float = 0.0, **measures: int | None) -> None:
         """Still at work, with ``fraction`` (0 to 1) of the step done; call it at least every 10 s.
+
+        ``measures``: the task's ``bytes_done`` and so on, which are written each time.
 
         :raises LeaseLost:
         """
-        if time.monotonic() < self._next_beat:
+        if not measures and time.monotonic() < self._next_beat:
             return
         self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
-        self._write(progress=self._reached(fraction), lease_until=_after(LEASE_SECONDS))
+        lease_until = _after(LEASE_SECONDS)
+        self._write(progress=self._reached(fraction), lease_until=lease_until, **measures)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -30,7 +30,8 @@ def replica_waits_for(replica: Replica) -> str:
         return text
     if replica.filling:
         return f"its copy onto {node} to end"
-    if any(export.state == LifeState.CREATING for export in replica.exports.all()):
+    exports = [export for export in replica.exports.all() if not export.for_copy]
+    if any(export.state == LifeState.CREATING for export in exports):
         return f"{node} to export it"
     return _waits_by_state(replica, node)
 

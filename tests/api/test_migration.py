@@ -48,6 +48,7 @@ def test_the_dance_of_the_hosts_agent(
             {"name": "replicaId", "value": leaving},
             {"name": "volumeAlias", "value": "vol"},
         ],
+        "waitsFor": "the host",
     }
     update = {"taskId": task_id, "hostId": HOST}
     assert agent.put("/tasks", update | {"state": "RUNNING"}).status == "Success"

@@ -9,13 +9,13 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from provisioner.common.results import ProvisionerError, ResultCode
-from tasks import runner
-from tasks.models import Task, TaskState, TaskType
+from tasks import runner, saga
+from tasks.models import Task, TaskState
 from tasks.runner import LeaseLost
 from tasks.saga import Later, Step
-from tasks.services import migrations_abort, task_create, task_update
+from tasks.services import MoveRefused, task_update, tasks_abort
 from tasks.submission import LEASE_SECONDS, TaskFailed, task_wait, tasks_requeue
-from tests.services.sagas import nothing, registered, row, submitted
+from tests.services.sagas import KIND, nothing, registered, row, submitted
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -212,15 +212,23 @@ def test_abort_undoes_at_once_and_stops_the_worker():
     assert (undone, row(task_id).state) == (["claim"], TaskState.ABORTED)
 
 
-def test_unpublish_undoes_migrations():
+def test_a_volumes_task_is_aborted_and_undone():
     undone = []
     steps = [Step(nothing, undo=lambda task: undone.append(task.volume_id)), Step(nothing)]
-    with registered(*steps, kind=TaskType.REMOTE_MIGRATION):
-        task_create(type=TaskType.REMOTE_MIGRATION, volume_id="v1")
-        task_create(type=TaskType.REMOTE_MIGRATION, volume_id="v2")
-        migrations_abort(volume_id="v1")
-    assert undone == ["v1"]
-    assert [task.state for task in Task.objects.order_by("volume_id")] == ["ABORTED", "IDLE"]
+    with registered(*steps, is_hosts=lambda task: task.host_id == "h"):
+        for number, host in enumerate(("h", "", "h"), 1):
+            submitted(volume_id=f"v{number}", host_id=host)
+        for volume in ("v1", "v2"):
+            tasks_abort(volume_id=volume, reason="it was unpublished", only_hosts=True)
+        assert undone == ["v1"]
+        tasks_abort(volume_id="v2", reason="it was deleted")
+    assert undone == ["v1", "v2"]
+    rows = Task.objects.order_by("volume_id").values_list("state", "description")
+    assert list(rows) == [
+        ("ABORTED", "it was unpublished"),
+        ("ABORTED", "it was deleted"),
+        ("IDLE", ""),
+    ]
 
 
 def test_host_moves_its_own_task():
@@ -234,7 +242,16 @@ def test_host_moves_its_own_task():
     assert row(task_id).state == TaskState.FINISHED
 
 
-def test_type_without_saga_is_left_alone():
+def test_a_worker_alone_finishes_what_it_works_off():
+    with registered(Step(nothing), Step(nothing)):
+        task_id = submitted(host_id="h")
+        with pytest.raises(MoveRefused):
+            task_update(task_id=task_id, host_id="h", state=TaskState.FINISHED)
+    assert row(task_id).state == TaskState.IDLE
+
+
+def test_type_without_saga_is_left_alone(monkeypatch):
+    monkeypatch.delitem(saga._sagas, KIND, raising=False)
     task_id = submitted()
     runner.run(task_id)
     runner.run("unknown")

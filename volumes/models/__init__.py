@@ -2,7 +2,13 @@
 
 from volumes.models.drain import Drain
 from volumes.models.orphan import Orphan, OrphanKind
-from volumes.models.publication import Export, Publication, target_nqn
+from volumes.models.publication import (
+    Export,
+    Publication,
+    copy_host_nqn,
+    copy_target_nqn,
+    target_nqn,
+)
 from volumes.models.replica import Replica, ReplicaState
 from volumes.models.snapshot import Snapshot
 from volumes.models.sub_volume import SubVolume
@@ -24,5 +30,7 @@ __all__ = [
     "SubVolume",
     "Tenant",
     "Volume",
+    "copy_host_nqn",
+    "copy_target_nqn",
     "target_nqn",
 ]
