@@ -18,6 +18,7 @@ class Array:
     started anew takes the legs it finds for those that the array should have, and synchronizes
     from the beginning.
 
+    ``size``: how many legs it should have: the fewest it had while all was well.
     ``bytes_per_second``: of each leg that is synchronized.
     """
 
@@ -29,6 +30,8 @@ class Array:
 
     def report(self, volume: Volume, now: float) -> tuple[str, str] | None:
         """The first leg that is not in the state which the API shows, and its state."""
+        if set(volume.states.values()) == {AVAILABLE}:
+            self.size = min(self.size, len(volume.legs))
         good = self._good(volume)
         if not good:
             return None

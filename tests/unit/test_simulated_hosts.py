@@ -1,9 +1,11 @@
 """How a simulated host judges what it reads."""
 
+import os
 import ssl
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from inventory.simulated_hosts.array import Array
 from inventory.simulated_hosts.connection import Connection, Endpoint
@@ -109,9 +111,22 @@ def test_which_tasks_are_taken(more: dict[str, Any], taken: set[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["127.0.0.1:30100", "ftp://h", "https://", "https://me:secret@h", "https://h/path"]
+    ("arguments", "message"),
+    [
+        (["--url", "https://h", "--token-file", os.devnull], f"{os.devnull} is empty"),
+        (["--url", "https://h", "--ca", "/none"], "No such file"),
+        (["--url", "https://me:secret@h"], "the url must be like https://host:port"),
+        (["--url", "127.0.0.1:30100"], "the url must be like https://host:port"),
+        (["--url", "ftp://h"], "the url must be like https://host:port"),
+        (["--url", "https://"], "the url must be like https://host:port"),
+        (["--url", "https://h/path"], "the url must be like https://host:port"),
+        (["--url", "https://h", "--count", "0"], "--count 0: must be more than 0"),
+        (["--url", "https://h", "--poll-seconds", "-1"], "--poll-seconds -1.0: must be"),
+        (["--url", "https://h", "--token-file", __file__], "cannot carry"),
+        (["--url", "https://h", "--credentials-file", ".gitignore"], "must be NAME:PASSWORD"),
+    ],
 )
-def test_urls_that_are_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="the url must be like https://host:port") as refused:
-        Endpoint.of(url, ssl.create_default_context())
+def test_wrong_arguments(arguments: list[str], message: str) -> None:
+    with pytest.raises(CommandError, match=message) as refused:
+        call_command("simulate_hosts", *arguments)
     assert "secret" not in str(refused.value)
