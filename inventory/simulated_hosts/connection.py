@@ -71,17 +71,18 @@ class Endpoint:
 
 
 class _Reply:
-    """Collects an answer, as httptools calls it."""
+    """Collects an answer, as httptools calls it. ``keeps_alive`` is known once it is whole."""
 
     def __init__(self) -> None:
         self.body = b""
-        self.is_whole = False
+        self.is_whole = self.keeps_alive = False
+        self.parser = HttpResponseParser(self)
 
     def on_body(self, data: bytes) -> None:
         self.body += data
 
     def on_message_complete(self) -> None:
-        self.is_whole = True
+        self.is_whole, self.keeps_alive = True, self.parser.should_keep_alive()
 
 
 class Connection:
@@ -116,7 +117,7 @@ class Connection:
 
     def close(self) -> None:
         if self._streams is not None:
-            self._streams[1].close()
+            self._streams[1].transport.abort()
             self._streams = None
 
     async def _call(self, method: str, path: str, body: Any) -> tuple[int, Any]:
@@ -136,20 +137,19 @@ class Connection:
         try:
             writer.write(request)
             reply = _Reply()
-            parser = HttpResponseParser(reply)
             while not reply.is_whole:
                 data = await reader.read(CHUNK_BYTES)
                 if not data:
                     raise ConnectionError("the connection was closed before the answer was whole")
-                parser.feed_data(data)
+                reply.parser.feed_data(data)
         except BaseException:
-            writer.close()
+            writer.transport.abort()
             raise
-        if parser.should_keep_alive():
+        if reply.keeps_alive:
             self._streams = reader, writer
         else:
-            writer.close()
-        return parser.get_status_code(), reply.body
+            writer.transport.abort()
+        return reply.parser.get_status_code(), reply.body
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._streams is not None and not self._streams[0].at_eof():
