@@ -138,8 +138,14 @@ def work_off(case: Case, task_id: str) -> Task:
         if task.state in ENDED:
             return task
         case.meanwhile(task_id)
-        Task.objects.filter(pk=task_id).update(lease_until=timezone.now())
+        resume(task_id)
     raise AssertionError(f"{task} has not ended after {RUNS_AT_MOST} runs")
+
+
+def resume(task_id: str) -> None:
+    """Whoever waits is woken, and a dead worker's lease is over."""
+    waiting = Task.objects.filter(pk=task_id, state__in=ACTIVE)
+    waiting.update(lease_until=timezone.now())
 
 
 def work_off_all() -> None:

@@ -25,7 +25,6 @@ from volumes.services.copies import (
     copy_source,
 )
 from volumes.services.export_work import exports_make, exports_want, replicas_withdraw
-from volumes.services.node_work import call_deadline
 from volumes.services.placing import Beginning, replicas_claim
 from volumes.services.replacement import (
     AVOID,
@@ -43,6 +42,7 @@ COPIES_AT_MOST = 10
 POLL_SECONDS = 1.0
 NODE_SECONDS = 5.0
 HOST_SECONDS = 30.0
+CALL_SECONDS = 8.0
 LONGEST_PAUSE_SECONDS = 60.0
 RATE = "rate"
 GOOD = frozenset({ReplicaState.AVAILABLE, ReplicaState.UNKNOWN})
@@ -76,7 +76,7 @@ def replica_make(context: Context) -> Waiting | None:
         return _claim(context, volume)
     if replica.state == LifeState.READY:
         return None
-    failed = replicas_make(volume, until=call_deadline())
+    failed = replicas_make(volume, until=_until())
     if failed is None:
         return None
     context.outputs[AVOID] = [*context.outputs.get(AVOID, ()), str(replica.backend_id)]
@@ -102,16 +102,20 @@ def replica_fill(context: Context) -> Waiting | None:
     return _wait_for_host(context, replica)
 
 
+def _until() -> float:
+    """Well within a task's lease."""
+    return time.monotonic() + CALL_SECONDS
+
+
 def _claim(context: Context, volume: Volume) -> Waiting:
     """Claim another replica, once a former one is out of its way."""
     former = Replica.objects.filter(made_by=context.task.pk, state=LifeState.DELETING)
-    replicas_drop(former, until=call_deadline())
+    replicas_drop(former, until=_until())
     if volume.num_replicas == 1 and former.filter(backend__in=Backend.objects.available()).exists():
         return Waiting("the copy it gave up to be removed", NODE_SECONDS)
     count = context.outputs.get("replicas", 0) + 1
     if count > REPLICAS_AT_MOST:
         raise FillingFailed(f"{REPLICAS_AT_MOST} new replicas were given up, one after the other")
-    context.outputs["replicas"] = count
 
     def write() -> Beginning:
         return replacement_beginning(volume_of(context.task), context.task)
@@ -121,6 +125,7 @@ def _claim(context: Context, volume: Volume) -> Waiting:
         replicas_claim(volume, request, write, within=context.transaction)
     except Unsettled as error:
         return Waiting(error.description, NODE_SECONDS)
+    context.outputs["replicas"] = count
     return Waiting("its new replica to be made")
 
 
@@ -135,7 +140,7 @@ def _copy(context: Context, replica: Replica) -> Waiting | None:
     source = copy_source(replica)
     if source is None or source.replica_state not in GOOD:
         return _give_up(context, replica, "what was copied into its new replica is gone")
-    state = copy_advance(replica, source, until=call_deadline())
+    state = copy_advance(replica, source, until=_until())
     if state.done:
         _end_copy(context, replica)
         return Waiting("the copy's target to go")
@@ -179,7 +184,7 @@ def _end_copy(context: Context, replica: Replica) -> None:
 
 def _close(context: Context, replica: Replica) -> Waiting | None:
     """The target of the copy is gone for certain: what is late cannot write any more."""
-    if copy_close(replica, until=call_deadline()):
+    if copy_close(replica, until=_until()):
         return Waiting(f"node {replica.backend_id} to withdraw the copy's target", NODE_SECONDS)
     return None
 
@@ -219,7 +224,7 @@ def _wait_for_host(context: Context, replica: Replica) -> Waiting:
         with context.transaction():
             for publication in replica.volume.publications.select_related("host"):
                 exports_want(publication)
-    exports_make(replica.exports.filter(state=LifeState.CREATING), until=call_deadline())
+    exports_make(replica.exports.filter(state=LifeState.CREATING), until=_until())
     signs = [replica.replica_state, str(context.task.heard_at)]
     if replica.replica_state == ReplicaState.SYNCHRONIZING:
         signs += [str(publication.host.last_probe_at) for publication in publications]

@@ -54,18 +54,19 @@ def replica_take_over(context: Context) -> None:
     """
     task = context.task
     volume = volume_of(task)
-    rows = Replica.objects.filter(LIVE, pk=task.outputs.get(LEAVING))
-    if volume.num_replicas == 1:
-        new, state = _copied_required(volume, task), ReplicaState.UNKNOWN
-    else:
-        new, state = _available_required(task), ReplicaState.AVAILABLE
-    if volume.publications.exists() and rows.exists():
+    leaving = Replica.objects.filter(LIVE, pk=task.outputs.get(LEAVING))
+    only = volume.num_replicas == 1
+    new = _copied_required(volume, task) if only else _available_required(task)
+    if volume.publications.exists() and leaving.exists():
         raise ReplicaLost(f"volume {volume.uuid!r} was published at the last moment: try again")
-    _withdraw(rows)
-    Replica.objects.filter(pk=new.pk).update(filling=False, made_by="", replica_state=state)
+    _withdraw(leaving)
+    if new.filling:
+        Replica.objects.filter(pk=new.pk).update(filling=False)
+        _set_state(Replica.objects.filter(pk=new.pk), ReplicaState.UNKNOWN)
 
 
 def _available_required(task: Task) -> Replica:
+    """Of a volume of several replicas."""
     new = replica_made_by(task)
     if new is None or new.filling or new.replica_state != ReplicaState.AVAILABLE:
         state = new.replica_state if new else "gone"
@@ -74,14 +75,12 @@ def _available_required(task: Task) -> Replica:
 
 
 def _copied_required(volume: Volume, task: Task) -> Replica:
+    """Of a volume of one replica; it has taken over where this is asked again."""
     new = replica_made_by(task)
-    if (
-        new is None
-        or new.replica_state != ReplicaState.SYNCHRONIZING
-        or new.exports.exists()
-        or volume.snapshots.exists()
-    ):
+    if new is None or new.exports.exists() or volume.snapshots.exists():
         raise ReplicaLost(f"the new replica of volume {task.volume_id!r} cannot take over")
+    if new.filling and new.replica_state != ReplicaState.SYNCHRONIZING:
+        raise ReplicaLost(f"the new replica of volume {task.volume_id!r} is {new.replica_state}")
     return new
 
 
