@@ -23,7 +23,7 @@ from volumes.services.audit import audit
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
 FAST, SLOW = 100 * GIB, 10 * GIB
-SECONDS = 15
+SECONDS = 40
 
 
 class Hosts:
@@ -86,7 +86,7 @@ def ended(api: Api, task_id: str) -> dict[str, Any]:
     def over() -> bool:
         return task_of(api, task_id)["state"] not in {"IDLE", "RUNNING"}
 
-    eventually(over, seconds=SECONDS, what=f"the task ends: {task_of(api, task_id)}")
+    eventually(over, seconds=SECONDS, what="the task ends")
     return task_of(api, task_id)
 
 

@@ -4,21 +4,18 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.core.management import call_command
 
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.api.test_migration import migrate
-from tests.api.test_replicas import places, replicated
-from tests.api.volume_steps import published
-from tests.conftest import Api
+from tests.api.test_replicas import places
+from tests.services.test_simulated_hosts import SECONDS, attached, ended, states, task_of
 from tests.system.conftest import Process, Production, eventually
 from tests.system.test_kills import pool_of, settled
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
-SECONDS = 40
 PASSWORD = "correct-horse-battery-staple"
 
 
@@ -38,23 +35,6 @@ def hosts(
     process.kill()
 
 
-def attached(api: Api, alias: str, host: str) -> str:
-    """A volume of two replicas that the host has."""
-
-    def is_up() -> bool:
-        return {place["replicaState"] for place in places(api, uuid).values()} == {"Available"}
-
-    uuid = replicated(api, alias)
-    published(api, uuid, host)
-    eventually(is_up, seconds=SECONDS, what="the host attaches it")
-    return uuid
-
-
-def task_of(api: Api, task_id: str) -> dict[str, Any]:
-    [task] = api.get("/tasks", taskId=task_id).body
-    return dict(task)
-
-
 def test_two_hosts_migrate_while_the_api_is_killed(
     production: Production, fleet: SimulatedFleet, hosts: Process
 ) -> None:
@@ -62,9 +42,9 @@ def test_two_hosts_migrate_while_the_api_is_killed(
     eventually(lambda: len(api.get("/hosts").body) == 2, seconds=SECONDS, what="they probe")
     printed = [row.split() for row in hosts.log.read_text().splitlines() if " nqn." in row[:42]]
     assert {row[0] for row in printed} == {host["uuid"] for host in api.get("/hosts").body}
+    volumes = [attached(api, host, alias=f"of-{host}") for host, _ in printed]
     moves = {}
-    for (host, _), handler in zip(printed, ("AGENT", "PROVISIONER"), strict=True):
-        uuid = attached(api, f"of-{host}", host)
+    for uuid, handler in zip(volumes, ("AGENT", "PROVISIONER"), strict=True):
         leaving = min(places(api, uuid))
         asked = migrate(api, uuid, leaving, migrationHandler=handler)
         moves[uuid] = (asked.body["taskId"], set(places(api, uuid)), leaving)
@@ -73,16 +53,9 @@ def test_two_hosts_migrate_while_the_api_is_killed(
     production.server.kill()
     production.restart_api()
     for uuid, (task_id, before, leaving) in moves.items():
-        eventually(
-            lambda task_id=task_id: task_of(api, task_id)["state"] not in {"IDLE", "RUNNING"},
-            seconds=60,
-            what=f"task {task_of(api, task_id)} ends; {hosts.log.read_text()[-3000:]}",
-        )
-        assert task_of(api, task_id)["state"] == "FINISHED"
-        now = places(api, uuid)
-        assert len(now) == 2
-        assert before - set(now) == {leaving}
-        assert {place["replicaState"] for place in now.values()} == {"Available"}
+        assert ended(api, task_id)["state"] == "FINISHED", hosts.log.read_text()
+        assert before - set(places(api, uuid)) == {leaving}
+        assert states(api, uuid) == ["Available", "Available"]
     assert workers_task not in hosts.log.read_text()
     settled()
     hosts.running.send_signal(signal.SIGTERM)
