@@ -67,6 +67,13 @@ def advance(task_id: str) -> str:
     return task_id
 
 
+def let_wait(seconds: int) -> None:
+    """As if the only task had waited that much longer for the same."""
+    outputs = Task.objects.get().outputs
+    sign, since = outputs["waits"]
+    Task.objects.update(outputs=outputs | {"waits": [sign, since - seconds]})
+
+
 def shown(api: Api, task_id: str) -> dict[str, Any]:
     [task] = api.get("/tasks", taskId=task_id).body
     return dict(task)
@@ -91,7 +98,7 @@ def test_progress(world: World) -> None:
     assert task["waitsFor"] == f"the copy from node {source.backend_id} to {new.backend_id}"
     assert (task["stoppable"], "hostId" in task) == (True, False)
     world.node(source).set_copy_rate(2 * GIB)
-    seen = []
+    seen: list[dict[str, Any]] = []
     while not seen or seen[-1].get("bytesDone", 0) < GIB:
         seen.append(shown(world.api, advance(task_id)))
     assert seen[-1]["bytesTotal"] == 10 * GIB
@@ -145,9 +152,7 @@ def test_a_node_that_stays_away_ends_it(world: World) -> None:
     task_id = add(world)
     world.node(world.rows()[0]).faults.go_down()
     assert "waitsFor" in shown(world.api, advance(task_id))
-    task = Task.objects.get()
-    sign, since = task.outputs["waits"]
-    Task.objects.update(outputs=task.outputs | {"waits": [sign, since - 601]})
+    let_wait(601)
     advance(task_id)
     task = shown(world.api, task_id)
     assert (task["state"], task["taskStatus"]) == ("FAILED", "NotAvailable")
@@ -323,9 +328,7 @@ class TestLeaving:
     def test_a_host_that_does_not_confirm(self, online: World) -> None:
         task_id = self.marked(online)
         old = online.rows()[0]
-        outputs = Task.objects.get().outputs
-        sign, since = outputs["waits"]
-        Task.objects.update(outputs=outputs | {"waits": [sign, since - 601]})
+        let_wait(601)
         advance(task_id)
         assert shown(online.api, task_id)["state"] == "FINISHED"
         assert old not in online.rows()
@@ -349,9 +352,7 @@ class TestLeaving:
 
     def test_a_host_that_never_fills_it(self, online: World) -> None:
         task_id = move(online)
-        outputs = Task.objects.get().outputs
-        sign, since = outputs["waits"]
-        Task.objects.update(outputs=outputs | {"waits": [sign, since - 601]})
+        let_wait(601)
         advance(task_id)
         task = shown(online.api, task_id)
         assert (task["state"], task["taskStatus"]) == ("FAILED", "NotAvailable")

@@ -69,6 +69,8 @@ def test_hosts_write_while_it_is_copied(world: World, rate: int) -> None:
     world.fleet.set_copy_rate(rate)
     task_id = submit(world)
 
+    work_it: Callable[[], None] = partial(work, task_id)
+
     def use() -> None:
         for number in range(4):
             published(world.api, world.uuid, probe_host(world.api))
@@ -78,7 +80,7 @@ def test_hosts_write_while_it_is_copied(world: World, rate: int) -> None:
             world.unpublish()
         world.fleet.set_copy_rate(2**40)
 
-    at_once([use, partial(work, task_id)])
+    at_once([use, work_it])
     work(task_id)
     assert Task.objects.get().state in {"FINISHED", "FAILED"}
     collect_overdue()

@@ -9,7 +9,7 @@ from django.utils import timezone
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.runner import Context
 from tasks.saga import Later
-from volumes.services.replica_filling import Waiting
+from volumes.services.replacement import Waiting
 
 LONGEST = dt.timedelta(hours=24)
 WAITS = "waits"
@@ -27,7 +27,7 @@ def later(context: Context, waiting: Waiting) -> Later:
     :raises NoSignOfLife: there was none for ``migration_silence_seconds``, or the task is older
         than LONGEST.
     """
-    now, sign = time.time(), [waiting.text, waiting.sign]
+    now, sign = time.time(), waiting.sign or waiting.text
     before, since = context.outputs.get(WAITS, (None, now))
     since = since if before == sign else now
     silence = settings.ENVIRONMENT.migration_silence_seconds

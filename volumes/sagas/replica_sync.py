@@ -7,7 +7,8 @@ from tasks.runner import Context
 from tasks.saga import Later, Saga, Step, register
 from volumes.models import Volume
 from volumes.sagas.patience import NoSignOfLife, later
-from volumes.services.replica_filling import Waiting, replica_fill, replica_make
+from volumes.services.replacement import Waiting
+from volumes.services.replica_filling import replica_fill, replica_make
 from volumes.services.replica_leaving import (
     replacement_undo,
     replica_leave,

@@ -4,14 +4,21 @@
 ``made_by`` the task.
 """
 
+import logging
+import time
+from dataclasses import dataclass
 from typing import Any
+
+from django.utils import timezone
 
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.models import Task
+from tasks.runner import Context
 from volumes.models import Protocol, Replica, ReplicaState, Volume
 from volumes.placement.request import PlacementRequest
 from volumes.selectors import LIVE
+from volumes.services.export_work import replicas_withdraw
 from volumes.services.placing import Beginning
 from volumes.services.replica_placing import ReplicaWish, replica_request
 from volumes.services.replica_rules import NoSourceReplica, addable_required, replicas_beside
@@ -19,6 +26,28 @@ from volumes.services.volume_creation import NodesFailed
 from volumes.services.volume_removal import VolumeNotExists
 
 LEAVING, WISH, AVOID = "leaving", "wish", "avoid"
+NODE_SECONDS = 5.0
+HOST_SECONDS = 30.0
+CALL_SECONDS = 8.0
+
+log = logging.getLogger(__name__)
+
+
+class FillingFailed(ProvisionerError):
+    """The new replica does not come to hold the volume's data."""
+
+    code = ResultCode.NotAvailable
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Not done: look again in ``seconds``, 0 is at once. ``sign``, else the text,
+    changes while there is life in what is waited for.
+    """
+
+    text: str
+    seconds: float = 0.0
+    sign: str = ""
 
 
 class CannotMove(ProvisionerError):
@@ -59,12 +88,12 @@ def movable_required(volume: Volume, task: Task) -> None:
     present = _present(volume, task)
     if task.outputs.get(LEAVING) is not None:
         _free_required(volume)
-    if task.outputs.get(LEAVING) is None or volume.num_replicas > 1:
-        addable_required(volume, present)
     if volume.growing_to_bytes is not None:
         raise Unsettled(f"volume {volume.uuid!r} is growing: try again")
     if any(r.state == LifeState.CREATING for r in present):
         raise Unsettled(f"a replica of volume {volume.uuid!r} is being added: try again")
+    if task.outputs.get(LEAVING) is None or volume.num_replicas > 1:
+        addable_required(volume, present)
 
 
 def _free_required(volume: Volume) -> None:
@@ -138,3 +167,18 @@ def _source(volume: Volume, task: Task) -> Replica:
 
 def _present(volume: Volume, task: Task) -> list[Replica]:
     return [r for r in replicas_beside(volume) if r.made_by != task.pk]
+
+
+def replica_give_up(context: Context, replica: Replica | None, why: str) -> Waiting:
+    """The new replica goes: another one takes its place."""
+    if replica is not None:
+        log.warning("new replica given up", extra={"replica": replica.uuid, "reason": why})
+        with context.transaction():
+            rows = Replica.objects.filter(LIVE, pk=replica.pk, made_by=context.task.pk)
+            replicas_withdraw(rows, deadline_at=timezone.now())
+    return Waiting(why)
+
+
+def calls_until() -> float:
+    """Well within a task's lease."""
+    return time.monotonic() + CALL_SECONDS

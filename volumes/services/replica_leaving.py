@@ -10,8 +10,14 @@ from tasks.runner import Context
 from volumes.models import Replica, ReplicaState, Volume
 from volumes.selectors import LIVE
 from volumes.services.export_work import replicas_withdraw
-from volumes.services.replacement import LEAVING, replica_leaving, replica_made_by, volume_of
-from volumes.services.replica_filling import HOST_SECONDS, Waiting
+from volumes.services.replacement import (
+    HOST_SECONDS,
+    LEAVING,
+    Waiting,
+    replica_leaving,
+    replica_made_by,
+    volume_of,
+)
 
 
 class ReplicaLost(ProvisionerError):
