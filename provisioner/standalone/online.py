@@ -1,13 +1,11 @@
 """The part of the scenario about volumes in use: a simulated host works beside it, over the API."""
 
-import uuid
 from collections.abc import Mapping
 
 from provisioner.standalone.client import Client
 from provisioner.standalone.stage import Stage
 from provisioner.standalone.system import HOST_NAME
 
-HOST = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{HOST_NAME}-1"))
 SECONDS = 60.0
 CUT_OFF = {
     "dropProbes": True,
@@ -17,20 +15,23 @@ CUT_OFF = {
 
 class Online:
     """``prefix``: the path of the tenant whose volumes these are. ``nodes``: by port, clients of
-    the simulated nodes' own paths.
+    the simulated nodes' own paths. ``host``: the uuid of the host, once it is known.
     """
 
     def __init__(self, stage: Stage, prefix: str, nodes: Mapping[int, Client]) -> None:
         self._stage = stage
         self._prefix = prefix
         self._nodes = nodes
+        self.host = ""
 
     def publish(self, *volumes: str) -> None:
         self._stage.step("A host has reported itself, and gets both volumes through one target")
-        self._stage.wait(SECONDS, "the host has probed", self._host_is_there)
+        self._stage.wait(SECONDS, "the host has probed", lambda: bool(self._hosts()))
+        [self.host] = self._hosts()
         for volume in volumes:
-            self._stage.send("POST", f"{self._prefix}/publish", {"hostId": HOST, "volId": volume})
-        [target] = self._stage.get(f"/targets?hostId={HOST}")
+            body = {"hostId": self.host, "volId": volume}
+            self._stage.send("POST", f"{self._prefix}/publish", body)
+        [target] = self._stage.get(f"/targets?hostId={self.host}")
         self._stage.check(target["numNamespaces"] >= 2, "the target should hold both volumes")
 
     def migrate(self, volume: str) -> None:
@@ -57,15 +58,16 @@ class Online:
         [backend] = self._stage.read(f"/backends/{node}").body
         admin = self._nodes[backend["mgmtPort"]]
         self._stage.note(f"node {node} answers no more: PUT {admin.url}/sim/faults")
-        admin.call("PUT", "/sim/faults", CUT_OFF)
+        put = admin.call("PUT", "/sim/faults", CUT_OFF)
+        self._stage.check(put.http_status == 200, "the node should take the fault")
         self._come_to(volume, "the host misses its replica", {"Available", "Missing"})
         self._stage.note(f"node {node} is back: DELETE {admin.url}/sim/faults")
         admin.call("DELETE", "/sim/faults")
         self._come_to(volume, "the replica is up to date", {"Available"})
 
-    def _host_is_there(self) -> bool:
-        hosts = self._stage.read("/hosts").body
-        return any(host["uuid"] == HOST and host["state"] == "Available" for host in hosts)
+    def _hosts(self) -> list[str]:
+        hosts = self._stage.read(f"/hosts?hostName={HOST_NAME}-1").body
+        return [host["uuid"] for host in hosts if host["state"] == "Available"]
 
     def _come_to(self, volume: str, what: str, states: set[str]) -> None:
         self._stage.watch(

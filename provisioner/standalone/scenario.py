@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from provisioner.standalone.client import Client
 from provisioner.standalone.copies import Copies
-from provisioner.standalone.online import HOST, Online
+from provisioner.standalone.online import Online
 from provisioner.standalone.stage import Stage
 
 GIB = 2**30
@@ -123,8 +123,9 @@ class Scenario:
     def clean_up(self) -> None:
         self._stage.step("Everything is taken back, and nothing is left behind")
         self._copies.clean_up()
+        host = {"hostId": self._online.host}
         for volume in self._volumes.values():
-            self._stage.send("POST", self._path("unpublish"), {"hostId": HOST, "volId": volume})
+            self._stage.send("POST", self._path("unpublish"), {"volId": volume} | host)
             self._stage.send("DELETE", self._path(f"volumes/{volume}"))
         left = self._stage.get(self._path("volumes"))
         self._stage.check(not left, "the tenant should have no volumes any more")
