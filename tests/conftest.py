@@ -18,7 +18,6 @@ import urllib3
 from django.conf import settings as django_settings
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.core.servers.basehttp import WSGIRequestHandler
-from django.test import TransactionTestCase
 from pydantic import SecretStr
 from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
@@ -28,8 +27,8 @@ from inventory.services import nodes
 from provisioner.access.callers import Role
 from provisioner.access.tokens import token_issue
 from provisioner.certificates import Authority
+from tests import cleaning
 from tests.api import conformance, coverage
-from tests.cleaning import delete_rows
 
 # time limits are for hangs (pytest-timeout), not for a busy machine's slow example
 hypothesis.settings.register_profile("tests", deadline=None)
@@ -38,7 +37,7 @@ hypothesis.settings.load_profile("tests")
 # head and body of an answer are two segments: the second would wait 40 ms for the client's late ACK
 WSGIRequestHandler.disable_nagle_algorithm = True
 
-TransactionTestCase._fixture_teardown = delete_rows  # type: ignore[method-assign]
+cleaning.install()
 # the hash says how often it was iterated: processes of the production form verify it, too
 PBKDF2PasswordHasher.iterations = 1000
 

@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from celery.contrib.testing.worker import start_worker
+from kombu.transport.redis import Transport
 
 from provisioner.celery import app
+
+Transport.brpop_timeout = 0.05  # so soon a worker notices that it is to end; else 1 s
 
 
 @contextmanager
