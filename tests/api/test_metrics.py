@@ -191,7 +191,7 @@ def test_promtool_finds_only_what_the_reference_forces(api: Api, pool: Pool) -> 
     pool(1)
     probe_host(api)
     published(api, created(api, "v", storageClass={"numReplicas": 1}))
-    program = tool("promtool", "prometheus")
+    program = tool("promtool")
     text = api.get("/metrics").body
     own = "".join(
         line + "\n"

@@ -30,7 +30,7 @@ def passes(*command: object, environment: dict[str, str] | None = None) -> str:
 
 
 def test_prometheus() -> None:
-    promtool = tool("promtool", "prometheus")
+    promtool = tool("promtool")
     passes(promtool, "check", "config", DEPLOY / "prometheus" / "prometheus.yml")
     passes(promtool, "test", "rules", DEPLOY / "prometheus" / "alerts.test.yml")
 
@@ -44,7 +44,7 @@ def test_alerts_read_metrics_that_exist() -> None:
 
 
 def test_systemd_units(tmp_path: Path) -> None:
-    verify = tool("systemd-analyze", "systemd")
+    verify = tool("systemd-analyze")
     for unit in sorted((DEPLOY / "systemd").iterdir()):
         text = unit.read_text()
         # the programs are not installed here: any program stands for them
@@ -70,5 +70,5 @@ class TestCompose:
         lines = (DEPLOY / ".env.example").read_text().splitlines()
         names = [line.partition("=")[0] for line in lines if "=" in line and line[0] != "#"]
         environment = dict.fromkeys(names, "4") | {"TLS_DIR": "./tls", "PATH": "/usr/bin:/bin"}
-        program = tool("docker-compose", "docker-compose")
+        program = tool("docker-compose")
         passes(program, "-f", DEPLOY / "compose.yaml", "config", "-q", environment=environment)
