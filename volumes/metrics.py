@@ -5,13 +5,13 @@ queries.
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from django.db.models import Case, Count, Value, When
+from django.db.models import Case, Count, Model, Value, When
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from inventory.selectors import BackendSummary, backend_list
 from provisioner.common.models import LifeState
 from tasks.metrics import task_metrics
-from volumes.models import Orphan, Replica, ReplicaState, Volume
+from volumes.models import Export, Orphan, Publication, Replica, ReplicaState, Snapshot, Volume
 from volumes.selectors import volumes_measured, volumes_visible
 
 MOST_REPLICAS = 4
@@ -35,6 +35,7 @@ REPLICA_STATES = {
     ReplicaState.UNKNOWN: 3,
     ReplicaState.SYNCHRONIZING: 4,
 }
+PASSING: tuple[type[Model], ...] = (Volume, Replica, Snapshot, Publication, Export)
 NODE_VALUES = {
     "ks_node_free_capacity_bytes": "Free capacity of a storage node in bytes",
     "ks_node_used_capacity_bytes": "Used capacity of a storage node in bytes",
@@ -53,6 +54,7 @@ class PoolCollector:
         volumes = volumes_measured(volumes_visible(None).order_by("uuid"))
         yield from volume_metrics(volumes)
         yield from check_metrics()
+        yield unfinished_metric()
         yield from task_metrics()
 
 
@@ -76,6 +78,20 @@ def check_metrics() -> Iterator[Metric]:
         missing.add_metric([node or "", text], number)
     yield orphans
     yield missing
+
+
+def unfinished_metric() -> Metric:
+    """The collector's backlog, and what is under way."""
+    family = GaugeMetricFamily(
+        "provisioner_unfinished",
+        "Rows in a passing state: what requests are at, or the collector will take up",
+        labels=["kind", "state"],
+    )
+    for model in PASSING:
+        rows = model._default_manager.exclude(state=LifeState.READY).order_by("state")
+        for state, number in rows.values_list("state").annotate(number=Count("pk")):
+            family.add_metric([model._meta.model_name or "", state], number)
+    return family
 
 
 def node_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:

@@ -162,12 +162,24 @@ def test_what_checks_of_nodes_found(api: Api, pool: Pool) -> None:
     ]
 
 
+def test_what_is_unfinished(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    """A deleted volume of a dead node is the collector's until the node confirms."""
+    pool(1)
+    uuid = created(api, "v")
+    assert "provisioner_unfinished" not in samples(api)
+    fleet.nodes[0].faults.go_down()
+    assert api.delete(f"/volumes/{uuid}").status == "Success"
+    assert samples(api)["provisioner_unfinished"] == [
+        ({"kind": kind, "state": "DELETING"}, 1.0) for kind in ("volume", "replica")
+    ]
+
+
 def test_the_number_of_queries_does_not_grow(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     pool(1)
 
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
-            assert len(list(PoolCollector().collect())) == 13
+            assert len(list(PoolCollector().collect())) == 14
         return len(captured)
 
     created(api, "first")
