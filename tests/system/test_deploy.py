@@ -2,21 +2,19 @@
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
-from django_prometheus.middleware import Metrics
-from prometheus_client import REGISTRY, Metric
 
 from provisioner.environment import Environment, variable_name
 from tests.programs import tool
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-GRAFANA = DEPLOY / "grafana"
-METRICS = (DEPLOY.parent / "docs" / "metrics.md").read_text()
+KUBERNETES = DEPLOY / "kubernetes"
 COMMON = ("api-1", "api-2", "worker-1", "worker-2", "beat-1", "beat-2", "migrate")
 
 
@@ -37,80 +35,6 @@ def test_prometheus() -> None:
     promtool = tool("promtool")
     passes(promtool, "check", "config", DEPLOY / "prometheus" / "prometheus.yml")
     passes(promtool, "test", "rules", DEPLOY / "prometheus" / "alerts.test.yml")
-
-
-def alert_expressions() -> list[str]:
-    groups = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())["groups"]
-    return [rule["expr"] for group in groups for rule in group["rules"]]
-
-
-class TestDashboard:
-    @pytest.fixture
-    def dashboard(self) -> dict[str, Any]:
-        return dict(json.loads((GRAFANA / "dashboards" / "provisioner.json").read_text()))
-
-    @pytest.fixture
-    def expressions(self, dashboard: dict[str, Any]) -> list[str]:
-        return [t["expr"] for panel in dashboard["panels"] for t in panel.get("targets", ())]
-
-    def test_expressions_are_promql(self, expressions: list[str], tmp_path: Path) -> None:
-        rules = [{"record": f"panel:{n}", "expr": text} for n, text in enumerate(expressions)]
-        path = tmp_path / "rules.yml"
-        path.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
-        passes(tool("promtool"), "check", "rules", path)
-
-    def test_metrics_exist(self, expressions: list[str]) -> None:
-        assert unknown_metrics(expressions) == []
-        assert unknown_metrics(alert_expressions()) == []
-        assert unknown_metrics(["max(ks_node_fre_iops)", "rate(django_http_x_total[5m])"]) != []
-
-    def test_each_panel_asks_the_provisioned_datasource(self, dashboard: dict[str, Any]) -> None:
-        loaded = yaml.safe_load((GRAFANA / "datasources" / "prometheus.yaml").read_text())
-        [datasource] = loaded["datasources"]
-        asked = [panel["datasource"] for panel in dashboard["panels"] if panel["type"] != "row"]
-        assert asked == [{name: datasource[name] for name in ("type", "uid")}] * len(asked)
-
-    def test_panels_do_not_overlap(self, dashboard: dict[str, Any]) -> None:
-        ids = [panel["id"] for panel in dashboard["panels"]]
-        assert len(set(ids)) == len(ids)
-        cells = [
-            (x, y)
-            for place in (panel["gridPos"] for panel in dashboard["panels"])
-            for x in range(place["x"], place["x"] + place["w"])
-            for y in range(place["y"], place["y"] + place["h"])
-        ]
-        assert len(set(cells)) == len(cells)
-        assert max(x for x, _ in cells) < 24
-
-    def test_compose_mounts_what_the_provider_reads(self) -> None:
-        compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
-        provider = yaml.safe_load((GRAFANA / "dashboards" / "provider.yaml").read_text())
-        [mounted] = [v for v in compose["grafana"]["volumes"] if v.startswith("./grafana:")]
-        inside = mounted.split(":")[1]
-        assert provider["providers"][0]["options"]["path"] == f"{inside}/dashboards"
-        assert inside == "/etc/grafana/provisioning"
-        assert (GRAFANA / "datasources").is_dir()
-
-
-def unknown_metrics(expressions: list[str]) -> list[str]:
-    """Names of metrics that neither docs/metrics.md nor, of django-prometheus, a process has."""
-    names = set(re.findall(r"\b(?:ks|provisioner|django)_[a-z_]+", " ".join(expressions)))
-    Metrics.get_instance()
-    known = {name for family in REGISTRY.collect() for name in _names(family)}
-    return [
-        name
-        for name in sorted(names)
-        if (name not in known if name.startswith("django") else not _documented(name))
-    ]
-
-
-def _documented(name: str) -> bool:
-    return f"`{name}`" in METRICS or f"`{name.removesuffix('_bucket')}`" in METRICS
-
-
-def _names(family: Metric) -> list[str]:
-    endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
-    return [family.name + ending for ending in endings.get(family.type, ("",))]
 
 
 def test_systemd_units(tmp_path: Path) -> None:
@@ -136,9 +60,63 @@ class TestCompose:
         for name in COMMON:
             assert set(services[name]["environment"]) <= known
 
-    def test_docker_compose_reads_it(self) -> None:
-        lines = (DEPLOY / ".env.example").read_text().splitlines()
-        names = [line.partition("=")[0] for line in lines if "=" in line and line[0] != "#"]
-        environment = dict.fromkeys(names, "4") | {"TLS_DIR": "./tls", "PATH": "/usr/bin:/bin"}
-        program = tool("docker-compose")
-        passes(program, "-f", DEPLOY / "compose.yaml", "config", "-q", environment=environment)
+    def test_docker_compose_reads_it(self, tmp_path: Path) -> None:
+        """With the variables of .env.example and one of docs/settings.md, which goes through."""
+        shutil.copy(DEPLOY / "compose.yaml", tmp_path)
+        example = (DEPLOY / ".env.example").read_text()
+        filled = re.sub(r"(?m)^(\w+)=$", r"\1=something", example)
+        (tmp_path / ".env").write_text(f"{filled}DATA_KEYS=one-key\n")
+        command = [tool("docker-compose"), "-f", tmp_path / "compose.yaml"]
+        command += ["--project-directory", tmp_path, "config"]
+        done = passes(*command, environment={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})
+        read = yaml.safe_load(done)["services"]
+        for name in COMMON:
+            assert read[name]["environment"]["DATA_KEYS"] == "one-key"
+
+
+class TestForms:
+    """compose, systemd and Kubernetes start the same, and give it the same time to end."""
+
+    COMMANDS: ClassVar = {
+        "api": "gunicorn -c deploy/gunicorn.conf.py",
+        "worker": "celery -A provisioner worker --pool=threads --concurrency=8",
+        "beat": "celery -A provisioner beat",
+    }
+
+    @pytest.fixture
+    def stop_seconds(self) -> int:
+        """What a stop takes at most, by the defaults and by what the forms set."""
+        default = Environment.model_fields["stop_seconds"].default
+        return int(default) + 5
+
+    @pytest.mark.parametrize("role", COMMANDS)
+    def test_systemd(self, role: str, stop_seconds: int) -> None:
+        [unit] = (DEPLOY / "systemd").glob(f"provisioner-{role}*.service")
+        text = unit.read_text()
+        started = text.partition("ExecStart=/opt/provisioner/.venv/bin/")[2].partition("\n")[0]
+        assert started.startswith(self.COMMANDS[role])
+        assert int(text.partition("TimeoutStopSec=")[2].split()[0]) > stop_seconds
+
+    @pytest.mark.parametrize("role", COMMANDS)
+    def test_compose(self, role: str, stop_seconds: int) -> None:
+        service = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"][f"{role}-1"]
+        if role == "api":
+            image = (DEPLOY / "Dockerfile").read_text().splitlines()[-1].removeprefix("CMD ")
+            assert " ".join(json.loads(image)) == self.COMMANDS[role]
+        else:
+            assert " ".join(service["command"]) == self.COMMANDS[role]
+        assert service["environment"]["UNREADY_SECONDS"] == 5
+        assert int(service["stop_grace_period"].removesuffix("s")) > stop_seconds
+
+    @pytest.mark.parametrize("role", COMMANDS)
+    def test_kubernetes(self, role: str, stop_seconds: int) -> None:
+        [deployment] = [
+            each
+            for each in yaml.safe_load_all((KUBERNETES / f"{role}.yaml").read_text())
+            if each["kind"] == "Deployment"
+        ]
+        pod = deployment["spec"]["template"]["spec"]
+        [container] = pod["containers"]
+        assert " ".join(container["command"]) == self.COMMANDS[role]
+        assert pod["terminationGracePeriodSeconds"] > stop_seconds
+        assert deployment["spec"]["replicas"] == 2
