@@ -19,7 +19,7 @@ demo: .venv/.run ## start the whole system with simulated nodes and show the mai
 	@$(BIN)/python manage.py standalone --scenario $(if $(EXIT),--exit)
 
 test: .venv/.dev ## all tests; ARGS= goes to pytest, as in ARGS="tests/unit -k settings"
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-embedded: .venv/.dev ## the tests of volumes, faults and concurrency on SQLite, as the embedded form has it
 	@mkdir -p build && DATABASE_URL=sqlite:///$(CURDIR)/build/embedded.sqlite3 \

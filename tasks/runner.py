@@ -21,6 +21,7 @@ from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
 from provisioner.common.results import ProvisionerError, ResultCode
+from provisioner.common.stopping import is_stopping
 from tasks.models import ACTIVE, Task, TaskState
 from tasks.saga import Later, Outputs, Saga, saga_of, undo
 from tasks.selectors import WAITS_FOR
@@ -34,6 +35,10 @@ HEARTBEAT_SECONDS = 2.0
 
 class LeaseLost(Exception):
     """The task ended, or another worker has it: stop, and change nothing more."""
+
+
+class HandedOn(Exception):
+    """This process is being stopped: another worker goes on."""
 
 
 class GivenUp(ProvisionerError):
@@ -59,12 +64,19 @@ class Context:
         ``measures``: the task's ``bytes_done`` and so on, which are written each time.
 
         :raises LeaseLost:
+        :raises HandedOn:
         """
+        self.expect_to_go_on()
         if not measures and time.monotonic() < self._next_beat:
             return
         self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
         lease_until = _after(LEASE_SECONDS)
         self._write(progress=self._reached(fraction), lease_until=lease_until, **measures)
+
+    def expect_to_go_on(self) -> None:
+        """:raises HandedOn: this process is being stopped."""
+        if is_stopping():
+            raise HandedOn
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -110,6 +122,14 @@ class Context:
         )
         task_submit(self.task.pk, delay_seconds=later.seconds)
 
+    def hand_on(self) -> None:
+        """Another worker goes on at once, with the step that is not done."""
+        with suppress(LeaseLost, DatabaseError, InterfaceError):
+            self._write(
+                attempts=F("attempts") - 1, lease_owner="", lease_until=_after(LEASE_SECONDS)
+            )
+            task_submit(self.task.pk)
+
     def not_an_attempt(self) -> None:
         """The run was cut short by no fault of the task's."""
         with suppress(LeaseLost, DatabaseError, InterfaceError):
@@ -154,6 +174,9 @@ def run(task_id: str) -> None:
         _work(context)
     except LeaseLost:
         log.info("task ended or taken over", extra={"task": task_id})
+    except HandedOn:
+        log.info("task handed on", extra={"task": task_id})
+        context.hand_on()
     except (OperationalError, InterfaceError) as error:
         log.warning("task interrupted", extra={"task": task_id, "reason": str(error)})
         context.not_an_attempt()
@@ -203,6 +226,7 @@ def _expect_survival(context: Context) -> None:
 def _work(context: Context) -> None:
     *steps, last = context.saga.steps
     for step in steps[context.steps_done :]:
+        context.expect_to_go_on()
         result = step.run(context)
         if isinstance(result, Later):
             context.pause(result)

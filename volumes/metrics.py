@@ -5,13 +5,23 @@ queries.
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from django.db.models import Case, Count, QuerySet, Value, When
+from django.db.models import Case, Count, Model, QuerySet, Value, When
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from inventory.selectors import BackendSummary, backend_list
 from provisioner.common.models import LifeState
 from tasks.metrics import task_metrics
-from volumes.models import Drain, Orphan, Replica, ReplicaMove, ReplicaState, Volume
+from volumes.models import (
+    Drain,
+    Export,
+    Orphan,
+    Publication,
+    Replica,
+    ReplicaMove,
+    ReplicaState,
+    Snapshot,
+    Volume,
+)
 from volumes.selectors import volumes_measured, volumes_visible
 from volumes.services.moves import OF_DRAIN, drain_tasks
 
@@ -36,6 +46,7 @@ REPLICA_STATES = {
     ReplicaState.UNKNOWN: 3,
     ReplicaState.SYNCHRONIZING: 4,
 }
+PASSING: tuple[type[Model], ...] = (Volume, Replica, Snapshot, Publication, Export)
 NODE_VALUES = {
     "ks_node_free_capacity_bytes": "Free capacity of a storage node in bytes",
     "ks_node_used_capacity_bytes": "Used capacity of a storage node in bytes",
@@ -55,6 +66,7 @@ class PoolCollector:
         yield from volume_metrics(volumes)
         yield from check_metrics()
         yield from drain_metrics()
+        yield unfinished_metric()
         yield from task_metrics()
 
 
@@ -101,6 +113,20 @@ def drain_metrics() -> Iterator[Metric]:
 
 def _by_node(rows: QuerySet[Any], field: str) -> dict[str, int]:
     return dict(rows.order_by(field).values_list(field).annotate(number=Count("pk")))
+
+
+def unfinished_metric() -> Metric:
+    """The collector's backlog, and what is under way."""
+    family = GaugeMetricFamily(
+        "provisioner_unfinished",
+        "Rows in a passing state: what requests are at, or the collector will take up",
+        labels=["kind", "state"],
+    )
+    for model in PASSING:
+        rows = model._default_manager.exclude(state=LifeState.READY).order_by("state")
+        for state, number in rows.values_list("state").annotate(number=Count("pk")):
+            family.add_metric([model._meta.model_name or "", state], number)
+    return family
 
 
 def node_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:

@@ -179,6 +179,18 @@ def test_how_far_drains_are(api: Api, pool: Pool) -> None:
     ]
 
 
+def test_what_is_unfinished(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    """A deleted volume of a dead node is the collector's until the node confirms."""
+    pool(1)
+    uuid = created(api, "v")
+    assert "provisioner_unfinished" not in samples(api)
+    fleet.nodes[0].faults.go_down()
+    assert api.delete(f"/volumes/{uuid}").status == "Success"
+    assert samples(api)["provisioner_unfinished"] == [
+        ({"kind": kind, "state": "DELETING"}, 1.0) for kind in ("volume", "replica")
+    ]
+
+
 def test_the_number_of_queries_does_not_grow(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     pool(1)
 
@@ -208,7 +220,7 @@ def test_promtool_finds_only_what_the_reference_forces(api: Api, pool: Pool) -> 
     pool(1)
     probe_host(api)
     published(api, created(api, "v", storageClass={"numReplicas": 1}))
-    program = tool("promtool", "prometheus")
+    program = tool("promtool")
     text = api.get("/metrics").body
     own = "".join(
         line + "\n"

@@ -8,6 +8,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
+from provisioner.common import stopping
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks import runner, saga
 from tasks.models import Task, TaskState
@@ -258,3 +259,54 @@ def test_type_without_saga_is_left_alone(monkeypatch):
     Task.objects.update(lease_until=timezone.now())
     assert tasks_requeue() == 0
     assert row(task_id).state == TaskState.IDLE
+
+
+class TestStop:
+    """A worker that is being stopped hands its task on: at a heartbeat, or between two steps."""
+
+    @pytest.fixture(autouse=True)
+    def stopped(self):
+        yield
+        stopping.go_on()
+
+    @pytest.fixture
+    def sent(self, monkeypatch):
+        sent = []
+        monkeypatch.setattr("provisioner.common.queue._senders", [lambda *job: sent.append(job)])
+        return sent
+
+    @pytest.mark.parametrize("beats", [True, False])
+    def test_the_task_goes_on_elsewhere_at_once(self, sent, beats):
+        done = []
+
+        def work(context):
+            stopping.stop()
+            if beats:
+                context.heartbeat()
+            done.append("work")
+
+        with registered(Step(work), Step(lambda context: done.append("more")), Step(nothing)):
+            task_id = submitted()
+            sent.clear()
+            runner.run(task_id)
+            task = row(task_id)
+            assert (task.state, task.lease_owner, task.attempts) == (TaskState.RUNNING, "", 0)
+            assert done == ([] if beats else ["work"])
+            assert sent == [("tasks.jobs.run_task", (task_id,), 0.0)]
+            stopping.go_on()
+            with registered(*[Step(nothing)] * 3):
+                runner.run(task_id)
+        assert row(task_id).state == TaskState.FINISHED
+
+    def test_whoever_lost_the_lease_hands_nothing_on(self, sent):
+        def work(context):
+            Task.objects.update(lease_owner="another")
+            stopping.stop()
+            context.heartbeat()
+
+        with registered(Step(work), Step(nothing)):
+            task_id = submitted()
+            sent.clear()
+            runner.run(task_id)
+        assert row(task_id).lease_owner == "another"
+        assert sent == []
