@@ -90,11 +90,9 @@ def volumes_with_locations(rows: QuerySet[Volume]) -> QuerySet[Volume]:
     )
 
 
-def volumes_extended(rows: QuerySet[Volume]) -> QuerySet[Volume]:
-    """As :func:`volumes_with_locations`, with the SSDs and what calls to the nodes need."""
-    return volumes_with_locations(rows).prefetch_related(
-        "replicas__backend__addresses", "replicas__sub_volumes__ssd"
-    )
+def pieces_of_volume(volume_id: int) -> QuerySet[SubVolume]:
+    """Where the replicas of a volume lie, with their SSDs."""
+    return SubVolume.objects.filter(replica__volume=volume_id).select_related("ssd")
 
 
 def volumes_measured(rows: QuerySet[Volume]) -> QuerySet[Volume]:
