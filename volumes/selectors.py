@@ -20,6 +20,21 @@ from volumes.placement.request import Candidate, Drive
 from volumes.sizing import GIB
 
 LIVE = ~Q(state=LifeState.DELETING)
+NODE_COLUMNS = (
+    "persistent_id",
+    "name",
+    "in_use",
+    "host_id",
+    "region",
+    "zone",
+    "rack",
+    "total_iops",
+    "used_iops",
+    "total_bw",
+    "used_bw",
+)
+"""Of a backend, as placement names them."""
+PIECES = Prefetch("sub_volumes", SubVolume.objects.select_related("ssd"))
 
 
 def candidates_read(exclusive_class: str = "") -> list[Candidate]:
@@ -36,24 +51,15 @@ def candidates_read(exclusive_class: str = "") -> list[Candidate]:
     for backend_id, pk, ssd_id, capacity, used in ssds:
         drives.setdefault(backend_id, []).append(Drive(pk, ssd_id, capacity - used, pk in taken))
         totals[backend_id] = totals.get(backend_id, 0) + capacity
+    nodes = Backend.objects.order_by("persistent_id").values(*NODE_COLUMNS, "available_until")
     return [
         Candidate(
-            persistent_id=b.persistent_id,
-            name=b.name,
-            in_use=b.in_use,
-            available=b.available_until >= now,
-            host_id=b.host_id,
-            region=b.region,
-            zone=b.zone,
-            rack=b.rack,
-            total_bytes=totals.get(b.persistent_id, 0),
-            total_iops=b.total_iops,
-            used_iops=b.used_iops,
-            total_bw=b.total_bw,
-            used_bw=b.used_bw,
-            drives=tuple(drives.get(b.persistent_id, ())),
+            available=node.pop("available_until") >= now,
+            total_bytes=totals.get(node["persistent_id"], 0),
+            drives=tuple(drives.get(node["persistent_id"], ())),
+            **node,
         )
-        for b in Backend.objects.order_by("persistent_id")
+        for node in nodes
     ]
 
 
@@ -102,7 +108,7 @@ def volumes_measured(rows: QuerySet[Volume]) -> QuerySet[Volume]:
 
 def replicas_with_nodes(rows: QuerySet[Replica]) -> QuerySet[Replica]:
     """Replicas with all that a call to their node needs."""
-    return rows.select_related("backend").prefetch_related("backend__addresses", "sub_volumes__ssd")
+    return rows.select_related("backend").prefetch_related("backend__addresses", PIECES)
 
 
 def snapshots_visible(tenant_id: str | None) -> QuerySet[Snapshot]:
@@ -119,7 +125,7 @@ def snapshots_shown(rows: QuerySet[Snapshot]) -> QuerySet[Snapshot]:
 def snapshots_with_nodes(rows: QuerySet[Snapshot]) -> QuerySet[Snapshot]:
     """Snapshots with all that a call to their node needs."""
     return rows.select_related("replica__backend").prefetch_related(
-        "replica__backend__addresses", "sub_volumes__ssd"
+        "replica__backend__addresses", PIECES
     )
 
 
