@@ -87,23 +87,9 @@ def volumes_filter(
     return rows
 
 
-def volumes_with_locations(rows: QuerySet[Volume]) -> QuerySet[Volume]:
-    """The volumes with replicas and publications, in a constant number of queries."""
-    return rows.select_related("snapshot").prefetch_related(
-        Prefetch("replicas", Replica.objects.filter(LIVE)),
-        Prefetch("replicas__exports", Export.objects.filter(LIVE)),
-        "publications",
-    )
-
-
 def pieces_of_volume(volume_id: int) -> QuerySet[SubVolume]:
     """Where the replicas of a volume lie, with their SSDs."""
     return SubVolume.objects.filter(replica__volume=volume_id).select_related("ssd")
-
-
-def volumes_measured(rows: QuerySet[Volume]) -> QuerySet[Volume]:
-    """As :func:`volumes_with_locations`, with the names of nodes and hosts."""
-    return volumes_with_locations(rows).prefetch_related("replicas__backend", "publications__host")
 
 
 def replicas_with_nodes(rows: QuerySet[Replica]) -> QuerySet[Replica]:

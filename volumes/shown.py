@@ -49,6 +49,7 @@ class VolumeShown(NamedTuple):
     share_ssd: bool
     storage_class_name: str
     writable: bool
+    cloned_from: str
     state: str
     snapshot__uuid: str | None
     published: bool
