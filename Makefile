@@ -10,7 +10,7 @@ CHECK := SECRET_KEY=only-for-checks-only-for-checks-only DATA_DIR=build DATABASE
 	REDIS_URL=memory://
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-embedded chaos check lint format types layers migrations settings schema budgets requirements clean
+.PHONY: help demo test test-embedded chaos bench check lint format types layers migrations settings schema budgets requirements clean
 
 help: ## this list (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -30,6 +30,9 @@ test-embedded: .venv/.dev ## the tests of volumes, faults and concurrency on SQL
 SECONDS ?= 240
 chaos: .venv/.dev ## clients while everything fails around them, then compare: docs/chaos.md; SEED=, SECONDS=
 	@$(BIN)/python -m tests.chaos.run $(if $(SEED),--seed $(SEED)) --seconds $(SECONDS)
+
+bench: .venv/.dev ## measure against a bare view and pgbench: docs/performance.md; BENCH="creates hosts pages metrics"
+	@$(BIN)/python -m tests.benchmarks.run $(BENCH)
 
 check: lint format types layers migrations settings schema budgets ## everything that is checked without running
 

@@ -5,16 +5,26 @@ import json
 import selectors
 import ssl
 import time
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
+from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 from socket import socket
 
+from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 HANDSHAKE_SECONDS = 3.0
 REQUEST_SECONDS = 10.0
 WRITE_SECONDS = 30.0
+LINGER_SECONDS = 1.0
+YIELD_SECONDS = 0.002
+MOST_WORKERS = 256
+NOT_ACCEPTING = -1
+
+# of each worker, by its age; memory that gunicorn's processes share, since they are forked later
+_connections = RawArray("i", [NOT_ACCEPTING] * MOST_WORKERS)
 
 
 class RequestSocket(ssl.SSLSocket):
@@ -52,6 +62,11 @@ class RequestSocket(ssl.SSLSocket):
             if self.fileno() >= 0:
                 self.settimeout(WRITE_SECONDS)
 
+    def shutdown(self, how: int) -> None:
+        """What comes after our end of it is read for LINGER_SECONDS."""
+        super().shutdown(how)
+        self._read_until = time.monotonic() + LINGER_SECONDS
+
     def _begin_request(self) -> None:
         self._read_until = time.monotonic() + REQUEST_SECONDS
         self.settimeout(WRITE_SECONDS)
@@ -62,21 +77,62 @@ def _too_slow(what: str) -> ConnectionResetError:
     return ConnectionResetError(errno.ECONNRESET, f"{what} came too slowly")
 
 
+class Connection(TConn):
+    """Closed by the thread that served it. gunicorn would wait for the client's end of it in the
+    one thread that accepts and dispatches.
+    """
+
+    def close(self, graceful: bool = False) -> None:
+        if not graceful:
+            super().close()
+
+    def leave(self) -> None:
+        """Give the client LINGER_SECONDS to read what it was sent, then close."""
+        with suppress(OSError):
+            self.sock.setblocking(True)
+        close_graceful(self.sock, LINGER_SECONDS)
+
+
 class Worker(ThreadWorker):
-    """A new connection takes a thread only once something came in on it: idle ones cost nothing."""
+    """A new connection takes a thread only once something came in on it: idle ones cost nothing.
+
+    Clients keep a connection for many requests, so connections are shared out evenly: a worker that
+    has more than another is a moment later at the next.
+    """
 
     def accept(self, listener: socket) -> None:
+        if self.nr_conns > min((n for n in _connections if n >= 0), default=0):
+            time.sleep(YIELD_SECONDS)
         try:
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
         self.nr_conns += 1
-        connection = TConn(self.cfg, client, address, listener.getsockname())
+        connection = Connection(self.cfg, client, address, listener.getsockname())
         connection.set_timeout()
         self.pending_conns.append(connection)
         self.poller.register(
             client, selectors.EVENT_READ, partial(self.on_pending_socket_readable, connection)
         )
+
+    def handle(self, conn: TConn) -> bool:
+        again = super().handle(conn)
+        if not again and isinstance(conn, Connection):
+            conn.leave()
+        return again
+
+    def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
+        super().wait_for_and_dispatch_events(timeout)
+        self.publish()
+
+    def publish(self) -> None:
+        """Tell the other workers how many connections there are here."""
+        _connections[self.age % MOST_WORKERS] = self.nr_conns if self.alive else NOT_ACCEPTING
+
+
+def forget(worker: ThreadWorker) -> None:
+    """A worker that died has no connections."""
+    _connections[worker.age % MOST_WORKERS] = NOT_ACCEPTING
 
 
 def tls_context(

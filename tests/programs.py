@@ -18,6 +18,7 @@ PACKAGES = {
     "kubectl": ("kubernetes-client",),
     "node": ("nodejs",),
     "npm": ("npm",),
+    "pgbench": ("postgresql",),
 }
 MODULES = {"rsyslogd": "*/rsyslog/lmnsd_ossl.so"}
 """What a program needs below /usr/lib."""

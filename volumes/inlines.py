@@ -15,7 +15,7 @@ from provisioner.common.admin import (
     wait_column,
 )
 from volumes.models import Export, Publication, Replica, Snapshot, SubVolume
-from volumes.waiting import replica_waits_for
+from volumes.waiting import replica_row_waits_for
 
 
 class SubVolumeInline(ReadOnlyInline):
@@ -37,7 +37,7 @@ class SubVolumeInline(ReadOnlyInline):
 class ReplicaInline(ReadOnlyInline):
     backend_link = link_column("backend")
     wait = wait_column()
-    waits_for = text_column(replica_waits_for, "waits for")
+    waits_for = text_column(replica_row_waits_for, "waits for")
     model = Replica
     fields = [
         "uuid",

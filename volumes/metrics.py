@@ -1,6 +1,4 @@
-"""The ``ks_`` metrics of the reference, "Get Metrics", from the database in a constant number of
-queries.
-"""
+"""Metrics of the pool (reference, "Get Metrics"), in a constant number of queries."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -22,30 +20,10 @@ from volumes.models import (
     Snapshot,
     Volume,
 )
-from volumes.selectors import volumes_measured, volumes_visible
 from volumes.services.moves import OF_DRAIN, drain_tasks
 
-MOST_REPLICAS = 4
 NODE = ["node", "name"]
-VOLUME = [
-    "uuid",
-    "alias",
-    "numReplicas",
-    "tenantID",
-    "storageClassName",
-    "provisioningType",
-    "protocol",
-]
-HOST = ["hostId", "hostname", "nqn"]
 AVAILABLE, UNAVAILABLE = 1, 2
-VOLUME_AVAILABLE, VOLUME_UNAVAILABLE = 0, 1
-REPLICA_STATES = {
-    ReplicaState.AVAILABLE: 0,
-    ReplicaState.TERMINATING: 1,
-    ReplicaState.MISSING: 2,
-    ReplicaState.UNKNOWN: 3,
-    ReplicaState.SYNCHRONIZING: 4,
-}
 PASSING: tuple[type[Model], ...] = (Volume, Replica, Snapshot, Publication, Export)
 NODE_VALUES = {
     "ks_node_free_capacity_bytes": "Free capacity of a storage node in bytes",
@@ -58,12 +36,12 @@ NODE_VALUES = {
 
 
 class PoolCollector:
-    """A prometheus_client collector of nodes, volumes and publications as they are now."""
+    """A prometheus_client collector of nodes, tasks and findings as they are now. Volumes, of which
+    there are many more: :mod:`volumes.volume_metrics`.
+    """
 
     def collect(self) -> Iterator[Metric]:
         yield from node_metrics(backend_list())
-        volumes = volumes_measured(volumes_visible(None).order_by("uuid"))
-        yield from volume_metrics(volumes)
         yield from check_metrics()
         yield from drain_metrics()
         yield unfinished_metric()
@@ -153,59 +131,3 @@ def node_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:
             family.add_metric(labels, value)
     yield state
     yield from values.values()
-
-
-def volume_metrics(volumes: Iterable[Volume]) -> Iterator[Metric]:
-    places = [
-        f"{n}{i}" for i in range(1, MOST_REPLICAS + 1) for n in ("repUUID", "nodeID", "nodeName")
-    ]
-    capacity = GaugeMetricFamily(
-        "ks_vol_capacity_bytes",
-        "Capacity of a volume in bytes",
-        labels=[*VOLUME, *places],
-    )
-    connected = GaugeMetricFamily(
-        "ks_connected_volumes_state",
-        "State of a published volume: 0 Available, 1 Unavailable",
-        labels=["uuid", "alias", *HOST, "version"],
-    )
-    replicas = GaugeMetricFamily(
-        "ks_connected_replica_state",
-        "State of a replica of a published volume: 0 Available, 1 Terminating, 2 Missing, "
-        "3 Unknown, 4 Synchronizing",
-        labels=["uuid", "alias", "repUUID", *HOST],
-    )
-    for volume in volumes:
-        capacity.add_metric(_volume_labels(volume), volume.capacity_bytes)
-        _add_connections(volume, connected, replicas)
-    yield capacity
-    yield connected
-    yield replicas
-
-
-def _volume_labels(volume: Volume) -> list[str]:
-    copies = list(volume.replicas.all())[:MOST_REPLICAS]
-    labels = [volume.uuid, volume.alias, str(len(copies)), volume.tenant_id]
-    derived = volume.snapshot_id is not None or volume.cloned_from
-    kind = "Snapshot/Clone" if derived else volume.provisioning_type
-    labels += [volume.storage_class_name or "unknown", kind, volume.protocol]
-    for replica in copies:
-        name = replica.backend.name if replica.backend else ""
-        labels += [replica.uuid if len(copies) > 1 else "", replica.backend_id or "", name]
-    return labels + [""] * (3 * (MOST_REPLICAS - len(copies)))
-
-
-def _add_connections(volume: Volume, connected: Any, replicas: Any) -> None:
-    copies = list(volume.replicas.all())
-    available = any(r.replica_state == ReplicaState.AVAILABLE for r in copies)
-    state = VOLUME_AVAILABLE if available else VOLUME_UNAVAILABLE
-    for publication in volume.publications.all():
-        if publication.nsid is None or publication.state != LifeState.READY:
-            continue
-        host = publication.host
-        labels = [volume.uuid, volume.alias]
-        host_labels = [host.uuid, host.name, host.nqn]
-        connected.add_metric([*labels, *host_labels, host.version], state)
-        for replica in copies:
-            value = REPLICA_STATES[ReplicaState(replica.replica_state)]
-            replicas.add_metric([*labels, replica.uuid, *host_labels], value)

@@ -22,6 +22,21 @@ from volumes.sizing import GIB
 LIVE = ~Q(state=LifeState.DELETING)
 SHOWN = LIVE & ~Q(filling=True, volume__num_replicas=1)
 """Replicas that clients see: what an only replica moves to bears its uuid, and is none yet."""
+NODE_COLUMNS = (
+    "persistent_id",
+    "name",
+    "in_use",
+    "host_id",
+    "region",
+    "zone",
+    "rack",
+    "total_iops",
+    "used_iops",
+    "total_bw",
+    "used_bw",
+)
+"""Of a backend, as placement names them."""
+PIECES = Prefetch("sub_volumes", SubVolume.objects.select_related("ssd"))
 
 
 def candidates_read(exclusive_class: str = "") -> list[Candidate]:
@@ -38,24 +53,15 @@ def candidates_read(exclusive_class: str = "") -> list[Candidate]:
     for backend_id, pk, ssd_id, capacity, used in ssds:
         drives.setdefault(backend_id, []).append(Drive(pk, ssd_id, capacity - used, pk in taken))
         totals[backend_id] = totals.get(backend_id, 0) + capacity
+    nodes = Backend.objects.order_by("persistent_id").values(*NODE_COLUMNS, "available_until")
     return [
         Candidate(
-            persistent_id=b.persistent_id,
-            name=b.name,
-            in_use=b.in_use,
-            available=b.available_until >= now,
-            host_id=b.host_id,
-            region=b.region,
-            zone=b.zone,
-            rack=b.rack,
-            total_bytes=totals.get(b.persistent_id, 0),
-            total_iops=b.total_iops,
-            used_iops=b.used_iops,
-            total_bw=b.total_bw,
-            used_bw=b.used_bw,
-            drives=tuple(drives.get(b.persistent_id, ())),
+            available=node.pop("available_until") >= now,
+            total_bytes=totals.get(node["persistent_id"], 0),
+            drives=tuple(drives.get(node["persistent_id"], ())),
+            **node,
         )
-        for b in Backend.objects.order_by("persistent_id")
+        for node in nodes
     ]
 
 
@@ -83,30 +89,14 @@ def volumes_filter(
     return rows
 
 
-def volumes_with_locations(rows: QuerySet[Volume]) -> QuerySet[Volume]:
-    """The volumes with replicas and publications, in a constant number of queries."""
-    return rows.select_related("snapshot").prefetch_related(
-        Prefetch("replicas", Replica.objects.filter(SHOWN)),
-        Prefetch("replicas__exports", Export.objects.filter(LIVE, for_copy=False)),
-        "publications",
-    )
-
-
-def volumes_extended(rows: QuerySet[Volume]) -> QuerySet[Volume]:
-    """As :func:`volumes_with_locations`, with the SSDs and what calls to the nodes need."""
-    return volumes_with_locations(rows).prefetch_related(
-        "replicas__backend__addresses", "replicas__sub_volumes__ssd"
-    )
-
-
-def volumes_measured(rows: QuerySet[Volume]) -> QuerySet[Volume]:
-    """As :func:`volumes_with_locations`, with the names of nodes and hosts."""
-    return volumes_with_locations(rows).prefetch_related("replicas__backend", "publications__host")
+def pieces_of_volume(volume_id: int) -> QuerySet[SubVolume]:
+    """Where the replicas of a volume lie, with their SSDs."""
+    return SubVolume.objects.filter(replica__volume=volume_id).select_related("ssd")
 
 
 def replicas_with_nodes(rows: QuerySet[Replica]) -> QuerySet[Replica]:
     """Replicas with all that a call to their node needs."""
-    return rows.select_related("backend").prefetch_related("backend__addresses", "sub_volumes__ssd")
+    return rows.select_related("backend").prefetch_related("backend__addresses", PIECES)
 
 
 def snapshots_visible(tenant_id: str | None) -> QuerySet[Snapshot]:
@@ -123,7 +113,7 @@ def snapshots_shown(rows: QuerySet[Snapshot]) -> QuerySet[Snapshot]:
 def snapshots_with_nodes(rows: QuerySet[Snapshot]) -> QuerySet[Snapshot]:
     """Snapshots with all that a call to their node needs."""
     return rows.select_related("replica__backend").prefetch_related(
-        "replica__backend__addresses", "sub_volumes__ssd"
+        "replica__backend__addresses", PIECES
     )
 
 

@@ -5,12 +5,13 @@ Only what the rows and their prefetched relations tell: no query.
 
 from provisioner.common.models import LifeState
 from volumes.models import Export, Publication, Replica, ReplicaState, Snapshot, Volume
+from volumes.shown import ReplicaShown, VolumeShown
 from volumes.sizing import GIB
 
 REMOVED_NODE = "its node, which was removed by force"
 
 
-def volume_waits_for(volume: Volume) -> str:
+def volume_waits_for(volume: Volume | VolumeShown) -> str:
     """Of all its nodes; what a replica or publication waits for, that says itself."""
     if volume.state == LifeState.CREATING:
         return "its nodes to make it"
@@ -21,8 +22,8 @@ def volume_waits_for(volume: Volume) -> str:
     return ""
 
 
-def replica_waits_for(replica: Replica) -> str:
-    """``replica`` with its volume and exports prefetched."""
+def replica_waits_for(replica: Replica | ReplicaShown, *, exporting: bool, alone: bool) -> str:
+    """``exporting``: a node is still to export it. ``alone``: its volume has no other."""
     if replica.backend_id is None:
         return REMOVED_NODE
     node = f"node {replica.backend_id}"
@@ -30,19 +31,28 @@ def replica_waits_for(replica: Replica) -> str:
         return text
     if replica.filling:
         return f"its copy onto {node} to end"
-    exports = [export for export in replica.exports.all() if not export.for_copy]
-    if any(export.state == LifeState.CREATING for export in exports):
+    if exporting:
         return f"{node} to export it"
-    return _waits_by_state(replica, node)
+    return _waits_by_state(replica.replica_state, node, alone=alone)
 
 
-def _waits_by_state(replica: Replica, node: str) -> str:
-    match replica.replica_state:
+def replica_row_waits_for(replica: Replica) -> str:
+    """As :func:`replica_waits_for`; ``replica`` with its volume and exports prefetched."""
+    exporting = any(
+        export.state == LifeState.CREATING and not export.for_copy
+        for export in replica.exports.all()
+    )
+    alone = replica.volume.num_replicas == 1
+    return replica_waits_for(replica, exporting=exporting, alone=alone)
+
+
+def _waits_by_state(state: str, node: str, *, alone: bool) -> str:
+    match state:
         case ReplicaState.TERMINATING:
             return "its host to confirm that it uses it no more"
         case ReplicaState.SYNCHRONIZING:
             return "its host to synchronize it"
-        case ReplicaState.MISSING if replica.volume.num_replicas == 1:
+        case ReplicaState.MISSING if alone:
             return f"{node} to have its data again: it lost it"
         case ReplicaState.MISSING:
             return "its host to synchronize it, or a replica in its place"

@@ -20,6 +20,7 @@ from tests.programs import tool
 from volumes.metrics import PoolCollector
 from volumes.models import Orphan, Replica
 from volumes.services.moves import replicas_move
+from volumes.volume_metrics import volume_metrics
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
@@ -196,7 +197,8 @@ def test_the_number_of_queries_does_not_grow(api: Api, pool: Pool, fleet: Simula
 
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
-            assert len(list(PoolCollector().collect())) == 14
+            assert len(list(PoolCollector().collect())) == 12
+            assert b"".join(volume_metrics()).count(b"# TYPE") == 3
         return len(captured)
 
     created(api, "first")

@@ -1,5 +1,6 @@
 """What only the real server shows: gunicorn with TLS, as ``deploy/gunicorn.conf.py`` sets it up."""
 
+import contextlib
 import json
 import os
 import re
@@ -70,13 +71,13 @@ class Server:
                 method, f"https://127.0.0.1:{self.port}{path}", body=body, headers=headers
             )
 
+    def connect(self) -> ssl.SSLSocket:
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        return self.context(certificate=True).wrap_socket(plain, server_hostname="127.0.0.1")
+
     def raw(self, text: bytes) -> bytes:
         """The answer to just these bytes."""
-        context = self.context(certificate=True)
-        with (
-            socket.create_connection(("127.0.0.1", self.port), timeout=10) as plain,
-            context.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
-        ):
+        with self.connect() as secure:
             secure.sendall(text)
             return secure.makefile("rb").read()
 
@@ -135,6 +136,15 @@ def chunked(*pieces: bytes) -> bytes:
         + b"".join(lines)
         + b"0\r\n\r\n"
     )
+
+
+class TestConnections:
+    def test_who_stays_after_an_error_holds_up_nobody(self, server):
+        with contextlib.ExitStack() as stay:
+            for _ in range(8):
+                stay.enter_context(server.connect()).sendall(b"nonsense\r\n\r\n")
+            answer = server.raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 class TestRequests:

@@ -1,7 +1,6 @@
 """What the faults strike: the whole production form, and a pool of simulated nodes."""
 
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import psycopg
 import urllib3
 
-from tests.system.stack import ROOT, Service, Stack
+from tests.system.stack import ROOT, Service, Stack, announced
 
 NODES = 16
 SSDS = 2
@@ -17,7 +16,6 @@ SSD_GIB = 128
 BASE_SLOWNESS = {"kind": "SLOW", "milliseconds": 100, "times": 0}
 """Of every call of a node, so that faults meet changes that are half done."""
 NODE_TOKEN = "node-token-of-the-tests"
-START_SECONDS = 60.0
 SETTINGS = {
     "API_WORKERS": "1",
     "API_THREADS": "16",
@@ -92,7 +90,7 @@ class System:
         log = folder / "nodes.log"
         self._nodes = Service(command, self.stack.environment, log)
         self._http = urllib3.PoolManager(ca_certs=str(self.stack.ca), retries=False)
-        self.nodes = _announced(log)
+        self.nodes = announced(log, NODES)
 
     def _join(self) -> None:
         with self.connect() as database:
@@ -104,15 +102,3 @@ class System:
                 "POST", f"{self.stack.url}/backends", json=body, headers=self.headers, timeout=30
             )
             assert answer.json()["status"] == "Success", answer.data
-
-
-def _announced(log: Path) -> list[tuple[str, str]]:
-    """Id and ``address:port`` of each node, once all are there."""
-    end = time.monotonic() + START_SECONDS
-    while True:
-        lines = [line.split() for line in log.read_text().splitlines()]
-        nodes = [(line[0], line[1]) for line in lines if len(line) == 2 and line[0].count(":") == 5]
-        if len(nodes) == NODES:
-            return nodes
-        assert time.monotonic() < end, log.read_text()
-        time.sleep(0.1)

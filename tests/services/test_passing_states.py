@@ -23,7 +23,7 @@ from volumes.reconcilers import collect
 from volumes.waiting import (
     export_waits_for,
     publication_waits_for,
-    replica_waits_for,
+    replica_row_waits_for,
     snapshot_waits_for,
     volume_waits_for,
 )
@@ -37,7 +37,7 @@ PASSING = [
 ]
 WORDS: dict[type[Model], Callable[[Any], str]] = {
     Volume: volume_waits_for,
-    Replica: replica_waits_for,
+    Replica: replica_row_waits_for,
     Snapshot: snapshot_waits_for,
     Publication: publication_waits_for,
     Export: export_waits_for,
@@ -160,11 +160,12 @@ def test_the_words_cost_no_query(api: Api, pool: Pool, fleet: SimulatedFleet) ->
 
 
 def list_queries(api: Api) -> int:
-    from volumes.selectors import volumes_visible, volumes_with_locations
-    from volumes.views.presentation import volume_json
+    from volumes.selectors import volumes_visible
+    from volumes.shown import volumes_shown
+    from volumes.views.presentation import volumes_json
 
     with CaptureQueriesContext(connection) as queries:
-        rows = [volume_json(row) for row in volumes_with_locations(volumes_visible(None))]
+        rows = volumes_json(volumes_shown(volumes_visible(None)))
     assert rows
     return len(queries)
 

@@ -43,7 +43,8 @@ def killed(task_id):
 
 
 def shown(task_id):
-    return task_json(task_list(task_id=task_id).get())
+    [task] = task_list(task_id=task_id)
+    return task_json(task)
 
 
 def test_given_up_after_so_many_deaths():

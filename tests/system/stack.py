@@ -76,9 +76,12 @@ class Service:
 
 
 class Postgres(Service):
-    """A server with a data directory of its own, as safe against a crash as a real one."""
+    """A server with a data directory of its own, as safe against a crash as a real one.
 
-    def __init__(self, folder: Path) -> None:
+    ``options`` differ from the usual ones.
+    """
+
+    def __init__(self, folder: Path, **options: object) -> None:
         folder.mkdir()
         programs = servers.postgresql_programs(folder)
         user = servers.unprivileged(folder)
@@ -88,7 +91,7 @@ class Postgres(Service):
         data = str(folder / "data")
         initdb = [str(programs / "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-N"]
         servers.run([*initdb, "--encoding=UTF8", "--locale=C"], user)
-        options = {
+        usual = {
             "listen_addresses": "127.0.0.1",
             "port": self.port,
             "unix_socket_directories": "",
@@ -96,7 +99,8 @@ class Postgres(Service):
             "fsync": "off",  # the machine does not crash, only the server
         }
         command = [str(programs / "postgres"), "-D", data]
-        command += [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        for name, value in (usual | options).items():
+            command += ["-c", f"{name}={value}"]
         log = folder.with_suffix(".log")
         super().__init__(command, os.environ, log, user=user, request=signal.SIGINT)
         self.ready()
@@ -258,26 +262,43 @@ class Stack:
         until(asked, self.folder / "api-0.log")
 
     def manage(self, *arguments: str) -> str:
-        """What ``manage.py`` prints.
-
-        :raises AssertionError: it failed.
-        """
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "manage.py"), *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        assert done.returncode == 0, f"{arguments}: {done.stdout[-1000:]} {done.stderr[-2000:]}"
-        return done.stdout
+        """As :func:`manage`, with the stack's settings."""
+        return manage(self.environment, *arguments)
 
     def stop(self) -> None:
         for service in reversed(self._services):
             service.kill()
         if self._made:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def manage(environment: Mapping[str, str], *arguments: str) -> str:
+    """What ``manage.py`` prints.
+
+    :raises AssertionError: it failed.
+    """
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, f"{arguments}: {done.stdout[-1000:]} {done.stderr[-2000:]}"
+    return done.stdout
+
+
+def announced(log: Path, count: int) -> list[tuple[str, str]]:
+    """Id and ``address:port`` of each node that ``simulate_nodes`` serves, once all are there."""
+    end = time.monotonic() + START_SECONDS
+    while True:
+        lines = [line.split() for line in log.read_text().splitlines()]
+        nodes = [(line[0], line[1]) for line in lines if len(line) == 2 and line[0].count(":") == 5]
+        if len(nodes) == count:
+            return nodes
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.1)
 
 
 def until(probe: Callable[[], object], log: Path) -> None:

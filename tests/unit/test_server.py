@@ -7,8 +7,10 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from gunicorn.config import Config
 
 from provisioner import server
 from provisioner.certificates import Authority
@@ -97,3 +99,25 @@ def test_what_is_no_http_is_answered_with_the_envelope(
         "status": code,
         "description": f"HTTP Status {status} - no request line",
     }
+
+
+def test_connections_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that has more than another lets that one take the next."""
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    nothing: Any = None
+    many, few = (server.Worker(age, 0, [], nothing, 30, Config(), nothing) for age in (1, 2))
+    for worker, number in ((many, 3), (few, 2)):
+        worker.tmp.close()
+        worker.nr_conns = number
+        worker.publish()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        few.accept(listener)
+        assert waits == []
+        many.accept(listener)
+        assert waits == [server.YIELD_SECONDS]
+        server.forget(few)
+        many.accept(listener)
+        assert waits == [server.YIELD_SECONDS]
+    server.forget(many)

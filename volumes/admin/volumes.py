@@ -37,7 +37,7 @@ from volumes.models import (
 from volumes.waiting import (
     export_waits_for,
     publication_waits_for,
-    replica_waits_for,
+    replica_row_waits_for,
     snapshot_waits_for,
     volume_waits_for,
 )
@@ -171,7 +171,7 @@ class ReplicaAdmin(ReadOnlyAdmin):
     backend_link = link_column("backend")
     claimed = size_column("claimed_bytes", "claimed")
     wait = wait_column()
-    waits_for = text_column(replica_waits_for, "waits for")
+    waits_for = text_column(replica_row_waits_for, "waits for")
     list_display = [
         "uuid",
         "volume_link",

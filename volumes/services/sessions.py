@@ -1,38 +1,39 @@
 """Which hosts are connected to a volume now, as its nodes say."""
 
+from collections.abc import Iterable
 from functools import partial
 
-from inventory.models import Host
+from inventory.models import Backend, Host
 from inventory.nodes.client import call_all
 from inventory.services.nodes import node_client
-from volumes.models import Volume
+from volumes.shown import ReplicaShown
 
 SECONDS = 5.0
 
 
-def sessions_read(volume: Volume) -> dict[int, list[str]]:
-    """Connected hosts' uuids by replica key; a node that does not answer says nothing.
-
-    ``volume`` with replicas, their backends and addresses prefetched.
-    """
-    replicas = [r for r in volume.replicas.all() if r.backend is not None]
+def sessions_read(shown: Iterable[ReplicaShown]) -> dict[int, list[str]]:
+    """Connected hosts' uuids by replica key; a node that does not answer says nothing."""
+    replicas = {r.id: r for r in shown if r.backend_id is not None}
+    nodes = Backend.objects.prefetch_related("addresses").in_bulk(
+        [r.backend_id for r in replicas.values()]
+    )
     targets = call_all(
         {
-            r.pk: partial(node_client(r.backend).list_targets, timeout=SECONDS)
-            for r in replicas
-            if r.backend is not None
+            key: partial(node_client(nodes[r.backend_id]).list_targets, timeout=SECONDS)
+            for key, r in replicas.items()
+            if r.backend_id in nodes
         },
         timeout_seconds=SECONDS,
     )
     nqns = {
-        r.pk: {
+        key: {
             nqn
             for target in answer
-            if any(n.volume_uuid == r.uuid for n in target.namespaces)
+            if any(n.volume_uuid == replicas[key].uuid for n in target.namespaces)
             for nqn in target.connected_hosts
         }
-        for r in replicas
-        if isinstance(answer := targets[r.pk], tuple)
+        for key, answer in targets.items()
+        if isinstance(answer, tuple)
     }
     hosts = Host.objects.filter(nqn__in=set().union(*nqns.values()))
     uuids = dict(hosts.values_list("nqn", "uuid"))

@@ -84,14 +84,17 @@ def volume_create(*, tenant_id: str, request: VolumeRequest) -> Volume:
     volume = _draft(tenant_id, request)
     until = call_deadline()
     volume_name_free(volume)
-    former = Replica.objects.filter(uuid=volume.uuid, state=LifeState.DELETING)
-    replicas_drop(former, until=until)
+    if request.uuid is not None:
+        former = Replica.objects.filter(uuid=volume.uuid, state=LifeState.DELETING)
+        replicas_drop(former, until=until)
     _claim(volume)
     avoid: frozenset[str] = frozenset()
     while failed := replicas_make(volume, until=until):
         avoid |= {str(r.backend_id) for r in failed.replicas}
         _replace(volume, failed, avoid, in_time=time.monotonic() < until)
     volume_ready(volume)
+    if avoid:
+        enqueue_on_commit("volumes.jobs.collect")
     return volume
 
 
@@ -131,9 +134,9 @@ def volume_name_free(volume: Volume) -> None:
     """:raises VolumeExists: a live volume has the uuid, or in its tenant the alias."""
     taken = Volume.objects.filter(
         LIVE, Q(uuid=volume.uuid) | Q(tenant_id=volume.tenant_id, alias=volume.alias)
-    ).first()
-    if taken is not None:
-        what = f"uuid {volume.uuid!r}" if taken.uuid == volume.uuid else f"alias {volume.alias!r}"
+    )
+    if (uuid := taken.values_list("uuid", flat=True).first()) is not None:
+        what = f"uuid {volume.uuid!r}" if uuid == volume.uuid else f"alias {volume.alias!r}"
         raise VolumeExists(f"a volume with the {what} exists already")
 
 
@@ -194,8 +197,6 @@ def volume_ready(volume: Volume) -> None:
     if not rows.update(state=LifeState.READY, deadline_at=None):
         raise NodesFailed("the volume was deleted while it was being created")
     volume.state, volume.deadline_at = LifeState.READY, None
-    if volume.replicas.filter(state=LifeState.DELETING).exists():
-        enqueue_on_commit("volumes.jobs.collect")
 
 
 def volume_abandon(volume: Volume) -> None:

@@ -76,6 +76,8 @@ def replicas_drop(replicas: Iterable[Replica], *, until: float) -> None:
     that its node confirmed gives back its capacity and goes.
     """
     keys = [r.pk for r in replicas]
+    if not keys:
+        return
     rows = Replica.objects.filter(pk__in=keys, state=LifeState.DELETING)
     exports_drop(Export.objects.filter(replica__in=rows, state=LifeState.DELETING), until=until)
     snapshots_drop(Snapshot.objects.filter(replica__in=rows), until=until)

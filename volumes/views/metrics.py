@@ -1,8 +1,9 @@
 import os
+from itertools import chain
 from typing import ClassVar
 
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import StreamingHttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from rest_framework.request import Request
@@ -10,6 +11,7 @@ from rest_framework.request import Request
 from provisioner.access.views import ApiViewSet
 from provisioner.common.operations import Operation
 from volumes.metrics import PoolCollector
+from volumes.volume_metrics import volume_metrics
 
 
 class MetricsViewSet(ApiViewSet):
@@ -19,11 +21,10 @@ class MetricsViewSet(ApiViewSet):
     operations: ClassVar = {"list": Operation("Get Metrics", media="text/plain")}
     open_to_all: ClassVar[bool] = settings.ENVIRONMENT.metrics_open
 
-    def list(self, request: Request) -> HttpResponse:
-        pool = CollectorRegistry()
-        pool.register(PoolCollector())
-        body = generate_latest(pool) + generate_latest(_processes())
-        return HttpResponse(body, content_type=CONTENT_TYPE_LATEST)
+    def list(self, request: Request) -> StreamingHttpResponse:
+        few = generate_latest(PoolCollector()) + generate_latest(_processes())
+        body = chain([few], volume_metrics())
+        return StreamingHttpResponse(body, content_type=CONTENT_TYPE_LATEST)
 
 
 def _processes() -> CollectorRegistry:

@@ -1,7 +1,7 @@
 """Volumes, tenants and targets as JSON (reference, "Get Volumes", "Get Tenants", "Get Targets")."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.utils import timezone
@@ -10,53 +10,59 @@ from provisioner.common.models import LifeState
 from volumes.models import (
     ProvisioningType,
     Publication,
-    Replica,
     Snapshot,
+    SubVolume,
     Tenant,
-    Volume,
     target_nqn,
 )
 from volumes.placement.scheduler import Plan
+from volumes.shown import ReplicaShown, Shown, VolumeShown
 from volumes.sizing import GIB
 from volumes.waiting import replica_waits_for, snapshot_waits_for, volume_waits_for
 
 BLOCK_SIZES = {512: "512B", 4096: "4KB"}
 
 
-def volume_json(volume: Volume) -> dict[str, Any]:
-    """``volume`` with replicas, exports and publications prefetched."""
-    gib = volume.capacity_bytes // GIB
+def volumes_json(rows: Iterable[Shown]) -> list[dict[str, Any]]:
+    """Volumes as the reference lists them."""
     now = timezone.now()
-    replicas = list(volume.replicas.all())
+    return [_volume(volume, replicas, now) for volume, replicas in rows]
+
+
+def _volume(
+    volume: VolumeShown, replicas: Sequence[ReplicaShown], now: dt.datetime
+) -> dict[str, Any]:
+    gib = volume.capacity_bytes // GIB
+    alone = volume.num_replicas == 1
     data = {
         "alias": volume.alias,
         "uuid": volume.uuid,
         "capacity": volume.capacity_bytes,
         "provisioningType": volume.provisioning_type,
         "numReplicas": len(replicas),
-        "replicable": volume.num_replicas > 1,
+        "replicable": not alone,
         "maxIOPS": volume.max_iops_per_gb * gib,
         "desiredIOPS": volume.desired_iops_per_gb * gib,
         "maxBW": volume.max_bw_per_gb * gib,
         "desiredBW": volume.desired_bw_per_gb * gib,
         "blockSize": BLOCK_SIZES[volume.block_size],
         "maxReplicaDownTime": volume.max_replica_down_minutes,
-        "location": [_location(replica, now) for replica in replicas],
+        "location": [_location(replica, now, alone=alone) for replica in replicas],
         "tenantId": volume.tenant_id,
         "protocol": volume.protocol,
         "allowSpan": volume.allow_span,
         "shareSSDBetweenVolumes": volume.share_ssd,
-        "inUse": bool(volume.publications.all()),
+        "inUse": volume.published,
     }
     data |= _waits_for(volume_waits_for(volume))
     if volume.storage_class_name:
         data["storageClassName"] = volume.storage_class_name
     if volume.provisioning_type == ProvisioningType.THIN:
         data["reservedSpace"] = volume.claimed_bytes
-    if volume.snapshot is not None:
+    if volume.snapshot__uuid is not None:
         data |= {
             "provisioningType": "OTHER",
-            "snapshotID": volume.snapshot.uuid,
+            "snapshotID": volume.snapshot__uuid,
             "writable": volume.writable,
         }
     return data
@@ -78,29 +84,32 @@ def snapshot_json(snapshot: Snapshot) -> dict[str, Any]:
     } | _waits_for(snapshot_waits_for(snapshot))
 
 
-def _location(replica: Replica, now: dt.datetime) -> dict[str, Any]:
+def _location(replica: ReplicaShown, now: dt.datetime, *, alone: bool) -> dict[str, Any]:
     return {
         "uuid": replica.uuid,
         "backend": {"persistentID": replica.backend_id or ""},
         "replicaState": replica.replica_state,
         "currentStateTime": _milliseconds(now - replica.replica_state_since),
-        "inUse": any(export.state == LifeState.READY for export in replica.exports.all()),
-    } | _waits_for(replica_waits_for(replica))
+        "inUse": replica.exported,
+    } | _waits_for(replica_waits_for(replica, exporting=replica.exporting, alone=alone))
 
 
 def _waits_for(text: str) -> dict[str, str]:
     return {"waitsFor": text} if text else {}
 
 
-def volume_extended_json(volume: Volume, sessions: Mapping[int, list[str]]) -> dict[str, Any]:
+def volume_extended_json(
+    shown: Shown, pieces: Iterable[SubVolume], sessions: Mapping[int, list[str]]
+) -> dict[str, Any]:
     """With the SSDs of each replica, and ``sessions``: connected hosts by replica key."""
-    data = volume_json(volume)
-    for replica, location in zip(volume.replicas.all(), data["location"], strict=True):
+    [data] = volumes_json([shown])
+    for replica, location in zip(shown[1], data["location"], strict=True):
         location["subVolumes"] = [
             {"capacity": p.capacity_bytes, "ssdID": p.ssd.ssd_id, "ssdName": p.ssd.name}
-            for p in replica.sub_volumes.all()
+            for p in pieces
+            if p.replica_id == replica.id
         ]
-        if hosts := sessions.get(replica.pk):
+        if hosts := sessions.get(replica.id):
             location["sessions"] = [{"hostID": host} for host in hosts]
     return data
 

@@ -9,16 +9,12 @@ from provisioner.common.operations import Operation
 from provisioner.common.pagination import Page
 from provisioner.common.parsing import parse_body, parse_query
 from volumes.models import Volume
-from volumes.selectors import (
-    volumes_extended,
-    volumes_filter,
-    volumes_visible,
-    volumes_with_locations,
-)
+from volumes.selectors import pieces_of_volume, volumes_filter, volumes_visible
 from volumes.services.sessions import sessions_read
 from volumes.services.volume_creation import volume_create, volume_dry_run
 from volumes.services.volume_growth import volume_grow
 from volumes.services.volume_removal import volume_delete
+from volumes.shown import volumes_shown
 from volumes.views.base import TenantViewSet
 from volumes.views.inputs import (
     DryRunInput,
@@ -28,7 +24,7 @@ from volumes.views.inputs import (
     volume_request,
 )
 from volumes.views.outputs import VOLUME, VolumeCreatedOutput, VolumeExtendedOutput, VolumeOutput
-from volumes.views.presentation import plan_json, volume_extended_json, volume_json
+from volumes.views.presentation import plan_json, volume_extended_json, volumes_json
 
 
 class VolumesViewSet(TenantViewSet):
@@ -86,14 +82,14 @@ class VolumesViewSet(TenantViewSet):
         return self._volumes(rows.order_by("uuid"))
 
     def _volumes(self, rows: QuerySet[Volume]) -> Response:
-        return Response([volume_json(volume) for volume in volumes_with_locations(rows)])
+        return Response(volumes_json(volumes_shown(rows)))
 
     def extended(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
         rows = volumes_visible(self.tenant_scope).filter(uuid=volume_uuid)
         return Response(
             [
-                volume_extended_json(volume, sessions_read(volume))
-                for volume in volumes_extended(rows)
+                volume_extended_json(shown, pieces_of_volume(shown[0].id), sessions_read(shown[1]))
+                for shown in volumes_shown(rows)
             ]
         )
 

@@ -1,0 +1,99 @@
+"""How many statements hot calls send, BEGIN and COMMIT among them, however much there is."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from provisioner.access import authorization_server
+from tasks.models import Task, TaskType
+from tests.api.volume_steps import HOST, created, probe_host, published
+from tests.conftest import Api
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+Count = Callable[..., list[str]]
+
+
+@pytest.fixture
+def statements(api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Count:
+    """Those of a call, made in this thread; there are nodes, a published volume and another."""
+    monkeypatch.setattr(authorization_server, "CACHE_SECONDS", 3600)
+    pool(4)
+    published(api, created(api, "first", storageClass={"numReplicas": 2}), probe_host(api))
+    created(api, "second")
+    client = Client(headers={"Authorization": api.authorization})
+
+    def count(method: str, path: str, body: Any = None) -> list[str]:
+        client.get("/token")  # refused, but with credentials: it reads the authorization server
+        with CaptureQueriesContext(connection) as captured:
+            answer = client.generic(
+                method, path, json.dumps(body or {}), content_type="application/json"
+            )
+            text = b"".join(answer) if answer.streaming else answer.content
+        assert answer.status_code == 200, text
+        assert b'"status"' not in text or b'"Success"' in text, text
+        return [query["sql"] for query in captured]
+
+    return count
+
+
+@pytest.mark.parametrize(
+    ("replicas", "number"),
+    [(1, 16), (3, 18)],  # two SSDs more to claim
+)
+def test_create(statements: Count, replicas: int, number: int) -> None:
+    body = {"alias": "v", "capacity": 1, "storageClass": {"numReplicas": replicas}}
+    found = statements("POST", "/volumes", body)
+    assert len(found) == number, "\n".join(found)
+
+
+def test_create_with_a_uuid_looks_for_what_is_left_of_a_former_volume(statements: Count) -> None:
+    body = {"alias": "v", "capacity": 1, "uuid": "chosen"}
+    found = statements("POST", "/volumes", body)
+    assert len(found) == 17, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("path", "number"),
+    [
+        ("/volumes?limit=100&marker=0", 2),
+        ("/volumes_by_alias/first", 2),
+        (f"/volumes?hostID={HOST}", 2),
+        (f"/tasks?hostId={HOST}", 1),
+        (f"/targets?hostId={HOST}", 2),
+        ("/metrics", 17),
+    ],
+)
+def test_reads(api: Api, statements: Count, path: str, number: int) -> None:
+    Task.objects.bulk_create(
+        Task(type=TaskType.REMOTE_MIGRATION, host_id=HOST, volume_id=f"v{n}") for n in range(3)
+    )
+    found = statements("GET", path)
+    assert len(found) == number, "\n".join(found)
+    for n in range(3):
+        published(api, created(api, f"more-{n}"))
+    assert len(statements("GET", path)) == number
+
+
+def test_host_probe(statements: Count) -> None:
+    body = {
+        "hostId": HOST,
+        "hostNqn": f"nqn.2014-08.org.nvmexpress:uuid:{HOST}",
+        "name": "host",
+        "clientType": "Agent",
+        "version": "3.22",
+        "duration": 30,
+    }
+    assert len(statements("POST", "/host_probe", body)) == 3
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_publish(api: Api, statements: Count, replicas: int) -> None:
+    uuid = created(api, "v", storageClass={"numReplicas": replicas})
+    found = statements("POST", "/publish", {"volId": uuid, "hostId": HOST})
+    assert len(found) == 16, "\n".join(found)

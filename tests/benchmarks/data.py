@@ -1,0 +1,97 @@
+"""Many rows at once: copies, by SQL, of rows that the API made, so that they are whole.
+
+Nodes and volumes made here are in the database alone. Volumes have one replica each; every second
+one is published, to one of HOSTS hosts. SSDs' pieces, which no measured call reads, are left out.
+"""
+
+import json
+
+from tests.benchmarks.system import System
+
+HOSTS = 1000
+NODES = 1000
+FIRST = 10**9
+"""Keys of copies begin here, far from those that the API gives out."""
+
+PROBE = json.dumps(
+    {
+        "hostId": "host-<n>",
+        "hostNqn": "nqn.2014-08.org.nvmexpress:uuid:host-<n>",
+        "name": "host-<n>",
+        "clientType": "Agent",
+        "version": "3.22",
+        "duration": 86_400,
+    }
+)
+
+
+def hosts(system: System) -> None:
+    """HOSTS hosts, each tenth with a migration."""
+    system.call("POST", "/host_probe", json.loads(PROBE.replace("<n>", "0")))
+    name = "'host-' || g"
+    nqn = "'nqn.2014-08.org.nvmexpress:uuid:host-' || g"
+    _copies(system, "inventory_host", "uuid = 'host-0'", HOSTS - 1, uuid=name, name=name, nqn=nqn)
+    system.call("GET", "/inventory")
+    task = {"task_id": "'task-' || g", "host_id": "'host-' || g * 10", "state": "'IDLE'"}
+    task |= {"type": "'RemoteMigration'", "volume_id": "'volume-' || g", "ended_at": "NULL::text"}
+    task |= {"lease_until": "'2100-01-01'"}  # no worker takes it up
+    template = "task_id = (SELECT min(task_id) FROM tasks_task)"
+    _copies(system, "tasks_task", template, HOSTS // 10 - 1, **task)
+
+
+def nodes(system: System) -> None:
+    """NODES nodes more, each with four SSDs; nothing is placed on them."""
+    template = "(SELECT min(persistent_id) FROM inventory_backend)"
+    node = "'node-' || g"
+    columns = {"persistent_id": node, "name": node, "in_use": "false"}
+    columns |= {"available_until": "'2100-01-01'"}
+    _copies(system, "inventory_backend", f"persistent_id = {template}", NODES, **columns)
+    key = f"{FIRST} + g * 10 + id % 10"
+    _copies(system, "inventory_ssd", f"backend_id = {template}", NODES, id=key, backend_id=node)
+
+
+def volumes(system: System, number: int) -> None:
+    """There are ``number`` volumes now, and no other."""
+    clear(system)
+    answer = system.call("POST", "/volumes", {"alias": "v0", "capacity": 1})
+    system.call("POST", "/publish", {"volId": answer["uuid"], "hostId": "host-0"})
+    key, uuid, one = f"{FIRST} + g", "md5(g::text)::uuid", f"uuid = '{answer['uuid']}'"
+    node = f"'node-' || 1 + g % {NODES}"
+    half, nsid, host = (number - 1) // 2, f"2 + g / {HOSTS}", f"'host-' || g % {HOSTS}"
+    copy = {"id": key, "uuid": uuid}
+    _copies(system, "volumes_volume", one, number - 1, alias="'v' || g", **copy)
+    replica = copy | {"volume_id": key, "backend_id": node}
+    _copies(system, "volumes_replica", one, number - 1, **replica)
+    exported = {"id": key, "nsid": nsid}
+    publication = exported | {"volume_id": key, "host_id": host}
+    _copies(system, "volumes_publication", "true", half, **publication)
+    export = exported | {"publication_id": key, "replica_id": key}
+    _copies(system, "volumes_export", "true", half, **export)
+    with system.connect() as database:
+        database.execute("VACUUM ANALYZE")
+
+
+def clear(system: System) -> None:
+    """No volume, and nothing of one, but what nodes have of volumes that were not published."""
+    made = (
+        "SELECT v.uuid FROM volumes_publication p JOIN volumes_volume v ON v.id = volume_id"
+        " WHERE p.id < %s"
+    )
+    with system.connect() as database:
+        for (uuid,) in database.execute(made, [FIRST]).fetchall():
+            system.call("POST", "/unpublish", {"volId": uuid})
+        database.execute("TRUNCATE volumes_volume CASCADE")
+        database.execute("UPDATE inventory_ssd SET used_bytes = 0")
+        database.execute("UPDATE volumes_tenant SET used_bytes = 0")
+
+
+def _copies(system: System, table: str, template: str, number: int, **columns: str) -> None:
+    """``columns``: SQL of what differs, ``g`` being 1 to ``number``. Those that are there stay."""
+    pairs = ", ".join(f"'{name}', {value}" for name, value in columns.items())
+    row = f"to_jsonb(template) || jsonb_build_object({pairs})"
+    with system.connect() as database:
+        database.execute(
+            f"INSERT INTO {table} SELECT copy.* FROM "  # noqa: S608
+            f"(SELECT * FROM {table} WHERE {template}) template, generate_series(1, {number}) g, "
+            f"jsonb_populate_record(NULL::{table}, {row}) copy ON CONFLICT DO NOTHING"
+        )

@@ -1,0 +1,134 @@
+"""What is measured, part by part."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from tests.benchmarks import data, pgbench, processes
+from tests.benchmarks.measuring import Figure, Meter
+from tests.benchmarks.system import System
+
+SUCCESS = '"Success"'
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of all; the smoke test takes less."""
+
+    concurrencies: tuple[int, ...] = (1, 8, 32)
+    few_volumes: int = 1_000
+    metrics_volumes: int = 10_000
+    many_volumes: int = 100_000
+    recordings: int = 20
+    scrapes: int = 5
+
+
+@dataclass
+class Results:
+    figures: list[Figure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, figure: Figure) -> None:
+        """Shown at once: a run takes minutes."""
+        self.figures.append(figure)
+        print(f"  {figure.name}, {figure.concurrency}: {figure.per_second:.0f}/s", flush=True)
+
+
+def creates(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
+    """One replica and three, at each concurrency; on an empty pool of real simulated nodes."""
+    pgbench.recordable_keys(system)
+    for replicas in (1, 3):
+        numbers = range(sizes.recordings)
+        scripts = [pgbench.create_script(system, n, replicas) for n in numbers]
+        body = '{"alias":"b%d-<n>","capacity":1,"storageClass":{"numReplicas":%d}}'
+        for concurrency in sizes.concurrencies:
+            load = meter.load(
+                "POST",
+                "/volumes",
+                body % (replicas, replicas),
+                concurrency=concurrency,
+                expect=SUCCESS,
+            )
+            results.add(meter.measure(f"create, {_replicas(replicas)}", load, scripts))
+    data.clear(system)
+
+
+def _replicas(number: int) -> str:
+    return "1 replica" if number == 1 else f"{number} replicas"
+
+
+def hosts(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
+    path = "/tasks?hostId=host-<n>"
+    scripts = [
+        pgbench.read_script(system, path.replace("<n>", str(n))) for n in range(sizes.recordings)
+    ]
+    load = meter.load("GET", path, numbers=data.HOSTS, expect="[")
+    results.add(meter.measure(f"GET /tasks?hostId=, {data.HOSTS:,} hosts", load, scripts))
+    probes = [data.PROBE.replace("<n>", str(n)) for n in range(sizes.recordings)]
+    scripts = [pgbench.write_script(system, "/host_probe", json.loads(probe)) for probe in probes]
+    load = meter.load("POST", "/host_probe", data.PROBE, numbers=data.HOSTS, expect=SUCCESS)
+    results.add(meter.measure(f"host_probe, {data.HOSTS:,} hosts", load, scripts))
+
+
+def pages(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
+    """Pages of 100 from anywhere: a marker is the beginning of a uuid."""
+    data.nodes(system)
+    for number in (sizes.few_volumes, sizes.many_volumes):
+        data.volumes(system, number)
+        paths = [f"/volumes?limit=100&marker={10 + 4 * n}" for n in range(sizes.recordings)]
+        scripts = [pgbench.read_script(system, path) for path in paths]
+        load = meter.load(
+            "GET", "/volumes?limit=100&marker=<n>", first=10, numbers=80, expect='"alias"'
+        )
+        results.add(meter.measure(f"page of 100 of {number:,} volumes", load, scripts))
+
+
+def metrics(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
+    """And the memory that API processes take for it."""
+    data.nodes(system)
+    data.volumes(system, sizes.metrics_volumes)
+    scripts = [pgbench.read_script(system, "/metrics")]
+    load = meter.load("GET", "/metrics", concurrency=1, expect="ks_vol_capacity_bytes{")
+    name = f"/metrics, {data.NODES:,} nodes, {sizes.metrics_volumes:,} volumes"
+    results.add(meter.measure(name, load, scripts))
+    for number in (sizes.few_volumes, sizes.metrics_volumes, sizes.many_volumes):
+        data.volumes(system, number)
+        seconds, grown = _scraped(system, sizes.scrapes)
+        results.notes.append(
+            f"/metrics at {number:,} volumes: {seconds:.2f} s, "
+            f"+{grown:.0f} MiB at its peak over what the process had"
+        )
+
+
+def _scraped(system: System, scrapes: int) -> tuple[float, float]:
+    """Median seconds, and MiB that all API processes together took more than before."""
+    workers = list(processes.children(system.services["API"].running.pid))
+    for worker in workers:
+        processes.forget_peak(worker)
+    before = sum(map(processes.peak_mib, workers))
+    took = []
+    for _ in range(scrapes):
+        began = time.monotonic()
+        system.call("GET", "/metrics")
+        took.append(time.monotonic() - began)
+    return sorted(took)[scrapes // 2], sum(map(processes.peak_mib, workers)) - before
+
+
+Part = Callable[[System, Meter, Sizes, Results], None]
+PARTS: dict[str, Part] = {
+    "creates": creates,
+    "hosts": hosts,
+    "pages": pages,
+    "metrics": metrics,
+}
+
+
+def run(parts: Sequence[str], system: System, seconds: float, sizes: Sizes) -> Results:
+    """In the order of PARTS: creates need nodes that answer, and those added for others do not."""
+    results, meter = Results(), Meter(system, seconds)
+    data.hosts(system)
+    for name, part in PARTS.items():
+        if name in parts:
+            part(system, meter, sizes, results)
+    return results

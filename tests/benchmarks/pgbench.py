@@ -1,0 +1,126 @@
+"""The same statements without us: those of real calls, as PostgreSQL logged them, by pgbench."""
+
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.system import System, application_name
+from tests.programs import installed
+
+RECORDED_SECONDS = 10.0
+FIRST_VOLUME, FIRST_REPLICA = 500_000_000, 700_000_000
+CACHED_KEYS = 3
+"""A session's keys of replicas are consecutive, so that the last tells the others."""
+
+
+def program() -> str | None:
+    """None: there is no pgbench here (Debian has it in the package postgresql)."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pgbench"))
+    return str(found[-1]) if found else installed("pgbench")
+
+
+def statements(system: System, call: Callable[[], Any]) -> list[str]:
+    """What the API said to the database for this call."""
+    with system.connect() as database:
+        database.execute("ALTER SYSTEM SET log_statement = 'all'")
+        database.execute("SELECT pg_reload_conf()")
+        _until_logged(system)
+        time.sleep(0.2)
+        before = len(_logged(system))
+        call()
+        time.sleep(0.2)
+        database.execute("ALTER SYSTEM RESET log_statement")
+        database.execute("SELECT pg_reload_conf()")
+    return [text for text in _logged(system)[before:] if "authorizationserver" not in text]
+
+
+def recordable_keys(system: System) -> None:
+    """From now on keys of volumes and replicas are numbers that mean nothing else."""
+    with system.connect() as database:
+        database.execute(f"SELECT setval('volumes_volume_id_seq', {FIRST_VOLUME})")
+        database.execute(f"SELECT setval('volumes_replica_id_seq', {FIRST_REPLICA})")
+        database.execute(f"ALTER SEQUENCE volumes_replica_id_seq CACHE {CACHED_KEYS}")
+
+
+def create_script(system: System, number: int, replicas: int) -> str:
+    """A script that makes volumes as the API made one, which must have recordable keys."""
+    name = f"recorded-{replicas}-{number}"
+    body = {"alias": name, "uuid": name, "capacity": 1}
+    storage_class = {"storageClass": {"numReplicas": replicas}}
+    said = statements(system, lambda: system.call("POST", "/volumes", body | storage_class))
+    with system.connect() as database:
+        rows = database.execute(
+            "SELECT v.id, r.id, r.uuid FROM volumes_volume v JOIN volumes_replica r"
+            " ON r.volume_id = v.id WHERE v.uuid = %s ORDER BY r.id DESC",
+            [name],
+        ).fetchall()
+    values = {name: ":n"} | {str(volume): ":volume_id" for volume, _, _ in rows}
+    for index, (_, key, uuid) in enumerate(rows):
+        values[str(key)] = f":replica_{index}"
+        values.setdefault(uuid, f":n-{index}")
+    whole = "|".join(map(re.escape, values))
+    lines = [re.sub(rf"\b({whole})\b", lambda found: values[found[0]], text) for text in said]
+    return "\n".join(["\\set n random(1, 1000000000000000)", *map(_ended, lines)])
+
+
+def _ended(line: str) -> str:
+    """With what ends a statement, and keeps the keys that it answers."""
+    if line.startswith('INSERT INTO "volumes_volume"'):
+        return f"{line} \\gset volume_"
+    if line.startswith('INSERT INTO "volumes_replica"'):
+        others = (f"\\set replica_{n} :replica_id - {n}" for n in range(CACHED_KEYS))
+        return "\n".join([f"{line} \\aset replica_", *others])
+    return f"{line};"
+
+
+def read_script(system: System, path: str) -> str:
+    return _script(statements(system, lambda: system.call("GET", path)))
+
+
+def write_script(system: System, path: str, body: Any) -> str:
+    return _script(statements(system, lambda: system.call("POST", path, body)))
+
+
+def _script(said: list[str]) -> str:
+    assert said, "nothing was logged"
+    return "\n".join(f"{text};" for text in said)
+
+
+def per_second(system: System, scripts: list[str], *, clients: int, seconds: float) -> float | None:
+    """Transactions; which of the scripts comes next is left to chance. None: no pgbench.
+
+    :raises AssertionError: a statement failed.
+    """
+    if (pgbench := program()) is None:
+        return None
+    folder = system.folder / "pgbench"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    url = system.postgres.url
+    command = [pgbench, "-n", "-c", str(clients), "-j", "1", "-T", str(max(1, round(seconds)))]
+    for index, script in enumerate(scripts):
+        path = folder / f"{index}.sql"
+        path.write_text(script)
+        command += ["-f", str(path)]
+    done = subprocess.run([*command, url], capture_output=True, text=True, check=False)
+    found = re.search(r"^tps = ([\d.]+)", done.stdout, re.MULTILINE)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert found, done.stdout
+    return float(found[1])
+
+
+def _until_logged(system: System) -> None:
+    before, end = len(_logged(system)), time.monotonic() + RECORDED_SECONDS
+    while len(_logged(system)) == before:
+        assert time.monotonic() < end, "PostgreSQL logs no statements"
+        system.call("GET", "/tasks?hostId=nobody")
+
+
+def _logged(system: System) -> list[str]:
+    prefix = f"{application_name('API')} LOG:  statement: "
+    lines = system.postgres.log.read_text(errors="replace").splitlines()
+    return [line.removeprefix(prefix) for line in lines if line.startswith(prefix)]

@@ -1,0 +1,141 @@
+"""What is measured: the production form on this machine, without a load balancer.
+
+gunicorn serves HTTPS by deploy/gunicorn.conf.py; PostgreSQL commits to the disk; the nodes are
+simulated, in a process of their own.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import urllib3
+
+from provisioner.certificates import Authority
+from tests import servers
+from tests.system.stack import DEPLOY, ROOT, Postgres, Redis, Service, announced, manage, until
+
+NODES = 16
+SSD_GIB = str(2**20)
+NODE_TOKEN = "node-token-of-the-benchmarks"
+API_WORKERS = 2
+SETTINGS = {
+    "SECRET_KEY": "only-for-benchmarks-only-for-benchmarks",
+    "API_HOST": "127.0.0.1",
+    "API_WORKERS": str(API_WORKERS),
+    "NODE_TOKEN": NODE_TOKEN,
+    # rows made by SQL stand for nothing that a node has
+    "NODE_CHECK_INTERVAL_SECONDS": "86400",
+}
+
+
+class System:
+    """``api`` and ``bare`` are the two servers; ``services`` all processes, by name."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.chmod(0o755)
+        self.services: dict[str, Service] = {}
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
+        authority = Authority.of(self.folder / "tls")
+        self.ca = str(authority.path)
+        self.postgres = self._add(
+            "PostgreSQL", Postgres(self.folder / "postgres", fsync="on", log_line_prefix="%a ")
+        )
+        self._add("Redis", redis := Redis(self.folder))
+        certificate, key = map(str, authority.server("server", ["127.0.0.1"]))
+        self.environment = SETTINGS | {
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": str(ROOT),
+            "DATA_DIR": str(self.folder),
+            "DATABASE_URL": self.postgres.url,
+            "REDIS_URL": redis.url,
+            "TLS_CERTIFICATE": certificate,
+            "TLS_KEY": key,
+            "NODE_CA": self.ca,
+        }
+        manage(self.environment, "migrate", "-v0")
+        self._http = urllib3.PoolManager(ca_certs=self.ca, retries=False)
+        self.port = self._gunicorn("API")
+        self.bare_port = self._gunicorn("bare view", "tests.benchmarks.bare")
+        self._celery("worker", "--pool=threads", "--concurrency=4")
+        self._celery("beat")
+        command = ["simulate_nodes", "--count", str(NODES), "--ssd-gib", SSD_GIB]
+        self._python(
+            "nodes", str(ROOT / "manage.py"), *command, "--certificate", certificate, "--key", key
+        )
+        token = ("token_create", "--name=benchmark", "--role=ADMIN", "--expiration=7200")
+        self.token = manage(self.environment, *token).strip()
+        self.ready("API", self.port, "/readyz")
+        self.ready("bare view", self.bare_port, "/hosts/none")
+        self._join()
+
+    def _add(self, name: str, service: Any) -> Any:
+        self.services[name] = service
+        return service
+
+    def _python(self, name: str, *arguments: str, **environment: str) -> None:
+        log = self.folder / f"{name.replace(' ', '-')}.log"
+        command = [sys.executable, *arguments]
+        self._add(name, Service(command, self.environment | environment, log))
+
+    def _gunicorn(self, name: str, *application: str) -> int:
+        port = servers.free_port()
+        command = ["-m", "gunicorn", "-c", str(DEPLOY / "gunicorn.conf.py"), *application]
+        url = f"{self.postgres.url}?application_name={application_name(name)}"
+        public = f"https://127.0.0.1:{port}"
+        self._python(name, *command, API_PORT=str(port), PUBLIC_URL=public, DATABASE_URL=url)
+        return port
+
+    def _celery(self, *arguments: str) -> None:
+        self._python(arguments[0], "-m", "celery", "-A", "provisioner", *arguments)
+
+    def ready(self, name: str, port: int, path: str) -> None:
+        def asked() -> None:
+            answer = self._http.request("GET", f"https://127.0.0.1:{port}{path}", timeout=5)
+            if answer.status != 200:
+                raise urllib3.exceptions.HTTPError(answer.data.decode())
+
+        until(asked, self.services[name].log)
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """What the API answers.
+
+        :raises AssertionError: no success.
+        """
+        headers = {"Authorization": f"Bearer {self.token}"}
+        url = f"https://127.0.0.1:{self.port}{path}"
+        answer = self._http.request(method, url, json=body, headers=headers, timeout=60)
+        text = answer.data.decode()
+        assert answer.status == 200, text
+        is_json = answer.headers["Content-Type"].startswith("application/json")
+        value = json.loads(text) if is_json else text
+        assert not isinstance(value, dict) or value.get("status", "Success") == "Success", value
+        return value
+
+    def connect(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.postgres.url, autocommit=True)
+
+    def stop(self) -> None:
+        for service in reversed(self.services.values()):
+            service.kill()
+
+    def _join(self) -> None:
+        with self.connect() as database:
+            database.execute("UPDATE inventory_license SET max_backends = 10000")
+        for number, (_, place) in enumerate(announced(self.services["nodes"].log, NODES)):
+            address, port = place.split(":")
+            body = {"mgmtIPs": [address], "mgmtPort": int(port), "rack": f"r{number}"}
+            self.call("POST", "/backends", body)
+
+
+def application_name(service: str) -> str:
+    """Of its sessions with PostgreSQL."""
+    return service.replace(" ", "-")

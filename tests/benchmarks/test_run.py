@@ -1,0 +1,44 @@
+"""A run of the benchmarks, as short as can be: that they measure, not what."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.figures import PARTS, Sizes
+from tests.benchmarks.run import run
+
+TINY = Sizes(
+    concurrencies=(2,),
+    few_volumes=200,
+    metrics_volumes=300,
+    many_volumes=400,
+    recordings=1,
+    scrapes=1,
+)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Where PostgreSQL's account can reach it."""
+    made = Path(tempfile.mkdtemp(prefix="provisioner-benchmarks-"))
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def test_all_parts_give_figures(folder: Path) -> None:
+    lines = run([*PARTS], 0.2, TINY, folder).splitlines()
+    rows = [line.split(" | ") for line in lines if line.startswith("| ")]
+    assert [row[0] for row in rows[2:]] == [
+        "| create, 1 replica",
+        "| create, 3 replicas",
+        "| GET /tasks?hostId=, 1,000 hosts",
+        "| host_probe, 1,000 hosts",
+        "| page of 100 of 200 volumes",
+        "| page of 100 of 400 volumes",
+        "| /metrics, 1,000 nodes, 300 volumes",
+    ]
+    assert {len(row) for row in rows} == {9}
+    assert sum(line.startswith("* /metrics at ") for line in lines) == 3
