@@ -9,7 +9,7 @@ from kombu.transport.redis import Transport
 from provisioner.celery import app
 from provisioner.common import stopping
 
-Transport.brpop_timeout = 0.05  # so soon a worker notices that it is to end; else 1 s
+Transport.brpop_timeout = 0.05  # type: ignore[assignment] # so soon a worker notices that it is to end; else 1 s
 
 
 @contextmanager
