@@ -28,8 +28,8 @@ def install() -> None:
         finally:
             _running.discard(threading.get_ident())
 
-    ServerHandler.run = run  # type: ignore[method-assign, assignment]
-    setattr(TransactionTestCase, "_fixture_teardown", _delete_rows)  # noqa: B010 - no stub has it
+    ServerHandler.run = run  # type: ignore[assignment, method-assign]
+    TransactionTestCase._fixture_teardown = _delete_rows  # type: ignore[attr-defined]
 
 
 def _delete_rows(_: TransactionTestCase) -> None:
