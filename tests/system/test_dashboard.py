@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from django_prometheus.middleware import Metrics  # type: ignore[import-untyped]
+from django_prometheus.middleware import Metrics
 from prometheus_client import REGISTRY, Metric
 
 from tests.programs import tool
