@@ -1,0 +1,32 @@
+"""Fake targets, and how tests speak to them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.spdk.client import Client
+from tests.spdk.running import RunningTarget
+
+
+@pytest.fixture
+def target() -> Iterator[RunningTarget]:
+    target = RunningTarget()
+    yield target
+    target.close()
+
+
+@pytest.fixture
+def call(target: RunningTarget) -> Iterator[Client]:
+    client = Client(target.socket)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def drive(tmp_path: Path) -> Path:
+    """A file of 4 GiB in which nothing was written."""
+    file = tmp_path / "drive"
+    with file.open("wb") as opened:
+        opened.truncate(4 * 2**30)
+    return file
