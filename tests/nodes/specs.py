@@ -23,8 +23,8 @@ from inventory.nodes.wire import (
 )
 
 GIB = 2**30
-HOST = "nqn.2014-08.org.nvmexpress:uuid:host-a"
-OTHER_HOST = "nqn.2014-08.org.nvmexpress:uuid:host-b"
+HOST = "nqn.2014-08.org.nvmexpress:uuid:11111111-1111-4111-8111-111111111111"
+OTHER_HOST = "nqn.2014-08.org.nvmexpress:uuid:22222222-2222-4222-8222-222222222222"
 TARGET = "nqn.2022-08.com.kioxia:target-a"
 OTHER_TARGET = "nqn.2022-08.com.kioxia:target-b"
 COPY_TARGET = "nqn.2022-08.com.kioxia:copy-1"

@@ -80,6 +80,10 @@ class Agent:
         self._is_up = True
         log.info("node %s is up, boot %s", self.identity.persistent_id, self.boot_id)
 
+    def stop(self) -> None:
+        """Refuse all calls from now on, as before the start."""
+        self._is_up = False
+
     @property
     def volumes(self) -> Volumes:
         """:raises NodeRefused: UNAVAILABLE"""

@@ -1,0 +1,81 @@
+"""An agent that serves HTTPS and probes, over an engine that may go and come again."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable, Callable
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from inventory.nodes.agent.agent import Agent
+from inventory.nodes.agent.calls import Calls
+from inventory.nodes.agent.listener import Listener
+from inventory.nodes.agent.prober import Prober
+from inventory.nodes.agent.sender import ProbeSender
+
+FINISH_SECONDS = 10.0
+RETRY_SECONDS = 2.0
+
+log = logging.getLogger(__name__)
+
+Lost = Callable[[], Awaitable[None]]
+
+
+class AgentService:
+    """The agent listens at once, and refuses all calls (UNAVAILABLE) while its engine is not up.
+
+    ``lost`` returns when the engine that was up is gone. Then calls in flight end where they are,
+    unanswered, so that nothing begun with one life of the engine goes on in the next, and the agent
+    starts again. For one event loop.
+    """
+
+    def __init__(self, agent: Agent, lost: Lost, app: ASGIApp, tls: ssl.SSLContext) -> None:
+        """:raises OSError: the agent's port is taken, or the address not of this machine."""
+        self.agent = agent
+        self._lost = lost
+        self._app = app
+        identity = agent.identity
+        self.listener = Listener(self, tls, identity.addresses[0], identity.port)
+        self._calls = Calls(self.listener)
+        self._sender = ProbeSender()
+        self._prober = Prober(agent, self._sender)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> None:
+        """Serve from now on; start the agent as soon as its engine is there."""
+        await self.listener.open()
+        self._tasks = [
+            asyncio.create_task(self._keep_up()),
+            asyncio.create_task(self._prober.run()),
+        ]
+
+    async def close(self, *, finish_seconds: float = FINISH_SECONDS) -> None:
+        """Refuse new calls, let those in flight finish for a while, and give the port up."""
+        self.agent.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        await self._calls.finish(finish_seconds)
+        await self._calls.end()
+        self.listener.release()
+        self._sender.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["agent"] = self.agent
+        await self._calls.run(self._app(scope, receive, send), scope, receive)  # type: ignore[arg-type]
+
+    async def _keep_up(self) -> None:
+        node = self.agent.identity.persistent_id
+        while True:
+            try:
+                await self.agent.start()
+            except Exception as error:
+                log.error("node %s cannot start: %s: %s", node, type(error).__name__, error)
+                log.debug("the trace", exc_info=True)
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            self._prober.wake()
+            await self._lost()
+            self.agent.stop()
+            log.warning("the engine of node %s is gone", node)
+            await self._calls.end()
