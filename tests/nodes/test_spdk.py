@@ -26,11 +26,11 @@ MakeNode = Callable[[int, Path], SpdkNode]
 
 @pytest.fixture
 def make_node(tmp_path: Path, server_pair: KeyPair, transport: NodeTransport) -> Iterator[MakeNode]:
-    """A node with two SSDs over the target of a socket, which is cleaned after the test."""
+    """A node with SSDs of both block sizes, over a target, which is cleaned after the test."""
     nodes: list[SpdkNode] = []
 
     def make(number: int, socket: Path) -> SpdkNode:
-        zeroes = (True, True) if REAL else (True, False)
+        zeroes = (True, bool(REAL), True)
         file = write_config(number, tmp_path / str(number), socket, server_pair, zeroes=zeroes)
         nodes.append(SpdkNode.of_file(file, transport))
         return nodes[-1]

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -18,21 +18,31 @@ RETRY_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
 
-Lost = Callable[[], Awaitable[None]]
+
+class EngineProcess(Protocol):
+    """What the engine drives, which lives and dies by itself."""
+
+    async def lost(self) -> None:
+        """Returns when the one that was up is gone."""
+
+    def close(self) -> None:
+        """Let go of it."""
 
 
 class AgentService:
     """The agent listens at once, and refuses all calls (UNAVAILABLE) while its engine is not up.
 
-    ``lost`` returns when the engine that was up is gone. Then calls in flight end where they are,
-    unanswered, so that nothing begun with one life of the engine goes on in the next, and the agent
-    starts again. For one event loop.
+    When the engine's process is gone, calls in flight end where they are, unanswered, so that
+    nothing begun with one life of it goes on in the next, and the agent starts again. For one event
+    loop.
     """
 
-    def __init__(self, agent: Agent, lost: Lost, app: ASGIApp, tls: ssl.SSLContext) -> None:
+    def __init__(
+        self, agent: Agent, process: EngineProcess, app: ASGIApp, tls: ssl.SSLContext
+    ) -> None:
         """:raises OSError: the agent's port is taken, or the address not of this machine."""
         self.agent = agent
-        self._lost = lost
+        self._process = process
         self._app = app
         identity = agent.identity
         self.listener = Listener(self, tls, identity.addresses[0], identity.port)
@@ -58,6 +68,7 @@ class AgentService:
         await self._calls.finish(finish_seconds)
         await self._calls.end()
         self.listener.release()
+        self._process.close()
         self._sender.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,7 +86,7 @@ class AgentService:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             self._prober.wake()
-            await self._lost()
+            await self._process.lost()
             self.agent.stop()
             log.warning("the engine of node %s is gone", node)
             await self._calls.end()

@@ -22,5 +22,6 @@ def make_service(config: NodeConfig, database: Database) -> AgentService:
     :raises OSError: a certificate cannot be read, or the port is taken.
     """
     rpc = SpdkRpc(config.spdk.socket)
-    agent = Agent(config.identity, SpdkEngine(rpc, config.spdk), database)
-    return AgentService(agent, rpc.lost, make_app(token=config.token), config.tls.context())
+    engine = SpdkEngine(rpc, config.spdk)
+    agent = Agent(config.identity, engine, database)
+    return AgentService(agent, engine, make_app(token=config.token), config.tls.context())
