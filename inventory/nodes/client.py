@@ -20,6 +20,8 @@ from inventory.nodes.wire import (
     Snapshot,
     SnapshotList,
     SnapshotSpec,
+    Stray,
+    Strays,
     Sync,
     SyncSpec,
     SyslogServers,
@@ -74,6 +76,10 @@ class NodeClient:
 
     def read_node(self, *, timeout: float | None = None) -> Node:
         return self._get(Node, "/v1/node", timeout)
+
+    def read_strays(self, *, timeout: float | None = None) -> tuple[Stray, ...]:
+        """Where the node's data plane differs from what its agent believes."""
+        return self._get(Strays, "/v1/node/strays", timeout).strays
 
     def put_provisioner(
         self, settings: ProvisionerSettings, *, timeout: float | None = None

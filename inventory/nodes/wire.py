@@ -6,6 +6,7 @@ success.
 
 ==================================================  ===========================================
 ``GET /v1/node``                                    :class:`Node`
+``GET /v1/node/strays``                             :class:`Strays`
 ``PUT /v1/node/provisioner``                        :class:`ProvisionerSettings`
 ``GET, PUT /v1/node/license``                       :class:`License`
 ``GET, PUT /v1/node/syslogs``                       :class:`SyslogServers`
@@ -91,10 +92,16 @@ class Portal(Wire):
 
 
 class Ssd(Wire):
+    """``outgrown``: what volumes and snapshots take beyond what they allocate, as thin ones may; it
+    is not free either. ``block_sizes``: those that volumes on it can have.
+    """
+
     ssd_id: str = Field(min_length=1, max_length=255)
     name: str = Field(max_length=255)
     capacity: Bytes
     free: Bytes
+    outgrown: Bytes = 0
+    block_sizes: tuple[int, ...] = (512, 4096)
     certified: bool = True
 
 
@@ -117,6 +124,28 @@ class Node(Wire):
     def certified(self) -> bool:
         """Reference, "List Backends": certified if all its SSDs are."""
         return all(ssd.certified for ssd in self.ssds)
+
+
+class StrayKind(StrEnum):
+    LVOL = "LVOL"
+    RAID = "RAID"
+    SUBSYSTEM = "SUBSYSTEM"
+    LOST = "LOST"  # recorded, and not there though its SSDs are
+
+
+class Stray(Wire):
+    """``name``: as the data plane calls it."""
+
+    kind: StrayKind
+    name: str
+
+
+class Strays(Wire):
+    """Where the data plane of a node differs from the records of its agent. What is under way may
+    be among it.
+    """
+
+    strays: tuple[Stray, ...] = ()
 
 
 class Tag(Wire):

@@ -13,7 +13,7 @@ from inventory.nodes.agent.snapshots import Snapshots
 from inventory.nodes.agent.syncs import Syncs
 from inventory.nodes.agent.targets import Targets
 from inventory.nodes.agent.volumes import Volumes
-from inventory.nodes.engines.base import Engine
+from inventory.nodes.engines.base import Engine, Known
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import (
     Changes,
@@ -24,6 +24,7 @@ from inventory.nodes.wire import (
     ProvisionerSettings,
     RefusalCode,
     SnapshotSpec,
+    Strays,
     SyncSpec,
     SyslogServers,
     VolumeSpec,
@@ -125,6 +126,14 @@ class Agent:
             portals=facts.portals,
             ssds=facts.ssds,
         )
+
+    async def strays(self) -> Strays:
+        """:raises NodeRefused: UNAVAILABLE"""
+        self._refuse_unless_up()
+        known = Known(
+            self._records.volumes(), self._records.snapshots(), self._records.hosts().keys()
+        )
+        return Strays(strays=await self.engine.strays(known))
 
     @property
     def provisioner(self) -> ProvisionerSettings | None:

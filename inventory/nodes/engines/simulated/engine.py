@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from inventory.nodes.agent.database import Database
-from inventory.nodes.engines.base import EngineFacts, TargetState
+from inventory.nodes.engines.base import EngineFacts, Known, TargetState
 from inventory.nodes.engines.simulated.books import Books
 from inventory.nodes.engines.simulated.copies import Copies
 from inventory.nodes.engines.simulated.network import Network
@@ -22,6 +22,7 @@ from inventory.nodes.wire import (
     SnapshotSpec,
     Source,
     Ssd,
+    Stray,
     Sync,
     SyncSpec,
     VolumeSpec,
@@ -60,6 +61,10 @@ class SimulatedEngine:
         self._pristine_rate = copy_rate
         self._facts = self._pristine = facts
         self._used = self._count_used()
+
+    @property
+    def absent_ssds(self) -> frozenset[str]:
+        return frozenset()
 
     async def start(self) -> None:
         """A restart: what SPDK would lose is lost."""
@@ -180,6 +185,9 @@ class SimulatedEngine:
     async def stop_copy(self, uuid: str) -> None:
         await asyncio.sleep(0)
         self.copies.end(uuid)
+
+    async def strays(self, known: Known) -> tuple[Stray, ...]:
+        return ()
 
     def cut_off(self, is_cut_off: bool) -> None:
         """Neither reach other nodes nor be reached by them."""
