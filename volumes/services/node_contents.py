@@ -31,6 +31,14 @@ def nodes_read(
     return call_all(calls, timeout_seconds=timeout_seconds)
 
 
+def strays_read(
+    backends: Iterable[Backend], *, timeout_seconds: float
+) -> dict[str, tuple[wire.Stray, ...] | NodeError]:
+    """Where the data plane of each node differs from what its agent believes, by its id."""
+    calls = {b.pk: node_client(b).read_strays for b in backends}
+    return call_all(calls, timeout_seconds=timeout_seconds)
+
+
 def _read(client: NodeClient) -> NodeContents:
     return NodeContents(
         client.read_node(),
