@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.nodes.conftest import ca, server_pair, transport  # noqa: F401
 from tests.spdk.client import Client
 from tests.spdk.running import RunningTarget
 

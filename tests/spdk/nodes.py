@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from inventory.nodes.agent.agent import Identity
 from inventory.nodes.client import NodeClient, NodeRefused, NodeTransport, NodeUnreachable
 from inventory.nodes.engines.simulated.loop import LoopThread
 from inventory.nodes.engines.spdk.node_config import NodeConfig, read_config
@@ -78,15 +79,35 @@ def write_config(
     return file
 
 
-class SpdkNode:
+class NodeCalls:
+    """What tests ask a node."""
+
+    def __init__(self, node: Identity, transport: NodeTransport) -> None:
+        self.address, self.port = node.addresses[0], node.port
+        self.client = NodeClient(transport, node.addresses, node.port)
+
+    def await_up(self, *, other_than: str = "") -> str:
+        """The boot id, when there is one and another one than this."""
+        deadline = time.monotonic() + UP_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                found = self.client.read_node().boot_id
+            except (NodeRefused, NodeUnreachable):
+                found = other_than
+            if found != other_than:
+                return found
+            time.sleep(0.01)
+        pytest.fail("the node does not come up")
+
+
+class SpdkNode(NodeCalls):
     """An agent as ``manage.py node_agent`` makes it, in a thread."""
 
     def __init__(self, config: NodeConfig, transport: NodeTransport) -> None:
         self.config = config
         self.socket = config.spdk.socket
-        node = config.identity
-        self.client = NodeClient(transport, node.addresses, node.port)
-        self._loop = LoopThread(node.name)
+        super().__init__(config.identity, transport)
+        self._loop = LoopThread(config.identity.name)
         self.start()
 
     @classmethod
@@ -112,19 +133,6 @@ class SpdkNode:
     def close(self) -> None:
         self.kill()
         self._loop.stop()
-
-    def await_up(self, *, other_than: str = "") -> str:
-        """The boot id, when there is one and another one than this."""
-        deadline = time.monotonic() + UP_SECONDS
-        while time.monotonic() < deadline:
-            try:
-                found = self.client.read_node().boot_id
-            except (NodeRefused, NodeUnreachable):
-                found = other_than
-            if found != other_than:
-                return found
-            time.sleep(0.01)
-        pytest.fail("the node does not come up")
 
     async def _open(self) -> None:
         self._database = open_database(self.config)

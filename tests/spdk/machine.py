@@ -1,0 +1,132 @@
+"""An agent with its SPDK engine and a fake target, in pieces that a test can kill one by one."""
+
+from pathlib import Path
+from typing import Any
+
+from inventory.nodes.agent.agent import Agent, Identity
+from inventory.nodes.agent.database import Database
+from inventory.nodes.engines.base import EngineFacts
+from inventory.nodes.engines.spdk.config import SpdkConfig, SsdConfig
+from inventory.nodes.engines.spdk.engine import SpdkEngine
+from inventory.nodes.engines.spdk.names import SHARED
+from inventory.nodes.engines.spdk.rpc import SpdkRpc
+from inventory.nodes.engines.spdk.targets import read_subsystems
+from inventory.nodes.engines.spdk.view import View
+from inventory.nodes.wire import Portal
+from tests.nodes.specs import MIB
+from tests.spdk.running import RunningTarget
+from tests.spdk.seen import free_port
+
+SSD_BYTES = 1024 * MIB
+COPY_POLL = 0.005
+
+
+class Died(BaseException):
+    """The agent is gone; nobody catches this."""
+
+
+class MortalRpc(SpdkRpc):
+    """Of the calls from now on, the agent does not live to see the answer of the number
+    ``dies_at``; nor, if ``is_early``, does it live to send that.
+    """
+
+    dies_at = 0
+    is_early = False
+
+    async def call(self, method: str, /, *, timeout: float | None = None, **params: Any) -> Any:
+        self.dies_at -= 1
+        is_last = self.dies_at == 0
+        if is_last and self.is_early:
+            raise Died
+        try:
+            return await super().call(method, timeout=timeout, **params)
+        finally:
+            if is_last:
+                raise Died
+
+
+class Machine:
+    """``ssds``: their ids; whether unmapping zeroes them."""
+
+    def __init__(
+        self, folder: Path, target: RunningTarget, ssds: dict[str, bool] | None = None
+    ) -> None:
+        self.folder = folder
+        self.target = target
+        folder.mkdir(parents=True, exist_ok=True)
+        self.portal = Portal(ip="127.0.0.1", port=free_port())
+        self.ssds = tuple(
+            SsdConfig(id=name, name=name, file=folder / name, zeroes_on_unmap=zeroes)
+            for name, zeroes in (ssds or {"s": True, "t": True}).items()
+        )
+        for ssd in self.ssds:
+            assert ssd.file
+            with ssd.file.open("wb") as file:
+                file.truncate(SSD_BYTES)
+        self.boots = 0
+
+    def config(self) -> SpdkConfig:
+        return SpdkConfig(
+            ssds=self.ssds,
+            portals=(self.portal,),
+            host_nqn="nqn.2022-08.com.kioxia:node",
+            total_bw=1,
+            total_iops=1,
+            state_folder=self.folder,
+            socket=self.target.socket,
+        )
+
+    async def boot(self) -> Agent:
+        """A new process of the agent."""
+        if self.boots:
+            self.kill()
+        self.boots += 1
+        self.rpc = MortalRpc(self.target.socket)
+        self.engine = SpdkEngine(self.rpc, self.config(), poll=COPY_POLL)
+        self.database = Database(self.folder / "node.sqlite3", durable=False)
+        agent = Agent(Identity("n", "n", (), 1), self.engine, self.database)
+        await agent.start()
+        return agent
+
+    def kill(self) -> None:
+        self.engine.close()
+        self.database.close()
+
+    async def facts(self) -> EngineFacts:
+        return await self.engine.facts()
+
+    async def seen(self) -> dict[str, Any]:
+        """All that the target has, without what is different each time."""
+        view = await View.read(self.rpc)
+        return {
+            "lvols": sorted(
+                (
+                    view.lvstores[lvstore.base].name,
+                    _plain(lvol.name),
+                    lvol.size // MIB,
+                    lvol.owned_clusters,
+                    lvol.is_snapshot,
+                    _plain(lvol.parent),
+                    lvol.bdev.limits if lvol.bdev else None,
+                )
+                for lvstore in view.lvstores.values()
+                for lvol in view.lvols[lvstore.uuid].values()
+            ),
+            "raids": sorted(
+                (raid.name, raid.state, len(raid.members)) for raid in view.raids.values()
+            ),
+            "subsystems": {
+                nqn: (
+                    one.allows_any_host,
+                    one.hosts,
+                    one.listeners,
+                    {nsid: uuid for nsid, (_, uuid) in one.namespaces.items()},
+                )
+                for nqn, one in (await read_subsystems(self.rpc)).items()
+            },
+            "controllers": await self.rpc.call("bdev_nvme_get_controllers"),
+        }
+
+
+def _plain(name: str | None) -> str | None:
+    return "shared" if name and name.startswith(SHARED) else name
