@@ -43,15 +43,6 @@ class NodeProcesses(NodeCalls):
         self.target = self._service("target", ["-m", "tests.spdk.target", "--socket", self.socket])
         self.agent = self._service("agent", agent_command(self.file)[1:])
 
-    def restart(self) -> None:
-        """Kill both; returns when the node is up again."""
-        before = self.await_up()
-        self.agent.kill()
-        self.target.kill()
-        self.target.start()
-        self.agent.start()
-        self.await_up(other_than=before)
-
     def logged(self) -> list[dict[str, Any]]:
         """What the agent logs, which is JSON."""
         lines = self.agent.log.read_text().splitlines()
@@ -64,3 +55,15 @@ class NodeProcesses(NodeCalls):
     def _service(self, name: str, arguments: list[Any]) -> Service:
         command = [sys.executable, *map(str, arguments)]
         return Service(command, environment(), self.file.with_name(f"{name}.log"))
+
+
+def restart(*nodes: NodeProcesses) -> None:
+    """Agents and targets are killed; returns when all nodes are up again."""
+    boots = [node.await_up() for node in nodes]
+    for node in nodes:
+        node.agent.kill()
+        node.target.kill()
+        node.target.start()
+        node.agent.start()
+    for node, boot in zip(nodes, boots, strict=True):
+        node.await_up(other_than=boot)

@@ -19,30 +19,28 @@ RETRY_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
-class EngineProcess(Protocol):
-    """What the engine drives, which lives and dies by itself."""
+class Mortal(Protocol):
+    """An engine whose data plane lives and dies by itself."""
 
     async def lost(self) -> None:
-        """Returns when the one that was up is gone."""
+        """Returns when the engine must be started again."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Let go of the data plane, which goes on as it is."""
 
 
 class AgentService:
     """The agent listens at once, and refuses all calls (UNAVAILABLE) while its engine is not up.
 
-    When the engine's process is gone, calls in flight end where they are, unanswered, so that
+    When the engine must be started again, calls in flight end where they are, unanswered, so that
     nothing begun with one life of it goes on in the next, and the agent starts again. For one event
     loop.
     """
 
-    def __init__(
-        self, agent: Agent, process: EngineProcess, app: ASGIApp, tls: ssl.SSLContext
-    ) -> None:
+    def __init__(self, agent: Agent, engine: Mortal, app: ASGIApp, tls: ssl.SSLContext) -> None:
         """:raises OSError: the agent's port is taken, or the address not of this machine."""
         self.agent = agent
-        self._process = process
+        self._engine = engine
         self._app = app
         identity = agent.identity
         self.listener = Listener(self, tls, identity.addresses[0], identity.port)
@@ -68,7 +66,7 @@ class AgentService:
         await self._calls.finish(finish_seconds)
         await self._calls.end()
         self.listener.release()
-        self._process.close()
+        self._engine.close()
         self._sender.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,7 +84,7 @@ class AgentService:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             self._prober.wake()
-            await self._process.lost()
+            await self._engine.lost()
             self.agent.stop()
-            log.warning("the engine of node %s is gone", node)
+            log.warning("the engine of node %s must be started again", node)
             await self._calls.end()

@@ -24,6 +24,9 @@ from inventory.nodes.wire import (
     VolumeSpec,
 )
 
+VERSION = "3.22.1"
+"""Of the node's software: the provisioner takes nodes of its own major version."""
+
 
 @dataclass(frozen=True)
 class EngineFacts:

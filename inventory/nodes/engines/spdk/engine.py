@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from inventory.nodes.engines.base import EngineFacts, Known, TargetState
+from inventory.nodes.engines.base import VERSION, EngineFacts, Known, TargetState
 from inventory.nodes.engines.spdk.books import Books
 from inventory.nodes.engines.spdk.chains import Chains, Parts
 from inventory.nodes.engines.spdk.config import SpdkConfig
@@ -101,7 +101,7 @@ class SpdkEngine:
 
     async def facts(self) -> EngineFacts:
         return EngineFacts(
-            version=self._version,
+            version=VERSION,
             target_driver_version=self._version,
             ssds=self._stores.ssds(await View.read(self._rpc)),
             portals=self._config.portals,
