@@ -5,48 +5,17 @@ it is removed. With ``SPDK_SOCKET_2``, that of another one which it can reach ov
 between nodes are tested, too.
 """
 
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from inventory.nodes.client import NodeClient, NodeTransport
-from tests.nodes.certificates import KeyPair
+from inventory.nodes.client import NodeClient
 from tests.nodes.contract import EngineContract, NodeContract, TargetContract
 from tests.nodes.contract_snapshots import SnapshotContract, SourceContract
 from tests.nodes.contract_volumes import GenerationContract, VolumeContract
-from tests.spdk.nodes import SpdkNode, clean, write_config
+from tests.spdk.fixtures import REAL, MakeNode
+from tests.spdk.nodes import SpdkNode
 from tests.spdk.running import RunningTarget
-
-REAL = [Path(os.environ[name]) for name in ("SPDK_SOCKET", "SPDK_SOCKET_2") if os.environ.get(name)]
-
-MakeNode = Callable[[int, Path], SpdkNode]
-
-
-@pytest.fixture
-def make_node(tmp_path: Path, server_pair: KeyPair, transport: NodeTransport) -> Iterator[MakeNode]:
-    """A node with SSDs of both block sizes, over a target, which is cleaned after the test."""
-    nodes: list[SpdkNode] = []
-
-    def make(number: int, socket: Path) -> SpdkNode:
-        zeroes = (True, bool(REAL), True)
-        file = write_config(number, tmp_path / str(number), socket, server_pair, zeroes=zeroes)
-        nodes.append(SpdkNode.of_file(file, transport))
-        return nodes[-1]
-
-    yield make
-    for node in nodes:
-        node.close()
-        clean(node.socket)
-
-
-@pytest.fixture(scope="module")
-def targets() -> Iterator[list[RunningTarget]]:
-    targets = [RunningTarget(), RunningTarget()]
-    yield targets
-    for target in targets:
-        target.close()
 
 
 class TestOnTheFakeTarget(EngineContract):

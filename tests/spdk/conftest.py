@@ -7,6 +7,7 @@ import pytest
 
 from tests.nodes.conftest import ca, server_pair, transport  # noqa: F401
 from tests.spdk.client import Client
+from tests.spdk.fixtures import make_node, targets  # noqa: F401
 from tests.spdk.running import RunningTarget
 
 

@@ -18,6 +18,7 @@ class Controller:
         self.subnqn = subnqn
         self.hostnqn = hostnqn
         self.namespaces: list[dict[str, Any]] = []
+        self.is_detached = False
         self._lock = asyncio.Lock()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
@@ -36,9 +37,10 @@ class Controller:
         """:raises OSError:"""
         async with self._lock:
             try:
-                if self._streams is None:
+                if self._streams is None and not self.is_detached:
                     await self.connect()
-                assert self._streams
+                if self._streams is None:
+                    raise EOFError
                 reader, writer = self._streams
                 await send(writer, header, data)
                 reply, found = await receive(reader)
@@ -130,6 +132,7 @@ class InitiatorMethods(Module):
         controller = self._controllers.pop(name, None)
         if controller is None:
             raise no_device()
+        controller.is_detached = True
         controller.close()
         for bdev in self._registry.all():
             if isinstance(bdev, Remote) and bdev.controller is controller:

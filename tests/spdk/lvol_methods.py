@@ -99,13 +99,16 @@ class LvolMethods(Module):
         return snapshot.uuid
 
     async def bdev_lvol_clone(self, snapshot_name: str, clone_name: str) -> str:
+        """The clear method is the default, whatever the snapshot's is: not measured, but so it is
+        in SPDK's source.
+        """
         found = self._find(snapshot_name)
         if _has(found.store, clone_name):
             raise Refused(INVALID_PARAMS, "File exists")
         if not found.blob.is_snapshot:
             raise _invalid_argument()
-        method, size = found.blob.clear_method, found.blob.size
-        blob = Blob(str(uuids.uuid4()), clone_name, size, True, method, parent=found.blob.uuid)
+        uuid, size, parent = str(uuids.uuid4()), found.blob.size, found.blob.uuid
+        blob = Blob(uuid, clone_name, size, True, "unmap", parent=parent)
         found.store.add(blob)
         self._lvstores.show(found.base, found.store, blob)
         return blob.uuid
@@ -153,6 +156,8 @@ class LvolMethods(Module):
     async def bdev_lvol_set_parent(self, lvol_name: str, parent_name: str) -> bool:
         found, parent = self._find(lvol_name), self._find(parent_name)
         if parent.store is not found.store or not parent.blob.is_snapshot:
+            raise _invalid_argument()
+        if not found.blob.is_thin or found.size != parent.size:
             raise _invalid_argument()
         found.blob.parent, found.blob.external = parent.blob.uuid, None
         found.store.save()
