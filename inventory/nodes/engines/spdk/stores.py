@@ -199,9 +199,9 @@ class Stores:
             return f"it holds the lvstore {lvstore.name} ({lvstore.uuid}), not the node's {known}"
         if known:
             return f"it does not hold the lvstore {known} that the node made on it"
-        if ssd.file and any(_head(ssd.file)):
-            return f"{ssd.file} is not empty"
-        return ""
+        if ssd.file is None:
+            return "it holds no lvstore, and what else it may hold cannot be seen through SPDK"
+        return f"{ssd.file} is not empty" if any(_head(ssd.file)) else ""
 
     async def _make(self, ssd: SsdConfig, bdev: str, old: Lvstore | None) -> str:
         log.warning("SSD %s: an lvstore is made on bdev %s", ssd.id, bdev)
