@@ -163,6 +163,25 @@ def test_copies_of_a_volume_and_what_the_next_tenant_reads(api: Api, pool: Pool)
     nothing_is_left(pool)
 
 
+def test_a_spanned_volume_grows_when_no_host_has_it(api: Api, pool: Pool) -> None:
+    probe_host(api)
+    uuid = created(api, "vol", capacity=150, storageClass={"allowSpan": True})
+    published(api, uuid)
+    pool.write(149 * GIB, b"beyond one SSD", uuid)
+    refused = api.patch(f"/volumes/{uuid}", {"newCapacity": 160})
+    assert "while it is exported" in refused.description
+    assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
+    assert api.patch(f"/volumes/{uuid}", {"newCapacity": 160}).status == "Success"
+    published(api, uuid)
+    restart(pool.node(uuid))
+    assert pool.read(149 * GIB, uuid) == b"beyond one SSD"
+    pool.write(160 * GIB - BLOCK, b"end", uuid)
+    assert audit() == []
+    assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
+    assert api.delete(f"/volumes/{uuid}").status == "Success"
+    nothing_is_left(pool)
+
+
 def nothing_is_left(pool: Pool) -> None:
     """Neither in the database nor on a node, whatever its agent says."""
     collect()

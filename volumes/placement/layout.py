@@ -31,7 +31,7 @@ def lay_out(
 def _span(
     by_space: Sequence[Drive], capacity_bytes: int, claimed_bytes: int
 ) -> tuple[PlannedPiece, ...] | None:
-    """Fills SSD by SSD in whole clusters; a thin copy's capacity is split as its reserved space is."""
+    """Fills SSD by SSD; a thin copy's capacity is split in proportion to its reserved space."""
     pieces: list[PlannedPiece] = []
     claim_left, capacity_left = claimed_bytes, capacity_bytes
     for drive in by_space:
