@@ -13,12 +13,14 @@ from inventory.nodes.engines.spdk.rpc import SpdkRpc
 from inventory.nodes.engines.spdk.targets import read_subsystems
 from inventory.nodes.engines.spdk.view import View
 from inventory.nodes.wire import Portal
-from tests.nodes.specs import MIB
+from tests.nodes.specs import HOST, MIB, namespace
+from tests.spdk.host import Host
 from tests.spdk.running import RunningTarget
 from tests.spdk.seen import free_port
 
 SSD_BYTES = 1024 * MIB
 COPY_POLL = 0.005
+WATCH = 0.01
 
 
 class Died(BaseException):
@@ -32,12 +34,15 @@ class MortalRpc(SpdkRpc):
 
     dies_at = 0
     is_early = False
+    is_dead = False
 
     async def call(self, method: str, /, *, timeout: float | None = None, **params: Any) -> Any:
         self.dies_at -= 1
-        is_last = self.dies_at == 0
-        if is_last and self.is_early:
+        if self.is_dead or (self.dies_at == 0 and self.is_early):
+            self.is_dead = True
             raise Died
+        is_last = self.dies_at == 0
+        self.is_dead = is_last
         try:
             return await super().call(method, timeout=timeout, **params)
         finally:
@@ -82,11 +87,11 @@ class Machine:
             self.kill()
         self.boots += 1
         self.rpc = MortalRpc(self.target.socket)
-        self.engine = SpdkEngine(self.rpc, self.config(), poll=COPY_POLL)
+        self.engine = SpdkEngine(self.rpc, self.config(), poll=COPY_POLL, watch_seconds=WATCH)
         self.database = Database(self.folder / "node.sqlite3", durable=False)
-        agent = Agent(Identity("n", "n", (), 1), self.engine, self.database)
-        await agent.start()
-        return agent
+        self.agent = Agent(Identity("n", "n", (), 1), self.engine, self.database)
+        await self.agent.start()
+        return self.agent
 
     def kill(self) -> None:
         self.engine.close()
@@ -130,3 +135,25 @@ class Machine:
 
 def _plain(name: str | None) -> str | None:
     return "shared" if name and name.startswith(SHARED) else name
+
+
+class Disk:
+    """A volume in a target of its own, for as long as the host has it. A volume has one Disk."""
+
+    def __init__(self, machine: Machine, agent: Agent, uuid: str) -> None:
+        self._machine = machine
+        self._agent = agent
+        self._uuid = uuid
+        self._nqn = f"nqn.2022-08.com.kioxia:of-{uuid}"
+        self._generation = 0
+
+    async def __aenter__(self) -> Host:
+        self._generation += 1
+        spec = namespace(generation=self._generation)
+        await self._agent.targets.ensure(self._nqn, self._uuid, spec)
+        self._host = Host(self._machine.portal.ip, self._machine.portal.port, self._nqn, HOST)
+        return self._host
+
+    async def __aexit__(self, *error: object) -> None:
+        self._host.close()
+        await self._agent.targets.remove(self._nqn, self._uuid, self._generation)

@@ -89,7 +89,7 @@ class Raid:
 
     @classmethod
     def of(cls, shown: dict[str, Any]) -> Self:
-        members = (one.get("uuid") or one.get("name") or "" for one in shown["base_bdevs_list"])
+        members = (one.get("name") or one.get("uuid") or "" for one in shown["base_bdevs_list"])
         return cls(shown["name"], shown["state"], tuple(members))
 
 
