@@ -151,7 +151,7 @@ class Registry:
 
 
 class BdevMethods(Module):
-    METHODS = ("bdev_aio_", "bdev_malloc_", "bdev_get_", "bdev_set_", "notify_get_")
+    METHODS = ("bdev_aio_", "bdev_malloc_", "bdev_get_", "bdev_set_", "bdev_examine", "notify_get_")
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -215,6 +215,11 @@ class BdevMethods(Module):
                 for one in bdevs
             ],
         }
+
+    async def bdev_examine(self, name: str) -> bool:
+        """By hand, while it is done by itself."""
+        self._registry.get(name)
+        raise Refused(EINVAL, "Invalid argument")
 
     async def bdev_set_qos_limit(
         self,

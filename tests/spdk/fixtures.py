@@ -22,6 +22,8 @@ def make_node(tmp_path: Path, server_pair: KeyPair, transport: NodeTransport) ->
     nodes: list[SpdkNode] = []
 
     def make(number: int, socket: Path) -> SpdkNode:
+        if socket in REAL:
+            clean(socket)  # what a run that was killed left
         zeroes = (True, socket in REAL, True)  # a real target would write 16 GiB of zeros
         file = write_config(number, tmp_path / str(number), socket, server_pair, zeroes=zeroes)
         nodes.append(SpdkNode.of_file(file, transport))

@@ -20,10 +20,10 @@ NOWHERE = {
 """A process that opened one of them would fail."""
 
 
-def environment() -> dict[str, str]:
+def environment(**more: str) -> dict[str, str]:
     """As on a storage node: no secret, no database, no Redis."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return kept | NOWHERE | {"PYTHONPATH": str(ROOT)}
+    return kept | {"PYTHONPATH": str(ROOT)} | more
 
 
 def agent_command(config: Path, *arguments: str) -> list[str]:
@@ -54,7 +54,7 @@ class NodeProcesses(NodeCalls):
 
     def _service(self, name: str, arguments: list[Any]) -> Service:
         command = [sys.executable, *map(str, arguments)]
-        return Service(command, environment(), self.file.with_name(f"{name}.log"))
+        return Service(command, environment(**NOWHERE), self.file.with_name(f"{name}.log"))
 
 
 def restart(*nodes: NodeProcesses) -> None:

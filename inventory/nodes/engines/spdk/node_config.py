@@ -4,6 +4,7 @@ docs/storage-node.md shows one.
 """
 
 import ipaddress
+import os
 import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -141,9 +142,9 @@ class NodeConfig:
         :raises OSError:
         """
         for path, size in self.sizes.items():
-            if not path.exists():
-                with path.open("xb") as file:
-                    file.truncate(size)
+            path.touch(mode=0o600)
+            if not path.stat().st_size:
+                os.truncate(path, size)
 
 
 def read_config(path: Path, *, to_format: Collection[str] = ()) -> NodeConfig:
