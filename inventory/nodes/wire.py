@@ -75,7 +75,7 @@ class RefusalCode(StrEnum):
     IN_USE = "IN_USE"  # exported, or has snapshots, or a snapshot volume
     NO_SPACE = "NO_SPACE"
     STALE = "STALE"  # a later generation was seen
-    UNAVAILABLE = "UNAVAILABLE"  # the engine is not up
+    UNAVAILABLE = "UNAVAILABLE"  # the engine is not up, or an SSD is missing
 
 
 class Refusal(Wire):

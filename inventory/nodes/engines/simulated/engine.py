@@ -33,7 +33,7 @@ COPY_RATE = 2**30
 
 class SimulatedEngine:
     """Volumes and snapshots are rows in the database, so they outlive the process; targets, QoS and
-    copies are memory.
+    copies are memory. ``strange``: what somebody made beside the agent.
 
     An SSD's free space is its capacity less what the pieces on it allocate, to the byte. Copies go
     to the engines of the same ``network``, at ``copy_rate`` bytes per second.
@@ -54,6 +54,7 @@ class SimulatedEngine:
         self.targets: dict[str, TargetState] = {}
         self.hosts: dict[str, tuple[str, ...]] = {}
         self.is_cut_off = False
+        self.strange: tuple[Stray, ...] = ()
         self.books = Books(node, database)
         self.network = network or Network()
         self.network.join(self)
@@ -187,7 +188,7 @@ class SimulatedEngine:
         self.copies.end(uuid)
 
     async def strays(self, known: Known) -> tuple[Stray, ...]:
-        return ()
+        return self.strange
 
     def cut_off(self, is_cut_off: bool) -> None:
         """Neither reach other nodes nor be reached by them."""
@@ -208,6 +209,7 @@ class SimulatedEngine:
         """As new, after the database was cleared."""
         self._facts = self._pristine
         self.is_full = False
+        self.strange = ()
         self.hosts.clear()
         self._lose()
         self.copies.set_rate(self._pristine_rate)
@@ -242,7 +244,7 @@ class SimulatedEngine:
     def _free(self, ssd: Ssd) -> int:
         if self.is_full:
             return 0
-        return max(0, ssd.capacity - self._used.get(ssd.ssd_id, 0))
+        return max(0, ssd.capacity - ssd.outgrown - self._used.get(ssd.ssd_id, 0))
 
     def _check_space(self, more: dict[str, int]) -> None:
         ssds = {ssd.ssd_id: ssd for ssd in self._facts.ssds}

@@ -18,7 +18,7 @@ from inventory.nodes.engines.spdk.view import Lvol, Lvstore, View, read_bdev
 from inventory.nodes.wire import Portal, SyncSpec
 
 POLL_SECONDS = 0.1
-STALL_SECONDS = 60.0
+STALL_SECONDS = 30.0
 CONNECT_SECONDS = 120.0
 
 IN_PROGRESS = "in progress"
