@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from inventory.nodes.errors import NodeRefused, NodeUnreachable
 from inventory.nodes.parallel import call_all, call_each
+from inventory.nodes.strays import Stray, Strays
 from inventory.nodes.transport import NodeCall, NodeTransport, Observer
 from inventory.nodes.wire import (
     License,
@@ -20,8 +21,6 @@ from inventory.nodes.wire import (
     Snapshot,
     SnapshotList,
     SnapshotSpec,
-    Stray,
-    Strays,
     Sync,
     SyncSpec,
     SyslogServers,

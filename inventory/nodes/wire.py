@@ -6,7 +6,7 @@ success.
 
 ==================================================  ===========================================
 ``GET /v1/node``                                    :class:`Node`
-``GET /v1/node/strays``                             :class:`Strays`
+``GET /v1/node/strays``                             :class:`~inventory.nodes.strays.Strays`
 ``PUT /v1/node/provisioner``                        :class:`ProvisionerSettings`
 ``GET, PUT /v1/node/license``                       :class:`License`
 ``GET, PUT /v1/node/syslogs``                       :class:`SyslogServers`
@@ -124,28 +124,6 @@ class Node(Wire):
     def certified(self) -> bool:
         """Reference, "List Backends": certified if all its SSDs are."""
         return all(ssd.certified for ssd in self.ssds)
-
-
-class StrayKind(StrEnum):
-    LVOL = "LVOL"
-    RAID = "RAID"
-    SUBSYSTEM = "SUBSYSTEM"
-    LOST = "LOST"  # recorded, and not there though its SSDs are
-
-
-class Stray(Wire):
-    """``name``: as the data plane calls it."""
-
-    kind: StrayKind
-    name: str
-
-
-class Strays(Wire):
-    """Where the data plane of a node differs from the records of its agent. What is under way may
-    be among it.
-    """
-
-    strays: tuple[Stray, ...] = ()
 
 
 class Tag(Wire):

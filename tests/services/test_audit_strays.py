@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from inventory.nodes.engines.simulated import SimulatedEngine, SimulatedFleet
-from inventory.nodes.wire import Stray, StrayKind
+from inventory.nodes.strays import Stray, StrayKind
 from tests.api.volume_steps import created
 from tests.conftest import Api
 from volumes.services.audit import Difference, audit

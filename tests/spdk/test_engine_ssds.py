@@ -13,7 +13,8 @@ from inventory.nodes.engines.spdk.names import namespace_uuid, snapshot_name, vo
 from inventory.nodes.engines.spdk.space import count_space
 from inventory.nodes.engines.spdk.view import Bdev, Lvol
 from inventory.nodes.errors import NodeRefused
-from inventory.nodes.wire import ProvisioningType, RefusalCode, SourceKind, Stray, StrayKind
+from inventory.nodes.strays import Stray, StrayKind
+from inventory.nodes.wire import ProvisioningType, RefusalCode, SourceKind
 from tests.nodes.specs import MIB, TARGET, derived, namespace, piece, snapshot, volume
 from tests.spdk.client import Client
 from tests.spdk.machine import SSD_BYTES, Disk, Machine

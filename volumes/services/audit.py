@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from inventory.models import Backend, Ssd
 from inventory.nodes import wire
+from inventory.nodes.strays import StrayKind
 from provisioner.common.models import LifeState
 from volumes.models import (
     Export,
@@ -67,7 +68,7 @@ def _strays(backends: Iterable[Backend]) -> Iterator[Difference]:
     """A node that cannot be read is told of by ``_compare``."""
     for key, answer in strays_read(backends, timeout_seconds=NODE_SECONDS).items():
         for stray in answer if isinstance(answer, tuple) else ():
-            if stray.kind is wire.StrayKind.LOST:
+            if stray.kind is StrayKind.LOST:
                 yield Difference(f"node {key}", f"has lost {stray.name}, which its agent recorded")
             else:
                 yield Difference(

@@ -15,6 +15,7 @@ from inventory.nodes.agent.targets import Targets
 from inventory.nodes.agent.volumes import Volumes
 from inventory.nodes.engines.base import Engine, Known
 from inventory.nodes.errors import NodeRefused
+from inventory.nodes.strays import Strays
 from inventory.nodes.wire import (
     Changes,
     License,
@@ -24,7 +25,6 @@ from inventory.nodes.wire import (
     ProvisionerSettings,
     RefusalCode,
     SnapshotSpec,
-    Strays,
     SyncSpec,
     SyslogServers,
     VolumeSpec,

@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Protocol
 
+from inventory.nodes.strays import Stray
 from inventory.nodes.wire import (
     Portal,
     Qos,
     SnapshotSpec,
     Ssd,
-    Stray,
     Sync,
     SyncSpec,
     VolumeSpec,

@@ -13,6 +13,7 @@ from inventory.nodes.engines.simulated.copies import Copies
 from inventory.nodes.engines.simulated.network import Network
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import refuse_difference
+from inventory.nodes.strays import Stray
 from inventory.nodes.wire import (
     Changes,
     Piece,
@@ -22,7 +23,6 @@ from inventory.nodes.wire import (
     SnapshotSpec,
     Source,
     Ssd,
-    Stray,
     Sync,
     SyncSpec,
     VolumeSpec,

@@ -20,11 +20,11 @@ from inventory.nodes.engines.spdk.transfer import Transfer
 from inventory.nodes.engines.spdk.view import View
 from inventory.nodes.engines.spdk.volumes import Volumes
 from inventory.nodes.errors import NodeRefused
+from inventory.nodes.strays import Stray
 from inventory.nodes.wire import (
     Qos,
     RefusalCode,
     SnapshotSpec,
-    Stray,
     Sync,
     SyncSpec,
     VolumeSpec,

@@ -7,7 +7,8 @@ from inventory.nodes.engines.base import Known
 from inventory.nodes.engines.spdk.names import SHARED, snapshot_name, volume_name
 from inventory.nodes.engines.spdk.targets import Subsystem
 from inventory.nodes.engines.spdk.view import Lvstore, View
-from inventory.nodes.wire import Piece, Stray, StrayKind
+from inventory.nodes.strays import Stray, StrayKind
+from inventory.nodes.wire import Piece
 
 
 def find_strays(

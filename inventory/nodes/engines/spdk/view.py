@@ -123,10 +123,6 @@ class View:
     def find(self, lvstore: Lvstore, name: str) -> Lvol | None:
         return self.lvols[lvstore.uuid].get(name)
 
-    def children(self, lvstore: Lvstore, name: str) -> list[Lvol]:
-        """The lvols right above a snapshot."""
-        return [one for one in self.lvols[lvstore.uuid].values() if one.parent == name]
-
     def chain(self, lvstore: Lvstore, name: str) -> list[Lvol]:
         """The lvol and the snapshots below it, the oldest first."""
         chain: list[Lvol] = []
