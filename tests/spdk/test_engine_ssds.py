@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from inventory.nodes.engines.spdk.config import SsdConfig
 from inventory.nodes.engines.spdk.names import namespace_uuid, snapshot_name, volume_name
 from inventory.nodes.engines.spdk.space import count_space
 from inventory.nodes.engines.spdk.view import Bdev, Lvol
@@ -104,6 +105,49 @@ def test_another_lvstore_is_left_alone(run: Run, target: RunningTarget) -> None:
         await machine.boot()
         assert ids((await machine.facts()).ssds) == ["s", "t"]
         call.close()
+
+    run(steps)
+
+
+def test_a_bdev_is_taken_on_request_only(run: Run, target: RunningTarget) -> None:
+    """Nobody can see through SPDK what is on it."""
+
+    async def steps(machine: Machine) -> None:
+        call = Client(target.socket)
+        call("bdev_malloc_create", name="m", num_blocks=SSD_BYTES // BLOCK, block_size=BLOCK)
+        _, second = machine.ssds
+        bdev = SsdConfig(id="m", name="m", bdev="m")
+        machine.ssds = bdev, second
+        await machine.boot()
+        assert ids((await machine.facts()).ssds) == ["t"]
+        machine.ssds = replace(bdev, format=True), second
+        agent = await machine.boot()
+        await agent.volumes.ensure("v", volume(piece("m", SIZE)))
+        machine.ssds = bdev, second
+        await machine.boot()
+        assert ids((await machine.facts()).ssds) == ["m", "t"]
+        call.close()
+
+    run(steps)
+
+
+def test_state_that_was_lost(run: Run) -> None:
+    """Our own lvstore is taken up again, what is on it as strays; or made anew on request."""
+
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("v", volume(piece("s", SIZE)))
+        for file in machine.folder.glob("*.sqlite3*"):
+            file.unlink()
+        agent = await machine.boot()
+        assert (await agent.strays()).strays == (Stray(kind=StrayKind.LVOL, name="s/v-v"),)
+        ssd = (await machine.facts()).ssds[0]
+        assert (ssd.outgrown, ssd.free) == (SIZE, ssd.capacity - SIZE)
+        machine.ssds = tuple(replace(one, format=True) for one in machine.ssds)
+        for file in machine.folder.glob("*.sqlite3*"):
+            file.unlink()
+        await machine.boot()
+        assert (await machine.seen())["lvols"] == []
 
     run(steps)
 

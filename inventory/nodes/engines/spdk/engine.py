@@ -10,6 +10,7 @@ from inventory.nodes.engines.spdk.chains import Chains, Parts
 from inventory.nodes.engines.spdk.config import SpdkConfig
 from inventory.nodes.engines.spdk.copies import Copies
 from inventory.nodes.engines.spdk.lvols import Lvols
+from inventory.nodes.engines.spdk.methods import NEEDED
 from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.snapshots import Snapshots
 from inventory.nodes.engines.spdk.spans import Spans
@@ -72,9 +73,12 @@ class SpdkEngine:
         return self._stores.absent
 
     async def start(self) -> None:
-        """:raises RpcLost: there is no target, or it went meanwhile."""
+        """:raises RpcLost: there is no target, or it went meanwhile.
+        :raises RpcRefused: it cannot do what is needed.
+        """
         await self._copies.clear()
         await self._rpc.ready()
+        await self._rpc.demand(NEEDED)
         self._version = (await self._rpc.call("spdk_get_version"))["version"]
         await self._targets.open()
         await self._stores.open()

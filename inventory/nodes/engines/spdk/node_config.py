@@ -95,7 +95,7 @@ class NodeTable(_Table):
     persistent_id: Identifier
     name: Name
     address: Address
-    port: Annotated[int, Field(ge=0, le=65535)] = 443
+    port: Port = 443
     certificate: File
     key: File
     client_ca: File | None = None
@@ -125,10 +125,7 @@ class NodeTable(_Table):
 
 @dataclass(frozen=True)
 class NodeConfig:
-    """What the parts of an agent want to know. ``port`` 0 in the identity: any free one.
-
-    ``token``: the bearer that callers must show, if any.
-    """
+    """What the parts of an agent want to know; ``token``: the bearer that callers must show."""
 
     identity: Identity
     tls: TlsFiles

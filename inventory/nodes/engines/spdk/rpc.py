@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,14 @@ class SpdkRpc:
         if not self._methods:
             self._methods = frozenset(await self.call("rpc_get_methods"))
         return self._methods
+
+    async def demand(self, methods: Collection[str]) -> None:
+        """:raises RpcRefused: the target lacks one of them; which, says the message.
+        :raises RpcLost:
+        """
+        missing = sorted(set(methods) - await self.methods())
+        if missing:
+            raise RpcRefused(NOT_SENT, f"this SPDK lacks {', '.join(missing)}", "rpc_get_methods")
 
     def close(self) -> None:
         """All calls in flight fail; ``ready`` begins anew."""

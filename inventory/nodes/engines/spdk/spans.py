@@ -2,7 +2,7 @@
 
 The raids have no superblock: they are made anew at each start, from the books, so that no byte of
 the pieces is theirs, and snapshots of the pieces carry no trace of them
-(docs/decisions/0011-spdk-engine.md).
+(docs/decisions/0012-spdk-engine.md).
 """
 
 import logging

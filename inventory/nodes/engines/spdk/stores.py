@@ -172,7 +172,8 @@ class Stores:
         self._bdevs[ssd.id] = name
         lvstore = await self._examined(name)
         known = self._books.stores.get(ssd.id)
-        if lvstore and (lvstore.uuid == known or (not known and lvstore.name == ssd_name(ssd.id))):
+        is_ours = not known and not ssd.format and lvstore and lvstore.name == ssd_name(ssd.id)
+        if lvstore and (lvstore.uuid == known or is_ours):
             self._books.put_store(ssd.id, lvstore.uuid)
             return ""
         if reason := self._keeps_from_making(ssd, lvstore):

@@ -23,7 +23,8 @@ class Values:
     def __init__(self) -> None:
         self._decode = codecs.getincrementaldecoder("utf-8")().decode
         self._json = json.JSONDecoder()
-        self._text = ""
+        self._parts: list[str] = []
+        self._length = 0
 
     def feed(self, data: bytes) -> Iterator[Any]:
         """The values that are complete now.
@@ -31,17 +32,21 @@ class Values:
         :raises Broken: it is longer than any reply, or no UTF-8.
         """
         try:
-            self._text = (self._text + self._decode(data)).lstrip()
+            self._parts.append(self._decode(data))
         except UnicodeDecodeError as error:
             raise Broken("a reply is no UTF-8") from error
-        while self._text and self._text.rstrip()[-1] in "}]":
-            try:
-                value, end = self._json.raw_decode(self._text)
-            except json.JSONDecodeError:
-                break
-            self._text = self._text[end:].lstrip()
-            yield value
-        if len(self._text) > MAX_REPLY_BYTES:
+        self._length += len(data)
+        if data.rstrip()[-1:] in {b"}", b"]"}:
+            text = "".join(self._parts).lstrip()
+            while text:
+                try:
+                    value, end = self._json.raw_decode(text)
+                except json.JSONDecodeError:
+                    break
+                text = text[end:].lstrip()
+                yield value
+            self._parts, self._length = [text], len(text)
+        if self._length > MAX_REPLY_BYTES:
             raise Broken(f"a reply is longer than {MAX_REPLY_BYTES} bytes")
 
 
