@@ -126,6 +126,11 @@ class SpdkNode(NodeCalls):
         self._loop.run(self._service.close(finish_seconds=0))
         self._database.close()
 
+    def stop(self) -> None:
+        """As on SIGTERM."""
+        self._loop.run(self._service.close())
+        self._database.close()
+
     def restart(self) -> None:
         self.kill()
         self.start()

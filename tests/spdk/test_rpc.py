@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from inventory.nodes.engines.spdk import stream
+from inventory.nodes.engines.spdk.methods import NEEDED
 from inventory.nodes.engines.spdk.rpc import NOT_SENT, RpcLost, RpcRefused, SpdkRpc
 from tests.spdk.running import RunningTarget
 
@@ -56,6 +59,19 @@ def test_refusals(target: RunningTarget) -> None:
         assert await rpc.call("bdev_get_bdevs") == []
 
     run(target, use)
+
+
+def test_methods_that_are_missing(target: RunningTarget) -> None:
+    async def use(rpc: SpdkRpc) -> None:
+        await rpc.demand(NEEDED)
+        with pytest.raises(RpcRefused, match=r"this SPDK lacks bdev_fly$"):
+            await rpc.demand({"bdev_fly", "bdev_lvol_create"})
+
+    run(target, use)
+    sources = Path(stream.__file__).parent.glob("*.py")
+    text = "".join(one.read_text() for one in sources if one.name != "methods.py")
+    named = set(re.findall(r'"((?:bdev|framework|nvmf|rpc|spdk)_\w+)"', text))
+    assert named - {"bdev_name"} == NEEDED
 
 
 def test_a_late_answer_is_nobodys(target: RunningTarget) -> None:

@@ -70,8 +70,11 @@ class AgentService:
         self._sender.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._calls.run(self._serve(scope, receive, send), scope, receive)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["agent"] = self.agent
-        await self._calls.run(self._app(scope, receive, send), scope, receive)  # type: ignore[arg-type]
+        await self._app(scope, receive, send)
 
     async def _keep_up(self) -> None:
         node = self.agent.identity.persistent_id
