@@ -74,7 +74,6 @@ class Machine:
         return SpdkConfig(
             ssds=self.ssds,
             portals=(self.portal,),
-            host_nqn="nqn.2022-08.com.kioxia:node",
             total_bw=1,
             total_iops=1,
             state_folder=self.folder,

@@ -79,15 +79,16 @@ class AgentService:
     async def _keep_up(self) -> None:
         node = self.agent.identity.persistent_id
         while True:
+            pause = 0.0
             try:
                 await self.agent.start()
+                self._prober.wake()
+                await self._engine.lost()
+                log.warning("the engine of node %s must be started again", node)
             except Exception as error:
-                log.error("node %s cannot start: %s: %s", node, type(error).__name__, error)
+                log.error("node %s is not up: %s: %s", node, type(error).__name__, error)
                 log.debug("the trace", exc_info=True)
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
-            self._prober.wake()
-            await self._engine.lost()
+                pause = RETRY_SECONDS
             self.agent.stop()
-            log.warning("the engine of node %s must be started again", node)
             await self._calls.end()
+            await asyncio.sleep(pause)

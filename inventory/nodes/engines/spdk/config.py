@@ -12,7 +12,7 @@ class SsdConfig:
     an aio bdev with blocks of ``block_size`` bytes.
 
     ``zeroes_on_unmap``: what was unmapped reads as zeros for certain; else volumes are overwritten
-    with zeros when they are deleted. ``format``: an lvstore may be made over what is on it.
+    with zeros when they are deleted. ``format``: the first lvstore may be made over what is on it.
     """
 
     id: str
@@ -26,13 +26,12 @@ class SsdConfig:
 
 @dataclass(frozen=True)
 class SpdkConfig:
-    """``host_nqn``: the node's own as an initiator, where a copy names none. ``total_bw`` in bytes
-    per second. ``state_folder``: what the engine must know again after a restart.
+    """``total_bw`` in bytes per second. ``state_folder``: what the engine must know again after a
+    restart.
     """
 
     ssds: tuple[SsdConfig, ...]
     portals: tuple[Portal, ...]
-    host_nqn: str
     total_bw: int
     total_iops: int
     state_folder: Path

@@ -23,7 +23,7 @@ from pydantic import (
 from inventory.nodes.agent.agent import Identity
 from inventory.nodes.agent.listener import TlsFiles
 from inventory.nodes.engines.spdk.config import SpdkConfig, SsdConfig
-from inventory.nodes.wire import Identifier, Nqn, Portal
+from inventory.nodes.wire import Identifier, Portal
 
 GIB = 2**30
 SHOWN_CHARACTERS = 100
@@ -102,7 +102,6 @@ class NodeTable(_Table):
     token_file: File | None = None
     socket: Place = Path("/var/tmp/spdk.sock")  # noqa: S108 - where SPDK puts it
     state_folder: Place
-    host_nqn: Nqn | None = None
     total_bandwidth: Annotated[int, Field(ge=1, lt=2**63)]
     total_iops: Annotated[int, Field(ge=1, lt=2**63)]
     portals: Annotated[tuple[PortalTable, ...], Field(min_length=1)]
@@ -182,7 +181,6 @@ def _spdk(table: NodeTable, to_format: Collection[str]) -> SpdkConfig:
             for ssd in table.ssds
         ),
         portals=tuple(Portal(ip=portal.ip, port=portal.port) for portal in table.portals),
-        host_nqn=table.host_nqn or f"nqn.2022-08.com.kioxia:{table.persistent_id}",
         total_bw=table.total_bandwidth,
         total_iops=table.total_iops,
         state_folder=table.state_folder,

@@ -193,13 +193,13 @@ class Stores:
         return view.lvstores.get(name)
 
     def _keeps_from_making(self, ssd: SsdConfig, lvstore: Lvstore | None) -> str:
-        known = self._books.stores.get(ssd.id)
+        if known := self._books.stores.get(ssd.id):
+            there = lvstore.uuid if lvstore else "none"
+            return f"it has the lvstore {there}, not {known}, which the node made on it"
         if ssd.format:
             return ""
         if lvstore:
-            return f"it holds the lvstore {lvstore.name} ({lvstore.uuid}), not the node's {known}"
-        if known:
-            return f"it does not hold the lvstore {known} that the node made on it"
+            return f"it holds the lvstore {lvstore.name} ({lvstore.uuid})"
         if ssd.file is None:
             return "it holds no lvstore, and what else it may hold cannot be seen through SPDK"
         return f"{ssd.file} is not empty" if any(_head(ssd.file)) else ""
