@@ -1,7 +1,11 @@
 """An agent with its SPDK engine and a fake target, in pieces that a test can kill one by one."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from inventory.nodes.agent.agent import Agent, Identity
 from inventory.nodes.agent.database import Database
@@ -12,7 +16,8 @@ from inventory.nodes.engines.spdk.names import SHARED
 from inventory.nodes.engines.spdk.rpc import SpdkRpc
 from inventory.nodes.engines.spdk.targets import read_subsystems
 from inventory.nodes.engines.spdk.view import View
-from inventory.nodes.wire import Portal
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.wire import Portal, RefusalCode
 from tests.nodes.specs import HOST, MIB, namespace
 from tests.spdk.host import Host
 from tests.spdk.running import RunningTarget
@@ -21,6 +26,10 @@ from tests.spdk.seen import free_port
 SSD_BYTES = 1024 * MIB
 COPY_POLL = 0.005
 WATCH = 0.01
+
+
+Steps = Callable[["Machine"], Awaitable[None]]
+Run = Callable[[Steps], None]
 
 
 class Died(BaseException):
@@ -35,9 +44,11 @@ class MortalRpc(SpdkRpc):
     dies_at = 0
     is_early = False
     is_dead = False
+    calls: tuple[str, ...] = ()
 
     async def call(self, method: str, /, *, timeout: float | None = None, **params: Any) -> Any:
         self.dies_at -= 1
+        self.calls = (*self.calls, method)
         if self.is_dead or (self.dies_at == 0 and self.is_early):
             self.is_dead = True
             raise Died
@@ -85,6 +96,7 @@ class Machine:
         if self.boots:
             self.kill()
         self.boots += 1
+        asyncio.get_running_loop().set_exception_handler(_heed)
         self.rpc = MortalRpc(self.target.socket)
         self.engine = SpdkEngine(self.rpc, self.config(), poll=COPY_POLL, watch_seconds=WATCH)
         self.database = Database(self.folder / "node.sqlite3", durable=False)
@@ -132,6 +144,12 @@ class Machine:
         }
 
 
+def _heed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A copy dies with its agent, and nobody asks how."""
+    if not isinstance(context.get("exception"), Died):
+        loop.default_exception_handler(context)
+
+
 def _plain(name: str | None) -> str | None:
     return "shared" if name and name.startswith(SHARED) else name
 
@@ -156,3 +174,11 @@ class Disk:
     async def __aexit__(self, *error: object) -> None:
         self._host.close()
         await self._agent.targets.remove(self._nqn, self._uuid, self._generation)
+
+
+async def refused(code: RefusalCode, call: Awaitable[object], *parts: str) -> None:
+    """The call is refused with this code and a message that holds the parts."""
+    with pytest.raises(NodeRefused) as caught:
+        await call
+    assert caught.value.code is code, caught.value
+    assert all(part in caught.value.message for part in parts), caught.value
