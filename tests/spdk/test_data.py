@@ -100,7 +100,7 @@ def fill(node: SpdkNode, uuid: str, size: int) -> None:
 @pytest.mark.parametrize("ssd", [UNMAPPED, ZEROED])
 @pytest.mark.parametrize("kind", list(ProvisioningType))
 def test_the_next_tenant_reads_zeros(node: SpdkNode, ssd: str, kind: ProvisioningType) -> None:
-    size = 32 * MIB
+    size = 16 * MIB
     own = piece(ssd, size)
     node.client.ensure_volume("old", volume(own, provisioning_type=kind))
     fill(node, "old", size)
@@ -219,6 +219,31 @@ def test_limits_are_the_targets_and_come_back(
     assert expected.items() <= limits().items()
     node.client.ensure_volume("v", volume(piece(UNMAPPED)))
     assert limits() == {}
+
+
+def test_a_missing_drive_takes_only_its_own(node: SpdkNode, targets: list[RunningTarget]) -> None:
+    node.client.ensure_volume("both", volume(piece(UNMAPPED, 64 * MIB), piece(ZEROED, 64 * MIB)))
+    write(node, "both", 64 * MIB, b"span")
+    for nsid, ssd in ((1, UNMAPPED), (2, ZEROED)):
+        node.client.ensure_volume(ssd, volume(piece(ssd, 64 * MIB)))
+        node.client.ensure_namespace(TARGET, ssd, namespace(nsid))
+    drive = node.config.spdk.ssds[1].file
+    assert drive is not None
+    boot = node.await_up()
+    targets[0].kill()
+    away = drive.rename(drive.with_suffix(".away"))
+    targets[0].start()
+    boot = node.await_up(other_than=boot)
+    assert [one.uuid for one in node.client.list_volumes()] == [UNMAPPED]
+    with connect(node) as host:
+        assert list(host.namespaces) == [1]
+    away.rename(drive)
+    node.await_up(other_than=boot)
+    with connect(node) as host:
+        assert sorted(host.namespaces) == [1, 2]
+    for ssd in (UNMAPPED, ZEROED):
+        node.client.remove_namespace(TARGET, ssd, 1)
+    assert read(node, "both", 64 * MIB)[:4] == b"span"
 
 
 def test_a_copy_has_the_bytes(node: SpdkNode, peer: SpdkNode, spdk: Client) -> None:

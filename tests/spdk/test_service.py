@@ -1,15 +1,19 @@
 """How an agent lives with its target's death, and ends."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
+from inventory.nodes.agent import service
 from inventory.nodes.client import NodeRefused, NodeUnreachable
 from inventory.nodes.wire import RefusalCode
-from tests.nodes.specs import MIB, piece, volume
+from tests.nodes.specs import HOST, MIB, TARGET, namespace, piece, volume
 from tests.spdk.fixtures import MakeNode
+from tests.spdk.host import Host
 from tests.spdk.nodes import SpdkNode
 from tests.spdk.running import RunningTarget
 
@@ -69,3 +73,23 @@ def test_a_call_does_not_outlive_the_target(
     assert node.client.ensure_volume("v", SPEC) in {True, False}
     assert [one.uuid for one in node.client.list_volumes()] == ["v"]
     assert node.client.read_strays() == ()
+
+
+def test_a_target_comes_back_when_its_port_is_free(
+    node: SpdkNode, target: RunningTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node is up without it, for the sake of the others."""
+    monkeypatch.setattr(service, "MEND_SECONDS", 0.05)
+    [portal] = node.config.spdk.portals
+    node.client.ensure_volume("v", SPEC)
+    node.client.ensure_namespace(TARGET, "v", namespace())
+    boot = node.await_up()
+    target.kill()
+    with socket.create_server((portal.ip, portal.port)):
+        target.start()
+        boot = node.await_up(other_than=boot)
+    while True:
+        with suppress(OSError), Host(portal.ip, portal.port, TARGET, HOST) as host:
+            assert host.read(1, 0, 4) == bytes(4)
+            break
+    assert node.await_up() == boot

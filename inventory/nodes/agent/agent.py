@@ -81,6 +81,10 @@ class Agent:
         self._is_up = True
         log.info("node %s is up, boot %s", self.identity.persistent_id, self.boot_id)
 
+    async def mend(self) -> bool:
+        """Try again what ``start`` could not restore; True: nothing is amiss any more."""
+        return await self._targets.mend()
+
     def stop(self) -> None:
         """Refuse all calls from now on, as before the start."""
         self._is_up = False

@@ -15,6 +15,7 @@ from inventory.nodes.agent.sender import ProbeSender
 
 FINISH_SECONDS = 10.0
 RETRY_SECONDS = 2.0
+MEND_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class AgentService:
             try:
                 await self.agent.start()
                 self._prober.wake()
-                await self._engine.lost()
+                await self._live()
                 log.warning("the engine of node %s must be started again", node)
             except Exception as error:
                 log.error("node %s is not up: %s: %s", node, type(error).__name__, error)
@@ -92,3 +93,15 @@ class AgentService:
             self.agent.stop()
             await self._calls.end()
             await asyncio.sleep(pause)
+
+    async def _live(self) -> None:
+        """Until the engine must be started again; a target that could not be restored, as when an
+        address was not there yet, is tried again and again.
+        """
+        lost = asyncio.ensure_future(self._engine.lost())
+        try:
+            while not lost.done() and not await self.agent.mend():
+                await asyncio.wait([lost], timeout=MEND_SECONDS)
+            await lost
+        finally:
+            lost.cancel()

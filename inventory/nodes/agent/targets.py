@@ -30,6 +30,7 @@ class Targets:
         self._records = records
         self._fences = fences
         self._locks = locks
+        self._late: list[str] = []
 
     async def list(self) -> tuple[Target, ...]:
         """Ordered by NQN."""
@@ -109,10 +110,14 @@ class Targets:
             if self._fences.is_removed(Name(record.uuid, record.nqn)):
                 self._records.drop_namespace(record.nqn, record.uuid)
         names = sorted(set(await self._engine.target_names()) | self._records.hosts().keys())
+        self._late = [nqn for nqn in names if not await self._is_restored(nqn)]
         # what went from one target to another must leave the first before it enters the second
-        late = [nqn for nqn in names if not await self._is_restored(nqn)]
-        for nqn in late:
-            await self._is_restored(nqn)
+        await self.mend()
+
+    async def mend(self) -> bool:
+        """Try again what could not be restored; True: all targets are as recorded."""
+        self._late = [nqn for nqn in self._late if not await self._is_restored(nqn)]
+        return not self._late
 
     async def _is_restored(self, nqn: str) -> bool:
         async with self._locks.hold(f"target {nqn}"):
