@@ -14,7 +14,7 @@ from inventory.nodes.engines.spdk.config import SpdkConfig, SsdConfig
 from inventory.nodes.engines.spdk.engine import SpdkEngine
 from inventory.nodes.engines.spdk.names import SHARED
 from inventory.nodes.engines.spdk.rpc import SpdkRpc
-from inventory.nodes.engines.spdk.targets import read_subsystems
+from inventory.nodes.engines.spdk.subsystems import read_subsystems
 from inventory.nodes.engines.spdk.view import View
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import Portal, RefusalCode
@@ -157,9 +157,8 @@ def _plain(name: str | None) -> str | None:
 class Disk:
     """A volume in a target of its own, for as long as the host has it. A volume has one Disk."""
 
-    def __init__(self, machine: Machine, agent: Agent, uuid: str) -> None:
+    def __init__(self, machine: Machine, uuid: str) -> None:
         self._machine = machine
-        self._agent = agent
         self._uuid = uuid
         self._nqn = f"nqn.2022-08.com.kioxia:of-{uuid}"
         self._generation = 0
@@ -167,13 +166,13 @@ class Disk:
     async def __aenter__(self) -> Host:
         self._generation += 1
         spec = namespace(generation=self._generation)
-        await self._agent.targets.ensure(self._nqn, self._uuid, spec)
+        await self._machine.agent.targets.ensure(self._nqn, self._uuid, spec)
         self._host = Host(self._machine.portal.ip, self._machine.portal.port, self._nqn, HOST)
         return self._host
 
     async def __aexit__(self, *error: object) -> None:
         self._host.close()
-        await self._agent.targets.remove(self._nqn, self._uuid, self._generation)
+        await self._machine.agent.targets.remove(self._nqn, self._uuid, self._generation)
 
 
 async def refused(code: RefusalCode, call: Awaitable[object], *parts: str) -> None:

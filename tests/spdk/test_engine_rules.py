@@ -6,7 +6,7 @@ from inventory.nodes.engines.spdk.names import namespace_uuid, snapshot_name, vo
 from inventory.nodes.engines.spdk.space import count_space
 from inventory.nodes.engines.spdk.view import Bdev, Lvol
 from inventory.nodes.strays import Stray, StrayKind
-from inventory.nodes.wire import ProvisioningType, RefusalCode, SourceKind
+from inventory.nodes.wire import ProvisioningType, Qos, RefusalCode, SourceKind
 from tests.nodes.specs import MIB, TARGET, derived, namespace, piece, snapshot, volume
 from tests.spdk.client import Client
 from tests.spdk.machine import Disk, Machine, Run, refused
@@ -28,7 +28,7 @@ def test_thick_is_kept_from_what_thin_outgrew(run: Run) -> None:
         )
         before = (await machine.facts()).ssds[0]
         assert before.free == before.capacity - CLUSTER
-        async with Disk(machine, agent, "thin") as host:
+        async with Disk(machine, "thin") as host:
             for at in range(0, 100 * CLUSTER, CLUSTER):
                 host.write(1, at, OLD)
         after = (await machine.facts()).ssds[0]
@@ -49,7 +49,7 @@ def test_thick_with_a_snapshot_is_still_promised_its_size(run: Run) -> None:
         await agent.snapshots.ensure("taken", taken)
         free = (await machine.facts()).ssds[0].free
         await agent.volumes.ensure("rest", volume(piece("s", free)))
-        async with Disk(machine, agent, "v") as host:
+        async with Disk(machine, "v") as host:
             for at in range(0, SIZE, CLUSTER):
                 host.write(1, at, OLD)
         ssd = (await machine.facts()).ssds[0]
@@ -92,7 +92,7 @@ def test_span_grows_at_its_end_while_nobody_has_it(run: Run) -> None:
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
         await agent.volumes.ensure("v", volume(piece("s", SIZE), piece("t", SIZE)))
-        disk = Disk(machine, agent, "v")
+        disk = Disk(machine, "v")
         async with disk as host:
             host.write(1, SIZE, OLD)
             larger = volume(piece("s", SIZE), piece("t", 2 * SIZE))
@@ -119,7 +119,7 @@ def test_what_is_exported_is_not_deleted_whatever_the_agent_says(run: Run) -> No
         await agent.volumes.ensure("v", volume(piece("s", SIZE)))
         await agent.volumes.ensure("w", volume(piece("s", SIZE), piece("t", SIZE)))
         for uuid in ("v", "w"):
-            async with Disk(machine, agent, uuid) as host:
+            async with Disk(machine, uuid) as host:
                 await refused(RefusalCode.IN_USE, machine.engine.remove_volume(uuid), uuid)
                 assert host.read(1, 0, BLOCK) == bytes(BLOCK)
 
@@ -137,6 +137,30 @@ def test_target_that_somebody_opened_to_all(run: Run, target: RunningTarget) -> 
         call.close()
         await agent.start()
         assert (await machine.seen())["subsystems"] == before
+
+    run(steps)
+
+
+def test_agent_that_starts_again_changes_nothing(run: Run, target: RunningTarget) -> None:
+    """Hosts do not notice."""
+
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        limited = volume(piece("s", SIZE), qos=Qos(max_iops=1500))
+        await agent.volumes.ensure("v", limited)
+        spanned = volume(piece("s", SIZE), piece("t", SIZE), qos=Qos(max_bw=MIB))
+        await agent.volumes.ensure("w", spanned)
+        clone = derived(piece("s", SIZE, 0), kind=SourceKind.CLONE_OF_VOLUME, of="v")
+        await agent.volumes.ensure("clone", clone)
+        async with Disk(machine, "v") as one, Disk(machine, "w") as two:
+            target.target.calls.clear()
+            await machine.boot()
+            changes = {name for name in target.target.calls if "_get_" not in name}
+            assert changes == {"framework_wait_init", "bdev_wait_for_examine"}
+            for host in (one, two):
+                assert host.read(1, 0, BLOCK) == bytes(BLOCK)
+        names = {name for _, name, *_ in (await machine.seen())["lvols"]}
+        assert names == {"shared", "v-clone", "v-v", "v-w"}
 
     run(steps)
 

@@ -34,7 +34,7 @@ def test_a_new_volume_does_not_show_what_was_on_the_drive(run: Run, *, zeroes: b
         fill(machine.folder / "s", 2 * MIB)
         agent = await machine.boot()
         await agent.volumes.ensure("v", volume(piece("s", FULL)))
-        async with Disk(machine, agent, "v") as host:
+        async with Disk(machine, "v") as host:
             for at in range(0, FULL, 2 * MIB):
                 assert not any(host.read(1, at, BLOCK))
 

@@ -16,7 +16,8 @@ from inventory.nodes.engines.spdk.snapshots import Snapshots
 from inventory.nodes.engines.spdk.spans import Spans
 from inventory.nodes.engines.spdk.stores import Stores
 from inventory.nodes.engines.spdk.strays import find_strays
-from inventory.nodes.engines.spdk.targets import Targets, read_subsystems
+from inventory.nodes.engines.spdk.subsystems import read_subsystems
+from inventory.nodes.engines.spdk.targets import Targets
 from inventory.nodes.engines.spdk.transfer import Transfer
 from inventory.nodes.engines.spdk.view import View
 from inventory.nodes.engines.spdk.volumes import Volumes

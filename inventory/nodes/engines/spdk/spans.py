@@ -12,6 +12,7 @@ from inventory.nodes.engines.spdk.lvols import NotAsAsked
 from inventory.nodes.engines.spdk.names import namespace_uuid, ssd_name, volume_name
 from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.stores import Stores
+from inventory.nodes.engines.spdk.subsystems import exporter, read_subsystems
 from inventory.nodes.engines.spdk.view import Bdev, Lvol, View, read_bdev
 from inventory.nodes.wire import Piece, Qos
 
@@ -38,17 +39,17 @@ class Spans:
                     log.error("volume %s cannot be put together: %s", entry.uuid, error)
 
     async def assemble(self, entry: VolumeEntry) -> None:
-        """The volume is one bdev with all its made pieces.
+        """The volume is one bdev with all its made pieces; what is there otherwise goes first.
 
-        Only for one that no target has: what is there otherwise goes first.
-
-        :raises NotAsAsked: a piece is not there.
+        :raises NotAsAsked: a piece is not there, or a target has what would have to go.
         """
         name = volume_name(entry.uuid)
         view = await View.read(self._rpc)
         members = self._members(view, entry.uuid, entry.made_pieces)
         if self._is_assembled(view, name, members):
             return
+        if nqn := exporter(await read_subsystems(self._rpc), name):
+            raise NotAsAsked(f"raid {name} is not over its pieces, but {nqn} exports it")
         await self.take_apart(view, entry.uuid)
         if len(members) == 1:
             return
@@ -130,7 +131,7 @@ class Spans:
             return raid is None and len(members) == 1
         bdev = view.bdevs.get(name)
         return (
-            raid.members == tuple(member.uuid for member in members)
+            raid.is_over(members)
             and bdev is not None
             and bdev.size == sum(member.size for member in members)
         )

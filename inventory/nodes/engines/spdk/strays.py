@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from inventory.nodes.engines.base import Known
 from inventory.nodes.engines.spdk.names import SHARED, snapshot_name, volume_name
-from inventory.nodes.engines.spdk.targets import Subsystem
+from inventory.nodes.engines.spdk.subsystems import Subsystem
 from inventory.nodes.engines.spdk.view import Lvstore, View
 from inventory.nodes.strays import Stray, StrayKind
 from inventory.nodes.wire import Piece

@@ -6,8 +6,6 @@ SPDK's refusals say nothing here, so the state is read first, changed step by st
 import asyncio
 import ipaddress
 import logging
-from dataclasses import dataclass
-from typing import Any, Self
 
 from inventory.nodes.engines.base import TargetState
 from inventory.nodes.engines.spdk.books import Books
@@ -16,6 +14,7 @@ from inventory.nodes.engines.spdk.lvols import NotAsAsked
 from inventory.nodes.engines.spdk.names import namespace_uuid, serial_number
 from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.spans import Spans
+from inventory.nodes.engines.spdk.subsystems import Address, Subsystem, exporter, read_subsystems
 from inventory.nodes.engines.spdk.view import View
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import Portal, RefusalCode
@@ -25,39 +24,6 @@ MODEL = "Provisioner"
 TRANSPORT = "TCP"
 
 log = logging.getLogger(__name__)
-
-Address = tuple[str, str, str]
-
-
-@dataclass(frozen=True)
-class Subsystem:
-    """``namespaces``: bdev and uuid by namespace id."""
-
-    nqn: str
-    allows_any_host: bool
-    hosts: frozenset[str]
-    listeners: frozenset[Address]
-    namespaces: dict[int, tuple[str, str]]
-    max_namespaces: int
-
-    @classmethod
-    def of(cls, shown: dict[str, Any]) -> Self:
-        return cls(
-            shown["nqn"],
-            shown["allow_any_host"],
-            frozenset(host["nqn"] for host in shown["hosts"]),
-            frozenset(
-                (one["adrfam"], one["traddr"], one["trsvcid"]) for one in shown["listen_addresses"]
-            ),
-            {one["nsid"]: (one["bdev_name"], one["uuid"]) for one in shown["namespaces"]},
-            shown["max_namespaces"],
-        )
-
-
-async def read_subsystems(rpc: SpdkRpc) -> dict[str, Subsystem]:
-    """By NQN, without the discovery subsystem."""
-    shown = await rpc.call("nvmf_get_subsystems")
-    return {one["nqn"]: Subsystem.of(one) for one in shown if one.get("subtype") == "NVMe"}
 
 
 class Targets:
@@ -77,7 +43,7 @@ class Targets:
 
     async def exporter(self, bdev: str) -> str | None:
         """The NQN of the target that has the bdev; a bdev is in one namespace only."""
-        return _exporter(await read_subsystems(self._rpc), bdev)
+        return exporter(await read_subsystems(self._rpc), bdev)
 
     async def connected_hosts(self) -> dict[str, tuple[str, ...]]:
         names = await self.names()
@@ -134,7 +100,7 @@ class Targets:
             )
         others = {nqn: one for nqn, one in there.items() if nqn != target.nqn}
         for nsid, (bdev, _) in wanted.items():
-            if other := _exporter(others, bdev):
+            if other := exporter(others, bdev):
                 raise NodeRefused(
                     RefusalCode.IN_USE,
                     f"volume {target.namespaces[nsid]} is exported by {other} already:"
@@ -208,13 +174,6 @@ class Targets:
         except RpcRefused:  # it went meanwhile
             return ()
         return tuple(sorted({one["hostnqn"] for one in shown}))
-
-
-def _exporter(subsystems: dict[str, Subsystem], bdev: str) -> str | None:
-    for one in subsystems.values():
-        if any(name == bdev for name, _ in one.namespaces.values()):
-            return one.nqn
-    return None
 
 
 def _address(portal: Portal) -> Address:

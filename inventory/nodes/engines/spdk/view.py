@@ -1,6 +1,7 @@
 """What a target has now: lvstores, lvols, raids, as SPDK shows them."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -81,16 +82,26 @@ class Lvol:
 
 @dataclass(frozen=True)
 class Raid:
-    """``members``: names or UUIDs of bdevs, in their order."""
+    """``members``: in their order, each by name and UUID, as far as SPDK tells them."""
 
     name: str
     state: str
-    members: tuple[str, ...]
+    members: tuple[frozenset[str], ...]
 
     @classmethod
     def of(cls, shown: dict[str, Any]) -> Self:
-        members = (one.get("name") or one.get("uuid") or "" for one in shown["base_bdevs_list"])
+        members = (
+            frozenset(filter(None, (one.get("name"), one.get("uuid"))))
+            for one in shown["base_bdevs_list"]
+        )
         return cls(shown["name"], shown["state"], tuple(members))
+
+    def is_over(self, lvols: Sequence["Lvol"]) -> bool:
+        """These are its members, in this order."""
+        names = [{lvol.uuid, *(lvol.bdev.aliases if lvol.bdev else ())} for lvol in lvols]
+        return len(names) == len(self.members) and all(
+            one & member for one, member in zip(names, self.members, strict=True)
+        )
 
 
 class View:
