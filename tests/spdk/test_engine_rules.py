@@ -1,5 +1,7 @@
 """Rules of the SPDK engine: what is promised, refused, shared, and told."""
 
+import asyncio
+
 import pytest
 
 from inventory.nodes.engines.spdk.names import namespace_uuid, snapshot_name, volume_name
@@ -83,6 +85,22 @@ def test_clones_of_what_nobody_writes_share_one_snapshot(run: Run) -> None:
         assert names == ["shared", "v-clone-0", "v-clone-1", "v-clone-2", "v-golden"]
         for number in range(3):
             await agent.volumes.remove(f"clone-{number}", 1)
+        assert [name for _, name, *_ in (await machine.seen())["lvols"]] == ["v-golden"]
+
+    run(steps)
+
+
+def test_clones_that_come_and_go_at_once(run: Run) -> None:
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("golden", volume(piece("s", SIZE)))
+        clone = derived(piece("s", SIZE, 0), kind=SourceKind.CLONE_OF_VOLUME, of="golden")
+
+        async def live(uuid: str) -> None:
+            await agent.volumes.ensure(uuid, clone)
+            await agent.volumes.remove(uuid, 1)
+
+        await asyncio.gather(*(live(f"clone-{number}") for number in range(20)))
         assert [name for _, name, *_ in (await machine.seen())["lvols"]] == ["v-golden"]
 
     run(steps)

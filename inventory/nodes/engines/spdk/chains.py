@@ -5,10 +5,11 @@ lvols above it, and goes, merged into the last of them, when at most one is left
 bars the removal of what it was made from, and nothing is copied for that.
 """
 
+import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from inventory.nodes.engines.spdk.books import Books
@@ -22,38 +23,34 @@ log = logging.getLogger(__name__)
 
 
 class Chains:
-    """The caller of all but ``keep`` holds the lock of the SSD (``Stores.lock``)."""
+    """What is used is kept, and what goes is no longer used: which of both, is decided by one at a
+    time. Nobody waits while clusters are cleared.
+    """
 
     def __init__(self, rpc: SpdkRpc, stores: Stores, lvols: Lvols) -> None:
         self._rpc = rpc
         self._stores = stores
         self._lvols = lvols
-        self._kept: set[str] = set()
+        self._deciding = asyncio.Lock()
+        self._kept: Counter[str] = Counter()
+        self._going: set[str] = set()
 
-    @contextmanager
-    def keep(self, name: str) -> Iterator[None]:
-        """A shared snapshot that is in use meanwhile, whatever lies above it."""
-        self._kept.add(name)
-        try:
-            yield
-        finally:
-            self._kept.discard(name)
-
-    async def freeze(self, lvstore: Lvstore, name: str) -> Lvol:
-        """A snapshot of what the lvol is now: the one below it where nothing was written since, as
-        always below a read-only one; else a new one, which is shared.
+    @asynccontextmanager
+    async def frozen(self, lvstore: Lvstore, name: str) -> AsyncIterator[Lvol]:
+        """A snapshot of what the lvol is now, which stays for as long as this: the one below it
+        where nothing was written since, as always below a read-only one; else a new one.
         """
-        view = await View.read(self._rpc)
-        lvol = view.find(lvstore, name)
-        below = view.find(lvstore, lvol.parent) if lvol and lvol.parent else None
-        if lvol and below and not lvol.owned_clusters and below.size == lvol.size:
-            return below
-        made = shared_name()
-        await self._lvols.snapshot(lvstore, name, made)
-        found = (await View.read(self._rpc)).find(lvstore, made)
-        if found is None:
-            raise NotAsAsked(f"snapshot {made} of {name} is gone")
-        return found
+        with ExitStack() as keeping:
+            async with self._deciding:
+                found = self._unchanged(await View.read(self._rpc), lvstore, name)
+                made = found.name if found else shared_name()
+                keeping.enter_context(self._keep(made))
+            if found is None:
+                await self._lvols.snapshot(lvstore, name, made)
+                found = (await View.read(self._rpc)).find(lvstore, made)
+            if found is None:
+                raise NotAsAsked(f"snapshot {made} of {name} is gone")
+            yield found
 
     async def release(self, lvstore: Lvstore, name: str) -> None:
         """A snapshot is nobody's from now on. Gone already is fine."""
@@ -67,17 +64,45 @@ class Chains:
         """Remove the shared snapshots that are for one lvol or none."""
         refused: set[str] = set()
         while True:
-            view = await View.read(self._rpc)
-            lvstore = self._stores.find(view, ssd_id)
-            idle = self._idle(view, lvstore) - refused if lvstore else set()
-            if lvstore is None or not idle:
+            async with self._deciding:
+                view = await View.read(self._rpc)
+                lvstore = self._stores.find(view, ssd_id)
+                going = self._idle(view, lvstore) - refused if lvstore else set()
+                self._going |= going
+            if lvstore is None or not going:
                 return
-            for name in sorted(idle):
-                try:
-                    await self._lvols.delete(lvstore, name)
-                except RpcRefused as error:
-                    refused.add(name)
-                    log.warning("snapshot %s on SSD %s stays: %s", name, ssd_id, error)
+            try:
+                refused |= await self._remove(lvstore, going)
+            finally:
+                async with self._deciding:
+                    self._going -= going
+
+    async def _remove(self, lvstore: Lvstore, names: set[str]) -> set[str]:
+        """Those that SPDK does not remove."""
+        refused = set()
+        for name in sorted(names):
+            try:
+                await self._lvols.delete(lvstore, name)
+            except RpcRefused as error:
+                refused.add(name)
+                log.warning("snapshot %s of %s stays: %s", name, lvstore.name, error)
+        return refused
+
+    def _unchanged(self, view: View, lvstore: Lvstore, name: str) -> Lvol | None:
+        """The snapshot right below, which is the same to read."""
+        lvol = view.find(lvstore, name)
+        below = view.find(lvstore, lvol.parent) if lvol and lvol.parent else None
+        if lvol is None or below is None or below.name in self._going:
+            return None
+        return below if not lvol.owned_clusters and below.size == lvol.size else None
+
+    @contextmanager
+    def _keep(self, name: str) -> Iterator[None]:
+        self._kept[name] += 1
+        try:
+            yield
+        finally:
+            self._kept -= Counter([name])
 
     def _idle(self, view: View, lvstore: Lvstore) -> set[str]:
         lvols = view.lvols[lvstore.uuid].values()
@@ -86,8 +111,9 @@ class Chains:
             lvol.name
             for lvol in lvols
             if lvol.name.startswith(SHARED)
-            and lvol.name not in self._kept
             and above[lvol.name] <= 1
+            and not self._kept[lvol.name]
+            and lvol.name not in self._going
         }
 
 

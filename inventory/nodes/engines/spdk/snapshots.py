@@ -61,10 +61,9 @@ class Snapshots:
         for ssd_id, lvstore in self._stores.open_ones(view).items():
             is_there = view.find(lvstore, snapshot_name(uuid)) is not None
             if is_there or ssd_id in ssds:
-                async with self._stores.lock(ssd_id):
-                    if is_there:
-                        await self._chains.release(lvstore, snapshot_name(uuid))
-                    await self._chains.sweep(ssd_id)
+                if is_there:
+                    await self._chains.release(lvstore, snapshot_name(uuid))
+                await self._chains.sweep(ssd_id)
         self._books.drop_snapshot(uuid)
 
     async def _take(self, view: View, uuid: str, spec: SnapshotSpec) -> None:
@@ -73,7 +72,7 @@ class Snapshots:
             await self._lvols.snapshot(lvstore, volume_name(spec.volume_uuid), snapshot_name(uuid))
 
     async def _release(self, view: View, uuid: str) -> None:
-        """What a crash or a refusal left of it; the locks are held."""
+        """What a crash or a refusal left of it."""
         for ssd_id, lvstore in self._stores.open_ones(view).items():
             if view.find(lvstore, snapshot_name(uuid)):
                 await self._chains.release(lvstore, snapshot_name(uuid))

@@ -61,16 +61,13 @@ class Stores:
         usable = {ssd.id for ssd in self._ssds.values() if self.find(view, ssd.id)}
         return frozenset(there), frozenset(usable)
 
-    def lock(self, ssd_id: str) -> asyncio.Lock:
-        """Held while the space of an SSD is counted and claimed, or its chains are changed."""
-        return self._locks.setdefault(ssd_id, asyncio.Lock())
-
     @asynccontextmanager
     async def hold(self, pieces: Iterable[Piece]) -> AsyncIterator[None]:
-        """The locks of their SSDs."""
+        """Nobody else counts and claims the space of their SSDs meanwhile."""
         async with AsyncExitStack() as stack:
             for ssd_id in sorted({piece.ssd_id for piece in pieces}):
-                await stack.enter_async_context(self.lock(ssd_id))
+                lock = self._locks.setdefault(ssd_id, asyncio.Lock())
+                await stack.enter_async_context(lock)
             yield
 
     def find(self, view: View, ssd_id: str) -> Lvstore | None:

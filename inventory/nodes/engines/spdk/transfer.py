@@ -5,7 +5,7 @@ import ipaddress
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,16 +132,12 @@ class Transfer:
     @asynccontextmanager
     async def _frozen(self, ssd_id: str, uuid: str) -> AsyncIterator[tuple[Lvstore, str]]:
         """A snapshot of the volume as it is now, for as long as it is copied."""
+        lvstore = self._stores.get(await View.read(self._rpc), ssd_id)
         try:
-            with ExitStack() as keeping:
-                async with self._stores.lock(ssd_id):
-                    lvstore = self._stores.get(await View.read(self._rpc), ssd_id)
-                    lvol = await self._chains.freeze(lvstore, volume_name(uuid))
-                    keeping.enter_context(self._chains.keep(lvol.name))
+            async with self._chains.frozen(lvstore, volume_name(uuid)) as lvol:
                 yield lvstore, lvol.name
         finally:
-            async with self._stores.lock(ssd_id):
-                await self._chains.sweep(ssd_id)
+            await self._chains.sweep(ssd_id)
 
     async def _copy(
         self, layer: Lvol, destination: str, controller: str, progress: Progress

@@ -1,5 +1,7 @@
 """Volumes: their pieces made, grown and removed."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from inventory.nodes.engines.spdk.books import VolumeEntry
@@ -54,8 +56,7 @@ class Volumes:
         self._stores.refuse_missing(view, ssds)
         await self._refuse_exported(view, uuid)
         for ssd_id in sorted(ssds | await self._clear(view, uuid)):
-            async with self._stores.lock(ssd_id):
-                await self._chains.sweep(ssd_id)
+            await self._chains.sweep(ssd_id)
         self._books.drop_volume(uuid)
 
     async def _make(self, uuid: str, spec: VolumeSpec) -> None:
@@ -92,35 +93,36 @@ class Volumes:
         piece, name = spec.pieces[place], volume_name(uuid)
         lvstore = self._stores.get(view, piece.ssd_id)
         method = self._stores.clear_method(piece.ssd_id)
-        parent = await self._parent(view, lvstore, source, place) if source else None
-        if parent is None:
-            is_thin = spec.provisioning_type is ProvisioningType.THIN
-            await self._lvols.create(
-                lvstore, name, piece.capacity, is_thin=is_thin, clear_method=method
-            )
-            return
-        await self._lvols.derive(lvstore, name, piece.capacity, parent, clear_method=method)
+        async with self._base(view, lvstore, source, place) as base:
+            if base is None:
+                is_thin = spec.provisioning_type is ProvisioningType.THIN
+                await self._lvols.create(
+                    lvstore, name, piece.capacity, is_thin=is_thin, clear_method=method
+                )
+            else:
+                await self._lvols.derive(lvstore, name, piece.capacity, base, clear_method=method)
         if source and source.kind is SourceKind.READ_ONLY_SNAPSHOT_VOLUME:
             await self._lvols.set_read_only(lvstore, name)
 
-    async def _parent(
-        self, view: View, lvstore: Lvstore, source: Source, place: int
-    ) -> Lvol | None:
-        """The snapshot that a piece begins as; None: it lies beyond the source's pieces."""
-        if source.kind.is_of_snapshot:
-            count = len(self._books.snapshots[source.uuid].spec.pieces)
+    @asynccontextmanager
+    async def _base(
+        self, view: View, lvstore: Lvstore, source: Source | None, place: int
+    ) -> AsyncIterator[Lvol | None]:
+        """The snapshot that a piece begins as; None: there is no source, or it ends before."""
+        if source is None:
+            yield None
+        elif source.kind.is_of_snapshot:
+            pieces = self._books.snapshots[source.uuid].spec.pieces
             name = snapshot_name(source.uuid)
+            found = view.find(lvstore, name) if place < len(pieces) else None
+            if found is None and place < len(pieces):
+                raise NotAsAsked(f"{name} is not on {lvstore.name}")
+            yield found
+        elif place < self._books.volumes[source.uuid].made:
+            async with self._chains.frozen(lvstore, volume_name(source.uuid)) as frozen:
+                yield frozen
         else:
-            count = self._books.volumes[source.uuid].made
-            name = volume_name(source.uuid)
-        if place >= count:
-            return None
-        if not source.kind.is_of_snapshot:
-            return await self._chains.freeze(lvstore, name)
-        found = view.find(lvstore, name)
-        if found is None:
-            raise NotAsAsked(f"{name} is not on SSD {lvstore.name}")
-        return found
+            yield None
 
     async def _check_source(self, view: View, spec: VolumeSpec) -> None:
         source = spec.source
