@@ -19,13 +19,13 @@ demo: .venv/.run ## start the whole system with simulated nodes and show the mai
 	@$(BIN)/python manage.py standalone --scenario $(if $(EXIT),--exit)
 
 test: .venv/.dev ## all tests; ARGS= goes to pytest, as in ARGS="tests/unit -k settings"
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-embedded: .venv/.dev ## the tests of volumes, faults and concurrency on SQLite, as the embedded form has it
 	@mkdir -p build && DATABASE_URL=sqlite:///$(CURDIR)/build/embedded.sqlite3 \
 	  $(BIN)/python -m pytest -q tests/api/test_volumes.py tests/api/test_volume_life.py \
 	  tests/api/test_publications.py \
-	  tests/services/test_unfinished.py tests/concurrency
+	  tests/services/test_unfinished.py tests/services/test_healing.py tests/concurrency
 
 SECONDS ?= 240
 chaos: .venv/.dev ## clients while everything fails around them, then compare: docs/chaos.md; SEED=, SECONDS=

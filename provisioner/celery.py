@@ -6,15 +6,15 @@ import time
 from contextvars import ContextVar
 from typing import Any
 
-from celery import Celery
+from celery import Celery, bootsteps
 from celery.beat import Service
-from celery.signals import task_postrun, task_prerun
+from celery.signals import setup_logging, task_postrun, task_prerun
 from celery.worker import WorkController
 from celery.worker import state as worker_state
 from django.conf import settings
 from prometheus_client import Counter, Histogram
 
-from provisioner.common import logs, queue
+from provisioner.common import logs, queue, stopping
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "provisioner.settings")
 
@@ -59,6 +59,9 @@ app.conf.beat_schedule = {
         settings.ENVIRONMENT.inventory_interval_seconds, "inventory.jobs.update_inventory"
     ),
     "collect": _every(settings.ENVIRONMENT.collect_interval_seconds, "volumes.jobs.collect"),
+    "move-replicas": _every(
+        settings.ENVIRONMENT.collect_interval_seconds, "volumes.jobs.move_replicas"
+    ),
     "check-nodes": _every(settings.ENVIRONMENT.poll_interval_seconds, "volumes.jobs.check_nodes"),
     "requeue-abandoned-tasks": _every(15, "tasks.jobs.requeue_abandoned"),
     "purge-ended-tasks": _every(60, "tasks.jobs.purge_ended"),
@@ -72,6 +75,11 @@ JOB_SECONDS = Histogram("provisioner_job_seconds", "How long jobs took.", ["job"
 _started_at: ContextVar[float] = ContextVar("started_at", default=0.0)
 
 
+@setup_logging.connect
+def _leave_logging_alone(**_: object) -> None:
+    """Celery's own would set the level of everything to that of its command line."""
+
+
 @task_prerun.connect
 def _job_begins(task_id: str | None = None, **_: object) -> None:
     logs.task_id.set(task_id or "")
@@ -83,6 +91,23 @@ def _job_ends(task: Any = None, state: str | None = None, **_: object) -> None:
     JOBS.labels(task.name, state or "UNKNOWN").inc()
     JOB_SECONDS.labels(task.name).observe(time.monotonic() - _started_at.get())
     logs.task_id.set("")
+
+
+class HandOn(bootsteps.StartStopStep):
+    """As a worker is stopped: once it takes no more messages, and before it waits for its jobs,
+    these are told to hand their tasks on.
+    """
+
+    requires = ("celery.worker.components:Pool",)
+
+    def start(self, worker: WorkController) -> None:
+        stopping.go_on()
+
+    def stop(self, worker: WorkController) -> None:
+        stopping.stop()
+
+
+app.steps["worker"].add(HandOn)
 
 
 class EmbeddedWorker:

@@ -152,6 +152,11 @@ class Environment(BaseSettings):
         le=1000,
         description="How often a task whose worker died is tried again before it is FAILED.",
     )
+    migration_silence_seconds: Seconds = Field(
+        600,
+        description="How long a migration waits for a sign of life of its host or of a node before "
+        "it is FAILED; the same for other copies of volumes.",
+    )
     node_check_interval_seconds: Seconds = Field(
         600,
         description="How often what a node holds is compared with the database; a node that was "
@@ -163,6 +168,16 @@ class Environment(BaseSettings):
         le=8760,
         description="How long something on a node that the database does not know is only reported "
         "before it is removed.",
+    )
+    drain_parallel: int = Field(
+        4, ge=1, le=1000, description="How many replicas of a node that is drained move at once."
+    )
+    moves_parallel: int = Field(
+        16,
+        ge=1,
+        le=10_000,
+        description="How many replicas move at once in the pool: for drains, in the place of lost "
+        "ones, and onto new nodes of unpublished volumes.",
     )
     node_token_days: int = Field(
         30, ge=1, le=365, description="Life of the token a node probes with."

@@ -21,6 +21,7 @@ from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
 from provisioner.common.results import ProvisionerError, ResultCode
+from provisioner.common.stopping import is_stopping
 from tasks.models import ACTIVE, Task, TaskState
 from tasks.saga import Later, Outputs, Saga, saga_of, undo
 from tasks.selectors import WAITS_FOR
@@ -36,6 +37,10 @@ class LeaseLost(Exception):
     """The task ended, or another worker has it: stop, and change nothing more."""
 
 
+class HandedOn(Exception):
+    """This process is being stopped: another worker goes on."""
+
+
 class GivenUp(ProvisionerError):
     """The task kills its workers."""
 
@@ -49,19 +54,29 @@ class Context:
         self.task = task
         self.saga = saga
         self.params: dict[str, str] = {tag["name"]: tag["value"] for tag in task.params}
-        self.outputs: dict[str, Any] = dict(task.outputs)
+        self.outputs: dict[str, Any] = task.outputs
         self.steps_done = task.steps_done
         self._next_beat = 0.0
 
-    def heartbeat(self, fraction: float = 0.0) -> None:
+    def heartbeat(self, fraction: float = 0.0, **measures: int | None) -> None:
         """Still at work, with ``fraction`` (0 to 1) of the step done; call it at least every 10 s.
 
+        ``measures``: the task's ``bytes_done`` and so on, which are written each time.
+
         :raises LeaseLost:
+        :raises HandedOn:
         """
-        if time.monotonic() < self._next_beat:
+        self.expect_to_go_on()
+        if not measures and time.monotonic() < self._next_beat:
             return
         self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
-        self._write(progress=self._reached(fraction), lease_until=_after(LEASE_SECONDS))
+        lease_until = _after(LEASE_SECONDS)
+        self._write(progress=self._reached(fraction), lease_until=lease_until, **measures)
+
+    def expect_to_go_on(self) -> None:
+        """:raises HandedOn: this process is being stopped."""
+        if is_stopping():
+            raise HandedOn
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -107,6 +122,14 @@ class Context:
         )
         task_submit(self.task.pk, delay_seconds=later.seconds)
 
+    def hand_on(self) -> None:
+        """Another worker goes on at once, with the step that is not done."""
+        with suppress(LeaseLost, DatabaseError, InterfaceError):
+            self._write(
+                attempts=F("attempts") - 1, lease_owner="", lease_until=_after(LEASE_SECONDS)
+            )
+            task_submit(self.task.pk)
+
     def not_an_attempt(self) -> None:
         """The run was cut short by no fault of the task's."""
         with suppress(LeaseLost, DatabaseError, InterfaceError):
@@ -151,6 +174,9 @@ def run(task_id: str) -> None:
         _work(context)
     except LeaseLost:
         log.info("task ended or taken over", extra={"task": task_id})
+    except HandedOn:
+        log.info("task handed on", extra={"task": task_id})
+        context.hand_on()
     except (OperationalError, InterfaceError) as error:
         log.warning("task interrupted", extra={"task": task_id, "reason": str(error)})
         context.not_an_attempt()
@@ -200,6 +226,7 @@ def _expect_survival(context: Context) -> None:
 def _work(context: Context) -> None:
     *steps, last = context.saga.steps
     for step in steps[context.steps_done :]:
+        context.expect_to_go_on()
         result = step.run(context)
         if isinstance(result, Later):
             context.pause(result)

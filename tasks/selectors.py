@@ -61,11 +61,9 @@ def task_rows(**wanted: str | None) -> QuerySet[Task, Mapping[str, Any]]:
     return rows
 
 
-def migration_active(*, volume_id: str) -> dict[str, str]:
-    """What the volume's migration, if one has not ended, was configured with; else empty."""
-    rows = Task.objects.filter(type=TaskType.REMOTE_MIGRATION, volume_id=volume_id)
-    task = rows.filter(state__in=sorted(ACTIVE)).first()
-    return {tag["name"]: tag["value"] for tag in task.params} if task else {}
+def task_active(*, volume_id: str) -> Task | None:
+    """The volume's task that has not ended."""
+    return Task.objects.filter(volume_id=volume_id, state__in=sorted(ACTIVE)).first()
 
 
 def task_waits_for(task: Mapping[str, Any]) -> str:
@@ -81,9 +79,13 @@ def task_waits_for(task: Mapping[str, Any]) -> str:
 
 
 def _is_hosts(task: Mapping[str, Any]) -> bool:
-    row = Task(type=task["type"], host_id=task["host_id"], params=task["params"])
-    saga = saga_of(row)
-    return saga is None or saga.is_hosts(row)
+    return task_is_hosts(Task(type=task["type"], host_id=task["host_id"], params=task["params"]))
+
+
+def task_is_hosts(task: Task) -> bool:
+    """Its host works it off; of a task's columns only type, host and params count."""
+    saga = saga_of(task)
+    return saga is None or saga.is_hosts(task)
 
 
 def expired_tasks() -> QuerySet[Task]:

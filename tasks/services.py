@@ -12,8 +12,8 @@ from django.utils import timezone
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.models import ACTIVE, ENDED, TRANSITIONS, Task, TaskState, TaskType
 from tasks.saga import lock_first, undo
-from tasks.selectors import expired_tasks
-from tasks.submission import LEASE_SECONDS, task_submit
+from tasks.selectors import expired_tasks, task_is_hosts
+from tasks.submission import LEASE_SECONDS, task_submit, tasks_wake
 
 COMPLETE = 100.0
 
@@ -55,6 +55,11 @@ class TaskOfOtherHost(ProvisionerError):
     code = ResultCode.TaskBelongsToOtherHost
 
 
+def configuration(params: Mapping[str, str]) -> list[dict[str, str]]:
+    """As a task holds it."""
+    return [{"name": name, "value": value} for name, value in params.items()]
+
+
 def task_create(
     *,
     type: TaskType,  # noqa: A002 - the reference's name
@@ -64,8 +69,10 @@ def task_create(
     params: Mapping[str, str] | None = None,
     outputs: Mapping[str, Any] | None = None,
     stoppable: bool = False,
+    is_begun: bool = False,
 ) -> Task:
-    """An IDLE task, submitted on commit to be worked off by the saga of its type.
+    """An IDLE task, submitted on commit to be worked off by the saga of its type; RUNNING if it
+    ``is_begun``: hosts take what they find IDLE for theirs.
 
     It is born with a lease: until that is over it does not count as abandoned. ``params`` are shown
     to clients, ``outputs`` only to the saga.
@@ -77,9 +84,11 @@ def task_create(
         host_id=host_id,
         volume_id=volume_id,
         tenant_id=tenant_id,
-        params=[{"name": name, "value": value} for name, value in (params or {}).items()],
+        params=configuration(params or {}),
         outputs=dict(outputs or {}),
         stoppable=stoppable,
+        state=TaskState.RUNNING if is_begun else TaskState.IDLE,
+        started_at=timezone.now() if is_begun else None,
         lease_until=timezone.now() + dt.timedelta(seconds=LEASE_SECONDS),
     )
     try:
@@ -110,17 +119,22 @@ def task_update(
 
     :raises TaskNotFound: no such task of this host.
     :raises TaskEnded: it moves no more.
-    :raises MoveRefused: no move of TRANSITIONS, another type, an abort of what cannot be stopped.
+    :raises MoveRefused: no move of TRANSITIONS, another type, an abort of what cannot be stopped,
+        the end of what a worker works off.
     """
     mine = _visible(tenant_id).filter(pk=task_id, host_id=host_id)
     rows = mine.filter(state__in=_origins(state))
     if state is TaskState.ABORTED:
         rows = rows.filter(stoppable=True)
+    if state is TaskState.FINISHED and not all(map(task_is_hosts, mine)):
+        rows = rows.none()
     if type is not None:
         rows = rows.filter(type=type)
     said = {"task_status": task_status, "description": description, "params": params}
     changes: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
     changes |= {"heard_at": timezone.now()}
+    if state is TaskState.FINISHED:
+        changes |= {"lease_owner": "", "lease_until": None}
     changes |= _move(state) | _advance(COMPLETE if state is TaskState.FINISHED else progress)
     ends_badly = state in {TaskState.FAILED, TaskState.ABORTED}
     changed = _end(rows, changes) if ends_badly else rows.update(**changes)
@@ -136,7 +150,7 @@ def _end(rows: QuerySet[Task], changes: Mapping[str, Any]) -> int:
     for task in rows.order_by("pk"):
         with transaction.atomic():
             lock_first(task)
-            if rows.filter(pk=task.pk).update(**changes, lease_owner=""):
+            if rows.filter(pk=task.pk).update(**changes, lease_owner="", lease_until=None):
                 undo(Task.objects.get(pk=task.pk))
                 ended += 1
     return ended
@@ -177,14 +191,27 @@ def _update_refused(
     )
 
 
-def migrations_abort(*, volume_id: str) -> None:
-    """The volume went offline: its migration, if one has not ended, is ABORTED (contract, 7)."""
-    rows = Task.objects.filter(
-        type=TaskType.REMOTE_MIGRATION,
-        volume_id=volume_id,
-        state__in=_origins(TaskState.ABORTED),
-    )
-    _end(rows, _move(TaskState.ABORTED) | {"description": "the volume was unpublished"})
+def tasks_abort(*, volume_id: str, reason: str, only_hosts: bool = False) -> None:
+    """The volume's task, if one has not ended, is ABORTED; with ``only_hosts``, if its host works
+    it off. Within the transaction that holds the volume.
+    """
+    rows = Task.objects.filter(volume_id=volume_id, state__in=_origins(TaskState.ABORTED))
+    if only_hosts:
+        rows = rows.filter(pk__in=[task.pk for task in rows if task_is_hosts(task)])
+    _end(rows, _move(TaskState.ABORTED) | {"description": reason})
+
+
+def tasks_hear(*, volume_id: str) -> None:
+    """A host said something of the volume: its task may go on, and its host lives."""
+    rows = Task.objects.filter(volume_id=volume_id, state__in=sorted(ACTIVE))
+    if rows.update(heard_at=timezone.now()):
+        tasks_wake(volume_id=volume_id)
+
+
+def tasks_stop(rows: QuerySet[Task], *, description: str) -> int:
+    """Stop those of ``rows`` that can be stopped and have not ended; how many those were."""
+    active = rows.filter(state__in=_origins(TaskState.ABORTED), stoppable=True)
+    return _end(active, _move(TaskState.ABORTED) | {"description": description})
 
 
 def task_delete(*, task_id: str, host_id: str | None = None, tenant_id: str | None = None) -> None:

@@ -56,7 +56,9 @@ class TagInput(Input):
 
 class TaskUpdateInput(Input):
     taskId = Identifier(source="task_id")
-    hostId = Identifier(source="host_id")
+    hostId = Identifier(
+        source="host_id", allow_blank=True, help_text="empty for a task that is no host's"
+    )
     type = AnyCase(TaskType, required=False)
     state = AnyCase(TaskState, required=False)
     progress = Percent(required=False)

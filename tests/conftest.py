@@ -7,6 +7,7 @@ the nodes run in other threads.
 import datetime as dt
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import hypothesis
 import pytest
 import urllib3
 from django.conf import settings as django_settings
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.core.servers.basehttp import WSGIRequestHandler
 from pydantic import SecretStr
 from pytest_django.fixtures import Settings
@@ -26,6 +28,7 @@ from inventory.services import nodes
 from provisioner.access.callers import Role
 from provisioner.access.tokens import token_issue
 from provisioner.certificates import Authority
+from tests import cleaning, programs
 from tests.api import conformance, coverage
 
 # time limits are for hangs (pytest-timeout), not for a busy machine's slow example
@@ -35,12 +38,25 @@ hypothesis.settings.load_profile("tests")
 # head and body of an answer are two segments: the second would wait 40 ms for the client's late ACK
 WSGIRequestHandler.disable_nagle_algorithm = True
 
+cleaning.install()
+# the hash says how often it was iterated: processes of the production form verify it, too
+PBKDF2PasswordHasher.iterations = 1000
+
 
 def pytest_configure() -> None:
     """Else the live server answers with files of this folder before it asks the API (/LICENSE)."""
     django_settings.MEDIA_URL = "/media/"
 
 
+LONGEST = (
+    "tests/chaos/test_run.py",
+    "tests/api/test_schemathesis.py",
+    "tests/system/test_load_balancer.py",
+    "tests/system/test_standalone.py",
+    "tests/chaos/test_planted_bugs.py",
+    "tests/system/",
+)
+"""Begun first, in this order; each other file takes half a minute at most."""
 NODES = 6
 NODE_TOKEN = "node-token-of-the-tests"
 COPY_RATE = 2**40
@@ -115,6 +131,28 @@ class Api:
         return self.call("DELETE", path, **query)
 
 
+def _is_whole(config: pytest.Config) -> bool:
+    """All tests, by the process that the others of a parallel run report to."""
+    everywhere = config.args_source is not pytest.Config.ArgsSource.ARGS
+    return everywhere and not config.option.keyword and not hasattr(config, "workerinput")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file that takes a minute and comes last would keep one process busy, and the others not."""
+
+    def place(item: pytest.Item) -> int:
+        found = (n for n, name in enumerate(LONGEST) if name in item.nodeid)
+        return next(found, len(LONGEST))
+
+    items.sort(key=place)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Programs that a whole run needs are installed while other tests run."""
+    if _is_whole(session.config):
+        threading.Thread(target=programs.install, args=programs.PACKAGES, daemon=True).start()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """A process of a parallel run ended."""
@@ -127,8 +165,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if hasattr(config, "workeroutput"):
         config.workeroutput["seen"] = coverage.seen()
         return
-    whole = not config.option.keyword and config.args_source is not pytest.Config.ArgsSource.ARGS
-    if exitstatus != pytest.ExitCode.OK or not whole:
+    if exitstatus != pytest.ExitCode.OK or not _is_whole(config):
         return
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter and reporter.stats.get("skipped"):
@@ -149,14 +186,12 @@ def base_rows(transactional_db: None) -> None:
     from inventory.models import License
     from volumes.models import DEFAULT_TENANT, Tenant
 
-    Tenant.objects.get_or_create(
-        tenant_id=DEFAULT_TENANT, defaults={"name": "default", "follows_pool": True}
-    )
+    default = Tenant(tenant_id=DEFAULT_TENANT, name="default", follows_pool=True)
+    Tenant.objects.bulk_create([default], ignore_conflicts=True)
     License.objects.update_or_create(
         defaults={"type": "PRODUCTION", "expires_at": None, "max_backends": 1000}
     )
-    for role in Role:
-        Group.objects.get_or_create(name=role)
+    Group.objects.bulk_create([Group(name=role) for role in Role], ignore_conflicts=True)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ SETTINGS = {
     "LOG_FORMAT": "text",
     "DJANGO_LIVE_TEST_SERVER_ADDRESS": "127.0.0.1",
 }
+NO_WAIT_FOR_DISKS = "options=-c%20synchronous_commit%3Doff"
 MADE = "TEST_MADE"
 """Variables that this session set for itself: the processes of a parallel run inherit them."""
 
@@ -43,7 +44,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
         if "DATABASE_URL" not in os.environ:
             url = servers.postgresql()
             drop_leftovers(url)
-            os.environ["DATABASE_URL"] = urlsplit(url)._replace(path=f"/{database_name()}").geturl()
+            own = urlsplit(url)._replace(path=f"/{database_name()}", query=NO_WAIT_FOR_DISKS)
+            os.environ["DATABASE_URL"] = own.geturl()
         if "REDIS_URL" not in os.environ:
             os.environ["REDIS_URL"] = servers.redis()
     except NoServer as error:

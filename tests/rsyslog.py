@@ -12,12 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
 from provisioner.standalone import processes
 
-PROGRAM = Path("/usr/sbin/rsyslogd")
-PACKAGES = ("rsyslog", "rsyslog-openssl")
 WAIT_SECONDS = 20.0
 
 SETTINGS = """
@@ -107,35 +103,6 @@ class Rsyslog:
             all(_accepts(self.ports[name]) for name in ("tcp", "tls"))
             and udp in Path("/proc/net/udp").read_text()
         )
-
-
-def find_program() -> Path:
-    """Where rsyslogd is; as root on Debian it is installed.
-
-    Without it the test is skipped; under CI it fails.
-    """
-    if not _installed() and os.geteuid() == 0 and shutil.which("apt-get"):
-        print(f"\ninstalling {' and '.join(PACKAGES)} with apt-get for the tests", flush=True)
-        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["update"], ["install", "-y", "--no-install-recommends", *PACKAGES]):
-            subprocess.run(
-                ["apt-get", "-qq", *command],
-                env=environment,
-                check=False,
-                timeout=100,
-                stdout=subprocess.DEVNULL,
-            )
-    if _installed():
-        return PROGRAM
-    reason = f"NO RSYSLOG: install it: apt-get install -y {' '.join(PACKAGES)}"
-    if os.environ.get("CI", "").lower() in {"true", "1"}:
-        pytest.fail(reason)
-    print(f"\n{reason}; THE SYSLOG TESTS ARE SKIPPED", flush=True)
-    pytest.skip(reason)
-
-
-def _installed() -> bool:
-    return PROGRAM.exists() and any(Path("/usr/lib").glob("*/rsyslog/lmnsd_ossl.so"))
 
 
 def _given_to_nobody(folder: Path) -> int | None:

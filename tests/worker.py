@@ -4,14 +4,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from celery.contrib.testing.worker import start_worker
+from kombu.transport.redis import Transport
 
 from provisioner.celery import app
+from provisioner.common import stopping
+
+Transport.brpop_timeout = 0.05  # type: ignore[assignment] # so soon a worker notices that it is to end; else 1 s
 
 
 @contextmanager
 def running_worker() -> Iterator[None]:
     """What is sent is worked off while this is open; nothing that was sent before."""
     app.control.purge()
-    with start_worker(app, pool="threads", concurrency=4, perform_ping_check=False, loglevel=30):
-        yield
+    try:
+        with start_worker(
+            app, pool="threads", concurrency=4, perform_ping_check=False, loglevel=30
+        ):
+            yield
+    finally:
+        stopping.go_on()
     app.control.purge()

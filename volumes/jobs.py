@@ -3,6 +3,7 @@
 from celery import shared_task
 
 from volumes import reconcilers
+from volumes.services import moves
 from volumes.services.node_checks import nodes_check
 
 
@@ -14,3 +15,8 @@ def collect() -> None:
 @shared_task
 def check_nodes() -> None:
     nodes_check()
+
+
+@shared_task
+def move_replicas() -> None:
+    moves.replicas_move()

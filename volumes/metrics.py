@@ -1,17 +1,30 @@
 """Metrics of the pool (reference, "Get Metrics"), in a constant number of queries."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
-from django.db.models import Case, Count, Value, When
+from django.db.models import Case, Count, Model, QuerySet, Value, When
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from inventory.selectors import BackendSummary, backend_list
 from provisioner.common.models import LifeState
 from tasks.metrics import task_metrics
-from volumes.models import Orphan, Replica, ReplicaState
+from volumes.models import (
+    Drain,
+    Export,
+    Orphan,
+    Publication,
+    Replica,
+    ReplicaMove,
+    ReplicaState,
+    Snapshot,
+    Volume,
+)
+from volumes.services.moves import OF_DRAIN, drain_tasks
 
 NODE = ["node", "name"]
 AVAILABLE, UNAVAILABLE = 1, 2
+PASSING: tuple[type[Model], ...] = (Volume, Replica, Snapshot, Publication, Export)
 NODE_VALUES = {
     "ks_node_free_capacity_bytes": "Free capacity of a storage node in bytes",
     "ks_node_used_capacity_bytes": "Used capacity of a storage node in bytes",
@@ -30,6 +43,8 @@ class PoolCollector:
     def collect(self) -> Iterator[Metric]:
         yield from node_metrics(backend_list())
         yield from check_metrics()
+        yield from drain_metrics()
+        yield unfinished_metric()
         yield from task_metrics()
 
 
@@ -53,6 +68,43 @@ def check_metrics() -> Iterator[Metric]:
         missing.add_metric([node or "", text], number)
     yield orphans
     yield missing
+
+
+def drain_metrics() -> Iterator[Metric]:
+    """How far the nodes are that are being emptied."""
+    family = GaugeMetricFamily(
+        "provisioner_drain_replicas",
+        "Replicas of a node that is drained: left on it; of those moving, and refused to move",
+        labels=["node", "state"],
+    )
+    moves = ReplicaMove.objects.exclude(refusal="")
+    numbers = {
+        "left": _by_node(Replica.objects.filter(backend__drain__isnull=False), "backend"),
+        "moving": _by_node(drain_tasks(), OF_DRAIN),
+        "refused": _by_node(moves, "replica__backend"),
+    }
+    for node in Drain.objects.values_list("pk", flat=True):
+        for state, by_node in numbers.items():
+            family.add_metric([node, state], by_node.get(node, 0))
+    yield family
+
+
+def _by_node(rows: QuerySet[Any], field: str) -> dict[str, int]:
+    return dict(rows.order_by(field).values_list(field).annotate(number=Count("pk")))
+
+
+def unfinished_metric() -> Metric:
+    """The collector's backlog, and what is under way."""
+    family = GaugeMetricFamily(
+        "provisioner_unfinished",
+        "Rows in a passing state: what requests are at, or the collector will take up",
+        labels=["kind", "state"],
+    )
+    for model in PASSING:
+        rows = model._default_manager.exclude(state=LifeState.READY).order_by("state")
+        for state, number in rows.values_list("state").annotate(number=Count("pk")):
+            family.add_metric([model._meta.model_name or "", state], number)
+    return family
 
 
 def node_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:

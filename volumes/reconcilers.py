@@ -8,13 +8,18 @@ import logging
 from collections.abc import Callable, Iterable
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from provisioner.common.models import LifeState
 from volumes.models import Export, Publication, Replica, Snapshot, Volume
 from volumes.services.deadlines import overdue_take
-from volumes.services.export_work import exports_drop, exports_make, publications_withdraw
+from volumes.services.export_work import (
+    exports_drop,
+    exports_make,
+    publications_withdraw,
+    replicas_withdraw,
+)
 from volumes.services.node_work import call_deadline
 from volumes.services.snapshot_creation import snapshot_abandon
 from volumes.services.volume_creation import volume_abandon
@@ -49,10 +54,11 @@ def abandon_unfinished_volumes() -> None:
 def abandon_unfinished_replicas() -> None:
     """Added to a volume by a process that died."""
     rows = Replica.objects.filter(state=LifeState.CREATING, volume__state=LifeState.READY)
-    keys = _keys(overdue_take(rows))
-    Replica.objects.filter(pk__in=keys, state=LifeState.CREATING).update(
-        state=LifeState.DELETING, deadline_at=timezone.now()
-    )
+    for replica in overdue_take(rows):
+        with transaction.atomic(durable=True):
+            list(Volume.objects.select_for_update().filter(pk=replica.volume_id))
+            still = Replica.objects.filter(pk=replica.pk, state=LifeState.CREATING)
+            replicas_withdraw(still, deadline_at=timezone.now())
 
 
 def abandon_unfinished_snapshots() -> None:
@@ -81,9 +87,11 @@ def finish_growths() -> None:
 
 
 def finish_exports() -> None:
-    """Exports of volumes that are published but whose node did not answer then."""
+    """Exports of volumes that are published, or copied, but whose node did not answer then."""
     wanted = overdue_take(
-        Export.objects.filter(state=LifeState.CREATING, publication__state=LifeState.READY)
+        Export.objects.filter(
+            Q(publication__state=LifeState.READY) | Q(for_copy=True), state=LifeState.CREATING
+        )
     )
     exports_make(_on_nodes_up(Export.objects.filter(pk__in=_keys(wanted))), until=call_deadline())
 
@@ -112,7 +120,7 @@ def _on_nodes_up(rows: QuerySet[Export]) -> QuerySet[Export]:
     return rows.filter(replica__backend__available_until__gte=timezone.now())
 
 
-def _keys(rows: Iterable[Export | Replica]) -> list[int]:
+def _keys(rows: Iterable[Export]) -> list[int]:
     return [row.pk for row in rows]
 
 

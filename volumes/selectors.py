@@ -20,6 +20,8 @@ from volumes.placement.request import Candidate, Drive
 from volumes.sizing import GIB
 
 LIVE = ~Q(state=LifeState.DELETING)
+SHOWN = LIVE & ~Q(filling=True, volume__num_replicas=1)
+"""Replicas that clients see: what an only replica moves to bears its uuid, and is none yet."""
 NODE_COLUMNS = (
     "persistent_id",
     "name",
@@ -79,7 +81,7 @@ def volumes_filter(
 ) -> QuerySet[Volume]:
     """Those with a replica on the backend, and published to the host; absent: no wish."""
     if backend_id is not None:
-        on_backend = Replica.objects.filter(LIVE, volume=OuterRef("pk"), backend_id=backend_id)
+        on_backend = Replica.objects.filter(SHOWN, volume=OuterRef("pk"), backend_id=backend_id)
         rows = rows.filter(Exists(on_backend))
     if host_id is not None:
         to_host = Publication.objects.filter(volume=OuterRef("pk"), host_id=host_id)

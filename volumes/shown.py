@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from provisioner.common.models import LifeState
 from volumes.models import Export, Publication, Replica, Volume
-from volumes.selectors import LIVE
+from volumes.selectors import LIVE, SHOWN
 
 
 class ReplicaShown(NamedTuple):
@@ -79,9 +79,10 @@ def volumes_shown(rows: QuerySet[Volume]) -> list[Shown]:
 
 def _replicas(volume_keys: Collection[int]) -> dict[int, list[ReplicaShown]]:
     """By volume."""
-    rows = list(Replica.objects.filter(LIVE, volume__in=volume_keys).values_list(*REPLICA_COLUMNS))
+    rows = list(Replica.objects.filter(SHOWN, volume__in=volume_keys).values_list(*REPLICA_COLUMNS))
     states: dict[int, set[str]] = {}
-    exports = Export.objects.filter(LIVE, replica__in=[row[1] for row in rows]).order_by()
+    keys = [row[1] for row in rows]
+    exports = Export.objects.filter(LIVE, replica__in=keys, for_copy=False).order_by()
     for key, state in exports.values_list("replica_id", "state"):
         states.setdefault(key, set()).add(state)
     found: dict[int, list[ReplicaShown]] = {}

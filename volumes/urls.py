@@ -5,6 +5,7 @@ from typing import Any
 from django.urls import URLPattern, path
 from rest_framework.viewsets import ViewSet
 
+from volumes.views.drains import DrainsViewSet, MaintenanceViewSet
 from volumes.views.metrics import MetricsViewSet
 from volumes.views.pool import RemovableBackendViewSet, RemovableHostViewSet
 from volumes.views.publications import PublishViewSet, TargetsViewSet, UnpublishViewSet
@@ -28,6 +29,14 @@ urlpatterns = [
     path(
         "backends/<str:persistent_id>",
         RemovableBackendViewSet.as_view({"get": "retrieve", "put": "update", "delete": "destroy"}),
+    ),
+    path(
+        "backends/<str:persistent_id>/drain",
+        DrainsViewSet.as_view({"get": "retrieve", "post": "create", "delete": "destroy"}),
+    ),
+    path(
+        "backends/<str:persistent_id>/maintenance",
+        MaintenanceViewSet.as_view({"get": "retrieve"}),
     ),
     path("hosts", RemovableHostViewSet.as_view({"get": "list"})),
     path("hosts/<str:host_id>", RemovableHostViewSet.as_view({"delete": "destroy"})),

@@ -38,7 +38,10 @@ def replica_waits_for(replica: Replica | ReplicaShown, *, exporting: bool, alone
 
 def replica_row_waits_for(replica: Replica) -> str:
     """As :func:`replica_waits_for`; ``replica`` with its volume and exports prefetched."""
-    exporting = any(export.state == LifeState.CREATING for export in replica.exports.all())
+    exporting = any(
+        export.state == LifeState.CREATING and not export.for_copy
+        for export in replica.exports.all()
+    )
     alone = replica.volume.num_replicas == 1
     return replica_waits_for(replica, exporting=exporting, alone=alone)
 

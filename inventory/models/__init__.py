@@ -1,7 +1,7 @@
 """The pool: storage nodes (backends) with their SSDs and portals, and the hosts that use them."""
 
 from inventory.models.backend import Backend, BackendAddress
-from inventory.models.host import ClientType, Host
+from inventory.models.host import WITH_AGENT, ClientType, Host
 from inventory.models.license import License, LicenseType
 from inventory.models.liveness import LATE_FACTOR, Liveness
 from inventory.models.portal import Portal
@@ -11,6 +11,7 @@ from inventory.models.syslog import SyslogRecord, SyslogServer, SyslogSource
 
 __all__ = [
     "LATE_FACTOR",
+    "WITH_AGENT",
     "Backend",
     "BackendAddress",
     "ClientType",

@@ -14,6 +14,10 @@ class ClientType(models.TextChoices):
     OPENSTACK = "Openstack"
 
 
+WITH_AGENT = (ClientType.AGENT, ClientType.KUBERNETES)
+"""Hosts whose software adds, fills and removes replicas by itself."""
+
+
 class Host(models.Model):
     """An initiator, known by its first ``POST /host_probe``.
 

@@ -165,7 +165,7 @@ def backend_update(*, persistent_id: str, changes: BackendChanges) -> None:
     except IntegrityError:
         _refuse_changes(backend, changes, port)
         raise _changed_meanwhile(persistent_id) from None
-    _push_settings(persistent_id)
+    settings_push(persistent_id)
 
 
 def _refuse_changes(backend: Backend, changes: BackendChanges, port: int) -> None:
@@ -186,7 +186,7 @@ def _store(persistent_id: str, changes: BackendChanges) -> None:
             addresses.update(port=changes["mgmt_port"])
 
 
-def _push_settings(persistent_id: str) -> None:
+def settings_push(persistent_id: str) -> None:
     """Write a backend's settings of now, with a new token, onto its node; a failure is logged."""
     backend = Backend.objects.filter(pk=persistent_id).first()
     if backend is None:

@@ -9,6 +9,7 @@ import ssl
 import threading
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import urlencode
@@ -72,8 +73,7 @@ def _call(url: str, form: Mapping[str, str] | None, ca: str, give_up: float) -> 
     headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
     if form is not None:
         headers["Content-Type"] = "application/x-www-form-urlencoded"
-    context = ssl.create_default_context(cadata=ca or None)
-    with urllib3.PoolManager(ssl_context=context, retries=False) as pools:
+    with urllib3.PoolManager(ssl_context=_context(ca), retries=False) as pools:
         response = pools.request(
             "GET" if form is None else "POST",
             url,
@@ -87,6 +87,12 @@ def _call(url: str, form: Mapping[str, str] | None, ca: str, give_up: float) -> 
             return response.status, _read(response, give_up)
         finally:
             response.close()
+
+
+@lru_cache(maxsize=4)
+def _context(ca: str) -> ssl.SSLContext:
+    """One for all calls: reading the system's CAs takes longer than a call does."""
+    return ssl.create_default_context(cadata=ca or None)
 
 
 def _read(response: urllib3.BaseHTTPResponse, give_up: float) -> bytes:

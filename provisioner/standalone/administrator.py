@@ -1,4 +1,4 @@
-"""The first user of an embedded system."""
+"""Who calls an embedded system: its first user, and its simulated host."""
 
 import base64
 import datetime as dt
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.contrib.auth import get_user_model
 
 from provisioner.access.callers import Role
-from provisioner.access.tokens import token_issue
+from provisioner.access.tokens import LONGEST, token_issue
 
 NAME = "admin"
 TOKEN_LIFE = dt.timedelta(days=1)
@@ -45,3 +45,9 @@ def administrator() -> Credentials:
     password = secrets.token_urlsafe(12)
     users.create_superuser(NAME, password=password)
     return Credentials(password, token)
+
+
+def host_token() -> str:
+    """A token for the simulated host, for as long as one may be valid."""
+    token, _ = token_issue(name="simulated-hosts", roles=[Role.HOST], lifetime=LONGEST)
+    return token

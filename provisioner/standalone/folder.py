@@ -22,7 +22,7 @@ TLS_KEY=${{DATA_DIR}}/tls/server.key
 TLS_CLIENT_CA=${{DATA_DIR}}/tls/ca.pem
 NODE_CA=${{DATA_DIR}}/tls/ca.pem
 NODE_CERTIFICATE=${{DATA_DIR}}/tls/provisioner.pem
-PROBE_INTERVAL_SECONDS=5
+PROBE_INTERVAL_SECONDS=2
 POLL_INTERVAL_SECONDS=5
 COLLECT_INTERVAL_SECONDS=2
 STOP_SECONDS=5
@@ -43,6 +43,7 @@ class DataFolder:
         self.logs = path / "logs"
         self.nodes = path / "nodes"
         self.node_token = path / "node_token"
+        self.host_token = path / "host_token"
 
     @property
     def ca(self) -> Path:

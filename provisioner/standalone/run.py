@@ -9,9 +9,9 @@ from types import FrameType
 from django.core.management import call_command
 
 from provisioner.environment import Environment
-from provisioner.standalone.administrator import NAME, Credentials, administrator
+from provisioner.standalone.administrator import NAME, Credentials, administrator, host_token
 from provisioner.standalone.client import Client, NoAnswer
-from provisioner.standalone.folder import DataFolder, FolderInUse
+from provisioner.standalone.folder import DataFolder, FolderInUse, write_secret
 from provisioner.standalone.scenario import Scenario
 from provisioner.standalone.screen import say
 from provisioner.standalone.stage import Stage, StepFailed
@@ -48,13 +48,20 @@ def _run(environment: Environment, *, scenario: bool, leave: bool) -> None:
     folder = DataFolder(environment.data_dir)
     folder.lock()
     folder.complete(environment)
-    say(f"Starting the API and four simulated storage nodes; data and logs: {folder.path}")
+    say(f"Starting the API, four simulated storage nodes and a host; data and logs: {folder.path}")
     call_command("migrate", verbosity=0, interactive=False)
     credentials = administrator()
+    write_secret(folder.host_token, host_token())
+    node_token = f"Bearer {environment.node_token.get_secret_value()}"
     system = System(folder, environment)
     with system.running():
         if scenario:
-            Scenario(Stage(_client(system, folder, credentials)), system.nodes).play()
+            stage = Stage(_client(system.url, folder, credentials.header))
+            admins = {
+                port: _client(f"https://{address}:{port}", folder, node_token)
+                for address, port in system.nodes
+            }
+            Scenario(stage, system.nodes, admins).play()
             say("\nThe scenario is over: each step did what it should.", "green")
         if not leave:
             _introduce(system, folder, credentials)
@@ -63,12 +70,12 @@ def _run(environment: Environment, *, scenario: bool, leave: bool) -> None:
                 time.sleep(0.5)
 
 
-def _client(system: System, folder: DataFolder, credentials: Credentials) -> Client:
+def _client(url: str, folder: DataFolder, authorization: str) -> Client:
     return Client(
-        system.url,
+        url,
         ca=folder.ca,
         certificate=folder.client_certificate,
-        authorization=credentials.header,
+        authorization=authorization,
     )
 
 

@@ -2,30 +2,35 @@
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from provisioner.standalone.client import Client
 from provisioner.standalone.copies import Copies
+from provisioner.standalone.online import Online
 from provisioner.standalone.stage import Stage
 
 GIB = 2**30
 BUDGET_GIB = 400
-HOST = str(uuid.uuid5(uuid.NAMESPACE_DNS, "demo-host"))
-"""Always the same, so that a second run meets its host again."""
 
 
 class Scenario:
-    """``nodes``: address and port of four storage nodes."""
+    """``nodes``: address and port of four storage nodes; ``admins``: by port, clients of the
+    paths that only simulated ones have.
+    """
 
-    def __init__(self, stage: Stage, nodes: Sequence[tuple[str, int]]) -> None:
+    def __init__(
+        self, stage: Stage, nodes: Sequence[tuple[str, int]], admins: Mapping[int, Client]
+    ) -> None:
         self._stage = stage
         self._nodes = nodes
         self._tenant = f"demo-{uuid.uuid4().hex[:6]}"
         self._started_at = time.time() * 1000
         self._volumes: dict[str, str] = {}
         self._copies = Copies(stage, f"/{self._tenant}")
+        self._online = Online(stage, f"/{self._tenant}", admins)
 
     def play(self) -> None:
         """All steps in order.
@@ -38,10 +43,11 @@ class Scenario:
             self.wait_for_probes,
             self.create_tenant,
             self.create_volumes,
-            self.publish,
+            lambda: self._online.publish(*self._volumes.values()),
             self.expand,
             lambda: self._copies.snapshot_and_clone(self._volumes["database"]),
-            lambda: self._copies.migrate(self._volumes["archive"], HOST),
+            lambda: self._online.migrate(self._volumes["archive"]),
+            lambda: self._online.lose_a_node(self._volumes["archive"]),
             self.be_refused,
             self.clean_up,
             self.read_metrics,
@@ -90,22 +96,6 @@ class Scenario:
         self._stage.check(len(nodes) == 3, "three replicas should lie on three nodes")
         self._stage.note(f"it lies on {', '.join(sorted(nodes))}")
 
-    def publish(self) -> None:
-        self._stage.step("A host reports, and gets both volumes through one NVMe-oF target")
-        host = {
-            "hostId": HOST,
-            "hostNqn": f"nqn.2014-08.org.nvmexpress:uuid:{HOST}",
-            "name": "demo-host",
-            "clientType": "Agent",
-            "version": "1.4",
-            "duration": 30,
-        }
-        self._stage.send("POST", "/host_probe", host)
-        for volume in self._volumes.values():
-            self._stage.send("POST", self._path("publish"), {"hostId": HOST, "volId": volume})
-        [target] = self._stage.get(f"/targets?hostId={HOST}")
-        self._stage.check(target["numNamespaces"] >= 2, "the target should hold both volumes")
-
     def expand(self) -> None:
         self._stage.step("The first volume grows while it is in use")
         path = self._path(f"volumes/{self._volumes['database']}")
@@ -133,8 +123,9 @@ class Scenario:
     def clean_up(self) -> None:
         self._stage.step("Everything is taken back, and nothing is left behind")
         self._copies.clean_up()
+        host = {"hostId": self._online.host}
         for volume in self._volumes.values():
-            self._stage.send("POST", self._path("unpublish"), {"hostId": HOST, "volId": volume})
+            self._stage.send("POST", self._path("unpublish"), {"volId": volume} | host)
             self._stage.send("DELETE", self._path(f"volumes/{volume}"))
         left = self._stage.get(self._path("volumes"))
         self._stage.check(not left, "the tenant should have no volumes any more")

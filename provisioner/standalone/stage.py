@@ -78,6 +78,26 @@ class Stage:
             )
             time.sleep(0.2)
 
+    def watch(
+        self, seconds: float, what: str, read: Callable[[], str], last: Callable[[str], bool]
+    ) -> str:
+        """Show what is read whenever it changes; the last of it.
+
+        :raises StepFailed: that did not come in this time.
+        """
+        shown = ""
+
+        def arrived() -> bool:
+            nonlocal shown
+            now = read()
+            if now != shown:
+                self.note(now)
+            shown = now
+            return last(now)
+
+        self.wait(seconds, what, arrived)
+        return shown
+
     def check(self, fulfilled: bool, rule: str) -> None:
         """:raises StepFailed: the rule does not hold."""
         if not fulfilled:

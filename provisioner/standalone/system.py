@@ -1,4 +1,4 @@
-"""The processes of the embedded form: storage nodes, and the API with Celery in it."""
+"""The processes of the embedded form: storage nodes, a host, and the API with Celery in it."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from provisioner.standalone.folder import DataFolder, is_any_address
 ROOT = Path(__file__).resolve().parent.parent.parent
 NODE_ADDRESS = "127.0.0.1"
 NODES = 4
+HOST_NAME = "demo-host"
+HOST_POLL_SECONDS = 0.5
+HOST_SYNC_MIB = 50 * 1024
 START_SECONDS = 60.0
 LONGEST_LOG_BYTES = 32 * 2**20
 
@@ -50,6 +53,7 @@ class System:
             self._start_nodes()
             self._start_api()
             self._wait_until_ready()
+            self._start_host()
             yield
         finally:
             for child in reversed(self._children.values()):
@@ -81,7 +85,7 @@ class System:
 
     def _start_nodes(self) -> None:
         certificate, key = self._folder.node_certificate
-        options: dict[str, object] = {
+        options = {
             "--count": NODES,
             "--address": NODE_ADDRESS,
             "--base-port": self.nodes[0][1],
@@ -91,9 +95,28 @@ class System:
             "--ca": self._folder.ca,
             "--token-file": self._folder.node_token,
         }
+        self._start_command("nodes", "simulate_nodes", options, "--require-client-certificate")
+
+    def _start_host(self) -> None:
+        options = {
+            "--count": 1,
+            "--name": HOST_NAME,
+            "--url": self.url,
+            "--ca": self._folder.ca,
+            "--certificate": self._folder.client_certificate,
+            "--token-file": self._folder.host_token,
+            "--poll-seconds": HOST_POLL_SECONDS,
+            "--look-seconds": HOST_POLL_SECONDS,
+            "--sync-mib": HOST_SYNC_MIB,
+        }
+        self._start_command("host", "simulate_hosts", options)
+
+    def _start_command(
+        self, name: str, command: str, options: Mapping[str, object], *flags: str
+    ) -> None:
         words = [str(word) for option in options.items() for word in option]
-        flags = ["--require-client-certificate", "--exit-with-parent"]
-        self._start("nodes", [str(ROOT / "manage.py"), "simulate_nodes", *words, *flags])
+        manage = [str(ROOT / "manage.py"), command, *words, *flags, "--exit-with-parent"]
+        self._start(name, manage)
 
     def _start_api(self) -> None:
         configuration = ROOT / "deploy" / "gunicorn.conf.py"

@@ -11,7 +11,8 @@ from django.utils import timezone
 from inventory.models import Backend
 from inventory.nodes.wire import SyslogServer as NodeServer
 from provisioner.celery import app
-from tests.rsyslog import Rsyslog, find_program
+from tests.programs import tool
+from tests.rsyslog import Rsyslog
 
 SUCCESS = {"status": "Success", "description": "Success"}
 
@@ -41,7 +42,7 @@ def wanted(persistent_id):
 @pytest.fixture(scope="session")
 def rsyslog(authority, request):
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        installed = find_program()
+        installed = Path(tool("rsyslogd"))
     certificate, key = authority.server("syslog", ["127.0.0.1"])
     folder = Path(tempfile.mkdtemp(prefix="provisioner-rsyslog-"))
     program = None

@@ -26,11 +26,14 @@ from provisioner.common.admin import ReadOnlyAdmin, share, size
 from provisioner.common.models import LifeState
 from tasks.models import Task, TaskState, TaskType
 from volumes.models import (
+    Drain,
     Protocol,
     ProvisioningType,
     Publication,
     Replica,
+    ReplicaMove,
     Tenant,
+    Turn,
     Volume,
     target_nqn,
 )
@@ -164,6 +167,12 @@ def make_rows(count):
             available_until=now + dt.timedelta(minutes=1),
         )
         make_volume(number, backends, tenant, host, now)
+        Drain.objects.create(
+            backend=(new or backends)[number % len(backends)], was_in_use=True, replicas_before=7
+        )
+        replica = Replica.objects.filter(volume__uuid=f"volume-{number}")[0]
+        ReplicaMove.objects.create(replica=replica, refusal="no room", task_id="t", again_at=now)
+        Turn.objects.create(job=f"job-{number}", until=now, unbroken_since=now)
         backends[0].orphans.create(kind="volume", uuid=f"stray-{number}", generation=1)
         state = list(TaskState)[number % 5]
         ended = state in {TaskState.FINISHED, TaskState.FAILED, TaskState.ABORTED}

@@ -19,6 +19,7 @@ from tests.conftest import Api
 from tests.programs import tool
 from volumes.metrics import PoolCollector
 from volumes.models import Orphan, Replica
+from volumes.services.moves import replicas_move
 from volumes.volume_metrics import volume_metrics
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -163,12 +164,40 @@ def test_what_checks_of_nodes_found(api: Api, pool: Pool) -> None:
     ]
 
 
+def test_how_far_drains_are(api: Api, pool: Pool) -> None:
+    [node, other] = pool(2)
+    assert samples(api).get("provisioner_drain_replicas") is None
+    api.put(f"/backends/{other}", {"inUse": False})
+    created(api, "moves")
+    published(api, created(api, "refused"), probe_host(api))
+    api.put(f"/backends/{other}", {"inUse": True})
+    assert api.post(f"/backends/{node}/drain").status == "Success"
+    replicas_move()
+    assert samples(api)["provisioner_drain_replicas"] == [
+        ({"node": node, "state": "left"}, 2.0),
+        ({"node": node, "state": "moving"}, 1.0),
+        ({"node": node, "state": "refused"}, 1.0),
+    ]
+
+
+def test_what_is_unfinished(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    """A deleted volume of a dead node is the collector's until the node confirms."""
+    pool(1)
+    uuid = created(api, "v")
+    assert "provisioner_unfinished" not in samples(api)
+    fleet.nodes[0].faults.go_down()
+    assert api.delete(f"/volumes/{uuid}").status == "Success"
+    assert samples(api)["provisioner_unfinished"] == [
+        ({"kind": kind, "state": "DELETING"}, 1.0) for kind in ("volume", "replica")
+    ]
+
+
 def test_the_number_of_queries_does_not_grow(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     pool(1)
 
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
-            assert len(list(PoolCollector().collect())) == 10
+            assert len(list(PoolCollector().collect())) == 12
             assert b"".join(volume_metrics()).count(b"# TYPE") == 3
         return len(captured)
 
@@ -193,7 +222,7 @@ def test_promtool_finds_only_what_the_reference_forces(api: Api, pool: Pool) -> 
     pool(1)
     probe_host(api)
     published(api, created(api, "v", storageClass={"numReplicas": 1}))
-    program = tool("promtool", "prometheus")
+    program = tool("promtool")
     text = api.get("/metrics").body
     own = "".join(
         line + "\n"

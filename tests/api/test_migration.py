@@ -1,14 +1,23 @@
 """Migrate Volume over HTTP: every check, and the whole dance of a host's agent."""
 
+import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db.models import F
+from django.utils import timezone
 
+from inventory.models import Host
 from inventory.nodes.engines.simulated import SimulatedFleet
+from tasks import runner
+from tasks.models import Task
 from tests.api.test_replicas import all_available, places, replicated, report
 from tests.api.volume_steps import HOST, created, probe_host, published, volume
 from tests.conftest import Answer, Api
+from tests.sagas.checks import resume
+from tests.services.test_unfinished import collect_overdue
+from volumes.models import Replica
 from volumes.services.audit import audit
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -48,6 +57,7 @@ def test_the_dance_of_the_hosts_agent(
             {"name": "replicaId", "value": leaving},
             {"name": "volumeAlias", "value": "vol"},
         ],
+        "waitsFor": "the host",
     }
     update = {"taskId": task_id, "hostId": HOST}
     assert agent.put("/tasks", update | {"state": "RUNNING"}).status == "Success"
@@ -96,12 +106,122 @@ def test_the_rack_that_is_left_may_be_used(api: Api, online: tuple[str, list[str
 
 
 def test_unpublishing_in_the_middle(api: Api, online: tuple[str, list[str]]) -> None:
-    uuid, [leaving, _] = online
+    """What the host added goes again."""
+    uuid, [leaving, staying] = online
     update = {"taskId": migrate(api, uuid, leaving).body["taskId"], "hostId": HOST}
     api.put("/tasks", update | {"state": "RUNNING"})
+    assert api.post(f"/replica/{uuid}", {}).status == "Success"
     assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
     assert api.get("/tasks", hostId=HOST).body[0]["state"] == "ABORTED"
     assert api.put("/tasks", update | {"progress": 50}).status == "TaskEnded"
+    assert set(places(api, uuid)) == {leaving, staying}
+    collect_overdue()
+    assert audit() == []
+
+
+def test_the_host_is_removed_in_the_middle(api: Api, online: tuple[str, list[str]]) -> None:
+    uuid, [leaving, _] = online
+    migrate(api, uuid, leaving)
+    Host.objects.update(available_until=timezone.now())
+    assert api.delete(f"/hosts/{HOST}").status == "Success"
+    assert api.get("/tasks", hostId=HOST).body[0]["state"] == "ABORTED"
+
+
+def test_a_host_that_falls_silent(api: Api, online: tuple[str, list[str]]) -> None:
+    """Any sign of life counts; without one what it added goes again, and it comes too late."""
+    uuid, [leaving, staying] = online
+    task_id = migrate(api, uuid, leaving).body["taskId"]
+    update = {"taskId": task_id, "hostId": HOST}
+    api.put("/tasks", update | {"state": "RUNNING"})
+    assert api.post(f"/replica/{uuid}", {}).status == "Success"
+    [new] = set(places(api, uuid)) - {leaving, staying}
+    let_pass(601)
+    report(api, uuid, new, "Synchronizing")
+    let_pass(590)
+    assert run(task_id).state == "RUNNING"
+    report(api, uuid, new, "Synchronizing")
+    let_pass(590)
+    assert run(task_id).state == "RUNNING"
+    let_pass(11)
+    assert run(task_id).description == "its host gave no sign of life for 600 s"
+    assert api.get("/tasks", hostId=HOST).body[0]["taskStatus"] == "NotAvailable"
+    assert set(places(api, uuid)) == {leaving, staying}
+    assert api.put("/tasks", update | {"progress": 50}).status == "TaskEnded"
+    assert report(api, uuid, new, "Available").status == "NotExists"
+    collect_overdue()
+    assert audit() == []
+
+
+@pytest.mark.parametrize("synchronized", [False, True])
+def test_a_host_that_falls_silent_after_it_marked(
+    api: Api, online: tuple[str, list[str]], synchronized: bool
+) -> None:
+    """It may have written to the new one only, if that was Available: that cannot be undone."""
+    uuid, [leaving, staying] = online
+    task_id = migrate(api, uuid, leaving).body["taskId"]
+    assert api.post(f"/replica/{uuid}", {}).status == "Success"
+    [new] = set(places(api, uuid)) - {leaving, staying}
+    if synchronized:
+        report(api, uuid, new, "Available")
+    assert api.patch(f"/replica/{uuid}/{leaving}").status == "Success"
+    let_pass(601)
+    assert run(task_id).state == "FAILED"
+    states = {replica: place["replicaState"] for replica, place in places(api, uuid).items()}
+    expected = {new: "Available"} if synchronized else {leaving: "Missing"}
+    assert states == {staying: "Available"} | expected
+    collect_overdue()
+    assert audit() == []
+
+
+def test_the_last_available_replica_stays(api: Api, online: tuple[str, list[str]]) -> None:
+    uuid, [leaving, staying] = online
+    task_id = migrate(api, uuid, leaving).body["taskId"]
+    assert api.post(f"/replica/{uuid}", {}).status == "Success"
+    [new] = set(places(api, uuid)) - {leaving, staying}
+    for replica, state in ((new, "Available"), (leaving, "Missing"), (staying, "Missing")):
+        report(api, uuid, replica, state)
+    abort = {"taskId": task_id, "hostId": HOST, "state": "ABORTED"}
+    assert api.put("/tasks", abort).status == "Success"
+    assert set(places(api, uuid)) == {leaving, staying, new}
+
+
+@pytest.mark.parametrize(
+    ("client", "asked", "by_worker"),
+    [
+        ("Agent", {}, False),
+        ("Kubernetes", {}, False),
+        ("Openstack", {}, True),
+        ("Openstack", {"migrationHandler": "agent"}, False),
+        ("Agent", {"migrationHandler": "PROVISIONER"}, True),
+    ],
+)
+def test_who_does_the_work(
+    api: Api, online: tuple[str, list[str]], client: str, asked: dict[str, str], by_worker: bool
+) -> None:
+    """What a worker does, a host cannot take for its own, nor end."""
+    uuid, [leaving, _] = online
+    Host.objects.update(client_type=client)
+    task_id = migrate(api, uuid, leaving, **asked).body["taskId"]
+    [task] = api.get("/tasks", hostId=HOST).body
+    tag = {"name": "migrationHandler", "value": "PROVISIONER"}
+    assert (tag in task["taskConfiguration"]) is by_worker
+    assert task["state"] == ("RUNNING" if by_worker else "IDLE")
+    update = {"taskId": task_id, "hostId": HOST, "state": "FINISHED"}
+    answer = api.put("/tasks", update)
+    assert answer.status == ("UpdateTaskFailed" if by_worker else "Success")
+
+
+def let_pass(seconds: int) -> None:
+    """As if that long ago had been all that hosts said."""
+    span = dt.timedelta(seconds=seconds)
+    Task.objects.update(created_at=F("created_at") - span, heard_at=F("heard_at") - span)
+    Replica.objects.update(replica_state_since=F("replica_state_since") - span)
+
+
+def run(task_id: str) -> Task:
+    resume(task_id)
+    runner.run(task_id)
+    return Task.objects.get(pk=task_id)
 
 
 def test_one_migration_of_a_volume_at_a_time(api: Api, online: tuple[str, list[str]]) -> None:

@@ -11,6 +11,7 @@ from inventory.models import Backend, Ssd
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published, volume
 from tests.conftest import Answer, Api
+from tests.sagas.checks import work_off_all
 from tests.services.test_unfinished import collect_overdue
 from volumes.models import Replica
 from volumes.services.audit import audit
@@ -68,15 +69,6 @@ def test_a_published_volume_exports_the_new_replica_at_once(
     assert audit() == []
 
 
-def test_an_offline_volume_with_data_awaits_its_copy(api: Api, pool: Pool) -> None:
-    pool(3)
-    uuid = replicated(api)
-    known = all_available(api, uuid)
-    assert api.post(f"/replica/{uuid}", {}).status == "Success"
-    [new] = set(places(api, uuid)) - set(known)
-    assert places(api, uuid)[new]["replicaState"] == "Synchronizing"
-
-
 def test_adding_refused(api: Api, pool: Pool) -> None:
     pool(6)
     single = created(api, "single")
@@ -91,6 +83,10 @@ def test_adding_refused(api: Api, pool: Pool) -> None:
     assert nothing_good.description == f"no replica of volume '{uuid}' is Available"
     all_available(api, uuid)
     assert api.post(f"/replica/{uuid}", {}).status == "Success"
+    busy = api.post(f"/replica/{uuid}", {})
+    assert busy.status == "NotAvailable"
+    assert "has the task" in busy.description
+    work_off_all()
     full = api.post(f"/replica/{uuid}", {})
     assert full.status == "InvalidReplicas"
     assert full.description == f"volume '{uuid}' has 4 replicas: 4 are the most"

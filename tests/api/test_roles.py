@@ -14,6 +14,7 @@ from provisioner.access.permissions import ALLOWED
 from provisioner.access.tokens import token_issue
 from provisioner.access.views import ApiViewSet
 from tests.api.wire import bearer, send
+from tests.worker import running_worker
 
 OUTSIDE = re.compile(r"^admin($|/)")
 """Paths of no view of ours: Django's administration pages."""
@@ -140,11 +141,12 @@ def test_every_role_at_every_operation(live_server, base_rows, make_user, role):
     token, _ = token_issue(name="x", roles={role} - {None}, lifetime=dt.timedelta(hours=1))
     user = make_user("user", "pw", *([role] if role else []))
     wrong = []
-    for method, path, line in guarded():
-        headers = user if line == "token.create" else bearer(token)
-        answer = send(live_server.url, method, f"/{path}", json.dumps({}), headers)
-        refused = answer.http == 403 and "HTTP Status 403" in answer.description
-        own_rule = line in {"token.create", "probe.create"} and role is Role.NODE
-        if refused == (role in ALLOWED[line]) and not own_rule:
-            wrong.append((method, path, answer))
+    with running_worker():
+        for method, path, line in guarded():
+            headers = user if line == "token.create" else bearer(token)
+            answer = send(live_server.url, method, f"/{path}", json.dumps({}), headers)
+            refused = answer.http == 403 and "HTTP Status 403" in answer.description
+            own_rule = line in {"token.create", "probe.create"} and role is Role.NODE
+            if refused == (role in ALLOWED[line]) and not own_rule:
+                wrong.append((method, path, answer))
     assert wrong == []

@@ -20,7 +20,7 @@ CACHED_KEYS = 3
 def program() -> str | None:
     """None: there is no pgbench here (Debian has it in the package postgresql)."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pgbench"))
-    return str(found[-1]) if found else installed("pgbench", "postgresql")
+    return str(found[-1]) if found else installed("pgbench")
 
 
 def statements(system: System, call: Callable[[], Any]) -> list[str]:

@@ -77,7 +77,7 @@ class HostAgent:
         thing.note(f"  {said.code or 'unknown'} {said.why or said.body}")
         if not said.done:
             return None
-        for row in self._caller.read(f"/tasks?hostId={self._host}", seconds=5) or []:
+        for row in self._caller.read(f"/tasks?hostId={self._host}", seconds=30) or []:
             tags = {tag["name"]: tag["value"] for tag in row["taskConfiguration"]}
             if tags.get("volId") == thing.uuid and row["state"] in {"IDLE", "RUNNING"}:
                 self._say(row["taskId"], "RUNNING")
@@ -91,8 +91,11 @@ class HostAgent:
                 self._say(row["taskId"], "FAILED")
 
     def _say(self, task: str, state: str) -> None:
+        """Until it is answered, as an agent does: else the task would wait for its host."""
         body = {"taskId": task, "hostId": self._host, "state": state}
-        self._caller.call("task", "PUT", "/tasks", body)
+        end = time.monotonic() + TIDY_SECONDS
+        while self._caller.call("task", "PUT", "/tasks", body).unknown and time.monotonic() < end:
+            time.sleep(0.3)
 
     def _places(self, thing: Thing) -> list[Any]:
         rows = self._caller.read(thing.path)

@@ -74,10 +74,10 @@ def _run(system: System, outcome: Outcome, planned: list[Fault], seconds: float)
             faults.supervise()
             client.join(0.2)
     ended = time.monotonic()
-    faults.wait()
     for client in clients:
         client.agent.end_tasks()
         client.finish()
+    faults.wait()
     left = settle(system, faults.supervise)
     settled = time.monotonic() - ended
     sampler.stop()

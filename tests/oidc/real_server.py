@@ -30,8 +30,8 @@ def installed() -> Path:
 
     :raises NoOidcServer: npm's registry cannot be reached.
     """
-    tool("node", "nodejs")
-    tool("npm", "npm")
+    tool("node")
+    tool("npm")
     digest = hashlib.sha256(b"".join((FOLDER / name).read_bytes() for name in FILES)).hexdigest()
     folder = CACHE / f"oidc-{digest[:16]}"
     if not folder.exists():

@@ -8,14 +8,15 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
+from provisioner.common import stopping
 from provisioner.common.results import ProvisionerError, ResultCode
-from tasks import runner
-from tasks.models import Task, TaskState, TaskType
+from tasks import runner, saga
+from tasks.models import Task, TaskState
 from tasks.runner import LeaseLost
 from tasks.saga import Later, Step
-from tasks.services import migrations_abort, task_create, task_update
+from tasks.services import MoveRefused, task_update, tasks_abort
 from tasks.submission import LEASE_SECONDS, TaskFailed, task_wait, tasks_requeue
-from tests.services.sagas import nothing, registered, row, submitted
+from tests.services.sagas import KIND, nothing, registered, row, submitted
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -212,15 +213,23 @@ def test_abort_undoes_at_once_and_stops_the_worker():
     assert (undone, row(task_id).state) == (["claim"], TaskState.ABORTED)
 
 
-def test_unpublish_undoes_migrations():
+def test_a_volumes_task_is_aborted_and_undone():
     undone = []
     steps = [Step(nothing, undo=lambda task: undone.append(task.volume_id)), Step(nothing)]
-    with registered(*steps, kind=TaskType.REMOTE_MIGRATION):
-        task_create(type=TaskType.REMOTE_MIGRATION, volume_id="v1")
-        task_create(type=TaskType.REMOTE_MIGRATION, volume_id="v2")
-        migrations_abort(volume_id="v1")
-    assert undone == ["v1"]
-    assert [task.state for task in Task.objects.order_by("volume_id")] == ["ABORTED", "IDLE"]
+    with registered(*steps, is_hosts=lambda task: task.host_id == "h"):
+        for number, host in enumerate(("h", "", "h"), 1):
+            submitted(volume_id=f"v{number}", host_id=host)
+        for volume in ("v1", "v2"):
+            tasks_abort(volume_id=volume, reason="it was unpublished", only_hosts=True)
+        assert undone == ["v1"]
+        tasks_abort(volume_id="v2", reason="it was deleted")
+    assert undone == ["v1", "v2"]
+    rows = Task.objects.order_by("volume_id").values_list("state", "description")
+    assert list(rows) == [
+        ("ABORTED", "it was unpublished"),
+        ("ABORTED", "it was deleted"),
+        ("IDLE", ""),
+    ]
 
 
 def test_host_moves_its_own_task():
@@ -234,10 +243,70 @@ def test_host_moves_its_own_task():
     assert row(task_id).state == TaskState.FINISHED
 
 
-def test_type_without_saga_is_left_alone():
+def test_a_worker_alone_finishes_what_it_works_off():
+    with registered(Step(nothing), Step(nothing)):
+        task_id = submitted(host_id="h")
+        with pytest.raises(MoveRefused):
+            task_update(task_id=task_id, host_id="h", state=TaskState.FINISHED)
+    assert row(task_id).state == TaskState.IDLE
+
+
+def test_type_without_saga_is_left_alone(monkeypatch):
+    monkeypatch.delitem(saga._sagas, KIND, raising=False)
     task_id = submitted()
     runner.run(task_id)
     runner.run("unknown")
     Task.objects.update(lease_until=timezone.now())
     assert tasks_requeue() == 0
     assert row(task_id).state == TaskState.IDLE
+
+
+class TestStop:
+    """A worker that is being stopped hands its task on: at a heartbeat, or between two steps."""
+
+    @pytest.fixture(autouse=True)
+    def stopped(self):
+        yield
+        stopping.go_on()
+
+    @pytest.fixture
+    def sent(self, monkeypatch):
+        sent = []
+        monkeypatch.setattr("provisioner.common.queue._senders", [lambda *job: sent.append(job)])
+        return sent
+
+    @pytest.mark.parametrize("beats", [True, False])
+    def test_the_task_goes_on_elsewhere_at_once(self, sent, beats):
+        done = []
+
+        def work(context):
+            stopping.stop()
+            if beats:
+                context.heartbeat()
+            done.append("work")
+
+        with registered(Step(work), Step(lambda context: done.append("more")), Step(nothing)):
+            task_id = submitted()
+            sent.clear()
+            runner.run(task_id)
+            task = row(task_id)
+            assert (task.state, task.lease_owner, task.attempts) == (TaskState.RUNNING, "", 0)
+            assert done == ([] if beats else ["work"])
+            assert sent == [("tasks.jobs.run_task", (task_id,), 0.0)]
+            stopping.go_on()
+            with registered(*[Step(nothing)] * 3):
+                runner.run(task_id)
+        assert row(task_id).state == TaskState.FINISHED
+
+    def test_whoever_lost_the_lease_hands_nothing_on(self, sent):
+        def work(context):
+            Task.objects.update(lease_owner="another")
+            stopping.stop()
+            context.heartbeat()
+
+        with registered(Step(work), Step(nothing)):
+            task_id = submitted()
+            sent.clear()
+            runner.run(task_id)
+        assert row(task_id).lease_owner == "another"
+        assert sent == []

@@ -11,13 +11,16 @@ from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.services import nodes
 from provisioner.access.secrets import encrypt
 from tasks import runner
-from tasks.models import TaskType
+from tasks.models import Task, TaskType
 from tasks.services import task_create
 from tests.api.snapshot_steps import assigned, cloned, snapped
 from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
+from tests.sagas.checks import work_off_all
 from volumes.reconcilers import collect
+from volumes.services.moves import replicas_move
 from volumes.services.node_checks import nodes_check
+from volumes.services.replica_sync import replica_sync_submit
 
 TASKS = {
     TaskType.FETCH_INVENTORY: {},
@@ -78,6 +81,10 @@ def test_no_use_case_calls_a_node_inside_a_transaction(
     for path in (f"volumes/{shown}", f"snapshots/{taken}", f"volumes/{copied}"):
         api.delete(f"/{path}")
     _replica_and_host(api)
+    api.post(f"/backends/{first}/drain")
+    replicas_move()
+    api.delete(f"/backends/{first}/drain")
+    _copied(api)
     collect()
     nodes_check()
     assert {call for call, _ in calls} == {
@@ -90,11 +97,40 @@ def test_no_use_case_calls_a_node_inside_a_transaction(
         "PUT /v1/targets/{nqn}/namespaces/{uuid}",
         "GET /v1/targets",
         "GET /v1/volumes",
+        "GET /v1/volumes/{uuid}/sync",
+        "PUT /v1/volumes/{uuid}/sync",
         "GET /v1/snapshots",
         "DELETE /v1/targets/{nqn}/namespaces/{uuid}",
         "DELETE /v1/volumes/{uuid}",
     }
     assert [call for call in calls if call[1]] == []
+
+
+def _copied(api: Api) -> None:
+    """A replica is copied, and another one begun when the volume is published; an only one moves
+    for the second time when it is deleted.
+    """
+    wide = created(api, "copied", storageClass={"numReplicas": 2})
+    for place in api.get(f"/volumes/{wide}").body[0]["location"]:
+        api.patch(f"/replica/{wide}/{place['uuid']}/Available")
+    assert api.post(f"/replica/{wide}", {}).status == "Success"
+    work_off_all()
+    first = api.get(f"/volumes/{wide}").body[0]["location"][0]["uuid"]
+    assert api.patch(f"/replica/{wide}/{first}").status == "Success"
+    replica_sync_submit(volume_uuid=wide, leaving_uuid=None)
+    runner.run(Task.objects.get(state="IDLE").pk)
+    published(api, wide, probe_host(api))
+    runner.run(Task.objects.get(state="RUNNING").pk)
+    assert api.put("/tasks", _abortion(Task.objects.get(state="RUNNING"))).status == "Success"
+    only = created(api, "moves")
+    for _ in range(2):
+        work_off_all()
+        replica_sync_submit(volume_uuid=only, leaving_uuid=only)
+    assert api.delete(f"/volumes/{only}").status == "Success"
+
+
+def _abortion(task: Task) -> dict[str, str]:
+    return {"taskId": task.pk, "hostId": task.host_id, "state": "ABORTED"}
 
 
 def _replica_and_host(api: Api) -> None:

@@ -218,7 +218,7 @@ class Stack:
         return Service(command, self.environment, self.folder / f"{role}-{number}.log")
 
     def _haproxy(self, ports: Sequence[int]) -> Service:
-        program = installed("haproxy", "haproxy")
+        program = installed("haproxy")
         if not program:
             raise servers.NoServer("no HAProxy here: apt-get install -y haproxy")
         certificate, key = self.authority.server("server", ["127.0.0.1", "localhost"])

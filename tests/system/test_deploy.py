@@ -1,9 +1,11 @@
 """The files of deploy/, read by the programs that they are for."""
 
+import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -12,7 +14,7 @@ from provisioner.environment import Environment, variable_name
 from tests.programs import tool
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-METRICS = (DEPLOY.parent / "docs" / "metrics.md").read_text()
+KUBERNETES = DEPLOY / "kubernetes"
 COMMON = ("api-1", "api-2", "worker-1", "worker-2", "beat-1", "beat-2", "migrate")
 
 
@@ -30,21 +32,13 @@ def passes(*command: object, environment: dict[str, str] | None = None) -> str:
 
 
 def test_prometheus() -> None:
-    promtool = tool("promtool", "prometheus")
+    promtool = tool("promtool")
     passes(promtool, "check", "config", DEPLOY / "prometheus" / "prometheus.yml")
     passes(promtool, "test", "rules", DEPLOY / "prometheus" / "alerts.test.yml")
 
 
-def test_alerts_read_metrics_that_exist() -> None:
-    groups = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())["groups"]
-    text = " ".join(rule["expr"] for group in groups for rule in group["rules"])
-    names = set(re.findall(r"\b(?:ks|provisioner)_[a-z_]+", text))
-    assert names
-    assert [name for name in sorted(names) if f"`{name}`" not in METRICS] == []
-
-
 def test_systemd_units(tmp_path: Path) -> None:
-    verify = tool("systemd-analyze", "systemd")
+    verify = tool("systemd-analyze")
     for unit in sorted((DEPLOY / "systemd").iterdir()):
         text = unit.read_text()
         # the programs are not installed here: any program stands for them
@@ -66,9 +60,63 @@ class TestCompose:
         for name in COMMON:
             assert set(services[name]["environment"]) <= known
 
-    def test_docker_compose_reads_it(self) -> None:
-        lines = (DEPLOY / ".env.example").read_text().splitlines()
-        names = [line.partition("=")[0] for line in lines if "=" in line and line[0] != "#"]
-        environment = dict.fromkeys(names, "4") | {"TLS_DIR": "./tls", "PATH": "/usr/bin:/bin"}
-        program = tool("docker-compose", "docker-compose")
-        passes(program, "-f", DEPLOY / "compose.yaml", "config", "-q", environment=environment)
+    def test_docker_compose_reads_it(self, tmp_path: Path) -> None:
+        """With the variables of .env.example and one of docs/settings.md, which goes through."""
+        shutil.copy(DEPLOY / "compose.yaml", tmp_path)
+        example = (DEPLOY / ".env.example").read_text()
+        filled = re.sub(r"(?m)^(\w+)=$", r"\1=something", example)
+        (tmp_path / ".env").write_text(f"{filled}DATA_KEYS=one-key\n")
+        command = [tool("docker-compose"), "-f", tmp_path / "compose.yaml"]
+        command += ["--project-directory", tmp_path, "config"]
+        done = passes(*command, environment={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})
+        read = yaml.safe_load(done)["services"]
+        for name in COMMON:
+            assert read[name]["environment"]["DATA_KEYS"] == "one-key"
+
+
+class TestForms:
+    """compose, systemd and Kubernetes start the same, and give it the same time to end."""
+
+    COMMANDS: ClassVar = {
+        "api": "gunicorn -c deploy/gunicorn.conf.py",
+        "worker": "celery -A provisioner worker --pool=threads --concurrency=8",
+        "beat": "celery -A provisioner beat",
+    }
+
+    @pytest.fixture
+    def stop_seconds(self) -> int:
+        """What a stop takes at most, by the defaults and by what the forms set."""
+        default = Environment.model_fields["stop_seconds"].default
+        return int(default) + 5
+
+    @pytest.mark.parametrize("role", COMMANDS)
+    def test_systemd(self, role: str, stop_seconds: int) -> None:
+        [unit] = (DEPLOY / "systemd").glob(f"provisioner-{role}*.service")
+        text = unit.read_text()
+        started = text.partition("ExecStart=/opt/provisioner/.venv/bin/")[2].partition("\n")[0]
+        assert started.startswith(self.COMMANDS[role])
+        assert int(text.partition("TimeoutStopSec=")[2].split()[0]) > stop_seconds
+
+    @pytest.mark.parametrize("role", COMMANDS)
+    def test_compose(self, role: str, stop_seconds: int) -> None:
+        service = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"][f"{role}-1"]
+        if role == "api":
+            image = (DEPLOY / "Dockerfile").read_text().splitlines()[-1].removeprefix("CMD ")
+            assert " ".join(json.loads(image)) == self.COMMANDS[role]
+        else:
+            assert " ".join(service["command"]) == self.COMMANDS[role]
+        assert service["environment"]["UNREADY_SECONDS"] == 5
+        assert int(service["stop_grace_period"].removesuffix("s")) > stop_seconds
+
+    @pytest.mark.parametrize("role", COMMANDS)
+    def test_kubernetes(self, role: str, stop_seconds: int) -> None:
+        [deployment] = [
+            each
+            for each in yaml.safe_load_all((KUBERNETES / f"{role}.yaml").read_text())
+            if each["kind"] == "Deployment"
+        ]
+        pod = deployment["spec"]["template"]["spec"]
+        [container] = pod["containers"]
+        assert " ".join(container["command"]) == self.COMMANDS[role]
+        assert pod["terminationGracePeriodSeconds"] > stop_seconds
+        assert deployment["spec"]["replicas"] == 2

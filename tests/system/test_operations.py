@@ -4,19 +4,33 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
+from inventory.nodes.engines.simulated import SimulatedFleet
+from tests import servers
 from tests.system.stack import Stack
 
 pytestmark = pytest.mark.timeout(120)
 OLD, NEW = "old-data-key-" * 4, "new-data-key-" * 4
+OLD_TOKENS, NEW_TOKENS = "old-token-key" * 4, "new-token-key" * 4
+NEW_NODE_TOKEN = "the-new-token-of-nodes"
 
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    running = Stack({"DATA_KEYS": OLD, "COLLECT_INTERVAL_SECONDS": "1"})
+    settings = {
+        "DATA_KEYS": OLD,
+        "TOKEN_KEYS": OLD_TOKENS,
+        "COLLECT_INTERVAL_SECONDS": "1",
+        "NODE_CALL_SECONDS": "4",
+        "UNFINISHED_SECONDS": "5",
+        "API_WORKERS": "1",
+        "UNREADY_SECONDS": "0",
+    }
+    running = Stack(settings)
     yield running
     running.stop()
 
@@ -65,7 +79,49 @@ def test_a_backup_restored_beside_it(stack: Stack) -> None:
         stack.environment["DATABASE_URL"] = before
 
 
+class TestNewTokens:
+    """The key of tokens and the token for nodes, changed at once: each process restarts once."""
+
+    def test_tokens_hold_and_nodes_are_caught_up(self, stack: Stack) -> None:
+        certificate, key = stack.authority.server("nodes", ["127.0.0.1"])
+        node: dict[str, Any] = {
+            "certificate": certificate,
+            "key": key,
+            "base_port": servers.free_port(),
+            "store": stack.folder / "node.sqlite3",
+        }
+        token = stack.manage("token_create", "--name=x", "--role=ADMIN", "--expiration=3600")
+        http = stack.pool()
+        headers = {"Authorization": f"Bearer {token.strip()}"}
+
+        def call(method: str, path: str, body: object = None) -> Any:
+            return http.request(method, f"{stack.url}{path}", json=body, headers=headers).json()
+
+        with SimulatedFleet(1, token=stack.environment["NODE_TOKEN"], **node):
+            body = {"mgmtIPs": ["127.0.0.1"], "mgmtPort": node["base_port"]}
+            assert call("POST", "/backends", body)["status"] == "Success"
+            for name in ("stays", "goes"):
+                volume = {"alias": name, "uuid": name, "capacity": 1}
+                assert call("POST", "/volumes", volume)["status"] == "Success"
+        with SimulatedFleet(1, token=NEW_NODE_TOKEN, **node) as fleet:
+            assert call("DELETE", "/volumes/goes")["status"] == "Success"
+            assert len(fleet.nodes[0].volumes()) == 2, "the node refuses the old token"
+            changed = {"NODE_TOKEN": NEW_NODE_TOKEN, "TOKEN_KEYS": f"{NEW_TOKENS},{OLD_TOKENS}"}
+            stack.environment.update(changed)
+            for service in (*stack.apis, *stack.workers):
+                service.environment = {**service.environment, **changed}
+                service.terminate()
+                service.start()
+            stack.ready()
+            end = time.monotonic() + 60
+            while stack.manage("audit").strip() != "0 differences":
+                assert time.monotonic() < end, fleet.nodes[0].volumes()
+            assert list(fleet.nodes[0].volumes()) == ["stays"]
+        assert [volume["uuid"] for volume in call("GET", "/volumes")] == ["stays"]
+
+
 def test_data_keys_are_rotated(stack: Stack) -> None:
+    """The last: what runs does not have the new key."""
     put = "from provisioner.access.secrets import encrypt; from inventory.models import License; "
     get = "from inventory.services.licenses import license_text; print(license_text())"
     stack.manage("shell", "-c", put + "License.objects.update(encrypted_text=encrypt('terms'))")

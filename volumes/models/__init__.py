@@ -2,11 +2,19 @@
 
 from volumes.models.drain import Drain
 from volumes.models.orphan import Orphan, OrphanKind
-from volumes.models.publication import Export, Publication, target_nqn
+from volumes.models.publication import (
+    Export,
+    Publication,
+    copy_host_nqn,
+    copy_target_nqn,
+    target_nqn,
+)
 from volumes.models.replica import Replica, ReplicaState
+from volumes.models.replica_move import ReplicaMove
 from volumes.models.snapshot import Snapshot
 from volumes.models.sub_volume import SubVolume
 from volumes.models.tenant import DEFAULT_TENANT, Tenant
+from volumes.models.turn import Turn
 from volumes.models.volume import Protocol, ProvisioningType, Volume
 
 __all__ = [
@@ -19,10 +27,14 @@ __all__ = [
     "ProvisioningType",
     "Publication",
     "Replica",
+    "ReplicaMove",
     "ReplicaState",
     "Snapshot",
     "SubVolume",
     "Tenant",
+    "Turn",
     "Volume",
+    "copy_host_nqn",
+    "copy_target_nqn",
     "target_nqn",
 ]

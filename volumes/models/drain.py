@@ -7,19 +7,18 @@ from inventory.models import Backend
 
 
 class Drain(models.Model):
-    """A node is being emptied. ``refusals``: by the uuid of a replica, why it cannot be moved, as
-    found at ``checked_at``.
+    """A node is being emptied; it is cordoned meanwhile.
 
-    ``was_in_use``: what the node goes back to when the drain is stopped.
+    ``was_in_use``: what the node goes back to when the drain is stopped. ``replicas_before``: how
+    many replicas were on it when it began.
     """
 
     backend = models.OneToOneField(
         Backend, on_delete=models.CASCADE, primary_key=True, related_name="drain"
     )
     was_in_use = models.BooleanField()
-    refusals = models.JSONField(default=dict)
+    replicas_before = models.PositiveIntegerField()
     started_at = models.DateTimeField(default=timezone.now)
-    checked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering: ClassVar = ["backend"]

@@ -9,11 +9,23 @@ from volumes.models.replica import Replica
 from volumes.models.volume import Volume
 
 NQN_PREFIX = "nqn.2022-08.com.kioxia:"
+COPY_PREFIX = "nqn.2022-08.com.kioxia.copy:"
+NODE_PREFIX = "nqn.2022-08.com.kioxia.node:"
 
 
 def target_nqn(host_uuid: str) -> str:
     """The NQN of a host's one target, the same on every node (contract, section 7)."""
     return NQN_PREFIX + host_uuid
+
+
+def copy_target_nqn(replica_key: int) -> str:
+    """The NQN of the target that data is copied into one replica by; no host's can be the same."""
+    return f"{COPY_PREFIX}{replica_key}"
+
+
+def copy_host_nqn(backend_id: str) -> str:
+    """The NQN by which a node connects to the targets of others."""
+    return NODE_PREFIX + backend_id
 
 
 class Publication(models.Model):

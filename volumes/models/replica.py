@@ -28,7 +28,7 @@ class Replica(models.Model):
 
     ``filling``: its node-to-node copy has not ended, so no host may see it; that of a one-replica
     volume bears the volume's uuid beside the one it will replace. ``made_by``: the task that added
-    it, which drops it again if it fails.
+    it, which drops it again if it fails; an ended one does nothing more.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -78,7 +78,12 @@ class Replica(models.Model):
                 fields=["deadline_at"],
                 condition=Q(deadline_at__isnull=False),
                 name="replica_unfinished",
-            )
+            ),
+            models.Index(
+                fields=["replica_state_since"],
+                condition=Q(replica_state=ReplicaState.MISSING),
+                name="replica_missing",
+            ),
         ]
 
     def __str__(self) -> str:

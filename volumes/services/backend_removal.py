@@ -19,7 +19,7 @@ class BackendHasVolumes(ProvisionerError):
 def backend_remove(*, persistent_id: str, force: bool) -> None:
     """Take a node out of the pool. By force, from a node that is Unavailable, its replicas stay
     known as ``Missing`` on no backend, with their snapshots; the collector drops what was being
-    removed.
+    removed. A replica that was being filled is forgotten.
 
     :raises BackendNotFound: there is none.
     :raises BackendHasVolumes: replicas are on it, and not ``force``, or it is Available.
@@ -62,7 +62,7 @@ def _give_up_replicas(backend: Backend, *, force: bool) -> None:
     Export.objects.filter(replica__in=keys).delete()
     held = set(snapshots.values_list("replica_id", flat=True))
     for replica in replicas:
-        if replica.state == LifeState.DELETING and replica.pk not in held:
+        if (replica.state == LifeState.DELETING or replica.filling) and replica.pk not in held:
             replica_release(replica, tenant_id=replica.volume.tenant_id)
             replica.delete()
     SubVolume.objects.filter(Q(replica__in=keys) | Q(snapshot__in=snapshots)).delete()

@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from provisioner.common.models import LifeState
 from volumes.models import Export, Publication, Replica, target_nqn
-from volumes.selectors import exports_with_nodes
+from volumes.selectors import LIVE, exports_with_nodes
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.node_work import (
     NodeError,
@@ -43,12 +43,14 @@ def exports_make(rows: QuerySet[Export], *, until: float) -> ExportWork:
 
 
 def exports_want(publication: Publication) -> None:
-    """Write that each replica of a published volume must be exported, inside the caller's
-    transaction that holds the volume.
+    """Write that each replica of a published volume must be exported, but for one that is being
+    filled, inside the caller's transaction that holds the volume.
     """
     if publication.nsid is None:
         return
-    replicas = Replica.objects.filter(volume=publication.volume_id, state=LifeState.READY)
+    replicas = Replica.objects.filter(
+        volume=publication.volume_id, state=LifeState.READY, filling=False
+    )
     Export.objects.bulk_create(
         Export(
             publication=publication,
@@ -92,6 +94,16 @@ def exports_withdraw(rows: QuerySet[Export], *, deadline_at: dt.datetime) -> lis
         publication=None, state=LifeState.DELETING, deadline_at=deadline_at
     )
     return keys
+
+
+def replicas_withdraw(rows: QuerySet[Replica], *, deadline_at: dt.datetime) -> None:
+    """Write the intent to remove replicas, with their exports, inside the caller's transaction;
+    the collector does it from ``deadline_at`` on.
+    """
+    keys = list(rows.values_list("pk", flat=True))
+    exports = Export.objects.filter(LIVE, replica__in=keys)
+    exports_withdraw(exports, deadline_at=deadline_at)
+    Replica.objects.filter(pk__in=keys).update(state=LifeState.DELETING, deadline_at=deadline_at)
 
 
 def _work(

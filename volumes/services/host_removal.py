@@ -4,9 +4,11 @@ from django.db import transaction
 
 from inventory.models import Host
 from provisioner.common.results import ProvisionerError, ResultCode
+from tasks.services import tasks_abort, tasks_hear
 from volumes.models import Export, Publication, Volume
 from volumes.services.export_work import exports_drop, publications_withdraw
 from volumes.services.node_work import call_deadline
+from volumes.services.publications import UNPUBLISHED
 
 
 class HostNotExists(ProvisionerError):
@@ -26,7 +28,7 @@ def host_remove(*, host_id: str) -> None:
     """
     with transaction.atomic(durable=True):
         volumes = Volume.objects.filter(publications__host=host_id)
-        list(Volume.objects.select_for_update().filter(pk__in=volumes).order_by("pk"))
+        locked = list(Volume.objects.select_for_update().filter(pk__in=volumes).order_by("pk"))
         host = Host.objects.select_for_update().filter(pk=host_id).first()
         if host is None:
             raise HostNotExists(f"there is no host {host_id!r}")
@@ -34,4 +36,7 @@ def host_remove(*, host_id: str) -> None:
             raise HostAvailable(f"host {host_id!r} is Available: stop its agent first")
         keys = publications_withdraw(Publication.objects.filter(host=host))
         host.delete()
+        for volume in locked:
+            tasks_abort(volume_id=volume.uuid, reason=UNPUBLISHED, only_hosts=True)
+            tasks_hear(volume_id=volume.uuid)
     exports_drop(Export.objects.filter(pk__in=keys), until=call_deadline())

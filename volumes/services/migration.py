@@ -1,22 +1,38 @@
 """Move a replica of a volume that is in use to another node (reference, "Migrate Volume").
 
-The host does the work: it takes the task, adds a replica, brings it up to date, and has the old one
-removed. Everything is checked here first.
+Its host does the work, where it has an agent: it takes the task, adds a replica, brings it up to
+date, and has the old one removed. Else a worker does the like. Everything is checked here first.
 """
 
-from dataclasses import replace
+import datetime as dt
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
 
 from django.db import transaction
+from django.db.models import Max
 
+from inventory.models import WITH_AGENT
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.models import Task, TaskType
 from tasks.services import task_create
 from volumes.models import Publication, Replica, ReplicaState, Volume
 from volumes.selectors import LIVE, volumes_visible
-from volumes.services.placing import placement_request, volume_place
+from volumes.services.placing import volume_place
 from volumes.services.publications import VolumeNotPublished
-from volumes.services.replica_rules import NotReplicated, ReplicaTerminating
+from volumes.services.replacement import LEAVING
+from volumes.services.replica_placing import replica_request
+from volumes.services.replica_rules import NotReplicated, ReplicaTerminating, replicas_beside
+
+HANDLER_TAG = "migrationHandler"
+
+
+class Handler(StrEnum):
+    """Who does the work of a migration."""
+
+    AGENT = "AGENT"
+    PROVISIONER = "PROVISIONER"
 
 
 class VolumeNoFound(ProvisionerError):
@@ -42,9 +58,17 @@ class NoBackendToMigrateReplica(ProvisionerError):
 
 
 def volume_migrate(
-    *, volume_uuid: str, replica_uuid: str, tenant_id: str | None, destination: str = ""
+    *,
+    volume_uuid: str,
+    replica_uuid: str,
+    tenant_id: str | None,
+    destination: str = "",
+    handler: Handler | None = None,
+    outputs: Mapping[str, Any] | None = None,
 ) -> Task:
-    """Ask the volume's host to move a replica; ``destination`` names the node, else placement does.
+    """A task that moves a replica; ``destination`` names the node, else placement does. Absent a
+    ``handler``, the host's agent does the work if it has one. ``outputs``: what the task is to
+    carry along, beside its own.
 
     :raises VolumeNoFound, ReplicaNotFound, NotReplicated, ReplicaTerminating: as they say.
     :raises VolumeNotPublished, PublishedToSeveralHosts: exactly one host must use the volume.
@@ -56,28 +80,69 @@ def volume_migrate(
         volume = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid).first()
         if volume is None:
             raise VolumeNoFound(f"there is no volume {volume_uuid!r}")
-        replicas = list(volume.replicas.filter(LIVE).select_related("backend"))
+        replicas = replicas_beside(volume)
         replica = next((r for r in replicas if r.uuid == replica_uuid), None)
         if replica is None:
             raise ReplicaNotFound(f"volume {volume_uuid!r} has no replica {replica_uuid!r}")
         publication = _only_publication(volume)
         _replicas_ready(volume, replicas)
         _destination_required(volume, replica, replicas, destination)
-        tags = {"volId": volume.uuid, "replicaId": replica.uuid, "volumeAlias": volume.alias}
-        return task_create(
-            type=TaskType.REMOTE_MIGRATION,
-            host_id=publication.host_id,
-            volume_id=volume.uuid,
-            tenant_id=volume.tenant_id,
-            params=tags | ({"destinationBackendId": destination} if destination else {}),
-            stoppable=True,
+        return _task(
+            volume,
+            replica,
+            publication,
+            destination=destination,
+            handler=handler,
+            outputs=outputs or {},
         )
+
+
+def is_hosts(task: Task) -> bool:
+    """The volume's host works it off: no tag says otherwise."""
+    return {"name": HANDLER_TAG, "value": Handler.PROVISIONER} not in task.params
+
+
+def migration_heard_at(task: Task) -> dt.datetime:
+    """When the host last gave a sign of life: by the task, or by a replica of the volume."""
+    replicas = Replica.objects.filter(LIVE, volume__uuid=task.volume_id)
+    reported_at = replicas.aggregate(at=Max("replica_state_since"))["at"]
+    return max(at for at in (task.created_at, task.heard_at, reported_at) if at is not None)
+
+
+def _task(
+    volume: Volume,
+    leaving: Replica,
+    publication: Publication,
+    *,
+    destination: str,
+    handler: Handler | None,
+    outputs: Mapping[str, Any],
+) -> Task:
+    """A host takes what it finds IDLE for its own: what a worker does is RUNNING from the start."""
+    tags = {"volId": volume.uuid, "replicaId": leaving.uuid, "volumeAlias": volume.alias}
+    if destination:
+        tags["destinationBackendId"] = destination
+    has_agent = publication.host.client_type in WITH_AGENT
+    by_worker = not has_agent if handler is None else handler is Handler.PROVISIONER
+    if by_worker:
+        tags[HANDLER_TAG] = Handler.PROVISIONER.value
+    return task_create(
+        type=TaskType.REMOTE_MIGRATION,
+        host_id=publication.host_id,
+        volume_id=volume.uuid,
+        tenant_id=volume.tenant_id,
+        params=tags,
+        outputs={**outputs, LEAVING: leaving.pk},
+        stoppable=True,
+        is_begun=by_worker,
+    )
 
 
 def _only_publication(volume: Volume) -> Publication:
     if volume.num_replicas == 1:
         raise NotReplicated.of(volume.uuid)
-    publications = list(volume.publications.filter(state=LifeState.READY)[:2])
+    rows = volume.publications.filter(state=LifeState.READY).select_related("host")
+    publications = list(rows[:2])
     if not publications:
         raise VolumeNotPublished(f"volume {volume.uuid!r} is not published to any host")
     if len(publications) > 1:
@@ -100,12 +165,7 @@ def _replicas_ready(volume: Volume, replicas: list[Replica]) -> None:
 def _destination_required(
     volume: Volume, leaving: Replica, replicas: list[Replica], destination: str
 ) -> None:
-    racks = {r.backend.rack_key for r in replicas if r.backend and r.pk != leaving.pk}
-    request = replace(
-        placement_request(volume, replicas=1, beside=tuple(replicas)),
-        taken_racks=frozenset(racks),
-        destination=destination,
-    )
+    request = replica_request(volume, replicas, leaving=leaving, destination=destination)
     outcome = volume_place(volume, request)
     if not outcome.complete:
         raise NoBackendToMigrateReplica(outcome.explain())

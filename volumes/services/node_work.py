@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import TypeVar
 
 from django.conf import settings
 
@@ -19,6 +20,7 @@ from volumes.models import Export, Replica, Snapshot, SubVolume, Volume
 from volumes.sizing import GIB
 
 LEAST_SECONDS = 0.1
+T = TypeVar("T")
 NodeError = NodeRefused | NodeUnreachable
 Outcomes = Mapping[int, bool | NodeError]
 
@@ -192,6 +194,16 @@ def call_deadline() -> float:
 def seconds_left(until: float) -> float:
     """Until then, for a call; LEAST_SECONDS at least."""
     return max(until - time.monotonic(), LEAST_SECONDS)
+
+
+def node_call(
+    backend: Backend, call: Callable[..., T], *, until: float
+) -> T | NodeRefused | NodeUnreachable:
+    """Call one node; ``call`` takes it, and ``timeout``."""
+    try:
+        return call(node_client(backend), timeout=seconds_left(until))
+    except (NodeRefused, NodeUnreachable) as error:
+        return error
 
 
 def _remove_volume(node: NodeClient, *, uuid: str, generation: int, timeout: float) -> bool:

@@ -2,6 +2,9 @@
 
 import uuid
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
 
 from django.db import IntegrityError, transaction
 
@@ -13,10 +16,12 @@ from volumes.placement.request import PlacementRequest
 from volumes.placement.scheduler import Plan, PlannedReplica, plan
 from volumes.selectors import candidates_read
 from volumes.services.capacity import ClaimLost, Claims, claims_take
+from volumes.services.copies import copy_want
 from volumes.services.deadlines import unfinished_deadline
 from volumes.sizing import GIB
 
 CLAIM_ATTEMPTS = 5
+alone = partial(transaction.atomic, durable=True)
 
 
 class NoCandidate(ProvisionerError):
@@ -91,17 +96,25 @@ def plan_required(outcome: Plan) -> Plan:
     raise error(outcome.explain())
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """How new replicas begin: ``made_by`` a task; filled from ``copied_from``, or empty."""
+
+    made_by: str = ""
+    copied_from: Replica | None = None
+
+
 def replicas_claim(
     volume: Volume,
     request: PlacementRequest,
-    write: Callable[[], None],
+    write: Callable[[], Beginning],
     *,
     required: Callable[[Plan], Plan] = plan_required,
-    replica_state: ReplicaState = ReplicaState.UNKNOWN,
+    within: Callable[[], AbstractContextManager[None]] = alone,
 ) -> None:
-    """Plan, then in one transaction ``write`` the caller's rows, insert the replicas and claim
-    what they take; where others took it first, plan again. ``required`` refuses a plan that will
-    not do.
+    """Plan, then in one transaction, ``within``, ``write`` the caller's rows, insert the replicas
+    and claim what they take; where others took it first, plan again. ``required`` refuses a plan
+    that will not do.
 
     :raises NoCandidate: no plan holds all replicas.
     :raises TenantCapacityExceeded: the tenant's budget would be exceeded.
@@ -109,9 +122,8 @@ def replicas_claim(
     for attempt in range(1, CLAIM_ATTEMPTS + 1):
         outcome = required(volume_place(volume, request))
         try:
-            with transaction.atomic(durable=True):
-                write()
-                _insert_replicas(volume, outcome.chosen, request, replica_state)
+            with within():
+                _insert_replicas(volume, outcome.chosen, request, write())
             return
         except (ClaimLost, IntegrityError) as error:
             if attempt == CLAIM_ATTEMPTS:
@@ -125,9 +137,10 @@ def _insert_replicas(
     volume: Volume,
     chosen: tuple[PlannedReplica, ...],
     request: PlacementRequest,
-    replica_state: ReplicaState,
+    beginning: Beginning,
 ) -> None:
     claims = Claims(volume.tenant_id)
+    source = beginning.copied_from
     replicas = Replica.objects.bulk_create(
         Replica(
             uuid=volume.uuid if volume.num_replicas == 1 else str(uuid.uuid4()),
@@ -136,11 +149,16 @@ def _insert_replicas(
             claimed_bytes=request.claimed_bytes,
             desired_iops=request.desired_iops,
             desired_bw=request.desired_bw,
-            replica_state=replica_state,
+            replica_state=ReplicaState.SYNCHRONIZING if source else ReplicaState.UNKNOWN,
+            filling=source is not None,
+            made_by=beginning.made_by,
             deadline_at=unfinished_deadline(),
         )
         for planned in chosen
     )
+    if source is not None:
+        for replica in replicas:
+            copy_want(replica, source)
     pieces = []
     for replica, planned in zip(replicas, chosen, strict=True):
         pieces += [_sub_volume(volume, replica, p) for p in planned.pieces]

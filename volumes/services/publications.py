@@ -10,9 +10,10 @@ from inventory.models import Backend, Host
 from provisioner.common.models import LifeState
 from provisioner.common.queue import enqueue_on_commit
 from provisioner.common.results import ProvisionerError, ResultCode
-from tasks.services import migrations_abort
+from tasks.services import tasks_abort, tasks_hear
 from volumes.models import Export, Protocol, Publication, Replica, Volume, target_nqn
 from volumes.selectors import volumes_visible
+from volumes.services.copies import copies_outdate
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.export_work import (
     ExportWork,
@@ -23,6 +24,8 @@ from volumes.services.export_work import (
     publications_withdraw,
 )
 from volumes.services.node_work import call_deadline
+
+UNPUBLISHED = "the volume was unpublished"
 
 
 class HostNotFound(ProvisionerError):
@@ -56,7 +59,7 @@ class UnpublishFailed(ProvisionerError):
 def volume_publish(*, volume_uuid: str, host_id: str, tenant_id: str | None) -> None:
     """Export every replica to the host, and repair exports that a node lost. Replicas on nodes
     that do not answer are skipped when another one is exported, and follow when their nodes are
-    back.
+    back; one that is being filled follows when nothing can be copied into it any more.
 
     :raises VolumeNotFound: there is none, for this tenant.
     :raises HostNotFound: the host never probed.
@@ -66,6 +69,7 @@ def volume_publish(*, volume_uuid: str, host_id: str, tenant_id: str | None) -> 
     """
     with transaction.atomic(durable=True):
         volume, host = _locked(volume_uuid, host_id, tenant_id)
+        _stop_copies(volume)
         if volume.protocol == Protocol.LOCAL:
             _publish_local(volume, host)
             return
@@ -92,6 +96,17 @@ def _locked(volume_uuid: str, host_id: str, tenant_id: str | None) -> tuple[Volu
     if host is None:
         raise HostNotFound(f"there is no host {host_id!r}: it must send POST /host_probe first")
     return volume, host
+
+
+def _stop_copies(volume: Volume) -> None:
+    """The host is let in now. What a copy was to replace is exported; the task of a volume of
+    several replicas goes on when the host has filled the new one.
+    """
+    if volume.num_replicas == 1:
+        tasks_abort(volume_id=volume.uuid, reason="the volume was published")
+        return
+    copies_outdate(volume)
+    tasks_hear(volume_id=volume.uuid)
 
 
 def _publish_local(volume: Volume, host: Host) -> None:
@@ -157,8 +172,8 @@ def _publish_failed(publication: Publication, *, reason: str) -> NoReturn:
 
 
 def volume_unpublish(*, volume_uuid: str, host_id: str | None, tenant_id: str | None) -> None:
-    """Take a volume from a host, or from all (``host_id`` None), and stop its migrations. A node
-    that is down is cleaned when it is back.
+    """Take a volume from a host, or from all (``host_id`` None), and stop a migration that its
+    host works off. A node that is down is cleaned when it is back.
 
     :raises VolumeNotFound: there is none, for this tenant.
     :raises HostNotFound: there is no such host.
@@ -173,7 +188,8 @@ def volume_unpublish(*, volume_uuid: str, host_id: str | None, tenant_id: str | 
         if host_id is not None and not Host.objects.filter(pk=host_id).exists():
             raise HostNotFound(f"there is no host {host_id!r}")
         keys = _withdraw(volume, host_id)
-        migrations_abort(volume_id=volume.uuid)
+        tasks_abort(volume_id=volume.uuid, reason=UNPUBLISHED, only_hosts=True)
+        tasks_hear(volume_id=volume.uuid)
     rows = Export.objects.filter(pk__in=keys, state=LifeState.DELETING)
     _confirmed_required(exports_drop(rows, until=call_deadline()))
 
@@ -181,7 +197,7 @@ def volume_unpublish(*, volume_uuid: str, host_id: str | None, tenant_id: str | 
 def _withdraw(volume: Volume, host_id: str | None) -> list[int]:
     """Keys of the exports to remove, with those that an earlier call could not."""
     publications = Publication.objects.filter(volume=volume)
-    left = Export.objects.filter(replica__volume=volume, state=LifeState.DELETING)
+    left = Export.objects.filter(replica__volume=volume, state=LifeState.DELETING, for_copy=False)
     if host_id is not None:
         publications = publications.filter(host_id=host_id)
         left = left.filter(target_nqn=target_nqn(host_id))

@@ -1,192 +1,110 @@
 """Add a replica to a replicated volume (reference, "Add Replica"; contract, section 6)."""
 
 import time
-from dataclasses import dataclass, replace
 
 from django.db import transaction
 from django.utils import timezone
 
 from provisioner.common.models import LifeState
 from provisioner.common.queue import enqueue_on_commit
-from provisioner.common.results import ProvisionerError, ResultCode
-from tasks.selectors import migration_active
-from volumes.models import Export, Replica, ReplicaState, Volume
-from volumes.placement.filters import ONE_PER_RACK
-from volumes.placement.request import PlacementRequest
-from volumes.placement.scheduler import FILTER_NAMES, Plan
-from volumes.selectors import LIVE, volumes_visible
-from volumes.services.export_work import exports_make, exports_want
+from tasks.models import Task
+from tasks.selectors import task_active, task_is_hosts
+from tasks.services import tasks_hear
+from volumes.models import Export, Replica, Volume
+from volumes.selectors import volumes_visible
+from volumes.services.export_work import exports_make, exports_want, replicas_withdraw
 from volumes.services.node_work import call_deadline
-from volumes.services.placing import NoCandidate, placement_request, replicas_claim
+from volumes.services.placing import Beginning, replicas_claim
 from volumes.services.replica_making import replicas_make
-from volumes.services.replica_rules import NotReplicated, ReplicaTerminating
-from volumes.services.volume_creation import InvalidReplicas, NodesFailed
+from volumes.services.replica_placing import ReplicaWish, replica_plan_required, replica_request
+from volumes.services.replica_rules import (
+    addable_required,
+    awaits_copy,
+    replicas_beside,
+    unchanged_required,
+)
+from volumes.services.replica_sync import replica_sync_begin
+from volumes.services.volume_creation import NodesFailed
 from volumes.services.volume_removal import VolumeNotExists
-
-MOST_REPLICAS = 4
-
-
-class NoSourceReplica(ProvisionerError):
-    """No replica is known to be good: there is nothing to synchronize a new one from."""
-
-    code = ResultCode.NotAvailable
-
-
-class TopologyConstraints(NoCandidate):
-    code = ResultCode.TopologyConstraints
-
-
-class SameRackNotAllowed(NoCandidate):
-    code = ResultCode.SameRackNotAllowed
-
-
-class NodesNotInUse(NoCandidate):
-    code = ResultCode.NotInUse
-
-
-class NodesNotAvailable(NoCandidate):
-    code = ResultCode.NotAvailable
-
-
-class NoSpaceForReplica(NoCandidate):
-    code = ResultCode.NoFreeSpace
-
-
-class NoOtherNode(NoCandidate):
-    """Every node has a replica of the volume already."""
-
-    code = ResultCode.NotEnoughMatchingBackends
-
-
-REASONS: dict[str, type[NoCandidate]] = {
-    "in use": NodesNotInUse,
-    "Available": NodesNotAvailable,
-    "answering": NodesNotAvailable,
-    "region": TopologyConstraints,
-    "zone": TopologyConstraints,
-    "rack": TopologyConstraints,
-    "space": NoSpaceForReplica,
-    "shareSSDBetweenVolumes": NoSpaceForReplica,
-    ONE_PER_RACK: SameRackNotAllowed,
-}
-
-
-@dataclass(frozen=True)
-class ReplicaWish:
-    """Where the new replica may lie; lists that are absent are the volume's own."""
-
-    same_rack_allowed: bool = False
-    racks: tuple[str, ...] | None = None
-    zones: tuple[str, ...] | None = None
-    regions: tuple[str, ...] | None = None
 
 
 def replica_add(*, volume_uuid: str, tenant_id: str | None, wish: ReplicaWish) -> None:
-    """Make one more replica; of a published volume it is exported at once, and its host brings it
-    up to date. A node that fails is replaced by another while time remains.
+    """Make one more replica. Of a published volume it is exported at once, and its host brings it
+    up to date; one of a volume that was in use before is Synchronizing until a task has copied it.
+    A node that fails is replaced by another while time remains.
 
     :raises VolumeNotExists, NotReplicated, InvalidReplicas, ReplicaTerminating: as they say.
     :raises NoSourceReplica: no replica is Available, and not all are Unknown.
     :raises NoCandidate: no node will do; the code says what hindered the best one.
     :raises TenantCapacityExceeded: the budget has no room for it.
-    :raises NodesFailed: the nodes did not answer in time.
+    :raises NodesFailed: the nodes did not answer in time, or a task is at work on the volume.
     """
     until = call_deadline()
     volume = volumes_visible(tenant_id).filter(uuid=volume_uuid).first()
     if volume is None:
         raise VolumeNotExists.of(volume_uuid)
+    _no_task_of_ours(volume)
+    if awaits_copy(volume):
+        replica_sync_begin(volume, wish=wish)
+        return
+    _make(volume, wish, until)
+    _export(volume, until)
+
+
+def _no_task_of_ours(volume: Volume) -> Task | None:
+    """The task of the volume's host, if it has one.
+
+    :raises NodesFailed: it has one that a worker works off.
+    """
+    task = task_active(volume_id=volume.uuid)
+    if task is not None and not task_is_hosts(task):
+        raise NodesFailed(f"volume {volume.uuid!r} has the task {task.pk}: try again when it ended")
+    return task
+
+
+def _make(volume: Volume, wish: ReplicaWish, until: float) -> None:
     avoid: frozenset[str] = frozenset()
     while True:
-        present = _addable_required(volume)
-        request = _request(volume, present, wish, avoid)
-        replicas_claim(
+        task = _no_task_of_ours(volume)
+        told = {tag["name"]: tag["value"] for tag in task.params} if task else {}
+        present = replicas_beside(volume)
+        addable_required(volume, present)
+        request = replica_request(
             volume,
-            request,
-            lambda: _lock_and_check(volume),
-            required=_plan_required,
-            replica_state=_first_state(volume, present),
+            present,
+            leaving=next((r for r in present if r.uuid == told.get("replicaId")), None),
+            destination=told.get("destinationBackendId", ""),
+            wish=wish,
+            avoid=avoid,
         )
+        replicas_claim(volume, request, lambda: _begin(volume), required=replica_plan_required)
         failed = replicas_make(volume, until=until)
         if failed is None:
-            break
+            return
         avoid |= {str(r.backend_id) for r in failed.replicas}
         _drop(failed.replicas)
         if time.monotonic() > until:
             raise NodesFailed(f"the nodes did not answer in time; {failed.text}")
-    _export(volume, until)
 
 
-def _addable_required(volume: Volume) -> list[Replica]:
-    """The replicas there are, if one more may join them."""
-    present = list(volume.replicas.filter(LIVE).select_related("backend"))
-    states = {r.replica_state for r in present}
-    if volume.num_replicas == 1:
-        raise NotReplicated.of(volume.uuid)
-    if ReplicaState.TERMINATING in states:
-        raise ReplicaTerminating(f"a replica of volume {volume.uuid!r} is being removed")
-    if len(present) >= MOST_REPLICAS:
-        raise InvalidReplicas(
-            f"volume {volume.uuid!r} has {len(present)} replicas: {MOST_REPLICAS} are the most"
-        )
-    if ReplicaState.AVAILABLE not in states and states != {ReplicaState.UNKNOWN}:
-        raise NoSourceReplica(f"no replica of volume {volume.uuid!r} is Available")
-    if volume.growing_to_bytes is not None:
-        raise NodesFailed(f"volume {volume.uuid!r} is growing: try again")
-    return present
-
-
-def _lock_and_check(volume: Volume) -> None:
+def _begin(volume: Volume) -> Beginning:
+    """A migration drops again what its host added, if it fails."""
     locked = Volume.objects.select_for_update().filter(pk=volume.pk, state=LifeState.READY).first()
     if locked is None:
         raise VolumeNotExists.of(volume.uuid)
-    _addable_required(locked)
-
-
-def _request(
-    volume: Volume, present: list[Replica], wish: ReplicaWish, avoid: frozenset[str]
-) -> PlacementRequest:
-    """Beside all replicas; the one that a migration takes away leaves its rack free."""
-    request = placement_request(volume, replicas=1, avoid=avoid, beside=tuple(present))
-    migration = migration_active(volume_id=volume.uuid)
-    leaving = migration.get("replicaId", "")
-    racks = {r.backend.rack_key for r in present if r.backend and r.uuid != leaving}
-    return replace(
-        request,
-        taken_racks=frozenset(racks),
-        destination=migration.get("destinationBackendId", ""),
-        same_rack_allowed=wish.same_rack_allowed,
-        racks=request.racks if wish.racks is None else wish.racks,
-        zones=request.zones if wish.zones is None else wish.zones,
-        regions=request.regions if wish.regions is None else wish.regions,
-    )
-
-
-def _plan_required(plan: Plan) -> Plan:
-    """:raises NoCandidate: by the code of the filter that took away the node which came
-    furthest.
-    """
-    if plan.complete:
-        return plan
-    others = [r.filter for n, r in plan.refused.items() if n not in plan.request.taken_nodes]
-    if not others:
-        raise NoOtherNode(plan.explain())
-    raise REASONS.get(max(others, key=FILTER_NAMES.index), NoCandidate)(plan.explain())
-
-
-def _first_state(volume: Volume, present: list[Replica]) -> ReplicaState:
-    """A host will say what it finds; until one does, a copy of an offline volume's data is
-    awaited.
-    """
-    attached = any(r.replica_state != ReplicaState.UNKNOWN for r in present)
-    if attached and not volume.publications.exists():
-        return ReplicaState.SYNCHRONIZING
-    return ReplicaState.UNKNOWN
+    addable_required(locked, replicas_beside(locked))
+    unchanged_required(volume, locked)
+    if awaits_copy(locked):
+        raise NodesFailed(f"volume {volume.uuid!r} was unpublished just now: try again")
+    task = _no_task_of_ours(locked)
+    tasks_hear(volume_id=volume.uuid)
+    return Beginning(made_by=task.pk if task else "")
 
 
 def _drop(replicas: tuple[Replica, ...]) -> None:
-    Replica.objects.filter(pk__in=[r.pk for r in replicas], state=LifeState.CREATING).update(
-        state=LifeState.DELETING, deadline_at=timezone.now()
-    )
+    rows = Replica.objects.filter(pk__in=[r.pk for r in replicas], state=LifeState.CREATING)
+    with transaction.atomic(durable=True):
+        replicas_withdraw(rows, deadline_at=timezone.now())
     enqueue_on_commit("volumes.jobs.collect")
 
 

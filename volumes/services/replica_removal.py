@@ -1,14 +1,15 @@
 """Remove a replica in two phases, and take what hosts report (contract, section 6)."""
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
-from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
+from tasks.services import tasks_abort, tasks_hear
 from volumes.models import Replica, ReplicaState, Volume
 from volumes.selectors import LIVE, volumes_visible
 from volumes.services.deadlines import unfinished_deadline
-from volumes.services.export_work import exports_withdraw
+from volumes.services.export_work import replicas_withdraw
 from volumes.services.node_work import call_deadline
 from volumes.services.replica_rules import NotReplicated, ReplicaNotExists, ReplicaTerminating
 from volumes.services.volume_removal import VolumeNotExists, replicas_drop
@@ -33,6 +34,9 @@ def replica_mark(*, volume_uuid: str, replica_uuid: str, tenant_id: str | None) 
     with transaction.atomic(durable=True):
         volume, replica = _locked(volume_uuid, replica_uuid, tenant_id)
         _markable_required(volume, replica)
+        if replica.filling:
+            tasks_abort(volume_id=volume.uuid, reason=f"its replica {replica_uuid} was removed")
+        tasks_hear(volume_id=volume.uuid)
         _set_state(replica, ReplicaState.TERMINATING)
         offline = not volume.publications.exists()
         if offline:
@@ -48,11 +52,12 @@ def replica_confirm(*, volume_uuid: str, replica_uuid: str, tenant_id: str | Non
     :raises NoTerminating: it is not marked.
     """
     with transaction.atomic(durable=True):
-        _, replica = _locked(volume_uuid, replica_uuid, tenant_id)
+        volume, replica = _locked(volume_uuid, replica_uuid, tenant_id)
         if replica.replica_state != ReplicaState.TERMINATING:
             raise NoTerminating(
                 f"replica {replica_uuid!r} is {replica.replica_state}: mark it for removal first"
             )
+        tasks_hear(volume_id=volume.uuid)
         _mark_deleting(replica)
     replicas_drop([replica], until=call_deadline())
 
@@ -71,10 +76,13 @@ def replica_report(
             raise NotReplicated.of(volume_uuid)
         if replica.replica_state == ReplicaState.TERMINATING:
             raise ReplicaTerminating(f"replica {replica_uuid!r} is marked for removal")
+        if replica.filling:
+            raise ReplicaNotExists(f"replica {replica_uuid!r} is being filled: no host sees it yet")
         if replica.backend_id is None:
             raise ReplicaNotExists(f"the backend of replica {replica_uuid!r} was removed by force")
         if replica.replica_state != state:
             _set_state(replica, state)
+        tasks_hear(volume_id=volume.uuid)
 
 
 def _locked(volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> tuple[Volume, Replica]:
@@ -90,7 +98,8 @@ def _locked(volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> tuple
 def _markable_required(volume: Volume, replica: Replica) -> None:
     if volume.num_replicas == 1:
         raise NotReplicated.of(volume.uuid)
-    states = dict(volume.replicas.filter(LIVE).values_list("pk", "replica_state"))
+    others = volume.replicas.filter(LIVE).exclude(Q(filling=True) & ~Q(pk=replica.pk))
+    states = dict(others.values_list("pk", "replica_state"))
     if ReplicaState.TERMINATING in states.values():
         raise ReplicaTerminating(f"a replica of volume {volume.uuid!r} is marked already")
     never_attached = set(states.values()) == {ReplicaState.UNKNOWN} and len(states) > 1
@@ -106,6 +115,5 @@ def _set_state(replica: Replica, state: ReplicaState) -> None:
 
 
 def _mark_deleting(replica: Replica) -> None:
-    deadline = unfinished_deadline()
-    exports_withdraw(replica.exports.exclude(state=LifeState.DELETING), deadline_at=deadline)
-    Replica.objects.filter(pk=replica.pk).update(state=LifeState.DELETING, deadline_at=deadline)
+    rows = Replica.objects.filter(pk=replica.pk)
+    replicas_withdraw(rows, deadline_at=unfinished_deadline())

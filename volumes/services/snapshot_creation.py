@@ -10,6 +10,7 @@ from django.utils import timezone
 from provisioner.common.models import LifeState
 from provisioner.common.queue import enqueue_on_commit
 from provisioner.common.results import InvalidInput, ProvisionerError, ResultCode
+from tasks.services import tasks_abort
 from volumes.models import Replica, Snapshot, Volume
 from volumes.selectors import LIVE, snapshots_with_nodes, volumes_visible
 from volumes.services.capacity import ClaimLost
@@ -83,6 +84,7 @@ def _claim(tenant_id: str | None, request: SnapshotRequest) -> Snapshot:
             "volumeID", volume.uuid, "a read-only snapshot volume has no snapshots"
         )
     node_required(replica)
+    tasks_abort(volume_id=volume.uuid, reason="a snapshot binds the volume to its node")
     snapshot = _draft(volume, replica, request)
     _name_free(snapshot)
     snapshot.save(force_insert=True)
@@ -120,7 +122,8 @@ def only_replica(volume: Volume) -> Replica:
         raise Replicated(f"volume {volume.uuid!r} was created with {volume.num_replicas} replicas")
     if volume.growing_to_bytes is not None:
         raise NodesFailed(f"volume {volume.uuid!r} is growing: try again")
-    return volume.replicas.select_related("backend").get(state=LifeState.READY)
+    replicas = volume.replicas.select_related("backend")
+    return replicas.get(state=LifeState.READY, filling=False)
 
 
 def _name_free(snapshot: Snapshot) -> None:

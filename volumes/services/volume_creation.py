@@ -18,6 +18,7 @@ from volumes.selectors import LIVE
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.node_work import call_deadline
 from volumes.services.placing import (
+    Beginning,
     placement_request,
     replicas_claim,
     volume_place,
@@ -142,7 +143,7 @@ def volume_name_free(volume: Volume) -> None:
 def _claim(volume: Volume) -> None:
     request = placement_request(volume, replicas=volume.num_replicas)
 
-    def insert_volume() -> None:
+    def insert_volume() -> Beginning:
         volume.pk = None  # of an attempt that was rolled back; somebody else's by now
         try:
             volume.save(force_insert=True)
@@ -150,6 +151,7 @@ def _claim(volume: Volume) -> None:
             raise VolumeExists(
                 f"a volume with uuid {volume.uuid!r} or alias {volume.alias!r} exists already"
             ) from error
+        return Beginning()
 
     replicas_claim(volume, request, insert_volume)
 
@@ -164,11 +166,12 @@ def _replace(
     beside = tuple(volume.replicas.filter(state=LifeState.READY).select_related("backend"))
     request = placement_request(volume, replicas=len(failed_keys), avoid=avoid, beside=beside)
 
-    def drop_failed() -> None:
+    def drop_failed() -> Beginning:
         _creating_required(volume)
         volume.replicas.filter(pk__in=failed_keys).update(
             state=LifeState.DELETING, deadline_at=timezone.now()
         )
+        return Beginning()
 
     try:
         if not in_time:

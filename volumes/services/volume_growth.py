@@ -4,14 +4,16 @@ forward.
 
 from django.db import transaction
 from django.db.models import F
+from django.utils import timezone
 
 from provisioner.common.models import LifeState
 from provisioner.common.parsing import INT64_MAX
 from provisioner.common.results import InvalidInput, ProvisionerError, ResultCode
 from volumes.models import Replica, SubVolume, Volume
-from volumes.selectors import replicas_with_nodes, volumes_visible
+from volumes.selectors import LIVE, replicas_with_nodes, volumes_visible
 from volumes.services.capacity import ClaimLost, Claims, claims_take
 from volumes.services.deadlines import unfinished_deadline
+from volumes.services.export_work import replicas_withdraw
 from volumes.services.node_work import call_deadline, failures_text, replicas_ensure
 from volumes.services.volume_removal import VolumeNotExists
 from volumes.sizing import GIB, claimed_bytes
@@ -70,6 +72,7 @@ def _claim(volume_uuid: str, tenant_id: str | None, new_gib: int) -> Volume:
         return volume
     _check(volume, new_gib)
     old = volume.growing_to_bytes or volume.capacity_bytes
+    _only_made_replicas(volume)
     replicas = list(volume.replicas.filter(state=LifeState.READY).select_related("backend"))
     _claim_replicas(volume, replicas, new_gib * GIB - old)
     volume.claimed_bytes = claimed_bytes(
@@ -78,6 +81,18 @@ def _claim(volume_uuid: str, tenant_id: str | None, new_gib: int) -> Volume:
     volume.growing_to_bytes, volume.deadline_at = new_gib * GIB, unfinished_deadline()
     volume.save(update_fields=["growing_to_bytes", "claimed_bytes", "deadline_at"])
     return volume
+
+
+def _only_made_replicas(volume: Volume) -> None:
+    """One that is being filled is given up: its task fills another, of the new size.
+
+    :raises NodeNotAvailable: one is being made.
+    """
+    replicas_withdraw(volume.replicas.filter(LIVE, filling=True), deadline_at=timezone.now())
+    if volume.replicas.filter(state=LifeState.CREATING).exists():
+        raise NodeNotAvailable(
+            f"a replica of volume {volume.uuid!r} is being added: nothing was changed, try again"
+        )
 
 
 def _check(volume: Volume, new_gib: int) -> None:

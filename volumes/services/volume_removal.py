@@ -6,6 +6,7 @@ from django.db import transaction
 
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
+from tasks.services import tasks_abort
 from volumes.models import Export, Replica, Snapshot, Volume
 from volumes.selectors import LIVE, replicas_with_nodes, snapshots_with_nodes
 from volumes.services.capacity import replica_release, snapshot_release
@@ -47,6 +48,7 @@ def _mark(volume_uuid: str, tenant_id: str | None) -> Volume:
         if volume is None:
             raise VolumeNotExists.of(volume_uuid)
         _unused_required(volume)
+        tasks_abort(volume_id=volume.uuid, reason="the volume was deleted")
         deadline = unfinished_deadline()
         volume.replicas.update(state=LifeState.DELETING, deadline_at=deadline)
         Volume.objects.filter(pk=volume.pk).update(

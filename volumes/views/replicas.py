@@ -6,11 +6,13 @@ from rest_framework.response import Response
 
 from inventory.views.outputs import TaskIdOutput
 from provisioner.common.api import success
+from provisioner.common.fields import AnyCase
 from provisioner.common.operations import Operation
 from provisioner.common.parsing import Identifier, Input, parse, parse_body
 from volumes.models import ReplicaState
-from volumes.services.migration import volume_migrate
-from volumes.services.replica_addition import ReplicaWish, replica_add
+from volumes.services.migration import Handler, volume_migrate
+from volumes.services.replica_addition import replica_add
+from volumes.services.replica_placing import ReplicaWish
 from volumes.services.replica_removal import replica_confirm, replica_mark, replica_report
 from volumes.views.base import TenantViewSet
 from volumes.views.inputs import Names
@@ -42,10 +44,12 @@ class MigrateInput(Input):
     volId = Identifier(source="volume_uuid")
     repId = Identifier(source="replica_uuid")
     destinationBackendId = Identifier(required=False, allow_blank=True, source="destination")
-    migrationHandler = serializers.ChoiceField(
-        ["AGENT"],
+    migrationHandler = AnyCase(
+        Handler,
         required=False,
-        error_messages={"invalid_choice": "must be AGENT: the volume's host does the work"},
+        source="handler",
+        help_text="who does the work; absent: the host's agent, if its clientType is Agent or "
+        "Kubernetes, else the provisioner",
     )
 
 
@@ -131,6 +135,5 @@ class MigrationsViewSet(TenantViewSet):
 
     def create(self, request: Request, tenant: str | None = None) -> Response:
         fields = parse_body(MigrateInput, request)
-        fields.pop("migrationHandler", None)
         task = volume_migrate(tenant_id=self.tenant_scope, **fields)
         return success(taskId=task.task_id)

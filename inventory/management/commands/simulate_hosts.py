@@ -1,0 +1,122 @@
+"""Run simulated hosts until told to stop."""
+
+import asyncio
+import base64
+import contextlib
+import os
+import signal
+import ssl
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from inventory.simulated_hosts import Behaviour, Endpoint, SimulatedHosts
+
+MIB = 2**20
+PARENT_SECONDS = 0.5
+TOKEN_VARIABLE = "HOST_TOKEN"  # noqa: S105
+CREDENTIALS_VARIABLE = "HOST_CREDENTIALS"
+
+
+class Command(BaseCommand):
+    """Credentials are read from a file or the environment: arguments are seen by all users.
+
+    :raises CommandError: a file is missing or empty, or an argument breaks its rule.
+    """
+
+    help = (
+        "Run simulated hosts until SIGTERM or SIGINT: each probes, reports and heals the replicas "
+        "of the volumes published to it, and works off its migrations. Prints one line per host: "
+        f"hostId NQN. Credentials: --token-file or {TOKEN_VARIABLE}, a token of role HOST; else "
+        f"--credentials-file or {CREDENTIALS_VARIABLE}, NAME:PASSWORD."
+    )
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--count", type=int, default=1, help="how many hosts")
+        parser.add_argument("--url", required=True, help="of the API: https://host:port")
+        parser.add_argument("--name", default="host", help="names are this and a number")
+        parser.add_argument("--ca", type=Path, help="PEM, of the API's certificate")
+        parser.add_argument("--certificate", type=Path, help="PEM, of the hosts")
+        parser.add_argument("--key", type=Path, help="PEM; default: it is in --certificate")
+        parser.add_argument("--token-file", type=Path)
+        parser.add_argument("--credentials-file", type=Path)
+        parser.add_argument(
+            "--client-type", default="Agent", choices=["Agent", "Kubernetes", "Openstack"]
+        )
+        parser.add_argument("--agent-version", default="3.22", help="that they report")
+        parser.add_argument("--probe-seconds", type=float, default=30)
+        parser.add_argument("--poll-seconds", type=float, default=1, help="of tasks")
+        parser.add_argument(
+            "--look-seconds", type=float, default=5, help="at volumes, while all is well"
+        )
+        parser.add_argument(
+            "--sync-mib", type=int, default=1024, help="MiB per second that a leg is synchronized"
+        )
+        parser.add_argument(
+            "--exit-with-parent", action="store_true", help="stop when the starting process ends"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        parent = os.getppid() if options["exit_with_parent"] else None
+        try:
+            context = ssl.create_default_context(cafile=options["ca"])
+            if options["certificate"]:
+                context.load_cert_chain(options["certificate"], options["key"])
+            endpoint = Endpoint.of(options["url"], context, _authorization(options))
+        except (OSError, ValueError) as error:
+            raise CommandError(str(error)) from error
+        names = [f"{options['name']}-{number + 1}" for number in range(options["count"])]
+        asyncio.run(self._run(SimulatedHosts(names, _behaviour(options), endpoint), parent))
+
+    async def _run(self, hosts: SimulatedHosts, parent: int | None) -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        for agent in hosts.agents:
+            self.stdout.write(f"{agent.uuid} {agent.nqn}")
+        self.stdout.flush()
+        running = asyncio.create_task(hosts.run())
+        while not stop.is_set() and parent in (None, os.getppid()):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), PARENT_SECONDS)
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+def _behaviour(options: dict[str, Any]) -> Behaviour:
+    """:raises CommandError: a number is not positive."""
+    for name in ("count", "probe_seconds", "poll_seconds", "look_seconds", "sync_mib"):
+        if options[name] <= 0:
+            raise CommandError(f"--{name.replace('_', '-')} {options[name]}: must be more than 0")
+    return Behaviour(
+        client_type=options["client_type"],
+        version=options["agent_version"],
+        probe_seconds=options["probe_seconds"],
+        poll_seconds=options["poll_seconds"],
+        look_seconds=options["look_seconds"],
+        bytes_per_second=options["sync_mib"] * MIB,
+    )
+
+
+def _authorization(options: dict[str, Any]) -> str:
+    """The header, or "" if nothing is given.
+
+    :raises CommandError: there is a file, but nothing in it, or no NAME:PASSWORD.
+    """
+    if token := _secret(options["token_file"], TOKEN_VARIABLE):
+        return f"Bearer {token}"
+    credentials = _secret(options["credentials_file"], CREDENTIALS_VARIABLE)
+    if credentials and ":" not in credentials:
+        raise CommandError("the credentials must be NAME:PASSWORD")
+    return f"Basic {base64.b64encode(credentials.encode()).decode()}" if credentials else ""
+
+
+def _secret(file: Path | None, variable: str) -> str:
+    """:raises CommandError: there is a file, but nothing in it."""
+    secret = os.environ.get(variable, "") if file is None else file.read_text().strip()
+    if file is not None and not secret:
+        raise CommandError(f"{file} is empty")
+    return secret

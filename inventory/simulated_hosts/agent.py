@@ -1,0 +1,151 @@
+"""A simulated host's agent: it reads what there is to do, and does it, again and again."""
+
+import asyncio
+import logging
+import math
+import uuid
+from dataclasses import dataclass
+
+from inventory.simulated_hosts.array import Array
+from inventory.simulated_hosts.connection import Connection, Endpoint, NoAnswer
+from inventory.simulated_hosts.healing import Healing
+from inventory.simulated_hosts.legs import Legs
+from inventory.simulated_hosts.migration import Migrations
+from inventory.simulated_hosts.nodes import Nodes
+from inventory.simulated_hosts.observed import AVAILABLE, TERMINATING, MigrationTask, Volume
+
+MOST_STEPS = 20
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """``look_seconds``: how often a host looks at its volumes and their nodes while all is well;
+    while something goes on, it looks at each poll. ``bytes_per_second``: how fast it synchronizes a
+    leg.
+    """
+
+    client_type: str = "Agent"
+    version: str = "3.22"
+    probe_seconds: float = 30.0
+    poll_seconds: float = 1.0
+    look_seconds: float = 5.0
+    bytes_per_second: float = 2**30
+
+    @property
+    def works(self) -> bool:
+        """Whether it heals and migrates; what speaks for OpenStack only reports."""
+        return self.client_type in {"Agent", "Kubernetes"}
+
+
+class HostAgent:
+    """The agent of the host of this name, whose uuid and NQN are always the same for it.
+
+    Each step follows from what the API shows now, so where an answer was lost, or the API was away,
+    the next poll goes on.
+    """
+
+    def __init__(self, name: str, behaviour: Behaviour, endpoint: Endpoint, nodes: Nodes) -> None:
+        self.name = name
+        self.uuid = str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
+        self.nqn = f"nqn.2014-08.org.nvmexpress:uuid:{self.uuid}"
+        self._behaviour = behaviour
+        self._nodes = nodes
+        self._api = Connection(endpoint)
+        self._arrays: dict[str, Array] = {}
+        self._legs = Legs(self._api, self.uuid, name)
+        self._migrations = Migrations(self._api, self.uuid, name, self._legs)
+        self._healing = Healing(self._legs)
+        self._probe_at = self._look_at = 0.0
+        self._is_cut_off = False
+
+    async def run(self, delay: float = 0) -> None:
+        """Begin after ``delay`` seconds, and go on until cancelled."""
+        await asyncio.sleep(delay)
+        try:
+            while True:
+                began = _now()
+                await self._tick()
+                await asyncio.sleep(began + self._behaviour.poll_seconds - _now())
+        finally:
+            self._api.close()
+
+    async def _tick(self) -> None:
+        try:
+            await self._probe()
+            await self._poll()
+        except NoAnswer as error:
+            level = logging.DEBUG if self._is_cut_off else logging.WARNING
+            log.log(level, "host %s: %s", self.name, error)
+            self._is_cut_off = True
+        except Exception:
+            log.exception("host %s: its agent failed, and goes on", self.name)
+        else:
+            self._is_cut_off = False
+
+    async def _probe(self) -> None:
+        if _now() < self._probe_at:
+            return
+        probe = {
+            "hostId": self.uuid,
+            "hostNqn": self.nqn,
+            "name": self.name,
+            "clientType": self._behaviour.client_type,
+            "version": self._behaviour.version,
+            "duration": math.ceil(self._behaviour.probe_seconds),
+        }
+        result = await self._api.send("POST", "/host_probe", probe)
+        if not result.done:
+            log.error("host %s: its probe is refused: %s", self.name, result.description)
+        self._probe_at = _now() + self._behaviour.probe_seconds
+
+    async def _poll(self) -> None:
+        rows = await self._api.read(f"/tasks?hostId={self.uuid}")
+        tasks = [task for task in map(MigrationTask.of, rows) if task is not None]
+        if self._behaviour.works:
+            self._migrations.follow(tasks)
+        if self._migrations.volumes or _now() >= self._look_at:
+            await self._look(frozenset(task.volume for task in tasks))
+
+    async def _look(self, migrating: frozenset[str]) -> None:
+        """Each change is followed by a fresh look, so that one thing is done after the other."""
+        for _ in range(MOST_STEPS):
+            volumes = await self._volumes()
+            if not await self._step(volumes, migrating):
+                break
+        quiet = all(set(volume.states.values()) == {AVAILABLE} for volume in volumes.values())
+        self._look_at = _now() + (self._behaviour.look_seconds if quiet else 0)
+
+    async def _volumes(self) -> dict[str, Volume]:
+        rows = await self._api.read(f"/volumes?hostID={self.uuid}")
+        nodes = await self._nodes.living() if rows else frozenset()
+        volumes = {row["uuid"]: Volume.of(row, nodes) for row in rows if row["replicable"]}
+        for gone in self._arrays.keys() - volumes.keys():
+            log.info("host %s: volume %s is let go", self.name, gone)
+            del self._arrays[gone]
+        for new in volumes.keys() - self._arrays.keys():
+            log.info("host %s: volume %s is attached", self.name, new)
+            self._arrays[new] = Array(volumes[new], self._behaviour.bytes_per_second)
+        return volumes
+
+    async def _step(self, volumes: dict[str, Volume], migrating: frozenset[str]) -> bool:
+        """Whether anything about legs was changed."""
+        changed = False
+        for volume in volumes.values():
+            array = self._arrays[volume.uuid]
+            changed |= await self._tend(volume, array)
+            if self._behaviour.works and volume.uuid not in migrating and not changed:
+                changed |= await self._healing.step(volume, array, _now())
+        return changed or await self._migrations.step(volumes, self._arrays, _now())
+
+    async def _tend(self, volume: Volume, array: Array) -> bool:
+        for leg, state in volume.states.items():
+            if state == TERMINATING:
+                return (await self._legs.let_go(volume.uuid, leg)).done
+        report = array.report(volume, _now())
+        return report is not None and (await self._legs.report(volume.uuid, *report)).done
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,34 @@
+"""A leg that is Missing for longer than the volume allows is replaced by the host itself."""
+
+from inventory.simulated_hosts.array import Array
+from inventory.simulated_hosts.legs import Legs
+from inventory.simulated_hosts.observed import AVAILABLE, MISSING, Volume
+
+REST_SECONDS = 30.0
+
+
+class Healing:
+    def __init__(self, legs: Legs) -> None:
+        self._legs = legs
+        self._resting: dict[str, float] = {}
+
+    async def step(self, volume: Volume, array: Array, now: float) -> bool:
+        """Add a leg, or when that is there and synchronized, have the Missing one removed; whether
+        anything was done. After a refusal the volume is left alone for ``REST_SECONDS``, and while
+        another host has it, too.
+
+        :raises NoAnswer: it is unknown whether anything was done.
+        """
+        missing = volume.overdue()
+        settled = set(volume.states.values()) == {AVAILABLE, MISSING}
+        if not missing or not settled or now < self._resting.get(volume.uuid, 0):
+            return False
+        if len(volume.legs) > array.size:
+            result = await self._legs.mark(volume.uuid, missing)
+        elif await self._legs.are_shared(volume.uuid):
+            return False
+        else:
+            result = await self._legs.add(volume.uuid)
+        if not result.done:
+            self._resting[volume.uuid] = now + REST_SECONDS
+        return result.done

@@ -1,0 +1,27 @@
+"""Many simulated hosts in one process."""
+
+import asyncio
+from collections.abc import Sequence
+
+from inventory.simulated_hosts.agent import Behaviour, HostAgent
+from inventory.simulated_hosts.connection import Endpoint
+from inventory.simulated_hosts.nodes import Nodes
+
+FIRST_PROBES_PER_SECOND = 200
+
+
+class SimulatedHosts:
+    """The hosts of these names. Each has a connection of its own, as if on a server of its own."""
+
+    def __init__(self, names: Sequence[str], behaviour: Behaviour, endpoint: Endpoint) -> None:
+        self._nodes = Nodes(endpoint, behaviour.poll_seconds)
+        self.agents = tuple(HostAgent(name, behaviour, endpoint, self._nodes) for name in names)
+
+    async def run(self) -> None:
+        """Until cancelled. They do not begin all at once."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number, agent in enumerate(self.agents):
+                    group.create_task(agent.run(number / FIRST_PROBES_PER_SECOND))
+        finally:
+            self._nodes.close()

@@ -1,0 +1,54 @@
+"""Steps that the tests of copies share."""
+
+from typing import Any
+
+from inventory.nodes.engines.simulated import SimulatedFleet
+from tasks import runner
+from tasks.models import Task
+from tests.conftest import Api
+from tests.sagas.checks import resume
+from tests.sagas.volume_worlds import World
+from volumes.services.replica_sync import replica_sync_submit
+
+
+def standing_still(api: Api, fleet: SimulatedFleet, replicas: int) -> World:
+    """An unpublished volume of so many replicas; copies stand still."""
+    world = World(api, fleet, replicas)
+    world.volume()
+    fleet.set_copy_rate(0)
+    return world
+
+
+def add(world: World) -> str:
+    """A replica is added, and its copy has begun; the task's id."""
+    assert world.api.post(f"/replica/{world.uuid}", {}).status == "Success"
+    return advance(Task.objects.get(volume_id=world.uuid).pk)
+
+
+def move(world: World) -> str:
+    """The first replica leaves, and the copy of it has begun; the task's id."""
+    leaving = world.rows()[0].uuid
+    return advance(replica_sync_submit(volume_uuid=world.uuid, leaving_uuid=leaving).pk)
+
+
+def advance(task_id: str) -> str:
+    resume(task_id)
+    runner.run(task_id)
+    return task_id
+
+
+def let_wait(seconds: int) -> None:
+    """As if the only task had waited that much longer for the same."""
+    outputs = Task.objects.get().outputs
+    sign, since = outputs["waits"]
+    Task.objects.update(outputs=outputs | {"waits": [sign, since - seconds]})
+
+
+def shown(api: Api, task_id: str) -> dict[str, Any]:
+    [task] = api.get("/tasks", taskId=task_id).body
+    return dict(task)
+
+
+def stop(api: Api, task_id: str) -> None:
+    answer = api.put("/tasks", {"taskId": task_id, "hostId": "", "state": "ABORTED"})
+    assert answer.status == "Success", answer

@@ -1,0 +1,179 @@
+"""What users and hosts do to a volume while it is copied: it works as ever."""
+
+from collections.abc import Callable
+
+import pytest
+from django.utils import timezone
+
+from inventory.models import Backend
+from inventory.nodes.engines.simulated import SimulatedFleet
+from inventory.nodes.wire import RefusalCode
+from tests.api.copy_steps import add, advance, move, shown, standing_still
+from tests.api.snapshot_steps import cloned, snapped
+from tests.api.volume_steps import probe_host, published, volume
+from tests.conftest import Api
+from tests.sagas.checks import work_off_all
+from tests.sagas.volume_worlds import DATA, World
+from tests.services.test_unfinished import collect_overdue
+from volumes.models import Export, Replica
+from volumes.services.audit import audit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+
+
+@pytest.fixture
+def world(api: Api, pool: Pool, fleet: SimulatedFleet) -> World:
+    """In a pool of four nodes, a volume of two replicas."""
+    pool(4)
+    return standing_still(api, fleet, replicas=2)
+
+
+@pytest.fixture
+def single(api: Api, pool: Pool, fleet: SimulatedFleet) -> World:
+    """In a pool of three nodes, a volume of one replica."""
+    pool(3)
+    return standing_still(api, fleet, replicas=1)
+
+
+class TestPublishedMeanwhile:
+    def test_the_host_fills_it_instead(self, world: World) -> None:
+        task_id = add(world)
+        new = world.new()
+        published(world.api, world.uuid, probe_host(world.api))
+        assert not world.is_reached(new)
+        assert len(volume(world.api, world.uuid)["location"]) == 3
+        early = world.api.patch(f"/replica/{world.uuid}/{new.uuid}/Available")
+        assert early.status == "NotExists"
+        assert early.description == f"replica '{new.uuid}' is being filled: no host sees it yet"
+        advance(task_id)
+        assert world.is_reached(new)
+        assert not Export.objects.filter(for_copy=True).exists()
+        assert Replica.objects.get(pk=new.pk).replica_state == "Unknown"
+        waits_for = shown(world.api, task_id)["waitsFor"]
+        assert waits_for == f"its host to report the new replica {new.uuid} Available"
+        world.fleet.set_copy_rate(2**40)
+        world.host_works("")
+        advance(task_id)
+        assert shown(world.api, task_id)["state"] == "FINISHED"
+        world.expect(3)
+
+    def test_not_before_the_copys_target_is_gone(self, world: World) -> None:
+        task_id = add(world)
+        new = world.new()
+        world.node(new).faults.refuse(
+            RefusalCode.UNAVAILABLE, method="DELETE", path="/v1/targets", times=0
+        )
+        published(world.api, world.uuid, probe_host(world.api))
+        advance(task_id)
+        assert not world.is_reached(new)
+        waits_for = shown(world.api, task_id)["waitsFor"]
+        assert waits_for == f"node {new.backend_id} to withdraw the copy's target"
+        world.node(new).faults.clear()
+        advance(task_id)
+        assert world.is_reached(new)
+
+    @pytest.mark.parametrize("copied", [False, True])
+    def test_written_in_between(self, world: World, copied: bool) -> None:
+        """Published, written and unpublished between two looks of the task at its copy."""
+        task_id = add(world)
+        old = world.new()
+        if copied:
+            world.fleet.set_copy_rate(2**40)
+            world.node(old).faults.refuse(
+                RefusalCode.UNAVAILABLE, method="DELETE", path="/v1/targets", times=0
+            )
+            advance(task_id)
+        published(world.api, world.uuid, probe_host(world.api))
+        for row in world.rows()[:2]:
+            world.node(row).write(row.uuid, "newer")
+        world.unpublish()
+        world.node(old).faults.clear()
+        world.fleet.set_copy_rate(2**40)
+        work_off_all()
+        assert shown(world.api, task_id)["state"] == "FINISHED"
+        assert world.new() != old
+        assert [world.node(row).read(row.uuid) for row in world.rows()] == ["newer"] * 3
+        collect_overdue()
+        assert audit() == []
+
+    def test_an_only_replica_stays_where_it_is(self, single: World) -> None:
+        task_id = move(single)
+        assert len(volume(single.api, single.uuid)["location"]) == 1
+        published(single.api, single.uuid, probe_host(single.api))
+        task = shown(single.api, task_id)
+        assert (task["state"], task["statusDescription"]) == (
+            "ABORTED",
+            "the volume was published",
+        )
+        single.expect(1)
+
+
+class TestUsersMeanwhile:
+    def test_delete(self, world: World) -> None:
+        task_id = add(world)
+        assert world.api.delete(f"/volumes/{world.uuid}").status == "Success"
+        assert shown(world.api, task_id)["statusDescription"] == "the volume was deleted"
+        collect_overdue()
+        assert all(node.volumes() == {} for node in world.fleet.nodes)
+        assert audit() == []
+
+    @pytest.mark.parametrize("kind", ["world", "single"])
+    def test_grow(self, request: pytest.FixtureRequest, kind: str) -> None:
+        world: World = request.getfixturevalue(kind)
+        task_id = move(world)
+        old = world.new()
+        answer = world.api.patch(f"/volumes/{world.uuid}", {"newCapacity": 11})
+        assert answer.status == "Success"
+        world.fleet.set_copy_rate(2**40)
+        work_off_all()
+        assert shown(world.api, task_id)["state"] == "FINISHED"
+        assert old not in world.rows()
+        world.expect(world.replicas)
+
+    def test_snapshot(self, single: World) -> None:
+        task_id = move(single)
+        snapped(single.api, single.uuid, "s")
+        task = shown(single.api, task_id)
+        assert (task["state"], task["statusDescription"]) == (
+            "ABORTED",
+            "a snapshot binds the volume to its node",
+        )
+        single.expect(1)
+
+    def test_clone(self, single: World) -> None:
+        task_id = move(single)
+        copy = cloned(single.api, single.uuid, "c")
+        single.fleet.set_copy_rate(2**40)
+        work_off_all()
+        assert shown(single.api, task_id)["state"] == "FINISHED"
+        single.expect(1)
+        row = Replica.objects.get(uuid=copy)
+        assert single.node(row).read(copy) == DATA
+
+    def test_the_new_replica_is_removed(self, world: World) -> None:
+        task_id = add(world)
+        new = world.new()
+        assert world.api.patch(f"/replica/{world.uuid}/{new.uuid}").status == "Success"
+        assert shown(world.api, task_id)["state"] == "ABORTED"
+        world.expect(2)
+
+    @pytest.mark.parametrize("end", ["source", "destination"])
+    def test_a_forced_removal_of_a_node(self, world: World, end: str) -> None:
+        task_id = add(world)
+        source, other, new = world.rows()
+        lost = source if end == "source" else new
+        gone = Backend.objects.filter(pk=lost.backend_id)
+        gone.update(available_until=timezone.now())
+        assert world.api.delete(f"/backends/{lost.backend_id}", force="true").status == "Success"
+        world.fleet.set_copy_rate(2**40)
+        work_off_all()
+        assert shown(world.api, task_id)["state"] == "FINISHED"
+        states = {row.pk: row.replica_state for row in world.rows()}
+        third = world.new()
+        kept = {source.pk: "Missing" if lost == source else "Available", other.pk: "Available"}
+        assert states == kept | {third.pk: "Available"}
+        assert third not in {source, other, new}
+        assert world.node(third).read(third.uuid) == DATA
+        collect_overdue()
+        assert audit() == []

@@ -1,0 +1,304 @@
+"""Taking a node out of service over HTTP."""
+
+from collections.abc import Callable
+
+import pytest
+
+from inventory.models import Backend
+from inventory.nodes.engines.simulated import SimulatedFleet
+from tasks.models import Task
+from tests.api.snapshot_steps import cloned, snapped
+from tests.api.test_replicas import all_available, replicated
+from tests.api.volume_steps import HOST, created, probe_host, published, volume
+from tests.conftest import Api
+from tests.services.drain_steps import (
+    Pool,
+    active,
+    contents,
+    drain,
+    drained,
+    host_agent,
+    host_without_agent,
+    node_named,
+    nodes_of,
+    placed_on,
+    refusals,
+    retry,
+    settle,
+    work,
+    write,
+)
+from volumes.models import Drain, Replica
+from volumes.services.audit import audit
+from volumes.services.moves import replicas_move
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def in_use(api: Api, node: str) -> bool:
+    [backend] = api.get(f"/backends/{node}").body
+    return bool(backend["inUse"])
+
+
+def node_in_use(fleet: SimulatedFleet, node: str) -> bool:
+    """What the node itself was told."""
+    settings = node_named(fleet, node).agent.provisioner
+    return settings is not None and settings.in_use
+
+
+def moved(fleet: SimulatedFleet, uuid: str, node: str) -> bool:
+    """It left the node, and what it holds now is what was written before."""
+    return node not in nodes_of(uuid) and contents(fleet, uuid) == {f"data of {uuid}"}
+
+
+@pytest.fixture
+def node(pool: Pool) -> str:
+    """One of six nodes, to be drained."""
+    return pool(6)[0]
+
+
+@pytest.fixture
+def only_here(api: Api, node: str) -> Callable[..., str]:
+    """Make a volume with its only replica on that node."""
+
+    def make(alias: str, **fields: object) -> str:
+        return placed_on([node], lambda: created(api, alias, uuid=alias, **fields))
+
+    return make
+
+
+def test_an_empty_node_is_done_at_once(api: Api, node: str, fleet: SimulatedFleet) -> None:
+    assert api.get(f"/backends/{node}/drain").status == "NotExists"
+    drained(api, node)
+    shown = drain(api, node)
+    shown.pop("startDate")
+    assert shown == {
+        "persistentID": node,
+        "done": True,
+        "replicas": 0,
+        "moved": 0,
+        "moving": 0,
+        "left": 0,
+        "refused": 0,
+        "tasks": [],
+        "refusals": [],
+    }
+    settle()
+    assert in_use(api, node) is False
+    assert node_in_use(fleet, node) is False
+    assert api.delete(f"/backends/{node}/drain").status == "Success"
+    assert in_use(api, node) is True
+    assert node_in_use(fleet, node) is True
+
+
+def test_of_no_node_and_of_no_drain(api: Api, node: str) -> None:
+    assert api.post("/backends/none/drain").status == "NotExists"
+    for path in ("none", node):
+        assert api.get(f"/backends/{path}/drain").status == "NotExists"
+        assert api.delete(f"/backends/{path}/drain").status == "NotExists"
+
+
+def test_a_node_that_was_cordoned_stays_so(api: Api, node: str) -> None:
+    api.put(f"/backends/{node}", {"inUse": False})
+    drained(api, node)
+    drained(api, node)
+    assert api.delete(f"/backends/{node}/drain").status == "Success"
+    assert in_use(api, node) is False
+
+
+def test_asked_twice_it_remembers_what_the_node_was(api: Api, node: str) -> None:
+    drained(api, node)
+    drained(api, node)
+    assert api.delete(f"/backends/{node}/drain").status == "Success"
+    assert in_use(api, node) is True
+
+
+def test_using_the_node_again_ends_it(api: Api, node: str, only_here: Callable[..., str]) -> None:
+    only_here("u")
+    drained(api, node)
+    replicas_move()
+    assert api.put(f"/backends/{node}", {"inUse": True}).status == "Success"
+    replicas_move()
+    assert api.get(f"/backends/{node}/drain").status == "NotExists"
+    assert Task.objects.get().state == "ABORTED"
+    assert in_use(api, node) is True
+
+
+def test_removing_the_node_ends_it(api: Api, node: str) -> None:
+    drained(api, node)
+    assert api.delete(f"/backends/{node}").status == "Success"
+    assert Drain.objects.count() == 0
+
+
+def test_a_mixed_node(
+    api: Api, node: str, only_here: Callable[..., str], fleet: SimulatedFleet
+) -> None:
+    """All that can move moves, with its content; the rest is listed with the reason."""
+    probe_host(api)
+    api.put(f"/backends/{node}", {"hostId": "inside"})
+    second = Backend.objects.exclude(pk=node).order_by("pk")[0].pk
+    thick = only_here("thick")
+    thin = only_here("thin", provisioningType="Thin")
+    spanned = only_here("spanned", capacity=1500, storageClass={"allowSpan": True})
+    local = only_here("local", protocol="Local")
+    snapshot = only_here("with-snapshot")
+    snapped(api, snapshot, "s")
+    clone = cloned(api, snapshot, "clone")
+    in_use_alone = only_here("published")
+    published(api, in_use_alone)
+    offline = placed_on([node, second], lambda: replicated(api, "offline"))
+    all_available(api, offline)
+    fresh = placed_on([node, second], lambda: replicated(api, "fresh"))
+    online = placed_on([node, second], lambda: replicated(api, "online"))
+    published(api, online)
+    all_available(api, online)
+    by_hand = placed_on([node, second], lambda: replicated(api, "by-hand"))
+    other_host = probe_host(api, "other-host", clientType="Openstack")
+    published(api, by_hand, other_host)
+    all_available(api, by_hand)
+    movable = [by_hand, thick, thin, spanned, clone, offline, fresh, online]
+    for uuid in movable:
+        write(fleet, uuid)
+    drained(api, node)
+    hosts = [host_agent(api, fleet), host_without_agent(api, fleet, by_hand)]
+    settle(lambda: [host() for host in hosts])
+    assert [uuid for uuid in movable if not moved(fleet, uuid, node)] == []
+    assert Replica.objects.filter(volume__uuid__in=[offline, fresh, online]).count() == 6
+    types = dict(Task.objects.values_list("volume_id", "type"))
+    assert (types[online], types[by_hand]) == ("RemoteMigration", "ReplicaSync")
+    shown = drain(api, node)
+    assert (shown["replicas"], shown["moved"], shown["left"], shown["moving"]) == (11, 8, 3, 0)
+    assert (shown["done"], shown["refused"], shown["tasks"]) == (False, 3, [])
+    assert shown["waitsFor"] == "what hinders its replicas"
+    reasons = refusals(api, node)
+    assert set(reasons) == {local, snapshot, in_use_alone}
+    assert "Local" in reasons[local]
+    assert "snapshot" in reasons[snapshot]
+    assert "published" in reasons[in_use_alone]
+    assert audit() == []
+
+
+def test_what_hindered_is_put_right(
+    api: Api, node: str, only_here: Callable[..., str], fleet: SimulatedFleet
+) -> None:
+    uuid = only_here("u")
+    write(fleet, uuid)
+    published(api, uuid, probe_host(api))
+    drained(api, node)
+    settle()
+    assert set(refusals(api, node)) == {uuid}
+    assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
+    settle()
+    assert nodes_of(uuid) == {node}
+    retry()
+    settle()
+    assert moved(fleet, uuid, node)
+    assert drain(api, node)["done"] is True
+    assert in_use(api, node) is False
+    assert (node_named(fleet, node).volumes(), audit()) == ({}, [])
+
+
+def test_so_many_at_once(
+    api: Api, node: str, only_here: Callable[..., str], fleet: SimulatedFleet
+) -> None:
+    uuids = [only_here(f"u{number}") for number in range(6)]
+    drained(api, node)
+    replicas_move()
+    shown = drain(api, node)
+    assert (shown["moving"], shown["left"], shown["waitsFor"]) == (4, 6, "its tasks")
+    assert {task["volumeID"] for task in shown["tasks"]} <= set(uuids)
+    assert {task["type"] for task in shown["tasks"]} == {"ReplicaSync"}
+    replicas_move()
+    assert len(active()) == 4
+    settle()
+    assert drain(api, node)["done"] is True
+    assert audit() == []
+
+
+def test_no_room_anywhere(
+    api: Api, node: str, only_here: Callable[..., str], fleet: SimulatedFleet
+) -> None:
+    uuid = only_here("u")
+    others = Backend.objects.exclude(pk=node)
+    others.update(in_use=False)
+    drained(api, node)
+    settle()
+    assert "in use: 6" in refusals(api, node)[uuid]
+    others.update(in_use=True)
+    retry()
+    settle()
+    assert drain(api, node)["done"] is True
+
+
+def test_stopped_in_the_middle(
+    api: Api, node: str, only_here: Callable[..., str], fleet: SimulatedFleet
+) -> None:
+    """Copies stand still half-way: what they made is taken back, and nothing more begins."""
+    uuids = [only_here(f"u{number}") for number in range(6)]
+    for uuid in uuids:
+        write(fleet, uuid)
+    node_named(fleet, node).set_copy_rate(0)
+    drained(api, node)
+    for _ in range(5):
+        replicas_move()
+        work()
+    assert Replica.objects.filter(filling=True).count() == 4
+    assert api.delete(f"/backends/{node}/drain").status == "Success"
+    assert {task.state for task in Task.objects.all()} == {"ABORTED"}
+    settle()
+    assert all(nodes_of(uuid) == {node} for uuid in uuids)
+    assert all(contents(fleet, uuid) == {f"data of {uuid}"} for uuid in uuids)
+    assert in_use(api, node) is True
+    assert Task.objects.count() == 4
+    assert audit() == []
+
+
+def test_a_move_that_was_stopped_is_tried_again(
+    api: Api, node: str, only_here: Callable[..., str]
+) -> None:
+    uuid = only_here("u")
+    drained(api, node)
+    replicas_move()
+    [task] = active()
+    update = {"taskId": task.pk, "hostId": task.host_id or "nobody", "state": "ABORTED"}
+    Task.objects.filter(pk=task.pk).update(host_id="nobody")
+    assert api.put("/tasks", update).status == "Success"
+    replicas_move()
+    assert refusals(api, node) == {uuid: f"task {task.pk} is ABORTED: "}
+    assert active() == []
+    retry()
+    settle()
+    assert drain(api, node)["done"] is True
+
+
+def test_refusals_by_pages(api: Api, node: str, only_here: Callable[..., str]) -> None:
+    probe_host(api)
+    for number in range(4):
+        published(api, only_here(f"u{number}"))
+    drained(api, node)
+    settle()
+    first = api.get(f"/backends/{node}/drain", limit=2).body
+    assert ([r["volumeID"] for r in first["refusals"]], first["refused"]) == (["u0", "u1"], 4)
+    after = api.get(f"/backends/{node}/drain", limit=9, marker="u1").body["refusals"]
+    assert [row["volumeID"] for row in after] == ["u2", "u3"]
+
+
+def test_roles(api: Api, node: str) -> None:
+    path = f"/backends/{node}/drain"
+    monitor = api.as_role("MONITOR")
+    assert (monitor.post(path).http, monitor.delete(path).http) == (403, 403)
+    drained(api, node)
+    assert monitor.get(path).http == 200
+    assert api.as_role("STORAGE").get(path).http == 403
+    assert api.as_role("ADMIN", tenant="0").post(path).http == 403
+
+
+def test_a_volume_is_shown_where_it_moves_to(
+    api: Api, node: str, only_here: Callable[..., str]
+) -> None:
+    uuid = only_here("u")
+    drained(api, node)
+    settle()
+    [place] = volume(api, uuid)["location"]
+    assert place["backend"]["persistentID"] != node
+    assert place["uuid"] == uuid

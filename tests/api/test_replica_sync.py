@@ -1,0 +1,236 @@
+"""Copies from node to node over HTTP: what clients see, and what ends them."""
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from inventory.models import Backend
+from inventory.nodes.engines.simulated import SimulatedFleet
+from inventory.nodes.wire import RefusalCode
+from provisioner.common.results import ProvisionerError
+from tasks.models import Task
+from tests.api.copy_steps import add, advance, let_wait, move, shown, standing_still, stop
+from tests.api.snapshot_steps import snapped
+from tests.api.volume_steps import GIB, HOST, created, probe_host, published, volume
+from tests.conftest import Api
+from tests.sagas.checks import work_off_all
+from tests.sagas.volume_worlds import World
+from tests.services.test_unfinished import collect_overdue
+from volumes.services.replica_sync import replica_sync_submit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+
+
+@pytest.fixture
+def world(api: Api, pool: Pool, fleet: SimulatedFleet) -> World:
+    """In a pool of four nodes, a volume of two replicas."""
+    pool(4)
+    return standing_still(api, fleet, replicas=2)
+
+
+def test_progress(world: World) -> None:
+    task_id = add(world)
+    place = volume(world.api, world.uuid)["location"][2]
+    source, new = world.rows()[0], world.new()
+    assert (place["replicaState"], place["inUse"]) == ("Synchronizing", False)
+    assert place["waitsFor"] == f"its copy onto node {new.backend_id} to end"
+    task = shown(world.api, task_id)
+    assert task["taskConfiguration"] == [
+        {"name": "volId", "value": world.uuid},
+        {"name": "volumeAlias", "value": "v1"},
+    ]
+    assert task["waitsFor"] == f"the copy from node {source.backend_id} to {new.backend_id}"
+    assert (task["stoppable"], "hostId" in task) == (True, False)
+    world.node(source).set_copy_rate(2 * GIB)
+    seen: list[dict[str, Any]] = []
+    while not seen or seen[-1].get("bytesDone", 0) < GIB:
+        seen.append(shown(world.api, advance(task_id)))
+    assert seen[-1]["bytesTotal"] == 10 * GIB
+    assert seen[-1]["bytesPerSecond"] > 0
+    assert seen[-1]["secondsLeft"] > 0
+    done = [task.get("bytesDone", 0) for task in seen]
+    assert done == sorted(done)
+    world.fleet.set_copy_rate(2**40)
+    work_off_all()
+    task = shown(world.api, task_id)
+    assert (task["state"], task["progress"]) == ("FINISHED", 100.0)
+    assert "secondsLeft" not in task
+    world.expect(3)
+
+
+def test_stopped(world: World) -> None:
+    task_id = add(world)
+    place = world.node(world.new())
+    stop(world.api, task_id)
+    assert shown(world.api, task_id)["state"] == "ABORTED"
+    world.expect(2)
+    assert place.volumes() == {}
+    assert place.engine.targets == {}
+
+
+@pytest.mark.parametrize("end", ["source", "destination"])
+def test_a_node_restarts(world: World, end: str) -> None:
+    task_id = add(world)
+    source, new = world.rows()[0], world.new()
+    world.node(source if end == "source" else new).restart()
+    world.fleet.set_copy_rate(2**40)
+    work_off_all()
+    assert shown(world.api, task_id)["state"] == "FINISHED"
+    assert world.new() == new
+    assert Task.objects.get().outputs["copies"] == 2
+    world.expect(3)
+
+
+def test_a_copy_that_always_fails_ends(world: World) -> None:
+    task_id = add(world)
+    for _ in range(10):
+        world.node(world.new()).restart()
+        advance(task_id)
+    task = shown(world.api, task_id)
+    assert (task["state"], task["taskStatus"]) == ("FAILED", "NotAvailable")
+    assert "failed 10 times: target nqn.2022-08.com.kioxia.copy:" in task["statusDescription"]
+    world.expect(2)
+
+
+def test_a_node_that_stays_away_ends_it(world: World) -> None:
+    task_id = add(world)
+    world.node(world.rows()[0]).faults.go_down()
+    assert "waitsFor" in shown(world.api, advance(task_id))
+    let_wait(601)
+    advance(task_id)
+    task = shown(world.api, task_id)
+    assert (task["state"], task["taskStatus"]) == ("FAILED", "NotAvailable")
+    assert task["statusDescription"].startswith("waited 600 s in vain for the copy from node")
+    world.node(world.rows()[0]).faults.come_up()
+    world.expect(2)
+
+
+def test_no_task_is_older_than_a_day(world: World) -> None:
+    task_id = add(world)
+    Task.objects.update(created_at=timezone.now() - dt.timedelta(hours=24))
+    advance(task_id)
+    description = shown(world.api, task_id)["statusDescription"]
+    assert description.startswith("not done after 1 day, 0:00:00; it waited for the copy from")
+    world.expect(2)
+
+
+def test_a_node_that_cannot_make_it_is_replaced(world: World) -> None:
+    assert world.api.post(f"/replica/{world.uuid}", {}).status == "Success"
+    refuses = world.node(world.new())
+    refuses.faults.refuse(RefusalCode.NO_SPACE, method="PUT", path="/v1/volumes", times=0)
+    world.fleet.set_copy_rate(2**40)
+    work_off_all()
+    refuses.faults.clear()
+    assert world.node(world.new()) is not refuses
+    assert Task.objects.get().state == "FINISHED"
+    world.expect(3)
+
+
+def test_not_while_a_host_may_still_write(world: World) -> None:
+    """Unpublished, and the node that is read has not confirmed it."""
+    published(world.api, world.uuid, probe_host(world.api))
+    first, second = world.rows()
+    for row in (first, second):
+        faults = world.node(row).faults
+        faults.refuse(RefusalCode.UNAVAILABLE, method="DELETE", path="/v1/targets", times=0)
+    answer = world.api.post("/unpublish", {"volId": world.uuid, "hostId": HOST})
+    assert answer.status == "UnpublishFailed"
+    task_id = add(world)
+    assert shown(world.api, task_id)["waitsFor"] == (
+        f"node {first.backend_id} to withdraw it from its host"
+    )
+    assert world.node(world.new()).engine.targets == {}
+    world.node(first).write(first.uuid, "late")
+    world.node(second).write(second.uuid, "late")
+    for row in (first, second):
+        world.node(row).faults.clear()
+    collect_overdue()
+    world.fleet.set_copy_rate(2**40)
+    work_off_all()
+    assert shown(world.api, task_id)["state"] == "FINISHED"
+    assert world.node(world.new()).read(world.new().uuid) == "late"
+
+
+class TestLeaving:
+    """One of a published volume, which its host must let go."""
+
+    @pytest.fixture
+    def online(self, world: World) -> World:
+        published(world.api, world.uuid, probe_host(world.api))
+        return world
+
+    def marked(self, world: World) -> str:
+        """The new replica is Available, and the old one Terminating."""
+        task_id = move(world)
+        world.host_works("")
+        advance(task_id)
+        assert world.rows()[0].replica_state == "Terminating"
+        return task_id
+
+    def test_a_host_that_does_not_confirm(self, online: World) -> None:
+        task_id = self.marked(online)
+        old = online.rows()[0]
+        let_wait(601)
+        advance(task_id)
+        assert shown(online.api, task_id)["state"] == "FINISHED"
+        assert old not in online.rows()
+        online.expect(2)
+
+    def test_stopped_when_the_host_was_told(self, online: World) -> None:
+        """It may have written to the new one only: the old one goes all the same."""
+        task_id = self.marked(online)
+        old = online.rows()[0]
+        stop(online.api, task_id)
+        assert old not in online.rows()
+        online.expect(2)
+
+    def test_the_new_one_is_lost_then(self, online: World) -> None:
+        task_id = self.marked(online)
+        old, staying, new = online.rows()
+        online.report(new.uuid, "Missing")
+        stop(online.api, task_id)
+        states = {row.pk: row.replica_state for row in online.rows()}
+        assert states == {old.pk: "Missing", staying.pk: "Available"}
+
+    def test_a_host_that_never_fills_it(self, online: World) -> None:
+        task_id = move(online)
+        let_wait(601)
+        advance(task_id)
+        task = shown(online.api, task_id)
+        assert (task["state"], task["taskStatus"]) == ("FAILED", "NotAvailable")
+        online.expect(2)
+
+
+def test_refused(world: World, api: Api) -> None:
+    def refusal(**fields: Any) -> str:
+        with pytest.raises(ProvisionerError) as caught:
+            replica_sync_submit(**{"volume_uuid": world.uuid, "leaving_uuid": None} | fields)
+        return f"{caught.value.code}: {caught.value.description}"
+
+    first = world.rows()[0].uuid
+    only = created(api, "only")
+    assert refusal(volume_uuid="none") == "NotExists: there is no volume 'none'"
+    assert refusal(leaving_uuid="none").startswith("NotExists")
+    assert refusal(volume_uuid=only).startswith("NotReplicated")
+    nowhere = refusal(leaving_uuid=first, destination="none")
+    assert nowhere.startswith("NotEnoughMatchingBackends")
+    published(api, only, probe_host(api))
+    busy = refusal(volume_uuid=only, leaving_uuid=only)
+    assert busy == f"NotAvailable: volume '{only}' has one replica and is published: unpublish it"
+    api.post("/unpublish", {"volId": only, "hostId": HOST})
+    snapped(api, only, "s")
+    bound = refusal(volume_uuid=only, leaving_uuid=only)
+    assert bound == f"NotAvailable: volume '{only}' has snapshots, which lie where it lies"
+    holders = [row.backend_id for row in world.rows()]
+    Backend.objects.filter(pk__in=holders).update(
+        available_until=timezone.now() - dt.timedelta(seconds=1)
+    )
+    assert "can be read" in refusal(leaving_uuid=first)
+    Backend.objects.update(available_until=timezone.now() + dt.timedelta(hours=1))
+    move(world)
+    assert refusal(leaving_uuid=first).startswith("TaskAlreadyRunning")
+    assert Task.objects.count() == 1

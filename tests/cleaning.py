@@ -1,0 +1,55 @@
+"""A database as new after each test that commits, in a tenth of the time of Django's ``flush``."""
+
+import threading
+import time
+from functools import cache
+from typing import Any
+
+from django.core.servers.basehttp import ServerHandler
+from django.db import connection, transaction
+from django.test import TransactionTestCase
+
+KEPT = {"django_content_type", "auth_permission"}
+"""What ``flush`` takes away and then makes again, the same, from the models."""
+IDLE_SECONDS = 5.0
+
+_running: set[int] = set()
+"""Threads of the live server that have not quite done with a request, though it is answered."""
+
+
+def install() -> None:
+    """For all tests of this process."""
+    answer = ServerHandler.run
+
+    def run(handler: ServerHandler, application: Any) -> None:
+        _running.add(threading.get_ident())
+        try:
+            answer(handler, application)
+        finally:
+            _running.discard(threading.get_ident())
+
+    ServerHandler.run = run  # type: ignore[assignment, method-assign]
+    TransactionTestCase._fixture_teardown = _delete_rows  # type: ignore[attr-defined]
+
+
+def _delete_rows(_: TransactionTestCase) -> None:
+    """A few rows are deleted faster than the files of all tables are made anew, as TRUNCATE does.
+
+    Foreign keys are checked at the commit, so the order of tables does not matter.
+    """
+    give_up = time.monotonic() + IDLE_SECONDS
+    while _running and time.monotonic() < give_up:
+        time.sleep(0.001)
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(";".join(_statements()))
+        else:
+            for statement in _statements():
+                cursor.execute(statement)
+
+
+@cache
+def _statements() -> tuple[str, ...]:
+    names = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    quoted = [connection.ops.quote_name(name) for name in names if name not in KEPT]
+    return tuple(f"DELETE FROM {name}" for name in quoted)  # noqa: S608 - names of our tables

@@ -1,0 +1,142 @@
+"""Drains with several workers at once, and workers that die."""
+
+import datetime as dt
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from inventory.models import Backend
+from inventory.nodes.engines.simulated import SimulatedFleet
+from tasks.models import Task
+from tests.api.volume_steps import created
+from tests.concurrency.test_volumes import at_once
+from tests.conftest import Api
+from tests.services.drain_steps import (
+    Pool,
+    active,
+    contents,
+    drain,
+    drained,
+    nodes_of,
+    placed_on,
+    retry,
+    settle,
+    write,
+)
+from volumes.models import Drain, ReplicaMove, Turn
+from volumes.services import moves
+from volumes.services.audit import audit
+from volumes.services.drains import drain_stop
+from volumes.services.moves import replicas_move
+from volumes.services.turns import TakenTurn
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Killed(BaseException):
+    """``kill -9``: nobody may catch it."""
+
+
+@pytest.fixture
+def node(api: Api, pool: Pool, fleet: SimulatedFleet) -> str:
+    """A node with six volumes on it."""
+    first = pool(3)[0]
+    for number in range(6):
+        uuid = placed_on([first], partial(created, api, f"v{number}", uuid=f"u{number}"))
+        write(fleet, uuid)
+    return first
+
+
+def all_moved(api: Api, fleet: SimulatedFleet, node: str) -> None:
+    assert drain(api, node)["done"] is True
+    for number in range(6):
+        uuid = f"u{number}"
+        assert node not in nodes_of(uuid)
+        assert contents(fleet, uuid) == {f"data of {uuid}"}
+    assert audit() == []
+
+
+def test_no_more_than_so_many_whoever_starts_them(
+    api: Api, node: str, fleet: SimulatedFleet
+) -> None:
+    drained(api, node)
+    for _ in range(3):
+        at_once([replicas_move] * 6)
+        assert len(active()) == 4
+    assert Task.objects.count() == 4
+    settle()
+    all_moved(api, fleet, node)
+    assert Task.objects.count() == 6
+
+
+def test_begun_many_times_at_once(api: Api, node: str) -> None:
+    answers = at_once([partial(api.post, f"/backends/{node}/drain")] * 6)
+    assert {answer.status for answer in answers} == {"Success"}
+    assert Drain.objects.get().was_in_use is True
+    assert Drain.objects.get().replicas_before == 6
+
+
+def test_stopped_while_workers_start_moves(api: Api, node: str) -> None:
+    """What slipped through is stopped in the next round."""
+    drained(api, node)
+    stop = partial(drain_stop, persistent_id=node)
+    calls: list[Callable[[], None]] = [replicas_move, stop, *[replicas_move] * 3]
+    at_once(calls)
+    replicas_move()
+    assert active() == []
+    assert Backend.objects.get(pk=node).in_use is True
+    settle()
+    assert all(nodes_of(f"u{number}") == {node} for number in range(6))
+    assert audit() == []
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_worker_dies_between(
+    api: Api, node: str, fleet: SimulatedFleet, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Before or after its third task is there; nobody moves anything until its turn is over."""
+    drained(api, node)
+    submit, calls = moves._submit, iter(range(100))
+
+    def die_at_the_third(*arguments: Any) -> Task:
+        is_third = next(calls) == 2
+        if is_third and when == "before":
+            raise Killed
+        task = submit(*arguments)
+        if is_third:
+            raise Killed
+        return task
+
+    with monkeypatch.context() as patched:
+        patched.setattr(moves, "_submit", die_at_the_third)
+        patched.setattr(TakenTurn, "end", lambda turn: None)
+        with pytest.raises(Killed):
+            replicas_move()
+    begun = len(active())
+    assert begun == {"before": 2, "after": 3}[when]
+    replicas_move()
+    assert len(active()) == begun
+    Turn.objects.update(until=timezone.now() - dt.timedelta(seconds=1))
+    replicas_move()
+    assert len(active()) == 4
+    retry()
+    settle()
+    retry()
+    settle()
+    all_moved(api, fleet, node)
+    assert (Task.objects.count(), ReplicaMove.objects.count()) == (6, 0)
+
+
+def test_a_drain_and_the_removal_of_its_node(api: Api, pool: Pool) -> None:
+    node = pool(1)[0]
+    calls: list[Callable[[], Any]] = [
+        partial(api.post, f"/backends/{node}/drain"),
+        partial(api.delete, f"/backends/{node}"),
+    ]
+    begun, removed = at_once(calls)
+    assert removed.status == "Success"
+    assert begun.status in {"Success", "NotExists"}
+    assert Drain.objects.count() == 0

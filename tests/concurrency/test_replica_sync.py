@@ -1,0 +1,90 @@
+"""A copy, its workers, and hosts that come and go, all at once."""
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from inventory.nodes.engines.simulated import SimulatedFleet
+from provisioner.common.results import ProvisionerError
+from tasks import runner
+from tasks.models import ENDED, Task
+from tests.api.volume_steps import probe_host, published
+from tests.concurrency.test_volumes import at_once
+from tests.conftest import Api
+from tests.sagas.checks import resume
+from tests.sagas.volume_worlds import World
+from tests.services.test_unfinished import collect_overdue
+from volumes.services.audit import audit
+from volumes.services.replica_sync import replica_sync_submit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+
+
+@pytest.fixture
+def world(api: Api, pool: Pool, fleet: SimulatedFleet) -> World:
+    pool(4)
+    world = World(api, fleet)
+    world.volume()
+    return world
+
+
+def submit(world: World) -> str:
+    try:
+        leaving = world.rows()[0].uuid
+        return replica_sync_submit(volume_uuid=world.uuid, leaving_uuid=leaving).pk
+    except ProvisionerError as error:
+        return error.code.value
+
+
+def work(task_id: str) -> None:
+    """A worker that gets every message; one whose lease another has does nothing."""
+    for _ in range(300):
+        runner.run(task_id)
+        if Task.objects.get(pk=task_id).state in ENDED:
+            return
+        resume(task_id)
+
+
+def test_one_task_at_a_time(world: World) -> None:
+    world.fleet.set_copy_rate(0)
+    answers = Counter(at_once([partial(submit, world)] * 4))
+    assert answers["TaskAlreadyRunning"] == 3
+    assert Task.objects.count() == 1
+    assert len(world.rows()) == 3
+
+
+def test_two_workers_on_one_task(world: World) -> None:
+    task_id = submit(world)
+    at_once([partial(work, task_id)] * 2)
+    assert Task.objects.get().state == "FINISHED"
+    world.expect(2)
+
+
+@pytest.mark.parametrize("rate", [0, 2**40])
+def test_hosts_write_while_it_is_copied(world: World, rate: int) -> None:
+    """What was written last is in every replica that counts as Available."""
+    world.fleet.set_copy_rate(rate)
+    task_id = submit(world)
+
+    work_it: Callable[[], None] = partial(work, task_id)
+
+    def use() -> None:
+        for number in range(4):
+            published(world.api, world.uuid, probe_host(world.api))
+            for row in world.rows():
+                if row.replica_state == "Available" and world.is_reached(row):
+                    world.node(row).write(row.uuid, f"write {number}")
+            world.unpublish()
+        world.fleet.set_copy_rate(2**40)
+
+    at_once([use, work_it])
+    work(task_id)
+    assert Task.objects.get().state in {"FINISHED", "FAILED"}
+    collect_overdue()
+    rows = world.rows()
+    assert [row.replica_state for row in rows] == ["Available"] * 2
+    assert [world.node(row).read(row.uuid) for row in rows] == ["write 3"] * 2
+    assert audit() == []

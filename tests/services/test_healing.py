@@ -1,0 +1,245 @@
+"""Lost replicas are replaced where no host does it."""
+
+import datetime as dt
+
+import pytest
+from django.utils import timezone
+from pytest_django.fixtures import Settings
+
+from inventory.models import Backend, Host
+from inventory.nodes.engines.simulated import SimulatedFleet
+from tasks.models import Task
+from tests.api.test_replicas import all_available, places, replicated
+from tests.api.volume_steps import HOST, probe_host, published
+from tests.conftest import Api
+from tests.services.drain_steps import (
+    Pool,
+    active,
+    contents,
+    host_without_agent,
+    node_named,
+    nodes_of,
+    placed_on,
+    retry,
+    settle,
+    write,
+)
+from tests.services.test_node_checks import check
+from volumes.models import Replica, ReplicaMove, Turn
+from volumes.services.audit import audit
+from volumes.services.moves import replicas_move
+
+pytestmark = pytest.mark.django_db(transaction=True)
+MINUTES = 5
+
+
+@pytest.fixture(autouse=True)
+def nodes(pool: Pool) -> list[str]:
+    return pool(4)
+
+
+def a_volume(api: Api, fleet: SimulatedFleet, alias: str = "v", **storage: int) -> str:
+    """Of two Available replicas that hold the same, on the first two nodes."""
+    first_two = list(Backend.objects.order_by("pk").values_list("pk", flat=True)[:2])
+    wish = {"maxReplicaDownTime": MINUTES} | storage
+    uuid = placed_on(first_two, lambda: replicated(api, alias, 2, **wish))
+    all_available(api, uuid)
+    write(fleet, uuid)
+    return uuid
+
+
+def ago(minutes: float) -> dt.datetime:
+    return timezone.now() - dt.timedelta(minutes=minutes)
+
+
+def missing(uuid: str, minutes: float, number: int = 1) -> list[str]:
+    """As if hosts had said so that long ago."""
+    rows = Replica.objects.filter(volume__uuid=uuid).order_by("pk")[:number]
+    keys = [row.pk for row in rows]
+    Replica.objects.filter(pk__in=keys).update(
+        replica_state="Missing", replica_state_since=ago(minutes)
+    )
+    return [row.uuid for row in rows]
+
+
+def silent(node: str, minutes: float) -> None:
+    Backend.objects.filter(pk=node).update(available_until=ago(minutes))
+
+
+def watched(minutes: float) -> None:
+    """As if somebody had looked after the pool for that long."""
+    replicas_move()
+    Turn.objects.update(unbroken_since=ago(minutes))
+
+
+def whole(fleet: SimulatedFleet, uuid: str, *without: str) -> bool:
+    """Two good replicas with the data, none of them on these nodes."""
+    rows = Replica.objects.filter(volume__uuid=uuid, backend__isnull=False)
+    states = [row.replica_state for row in rows]
+    return (
+        not nodes_of(uuid) & set(without)
+        and states == ["Available", "Available"]
+        and contents(fleet, uuid) == {f"data of {uuid}"}
+    )
+
+
+def test_what_a_node_lost(api: Api, fleet: SimulatedFleet) -> None:
+    uuid = a_volume(api, fleet)
+    lost = Replica.objects.filter(volume__uuid=uuid).order_by("pk")[0]
+    node_named(fleet, str(lost.backend_id)).lose(lost.uuid)
+    check()
+    replicas_move()
+    assert active() == []
+    Replica.objects.filter(pk=lost.pk).update(replica_state_since=ago(MINUTES + 1))
+    replicas_move()
+    [task] = active()
+    assert (task.type, task.volume_id) == ("ReplicaSync", uuid)
+    settle()
+    assert whole(fleet, uuid, str(lost.backend_id))
+    assert audit() == []
+
+
+def test_in_its_time_and_only_where_it_is_wanted(api: Api, fleet: SimulatedFleet) -> None:
+    late = a_volume(api, fleet, "late")
+    for alias, minutes, gone in (("early", 5, 4), ("off", 0, 10**6), ("never", 2**31 - 1, 10**6)):
+        missing(a_volume(api, fleet, alias, maxReplicaDownTime=minutes), gone)
+    missing(late, MINUTES + 1)
+    replicas_move()
+    assert [task.volume_id for task in active()] == [late]
+
+
+def test_a_node_that_is_away_counts_from_when_it_went(api: Api, fleet: SimulatedFleet) -> None:
+    """Its replicas keep the states that hosts gave them."""
+    uuid = a_volume(api, fleet)
+    node = str(Replica.objects.filter(volume__uuid=uuid).order_by("pk")[0].backend_id)
+    node_named(fleet, node).faults.go_down()
+    silent(node, MINUTES - 1)
+    watched(60)
+    replicas_move()
+    assert active() == []
+    silent(node, MINUTES + 1)
+    replicas_move()
+    assert len(active()) == 1
+    assert set(
+        Replica.objects.filter(volume__uuid=uuid, filling=False).values_list("replica_state")
+    ) == {("Available",)}
+    settle()
+    node_named(fleet, node).faults.come_up()
+    Backend.objects.update(available_until=ago(-60))
+    settle()
+    assert whole(fleet, uuid, node)
+    assert (node_named(fleet, node).volumes(), audit()) == ({}, [])
+
+
+def test_while_nobody_looked_no_node_was_away(api: Api, fleet: SimulatedFleet) -> None:
+    """Whoever was stopped finds all nodes silent when it starts again."""
+    uuid = a_volume(api, fleet)
+    silent(str(Replica.objects.filter(volume__uuid=uuid)[0].backend_id), 60)
+    watched(MINUTES - 1)
+    replicas_move()
+    assert active() == []
+    watched(MINUTES + 1)
+    replicas_move()
+    assert len(active()) == 1
+
+
+def test_a_node_removed_by_force(api: Api, fleet: SimulatedFleet) -> None:
+    uuid = a_volume(api, fleet)
+    node = str(Replica.objects.filter(volume__uuid=uuid)[0].backend_id)
+    silent(node, 1)
+    assert api.delete(f"/backends/{node}", force="true").status == "Success"
+    replicas_move()
+    assert active() == []
+    Replica.objects.filter(backend=None).update(replica_state_since=ago(MINUTES + 1))
+    settle()
+    assert whole(fleet, uuid, node)
+    assert Replica.objects.filter(volume__uuid=uuid).count() == 2
+
+
+def test_hosts_that_heal_by_themselves_are_left_to_it(api: Api, fleet: SimulatedFleet) -> None:
+    for kind in ("Agent", "Kubernetes"):
+        uuid = a_volume(api, fleet, kind)
+        published(api, uuid, probe_host(api, f"host-{kind}", clientType=kind))
+        missing(uuid, 60)
+        replicas_move()
+        assert (active(), ReplicaMove.objects.count()) == ([], 0), kind
+
+
+def test_a_host_that_does_not_brings_the_new_one_up_to_date(
+    api: Api, fleet: SimulatedFleet
+) -> None:
+    uuid = a_volume(api, fleet)
+    published(api, uuid, probe_host(api, clientType="Openstack"))
+    [lost] = missing(uuid, 60)
+    kept = set(places(api, uuid)) - {lost}
+    settle(host_without_agent(api, fleet, uuid))
+    assert Task.objects.get().state == "FINISHED"
+    assert lost not in places(api, uuid)
+    assert kept < set(places(api, uuid))
+    assert whole(fleet, uuid)
+    assert audit() == []
+
+
+def test_nobody_could_fill_it_while_its_host_is_away(api: Api, fleet: SimulatedFleet) -> None:
+    uuid = a_volume(api, fleet)
+    published(api, uuid, probe_host(api, clientType="Openstack"))
+    Host.objects.update(available_until=ago(1))
+    missing(uuid, 60)
+    replicas_move()
+    assert active() == []
+    assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
+    replicas_move()
+    assert len(active()) == 1
+
+
+def test_two_that_are_lost_come_one_after_the_other(api: Api, fleet: SimulatedFleet) -> None:
+    uuid = placed_on(
+        list(Backend.objects.values_list("pk", flat=True)[:3]),
+        lambda: replicated(api, "v", 3, maxReplicaDownTime=MINUTES),
+    )
+    all_available(api, uuid)
+    write(fleet, uuid)
+    missing(uuid, 60, number=2)
+    for _ in range(3):
+        replicas_move()
+        assert len(active()) == 1
+    [first] = active()
+    settle()
+    assert first.pk != Task.objects.order_by("-created_at")[0].pk
+    assert Replica.objects.filter(volume__uuid=uuid, replica_state="Available").count() == 3
+    assert (Task.objects.count(), audit()) == (2, [])
+
+
+def test_pauses_grow_while_it_fails(api: Api, fleet: SimulatedFleet) -> None:
+    uuid = a_volume(api, fleet)
+    missing(uuid, 60)
+    free = Backend.objects.exclude(pk__in=[n for n in nodes_of(uuid) if n])
+    free.update(in_use=False)
+    pauses = []
+    for _ in range(3):
+        before = timezone.now()
+        replicas_move()
+        move = ReplicaMove.objects.get()
+        pauses.append(round((move.again_at - before) / dt.timedelta(minutes=1)))
+        replicas_move()
+        assert ReplicaMove.objects.get().attempts == move.attempts
+        retry()
+    assert pauses == [1, 2, 4]
+    assert "in use: 2" in ReplicaMove.objects.get().refusal
+    free.update(in_use=True)
+    settle()
+    assert whole(fleet, uuid)
+    assert ReplicaMove.objects.count() == 0
+
+
+def test_so_many_in_the_pool(api: Api, fleet: SimulatedFleet, settings: Settings) -> None:
+    settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"moves_parallel": 2})
+    uuids = [a_volume(api, fleet, f"v{number}") for number in range(4)]
+    for uuid in uuids:
+        missing(uuid, 60)
+    replicas_move()
+    replicas_move()
+    assert len(active()) == 2
+    settle()
+    assert all(whole(fleet, uuid) for uuid in uuids)
+    assert audit() == []

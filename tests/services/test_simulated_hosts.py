@@ -1,0 +1,272 @@
+"""Simulated hosts against the live API: what they report, heal and migrate."""
+
+import asyncio
+import datetime as dt
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from inventory.models import Backend
+from inventory.nodes.engines.simulated.loop import LoopThread
+from inventory.simulated_hosts import Behaviour, Endpoint, SimulatedHosts
+from tests.api.test_migration import migrate
+from tests.api.test_replicas import places, replicated
+from tests.api.volume_steps import GIB, published, volume
+from tests.conftest import Api
+from tests.system.conftest import eventually
+from volumes.models import Replica
+from volumes.services.audit import audit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+FAST, SLOW = 100 * GIB, 10 * GIB
+SECONDS = 40
+
+
+class Hosts:
+    """Runs simulated hosts, and shows what the API says of them."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._loop = LoopThread("simulated-hosts")
+        self._running: list[asyncio.Task[None]] = []
+
+    def start(self, *names: str, speed: float = FAST, client_type: str = "Agent") -> list[str]:
+        """Uuids of hosts that have probed."""
+        behaviour = Behaviour(
+            client_type=client_type, poll_seconds=0.05, look_seconds=0.1, bytes_per_second=speed
+        )
+        caller = self._api.as_role("HOST").authorization
+        endpoint = Endpoint.of(self._api.url, ssl.create_default_context(), caller)
+        hosts = SimulatedHosts(names, behaviour, endpoint)
+        self._loop.run(self._begin(hosts))
+        uuids = [agent.uuid for agent in hosts.agents]
+        eventually(lambda: self._known() >= set(uuids), seconds=SECONDS, what="they probe")
+        return uuids
+
+    def stop(self) -> None:
+        self._loop.stop()
+
+    async def _begin(self, hosts: SimulatedHosts) -> None:
+        self._running.append(asyncio.create_task(hosts.run()))
+
+    def _known(self) -> set[str]:
+        return {host["uuid"] for host in self._api.get("/hosts").body}
+
+
+@pytest.fixture
+def hosts(api: Api) -> Iterator[Hosts]:
+    running = Hosts(api)
+    yield running
+    running.stop()
+
+
+def states(api: Api, uuid: str) -> list[str]:
+    return sorted(place["replicaState"] for place in places(api, uuid).values())
+
+
+def come_to(api: Api, uuid: str, *wanted: str) -> None:
+    """Wait until the replicas are in these states."""
+    eventually(
+        lambda: states(api, uuid) == sorted(wanted),
+        seconds=SECONDS,
+        what=f"{wanted}, they are {states(api, uuid)}",
+    )
+
+
+def task_of(api: Api, task_id: str) -> dict[str, Any]:
+    [task] = api.get("/tasks", taskId=task_id).body
+    return dict(task)
+
+
+def ended(api: Api, task_id: str) -> dict[str, Any]:
+    def over() -> bool:
+        return task_of(api, task_id)["state"] not in {"IDLE", "RUNNING"}
+
+    eventually(over, seconds=SECONDS, what="the task ends")
+    return task_of(api, task_id)
+
+
+def attached(api: Api, host: str, number: int = 2, alias: str = "vol", **storage: Any) -> str:
+    """A volume that the host has, and has looked at."""
+    uuid = replicated(api, alias, number, **storage)
+    published(api, uuid, host)
+    come_to(api, uuid, *["Available"] * number)
+    return uuid
+
+
+def be_silent(node: str, *, minutes: int) -> None:
+    """The node is Unavailable, or with -1 Available again."""
+    until = timezone.now() - dt.timedelta(minutes=minutes)
+    Backend.objects.filter(pk=node).update(available_until=until)
+
+
+def test_probes_and_attaches(api: Api, pool: Pool, hosts: Hosts) -> None:
+    pool(3)
+    [host] = hosts.start("a")
+    uuid = attached(api, host, 3)
+    [shown] = api.get("/hosts").body
+    assert (shown["name"], shown["clientType"], shown["version"]) == ("a", "Agent", "3.22")
+    assert (shown["state"], shown["duration"]) == ("Available", 30)
+    assert shown["nqn"] == f"nqn.2014-08.org.nvmexpress:uuid:{host}"
+    assert volume(api, uuid)["inUse"] is True
+
+
+def test_migrates_with_progress_that_never_falls(api: Api, pool: Pool, hosts: Hosts) -> None:
+    pool(4)
+    [host] = hosts.start("a", speed=SLOW)
+    uuid = attached(api, host)
+    used = {p["backend"]["persistentID"] for p in places(api, uuid).values()}
+    wanted = max({b["persistentID"] for b in api.get("/backends").body} - used)
+    leaving, staying = places(api, uuid)
+    task_id = migrate(api, uuid, leaving, destinationBackendId=wanted).body["taskId"]
+    seen: list[float] = []
+    while task_of(api, task_id)["state"] in {"IDLE", "RUNNING"}:
+        seen.append(task_of(api, task_id)["progress"])
+    done = task_of(api, task_id)
+    assert (done["state"], done["progress"], done["taskStatus"]) == ("FINISHED", 100, "Success")
+    assert seen == sorted(seen)
+    assert len({progress for progress in seen if 0 < progress < 100}) > 3
+    now = places(api, uuid)
+    assert len(now) == 2
+    assert leaving not in now
+    [new] = now.keys() - {staying}
+    assert now[new]["backend"]["persistentID"] == wanted
+    assert states(api, uuid) == ["Available", "Available"]
+    assert audit() == []
+
+
+def test_an_aborted_migration_is_left_alone(api: Api, pool: Pool, hosts: Hosts) -> None:
+    pool(4)
+    [host] = hosts.start("a", speed=SLOW)
+    uuid = attached(api, host)
+    before = set(places(api, uuid))
+    task_id = migrate(api, uuid, min(before)).body["taskId"]
+    eventually(lambda: task_of(api, task_id)["progress"] > 0, seconds=SECONDS, what="progress")
+    body = {"taskId": task_id, "hostId": host, "state": "ABORTED"}
+    assert api.put("/tasks", body).status == "Success"
+    aborted = task_of(api, task_id)
+    attached(api, host, alias="meanwhile")
+    assert task_of(api, task_id) == aborted
+    assert set(places(api, uuid)) == before
+
+
+def test_what_speaks_for_openstack_only_reports(api: Api, pool: Pool, hosts: Hosts) -> None:
+    pool(4)
+    [host] = hosts.start("a", client_type="Openstack")
+    uuid = attached(api, host)
+    asked = migrate(api, uuid, min(places(api, uuid)), migrationHandler="AGENT")
+    attached(api, host, alias="meanwhile")
+    assert task_of(api, asked.body["taskId"])["state"] == "IDLE"
+
+
+def test_a_migration_that_cannot_be_done_fails_and_says_why(
+    api: Api, pool: Pool, hosts: Hosts
+) -> None:
+    nodes = pool(3)
+    [host] = hosts.start("a", speed=SLOW)
+    uuid = attached(api, host)
+    leaving, staying = places(api, uuid)
+    task_id = migrate(api, uuid, leaving).body["taskId"]
+    eventually(lambda: task_of(api, task_id)["progress"] > 0, seconds=SECONDS, what="progress")
+    [new] = places(api, uuid).keys() - {leaving, staying}
+    be_silent(places(api, uuid)[new]["backend"]["persistentID"], minutes=1)
+    failed = ended(api, task_id)
+    assert (failed["state"], failed["taskStatus"]) == ("FAILED", "NotAvailable")
+    assert failed["statusDescription"] == "a replica of the migration is gone"
+    assert set(places(api, uuid)) == {leaving, staying}
+    for node in nodes:
+        be_silent(node, minutes=-1)
+
+
+def test_a_leg_is_missing_and_comes_back(api: Api, pool: Pool, hosts: Hosts) -> None:
+    pool(2)
+    [host] = hosts.start("a")
+    uuid = attached(api, host)
+    node = next(iter(places(api, uuid).values()))["backend"]["persistentID"]
+    be_silent(node, minutes=1)
+    come_to(api, uuid, "Available", "Missing")
+    be_silent(node, minutes=-1)
+    come_to(api, uuid, "Available", "Available")
+
+
+def test_the_last_leg_is_never_given_up(api: Api, pool: Pool, hosts: Hosts) -> None:
+    """Nor is one that went before it taken for good again."""
+    pool(3)
+    [host] = hosts.start("a")
+    uuid = attached(api, host)
+    first, last = (p["backend"]["persistentID"] for p in places(api, uuid).values())
+    be_silent(first, minutes=1)
+    come_to(api, uuid, "Available", "Missing")
+    be_silent(last, minutes=1)
+    be_silent(first, minutes=-1)
+    attached(api, host, alias="meanwhile")
+    assert states(api, uuid) == ["Available", "Missing"]
+    be_silent(last, minutes=-1)
+    come_to(api, uuid, "Available", "Available")
+
+
+def test_heals_a_leg_that_is_missing_for_too_long(api: Api, pool: Pool, hosts: Hosts) -> None:
+    pool(3)
+    [host] = hosts.start("a")
+    uuid = attached(api, host, maxReplicaDownTime=1)
+    lost = lose_one(api, uuid)
+    attached(api, host, alias="meanwhile")
+    assert lost in places(api, uuid)
+    let_time_pass(lost)
+    eventually(lambda: lost not in places(api, uuid), seconds=SECONDS, what="it is replaced")
+    come_to(api, uuid, "Available", "Available")
+
+
+def lose_one(api: Api, uuid: str) -> str:
+    """The replica whose node is silent."""
+    lost, place = next(iter(places(api, uuid).items()))
+    be_silent(place["backend"]["persistentID"], minutes=1)
+    come_to(api, uuid, "Available", "Missing")
+    return lost
+
+
+def let_time_pass(replica: str) -> None:
+    """As if it had been in its state for a minute more."""
+    rows = Replica.objects.filter(uuid=replica)
+    rows.update(replica_state_since=timezone.now() - dt.timedelta(minutes=1))
+
+
+def test_two_hosts_share_a_volume_and_only_one_heals_it_in_the_end(
+    api: Api, pool: Pool, hosts: Hosts
+) -> None:
+    pool(4)
+    first, second = hosts.start("a", "b")
+    uuid = attached(api, first, maxReplicaDownTime=1)
+    published(api, uuid, second)
+    lost = lose_one(api, uuid)
+    let_time_pass(lost)
+    for host in (first, second):
+        attached(api, host, alias=f"meanwhile-{host}")
+    assert set(states(api, uuid)) == {"Available", "Missing"}
+    assert len(places(api, uuid)) == 2
+    assert api.post("/unpublish", {"volId": uuid, "hostId": first}).status == "Success"
+    eventually(lambda: lost not in places(api, uuid), seconds=SECONDS, what="it is replaced")
+    come_to(api, uuid, "Available", "Available")
+
+
+def test_confirms_what_others_mark(api: Api, pool: Pool, hosts: Hosts) -> None:
+    pool(3)
+    [host] = hosts.start("a")
+    uuid = attached(api, host, 3)
+    marked, *others = places(api, uuid)
+    assert api.patch(f"/replica/{uuid}/{marked}").status == "Success"
+    eventually(lambda: list(places(api, uuid)) == others, seconds=SECONDS, what="it is let go")
+    assert audit() == []
+
+
+def test_a_leg_that_others_add_is_synchronized(api: Api, pool: Pool, hosts: Hosts) -> None:
+    pool(3)
+    [host] = hosts.start("a", speed=SLOW)
+    uuid = attached(api, host)
+    assert api.post(f"/replica/{uuid}", {}).status == "Success"
+    come_to(api, uuid, "Available", "Available", "Synchronizing")
+    come_to(api, uuid, "Available", "Available", "Available")

@@ -1,0 +1,63 @@
+"""``manage.py simulate_hosts`` as a process, while the API is killed beside it."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+
+from inventory.nodes.engines.simulated import SimulatedFleet
+from tests.api.test_migration import migrate
+from tests.api.test_replicas import places
+from tests.services.test_simulated_hosts import SECONDS, attached, ended, states, task_of
+from tests.system.conftest import Process, Production, eventually
+from tests.system.test_kills import pool_of, settled
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+PASSWORD = "correct-horse-battery-staple"
+
+
+@pytest.fixture
+def hosts(
+    production: Production, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Process]:
+    """Two, that synchronize 10 GiB within three seconds."""
+    monkeypatch.setenv("USER_PASSWORD", PASSWORD)
+    call_command("user_create", "agents", "--role", "HOST")
+    environment = production.server.environment | {"HOST_CREDENTIALS": f"agents:{PASSWORD}"}
+    command = [sys.executable, "manage.py", "simulate_hosts", "--count", "2"]
+    command += ["--url", production.url, "--sync-mib", "3500", "--exit-with-parent"]
+    command += ["--poll-seconds", "0.1", "--look-seconds", "0.2"]
+    process = Process(command, environment, tmp_path / "hosts.log")
+    yield process
+    process.kill()
+
+
+def test_two_hosts_migrate_while_the_api_is_killed(
+    production: Production, fleet: SimulatedFleet, hosts: Process
+) -> None:
+    api = pool_of(production, fleet)
+    eventually(lambda: len(api.get("/hosts").body) == 2, seconds=SECONDS, what="they probe")
+    printed = [row.split() for row in hosts.log.read_text().splitlines() if " nqn." in row[:42]]
+    assert {row[0] for row in printed} == {host["uuid"] for host in api.get("/hosts").body}
+    volumes = [attached(api, host, alias=f"of-{host}") for host, _ in printed]
+    moves = {}
+    for uuid, handler in zip(volumes, ("AGENT", "PROVISIONER"), strict=True):
+        leaving = min(places(api, uuid))
+        asked = migrate(api, uuid, leaving, migrationHandler=handler)
+        moves[uuid] = (asked.body["taskId"], set(places(api, uuid)), leaving)
+    [(hosts_task, *_), (workers_task, *_)] = moves.values()
+    eventually(lambda: task_of(api, hosts_task)["progress"] > 0, seconds=SECONDS, what="progress")
+    production.server.kill()
+    production.restart_api()
+    for uuid, (task_id, before, leaving) in moves.items():
+        assert ended(api, task_id)["state"] == "FINISHED", hosts.log.read_text()
+        assert before - set(places(api, uuid)) == {leaving}
+        assert states(api, uuid) == ["Available", "Available"]
+    assert workers_task not in hosts.log.read_text()
+    settled()
+    hosts.running.send_signal(signal.SIGTERM)
+    assert hosts.running.wait(10) == 0
+    assert "Traceback" not in hosts.log.read_text()

@@ -1,0 +1,69 @@
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+
+from provisioner.common.admin import ReadOnlyAdmin, link_column, list_link
+from tasks.models import Task
+from volumes.models import Drain, ReplicaMove, Turn
+
+
+@admin.register(Drain)
+class DrainAdmin(ReadOnlyAdmin):
+    """Nodes that are being emptied. ``DELETE /backends/{id}/drain`` stops it."""
+
+    backend_link = link_column("backend")
+    list_display = [
+        "backend_link",
+        "replicas_before",
+        "replicas_left",
+        "moves",
+        "was_in_use",
+        "started_at",
+    ]
+    list_display_links = ["started_at"]
+    list_select_related = ["backend"]
+    fields = [
+        "backend",
+        ("replicas_before", "replicas_left", "moves"),
+        "was_in_use",
+        "started_at",
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Drain]:
+        rows: QuerySet[Drain] = super().get_queryset(request)
+        return rows.annotate(left=Count("backend__replicas"))
+
+    @admin.display(description="replicas left")
+    def replicas_left(self, drain: Any) -> int:
+        return int(drain.left)
+
+    @admin.display(description="moves")
+    def moves(self, drain: Drain) -> str:
+        return list_link(ReplicaMove, "moves", replica__backend=drain.backend_id)
+
+
+@admin.register(ReplicaMove)
+class ReplicaMoveAdmin(ReadOnlyAdmin):
+    """Attempts to put another replica in the place of one: for drains, and of lost ones."""
+
+    replica_link = link_column("replica")
+    list_display = ["replica_link", "refusal", "attempts", "task", "again_at"]
+    list_display_links = ["again_at"]
+    list_filter = ["replica__backend"]
+    list_select_related = ["replica"]
+    search_fields = ["=replica__uuid", "=replica__volume__uuid", "refusal"]
+    fields = ["replica", "refusal", "attempts", "task", "again_at"]
+
+    @admin.display(description="task")
+    def task(self, move: ReplicaMove) -> str:
+        return list_link(Task, move.task_id, task_id=move.task_id) if move.task_id else ""
+
+
+@admin.register(Turn)
+class TurnAdmin(ReadOnlyAdmin):
+    """Periodic jobs that one worker at a time does."""
+
+    list_display = ["job", "until", "unbroken_since"]
+    fields = ["job", "until", "unbroken_since"]

@@ -1,0 +1,39 @@
+"""RemoteMigration: a replica of a volume in use moves to another node.
+
+The host does it and is supervised, or the provisioner does, by the steps of ReplicaSync.
+"""
+
+import datetime as dt
+from dataclasses import replace
+
+from django.conf import settings
+from django.utils import timezone
+
+from tasks.models import TaskType
+from tasks.runner import Context
+from tasks.saga import Later, Saga, register
+from volumes.sagas.patience import NoSignOfLife
+from volumes.sagas.replica_sync import STEPS, lock_volume, make_replica
+from volumes.services.migration import is_hosts, migration_heard_at
+
+
+def begin(context: Context) -> Later | None:
+    return supervise(context) if is_hosts(context.task) else make_replica(context)
+
+
+def supervise(context: Context) -> Later:
+    """The host ends the task; until then it must be heard of.
+
+    :raises NoSignOfLife: it was not, for ``migration_silence_seconds``.
+    """
+    silence = dt.timedelta(seconds=settings.ENVIRONMENT.migration_silence_seconds)
+    left = migration_heard_at(context.task) + silence - timezone.now()
+    if left <= dt.timedelta(0):
+        seconds = silence.total_seconds()
+        raise NoSignOfLife(f"its host gave no sign of life for {seconds:.0f} s")
+    return Later(left.total_seconds(), waits_for="the host")
+
+
+first, *others = STEPS
+steps = (replace(first, run=begin), *others)
+register(Saga(TaskType.REMOTE_MIGRATION, steps, lock_first=lock_volume, is_hosts=is_hosts))

@@ -1,0 +1,142 @@
+"""Copies from node to node, of volumes that no host uses: each is an export of the replica that is
+filled, which only the node that is read may connect to.
+
+A volume that is unpublished may still be exported: what is read must be withdrawn from all hosts.
+While the replica is filling and Synchronizing, what was copied so far is good: publishing the
+volume makes it Unknown, in the transaction that lets the host in.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from django.utils import timezone
+
+from inventory.models import Portal
+from inventory.nodes import wire
+from inventory.nodes.client import NodeClient
+from provisioner.common.models import LifeState
+from volumes.models import (
+    Export,
+    Replica,
+    ReplicaState,
+    Volume,
+    copy_host_nqn,
+    copy_target_nqn,
+)
+from volumes.selectors import LIVE
+from volumes.services.deadlines import unfinished_deadline
+from volumes.services.export_work import exports_drop, exports_make, exports_withdraw
+from volumes.services.node_work import NodeError, node_call
+
+T = TypeVar("T")
+NSID = 1
+
+
+@dataclass(frozen=True)
+class CopyState:
+    """How far a copy is. ``begun``: it was begun just now; ``trouble``: why it does not go on."""
+
+    done: bool = False
+    begun: bool = False
+    bytes_done: int = 0
+    bytes_total: int = 0
+    trouble: str = ""
+
+
+def copy_want(replica: Replica, source: Replica) -> None:
+    """Write that ``source`` is to be copied into a new replica, inside the caller's transaction
+    that holds the volume.
+    """
+    Export.objects.create(
+        replica=replica,
+        for_copy=True,
+        target_nqn=copy_target_nqn(replica.pk),
+        nsid=NSID,
+        host_nqn=copy_host_nqn(str(source.backend_id)),
+        deadline_at=unfinished_deadline(),
+    )
+
+
+def copies_outdate(volume: Volume) -> None:
+    """A host is let at the volume: what is being copied of it is worth nothing. Inside the
+    transaction that publishes it.
+    """
+    filling = volume.replicas.filter(LIVE, filling=True)
+    if not filling:
+        return
+    copies_withdraw(filling.get())
+    filling.update(replica_state=ReplicaState.UNKNOWN, replica_state_since=timezone.now())
+
+
+def copies_withdraw(replica: Replica) -> None:
+    """Write that nothing is copied into the replica any more, inside the caller's transaction."""
+    exports = Export.objects.filter(LIVE, replica=replica, for_copy=True)
+    exports_withdraw(exports, deadline_at=unfinished_deadline())
+
+
+def copy_source(replica: Replica) -> Replica | None:
+    """What is copied into a replica: the one on the node that may connect, while both are there."""
+    export = Export.objects.filter(LIVE, replica=replica, for_copy=True).first()
+    beside = Replica.objects.filter(volume=replica.volume_id, state=LifeState.READY, filling=False)
+    for one in beside.select_related("backend").exclude(backend=None):
+        if export is not None and export.host_nqn == copy_host_nqn(str(one.backend_id)):
+            return one
+    return None
+
+
+def copy_close(replica: Replica, *, until: float) -> str:
+    """Remove the target of a copy that was withdrawn. Empty when it is gone for certain, else what
+    hinders it.
+    """
+    exports = Export.objects.filter(replica=replica, for_copy=True)
+    return exports_drop(exports.filter(state=LifeState.DELETING), until=until).text or (
+        "it is not withdrawn" if exports.exists() else ""
+    )
+
+
+def copy_advance(replica: Replica, source: Replica, *, until: float) -> CopyState:
+    """See that the copy runs, and how far it is: begun, or begun anew where it failed or a restart
+    forgot it. Both with their backends.
+    """
+    found = _ask(source, NodeClient.read_sync, until)
+    if isinstance(found, NodeError):
+        return CopyState(trouble=f"node {source.backend_id}: {found}")
+    if found is None or found.generation != replica.pk:
+        return _begin(replica, source, "", until)
+    if found.state is wire.SyncState.FAILED:
+        return _begin(replica, source, found.message, until)
+    done = found.state is wire.SyncState.DONE
+    return CopyState(done, bytes_done=found.bytes_done, bytes_total=found.bytes_total)
+
+
+def _begin(replica: Replica, source: Replica, message: str, until: float) -> CopyState:
+    rows = Export.objects.filter(LIVE, replica=replica, for_copy=True)
+    if trouble := exports_make(rows, until=until).text:
+        return CopyState(trouble=trouble)
+    export = rows.first()
+    if export is None:
+        return CopyState(trouble="it was withdrawn")
+    spec = _spec(replica, source, export)
+    outcome = _ask(source, partial(NodeClient.ensure_sync, spec=spec), until)
+    if isinstance(outcome, NodeError):
+        return CopyState(trouble=f"node {source.backend_id}: {outcome}")
+    return CopyState(begun=True, trouble=message)
+
+
+def _spec(replica: Replica, source: Replica, export: Export) -> wire.SyncSpec:
+    portals = Portal.objects.filter(backend=replica.backend_id)
+    return wire.SyncSpec(
+        generation=replica.pk,
+        volume_generation=source.pk,
+        nqn=export.target_nqn,
+        nsid=export.nsid,
+        host_nqn=export.host_nqn,
+        portals=tuple(wire.Portal(ip=p.ip, port=p.port, transport=p.transport) for p in portals),
+    )
+
+
+def _ask(source: Replica, call: Callable[..., T], until: float) -> T | NodeError:
+    assert source.backend is not None, "copy_source looks for this"
+    return node_call(source.backend, partial(call, uuid=source.uuid), until=until)

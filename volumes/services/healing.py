@@ -1,0 +1,63 @@
+"""Which lost replicas the provisioner replaces, as no host does (contract, section 6)."""
+
+import datetime as dt
+
+from django.db.models import (
+    Case,
+    DateTimeField,
+    DurationField,
+    Exists,
+    ExpressionWrapper,
+    F,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Value,
+    When,
+)
+from django.db.models.functions import Cast, Greatest
+from django.utils import timezone
+
+from inventory.models import WITH_AGENT, Backend
+from provisioner.common.models import LifeState
+from volumes.models import Publication, Replica, ReplicaState
+
+
+def replicas_lost(watched_since: dt.datetime) -> QuerySet[Replica]:
+    """Replicas that were lost for ``max_replica_down_minutes``, of volumes whose host does not
+    replace them: unpublished ones, and those published to hosts of which none has an agent and
+    one is Available to bring the new replica up to date.
+
+    Lost is what is Missing. A replica of an unpublished volume on a node that is Unavailable counts
+    as lost from when its node did, or ``watched_since``, if that is later: before it nobody looked.
+    No state is written for that: its data is as good as it was, should the node come back.
+    """
+    now = timezone.now()
+    away = list(Backend.objects.filter(available_until__lt=now).values_list("pk", flat=True))
+    published = Publication.objects.filter(volume=OuterRef("volume"))
+    heals_itself = Exists(published.filter(host__client_type__in=WITH_AGENT))
+    host_is_there = Exists(published.filter(host__available_until__gte=now))
+    on_node_away = Q(~Exists(published), backend__in=away)
+    minutes = Cast("volume__max_replica_down_minutes", IntegerField())
+    minute = Value(dt.timedelta(minutes=1))
+    return (
+        Replica.objects.exclude(replica_state=ReplicaState.TERMINATING)
+        .filter(Q(replica_state=ReplicaState.MISSING) | on_node_away)
+        .filter(~Exists(published) | Q(~heals_itself, host_is_there))
+        .filter(
+            volume__state=LifeState.READY,
+            volume__num_replicas__gt=1,
+            volume__max_replica_down_minutes__gt=0,
+        )
+        .alias(
+            lost_at=Case(
+                When(replica_state=ReplicaState.MISSING, then="replica_state_since"),
+                default=Greatest("backend__available_until", Value(watched_since)),
+                output_field=DateTimeField(),
+            ),
+            lost_for=ExpressionWrapper(Value(now) - F("lost_at"), DurationField()),
+            patience=ExpressionWrapper(minutes * minute, DurationField()),
+        )
+        .filter(lost_for__gte=F("patience"))
+    )

@@ -1,0 +1,166 @@
+"""Another replica in the place of one: of those on drained nodes, and of lost ones.
+
+The moves are tasks (``ReplicaSync``, or ``RemoteMigration`` by the volume's host). One worker at a
+time starts them, so that their numbers are bounded; what was begun when it died is found again from
+the rows.
+"""
+
+import datetime as dt
+import logging
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.utils import timezone
+
+from inventory.models import WITH_AGENT
+from provisioner.common.models import LifeState
+from provisioner.common.results import ProvisionerError
+from tasks.models import ACTIVE, Task, TaskState, TaskType
+from tasks.services import tasks_stop
+from volumes.models import Drain, Replica, ReplicaMove
+from volumes.services.healing import replicas_lost
+from volumes.services.migration import volume_migrate
+from volumes.services.replica_sync import replica_sync_submit
+from volumes.services.turns import TakenTurn, turn_take
+
+log = logging.getLogger(__name__)
+
+JOB = "move_replicas"
+TRY_AT_MOST = 16
+"""Attempts for one drain, or to heal, in one round."""
+PAUSE = dt.timedelta(seconds=60)
+LONGEST_PAUSE = dt.timedelta(hours=1)
+
+DRAIN = "drain"
+"""The output of a task that names the node which it helps to drain."""
+OF_DRAIN = f"outputs__{DRAIN}"
+
+
+def replicas_move() -> None:
+    """One round: start as many moves as may be active, on one worker at a time; first in the place
+    of what is lost.
+    """
+    turn = turn_take(JOB)
+    if turn is None:
+        return
+    try:
+        Drain.objects.filter(backend__in_use=True).delete()
+        strays_abort()
+        _note_ends()
+        _start_moves(turn, _movable(replicas_lost(turn.unbroken_since)), None)
+        for drain in Drain.objects.order_by("started_at"):
+            _start_moves(turn, _movable(Replica.objects.filter(backend=drain.pk)), drain)
+    finally:
+        turn.end()
+
+
+def drain_tasks() -> QuerySet[Task]:
+    """The moves for all drains that have not ended."""
+    return Task.objects.filter(state__in=sorted(ACTIVE), **{f"{OF_DRAIN}__isnull": False})
+
+
+def strays_abort() -> None:
+    """Stop and undo the moves of drains that are no more. Tasks are read first: each is younger
+    than its drain.
+    """
+    tasks = list(drain_tasks())
+    drains = set(Drain.objects.values_list("pk", flat=True))
+    strays = [task.pk for task in tasks if task.outputs[DRAIN] not in drains]
+    tasks_stop(Task.objects.filter(pk__in=strays), description="the drain was stopped")
+
+
+def _movable(rows: QuerySet[Replica]) -> QuerySet[Replica]:
+    """Those of volumes that have no task, whose turn it is, the never tried ones first."""
+    active = Task.objects.filter(volume_id=OuterRef("volume__uuid"), state__in=sorted(ACTIVE))
+    rows = rows.filter(~Exists(active), state=LifeState.READY, filling=False)
+    due = Q(move__isnull=True) | Q(move__again_at__lte=timezone.now())
+    first = F("move__again_at").asc(nulls_first=True)
+    return rows.filter(due).select_related("volume").order_by(first, "pk")
+
+
+def _start_moves(turn: TakenTurn, rows: QuerySet[Replica], drain: Drain | None) -> None:
+    """One of each volume: it has one task at a time."""
+    tried: set[int] = set()
+    for replica in rows[:TRY_AT_MOST]:
+        if replica.volume_id in tried:
+            continue
+        if not (_has_room(drain) and turn.keep()):
+            return
+        _start(replica, drain)
+        tried.add(replica.volume_id)
+
+
+def _has_room(drain: Drain | None) -> bool:
+    environment = settings.ENVIRONMENT
+    tasks = Task.objects.filter(state__in=sorted(ACTIVE))
+    moves = tasks.filter(Q(type=TaskType.REPLICA_SYNC) | Q(**{f"{OF_DRAIN}__isnull": False}))
+    if moves.count() >= environment.moves_parallel:
+        return False
+    if drain is None:
+        return True
+    goes_on = Drain.objects.filter(pk=drain.pk, backend__in_use=False).exists()
+    of_drain = tasks.filter(**{OF_DRAIN: drain.pk})
+    return goes_on and of_drain.count() < environment.drain_parallel
+
+
+def _start(replica: Replica, drain: Drain | None) -> None:
+    """One attempt; a failure hinders no other."""
+    about = {"replica": replica.uuid, "volume": replica.volume.uuid, "node": replica.backend_id}
+    try:
+        _begin_attempt(replica)
+        task = _submit(replica, {DRAIN: drain.pk} if drain else {})
+    except ProvisionerError as refused:
+        ReplicaMove.objects.filter(pk=replica.pk).update(refusal=refused.description)
+        log.info("replica not moved", extra=about | {"reason": refused.description})
+    except Exception:
+        log.exception("replica not moved", extra=about)
+    else:
+        ReplicaMove.objects.filter(pk=replica.pk).update(task_id=task.pk)
+        log.info("replica moves", extra=about | {"task": task.pk})
+
+
+def _begin_attempt(replica: Replica) -> None:
+    """The pause before the next one is written first, whatever becomes of this."""
+    before = ReplicaMove.objects.filter(pk=replica.pk).first()
+    attempts = before.attempts + 1 if before else 1
+    changes = {"attempts": attempts, "task_id": "", "refusal": ""}
+    ReplicaMove.objects.update_or_create(
+        replica=replica, defaults=changes | {"again_at": timezone.now() + _pause(attempts)}
+    )
+
+
+def _pause(attempts: int) -> dt.timedelta:
+    """After so many; each is twice as long as the one before."""
+    doublings = min(attempts - 1, 10)
+    return min(PAUSE * (1 << doublings), LONGEST_PAUSE)
+
+
+def _submit(replica: Replica, outputs: dict[str, str]) -> Task:
+    """A task that moves the replica: its host's where that replicates by an agent.
+
+    :raises ProvisionerError: it cannot be moved now; the text says why.
+    """
+    volume = replica.volume
+    agents = volume.publications.filter(host__client_type__in=WITH_AGENT)
+    if volume.num_replicas > 1 and agents.exists():
+        return volume_migrate(
+            volume_uuid=volume.uuid, replica_uuid=replica.uuid, tenant_id=None, outputs=outputs
+        )
+    return replica_sync_submit(volume_uuid=volume.uuid, leaving_uuid=replica.uuid, outputs=outputs)
+
+
+def _note_ends() -> None:
+    """Of attempts whose task ended: why it failed, and when there is another."""
+    moves = {move.task_id: move for move in ReplicaMove.objects.exclude(task_id="")}
+    tasks = {task.pk: task for task in Task.objects.filter(pk__in=moves)}
+    for task_id, move in moves.items():
+        task = tasks.get(task_id)
+        if task is not None and task.state in ACTIVE:
+            continue
+        changes: dict[str, Any] = {"task_id": ""}
+        if task is not None and task.state != TaskState.FINISHED:
+            text = f"task {task_id} is {task.state}: {task.description}"
+            again_at = (task.ended_at or timezone.now()) + _pause(move.attempts)
+            changes |= {"refusal": text, "again_at": again_at}
+        ReplicaMove.objects.filter(pk=move.pk, task_id=task_id).update(**changes)

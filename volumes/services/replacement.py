@@ -1,0 +1,180 @@
+"""What the tasks that give a volume a new replica know of it, and what they refuse.
+
+``outputs`` of such a task hold the key of the replica that is LEAVING, or None; the new one is
+``made_by`` the task.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils import timezone
+
+from provisioner.common.models import LifeState
+from provisioner.common.results import ProvisionerError, ResultCode
+from tasks.models import Task
+from tasks.runner import Context
+from volumes.models import Protocol, Replica, ReplicaState, Volume
+from volumes.placement.request import PlacementRequest
+from volumes.selectors import LIVE
+from volumes.services.export_work import replicas_withdraw
+from volumes.services.placing import Beginning
+from volumes.services.replica_placing import ReplicaWish, replica_request
+from volumes.services.replica_rules import NoSourceReplica, addable_required, replicas_beside
+from volumes.services.volume_creation import NodesFailed
+from volumes.services.volume_removal import VolumeNotExists
+
+LEAVING, WISH, AVOID = "leaving", "wish", "avoid"
+NODE_SECONDS = 5.0
+HOST_SECONDS = 30.0
+CALL_SECONDS = 8.0
+
+log = logging.getLogger(__name__)
+
+
+class FillingFailed(ProvisionerError):
+    """The new replica does not come to hold the volume's data."""
+
+    code = ResultCode.NotAvailable
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Not done: look again in ``seconds``, 0 is at once. ``sign``, else the text,
+    changes while there is life in what is waited for.
+    """
+
+    text: str
+    seconds: float = 0.0
+    sign: str = ""
+
+
+class CannotMove(ProvisionerError):
+    """The volume lies where it lies."""
+
+    code = ResultCode.NotAvailable
+
+
+def volume_of(task: Task) -> Volume:
+    """:raises VolumeNotExists: it is gone, or going."""
+    volume = Volume.objects.filter(uuid=task.volume_id, state=LifeState.READY).first()
+    if volume is None:
+        raise VolumeNotExists.of(task.volume_id)
+    return volume
+
+
+def replica_made_by(task: Task) -> Replica | None:
+    """The newest, with its backend: the host of a migration may have added several."""
+    rows = Replica.objects.filter(LIVE, made_by=task.pk).select_related("backend", "volume")
+    return rows.order_by("-pk").first()
+
+
+def replica_leaving(task: Task) -> Replica | None:
+    """The one that is replaced, while it is there."""
+    rows = Replica.objects.filter(LIVE, pk=task.outputs.get(LEAVING))
+    return rows.select_related("backend", "volume").first()
+
+
+def movable_required(volume: Volume, task: Task) -> None:
+    """The volume may get another replica, or another place.
+
+    :raises ProvisionerError: as :func:`replica_sync_submit` says.
+    """
+    present = _present(volume, task)
+    if task.outputs.get(LEAVING) is not None:
+        _free_required(volume)
+    if volume.growing_to_bytes is not None:
+        raise NodesFailed(f"volume {volume.uuid!r} is growing: try again")
+    if any(r.state == LifeState.CREATING for r in present):
+        raise NodesFailed(f"a replica of volume {volume.uuid!r} is being added: try again")
+    if task.outputs.get(LEAVING) is None or volume.num_replicas > 1:
+        addable_required(volume, present)
+
+
+def _free_required(volume: Volume) -> None:
+    """:raises CannotMove: something binds it to its node."""
+    if volume.protocol == Protocol.LOCAL:
+        raise CannotMove(f"volume {volume.uuid!r} is Local: it is used on its own node only")
+    if volume.snapshot_id is not None:
+        raise CannotMove(f"volume {volume.uuid!r} shows a snapshot, and lies where that lies")
+    if volume.num_replicas > 1:
+        return
+    if volume.publications.exists():
+        raise CannotMove(f"volume {volume.uuid!r} has one replica and is published: unpublish it")
+    if volume.snapshots.exists():
+        raise CannotMove(f"volume {volume.uuid!r} has snapshots, which lie where it lies")
+
+
+def replacement_request(volume: Volume, task: Task) -> PlacementRequest:
+    """Where the new replica may lie; not where one was tried in vain."""
+    wish = task.outputs.get(WISH)
+    told = {tag["name"]: tag["value"] for tag in task.params}
+    return replica_request(
+        volume,
+        _present(volume, task),
+        leaving=replica_leaving(task),
+        destination=told.get("destinationBackendId", ""),
+        wish=_wish(wish) if wish else None,
+        avoid=frozenset(task.outputs.get(AVOID, ())),
+    )
+
+
+def _wish(stored: dict[str, Any]) -> ReplicaWish:
+    lists = {name: tuple(v) for name, v in stored.items() if isinstance(v, list | tuple)}
+    return ReplicaWish(**stored | lists)
+
+
+def replacement_beginning(volume: Volume, task: Task) -> Beginning:
+    """How the new replica of a locked volume begins: filled by a copy, or by the host that uses
+    the volume.
+
+    :raises ProvisionerError: as :func:`replica_sync_submit` says.
+    """
+    movable_required(volume, task)
+    if volume.publications.exists():
+        return Beginning(made_by=task.pk)
+    return Beginning(made_by=task.pk, copied_from=_source(volume, task))
+
+
+def _source(volume: Volume, task: Task) -> Replica:
+    """An Available replica, of a volume that was never attached any: best not the one that leaves.
+
+    :raises NoSourceReplica: there is none, or its node is not Available.
+    """
+    present = _present(volume, task)
+    states = {r.replica_state for r in present}
+    good = ReplicaState.AVAILABLE if ReplicaState.AVAILABLE in states else ReplicaState.UNKNOWN
+    sources = [
+        r
+        for r in present
+        if r.replica_state == good
+        and r.state == LifeState.READY
+        and r.backend is not None
+        and r.backend.is_available
+    ]
+    if not sources:
+        raise NoSourceReplica(
+            f"no replica of volume {volume.uuid!r} can be read: none is {good} on a node that is "
+            "Available"
+        )
+    return min(sources, key=lambda r: (r.pk == task.outputs.get(LEAVING), r.pk))
+
+
+def _present(volume: Volume, task: Task) -> list[Replica]:
+    return [r for r in replicas_beside(volume) if r.made_by != task.pk]
+
+
+def replica_give_up(context: Context, replica: Replica | None, why: str) -> Waiting:
+    """The new replica goes: another one takes its place."""
+    if replica is not None:
+        log.warning("new replica given up", extra={"replica": replica.uuid, "reason": why})
+        with context.transaction():
+            rows = Replica.objects.filter(LIVE, pk=replica.pk, made_by=context.task.pk)
+            replicas_withdraw(rows, deadline_at=timezone.now())
+    return Waiting(why)
+
+
+def calls_until() -> float:
+    """Well within a task's lease."""
+    return time.monotonic() + CALL_SECONDS

@@ -1,0 +1,48 @@
+"""Jobs that one worker at a time does, however many are asked to."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.utils import timezone
+
+from volumes.models import Turn
+
+TURN = dt.timedelta(seconds=60)
+
+
+@dataclass
+class TakenTurn:
+    """It is ours until ``until``. ``unbroken_since``: since when somebody has always done the
+    job; a pause in which no node can have come to seem Unavailable does not count.
+    """
+
+    job: str
+    until: dt.datetime
+    unbroken_since: dt.datetime
+
+    def keep(self) -> bool:
+        """Ours for another TURN; False: it took too long, and is somebody else's."""
+        return self._move_end(timezone.now() + TURN)
+
+    def end(self) -> None:
+        self._move_end(timezone.now())
+
+    def _move_end(self, until: dt.datetime) -> bool:
+        mine = Turn.objects.filter(pk=self.job, until=self.until)
+        self.until = until
+        return bool(mine.update(until=until))
+
+
+def turn_take(job: str) -> TakenTurn | None:
+    """The turn to do the job; None: somebody has it. One whose holder died is free after TURN."""
+    now = timezone.now()
+    row, _ = Turn.objects.get_or_create(pk=job, defaults={"until": now, "unbroken_since": now})
+    environment = settings.ENVIRONMENT
+    pause = dt.timedelta(
+        seconds=environment.probe_interval_seconds + environment.collect_interval_seconds
+    )
+    since = row.unbroken_since if now - row.until < pause else now
+    turn = TakenTurn(job, now + TURN, since)
+    free = Turn.objects.filter(pk=job, until=row.until, until__lte=now)
+    return turn if free.update(until=turn.until, unbroken_since=since) else None

@@ -1,0 +1,199 @@
+"""Take a node out of service: extensions of the reference."""
+
+from typing import Any, ClassVar
+
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from provisioner.access.views import ApiViewSet
+from provisioner.common.api import success
+from provisioner.common.operations import NODE, TASK, Operation, Output
+from provisioner.common.pagination import Page, PageInput
+from provisioner.common.parsing import parse_query
+from provisioner.common.times import iso_milliseconds
+from volumes.services.drains import DrainStatus, drain_get, drain_start, drain_stop
+from volumes.services.maintenance import ACCESS, REDUNDANCY, Maintenance, backend_maintenance
+from volumes.views.outputs import REPLICA, VOLUME
+
+LOST = {
+    ACCESS: "no other replica of it is good and on an Available node",
+    REDUNDANCY: "it would go on with its other replicas",
+}
+ONLY_REPLICA = "it has one replica, on this node"
+
+
+class DrainTaskOutput(Output):
+    taskId = serializers.CharField()
+    type = serializers.CharField()
+    volumeID = serializers.CharField()
+    progress = serializers.FloatField(help_text="percent")
+
+
+class DrainRefusalOutput(Output):
+    volumeID = serializers.CharField()
+    replicaID = serializers.CharField()
+    reason = serializers.CharField()
+
+
+class DrainOutput(Output):
+    persistentID = serializers.CharField()
+    startDate = serializers.CharField(help_text="yyyy-MM-dd'T'HH:mm:ss.SSS, UTC")
+    done = serializers.BooleanField(help_text="no replica is left on the node")
+    replicas = serializers.IntegerField(help_text="on the node when the drain began")
+    moved = serializers.IntegerField(help_text="gone since: moved, or deleted by clients")
+    moving = serializers.IntegerField()
+    left = serializers.IntegerField(help_text="on the node, those that are moving among them")
+    refused = serializers.IntegerField(help_text="those that cannot be moved now")
+    tasks = DrainTaskOutput(many=True)
+    refusals = DrainRefusalOutput(
+        many=True, help_text="a page of those refused, by the uuid of the volume; tried again"
+    )
+    waitsFor = serializers.CharField(required=False)
+    example: ClassVar = {
+        "persistentID": NODE,
+        "startDate": "2026-11-23T13:00:00.000",
+        "done": False,
+        "replicas": 12,
+        "moved": 9,
+        "moving": 1,
+        "left": 3,
+        "refused": 1,
+        "tasks": [{"taskId": TASK, "type": "ReplicaSync", "volumeID": VOLUME, "progress": 37.5}],
+        "refusals": [{"volumeID": VOLUME, "replicaID": REPLICA, "reason": "it has snapshots"}],
+        "waitsFor": "its tasks",
+    }
+
+
+class LossOutput(Output):
+    volumeID = serializers.CharField()
+    alias = serializers.CharField()
+    tenantId = serializers.CharField()
+    replicaID = serializers.CharField(help_text="the one on this node")
+    loses = serializers.ChoiceField([ACCESS, REDUNDANCY])
+    reason = serializers.CharField()
+
+
+class MaintenanceOutput(Output):
+    persistentID = serializers.CharField()
+    safe = serializers.BooleanField(help_text="no volume would lose anything")
+    accessLost = serializers.IntegerField(help_text="volumes that could not be used")
+    redundancyLost = serializers.IntegerField(help_text="volumes with one good replica less")
+    volumes = LossOutput(many=True, help_text="a page of both, by the uuid of the volume")
+    example: ClassVar = {
+        "persistentID": NODE,
+        "safe": False,
+        "accessLost": 1,
+        "redundancyLost": 0,
+        "volumes": [
+            {
+                "volumeID": VOLUME,
+                "alias": "vol1",
+                "tenantId": "0",
+                "replicaID": VOLUME,
+                "loses": ACCESS,
+                "reason": ONLY_REPLICA,
+            }
+        ],
+    }
+
+
+class DrainsViewSet(ApiViewSet):
+    """The node is cordoned, and its replicas are moved to other nodes by tasks, a few at a time.
+    What cannot be moved is listed with the reason, and tried again. It ends by DELETE, or by
+    setting ``inUse`` of the backend.
+    """
+
+    resource = "drain"
+    operations: ClassVar = {
+        "create": Operation("Drain Backend", "NotExists", extension=True),
+        "retrieve": Operation(
+            "Get Drain", "NotExists", query=PageInput, answer=DrainOutput, extension=True
+        ),
+        "destroy": Operation("Stop Drain", "NotExists", extension=True),
+    }
+
+    def create(self, request: Request, persistent_id: str) -> Response:
+        drain_start(persistent_id=persistent_id)
+        return success()
+
+    def retrieve(self, request: Request, persistent_id: str) -> Response:
+        page = Page.of(parse_query(PageInput, request))
+        return Response(drain_json(drain_get(persistent_id=persistent_id), page))
+
+    def destroy(self, request: Request, persistent_id: str) -> Response:
+        drain_stop(persistent_id=persistent_id)
+        return success()
+
+
+class MaintenanceViewSet(ApiViewSet):
+    """Which volumes would lose redundancy or access if the node stopped now."""
+
+    resource = "maintenance"
+    operations: ClassVar = {
+        "retrieve": Operation(
+            "Get Maintenance",
+            "NotExists",
+            query=PageInput,
+            answer=MaintenanceOutput,
+            extension=True,
+        )
+    }
+
+    def retrieve(self, request: Request, persistent_id: str) -> Response:
+        page = Page.of(parse_query(PageInput, request))
+        found = backend_maintenance(persistent_id=persistent_id)
+        return Response({"persistentID": persistent_id} | maintenance_json(found, page))
+
+
+def drain_json(status: DrainStatus, page: Page) -> dict[str, Any]:
+    drain = status.drain
+    fields = {
+        "persistentID": drain.backend_id,
+        "startDate": iso_milliseconds(drain.started_at),
+        "done": not status.left,
+        "replicas": drain.replicas_before,
+        "moved": status.moved,
+        "moving": len(status.tasks),
+        "left": status.left,
+        "refused": status.refused.count(),
+        "tasks": [
+            {
+                "taskId": task.pk,
+                "type": task.type,
+                "volumeID": task.volume_id,
+                "progress": task.progress,
+            }
+            for task in status.tasks
+        ],
+        "refusals": [
+            {
+                "volumeID": move.replica.volume.uuid,
+                "replicaID": move.replica.uuid,
+                "reason": move.refusal,
+            }
+            for move in page.cut(status.refused, "replica__volume__uuid")
+        ],
+    }
+    return fields | ({"waitsFor": status.waits_for} if status.waits_for else {})
+
+
+def maintenance_json(found: Maintenance, page: Page) -> dict[str, Any]:
+    return {
+        "safe": found.safe,
+        "accessLost": found.access,
+        "redundancyLost": found.redundancy,
+        "volumes": [_loss_json(replica) for replica in page.cut(found.replicas, "volume__uuid")],
+    }
+
+
+def _loss_json(replica: Any) -> dict[str, str]:
+    volume = replica.volume
+    return {
+        "volumeID": volume.uuid,
+        "alias": volume.alias,
+        "tenantId": volume.tenant_id,
+        "replicaID": replica.uuid,
+        "loses": replica.loses,
+        "reason": ONLY_REPLICA if volume.num_replicas == 1 else LOST[replica.loses],
+    }
