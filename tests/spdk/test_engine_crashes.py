@@ -156,7 +156,7 @@ class Deaths:
         if self._agent:
             await machine.boot()
         else:
-            await machine.agent.start()
+            await machine.start()
 
 
 WAYS = {

@@ -153,7 +153,7 @@ def test_target_that_somebody_opened_to_all(run: Run, target: RunningTarget) -> 
         call = Client(target.socket)
         call("nvmf_subsystem_allow_any_host", nqn=TARGET, allow_any_host=True)
         call.close()
-        await agent.start()
+        await machine.start()
         assert (await machine.seen())["subsystems"] == before
 
     run(steps)

@@ -17,6 +17,9 @@ CREATE TABLE IF NOT EXISTS spdk_volume (
 CREATE TABLE IF NOT EXISTS spdk_snapshot (
     uuid TEXT PRIMARY KEY, spec TEXT NOT NULL, made INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spdk_clearing (
+    lvstore TEXT, lvol TEXT, PRIMARY KEY (lvstore, lvol)
+) WITHOUT ROWID;
 """
 
 
@@ -45,7 +48,8 @@ class SnapshotEntry:
 
 
 class Books:
-    """The volumes, snapshots and lvstores that the engine has made or is about to make.
+    """The volumes, snapshots and lvstores that the engine has made or is about to make, and the
+    lvols whose removal was not seen to end.
 
     An entry is written before the first lvol is made and dropped after the last is gone, so that
     the space that it promises is counted all the while.
@@ -115,6 +119,19 @@ class Books:
     def put_store(self, ssd_id: str, lvstore: str) -> None:
         self._database.execute("INSERT OR REPLACE INTO spdk_store VALUES (?, ?)", ssd_id, lvstore)
         self.stores[ssd_id] = lvstore
+
+    def begin_clearing(self, lvstore: str, lvol: str) -> None:
+        self._database.execute("INSERT OR REPLACE INTO spdk_clearing VALUES (?, ?)", lvstore, lvol)
+
+    def end_clearing(self, lvstore: str, lvol: str) -> None:
+        self._database.execute(
+            "DELETE FROM spdk_clearing WHERE lvstore = ? AND lvol = ?", lvstore, lvol
+        )
+
+    def clearing(self, lvstore: str) -> set[str]:
+        """The names of the lvols whose clusters may be not all cleared."""
+        rows = self._database.execute("SELECT lvol FROM spdk_clearing WHERE lvstore = ?", lvstore)
+        return {row[0] for row in rows}
 
     def close(self) -> None:
         self._database.close()

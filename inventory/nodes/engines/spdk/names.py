@@ -5,6 +5,7 @@
 ``v-``      a volume: each of its lvols, and the raid over them where there are several
 ``s-``      a snapshot: each of its lvols
 ``x-``      a snapshot lvol of nobody: what clones have in common, or what a copy reads
+``z-``      an lvol over free clusters that may not read as zeros, there to be removed
 ``copy-``   the controller through which a copy is written
 ==========  =====================================================================================
 """
@@ -14,6 +15,7 @@ from hashlib import sha256
 
 LONGEST = 63
 SHARED = "x-"
+UNCLEARED = "z-"
 COPY = "copy-"
 
 NAMESPACE = uuids.UUID("6d5f1bd4-6b0e-5a0c-9a52-1f1a3c7f9c0e")
@@ -34,6 +36,11 @@ def snapshot_name(uuid: str) -> str:
 def shared_name() -> str:
     """One that was never used."""
     return SHARED + uuids.uuid4().hex
+
+
+def uncleared_name() -> str:
+    """One that was never used."""
+    return UNCLEARED + uuids.uuid4().hex
 
 
 def copy_name(uuid: str) -> str:

@@ -43,13 +43,16 @@ class Stores:
             if ssd.file is not None:
                 await self._make_bdev(ssd, ssd.file)
         await self._rpc.call("bdev_wait_for_examine", timeout=CLEARING_SECONDS)
-        absent = set()
+        self.absent = frozenset()
         for ssd in self._ssds.values():
-            reason = await self._open(ssd)
-            if reason:
-                log.error("SSD %s cannot be used: %s", ssd.id, reason)
-                absent.add(ssd.id)
-        self.absent = frozenset(absent)
+            if reason := await self._open(ssd):
+                self.exclude(ssd.id, reason)
+
+    def exclude(self, ssd_id: str, reason: str) -> None:
+        """It is absent until the next ``open``."""
+        log.error("SSD %s cannot be used: %s", ssd_id, reason)
+        self._bdevs.pop(ssd_id, None)
+        self.absent |= {ssd_id}
 
     async def devices(self) -> tuple[frozenset[str], frozenset[str]]:
         """The SSDs that are there now, and those of them that are open."""
@@ -110,7 +113,13 @@ class Stores:
         lvstore = self.get(view, ssd_id)
         promises = self._promises(ssd_id) | (promised or {})
         lvols = view.lvols[lvstore.uuid].values()
-        return count_space(lvstore.capacity, lvstore.cluster_size, lvols, promises)
+        return count_space(
+            lvstore.capacity,
+            lvstore.cluster_size,
+            lvols,
+            promises,
+            unseen=view.unseen(lvstore),
+        )
 
     def ssds(self, view: View) -> tuple[Ssd, ...]:
         """Those that are not absent."""

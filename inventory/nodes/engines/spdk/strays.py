@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from inventory.nodes.engines.base import Known
-from inventory.nodes.engines.spdk.names import SHARED, snapshot_name, volume_name
+from inventory.nodes.engines.spdk.names import SHARED, UNCLEARED, snapshot_name, volume_name
 from inventory.nodes.engines.spdk.subsystems import Subsystem
 from inventory.nodes.engines.spdk.view import Lvstore, View
 from inventory.nodes.strays import Stray, StrayKind
@@ -57,8 +57,12 @@ def _lvols(
             for name, pieces in wanted.items()
             if any(piece.ssd_id == ssd_id for piece in pieces)
         }
-        shared = {name for name in there if name.startswith(SHARED) and above[name] > 0}
-        for name in sorted(there.keys() - here - shared):
+        ours = {
+            name
+            for name in there
+            if name.startswith(UNCLEARED) or (name.startswith(SHARED) and above[name] > 0)
+        }
+        for name in sorted(there.keys() - here - ours):
             yield Stray(kind=StrayKind.LVOL, name=f"{ssd_id}/{name}")
         for name in sorted(here - there.keys()):
             yield Stray(kind=StrayKind.LOST, name=f"{ssd_id}/{name}")
