@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -178,7 +179,9 @@ def _heed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 def _plain(name: str | None) -> str | None:
-    return "shared" if name and name.startswith(SHARED) else name
+    if name is None or name.startswith(SHARED):
+        return name and "shared"
+    return re.sub(r"^(s-.*)-[0-9a-f]{8}$", r"\1", name)
 
 
 class Disk:

@@ -120,8 +120,8 @@ class Volumes:
             try:
                 if spec is not None and is_here and not self._absent(spec.pieces):
                     await self._engine.set_qos(uuid, spec.qos)
-            except Exception as error:
-                log.error("volume %s is not as it was before the restart: %r", uuid, error)
+            except Exception:
+                log.exception("volume %s is not as it was before the restart", uuid)
                 return False
             return True
 

@@ -61,7 +61,7 @@ class SpdkEngine:
         self._books = Books(config.state_folder / BOOKS)
         lvols = Lvols(rpc, self._books)
         self._stores = Stores(rpc, config, self._books)
-        self._chains = Chains(rpc, self._stores, lvols)
+        self._chains = Chains(rpc, self._stores, self._books, lvols)
         self._spans = Spans(rpc, self._stores, self._books)
         self._targets = Targets(rpc, config, self._books, self._spans)
         parts = Parts(rpc, self._stores, self._books, lvols, self._chains)
@@ -167,7 +167,7 @@ class SpdkEngine:
     async def strays(self, known: Known) -> tuple[Stray, ...]:
         view = await View.read(self._rpc)
         subsystems = await read_subsystems(self._rpc)
-        return find_strays(self._stores.open_ones(view), view, subsystems, known)
+        return find_strays(self._stores.open_ones(view), view, subsystems, known, self._books)
 
     async def _has_changed(self) -> bool:
         with suppress(RpcLost, RpcRefused):

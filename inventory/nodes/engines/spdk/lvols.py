@@ -68,9 +68,6 @@ class Lvols:
         if await read_bdev(self._rpc, alias(lvstore, name)) is None:
             raise NotAsAsked(f"there is no snapshot {alias(lvstore, name)}")
 
-    async def rename(self, lvstore: Lvstore, name: str, new_name: str) -> None:
-        await self._rpc.call("bdev_lvol_rename", old_name=alias(lvstore, name), new_name=new_name)
-
     async def set_read_only(self, lvstore: Lvstore, name: str) -> None:
         await self._rpc.call("bdev_lvol_set_read_only", name=alias(lvstore, name))
 

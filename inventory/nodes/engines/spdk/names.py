@@ -3,7 +3,7 @@
 ==========  =====================================================================================
 ``ssd-``    an lvstore, by the id of its SSD; the bdev under it, where that is a file
 ``v-``      a volume: each of its lvols, and the raid over them where there are several
-``s-``      a snapshot: each of its lvols
+``s-``      a snapshot: each of its lvols, also when they are nobody's any more
 ``x-``      a snapshot lvol of nobody: what clones have in common, or what a copy reads
 ``z-``      an lvol over free clusters that may not read as zeros, there to be removed
 ``copy-``   the controller through which a copy is written
@@ -30,7 +30,8 @@ def volume_name(uuid: str) -> str:
 
 
 def snapshot_name(uuid: str) -> str:
-    return _name("s", uuid)
+    """One that was never used: an earlier one may have to stay, and SPDK renames no snapshot."""
+    return _name("s", f"{uuid}-{uuids.uuid4().hex[:8]}")
 
 
 def shared_name() -> str:

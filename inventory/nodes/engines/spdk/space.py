@@ -61,8 +61,7 @@ def count_space(
     return Space(
         capacity=capacity,
         allocated=allocated.total(),
-        outgrown=sum(max(0, owned[family] - allocated[family]) for family in families)
-        + going,
+        outgrown=sum(max(0, owned[family] - allocated[family]) for family in families) + going,
         committed=sum(max(owned[family], whole[family]) for family in families) + going,
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from inventory.nodes.engines.spdk.books import Books
 from inventory.nodes.engines.spdk.config import SpdkConfig, SsdConfig
-from inventory.nodes.engines.spdk.names import snapshot_name, ssd_name, volume_name
+from inventory.nodes.engines.spdk.names import ssd_name, volume_name
 from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.space import Space, count_space
 from inventory.nodes.engines.spdk.view import Lvstore, View, read_bdev
@@ -141,7 +141,7 @@ class Stores:
     def _promises(self, ssd_id: str) -> dict[str, int]:
         pieces = [
             *((volume_name(one.uuid), one.spec.pieces) for one in self._books.volumes.values()),
-            *((snapshot_name(one.uuid), one.spec.pieces) for one in self._books.snapshots.values()),
+            *((one.name, one.spec.pieces) for one in self._books.snapshots.values()),
         ]
         return {
             name: piece.allocated

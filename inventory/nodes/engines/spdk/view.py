@@ -135,8 +135,8 @@ class View:
         return self.lvols[lvstore.uuid].get(name)
 
     def unseen(self, lvstore: Lvstore) -> int:
-        """Clusters that are neither free nor any lvol's: those of lvols whose removal goes on, which
-        SPDK no longer shows.
+        """Clusters that are neither free nor any lvol's: those of lvols that are being removed,
+        which SPDK shows no longer.
         """
         owned = sum(lvol.owned_clusters for lvol in self.lvols[lvstore.uuid].values())
         return max(0, lvstore.capacity // lvstore.cluster_size - lvstore.free_clusters - owned)
