@@ -81,6 +81,7 @@ class SpdkEngine:
         """
         await self._scrubs.end()
         await self._copies.clear()
+        self._chains.reset()
         await self._rpc.ready()
         await self._rpc.demand(NEEDED)
         self._version = (await self._rpc.call("spdk_get_version"))["version"]

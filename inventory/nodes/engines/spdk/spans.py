@@ -8,13 +8,12 @@ the pieces is theirs, and snapshots of the pieces carry no trace of them
 import logging
 
 from inventory.nodes.engines.spdk.books import Books, VolumeEntry
-from inventory.nodes.engines.spdk.lvols import NotAsAsked
 from inventory.nodes.engines.spdk.names import namespace_uuid, ssd_name, volume_name
-from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
+from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.stores import Stores
 from inventory.nodes.engines.spdk.subsystems import exporter, read_subsystems
 from inventory.nodes.engines.spdk.view import Bdev, Lvol, View, read_bdev
-from inventory.nodes.wire import Piece, Qos
+from inventory.nodes.wire import Qos
 
 STRIP_KIB = 1024
 IOPS_STEP = 1000
@@ -45,7 +44,7 @@ class Spans:
         """
         name = volume_name(entry.uuid)
         view = await View.read(self._rpc)
-        members = self._members(view, entry.uuid, entry.made_pieces)
+        members = self._members(view, entry)
         if self._is_assembled(view, name, members):
             return
         if nqn := exporter(await read_subsystems(self._rpc), name):
@@ -115,13 +114,19 @@ class Spans:
         if after is None or after.limits != limits:
             raise NotAsAsked(f"volume {entry.uuid} is limited to {after}, not {limits}")
 
-    def _members(self, view: View, uuid: str, pieces: tuple[Piece, ...]) -> list[Lvol]:
+    def _members(self, view: View, entry: VolumeEntry) -> list[Lvol]:
+        """Of their sizes, for each begins where the one before it ends; the last may be growing."""
         members = []
-        for piece in pieces:
+        for place, piece in enumerate(entry.made_pieces, 1):
             lvstore = self._stores.find(view, piece.ssd_id)
-            lvol = view.find(lvstore, volume_name(uuid)) if lvstore else None
+            lvol = view.find(lvstore, volume_name(entry.uuid)) if lvstore else None
             if lvol is None or lvol.bdev is None:
                 raise NotAsAsked(f"its piece on SSD {piece.ssd_id} is missing")
+            is_fixed = entry.is_whole or place < entry.made
+            if is_fixed and lvol.size != piece.capacity:
+                raise NotAsAsked(
+                    f"its piece on SSD {piece.ssd_id} has {lvol.size} bytes, not {piece.capacity}"
+                )
             members.append(lvol)
         return members
 
