@@ -97,13 +97,10 @@ class Spans:
         bdev = await read_bdev(self._rpc, name)
         if bdev is None:
             raise NotAsAsked(f"volume {entry.uuid} is not there to be limited")
-        limits = rounded(entry.qos)
+        qos = enforced(entry.qos)
+        limits = (qos.max_iops, qos.max_bw // MIB)
         if bdev.limits == limits:
             return
-        if limits != (entry.qos.max_iops, entry.qos.max_bw / MIB):
-            log.info(
-                "volume %s: %s is enforced as %d IOPS, %d MiB/s", entry.uuid, entry.qos, *limits
-            )
         await self._rpc.call(
             "bdev_set_qos_limit",
             name=bdev.name,
@@ -142,6 +139,10 @@ class Spans:
         )
 
 
-def rounded(qos: Qos) -> tuple[int, int]:
-    """IOPS and MiB per second that SPDK can enforce; 0 only for no limit."""
-    return -(-qos.max_iops // IOPS_STEP) * IOPS_STEP, -(-qos.max_bw // MIB)
+def enforced(qos: Qos) -> Qos:
+    """SPDK has thousands of IOPS and MiB per second; 0 only for no limit."""
+    return Qos(max_iops=_up(qos.max_iops, IOPS_STEP), max_bw=_up(qos.max_bw, MIB))
+
+
+def _up(value: int, step: int) -> int:
+    return -(-value // step) * step
