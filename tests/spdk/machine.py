@@ -23,7 +23,7 @@ from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import Portal, RefusalCode
 from tests.nodes.specs import HOST, MIB, namespace
 from tests.spdk.host import Host
-from tests.spdk.running import RunningTarget
+from tests.spdk.running import NearTarget, RunningTarget
 from tests.spdk.seen import free_port
 
 SSD_BYTES = 1024 * MIB
@@ -74,7 +74,7 @@ class Machine:
     """``ssds``: their ids; whether unmapping zeroes them."""
 
     def __init__(
-        self, folder: Path, target: RunningTarget, ssds: dict[str, bool] | None = None
+        self, folder: Path, target: RunningTarget | NearTarget, ssds: dict[str, bool] | None = None
     ) -> None:
         self.folder = folder
         self.target = target

@@ -5,6 +5,7 @@ import types
 import typing
 from collections.abc import Awaitable, Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
 from typing import Any
 
 Handler = Callable[..., Awaitable[Any]]
@@ -74,20 +75,25 @@ class Method:
 
     async def call(self, params: Any) -> Any:
         """:raises Refused:"""
-        parameters = inspect.signature(self.handler).parameters
-        if not parameters and params is not None:
+        wanted = _parameters(self.handler.__func__)  # type: ignore[attr-defined]
+        if not wanted and params is not None:
             raise invalid_parameters()
         try:
-            wanted = {
-                name: (one.annotation, one.default is inspect.Parameter.empty)
-                for name, one in parameters.items()
-            }
             decoded = _object(Object([]) if params is None else params, wanted)
         except Undecodable:
             raise Refused(*self.undecodable) from None
-        if "params_given" in parameters:
+        if "params_given" in wanted:
             decoded["params_given"] = params is not None
         return await self.handler(**decoded)
+
+
+@cache
+def _parameters(method: Callable[..., Any]) -> dict[str, tuple[Any, bool]]:
+    """By name: their types, and whether they must be given."""
+    _, *parameters = inspect.signature(method).parameters.values()  # without ``self``
+    return {
+        one.name: (one.annotation, one.default is inspect.Parameter.empty) for one in parameters
+    }
 
 
 def _object(value: Any, wanted: dict[str, tuple[Any, bool]]) -> dict[str, Any]:

@@ -12,45 +12,85 @@ from tests.spdk.target import Target
 _numbers = itertools.count(1)
 
 
-class RunningTarget:
-    """In a thread of its own. ``target`` is its present life, which only its loop may change.
+class NearTarget:
+    """In the event loop of who uses it, which must not wait in any other way. ``target`` is its
+    present life.
 
     Paths of Unix sockets must be short, so the socket has a folder of its own.
     """
 
+    target: Target
+
     def __init__(self, *, poll: float = 0) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="spdk"))
-        self._poll = poll
-        self._loop = LoopThread(f"spdk-{next(_numbers)}")
-        self.socket = self._folder / "s"
+        self.folder = Path(tempfile.mkdtemp(prefix="spdk"))
+        self.socket = self.folder / "s"
         self.lives = 0
+        self._poll = poll
         self._rebirth: asyncio.Task[None] | None = None
-        self.start()
 
-    def start(self, *, init_seconds: float = 0) -> None:
-        self._loop.run(self._open(init_seconds))
+    async def start(self, init_seconds: float = 0) -> None:
+        self.target = Target(self.socket, self._die, poll=self._poll)
+        self.lives += 1
+        await self.target.open(init_seconds)
 
-    def kill(self) -> None:
-        """SIGKILL: connections are reset, the socket file stays, what is no drive's is lost."""
-        self._loop.call(self.target.close)
+    async def restart(self) -> None:
+        """Killed before, as by SIGKILL: connections are reset, the socket file stays, what is no
+        drive's is lost.
+        """
+        self.target.close()
+        await self.start()
 
-    def restart(self) -> None:
-        self.kill()
-        self.start()
-
-    def close(self) -> None:
-        self.kill()
-        self._loop.stop()
-        shutil.rmtree(self._folder)
+    async def reborn(self) -> None:
+        """The life that follows a death answers."""
+        if self._rebirth is not None:
+            await self._rebirth
 
     def die_after(self, calls: int | None) -> None:
         """Be killed instead of answering the last of these calls, and start again at once."""
         self.target.dies_after = calls
 
+    def close(self) -> None:
+        self.target.close()
+        shutil.rmtree(self.folder)
+
+    def _die(self) -> None:
+        self.target.close()
+        self._rebirth = asyncio.ensure_future(self.start())
+
+
+class RunningTarget:
+    """In a thread of its own, whose loop alone may change ``target``."""
+
+    def __init__(self, *, poll: float = 0) -> None:
+        self._near = NearTarget(poll=poll)
+        self._loop = LoopThread(f"spdk-{next(_numbers)}")
+        self.socket = self._near.socket
+        self.start()
+
+    @property
+    def target(self) -> Target:
+        return self._near.target
+
+    def start(self, *, init_seconds: float = 0) -> None:
+        self._loop.run(self._near.start(init_seconds))
+
+    def kill(self) -> None:
+        self._loop.call(self.target.close)
+
+    def restart(self) -> None:
+        self._loop.run(self._near.restart())
+
+    def close(self) -> None:
+        self._loop.call(self._near.close)
+        self._loop.stop()
+
+    def die_after(self, calls: int | None) -> None:
+        self._near.die_after(calls)
+
     def settle(self) -> int:
         """How many lives there were, when the one that follows a death answers."""
-        self._loop.run(self._reborn())
-        return self.lives
+        self._loop.run(self._near.reborn())
+        return self._near.lives
 
     def delay(self, method: str, seconds: float) -> None:
         """Until the next life."""
@@ -63,16 +103,3 @@ class RunningTarget:
     def clear_for(self, seconds: float) -> None:
         """So long takes each removal of an lvol, until the next life."""
         self.target.lvols.clearing = seconds
-
-    async def _open(self, init_seconds: float) -> None:
-        self.target = Target(self.socket, self._die, poll=self._poll)
-        self.lives += 1
-        await self.target.open(init_seconds)
-
-    async def _reborn(self) -> None:
-        if self._rebirth is not None:
-            await self._rebirth
-
-    def _die(self) -> None:
-        self.target.close()
-        self._rebirth = asyncio.ensure_future(self._open(0))

@@ -8,7 +8,7 @@ import heapq
 import json
 import uuid as uuids
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.spdk.device import Device
@@ -88,7 +88,7 @@ class Store:
                 "cluster_size": self.cluster_size,
                 "size": self._size,
                 "reserved": self._reserved,
-                "blobs": [asdict(blob) for blob in self.blobs.values()],
+                "blobs": [vars(blob) for blob in self.blobs.values()],
             }
         ).encode()
         self.device.write(0, MAGIC + len(text).to_bytes(8, "big") + text)

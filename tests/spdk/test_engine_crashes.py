@@ -1,7 +1,7 @@
 """Agent, target or both die between any two calls of a write: the repeat converges."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +24,7 @@ from tests.nodes.specs import (
     volume,
 )
 from tests.spdk.machine import Died, Machine
-from tests.spdk.running import RunningTarget
+from tests.spdk.running import NearTarget
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - hundreds of small databases, each write of which is synced
 SMALL, LARGE = 64 * MIB, 128 * MIB
@@ -144,15 +144,15 @@ class Deaths:
         changes = {at for at, method in enumerate(calls, 1) if "_get_" not in method}
         return sorted(changes | {at + 1 for at in changes} if self._is_early else changes)
 
-    def arm(self, machine: Machine, at: int) -> None:
+    def arm(self, machine: Machine, target: NearTarget, at: int) -> None:
         if self._agent:
             machine.rpc.is_early, machine.rpc.dies_at = self._is_early, at
         else:
-            machine.target.die_after(at)
+            target.die_after(at)
 
-    async def follow(self, machine: Machine) -> None:
+    async def follow(self, machine: Machine, target: NearTarget) -> None:
         if self._agent and self._target:
-            machine.target.restart()
+            await target.restart()
         if self._agent:
             await machine.boot()
         else:
@@ -166,13 +166,6 @@ WAYS = {
 }
 
 
-@pytest.fixture(scope="module")
-def shared_target() -> Iterator[RunningTarget]:
-    target = RunningTarget()
-    yield target
-    target.close()
-
-
 # that the target alone dies is much like both: a few cases are enough
 ALIKE = {"spanned, grown", "clone of a volume", "clone of a removed snapshot removed", "export"}
 
@@ -181,14 +174,14 @@ ALIKE = {"spanned, grown", "clone of a volume", "clone of a removed snapshot rem
     ("case", "way"),
     [(case, way) for case in CASES for way in WAYS if way != "target" or case in ALIKE],
 )
-def test_dies_anywhere(case: str, way: str, shared_target: RunningTarget) -> None:
+def test_dies_anywhere(case: str, way: str) -> None:
     with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
-        asyncio.run(dies_anywhere(*CASES[case], WAYS[way], shared_target, Path(folder)))
+        asyncio.run(dies_anywhere(*CASES[case], WAYS[way], Path(folder)))
 
 
-async def dies_anywhere(
-    before: list[Step], step: Step, deaths: Deaths, target: RunningTarget, folder: Path
-) -> None:
+async def dies_anywhere(before: list[Step], step: Step, deaths: Deaths, folder: Path) -> None:
+    target = NearTarget()
+    await target.start()
     machine = await prepared(before, target, folder / "0")
     machine.rpc.calls = ()
     await step(machine)
@@ -198,20 +191,20 @@ async def dies_anywhere(
     machine.kill()
     for at in points:
         machine = await prepared(before, target, folder / str(at))
-        deaths.arm(machine, at)
+        deaths.arm(machine, target, at)
         with suppress(Died, RpcLost):
             await step(machine)
         target.die_after(None)
-        await deaths.follow(machine)
+        await deaths.follow(machine, target)
         await step(machine)
         assert await state(machine) == expected, f"died at call {at}"
         machine.kill()
+    target.close()
 
 
-async def prepared(before: list[Step], target: RunningTarget, folder: Path) -> Machine:
-    target.kill()
+async def prepared(before: list[Step], target: NearTarget, folder: Path) -> Machine:
     machine = Machine(folder, target)
-    target.start()
+    await target.restart()
     await machine.boot()
     for earlier in before:
         await earlier(machine)

@@ -26,11 +26,17 @@ def config(tmp_path: Path, server_pair: KeyPair) -> Path:
     return write_config(1, tmp_path / "node", tmp_path / "socket", server_pair)
 
 
-@pytest.fixture
-def node(tmp_path: Path, server_pair: KeyPair, transport: NodeTransport) -> Iterator[NodeProcesses]:
-    node = NodeProcesses(1, tmp_path / "node", server_pair, transport, gib=4)
+@pytest.fixture(scope="module")
+def node(
+    tmp_path_factory: pytest.TempPathFactory, ca: TestCa, server_pair: KeyPair
+) -> Iterator[NodeProcesses]:
+    """Each test leaves it up."""
+    transport = NodeTransport(ca_file=ca.file, token=TOKEN)
+    folder = tmp_path_factory.mktemp("spdk") / "node"
+    node = NodeProcesses(1, folder, server_pair, transport, gib=4)
     yield node
     node.close()
+    transport.close()
 
 
 def run(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -65,6 +71,8 @@ def test_a_node_lives_without_database_and_redis(node: NodeProcesses) -> None:
     assert node.agent.terminate() == 0
     assert any("is up" in line["message"] for line in node.logged())
     assert TOKEN not in node.agent.log.read_text()
+    node.agent.start()
+    node.await_up(other_than=boot)
 
 
 def test_a_node_without_its_target_refuses(node: NodeProcesses) -> None:

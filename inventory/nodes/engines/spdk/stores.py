@@ -208,7 +208,7 @@ class Stores:
             return f"it holds the lvstore {lvstore.name} ({lvstore.uuid})"
         if ssd.file is None:
             return "it holds no lvstore, and what else it may hold cannot be seen through SPDK"
-        return f"{ssd.file} is not empty" if any(_head(ssd.file)) else ""
+        return f"{ssd.file} is not empty" if _head(ssd.file).strip(b"\0") else ""
 
     async def _make(self, ssd: SsdConfig, bdev: str, old: Lvstore | None) -> str:
         log.warning("SSD %s: an lvstore is made on bdev %s", ssd.id, bdev)
