@@ -42,7 +42,7 @@ def run(tmp_path: Path, target: RunningTarget) -> Run:
 
     def run(steps: Steps) -> None:
         async def main() -> None:
-            machine = Machine(tmp_path, target)
+            machine = Machine(tmp_path, target.socket)
             await steps(machine)
             machine.kill()
 

@@ -23,7 +23,6 @@ from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import Portal, RefusalCode
 from tests.nodes.specs import HOST, MIB, namespace
 from tests.spdk.host import Host
-from tests.spdk.running import NearTarget, RunningTarget
 from tests.spdk.seen import free_port
 
 SSD_BYTES = 1024 * MIB
@@ -71,13 +70,11 @@ class MortalRpc(SpdkRpc):
 
 
 class Machine:
-    """``ssds``: their ids; whether unmapping zeroes them."""
+    """``socket``: of the target; ``ssds``: their ids; whether unmapping zeroes them."""
 
-    def __init__(
-        self, folder: Path, target: RunningTarget | NearTarget, ssds: dict[str, bool] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, socket: Path, ssds: dict[str, bool] | None = None) -> None:
         self.folder = folder
-        self.target = target
+        self.socket = socket
         folder.mkdir(parents=True, exist_ok=True)
         self.portal = Portal(ip="127.0.0.1", port=free_port())
         self.ssds = tuple(
@@ -102,7 +99,7 @@ class Machine:
             total_bw=1,
             total_iops=1,
             state_folder=self.folder,
-            socket=self.target.socket,
+            socket=self.socket,
         )
 
     async def boot(self) -> Agent:
@@ -117,7 +114,7 @@ class Machine:
             self.kill()
         self.boots += 1
         asyncio.get_running_loop().set_exception_handler(_heed)
-        self.rpc = MortalRpc(self.target.socket)
+        self.rpc = MortalRpc(self.socket)
         self.engine = SpdkEngine(self.rpc, self.config(), poll=COPY_POLL, watch_seconds=WATCH)
         self.database = Database(self.folder / "node.sqlite3", durable=False)
         self.agent = Agent(Identity("n", "n", (), 1), self.engine, self.database)

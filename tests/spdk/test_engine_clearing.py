@@ -30,7 +30,7 @@ async def removal(machine: Machine, uuid: str) -> asyncio.Task[None]:
     """Begun: SPDK clears what the volume had."""
     name = f"ssd-s/v-{uuid}"
     task = asyncio.create_task(machine.agent.volumes.remove(uuid, 1))
-    call = Client(machine.target.socket)
+    call = Client(machine.socket)
     while any(one["alias"] == name for one in call("bdev_lvol_get_lvols")):
         await asyncio.sleep(0.001)
     call.close()

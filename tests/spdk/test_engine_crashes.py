@@ -203,7 +203,7 @@ async def dies_anywhere(before: list[Step], step: Step, deaths: Deaths, folder: 
 
 
 async def prepared(before: list[Step], target: NearTarget, folder: Path) -> Machine:
-    machine = Machine(folder, target)
+    machine = Machine(folder, target.socket)
     await target.restart()
     await machine.boot()
     for earlier in before:

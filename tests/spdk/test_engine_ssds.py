@@ -123,14 +123,14 @@ def test_state_that_was_lost(run: Run) -> None:
     run(steps)
 
 
-def test_a_drive_that_lost_its_lvstore_is_left_alone(run: Run) -> None:
+def test_a_drive_that_lost_its_lvstore_is_left_alone(run: Run, target: RunningTarget) -> None:
     async def steps(machine: Machine) -> None:
         await machine.boot()
-        machine.target.kill()
+        target.kill()
         (machine.folder / "s").write_bytes(b"")
         with (machine.folder / "s").open("r+b") as file:
             file.truncate(SSD_BYTES)
-        machine.target.start()
+        target.start()
         agent = await machine.boot()
         assert ids((await machine.facts()).ssds) == ["t"]
         await agent.volumes.ensure("v", volume(piece("t", SIZE)))
@@ -138,7 +138,7 @@ def test_a_drive_that_lost_its_lvstore_is_left_alone(run: Run) -> None:
     run(steps)
 
 
-def test_missing_ssd(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_ssd(run: Run, target: RunningTarget, caplog: pytest.LogCaptureFixture) -> None:
     """What is elsewhere goes on; what is on it is not shown, and there again when it is back."""
 
     async def steps(machine: Machine) -> None:
@@ -149,7 +149,7 @@ def test_missing_ssd(run: Run, caplog: pytest.LogCaptureFixture) -> None:
         await agent.targets.ensure(TARGET, "here", namespace(1))
         await agent.targets.ensure(TARGET, "both", namespace(2))
         (machine.folder / "s").rename(machine.folder / "away")
-        machine.target.restart()
+        target.restart()
         agent = await machine.boot()
         assert "SSD s cannot be used" in caplog.text
         assert [one.uuid for one in agent.volumes.list()] == ["here"]
@@ -171,14 +171,14 @@ def test_missing_ssd(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     run(steps)
 
 
-def test_removal_waits_for_the_missing_ssd(run: Run) -> None:
+def test_removal_waits_for_the_missing_ssd(run: Run, target: RunningTarget) -> None:
     """It is not told as done, and is done when the SSD is back."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
         await agent.volumes.ensure("v", volume(piece("s", SIZE), piece("t", SIZE)))
         (machine.folder / "s").rename(machine.folder / "away")
-        machine.target.restart()
+        target.restart()
         agent = await machine.boot()
         await refused(RefusalCode.UNAVAILABLE, agent.volumes.remove("v", 1), "SSD s")
         assert [name for _, name, *_ in (await machine.seen())["lvols"]] == ["v-v"]

@@ -78,6 +78,7 @@ def test_a_call_does_not_outlive_the_target(
 def test_a_removal_goes_on_without_its_caller(node: SpdkNode, target: RunningTarget) -> None:
     """It may take longer than anybody waits; asked again, it is not done again."""
     node.client.ensure_volume("v", SPEC)
+    target.target.calls.clear()
     target.clear_for(1)
     for _ in range(2):
         with pytest.raises(NodeUnreachable):
