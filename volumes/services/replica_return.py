@@ -8,7 +8,15 @@ from django.utils import timezone
 from inventory.models import Backend, Ssd
 from inventory.nodes import wire
 from provisioner.common.models import LifeState
-from volumes.models import Replica, ReplicaState, Snapshot, SubVolume, Volume
+from volumes.models import (
+    Export,
+    Replica,
+    ReplicaState,
+    Snapshot,
+    SubVolume,
+    Volume,
+    target_nqn,
+)
 from volumes.services.capacity import ClaimLost, Claims, claims_take
 from volumes.services.export_work import exports_want
 from volumes.services.node_contents import NodeContents
@@ -24,7 +32,8 @@ class OtherLayout(Exception):
 def replicas_return(backend: Backend, contents: NodeContents) -> None:
     """Take back the replicas on no backend that lie on this node, with their snapshots: each with
     the space, IOPS and bandwidth that it had, which the removal gave back. The tenant's budget was
-    kept. Where something of that is taken now, it is logged, and the replica stays as it is.
+    kept. Where something of that is taken now, it is logged, and the replica stays as it is. What
+    the node exports it to and no publication wants is withdrawn.
 
     The only replica of a volume is Unknown again; of several it stays Missing: its data is old.
     """
@@ -62,8 +71,29 @@ def _take_back(
         _put_on_node(replica, volume, backend, pieces, claims)
         _take_snapshots(replica, backend, contents, claims)
         claims_take(claims, of_budget=False)
+        _withdraw_former_exports(replica, volume, contents)
         for publication in volume.publications.select_related("host"):
             exports_want(publication)
+
+
+def _withdraw_former_exports(replica: Replica, volume: Volume, contents: NodeContents) -> None:
+    """The node still exports it to hosts that it was taken from while the node was away: until it
+    has withdrawn that, they may write to it.
+    """
+    wanted = {target_nqn(host) for host in volume.publications.values_list("host_id", flat=True)}
+    Export.objects.bulk_create(
+        Export(
+            replica=replica,
+            target_nqn=target.nqn,
+            nsid=one.nsid,
+            host_nqn=target.host_nqn,
+            state=LifeState.DELETING,
+            deadline_at=timezone.now(),
+        )
+        for target in contents.targets
+        for one in target.namespaces
+        if one.volume_uuid == replica.uuid and target.nqn not in wanted
+    )
 
 
 def _put_on_node(
