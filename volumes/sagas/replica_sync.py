@@ -42,8 +42,8 @@ def take_over(context: Context) -> None:
 
 
 def lock_volume(task: Task) -> None:
-    """Volume before task: everyone locks in this order. A former volume of that uuid, which may wait
-    for its nodes yet, has no task, and is locked by others after the present one.
+    """Volume before task: everyone locks in this order. Former ones of that uuid, which wait for
+    their nodes, have no task.
     """
     Volume.objects.select_for_update().filter(LIVE, uuid=task.volume_id).first()
 

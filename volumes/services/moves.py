@@ -21,6 +21,7 @@ from tasks.services import tasks_stop
 from volumes.models import Drain, Replica, ReplicaMove
 from volumes.services.healing import replicas_lost
 from volumes.services.migration import volume_migrate
+from volumes.services.replacement import CannotMove
 from volumes.services.replica_sync import replica_sync_submit
 from volumes.services.turns import TakenTurn, turn_take
 
@@ -142,11 +143,16 @@ def _submit(replica: Replica, outputs: dict[str, str]) -> Task:
     :raises ProvisionerError: it cannot be moved now; the text says why.
     """
     volume = replica.volume
-    agents = volume.publications.filter(host__client_type__in=WITH_AGENT)
-    if volume.num_replicas > 1 and agents.exists():
-        return volume_migrate(
-            volume_uuid=volume.uuid, replica_uuid=replica.uuid, tenant_id=None, outputs=outputs
-        )
+    users = volume.publications.all()
+    if volume.num_replicas > 1 and users.exists():
+        if not users.filter(host__available_until__gte=timezone.now()).exists():
+            raise CannotMove(
+                f"volume {volume.uuid!r} is published, but to no host that is Available"
+            )
+        if users.filter(host__client_type__in=WITH_AGENT).exists():
+            return volume_migrate(
+                volume_uuid=volume.uuid, replica_uuid=replica.uuid, tenant_id=None, outputs=outputs
+            )
     return replica_sync_submit(volume_uuid=volume.uuid, leaving_uuid=replica.uuid, outputs=outputs)
 
 
