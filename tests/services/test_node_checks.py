@@ -4,6 +4,8 @@ import datetime as dt
 from collections.abc import Callable
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from inventory.models import Backend
@@ -80,6 +82,18 @@ def test_a_check_is_noted_and_a_new_start_makes_one_due(
     checked_at = Backend.objects.get(pk=node).checked_at
     assert checked_at is not None
     assert checked_at > row.checked_at
+
+
+def test_statements_of_a_check_do_not_grow_with_what_is_there(api: Api, pool: Pool) -> None:
+    pool(1)
+    probe_host(api)
+    numbers = []
+    for alias in ("v1", "v2"):
+        published(api, created(api, alias))
+        with CaptureQueriesContext(connection) as captured:
+            check()
+        numbers.append(len(captured))
+    assert numbers[0] == numbers[1]
 
 
 def test_a_node_that_cannot_be_read_is_due_again_within_a_minute(
