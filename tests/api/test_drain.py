@@ -10,7 +10,7 @@ from inventory.models import Backend, Host
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tasks.models import Task
 from tests.api.snapshot_steps import cloned, snapped
-from tests.api.test_replicas import all_available, replicated
+from tests.api.test_replicas import all_available, places, replicated
 from tests.api.volume_steps import HOST, created, probe_host, published, volume
 from tests.conftest import Api
 from tests.services.drain_steps import (
@@ -230,6 +230,18 @@ def test_no_room_anywhere(
     retry()
     settle()
     assert drain(api, node)["done"] is True
+
+
+def test_a_volume_that_was_never_attached_stays_so(api: Api, node: str, pool: Pool) -> None:
+    uuid = placed_on(
+        [node, *Backend.objects.exclude(pk=node).values_list("pk", flat=True)[:1]],
+        partial(replicated, api, "v"),
+    )
+    drained(api, node)
+    settle()
+    assert node not in nodes_of(uuid)
+    assert {place["replicaState"] for place in places(api, uuid).values()} == {"Unknown"}
+    assert audit() == []
 
 
 def test_hosts_that_are_away_take_no_turns(
