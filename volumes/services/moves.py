@@ -93,16 +93,19 @@ def _start_moves(turn: TakenTurn, rows: QuerySet[Replica], drain: Drain | None) 
 
 
 def _has_room(drain: Drain | None) -> bool:
+    """What is lost does not wait for drains, which may have long copies under way."""
     environment = settings.ENVIRONMENT
     tasks = Task.objects.filter(state__in=sorted(ACTIVE))
-    moves = tasks.filter(Q(type=TaskType.REPLICA_SYNC) | Q(**{f"{OF_DRAIN}__isnull": False}))
-    if moves.count() >= environment.moves_parallel:
-        return False
+    moves = tasks.filter(type=TaskType.REPLICA_SYNC)
     if drain is None:
-        return True
+        others = moves.filter(**{f"{OF_DRAIN}__isnull": True})
+        return others.count() < environment.moves_parallel
     goes_on = Drain.objects.filter(pk=drain.pk, backend__in_use=False).exists()
-    of_drain = tasks.filter(**{OF_DRAIN: drain.pk})
-    return goes_on and of_drain.count() < environment.drain_parallel
+    return (
+        goes_on
+        and (moves | drain_tasks()).count() < environment.moves_parallel
+        and tasks.filter(**{OF_DRAIN: drain.pk}).count() < environment.drain_parallel
+    )
 
 
 def _start(replica: Replica, drain: Drain | None) -> None:
