@@ -107,3 +107,10 @@ def test_hosts_write_while_it_is_copied(world: World, rate: int) -> None:
     assert [row.replica_state for row in rows] == ["Available"] * 2
     assert [world.node(row).read(row.uuid) for row in rows] == ["write 3"] * 2
     assert audit() == []
+
+
+def test_replicas_are_added_at_once(world: World) -> None:
+    """One is; others are refused with a code that the operation has."""
+    calls = [partial(world.api.post, f"/replica/{world.uuid}", {})] * 4
+    answers = Counter(answer.status for answer in at_once(calls))
+    assert answers == {"Success": 1, "NotAvailable": 3}
