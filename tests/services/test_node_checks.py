@@ -17,6 +17,7 @@ from tests.api.volume_steps import GIB, created, probe_host, published, volume
 from tests.conftest import Api
 from volumes.models import Export, Orphan, Publication, Replica, Snapshot, Volume
 from volumes.reconcilers import collect
+from volumes.services import orphans
 from volumes.services.audit import audit
 from volumes.services.node_checks import nodes_check
 
@@ -235,6 +236,22 @@ def test_what_has_a_known_name_is_never_removed(
     check()
     assert noted() == {(nodes[index], "volume", uuid)}
     assert list(fleet.nodes[index].volumes()) == [uuid]
+
+
+def test_what_stays_is_in_nobodys_way(
+    api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = pool(2)
+    monkeypatch.setattr(orphans, "REMOVE_AT_MOST", 1)
+    uuid = created(api, "v", uuid="a")
+    [other] = set(nodes) - {str(Replica.objects.get().backend_id)}
+    stray_volume(other, uuid)
+    stray_volume(other, "b")
+    check()
+    grow_old()
+    check()
+    check()
+    assert noted() == {(other, "volume", uuid)}
 
 
 def test_an_orphan_that_is_gone_is_forgotten(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
