@@ -94,15 +94,15 @@ def metrics(system: System, meter: Meter, sizes: Sizes, results: Results) -> Non
     results.add(meter.measure(name, load, scripts))
     for number in (sizes.few_volumes, sizes.metrics_volumes):
         data.volumes(system, number)
-        seconds, grown = _scraped(system, sizes.scrapes)
+        seconds, before, peak = _scraped(system, sizes.scrapes)
         results.notes.append(
-            f"/metrics at {number:,} volumes: {seconds:.2f} s, "
-            f"+{grown:.0f} MiB at its peak over what the process had"
+            f"/metrics at {number:,} volumes: {seconds:.2f} s (median of {sizes.scrapes}); all API "
+            f"processes together have {before:.0f} MiB before, {peak:.0f} MiB at their peaks"
         )
 
 
-def _scraped(system: System, scrapes: int) -> tuple[float, float]:
-    """Median seconds, and MiB that all API processes together took more than before."""
+def _scraped(system: System, scrapes: int) -> tuple[float, float, float]:
+    """Median seconds, and MiB of all API processes together: before, and their peaks."""
     workers = list(processes.children(system.services["API"].running.pid))
     for worker in workers:
         processes.forget_peak(worker)
@@ -112,7 +112,7 @@ def _scraped(system: System, scrapes: int) -> tuple[float, float]:
         began = time.monotonic()
         system.call("GET", "/metrics")
         took.append(time.monotonic() - began)
-    return sorted(took)[scrapes // 2], sum(map(processes.peak_mib, workers)) - before
+    return sorted(took)[scrapes // 2], before, sum(map(processes.peak_mib, workers))
 
 
 Part = Callable[[System, Meter, Sizes, Results], None]
