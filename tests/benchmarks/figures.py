@@ -21,6 +21,7 @@ class Sizes:
     metrics_volumes: int = 10_000
     many_volumes: int = 100_000
     recordings: int = 10
+    rounds: int = 2
     scrapes: int = 5
 
 
@@ -128,7 +129,7 @@ def run(
     parts: Sequence[str], system: System, seconds: float, sizes: Sizes, results: Results
 ) -> None:
     """In the order of PARTS: creates need nodes that answer, and those added for others do not."""
-    meter = Meter(system, seconds)
+    meter = Meter(system, seconds, sizes.rounds)
     data.hosts(system)
     for name, part in PARTS.items():
         if name in parts:
