@@ -127,7 +127,7 @@ def task_update(
     if state is TaskState.ABORTED:
         rows = rows.filter(stoppable=True)
     ends = state in {TaskState.FINISHED, TaskState.FAILED}
-    if (ends or params is not None) and not all(map(task_is_hosts, mine)):
+    if (ends or params is not None) and not all(map(task_is_hosts, mine.all())):
         rows = rows.none()
     if type is not None:
         rows = rows.filter(type=type)
