@@ -179,9 +179,7 @@ def _advance(progress: float | None) -> dict[str, Any]:
     return {} if progress is None else {"progress": Greatest(F("progress"), Value(progress))}
 
 
-def _update_refused(
-    task: Task | None, task_id: str, host_id: str, wanted: str
-) -> ProvisionerError:
+def _update_refused(task: Task | None, task_id: str, host_id: str, wanted: str) -> ProvisionerError:
     """Why an update changed no row, as far as the row still tells."""
     if task is None:
         return TaskNotFound(f"host {host_id!r} has no task {task_id!r}")
