@@ -43,12 +43,14 @@ class FillingFailed(ProvisionerError):
 @dataclass(frozen=True)
 class Waiting:
     """Not done: look again in ``seconds``, 0 is at once. ``sign``, else the text,
-    changes while there is life in what is waited for.
+    changes while there is life in what is waited for. ``ends``: the sign is how much is done of
+    something bounded, so that it ends by itself, however long it takes.
     """
 
     text: str
     seconds: float = 0.0
     sign: str = ""
+    ends: bool = False
 
 
 class CannotMove(ProvisionerError):

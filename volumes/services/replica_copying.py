@@ -74,7 +74,7 @@ def _note(context: Context, state: CopyState, text: str) -> Waiting:
         bytes_total=state.bytes_total,
         bytes_per_second=_rate(context, state.bytes_done),
     )
-    return Waiting(text, POLL_SECONDS, str(state.bytes_done))
+    return Waiting(text, POLL_SECONDS, str(state.bytes_done), ends=True)
 
 
 def _rate(context: Context, bytes_done: int) -> int | None:
