@@ -265,6 +265,16 @@ def test_hosts_that_are_away_take_no_turns(
     assert reasons[uuid] == f"volume '{uuid}' is published, but to no host that is Available"
 
 
+def test_begun_anew_just_after_the_node_was_used_again(api: Api, node: str) -> None:
+    drained(api, node)
+    assert api.put(f"/backends/{node}", {"inUse": True}).status == "Success"
+    drained(api, node)
+    settle()
+    assert in_use(api, node) is False
+    assert api.delete(f"/backends/{node}/drain").status == "Success"
+    assert in_use(api, node) is True
+
+
 def test_stopped_in_the_middle(
     api: Api, node: str, only_here: Callable[..., str], fleet: SimulatedFleet
 ) -> None:
