@@ -1,22 +1,18 @@
 """Clients that make, change and remove things of their own; what they do is drawn from the seed."""
 
-import random
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
-from tests.chaos.caller import Caller, Said
+from tests.chaos.caller import Caller
 from tests.chaos.contents import Contents
 from tests.chaos.hosts import HostAgent, Need
 from tests.chaos.oracle import Oracle, Thing
+from tests.chaos.things import LOST, Place, Things
 
 MOST_THINGS = 7
 FINISH_SECONDS = 100.0
 REST_SECONDS = 75.0
 """Longer than the minute after which a lost replica is replaced."""
-LOST = {"NotExists", "VolumeNotFound"}
 WEIGHTS = {
     "create": 5,
     "grow": 2,
@@ -37,27 +33,15 @@ WEIGHTS = {
 }
 
 
-@dataclass(frozen=True)
-class Place:
-    """Whose client it is, and in whose host."""
-
-    number: int
-    tenant: str
-    host: str
-
-
-class Client(threading.Thread):
+class Client(Things, threading.Thread):
     """After ``stop`` it sees that each of its volumes gets the replicas that it should have."""
 
     def __init__(
         self, caller: Caller, oracle: Oracle, contents: Contents, place: Place, seed: int
     ) -> None:
-        super().__init__(name=f"client-{place.number}", daemon=True)
-        self._caller, self._oracle, self._place = caller, oracle, place
-        self._chance = random.Random(f"client-{seed}-{place.number}")
+        threading.Thread.__init__(self, name=f"client-{place.number}", daemon=True)
+        Things.__init__(self, caller, oracle, place, seed)
         self._over = threading.Event()
-        self._mine: list[Thing] = []
-        self._made = 0
         self._written = 0
         self._agent = HostAgent(caller, oracle, contents, place.host)
 
@@ -96,8 +80,8 @@ class Client(threading.Thread):
     def _create(self) -> None:
         if len(self._mine) >= MOST_THINGS:
             return
-        gib = self._chance.choice([1, 2, 5, 10, 25])
-        replicas = self._chance.choice([1, 1, 3])
+        gib = self._chance.choice([1, 1, 2, 5, 10, 25])
+        replicas = self._chance.choice([1, 3])
         thing = self._new("volumes", gib=gib, replicas=replicas)
         body = {
             "alias": self._alias(),
@@ -249,53 +233,3 @@ class Client(threading.Thread):
             thing.there = was
         if said.code == "VolumeIsInUse":
             self._oracle.find(f"{thing.path} is in use, and is not", thing)
-
-    def _new(
-        self, kind: str, *, gib: int = 0, replicas: int = 1, parent: Thing | None = None
-    ) -> Thing:
-        uuid = f"{self._chance.getrandbits(128):032x}"
-        sizes = {gib} if gib else set()
-        place = self._place
-        thing = Thing(kind, uuid, place.tenant, place.host, sizes, replicas, parent)
-        return self._oracle.add(thing)
-
-    def _alias(self) -> str:
-        self._made += 1
-        return f"c{self._place.number}-{self._made}"
-
-    def _one(self, fits: Callable[[Thing], bool]) -> Thing | None:
-        """That nothing is to befall for a while does not count."""
-        now = time.monotonic()
-        rows = [t for t in self._mine if t.there and t.rests_until <= now and fits(t)]
-        return self._chance.choice(rows) if rows else None
-
-    def _make(self, operation: str, thing: Thing, path: str, body: dict[str, Any]) -> None:
-        said = self._call(operation, thing, "POST", f"/{thing.tenant}/{path}", body, was=False)
-        thing.there = None if said.unknown else said.done
-        if said.code == "AlreadyExists":
-            self._oracle.find(f"{thing.path} exists already, and is new", thing)
-        if said.unknown:
-            thing.mark = None if thing.mark or thing.parent else thing.mark
-            time.sleep(0.5)
-            rows = self._caller.read(thing.path)
-            thing.note(f"look: {rows}")
-            thing.there = True if rows else None
-        if thing.there:
-            self._mine.append(thing)
-
-    def _call(
-        self,
-        operation: str,
-        thing: Thing,
-        method: str,
-        path: str,
-        body: Any = None,
-        *,
-        was: bool | None = True,
-    ) -> Said:
-        thing.note(f"{method} {path} {body or ''}")
-        said = self._caller.call(operation, method, path, body)
-        thing.note(f"  {said.code or 'unknown'} {said.why or said.body}")
-        if was and said.code in LOST:
-            self._oracle.find(f"{thing.path} was acknowledged and is lost", thing)
-        return said

@@ -81,7 +81,7 @@ class HostAgent:
     def migrate(self, thing: Thing, old: str, **extensions: str) -> Said:
         body = {"volId": thing.uuid, "repId": old} | extensions
         operation = "migrate by the provisioner" if extensions else "migrate"
-        return self._call(operation, thing, "POST", f"/{thing.tenant}/migrate_volume", body)
+        return self._caller.ask(operation, thing, "POST", f"/{thing.tenant}/migrate_volume", body)
 
     def lose_one(self, thing: Thing, chance: random.Random) -> bool:
         """One replica is Missing, and nothing is done about it."""
@@ -182,13 +182,7 @@ class HostAgent:
         self, thing: Thing, operation: str, method: str, rest: str, body: Any = None
     ) -> Said:
         path = f"/{thing.tenant}/replica/{thing.uuid}{rest}"
-        return self._call(operation, thing, method, path, body)
-
-    def _call(self, operation: str, thing: Thing, method: str, path: str, body: Any = None) -> Said:
-        thing.note(f"{method} {path} {body or ''}")
-        said = self._caller.call(operation, method, path, body)
-        thing.note(f"  {said.code or 'unknown'} {said.why or said.body}")
-        return said
+        return self._caller.ask(operation, thing, method, path, body)
 
 
 def tags_of(task: Any) -> dict[str, str]:

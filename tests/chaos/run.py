@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from tests.chaos import report
 from tests.chaos.caller import Caller
-from tests.chaos.clients import Client, Place
+from tests.chaos.clients import Client
 from tests.chaos.contents import Contents
 from tests.chaos.faults import Faults
 from tests.chaos.oracle import Oracle
@@ -26,10 +26,11 @@ from tests.chaos.sampler import Sampler
 from tests.chaos.schedule import Fault, Kind, schedule
 from tests.chaos.settling import check, moves, settle
 from tests.chaos.system import NODES, System
+from tests.chaos.things import Place
 
 CLIENTS = 8
 TENANTS = 4
-BUDGET_GIB = 150
+BUDGET_GIB = 250
 BOUND_SECONDS = 600
 
 
