@@ -2,6 +2,7 @@
 """Command line of the provisioner: ``manage.py help`` lists the commands."""
 
 import os
+import secrets
 import sys
 
 from django.core.management import execute_from_command_line
@@ -12,4 +13,6 @@ if __name__ == "__main__":
         from provisioner.standalone.folder import prepare
 
         prepare()
+    if "node_agent" in sys.argv[1:2]:
+        os.environ.setdefault("SECRET_KEY", secrets.token_hex())  # a node signs nothing with it
     execute_from_command_line(sys.argv)

@@ -4,7 +4,7 @@ from django.utils.html import format_html
 
 from provisioner.common.admin import DeadlineFilter, ReadOnlyAdmin, size_column, wait_column
 from tasks.models import Task
-from tasks.selectors import WAITS_FOR, WAITS_FOR_COLUMN, task_waits_for
+from tasks.selectors import task_waits_for
 
 
 class LeaseFilter(DeadlineFilter):
@@ -75,7 +75,7 @@ class TaskAdmin(ReadOnlyAdmin):
 
     @admin.display(description="waits for")
     def waits_for(self, task: Task) -> str:
-        return task_waits_for(model_to_dict(task) | {WAITS_FOR_COLUMN: task.outputs.get(WAITS_FOR)})
+        return task_waits_for(model_to_dict(task))
 
     @admin.display(description="progress", ordering="progress")
     def shown_progress(self, task: Task) -> str:

@@ -16,7 +16,6 @@ from tasks.submission import WAITING
 
 WAITS_FOR = "waits_for"
 """The output in which a waiting task says for what."""
-WAITS_FOR_COLUMN = f"outputs__{WAITS_FOR}"
 
 COLUMNS = (
     "task_id",
@@ -35,7 +34,7 @@ COLUMNS = (
     "bytes_per_second",
     "lease_owner",
     "lease_until",
-    WAITS_FOR_COLUMN,
+    "outputs",
 )
 
 
@@ -74,7 +73,7 @@ def task_waits_for(task: Mapping[str, Any]) -> str:
     if _is_hosts(task):
         return "the host"
     if task["lease_owner"] == WAITING:
-        return str(task[WAITS_FOR_COLUMN] or "its next step")
+        return str(task["outputs"].get(WAITS_FOR) or "its next step")
     is_held = task["lease_owner"] and task["lease_until"] > timezone.now()
     return "" if is_held else "a worker"
 

@@ -126,7 +126,7 @@ def task_update(
     rows = mine.filter(state__in=_origins(state))
     if state is TaskState.ABORTED:
         rows = rows.filter(stoppable=True)
-    if state is TaskState.FINISHED and not all(map(task_is_hosts, mine)):
+    if state is TaskState.FINISHED and not all(map(task_is_hosts, mine.all())):
         rows = rows.none()
     if type is not None:
         rows = rows.filter(type=type)

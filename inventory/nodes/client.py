@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from inventory.nodes.errors import NodeRefused, NodeUnreachable
 from inventory.nodes.parallel import call_all, call_each
+from inventory.nodes.strays import Stray, Strays
 from inventory.nodes.transport import NodeCall, NodeTransport, Observer
 from inventory.nodes.wire import (
     License,
@@ -74,6 +75,10 @@ class NodeClient:
 
     def read_node(self, *, timeout: float | None = None) -> Node:
         return self._get(Node, "/v1/node", timeout)
+
+    def read_strays(self, *, timeout: float | None = None) -> tuple[Stray, ...]:
+        """Where the node's data plane differs from what its agent believes."""
+        return self._get(Strays, "/v1/node/strays", timeout).strays
 
     def put_provisioner(
         self, settings: ProvisionerSettings, *, timeout: float | None = None

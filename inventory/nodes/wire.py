@@ -6,6 +6,7 @@ success.
 
 ==================================================  ===========================================
 ``GET /v1/node``                                    :class:`Node`
+``GET /v1/node/strays``                             :class:`~inventory.nodes.strays.Strays`
 ``PUT /v1/node/provisioner``                        :class:`ProvisionerSettings`
 ``GET, PUT /v1/node/license``                       :class:`License`
 ``GET, PUT /v1/node/syslogs``                       :class:`SyslogServers`
@@ -74,7 +75,7 @@ class RefusalCode(StrEnum):
     IN_USE = "IN_USE"  # exported, or has snapshots, or a snapshot volume
     NO_SPACE = "NO_SPACE"
     STALE = "STALE"  # a later generation was seen
-    UNAVAILABLE = "UNAVAILABLE"  # the engine is not up
+    UNAVAILABLE = "UNAVAILABLE"  # the engine is not up, or an SSD is missing
 
 
 class Refusal(Wire):
@@ -91,10 +92,16 @@ class Portal(Wire):
 
 
 class Ssd(Wire):
+    """``outgrown``: what volumes and snapshots take beyond what they allocate, as thin ones may; it
+    is not free either. ``block_sizes``: those that volumes on it can have.
+    """
+
     ssd_id: str = Field(min_length=1, max_length=255)
     name: str = Field(max_length=255)
     capacity: Bytes
     free: Bytes
+    outgrown: Bytes = 0
+    block_sizes: tuple[int, ...] = (512, 4096)
     certified: bool = True
 
 

@@ -196,6 +196,17 @@ class TestLeaving:
         states = {row.pk: row.replica_state for row in online.rows()}
         assert states == {old.pk: "Missing", staying.pk: "Available"}
 
+    def test_another_one_was_marked(self, online: World) -> None:
+        task_id = move(online)
+        online.host_works("")
+        old, staying, _ = online.rows()
+        path = f"/replica/{online.uuid}/{staying.uuid}"
+        assert online.api.patch(path).status == "Success"
+        advance(task_id)
+        assert shown(online.api, task_id)["taskStatus"] == "ReplicaTerminating"
+        states = {row.pk: row.replica_state for row in online.rows()}
+        assert states == {old.pk: "Available", staying.pk: "Terminating"}
+
     def test_a_host_that_never_fills_it(self, online: World) -> None:
         task_id = move(online)
         let_wait(601)

@@ -4,8 +4,6 @@ import os
 import platform
 from pathlib import Path
 
-import psycopg
-
 from tests.benchmarks.figures import Results
 from tests.benchmarks.measuring import Figure
 from tests.benchmarks.system import API_WORKERS, System
@@ -64,7 +62,7 @@ def _ratios(results: Results) -> list[str]:
 
 
 def _place(system: System) -> str:
-    with psycopg.connect(system.postgres.url) as database:
+    with system.connect() as database:
         version = str(database.info.server_version // 10000)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return (

@@ -41,4 +41,4 @@ def test_all_parts_give_figures(folder: Path) -> None:
         "| /metrics, 1,000 nodes, 300 volumes",
     ]
     assert {len(row) for row in rows} == {9}
-    assert sum(line.startswith("* /metrics at ") for line in lines) == 3
+    assert sum(line.startswith("* /metrics at ") for line in lines) == 2

@@ -9,6 +9,7 @@ import pytest
 from inventory.nodes.client import NodeClient, NodeTransport
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
 from tests.nodes.certificates import KeyPair, TestCa
+from tests.spdk.fixtures import make_node, targets  # noqa: F401
 
 TOKEN = "a-shared-token"
 COPY_RATE = 2**40

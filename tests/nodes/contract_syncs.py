@@ -10,6 +10,7 @@ from inventory.nodes.wire import Portal, RefusalCode, Sync, SyncSpec, SyncState
 from tests.nodes.specs import (
     COPY_TARGET,
     GIB,
+    MIB,
     NODE_HOST,
     OTHER_HOST,
     OTHER_TARGET,
@@ -19,6 +20,7 @@ from tests.nodes.specs import (
     open_copy,
     piece,
     refused,
+    ssd_of,
     volume,
 )
 
@@ -46,9 +48,10 @@ class SyncContract:
 
     @pytest.mark.parametrize("block_size", [512, 4096])
     def test_into_a_larger_volume(
-        self, client: NodeClient, peer: NodeClient, ssds: list[str], block_size: int
+        self, client: NodeClient, peer: NodeClient, block_size: int
     ) -> None:
-        client.ensure_volume("read", volume(piece(ssds[0]), block_size=block_size))
+        ssd = ssd_of(client, block_size)
+        client.ensure_volume("read", volume(piece(ssd), block_size=block_size))
         copy = open_copy(peer, 2 * GIB, block_size=block_size)
         client.ensure_sync("read", copy)
         assert ended(client, "read", SyncState.DONE).bytes_total == GIB
@@ -70,7 +73,10 @@ class SyncContract:
 
     @pytest.mark.parametrize(
         ("capacity", "block_size", "parts"),
-        [(GIB - 4096, 4096, (str(GIB), str(GIB - 4096))), (GIB, 512, ("512", "4096"))],
+        [
+            (GIB - 4 * MIB, 4096, (str(GIB), str(GIB - 4 * MIB))),
+            (GIB, 512, ("512", "4096")),
+        ],
     )
     def test_into_what_does_not_fit(
         self,

@@ -5,8 +5,18 @@ from functools import partial
 import pytest
 
 from inventory.nodes.client import NodeClient
-from inventory.nodes.wire import ProvisioningType, Qos, RefusalCode, VolumeSpec
-from tests.nodes.specs import GIB, OTHER_TARGET, TARGET, Restart, namespace, piece, refused, volume
+from inventory.nodes.wire import ProvisioningType, Qos, RefusalCode, Ssd, VolumeSpec
+from tests.nodes.specs import (
+    GIB,
+    OTHER_TARGET,
+    TARGET,
+    Restart,
+    namespace,
+    piece,
+    refused,
+    ssd_of,
+    volume,
+)
 
 
 class VolumeContract:
@@ -40,16 +50,23 @@ class VolumeContract:
         assert client.list_volumes() == ()
         assert client.read_node().ssds == free
 
+    @pytest.mark.parametrize("block_size", [512, 4096])
     def test_thin_takes_what_it_reserves(
-        self, client: NodeClient, ssds: list[str], uuid: str
+        self, client: NodeClient, uuid: str, block_size: int
     ) -> None:
-        node = client.read_node()
-        larger = node.ssds[0].capacity // GIB * GIB * 2
+        def ssd() -> Ssd:
+            name = ssd_of(client, block_size)
+            return next(one for one in client.read_node().ssds if one.ssd_id == name)
+
+        before = ssd()
+        larger = before.capacity // GIB * GIB * 2
         spec = volume(
-            piece(ssds[0], larger, GIB), provisioning_type=ProvisioningType.THIN, block_size=512
+            piece(before.ssd_id, larger, GIB),
+            provisioning_type=ProvisioningType.THIN,
+            block_size=block_size,
         )
         assert client.ensure_volume(uuid, spec) is True
-        assert client.read_node().ssds[0].free == node.ssds[0].free - GIB
+        assert ssd().free == before.free - GIB
 
     def test_grows_and_never_shrinks(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
         free = client.read_node().ssds[0].free

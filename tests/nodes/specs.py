@@ -22,9 +22,10 @@ from inventory.nodes.wire import (
     VolumeSpec,
 )
 
+MIB = 2**20
 GIB = 2**30
-HOST = "nqn.2014-08.org.nvmexpress:uuid:host-a"
-OTHER_HOST = "nqn.2014-08.org.nvmexpress:uuid:host-b"
+HOST = "nqn.2014-08.org.nvmexpress:uuid:11111111-1111-4111-8111-111111111111"
+OTHER_HOST = "nqn.2014-08.org.nvmexpress:uuid:22222222-2222-4222-8222-222222222222"
 TARGET = "nqn.2022-08.com.kioxia:target-a"
 OTHER_TARGET = "nqn.2022-08.com.kioxia:target-b"
 COPY_TARGET = "nqn.2022-08.com.kioxia:copy-1"
@@ -69,12 +70,18 @@ def namespace(nsid: int = 1, generation: int = 1, host_nqn: str = HOST) -> Names
     return NamespaceSpec(generation=generation, nsid=nsid, host_nqn=host_nqn)
 
 
+def ssd_of(client: NodeClient, block_size: int) -> str:
+    """An SSD that can have volumes in such blocks."""
+    ssds = client.read_node().ssds
+    return next(ssd.ssd_id for ssd in ssds if block_size in ssd.block_sizes)
+
+
 def open_copy(peer: NodeClient, capacity: int = GIB, **more: Any) -> SyncSpec:
     """A new volume ``filled`` of the peer, in a target for copies into it."""
-    node = peer.read_node()
-    peer.ensure_volume("filled", volume(piece(node.ssds[0].ssd_id, capacity), **more))
+    ssd = ssd_of(peer, more.get("block_size", 4096))
+    peer.ensure_volume("filled", volume(piece(ssd, capacity), **more))
     peer.ensure_namespace(COPY_TARGET, "filled", namespace(host_nqn=NODE_HOST))
-    return sync(node.portals)
+    return sync(peer.read_node().portals)
 
 
 def sync(portals: tuple[Portal, ...], **more: Any) -> SyncSpec:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from volumes.placement.filters import FILTERS
-from volumes.placement.layout import lay_out
+from volumes.placement.layout import PIECE_BYTES, lay_out
 from volumes.placement.request import Candidate, Drive, PlacementRequest
 from volumes.placement.scheduler import plan
 
@@ -211,4 +211,5 @@ def test_any_plan_keeps_the_rules(
         for piece in replica.pieces:
             assert 0 < piece.claimed_bytes <= piece.drive.free_bytes
             assert 0 < piece.claimed_bytes <= piece.capacity_bytes
+            assert piece.capacity_bytes % PIECE_BYTES == 0
     assert outcome == plan(request, nodes)

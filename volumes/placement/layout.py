@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from volumes.placement.request import Drive
 
-MIB = 2**20
+PIECE_BYTES = 4 * 2**20
+"""Pieces are multiples of it: SPDK has whole clusters, of 4 MiB unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +31,14 @@ def lay_out(
 def _span(
     by_space: Sequence[Drive], capacity_bytes: int, claimed_bytes: int
 ) -> tuple[PlannedPiece, ...] | None:
-    """Fills SSD by SSD in whole MiB; a thin copy's capacity is split as its reserved space is."""
+    """Fills SSD by SSD; a thin copy's capacity is split in proportion to its reserved space."""
     pieces: list[PlannedPiece] = []
     claim_left, capacity_left = claimed_bytes, capacity_bytes
     for drive in by_space:
-        room = drive.free_bytes // MIB * MIB
+        room = drive.free_bytes // PIECE_BYTES * PIECE_BYTES
         if room >= claim_left:
             return (*pieces, PlannedPiece(drive, capacity_left, claim_left))
-        capacity = capacity_bytes * room // claimed_bytes // MIB * MIB
+        capacity = capacity_bytes * room // claimed_bytes // PIECE_BYTES * PIECE_BYTES
         if not room or not capacity:
             return None
         pieces.append(PlannedPiece(drive, capacity, room))

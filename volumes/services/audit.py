@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from inventory.models import Backend, Ssd
 from inventory.nodes import wire
+from inventory.nodes.strays import StrayKind
 from provisioner.common.models import LifeState
 from volumes.models import (
     Export,
@@ -22,7 +23,7 @@ from volumes.models import (
     Volume,
 )
 from volumes.selectors import LIVE
-from volumes.services.node_contents import NodeContents, nodes_read
+from volumes.services.node_contents import NodeContents, nodes_read, strays_read
 from volumes.services.node_work import replica_spec, snapshot_spec
 
 NODE_SECONDS = 60.0
@@ -57,9 +58,22 @@ def _compare() -> Iterator[Difference]:
             yield from _compare_node(backend, answer)
         else:
             yield Difference(f"node {backend.pk}", f"cannot be read: {answer}")
+    yield from _strays(backends)
     yield from _compare_budgets()
     yield from _compare_sizes()
     yield from _overdue()
+
+
+def _strays(backends: Iterable[Backend]) -> Iterator[Difference]:
+    """A node that cannot be read is told of by ``_compare``."""
+    for key, answer in strays_read(backends, timeout_seconds=NODE_SECONDS).items():
+        for stray in answer if isinstance(answer, tuple) else ():
+            if stray.kind is StrayKind.LOST:
+                yield Difference(f"node {key}", f"has lost {stray.name}, which its agent recorded")
+            else:
+                yield Difference(
+                    f"node {key}", f"has the {stray.kind} {stray.name}, which its agent never made"
+                )
 
 
 def _compare_node(backend: Backend, contents: NodeContents) -> Iterator[Difference]:
@@ -138,7 +152,7 @@ def _compare_exports(backend: Backend, targets: Iterable[wire.Target]) -> Iterat
 
 
 def _compare_drives(backend: Backend, node: wire.Node) -> Iterator[Difference]:
-    used = {s.ssd_id: s.capacity - s.free for s in node.ssds}
+    used = {s.ssd_id: s.capacity - s.free - s.outgrown for s in node.ssds}
     for ssd in Ssd.objects.filter(backend=backend, present=True):
         if used.get(ssd.ssd_id) != ssd.used_bytes:
             yield Difference(

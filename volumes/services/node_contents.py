@@ -7,6 +7,7 @@ from functools import partial
 from inventory.models import Backend
 from inventory.nodes import wire
 from inventory.nodes.client import NodeClient, call_all
+from inventory.nodes.strays import Stray
 from inventory.services.nodes import node_client
 from volumes.services.node_work import NodeError
 
@@ -28,6 +29,14 @@ def nodes_read(
     row is there before what it stands for.
     """
     calls = {b.pk: partial(_read, node_client(b)) for b in backends}
+    return call_all(calls, timeout_seconds=timeout_seconds)
+
+
+def strays_read(
+    backends: Iterable[Backend], *, timeout_seconds: float
+) -> dict[str, tuple[Stray, ...] | NodeError]:
+    """Where the data plane of each node differs from what its agent believes, by its id."""
+    calls = {b.pk: node_client(b).read_strays for b in backends}
     return call_all(calls, timeout_seconds=timeout_seconds)
 
 

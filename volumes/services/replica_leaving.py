@@ -18,6 +18,7 @@ from volumes.services.replacement import (
     replica_made_by,
     volume_of,
 )
+from volumes.services.replica_rules import ReplicaTerminating
 
 
 class ReplicaLost(ProvisionerError):
@@ -30,6 +31,7 @@ def replica_leave(context: Context) -> Waiting | None:
     """The host uses the old replica no more; None: that is so, or no host uses the volume.
 
     :raises ReplicaLost: the new one is not Available any more.
+    :raises ReplicaTerminating: another one is being removed.
     """
     leaving = replica_leaving(context.task)
     if leaving is None or not leaving.volume.publications.exists():
@@ -37,8 +39,17 @@ def replica_leave(context: Context) -> Waiting | None:
     if leaving.replica_state != ReplicaState.TERMINATING:
         with context.transaction():
             _available_required(context.task)
-            _set_state(Replica.objects.filter(pk=leaving.pk), ReplicaState.TERMINATING)
+            _mark(leaving)
     return Waiting(f"its host to confirm that it uses replica {leaving.uuid} no more", HOST_SECONDS)
+
+
+def _mark(leaving: Replica) -> None:
+    beside = Replica.objects.filter(LIVE, volume=leaving.volume_id)
+    if beside.filter(replica_state=ReplicaState.TERMINATING).exists():
+        raise ReplicaTerminating(
+            f"another replica of volume {leaving.volume.uuid!r} is marked already"
+        )
+    _set_state(beside.filter(pk=leaving.pk), ReplicaState.TERMINATING)
 
 
 def replica_leave_unconfirmed(context: Context) -> None:

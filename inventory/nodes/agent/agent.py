@@ -13,8 +13,9 @@ from inventory.nodes.agent.snapshots import Snapshots
 from inventory.nodes.agent.syncs import Syncs
 from inventory.nodes.agent.targets import Targets
 from inventory.nodes.agent.volumes import Volumes
-from inventory.nodes.engines.base import Engine
+from inventory.nodes.engines.base import Engine, Known
 from inventory.nodes.errors import NodeRefused
+from inventory.nodes.strays import Strays
 from inventory.nodes.wire import (
     Changes,
     License,
@@ -80,6 +81,14 @@ class Agent:
         self._is_up = True
         log.info("node %s is up, boot %s", self.identity.persistent_id, self.boot_id)
 
+    async def mend(self) -> bool:
+        """Try again what ``start`` could not restore; True: nothing is amiss any more."""
+        return await self._targets.mend()
+
+    def stop(self) -> None:
+        """Refuse all calls from now on, as before the start."""
+        self._is_up = False
+
     @property
     def volumes(self) -> Volumes:
         """:raises NodeRefused: UNAVAILABLE"""
@@ -121,6 +130,14 @@ class Agent:
             portals=facts.portals,
             ssds=facts.ssds,
         )
+
+    async def strays(self) -> Strays:
+        """:raises NodeRefused: UNAVAILABLE"""
+        self._refuse_unless_up()
+        known = Known(
+            self._records.volumes(), self._records.snapshots(), self._records.hosts().keys()
+        )
+        return Strays(strays=await self.engine.strays(known))
 
     @property
     def provisioner(self) -> ProvisionerSettings | None:

@@ -44,6 +44,7 @@ def make_app(*, token: str | None = None, more_routes: Sequence[BaseRoute] = ())
     """
     routes: list[BaseRoute] = [
         Route("/v1/node", node, methods=["GET"]),
+        Route("/v1/node/strays", strays, methods=["GET"]),
         Route("/v1/node/provisioner", provisioner, methods=["PUT"]),
         Route("/v1/node/license", license_, methods=["GET", "PUT"]),
         Route("/v1/node/syslogs", syslogs, methods=["GET", "PUT"]),
@@ -77,6 +78,10 @@ def agent_of(request: Request) -> Agent:
 
 async def node(request: Request) -> Response:
     return answer(await agent_of(request).node())
+
+
+async def strays(request: Request) -> Response:
+    return answer(await agent_of(request).strays())
 
 
 async def provisioner(request: Request) -> Response:

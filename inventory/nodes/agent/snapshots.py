@@ -33,8 +33,13 @@ class Snapshots:
         self._locks = locks
 
     def list(self) -> tuple[Snapshot, ...]:
-        """Ordered by uuid."""
-        return tuple(_shown(uuid, spec) for uuid, spec in self._records.snapshots().items())
+        """Ordered by uuid; without those on SSDs that are absent."""
+        absent = self._engine.absent_ssds
+        return tuple(
+            _shown(uuid, spec)
+            for uuid, spec in self._records.snapshots().items()
+            if absent.isdisjoint(piece.ssd_id for piece in spec.pieces)
+        )
 
     def read(self, uuid: str) -> Snapshot:
         """:raises NodeRefused: NOT_FOUND"""
@@ -95,10 +100,11 @@ class Snapshots:
     async def restore(self) -> None:
         """After a start: finish removals that were interrupted."""
         for uuid in self._records.snapshots():
-            try:
-                await self._finish_removal(uuid)
-            except Exception:
-                log.exception("snapshot %s could not be removed after the restart", uuid)
+            async with self._hold(uuid):
+                try:
+                    await self._finish_removal(uuid)
+                except Exception:
+                    log.exception("snapshot %s could not be removed after the restart", uuid)
 
     def _is_there(self, uuid: str, spec: SnapshotSpec) -> bool:
         """:raises NodeRefused: CONFLICT; the generation, which stays unseen, or another value."""

@@ -30,6 +30,7 @@ class Targets:
         self._records = records
         self._fences = fences
         self._locks = locks
+        self._late: list[str] = []
 
     async def list(self) -> tuple[Target, ...]:
         """Ordered by NQN."""
@@ -108,20 +109,41 @@ class Targets:
         for record in self._records.namespaces():
             if self._fences.is_removed(Name(record.uuid, record.nqn)):
                 self._records.drop_namespace(record.nqn, record.uuid)
-        hosts = self._records.hosts()
-        for nqn in set(await self._engine.target_names()) - set(hosts):
-            await self._engine.remove_target(nqn)
-        for nqn, host_nqn in hosts.items():
+        names = sorted(set(await self._engine.target_names()) | self._records.hosts().keys())
+        self._late = [nqn for nqn in names if not await self._is_restored(nqn)]
+        # what went from one target to another must leave the first before it enters the second
+        await self.mend()
+
+    async def mend(self) -> bool:
+        """Try again what could not be restored; True: all targets are as recorded."""
+        self._late = [nqn for nqn in self._late if not await self._is_restored(nqn)]
+        return not self._late
+
+    async def _is_restored(self, nqn: str) -> bool:
+        async with self._locks.hold(f"target {nqn}"):
             try:
-                await self._engine.apply_target(
-                    _state(nqn, host_nqn, self._records.namespaces(nqn))
-                )
+                await self._restore(nqn)
             except Exception:
                 log.exception("target %s is not as it was before the restart", nqn)
+                return False
+            return True
+
+    async def _restore(self, nqn: str) -> None:
+        host_nqn = self._records.host(nqn)
+        if host_nqn is None:
+            await self._engine.remove_target(nqn)
+        else:
+            await self._engine.apply_target(_state(nqn, host_nqn, self._records.namespaces(nqn)))
 
     def _check(self, nqn: str, uuid: str, old: NamespaceSpec | None, spec: NamespaceSpec) -> None:
-        if self._records.volume(uuid) is None or self._fences.is_removed(Name(uuid)):
+        volume = self._records.volume(uuid)
+        if volume is None or self._fences.is_removed(Name(uuid)):
             raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
+        if absent := {piece.ssd_id for piece in volume.pieces} & self._engine.absent_ssds:
+            raise NodeRefused(
+                RefusalCode.UNAVAILABLE,
+                f"volume {uuid} lies on {', '.join(sorted(absent))}, which is missing",
+            )
         if old is None:
             return
         if old.nsid != spec.nsid:

@@ -1,6 +1,7 @@
 """The rules for volumes."""
 
 import logging
+from collections.abc import Iterable
 
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.fences import Fences, Name
@@ -33,16 +34,24 @@ class Volumes:
         self._locks = locks
 
     def list(self) -> tuple[Volume, ...]:
-        """Ordered by uuid."""
+        """Ordered by uuid; without those on SSDs that are absent."""
         exported = self._records.exported()
         volumes = self._records.volumes().items()
-        return tuple(_shown(uuid, spec, uuid in exported) for uuid, spec in volumes)
+        return tuple(
+            _shown(uuid, spec, uuid in exported)
+            for uuid, spec in volumes
+            if not self._absent(spec.pieces)
+        )
 
     def read(self, uuid: str) -> Volume:
         """:raises NodeRefused: NOT_FOUND"""
         spec = self._records.volume(uuid)
         if spec is None:
             raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
+        if absent := self._absent(spec.pieces):
+            raise NodeRefused(
+                RefusalCode.NOT_FOUND, f"volume {uuid} lies on {absent}, which is missing"
+            )
         return _shown(uuid, spec, bool(self._records.targets_of(uuid)))
 
     async def ensure(self, uuid: str, spec: VolumeSpec) -> bool:
@@ -86,13 +95,23 @@ class Volumes:
 
     async def restore(self) -> None:
         """After a start: finish removals that were interrupted, and give the engine the limits."""
-        for uuid, spec in self._records.volumes().items():
-            try:
-                await self._finish_removal(uuid)
-                if self._records.volume(uuid):
-                    await self._engine.set_qos(uuid, spec.qos)
-            except Exception:
-                log.exception("volume %s is not as it was before the restart", uuid)
+        for uuid in self._records.volumes():
+            async with self._locks.hold(lock_of_volume(uuid)):
+                try:
+                    await self._restore(uuid)
+                except Exception:
+                    log.exception("volume %s is not as it was before the restart", uuid)
+
+    async def _restore(self, uuid: str) -> None:
+        await self._finish_removal(uuid)
+        spec = self._records.volume(uuid)
+        if spec is not None and not self._absent(spec.pieces):
+            await self._engine.set_qos(uuid, spec.qos)
+
+    def _absent(self, pieces: Iterable[Piece]) -> str:
+        """The SSDs of a volume that are absent, in words; empty: it is all there."""
+        absent = {piece.ssd_id for piece in pieces} & self._engine.absent_ssds
+        return ", ".join(sorted(absent))
 
     async def _apply(self, uuid: str, old: VolumeSpec | None, spec: VolumeSpec) -> None:
         if old is None:

@@ -9,11 +9,23 @@ overlap. That a volume has snapshots, or a snapshot a snapshot volume, is the ag
 the engine's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Protocol
 
-from inventory.nodes.wire import Portal, Qos, SnapshotSpec, Ssd, Sync, SyncSpec, VolumeSpec
+from inventory.nodes.strays import Stray
+from inventory.nodes.wire import (
+    Portal,
+    Qos,
+    SnapshotSpec,
+    Ssd,
+    Sync,
+    SyncSpec,
+    VolumeSpec,
+)
+
+VERSION = "3.22.1"
+"""Of the node's software: the provisioner takes nodes of its own major version."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +52,27 @@ class TargetState:
     namespaces: dict[int, str]
 
 
+@dataclass(frozen=True)
+class Known:
+    """What the agent's records say is there; ``targets`` by NQN."""
+
+    volumes: Mapping[str, VolumeSpec]
+    snapshots: Mapping[str, SnapshotSpec]
+    targets: Set[str]
+
+
 class Engine(Protocol):
     """All methods raise ``NodeRefused`` when nothing was done; anything else: it may have been."""
 
     on_change: Callable[[int], None]
     """Set by the agent; the engine calls it, in the event loop, with the bits of ``Changes`` after
     its portals changed, and with 0 after SSDs or their capacities did."""
+
+    @property
+    def absent_ssds(self) -> frozenset[str]:
+        """SSDs of the node that cannot be used now: what lies on them is there, but out of reach.
+        It changes with ``start`` only.
+        """
 
     async def start(self) -> None:
         """Bring the engine up. Returns when the calls below work; QoS and targets may be gone.
@@ -115,3 +142,6 @@ class Engine(Protocol):
 
     async def connected_hosts(self) -> dict[str, tuple[str, ...]]:
         """By target NQN, the NQNs of the hosts that have a session now."""
+
+    async def strays(self, known: Known) -> tuple[Stray, ...]:
+        """Where what is there differs from what is known."""

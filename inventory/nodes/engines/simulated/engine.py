@@ -7,12 +7,13 @@ from itertools import chain
 from typing import Any
 
 from inventory.nodes.agent.database import Database
-from inventory.nodes.engines.base import EngineFacts, TargetState
+from inventory.nodes.engines.base import EngineFacts, Known, TargetState
 from inventory.nodes.engines.simulated.books import Books
 from inventory.nodes.engines.simulated.copies import Copies
 from inventory.nodes.engines.simulated.network import Network
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import refuse_difference
+from inventory.nodes.strays import Stray
 from inventory.nodes.wire import (
     Changes,
     Piece,
@@ -32,7 +33,7 @@ COPY_RATE = 2**30
 
 class SimulatedEngine:
     """Volumes and snapshots are rows in the database, so they outlive the process; targets, QoS and
-    copies are memory.
+    copies are memory. ``strange``: what somebody made beside the agent.
 
     An SSD's free space is its capacity less what the pieces on it allocate, to the byte. Copies go
     to the engines of the same ``network``, at ``copy_rate`` bytes per second.
@@ -53,6 +54,7 @@ class SimulatedEngine:
         self.targets: dict[str, TargetState] = {}
         self.hosts: dict[str, tuple[str, ...]] = {}
         self.is_cut_off = False
+        self.strange: tuple[Stray, ...] = ()
         self.books = Books(node, database)
         self.network = network or Network()
         self.network.join(self)
@@ -60,6 +62,10 @@ class SimulatedEngine:
         self._pristine_rate = copy_rate
         self._facts = self._pristine = facts
         self._used = self._count_used()
+
+    @property
+    def absent_ssds(self) -> frozenset[str]:
+        return frozenset()
 
     async def start(self) -> None:
         """A restart: what SPDK would lose is lost."""
@@ -181,6 +187,9 @@ class SimulatedEngine:
         await asyncio.sleep(0)
         self.copies.end(uuid)
 
+    async def strays(self, known: Known) -> tuple[Stray, ...]:
+        return self.strange
+
     def cut_off(self, is_cut_off: bool) -> None:
         """Neither reach other nodes nor be reached by them."""
         self.is_cut_off = is_cut_off
@@ -200,6 +209,7 @@ class SimulatedEngine:
         """As new, after the database was cleared."""
         self._facts = self._pristine
         self.is_full = False
+        self.strange = ()
         self.hosts.clear()
         self._lose()
         self.copies.set_rate(self._pristine_rate)
@@ -234,7 +244,7 @@ class SimulatedEngine:
     def _free(self, ssd: Ssd) -> int:
         if self.is_full:
             return 0
-        return max(0, ssd.capacity - self._used.get(ssd.ssd_id, 0))
+        return max(0, ssd.capacity - ssd.outgrown - self._used.get(ssd.ssd_id, 0))
 
     def _check_space(self, more: dict[str, int]) -> None:
         ssds = {ssd.ssd_id: ssd for ssd in self._facts.ssds}

@@ -11,7 +11,7 @@ from inventory.nodes.agent.app import make_app
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.listener import TlsFiles
 from inventory.nodes.agent.sender import ProbeSender
-from inventory.nodes.engines.base import EngineFacts
+from inventory.nodes.engines.base import VERSION, EngineFacts
 from inventory.nodes.engines.simulated.admin import ROUTES
 from inventory.nodes.engines.simulated.engine import COPY_RATE
 from inventory.nodes.engines.simulated.loop import LoopThread
@@ -20,7 +20,6 @@ from inventory.nodes.engines.simulated.node import SimulatedNode
 from inventory.nodes.engines.simulated.service import NodePlan, NodeService, Surroundings
 from inventory.nodes.wire import Portal, Ssd
 
-VERSION = "3.22.1"
 TOTAL_BW = 4_525_654_016
 TOTAL_IOPS = 348_600
 FIRST_PROBES_PER_SECOND = 200

@@ -3,12 +3,12 @@
 import asyncio
 import ssl
 from dataclasses import dataclass
-from typing import cast
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from inventory.nodes.agent.agent import Agent, Identity
+from inventory.nodes.agent.calls import Calls
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.listener import Listener
 from inventory.nodes.agent.prober import Prober
@@ -53,9 +53,9 @@ class NodeService:
         self._app = shared.app
         self._counter = FaultCounter()
         self._faults = Faults()
-        self._running: set[asyncio.Task[None]] = set()
         self._down: asyncio.Task[None] | None = None
         self.listener = Listener(self, shared.tls, plan.address, plan.port)
+        self._calls = Calls(self.listener)
         self.witness = Witness()
         self._records = Records(shared.database, plan.persistent_id)
         self.engine = SimulatedEngine(
@@ -90,11 +90,7 @@ class NodeService:
 
     async def crash(self) -> None:
         """Calls in flight end where they are, unanswered."""
-        running = list(self._running)
-        for task in running:
-            task.cancel()
-        if running:
-            await asyncio.wait(running)
+        await self._calls.end()
 
     async def restart(self) -> None:
         """As if agent and engine died and came back: calls in flight end halfway, unanswered."""
@@ -154,14 +150,7 @@ class NodeService:
         if scope["path"].startswith("/sim/"):
             await self._app(scope, receive, send)
             return
-        task = asyncio.create_task(self._serve(scope, receive, send))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        await asyncio.wait([task])
-        if task.cancelled():
-            await self._hang_up(scope, receive)
-        else:
-            task.result()
+        await self._calls.run(self._serve(scope, receive, send), scope, receive)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         faults = self._counter.striking(scope["method"], scope["path"])
@@ -170,7 +159,7 @@ class NodeService:
             receive = await _received(receive)
             await asyncio.sleep(struck[FaultKind.SLOW].milliseconds / 1000)
         if FaultKind.LOSE_REQUEST in struck:
-            await self._hang_up(scope, receive)
+            await self._calls.hang_up(scope, receive)
         elif FaultKind.REFUSE in struck:
             answer = refusal(struck[FaultKind.REFUSE].code, "a simulated fault")
             await answer(scope, receive, send)
@@ -178,14 +167,9 @@ class NodeService:
             await Response("a simulated fault", 500)(scope, receive, send)
         elif FaultKind.LOSE_REPLY in struck:
             await self._app(scope, receive, _discard)
-            await self._hang_up(scope, receive)
+            await self._calls.hang_up(scope, receive)
         else:
             await self._app(scope, receive, send)
-
-    async def _hang_up(self, scope: Scope, receive: Receive) -> None:
-        self.listener.reset(cast("tuple[str, int]", scope["client"]))
-        while (await receive())["type"] != "http.disconnect":
-            pass
 
     async def _be_down_for(self, seconds: float | None) -> None:
         if self._down is not None:

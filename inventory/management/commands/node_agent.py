@@ -1,0 +1,75 @@
+"""Serve a storage node on SPDK until told to stop."""
+
+import asyncio
+import fcntl
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from inventory.nodes.engines.spdk.node_config import NodeConfig, WrongConfig, read_config
+from inventory.nodes.engines.spdk.service import make_service, open_database
+
+
+class Command(BaseCommand):
+    """It opens no database but its own file in ``state_folder``, and no Redis.
+
+    :raises CommandError: the configuration, the port, a file or the folder cannot be used.
+    """
+
+    help = (
+        "Serve this machine's drives as a storage node, over the SPDK target that runs here, until "
+        "SIGTERM or SIGINT. docs/storage-node.md explains it from the bare server on."
+    )
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--config", type=Path, required=True, help="TOML file")
+        parser.add_argument(
+            "--format",
+            action="append",
+            default=[],
+            metavar="SSD",
+            help="id of an SSD whose content is overwritten, whatever it is; may be repeated",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            config = read_config(options["config"], to_format=options["format"])
+            with _state_folder(config.spdk.state_folder):
+                config.make_files()
+                asyncio.run(_serve(config))
+        except (WrongConfig, OSError) as error:
+            raise CommandError(f"cannot serve: {error}") from error
+
+
+@contextmanager
+def _state_folder(folder: Path) -> Iterator[None]:
+    """For this process alone.
+
+    :raises WrongConfig: another one has it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise WrongConfig(f"state_folder: {folder} is used by another agent") from None
+        yield
+
+
+async def _serve(config: NodeConfig) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    database = open_database(config)
+    service = make_service(config, database)
+    await service.open()
+    node = config.identity
+    print(f"{node.persistent_id} {node.addresses[0]}:{service.listener.port}", flush=True)
+    await stop.wait()
+    await service.close()
+    database.close()

@@ -1,0 +1,128 @@
+"""Snapshots that volumes and clones have in common.
+
+A snapshot lvol that nobody asked for, or nobody wants any more, is shared: it is there for the
+lvols above it, and goes, merged into the last of them, when at most one is left. So a clone never
+bars the removal of what it was made from, and nothing is copied for that.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from inventory.nodes.engines.spdk.books import Books
+from inventory.nodes.engines.spdk.lvols import Lvols, NotAsAsked
+from inventory.nodes.engines.spdk.names import SHARED, shared_name
+from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
+from inventory.nodes.engines.spdk.stores import Stores
+from inventory.nodes.engines.spdk.view import Lvol, Lvstore, View
+
+log = logging.getLogger(__name__)
+
+
+class Chains:
+    """What is used is kept, and what goes is no longer used: which of both, is decided by one at a
+    time. Nobody waits while clusters are cleared.
+    """
+
+    def __init__(self, rpc: SpdkRpc, stores: Stores, lvols: Lvols) -> None:
+        self._rpc = rpc
+        self._stores = stores
+        self._lvols = lvols
+        self._deciding = asyncio.Lock()
+        self._kept: Counter[str] = Counter()
+        self._going: set[str] = set()
+
+    @asynccontextmanager
+    async def frozen(self, lvstore: Lvstore, name: str) -> AsyncIterator[Lvol]:
+        """A snapshot of what the lvol is now, which stays for as long as this: the one below it
+        where nothing was written since, as always below a read-only one; else a new one.
+        """
+        with ExitStack() as keeping:
+            async with self._deciding:
+                found = self._unchanged(await View.read(self._rpc), lvstore, name)
+                made = found.name if found else shared_name()
+                keeping.enter_context(self._keep(made))
+            if found is None:
+                await self._lvols.snapshot(lvstore, name, made)
+                found = (await View.read(self._rpc)).find(lvstore, made)
+            if found is None:
+                raise NotAsAsked(f"snapshot {made} of {name} is gone")
+            yield found
+
+    async def release(self, lvstore: Lvstore, name: str) -> None:
+        """A snapshot is nobody's from now on. Gone already is fine."""
+        try:
+            await self._lvols.rename(lvstore, name, shared_name())
+        except RpcRefused:
+            if (await View.read(self._rpc)).find(lvstore, name):
+                raise
+
+    async def sweep(self, ssd_id: str) -> None:
+        """Remove the shared snapshots that are for one lvol or none."""
+        refused: set[str] = set()
+        while True:
+            async with self._deciding:
+                view = await View.read(self._rpc)
+                lvstore = self._stores.find(view, ssd_id)
+                going = self._idle(view, lvstore) - refused if lvstore else set()
+                self._going |= going
+            if lvstore is None or not going:
+                return
+            try:
+                refused |= await self._remove(lvstore, going)
+            finally:
+                async with self._deciding:
+                    self._going -= going
+
+    async def _remove(self, lvstore: Lvstore, names: set[str]) -> set[str]:
+        """Those that SPDK does not remove."""
+        refused = set()
+        for name in sorted(names):
+            try:
+                await self._lvols.delete(lvstore, name)
+            except RpcRefused as error:
+                refused.add(name)
+                log.warning("snapshot %s of %s stays: %s", name, lvstore.name, error)
+        return refused
+
+    def _unchanged(self, view: View, lvstore: Lvstore, name: str) -> Lvol | None:
+        """The snapshot right below, which is the same to read."""
+        lvol = view.find(lvstore, name)
+        below = view.find(lvstore, lvol.parent) if lvol and lvol.parent else None
+        if lvol is None or below is None or below.name in self._going:
+            return None
+        return below if not lvol.owned_clusters and below.size == lvol.size else None
+
+    @contextmanager
+    def _keep(self, name: str) -> Iterator[None]:
+        self._kept[name] += 1
+        try:
+            yield
+        finally:
+            self._kept -= Counter([name])
+
+    def _idle(self, view: View, lvstore: Lvstore) -> set[str]:
+        lvols = view.lvols[lvstore.uuid].values()
+        above = Counter(lvol.parent for lvol in lvols)
+        return {
+            lvol.name
+            for lvol in lvols
+            if lvol.name.startswith(SHARED)
+            and above[lvol.name] <= 1
+            and not self._kept[lvol.name]
+            and lvol.name not in self._going
+        }
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What volumes and snapshots are made with."""
+
+    rpc: SpdkRpc
+    stores: Stores
+    books: Books
+    lvols: Lvols
+    chains: Chains

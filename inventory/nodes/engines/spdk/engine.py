@@ -1,0 +1,164 @@
+"""The engine ``spdk``: what the agent asks, put together from the parts beside."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from inventory.nodes.engines.base import VERSION, EngineFacts, Known, TargetState
+from inventory.nodes.engines.spdk.books import Books
+from inventory.nodes.engines.spdk.chains import Chains, Parts
+from inventory.nodes.engines.spdk.config import SpdkConfig
+from inventory.nodes.engines.spdk.copies import Copies
+from inventory.nodes.engines.spdk.lvols import Lvols
+from inventory.nodes.engines.spdk.methods import NEEDED
+from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused, SpdkRpc
+from inventory.nodes.engines.spdk.snapshots import Snapshots
+from inventory.nodes.engines.spdk.spans import Spans
+from inventory.nodes.engines.spdk.stores import Stores
+from inventory.nodes.engines.spdk.strays import find_strays
+from inventory.nodes.engines.spdk.subsystems import read_subsystems
+from inventory.nodes.engines.spdk.targets import Targets
+from inventory.nodes.engines.spdk.transfer import Transfer
+from inventory.nodes.engines.spdk.view import View
+from inventory.nodes.engines.spdk.volumes import Volumes
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.strays import Stray
+from inventory.nodes.wire import (
+    Qos,
+    RefusalCode,
+    SnapshotSpec,
+    Sync,
+    SyncSpec,
+    VolumeSpec,
+)
+
+WATCH_SECONDS = 5.0
+BOOKS = "engine.sqlite3"
+
+
+class SpdkEngine:
+    """Everything is found again in the target by name; what SPDK cannot keep is in the books.
+
+    ``watch_seconds``: between two looks for SSDs that went or came; ``poll``: between two looks at
+    a copy. For one event loop.
+    """
+
+    def __init__(
+        self,
+        rpc: SpdkRpc,
+        config: SpdkConfig,
+        *,
+        watch_seconds: float = WATCH_SECONDS,
+        poll: float = 0.1,
+    ) -> None:
+        self.on_change: Callable[[int], None] = lambda changes: None
+        self._rpc = rpc
+        self._config = config
+        self._watch_seconds = watch_seconds
+        self._version = ""
+        self._devices: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
+        self._books = Books(config.state_folder / BOOKS)
+        lvols = Lvols(rpc)
+        self._stores = Stores(rpc, config, self._books)
+        self._chains = Chains(rpc, self._stores, lvols)
+        self._spans = Spans(rpc, self._stores, self._books)
+        self._targets = Targets(rpc, config, self._books, self._spans)
+        parts = Parts(rpc, self._stores, self._books, lvols, self._chains)
+        self._volumes = Volumes(parts, self._spans, self._targets)
+        self._snapshots = Snapshots(parts, self._volumes)
+        transfer = Transfer(rpc, self._stores, self._chains, poll=poll)
+        self._copies = Copies(rpc, self._books, transfer)
+
+    @property
+    def absent_ssds(self) -> frozenset[str]:
+        return self._stores.absent
+
+    async def start(self) -> None:
+        """:raises RpcLost: there is no target, or it went meanwhile.
+        :raises RpcRefused: it cannot do what is needed.
+        """
+        await self._copies.clear()
+        await self._rpc.ready()
+        await self._rpc.demand(NEEDED)
+        self._version = (await self._rpc.call("spdk_get_version"))["version"]
+        await self._targets.open()
+        await self._stores.open()
+        await self._copies.sweep()
+        for ssd_id in self._stores.open_ones(await View.read(self._rpc)):
+            await self._chains.sweep(ssd_id)
+        await self._spans.restore()
+        self._devices = await self._stores.devices()
+
+    async def lost(self) -> None:
+        """Returns when ``start`` is due: the target is gone, or SSDs came or went."""
+        while True:
+            try:
+                await asyncio.wait_for(self._rpc.lost(), self._watch_seconds)
+            except TimeoutError:
+                if not await self._has_changed():
+                    continue
+            return
+
+    def close(self) -> None:
+        """Let go of the target, which goes on as it is."""
+        self._rpc.close()
+        self._books.close()
+
+    async def facts(self) -> EngineFacts:
+        return EngineFacts(
+            version=VERSION,
+            target_driver_version=self._version,
+            ssds=self._stores.ssds(await View.read(self._rpc)),
+            portals=self._config.portals,
+            total_bw=self._config.total_bw,
+            total_iops=self._config.total_iops,
+        )
+
+    async def ensure_volume(self, uuid: str, spec: VolumeSpec) -> None:
+        await self._volumes.ensure(uuid, spec)
+
+    async def remove_volume(self, uuid: str) -> None:
+        await self._volumes.remove(uuid)
+
+    async def ensure_snapshot(self, uuid: str, spec: SnapshotSpec) -> None:
+        await self._snapshots.ensure(uuid, spec)
+
+    async def remove_snapshot(self, uuid: str) -> None:
+        await self._snapshots.remove(uuid)
+
+    async def set_qos(self, uuid: str, qos: Qos) -> None:
+        entry = self._books.limit_volume(uuid, qos)
+        if entry is None:
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
+        await self._spans.limit(entry)
+
+    async def apply_target(self, target: TargetState) -> None:
+        await self._targets.apply(target)
+
+    async def remove_target(self, nqn: str) -> None:
+        await self._targets.remove(nqn)
+
+    async def start_copy(self, uuid: str, spec: SyncSpec) -> None:
+        self._copies.begin(uuid, spec)
+
+    async def copy(self, uuid: str) -> Sync | None:
+        return self._copies.read(uuid)
+
+    async def stop_copy(self, uuid: str) -> None:
+        await self._copies.end(uuid)
+
+    async def target_names(self) -> tuple[str, ...]:
+        return await self._targets.names()
+
+    async def connected_hosts(self) -> dict[str, tuple[str, ...]]:
+        return await self._targets.connected_hosts()
+
+    async def strays(self, known: Known) -> tuple[Stray, ...]:
+        view = await View.read(self._rpc)
+        subsystems = await read_subsystems(self._rpc)
+        return find_strays(self._stores.open_ones(view), view, subsystems, known)
+
+    async def _has_changed(self) -> bool:
+        with suppress(RpcLost, RpcRefused):
+            return await self._stores.devices() != self._devices
+        return self._rpc.is_lost

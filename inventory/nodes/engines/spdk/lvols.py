@@ -1,0 +1,108 @@
+"""Lvols one by one: each change is read back, for a refusal hardly says why, and a success not
+what was made.
+"""
+
+from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
+from inventory.nodes.engines.spdk.stores import CLEARING_SECONDS
+from inventory.nodes.engines.spdk.view import Bdev, Lvol, Lvstore, read_bdev
+
+MIB = 2**20
+MAX_MIB = 2**63 // MIB
+
+
+class NotAsAsked(Exception):
+    """The target said yes and made something else."""
+
+
+class Lvols:
+    def __init__(self, rpc: SpdkRpc) -> None:
+        self._rpc = rpc
+
+    async def create(
+        self, lvstore: Lvstore, name: str, size: int, *, is_thin: bool, clear_method: str
+    ) -> None:
+        """``clear_method`` is what its clusters meet when the lvol is deleted."""
+        await self._rpc.call(
+            "bdev_lvol_create",
+            uuid=lvstore.uuid,
+            lvol_name=name,
+            size_in_mib=in_mib(size),
+            thin_provision=is_thin,
+            clear_method=clear_method,
+        )
+        await self._expect(lvstore, name, size)
+
+    async def derive(
+        self, lvstore: Lvstore, name: str, size: int, parent: Lvol, *, clear_method: str
+    ) -> None:
+        """A thin one that begins as the snapshot ``parent``.
+
+        Not by bdev_lvol_clone: a clone made so is cleared by unmapping, whatever its parent is.
+        """
+        await self.create(lvstore, name, parent.size, is_thin=True, clear_method=clear_method)
+        await self._rpc.call(
+            "bdev_lvol_set_parent",
+            lvol_name=alias(lvstore, name),
+            parent_name=alias(lvstore, parent.name),
+        )
+        found = await self._expect(lvstore, name, parent.size)
+        if found.parent != parent.name:
+            raise NotAsAsked(f"{alias(lvstore, name)} is over {found.parent}, not {parent.name}")
+        await self.grow(lvstore, name, size)
+
+    async def grow(self, lvstore: Lvstore, name: str, size: int) -> None:
+        """Never smaller."""
+        found = await read_bdev(self._rpc, alias(lvstore, name))
+        if found is not None and found.size < size:
+            await self._rpc.call(
+                "bdev_lvol_resize", name=alias(lvstore, name), size_in_mib=in_mib(size)
+            )
+            await self._expect(lvstore, name, size)
+
+    async def snapshot(self, lvstore: Lvstore, lvol: str, name: str) -> None:
+        await self._rpc.call(
+            "bdev_lvol_snapshot", lvol_name=alias(lvstore, lvol), snapshot_name=name
+        )
+        if await read_bdev(self._rpc, alias(lvstore, name)) is None:
+            raise NotAsAsked(f"there is no snapshot {alias(lvstore, name)}")
+
+    async def rename(self, lvstore: Lvstore, name: str, new_name: str) -> None:
+        await self._rpc.call("bdev_lvol_rename", old_name=alias(lvstore, name), new_name=new_name)
+
+    async def set_read_only(self, lvstore: Lvstore, name: str) -> None:
+        await self._rpc.call("bdev_lvol_set_read_only", name=alias(lvstore, name))
+
+    async def delete(self, lvstore: Lvstore, name: str) -> None:
+        """Returns when its clusters are cleared and free. Gone already is fine."""
+        try:
+            await self._rpc.call(
+                "bdev_lvol_delete", name=alias(lvstore, name), timeout=CLEARING_SECONDS
+            )
+        except RpcRefused:
+            if await self._is_there(lvstore, name):
+                raise
+
+    async def _is_there(self, lvstore: Lvstore, name: str) -> bool:
+        """Also without a bdev."""
+        shown = await self._rpc.call("bdev_lvol_get_lvols", lvs_uuid=lvstore.uuid)
+        return any(one["name"] == name for one in shown)
+
+    async def _expect(self, lvstore: Lvstore, name: str, size: int) -> Bdev:
+        found = await read_bdev(self._rpc, alias(lvstore, name))
+        if found is None or found.size != size:
+            there = f"{found.size} bytes" if found else "not there"
+            raise NotAsAsked(f"{alias(lvstore, name)} is {there}, not {size} bytes")
+        return found
+
+
+def alias(lvstore: Lvstore, name: str) -> str:
+    """How a lvol is called where its UUID is not known."""
+    return f"{lvstore.name}/{name}"
+
+
+def in_mib(size: int) -> int:
+    """:raises ValueError: SPDK could not make exactly that."""
+    mib, rest = divmod(size, MIB)
+    if rest or not 0 < mib <= MAX_MIB:
+        raise ValueError(f"{size} bytes are not 1 to {MAX_MIB} MiB")
+    return mib

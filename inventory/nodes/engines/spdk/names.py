@@ -1,0 +1,64 @@
+"""What the things in SPDK are called: all that is found after a crash is found by name.
+
+==========  =====================================================================================
+``ssd-``    an lvstore, by the id of its SSD; the bdev under it, where that is a file
+``v-``      a volume: each of its lvols, and the raid over them where there are several
+``s-``      a snapshot: each of its lvols
+``x-``      a snapshot lvol of nobody: what clones have in common, or what a copy reads
+``copy-``   the controller through which a copy is written
+==========  =====================================================================================
+"""
+
+import uuid as uuids
+from hashlib import sha256
+
+LONGEST = 63
+SHARED = "x-"
+COPY = "copy-"
+
+NAMESPACE = uuids.UUID("6d5f1bd4-6b0e-5a0c-9a52-1f1a3c7f9c0e")
+
+
+def ssd_name(ssd_id: str) -> str:
+    return _name("ssd", ssd_id)
+
+
+def volume_name(uuid: str) -> str:
+    return _name("v", uuid)
+
+
+def snapshot_name(uuid: str) -> str:
+    return _name("s", uuid)
+
+
+def shared_name() -> str:
+    """One that was never used."""
+    return SHARED + uuids.uuid4().hex
+
+
+def copy_name(uuid: str) -> str:
+    return COPY + _digest(uuid)[:32]
+
+
+def serial_number(nqn: str) -> str:
+    return _digest(nqn)[:20].upper()
+
+
+def namespace_uuid(uuid: str) -> str:
+    """The volume's uuid where that is one as RFC 9562 writes it, else a UUIDv5 made of it."""
+    try:
+        if str(uuids.UUID(uuid)) == uuid:
+            return uuid
+    except ValueError:
+        pass
+    return str(uuids.uuid5(NAMESPACE, uuid))
+
+
+def _name(kind: str, what: str) -> str:
+    """A digest where SPDK would not take the whole; ``h-`` tells one from the other."""
+    name = f"{kind}-{what}"
+    return name if len(name.encode()) <= LONGEST else f"{kind}h-{_digest(what)[:48]}"
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()

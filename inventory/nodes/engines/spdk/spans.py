@@ -1,0 +1,142 @@
+"""A volume as one bdev: its lvol, or a concat raid over its lvols where it spans SSDs.
+
+The raids have no superblock: they are made anew at each start, from the books, so that no byte of
+the pieces is theirs, and snapshots of the pieces carry no trace of them
+(docs/decisions/0012-spdk-engine.md).
+"""
+
+import logging
+
+from inventory.nodes.engines.spdk.books import Books, VolumeEntry
+from inventory.nodes.engines.spdk.lvols import NotAsAsked
+from inventory.nodes.engines.spdk.names import namespace_uuid, ssd_name, volume_name
+from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
+from inventory.nodes.engines.spdk.stores import Stores
+from inventory.nodes.engines.spdk.subsystems import exporter, read_subsystems
+from inventory.nodes.engines.spdk.view import Bdev, Lvol, View, read_bdev
+from inventory.nodes.wire import Piece, Qos
+
+STRIP_KIB = 1024
+IOPS_STEP = 1000
+MIB = 2**20
+
+log = logging.getLogger(__name__)
+
+
+class Spans:
+    def __init__(self, rpc: SpdkRpc, stores: Stores, books: Books) -> None:
+        self._rpc = rpc
+        self._stores = stores
+        self._books = books
+
+    async def restore(self) -> None:
+        """Make the raids whose pieces are all there; say which are not."""
+        for entry in list(self._books.volumes.values()):
+            if entry.made > 1:
+                try:
+                    await self.assemble(entry)
+                except (NotAsAsked, RpcRefused) as error:
+                    log.error("volume %s cannot be put together: %s", entry.uuid, error)
+
+    async def assemble(self, entry: VolumeEntry) -> None:
+        """The volume is one bdev with all its made pieces; what is there otherwise goes first.
+
+        :raises NotAsAsked: a piece is not there, or a target has what would have to go.
+        """
+        name = volume_name(entry.uuid)
+        view = await View.read(self._rpc)
+        members = self._members(view, entry.uuid, entry.made_pieces)
+        if self._is_assembled(view, name, members):
+            return
+        if nqn := exporter(await read_subsystems(self._rpc), name):
+            raise NotAsAsked(f"raid {name} is not over its pieces, but {nqn} exports it")
+        await self.take_apart(view, entry.uuid)
+        if len(members) == 1:
+            return
+        await self._rpc.call(
+            "bdev_raid_create",
+            name=name,
+            raid_level="concat",
+            base_bdevs=[member.uuid for member in members],
+            strip_size_kb=STRIP_KIB,
+            uuid=namespace_uuid(entry.uuid),
+        )
+        made = await read_bdev(self._rpc, name)
+        size = sum(member.size for member in members)
+        if made is None or made.size != size:
+            there = f"{made.size} bytes" if made else "not there"
+            raise NotAsAsked(f"raid {name} is {there}, not {size} bytes")
+
+    async def take_apart(self, view: View, uuid: str) -> None:
+        """There is no raid of the volume, in whatever state."""
+        name = volume_name(uuid)
+        if name in view.raids:
+            try:
+                await self._rpc.call("bdev_raid_delete", name=name)
+            except RpcRefused:
+                if name in (await View.read(self._rpc)).raids:
+                    raise
+
+    def bdev(self, view: View, entry: VolumeEntry) -> Bdev | None:
+        """What a host of the volume would see; None: not all of it is there."""
+        if not entry.made:
+            return None
+        if entry.made > 1:
+            return view.bdevs.get(volume_name(entry.uuid))
+        lvstore = self._stores.find(view, entry.spec.pieces[0].ssd_id)
+        lvol = view.find(lvstore, volume_name(entry.uuid)) if lvstore else None
+        return lvol.bdev if lvol else None
+
+    async def limit(self, entry: VolumeEntry) -> None:
+        """Enforce the limits of the books, rounded up to what SPDK can.
+
+        :raises NotAsAsked: the volume is not there, or the limits are others afterwards.
+        """
+        name = volume_name(entry.uuid)
+        if entry.made == 1:
+            name = f"{ssd_name(entry.spec.pieces[0].ssd_id)}/{name}"
+        bdev = await read_bdev(self._rpc, name)
+        if bdev is None:
+            raise NotAsAsked(f"volume {entry.uuid} is not there to be limited")
+        limits = rounded(entry.qos)
+        if bdev.limits == limits:
+            return
+        if limits != (entry.qos.max_iops, entry.qos.max_bw / MIB):
+            log.info(
+                "volume %s: %s is enforced as %d IOPS, %d MiB/s", entry.uuid, entry.qos, *limits
+            )
+        await self._rpc.call(
+            "bdev_set_qos_limit",
+            name=bdev.name,
+            rw_ios_per_sec=limits[0],
+            rw_mbytes_per_sec=limits[1],
+        )
+        after = await read_bdev(self._rpc, name)
+        if after is None or after.limits != limits:
+            raise NotAsAsked(f"volume {entry.uuid} is limited to {after}, not {limits}")
+
+    def _members(self, view: View, uuid: str, pieces: tuple[Piece, ...]) -> list[Lvol]:
+        members = []
+        for piece in pieces:
+            lvstore = self._stores.find(view, piece.ssd_id)
+            lvol = view.find(lvstore, volume_name(uuid)) if lvstore else None
+            if lvol is None or lvol.bdev is None:
+                raise NotAsAsked(f"its piece on SSD {piece.ssd_id} is missing")
+            members.append(lvol)
+        return members
+
+    def _is_assembled(self, view: View, name: str, members: list[Lvol]) -> bool:
+        raid = view.raids.get(name)
+        if raid is None or len(members) == 1:
+            return raid is None and len(members) == 1
+        bdev = view.bdevs.get(name)
+        return (
+            raid.is_over(members)
+            and bdev is not None
+            and bdev.size == sum(member.size for member in members)
+        )
+
+
+def rounded(qos: Qos) -> tuple[int, int]:
+    """IOPS and MiB per second that SPDK can enforce; 0 only for no limit."""
+    return -(-qos.max_iops // IOPS_STEP) * IOPS_STEP, -(-qos.max_bw // MIB)

@@ -1,0 +1,230 @@
+"""The SSDs of a node, each with the lvstore on it."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from inventory.nodes.engines.spdk.books import Books
+from inventory.nodes.engines.spdk.config import SpdkConfig, SsdConfig
+from inventory.nodes.engines.spdk.names import snapshot_name, ssd_name, volume_name
+from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
+from inventory.nodes.engines.spdk.space import Space, count_space
+from inventory.nodes.engines.spdk.view import Lvstore, View, read_bdev
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.wire import Piece, RefusalCode, Ssd
+
+CLEARING_SECONDS = 24 * 3600.0
+HEAD_BYTES = 2**20
+
+log = logging.getLogger(__name__)
+
+
+class Stores:
+    """One lvstore per SSD. An SSD that is not there, or holds something that is not ours, is
+    absent: reported, and left alone.
+
+    All clusters that are free read as zeros, always: that is what keeps a new volume from showing
+    an old one's data. An lvstore is therefore made over zeros, and what is deleted leaves zeros.
+    """
+
+    def __init__(self, rpc: SpdkRpc, config: SpdkConfig, books: Books) -> None:
+        self._rpc = rpc
+        self._ssds = {ssd.id: ssd for ssd in config.ssds}
+        self._books = books
+        self._bdevs: dict[str, str] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self.absent: frozenset[str] = frozenset()
+
+    async def open(self) -> None:
+        """Find all SSDs; make lvstores on those that are new."""
+        for ssd in self._ssds.values():
+            if ssd.file is not None:
+                await self._make_bdev(ssd, ssd.file)
+        await self._rpc.call("bdev_wait_for_examine", timeout=CLEARING_SECONDS)
+        absent = set()
+        for ssd in self._ssds.values():
+            reason = await self._open(ssd)
+            if reason:
+                log.error("SSD %s cannot be used: %s", ssd.id, reason)
+                absent.add(ssd.id)
+        self.absent = frozenset(absent)
+
+    async def devices(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The SSDs that are there now, and those of them that are open."""
+        view = await View.read(self._rpc)
+        there = set()
+        for ssd in self._ssds.values():
+            is_there = ssd.file.exists() if ssd.file else await self._bdev_name(ssd) is not None
+            there |= {ssd.id} if is_there else set()
+        usable = {ssd.id for ssd in self._ssds.values() if self.find(view, ssd.id)}
+        return frozenset(there), frozenset(usable)
+
+    @asynccontextmanager
+    async def hold(self, pieces: Iterable[Piece]) -> AsyncIterator[None]:
+        """Nobody else counts and claims the space of their SSDs meanwhile."""
+        async with AsyncExitStack() as stack:
+            for ssd_id in sorted({piece.ssd_id for piece in pieces}):
+                lock = self._locks.setdefault(ssd_id, asyncio.Lock())
+                await stack.enter_async_context(lock)
+            yield
+
+    def find(self, view: View, ssd_id: str) -> Lvstore | None:
+        """None: it is absent, or not of this node."""
+        found = view.lvstores.get(self._bdevs.get(ssd_id, ""))
+        return found if found and self._books.stores.get(ssd_id) == found.uuid else None
+
+    def get(self, view: View, ssd_id: str) -> Lvstore:
+        """:raises NodeRefused: NOT_FOUND; UNAVAILABLE where it is absent."""
+        if ssd_id not in self._ssds:
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"SSD {ssd_id} is not here")
+        found = self.find(view, ssd_id)
+        if found is None:
+            raise NodeRefused(RefusalCode.UNAVAILABLE, f"SSD {ssd_id} is missing")
+        return found
+
+    def refuse_missing(self, view: View, ssd_ids: Iterable[str]) -> None:
+        """An SSD that the node no longer has is none that is missing: what was on it is gone.
+
+        :raises NodeRefused: UNAVAILABLE
+        """
+        for ssd_id in ssd_ids:
+            if ssd_id in self._ssds:
+                self.get(view, ssd_id)
+
+    def open_ones(self, view: View) -> dict[str, Lvstore]:
+        """By SSD."""
+        found = {ssd_id: self.find(view, ssd_id) for ssd_id in self._ssds}
+        return {ssd_id: lvstore for ssd_id, lvstore in found.items() if lvstore}
+
+    def clear_method(self, ssd_id: str) -> str:
+        """How what is deleted is made to read as zeros."""
+        return _clear_method(self._ssds[ssd_id])
+
+    def space(self, view: View, ssd_id: str, *, promised: dict[str, int] | None = None) -> Space:
+        """With other promises than those of the books, where given: bytes by the name of the lvol.
+
+        :raises NodeRefused: as ``get``.
+        """
+        lvstore = self.get(view, ssd_id)
+        promises = self._promises(ssd_id) | (promised or {})
+        lvols = view.lvols[lvstore.uuid].values()
+        return count_space(lvstore.capacity, lvstore.cluster_size, lvols, promises)
+
+    def ssds(self, view: View) -> tuple[Ssd, ...]:
+        """Those that are not absent."""
+        shown = []
+        for ssd_id, lvstore in self.open_ones(view).items():
+            space = self.space(view, ssd_id)
+            shown.append(
+                Ssd(
+                    ssd_id=ssd_id,
+                    name=self._ssds[ssd_id].name,
+                    capacity=space.capacity,
+                    free=space.free,
+                    outgrown=space.outgrown,
+                    block_sizes=(lvstore.block_size,),
+                )
+            )
+        return tuple(shown)
+
+    def _promises(self, ssd_id: str) -> dict[str, int]:
+        pieces = [
+            *((volume_name(one.uuid), one.spec.pieces) for one in self._books.volumes.values()),
+            *((snapshot_name(one.uuid), one.spec.pieces) for one in self._books.snapshots.values()),
+        ]
+        return {
+            name: piece.allocated
+            for name, all_pieces in pieces
+            for piece in all_pieces
+            if piece.ssd_id == ssd_id
+        }
+
+    async def _make_bdev(self, ssd: SsdConfig, file: Path) -> None:
+        name = ssd_name(ssd.id)
+        if await read_bdev(self._rpc, name):
+            return
+        try:
+            await self._rpc.call(
+                "bdev_aio_create",
+                name=name,
+                filename=str(file),
+                block_size=ssd.block_size,
+                fallocate=ssd.zeroes_on_unmap,
+            )
+        except RpcRefused as error:
+            log.error("SSD %s: %s", ssd.id, error)
+
+    async def _bdev_name(self, ssd: SsdConfig) -> str | None:
+        found = await read_bdev(self._rpc, ssd.bdev or ssd_name(ssd.id))
+        return found.name if found else None
+
+    async def _open(self, ssd: SsdConfig) -> str:
+        """Why it cannot be used; empty: it can."""
+        self._bdevs.pop(ssd.id, None)
+        name = await self._bdev_name(ssd)
+        if name is None:
+            return "there is no such bdev"
+        self._bdevs[ssd.id] = name
+        lvstore = await self._examined(name)
+        known = self._books.stores.get(ssd.id)
+        is_ours = not known and not ssd.format and lvstore and lvstore.name == ssd_name(ssd.id)
+        if lvstore and (lvstore.uuid == known or is_ours):
+            self._books.put_store(ssd.id, lvstore.uuid)
+            return ""
+        if reason := self._keeps_from_making(ssd, lvstore):
+            return reason
+        return await self._make(ssd, name, lvstore)
+
+    async def _examined(self, name: str) -> Lvstore | None:
+        """The lvstore on a bdev; looked for where the target does not look by itself."""
+        view = await View.read(self._rpc)
+        if name not in view.lvstores:
+            try:
+                await self._rpc.call("bdev_examine", name=name)
+                await self._rpc.call("bdev_wait_for_examine", timeout=CLEARING_SECONDS)
+            except RpcRefused as error:
+                log.debug("bdev %s: %s", name, error)
+            view = await View.read(self._rpc)
+        return view.lvstores.get(name)
+
+    def _keeps_from_making(self, ssd: SsdConfig, lvstore: Lvstore | None) -> str:
+        if known := self._books.stores.get(ssd.id):
+            there = lvstore.uuid if lvstore else "none"
+            return f"it has the lvstore {there}, not {known}, which the node made on it"
+        if ssd.format:
+            return ""
+        if lvstore:
+            return f"it holds the lvstore {lvstore.name} ({lvstore.uuid})"
+        if ssd.file is None:
+            return "it holds no lvstore, and what else it may hold cannot be seen through SPDK"
+        return f"{ssd.file} is not empty" if any(_head(ssd.file)) else ""
+
+    async def _make(self, ssd: SsdConfig, bdev: str, old: Lvstore | None) -> str:
+        log.warning("SSD %s: an lvstore is made on bdev %s", ssd.id, bdev)
+        try:
+            if old:
+                await self._rpc.call(
+                    "bdev_lvol_delete_lvstore", uuid=old.uuid, timeout=CLEARING_SECONDS
+                )
+            uuid = await self._rpc.call(
+                "bdev_lvol_create_lvstore",
+                bdev_name=bdev,
+                lvs_name=ssd_name(ssd.id),
+                clear_method=_clear_method(ssd),
+                timeout=CLEARING_SECONDS,
+            )
+        except RpcRefused as error:
+            return str(error)
+        self._books.put_store(ssd.id, uuid)
+        return ""
+
+
+def _clear_method(ssd: SsdConfig) -> str:
+    return "unmap" if ssd.zeroes_on_unmap else "write_zeroes"
+
+
+def _head(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(HEAD_BYTES)

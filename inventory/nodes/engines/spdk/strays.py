@@ -1,0 +1,64 @@
+"""What a target has and nobody knows of, and what it should have and has not."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from inventory.nodes.engines.base import Known
+from inventory.nodes.engines.spdk.names import SHARED, snapshot_name, volume_name
+from inventory.nodes.engines.spdk.subsystems import Subsystem
+from inventory.nodes.engines.spdk.view import Lvstore, View
+from inventory.nodes.strays import Stray, StrayKind
+from inventory.nodes.wire import Piece
+
+
+def find_strays(
+    lvstores: Mapping[str, Lvstore],
+    view: View,
+    subsystems: Mapping[str, Subsystem],
+    known: Known,
+) -> tuple[Stray, ...]:
+    """In order. ``lvstores`` by SSD; the pieces on other SSDs are not looked for."""
+    wanted = {volume_name(uuid): spec.pieces for uuid, spec in known.volumes.items()}
+    wanted |= {snapshot_name(uuid): spec.pieces for uuid, spec in known.snapshots.items()}
+    found = [
+        *_lvols(lvstores, view, wanted),
+        *_raids(lvstores, view, known),
+        *(
+            Stray(kind=StrayKind.SUBSYSTEM, name=nqn)
+            for nqn in subsystems
+            if nqn not in known.targets
+        ),
+    ]
+    return tuple(sorted(found, key=lambda stray: (stray.kind, stray.name)))
+
+
+def _raids(lvstores: Mapping[str, Lvstore], view: View, known: Known) -> Iterator[Stray]:
+    spans = {
+        volume_name(uuid): spec.pieces
+        for uuid, spec in known.volumes.items()
+        if len(spec.pieces) > 1
+    }
+    for name in view.raids.keys() - spans.keys():
+        yield Stray(kind=StrayKind.RAID, name=name)
+    for name, pieces in spans.items():
+        is_whole = all(piece.ssd_id in lvstores for piece in pieces)
+        if is_whole and name not in view.bdevs:
+            yield Stray(kind=StrayKind.LOST, name=name)
+
+
+def _lvols(
+    lvstores: Mapping[str, Lvstore], view: View, wanted: Mapping[str, tuple[Piece, ...]]
+) -> Iterator[Stray]:
+    for ssd_id, lvstore in lvstores.items():
+        there = view.lvols[lvstore.uuid]
+        above = Counter(lvol.parent for lvol in there.values())
+        here = {
+            name
+            for name, pieces in wanted.items()
+            if any(piece.ssd_id == ssd_id for piece in pieces)
+        }
+        shared = {name for name in there if name.startswith(SHARED) and above[name] > 0}
+        for name in sorted(there.keys() - here - shared):
+            yield Stray(kind=StrayKind.LVOL, name=f"{ssd_id}/{name}")
+        for name in sorted(here - there.keys()):
+            yield Stray(kind=StrayKind.LOST, name=f"{ssd_id}/{name}")

@@ -1,0 +1,128 @@
+"""One connection to an SPDK target: JSON values both ways, replies matched by id."""
+
+import asyncio
+import codecs
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+CHUNK_BYTES = 2**16
+MAX_REPLY_BYTES = 2**25 + CHUNK_BYTES
+
+Reply = dict[str, Any]
+
+
+class Broken(Exception):
+    """The connection is over; what was asked on it may have been done."""
+
+
+class Values:
+    """Complete JSON values out of a stream without a length prefix."""
+
+    def __init__(self) -> None:
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode
+        self._json = json.JSONDecoder()
+        self._parts: list[str] = []
+        self._length = 0
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        """The values that are complete now.
+
+        :raises Broken: it is longer than any reply, or no UTF-8.
+        """
+        try:
+            self._parts.append(self._decode(data))
+        except UnicodeDecodeError as error:
+            raise Broken("a reply is no UTF-8") from error
+        self._length += len(data)
+        if data.rstrip()[-1:] in {b"}", b"]"}:
+            text = "".join(self._parts).lstrip()
+            while text:
+                try:
+                    value, end = self._json.raw_decode(text)
+                except json.JSONDecodeError:
+                    break
+                text = text[end:].lstrip()
+                yield value
+            self._parts, self._length = [text], len(text)
+        if self._length > MAX_REPLY_BYTES:
+            raise Broken(f"a reply is longer than {MAX_REPLY_BYTES} bytes")
+
+
+class Stream:
+    """Opened by the first call; any number of calls at once. Once broken, it stays so.
+
+    ``on_break`` is called once, with the reason. For one event loop.
+    """
+
+    def __init__(self, path: Path, on_break: Callable[[str], None]) -> None:
+        self._path = path
+        self._on_break = on_break
+        self._awaited: dict[int, asyncio.Future[Reply]] = {}
+        self._opening = asyncio.Lock()
+        self._writer: asyncio.StreamWriter | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._reason = ""
+        self.calls = 0
+
+    async def ask(self, call_id: int, request: bytes) -> Reply:
+        """The reply with this id.
+
+        :raises Broken: there will be none.
+        """
+        self.calls += 1
+        try:
+            writer = await self._open()
+            reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+            self._awaited[call_id] = reply
+            writer.write(request)
+            return await reply
+        finally:
+            self.calls -= 1
+            self._awaited.pop(call_id, None)
+
+    def close(self, reason: str = "closed") -> None:
+        """All that is awaited breaks."""
+        if self._reason:
+            return
+        self._reason = reason
+        if self._reading is not None:
+            self._reading.cancel()
+        if self._writer is not None:
+            self._writer.transport.abort()
+        for reply in self._awaited.values():
+            if not reply.done():
+                reply.set_exception(Broken(reason))
+        self._on_break(reason)
+
+    async def _open(self) -> asyncio.StreamWriter:
+        async with self._opening:
+            if self._writer is None and not self._reason:
+                try:
+                    reader, self._writer = await asyncio.open_unix_connection(str(self._path))
+                except OSError as error:
+                    self.close(f"cannot connect: {error.strerror or error}")
+                else:
+                    self._reading = asyncio.create_task(self._read(reader))
+            if self._reason or self._writer is None:
+                raise Broken(self._reason)
+            return self._writer
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        values = Values()
+        try:
+            while data := await reader.read(CHUNK_BYTES):
+                for value in values.feed(data):
+                    self._take(value)
+            self.close("the target closed the connection")
+        except (OSError, Broken) as error:
+            self.close(str(error))
+
+    def _take(self, value: Any) -> None:
+        """:raises Broken: nobody can tell whose reply it is; without an id, it may be anyone's."""
+        if not isinstance(value, dict) or not isinstance(value.get("id"), int):
+            raise Broken("a reply without the id of a call")
+        reply = self._awaited.get(value["id"])
+        if reply is not None and not reply.done():
+            reply.set_result(value)

@@ -1,0 +1,47 @@
+"""What nvmf subsystems a target has."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from inventory.nodes.engines.spdk.rpc import SpdkRpc
+
+Address = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Subsystem:
+    """``namespaces``: bdev and uuid by namespace id."""
+
+    nqn: str
+    allows_any_host: bool
+    hosts: frozenset[str]
+    listeners: frozenset[Address]
+    namespaces: dict[int, tuple[str, str]]
+    max_namespaces: int
+
+    @classmethod
+    def of(cls, shown: dict[str, Any]) -> Self:
+        return cls(
+            shown["nqn"],
+            shown["allow_any_host"],
+            frozenset(host["nqn"] for host in shown["hosts"]),
+            frozenset(
+                (one["adrfam"], one["traddr"], one["trsvcid"]) for one in shown["listen_addresses"]
+            ),
+            {one["nsid"]: (one["bdev_name"], one["uuid"]) for one in shown["namespaces"]},
+            shown["max_namespaces"],
+        )
+
+
+async def read_subsystems(rpc: SpdkRpc) -> dict[str, Subsystem]:
+    """By NQN, without the discovery subsystem."""
+    shown = await rpc.call("nvmf_get_subsystems")
+    return {one["nqn"]: Subsystem.of(one) for one in shown if one.get("subtype") == "NVMe"}
+
+
+def exporter(subsystems: dict[str, Subsystem], bdev: str) -> str | None:
+    """The NQN of the one that has the bdev, which is in one namespace only."""
+    for one in subsystems.values():
+        if any(name == bdev for name, _ in one.namespaces.values()):
+            return one.nqn
+    return None

@@ -1,0 +1,181 @@
+"""Targets: one nvmf subsystem each, for one host, on all portals.
+
+SPDK's refusals say nothing here, so the state is read first, changed step by step and read again.
+"""
+
+import asyncio
+import ipaddress
+import logging
+
+from inventory.nodes.engines.base import TargetState
+from inventory.nodes.engines.spdk.books import Books
+from inventory.nodes.engines.spdk.config import SpdkConfig
+from inventory.nodes.engines.spdk.lvols import NotAsAsked
+from inventory.nodes.engines.spdk.names import namespace_uuid, serial_number
+from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
+from inventory.nodes.engines.spdk.spans import Spans
+from inventory.nodes.engines.spdk.subsystems import Address, Subsystem, exporter, read_subsystems
+from inventory.nodes.engines.spdk.view import View
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.wire import Portal, RefusalCode
+
+MAX_NAMESPACES = 1024
+MODEL = "Provisioner"
+TRANSPORT = "TCP"
+
+log = logging.getLogger(__name__)
+
+
+class Targets:
+    def __init__(self, rpc: SpdkRpc, config: SpdkConfig, books: Books, spans: Spans) -> None:
+        self._rpc = rpc
+        self._books = books
+        self._spans = spans
+        self._addresses = frozenset(map(_address, config.portals))
+
+    async def open(self) -> None:
+        transports = await self._rpc.call("nvmf_get_transports")
+        if not any(one["trtype"].upper() == TRANSPORT for one in transports):
+            await self._rpc.call("nvmf_create_transport", trtype=TRANSPORT)
+
+    async def names(self) -> tuple[str, ...]:
+        return tuple(await read_subsystems(self._rpc))
+
+    async def exporter(self, bdev: str) -> str | None:
+        """The NQN of the target that has the bdev; a bdev is in one namespace only."""
+        return exporter(await read_subsystems(self._rpc), bdev)
+
+    async def connected_hosts(self) -> dict[str, tuple[str, ...]]:
+        names = await self.names()
+        found = await asyncio.gather(*map(self._hosts, names))
+        return {nqn: hosts for nqn, hosts in zip(names, found, strict=True) if hosts}
+
+    async def apply(self, target: TargetState) -> None:
+        """:raises NodeRefused: IN_USE; another target has one of the volumes. INVALID."""
+        view = await View.read(self._rpc)
+        there = await read_subsystems(self._rpc)
+        wanted = self._wanted(view, target)
+        self._check(target, wanted, there)
+        found = there.get(target.nqn)
+        if found and (found.allows_any_host or found.max_namespaces <= max(wanted, default=0)):
+            # hosts that came in while any was allowed stay connected, whatever is set later
+            await self.remove(target.nqn)
+            found = None
+        if found is None:
+            found = await self._create(target.nqn)
+        await self._take_out(found, target.host_nqn, wanted)
+        await self._put_in(found, target.host_nqn, wanted)
+        await self._verify(target, wanted)
+
+    async def remove(self, nqn: str) -> None:
+        try:
+            await self._rpc.call("nvmf_delete_subsystem", nqn=nqn)
+        except RpcRefused:
+            if nqn in await self.names():
+                raise
+
+    def _wanted(self, view: View, target: TargetState) -> dict[int, tuple[str, str]]:
+        """Without volumes that are not there: the others must not suffer for a missing SSD."""
+        wanted = {}
+        for nsid, uuid in target.namespaces.items():
+            entry = self._books.volumes.get(uuid)
+            bdev = self._spans.bdev(view, entry) if entry else None
+            if bdev is None:
+                log.error("target %s: volume %s is missing", target.nqn, uuid)
+            else:
+                wanted[nsid] = (bdev.name, namespace_uuid(uuid))
+        return wanted
+
+    def _check(
+        self,
+        target: TargetState,
+        wanted: dict[int, tuple[str, str]],
+        there: dict[str, Subsystem],
+    ) -> None:
+        if max(target.namespaces, default=0) > MAX_NAMESPACES:
+            raise NodeRefused(
+                RefusalCode.INVALID,
+                f"namespace {max(target.namespaces)} of {target.nqn}:"
+                f" {MAX_NAMESPACES} is the highest id",
+            )
+        others = {nqn: one for nqn, one in there.items() if nqn != target.nqn}
+        for nsid, (bdev, _) in wanted.items():
+            if other := exporter(others, bdev):
+                raise NodeRefused(
+                    RefusalCode.IN_USE,
+                    f"volume {target.namespaces[nsid]} is exported by {other} already:"
+                    f" it can be in one target at a time, so not in {target.nqn}",
+                )
+
+    async def _create(self, nqn: str) -> Subsystem:
+        await self._rpc.call(
+            "nvmf_create_subsystem",
+            nqn=nqn,
+            serial_number=serial_number(nqn),
+            model_number=MODEL,
+            allow_any_host=False,
+            max_namespaces=MAX_NAMESPACES,
+        )
+        return Subsystem(nqn, False, frozenset(), frozenset(), {}, MAX_NAMESPACES)
+
+    async def _take_out(
+        self, found: Subsystem, host: str, wanted: dict[int, tuple[str, str]]
+    ) -> None:
+        for other in found.hosts - {host}:
+            await self._rpc.call("nvmf_subsystem_remove_host", nqn=found.nqn, host=other)
+        for nsid, one in found.namespaces.items():
+            if wanted.get(nsid) != one:
+                await self._rpc.call("nvmf_subsystem_remove_ns", nqn=found.nqn, nsid=nsid)
+        for address in found.listeners - self._addresses:
+            await self._listener("nvmf_subsystem_remove_listener", found.nqn, address)
+
+    async def _put_in(
+        self, found: Subsystem, host: str, wanted: dict[int, tuple[str, str]]
+    ) -> None:
+        """Whoever may connect and where comes last: they find all that is to be there."""
+        for nsid, (bdev, uuid) in wanted.items():
+            if found.namespaces.get(nsid) != (bdev, uuid):
+                namespace = {
+                    "bdev_name": bdev,
+                    "nsid": nsid,
+                    "uuid": uuid,
+                    "nguid": uuid.replace("-", ""),
+                }
+                await self._rpc.call("nvmf_subsystem_add_ns", nqn=found.nqn, namespace=namespace)
+        if host not in found.hosts:
+            await self._rpc.call("nvmf_subsystem_add_host", nqn=found.nqn, host=host)
+        for address in self._addresses - found.listeners:
+            await self._listener("nvmf_subsystem_add_listener", found.nqn, address)
+
+    async def _listener(self, method: str, nqn: str, address: Address) -> None:
+        adrfam, traddr, trsvcid = address
+        listen_address = {
+            "trtype": TRANSPORT,
+            "adrfam": adrfam,
+            "traddr": traddr,
+            "trsvcid": trsvcid,
+        }
+        await self._rpc.call(method, nqn=nqn, listen_address=listen_address)
+
+    async def _verify(self, target: TargetState, wanted: dict[int, tuple[str, str]]) -> None:
+        made = (await read_subsystems(self._rpc)).get(target.nqn)
+        if (
+            made is None
+            or made.allows_any_host
+            or made.hosts != {target.host_nqn}
+            or made.namespaces != wanted
+            or made.listeners != self._addresses
+        ):
+            raise NotAsAsked(f"target {target.nqn} is {made}, not {target} with {wanted}")
+
+    async def _hosts(self, nqn: str) -> tuple[str, ...]:
+        try:
+            shown = await self._rpc.call("nvmf_subsystem_get_controllers", nqn=nqn)
+        except RpcRefused:  # it went meanwhile
+            return ()
+        return tuple(sorted({one["hostnqn"] for one in shown}))
+
+
+def _address(portal: Portal) -> Address:
+    family = f"IPv{ipaddress.ip_address(portal.ip).version}"
+    return family, portal.ip, str(portal.port)

@@ -1,0 +1,165 @@
+"""What a target has now: lvstores, lvols, raids, as SPDK shows them."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
+
+NO_SUCH_DEVICE = -19
+
+
+@dataclass(frozen=True)
+class Lvstore:
+    """Sizes in bytes but for ``free_clusters``."""
+
+    uuid: str
+    name: str
+    base: str
+    cluster_size: int
+    block_size: int
+    capacity: int
+    free_clusters: int
+
+    @classmethod
+    def of(cls, shown: dict[str, Any]) -> Self:
+        return cls(
+            shown["uuid"],
+            shown["name"],
+            shown["base_bdev"],
+            shown["cluster_size"],
+            shown["block_size"],
+            shown["total_data_clusters"] * shown["cluster_size"],
+            shown["free_clusters"],
+        )
+
+
+@dataclass(frozen=True)
+class Bdev:
+    """``parent``: of an lvol, the name of the snapshot below it, in its lvstore."""
+
+    name: str
+    aliases: tuple[str, ...]
+    size: int
+    block_size: int
+    limits: tuple[int, int]
+    parent: str | None = None
+
+    @classmethod
+    def of(cls, shown: dict[str, Any]) -> Self:
+        limits = shown.get("assigned_rate_limits") or {}
+        lvol = (shown.get("driver_specific") or {}).get("lvol") or {}
+        return cls(
+            shown["name"],
+            (shown.get("uuid") or "", *shown.get("aliases", ())),
+            shown["block_size"] * shown["num_blocks"],
+            shown["block_size"],
+            (limits.get("rw_ios_per_sec", 0), limits.get("rw_mbytes_per_sec", 0)),
+            lvol.get("base_snapshot"),
+        )
+
+
+@dataclass(frozen=True)
+class Lvol:
+    """``bdev`` is None while it is being made or deleted, and of a degraded one."""
+
+    uuid: str
+    name: str
+    lvstore: str
+    owned_clusters: int
+    is_snapshot: bool
+    bdev: Bdev | None
+
+    @property
+    def size(self) -> int:
+        return self.bdev.size if self.bdev else 0
+
+    @property
+    def parent(self) -> str | None:
+        return self.bdev.parent if self.bdev else None
+
+
+@dataclass(frozen=True)
+class Raid:
+    """``members``: in their order, each by name and UUID, as far as SPDK tells them."""
+
+    name: str
+    state: str
+    members: tuple[frozenset[str], ...]
+
+    @classmethod
+    def of(cls, shown: dict[str, Any]) -> Self:
+        members = (
+            frozenset(filter(None, (one.get("name"), one.get("uuid"))))
+            for one in shown["base_bdevs_list"]
+        )
+        return cls(shown["name"], shown["state"], tuple(members))
+
+    def is_over(self, lvols: Sequence["Lvol"]) -> bool:
+        """These are its members, in this order."""
+        names = [{lvol.uuid, *(lvol.bdev.aliases if lvol.bdev else ())} for lvol in lvols]
+        return len(names) == len(self.members) and all(
+            one & member for one, member in zip(names, self.members, strict=True)
+        )
+
+
+class View:
+    """One look at a target. ``lvstores`` by the bdev under them, ``lvols`` by the UUID of their
+    lvstore and their name.
+    """
+
+    def __init__(
+        self, lvstores: list[Any], lvols: list[Any], bdevs: list[Any], raids: list[Any]
+    ) -> None:
+        self.bdevs = {one.name: one for one in map(Bdev.of, bdevs)}
+        self.lvstores = {one.base: one for one in map(Lvstore.of, lvstores)}
+        self.raids = {one.name: one for one in map(Raid.of, raids)}
+        self.lvols: dict[str, dict[str, Lvol]] = {one.uuid: {} for one in self.lvstores.values()}
+        for shown in lvols:
+            lvol = self._lvol(shown)
+            self.lvols.setdefault(lvol.lvstore, {})[lvol.name] = lvol
+
+    @classmethod
+    async def read(cls, rpc: SpdkRpc) -> Self:
+        return cls(
+            *await asyncio.gather(
+                rpc.call("bdev_lvol_get_lvstores"),
+                rpc.call("bdev_lvol_get_lvols"),
+                rpc.call("bdev_get_bdevs"),
+                rpc.call("bdev_raid_get_bdevs", category="all"),
+            )
+        )
+
+    def find(self, lvstore: Lvstore, name: str) -> Lvol | None:
+        return self.lvols[lvstore.uuid].get(name)
+
+    def chain(self, lvstore: Lvstore, name: str) -> list[Lvol]:
+        """The lvol and the snapshots below it, the oldest first."""
+        chain: list[Lvol] = []
+        lvol = self.find(lvstore, name)
+        while lvol is not None:
+            chain.insert(0, lvol)
+            lvol = self.find(lvstore, lvol.parent) if lvol.parent else None
+        return chain
+
+    def _lvol(self, shown: dict[str, Any]) -> Lvol:
+        return Lvol(
+            shown["uuid"],
+            shown["name"],
+            shown["lvs"]["uuid"],
+            shown["num_allocated_clusters"],
+            shown["is_snapshot"],
+            self.bdevs.get(shown["uuid"]),
+        )
+
+
+async def read_bdev(rpc: SpdkRpc, name: str) -> Bdev | None:
+    """By name, UUID or alias."""
+    try:
+        [shown] = await rpc.call("bdev_get_bdevs", name=name)
+    except RpcRefused as error:
+        if error.code != NO_SUCH_DEVICE:
+            raise
+        return None
+    return Bdev.of(shown)

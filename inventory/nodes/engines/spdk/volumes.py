@@ -1,0 +1,217 @@
+"""Volumes: their pieces made, grown and removed."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from inventory.nodes.engines.spdk.books import VolumeEntry
+from inventory.nodes.engines.spdk.chains import Parts
+from inventory.nodes.engines.spdk.claims import check_sizes, check_space
+from inventory.nodes.engines.spdk.lvols import NotAsAsked
+from inventory.nodes.engines.spdk.names import snapshot_name, volume_name
+from inventory.nodes.engines.spdk.rpc import RpcRefused
+from inventory.nodes.engines.spdk.spans import Spans
+from inventory.nodes.engines.spdk.targets import Targets
+from inventory.nodes.engines.spdk.view import Lvol, Lvstore, View
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.layout import refuse_difference
+from inventory.nodes.wire import (
+    ProvisioningType,
+    Qos,
+    RefusalCode,
+    Source,
+    SourceKind,
+    VolumeSpec,
+)
+
+
+class Volumes:
+    def __init__(self, parts: Parts, spans: Spans, targets: Targets) -> None:
+        self._rpc = parts.rpc
+        self._stores = parts.stores
+        self._books = parts.books
+        self._lvols = parts.lvols
+        self._chains = parts.chains
+        self._spans = spans
+        self._targets = targets
+
+    async def ensure(self, uuid: str, spec: VolumeSpec) -> None:
+        """See :class:`Engine`."""
+        entry = self._books.volumes.get(uuid)
+        if entry is None or not entry.made:
+            await self._make(uuid, spec)
+        elif entry.spec != spec or not entry.is_whole:
+            refuse_difference(uuid, entry.spec, spec)
+            await self._grow(entry, spec)
+        entry = self._books.volumes[uuid]
+        await self._spans.assemble(entry)
+        if entry.qos != Qos():
+            await self._spans.limit(entry)
+
+    async def remove(self, uuid: str) -> None:
+        """:raises NodeRefused: UNAVAILABLE; a piece is on an SSD that is missing. IN_USE."""
+        view = await View.read(self._rpc)
+        entry = self._books.volumes.get(uuid)
+        ssds = {piece.ssd_id for piece in entry.spec.pieces} if entry else set()
+        self._stores.refuse_missing(view, ssds)
+        await self._refuse_exported(view, uuid)
+        for ssd_id in sorted(ssds | await self._clear(view, uuid)):
+            await self._chains.sweep(ssd_id)
+        self._books.drop_volume(uuid)
+
+    async def _make(self, uuid: str, spec: VolumeSpec) -> None:
+        async with self._stores.hold(spec.pieces):
+            view = await View.read(self._rpc)
+            await self._check_source(view, spec)
+            check_space(self._stores, view, volume_name(uuid), spec.pieces)
+            check_sizes(self._stores, view, spec.pieces, spec.block_size)
+            self._books.put_volume(VolumeEntry(uuid, spec))
+            await self._clear(view, uuid)
+            try:
+                for place in range(len(spec.pieces)):
+                    await self._make_piece(view, uuid, spec, place, spec.source)
+            except RpcRefused:
+                await self._give_up(uuid, spec)
+                raise
+            self._books.finish_volume(uuid)
+
+    async def _give_up(self, uuid: str, spec: VolumeSpec) -> None:
+        """Nothing was made.
+
+        :raises NodeRefused: NO_SPACE; that is why.
+        """
+        await self._clear(await View.read(self._rpc), uuid)
+        for piece in spec.pieces:
+            await self._chains.sweep(piece.ssd_id)
+        self._books.drop_volume(uuid)
+        view = await View.read(self._rpc)
+        check_space(self._stores, view, volume_name(uuid), spec.pieces)
+
+    async def _make_piece(
+        self, view: View, uuid: str, spec: VolumeSpec, place: int, source: Source | None
+    ) -> None:
+        piece, name = spec.pieces[place], volume_name(uuid)
+        lvstore = self._stores.get(view, piece.ssd_id)
+        method = self._stores.clear_method(piece.ssd_id)
+        async with self._base(view, lvstore, source, place) as base:
+            if base is None:
+                is_thin = spec.provisioning_type is ProvisioningType.THIN
+                await self._lvols.create(
+                    lvstore, name, piece.capacity, is_thin=is_thin, clear_method=method
+                )
+            else:
+                await self._lvols.derive(lvstore, name, piece.capacity, base, clear_method=method)
+        if source and source.kind is SourceKind.READ_ONLY_SNAPSHOT_VOLUME:
+            await self._lvols.set_read_only(lvstore, name)
+
+    @asynccontextmanager
+    async def _base(
+        self, view: View, lvstore: Lvstore, source: Source | None, place: int
+    ) -> AsyncIterator[Lvol | None]:
+        """The snapshot that a piece begins as; None: there is no source, or it ends before."""
+        if source is None:
+            yield None
+        elif source.kind.is_of_snapshot:
+            pieces = self._books.snapshots[source.uuid].spec.pieces
+            name = snapshot_name(source.uuid)
+            found = view.find(lvstore, name) if place < len(pieces) else None
+            if found is None and place < len(pieces):
+                raise NotAsAsked(f"{name} is not on {lvstore.name}")
+            yield found
+        elif place < self._books.volumes[source.uuid].made:
+            async with self._chains.frozen(lvstore, volume_name(source.uuid)) as frozen:
+                yield frozen
+        else:
+            yield None
+
+    async def _check_source(self, view: View, spec: VolumeSpec) -> None:
+        source = spec.source
+        if source is None:
+            return
+        there = self._books.snapshots if source.kind.is_of_snapshot else self._books.volumes
+        if source.uuid not in there:
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"source {source.uuid} is not here")
+        if source.kind is SourceKind.CLONE_OF_VOLUME:
+            await self.refuse_torn(view, self._books.volumes[source.uuid])
+
+    async def refuse_torn(self, view: View, entry: VolumeEntry) -> None:
+        """:raises NodeRefused: CONFLICT; its pieces cannot be caught at one moment: SPDK can stop
+        the writes to one lvol, not to several.
+        """
+        bdev = self._spans.bdev(view, entry) if entry.made > 1 else None
+        nqn = await self._targets.exporter(bdev.name) if bdev else None
+        if nqn:
+            raise NodeRefused(
+                RefusalCode.CONFLICT,
+                f"volume {entry.uuid} lies on {entry.made} SSDs and is exported by {nqn}:"
+                " its pieces cannot be frozen at one moment",
+            )
+
+    async def _grow(self, entry: VolumeEntry, spec: VolumeSpec) -> None:
+        async with self._stores.hold(spec.pieces):
+            view = await View.read(self._rpc)
+            is_span = len(spec.pieces) > 1 and self._differs(view, entry, spec)
+            if is_span:
+                await self._refuse_online(view, entry, spec)
+            name, had = volume_name(entry.uuid), entry.spec.pieces
+            check_space(self._stores, view, name, spec.pieces, had)
+            check_sizes(self._stores, view, spec.pieces, spec.block_size)
+            self._books.put_volume(replace(entry, spec=spec, is_whole=False))
+            if is_span:
+                await self._spans.take_apart(view, entry.uuid)
+            await self._grow_pieces(view, entry, spec)
+            self._books.finish_volume(entry.uuid)
+
+    async def _grow_pieces(self, view: View, entry: VolumeEntry, spec: VolumeSpec) -> None:
+        name = volume_name(entry.uuid)
+        for place, piece in enumerate(spec.pieces):
+            lvstore = self._stores.get(view, piece.ssd_id)
+            if place < entry.made:
+                await self._lvols.grow(lvstore, name, piece.capacity)
+                continue
+            if view.find(lvstore, name):
+                await self._lvols.delete(lvstore, name)
+            await self._make_piece(view, entry.uuid, spec, place, None)
+
+    def _differs(self, view: View, entry: VolumeEntry, spec: VolumeSpec) -> bool:
+        """The volume is not yet as large as it is to be."""
+        bdev = self._spans.bdev(view, entry)
+        return entry.made < len(spec.pieces) or bdev is None or bdev.size != spec.capacity
+
+    async def _refuse_online(self, view: View, entry: VolumeEntry, spec: VolumeSpec) -> None:
+        """A concat raid is as large as it was made: it is made anew, which no host may notice."""
+        for place, (was, asked) in enumerate(zip(entry.made_pieces, spec.pieces, strict=False)):
+            if place + 1 < entry.made and was.capacity != asked.capacity:
+                raise NodeRefused(
+                    RefusalCode.CONFLICT,
+                    f"volume {entry.uuid}: its piece on {was.ssd_id} has {was.capacity} bytes and"
+                    f" cannot have {asked.capacity}: other pieces come after it",
+                )
+        bdev = self._spans.bdev(view, entry)
+        nqn = await self._targets.exporter(bdev.name) if bdev else None
+        if nqn:
+            raise NodeRefused(
+                RefusalCode.CONFLICT,
+                f"volume {entry.uuid} cannot grow to {spec.capacity} bytes over"
+                f" {len(spec.pieces)} SSDs while it is exported by {nqn}",
+            )
+
+    async def _refuse_exported(self, view: View, uuid: str) -> None:
+        """SPDK would delete it under its hosts."""
+        names = {volume_name(uuid)} & view.bdevs.keys()
+        for lvstore in self._stores.open_ones(view).values():
+            lvol = view.find(lvstore, volume_name(uuid))
+            names |= {lvol.uuid} if lvol else set()
+        for name in names:
+            if nqn := await self._targets.exporter(name):
+                raise NodeRefused(RefusalCode.IN_USE, f"volume {uuid} is exported by {nqn}")
+
+    async def _clear(self, view: View, uuid: str) -> set[str]:
+        """Nothing of the volume is left on the SSDs that are there; those where there was."""
+        await self._spans.take_apart(view, uuid)
+        cleared = set()
+        for ssd_id, lvstore in self._stores.open_ones(view).items():
+            if view.find(lvstore, volume_name(uuid)):
+                await self._lvols.delete(lvstore, volume_name(uuid))
+                cleared.add(ssd_id)
+        return cleared

@@ -1,0 +1,81 @@
+"""The SPDK engine keeps the contract: on the fake target, and on real ones where they are named.
+
+``SPDK_SOCKET`` is the socket of a running target that is there for these tests alone: everything in
+it is removed. With ``SPDK_SOCKET_2``, that of another one which it can reach over TCP, copies
+between nodes are tested, too.
+"""
+
+from collections.abc import Callable
+
+import pytest
+
+from inventory.nodes.client import NodeClient
+from tests.nodes.contract import EngineContract, NodeContract, TargetContract
+from tests.nodes.contract_snapshots import SnapshotContract, SourceContract
+from tests.nodes.contract_volumes import GenerationContract, VolumeContract
+from tests.spdk.fixtures import REAL, MakeNode
+from tests.spdk.nodes import SpdkNode
+from tests.spdk.running import RunningTarget
+
+
+class TestOnTheFakeTarget(EngineContract):
+    """``restart``: both agent and target die."""
+
+    @pytest.fixture
+    def node(self, make_node: MakeNode, targets: list[RunningTarget]) -> SpdkNode:
+        return make_node(1, targets[0].socket)
+
+    @pytest.fixture
+    def client(self, node: SpdkNode) -> NodeClient:
+        return node.client
+
+    @pytest.fixture
+    def peer(self, make_node: MakeNode, targets: list[RunningTarget]) -> NodeClient:
+        return make_node(2, targets[1].socket).client
+
+    @pytest.fixture
+    def restart(self, node: SpdkNode, targets: list[RunningTarget]) -> Callable[[], None]:
+        def both() -> None:
+            node.kill()
+            targets[0].restart()
+            node.start()
+
+        return both
+
+
+class OnARealTarget:
+    """``restart``: of the agent; that of the target is up to who runs it."""
+
+    @pytest.fixture
+    def node(self, make_node: MakeNode) -> SpdkNode:
+        return make_node(1, REAL[0])
+
+    @pytest.fixture
+    def client(self, node: SpdkNode) -> NodeClient:
+        return node.client
+
+    @pytest.fixture
+    def restart(self, node: SpdkNode) -> Callable[[], None]:
+        return node.restart
+
+
+if len(REAL) == 1:
+
+    class TestOnARealTarget(
+        OnARealTarget,
+        NodeContract,
+        VolumeContract,
+        GenerationContract,
+        SnapshotContract,
+        SourceContract,
+        TargetContract,
+    ):
+        """All but copies."""
+
+
+if len(REAL) == 2:
+
+    class TestOnRealTargets(OnARealTarget, EngineContract):
+        @pytest.fixture
+        def peer(self, make_node: MakeNode) -> NodeClient:
+            return make_node(2, REAL[1]).client

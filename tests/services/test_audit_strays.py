@@ -1,0 +1,44 @@
+"""What audit says of data planes that have something else than their agents recorded."""
+
+from collections.abc import Callable
+
+import pytest
+
+from inventory.nodes.engines.simulated import SimulatedEngine, SimulatedFleet
+from inventory.nodes.strays import Stray, StrayKind
+from tests.api.volume_steps import created
+from tests.conftest import Api
+from volumes.services.audit import Difference, audit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+
+
+@pytest.fixture
+def engine(pool: Pool, fleet: SimulatedFleet) -> SimulatedEngine:
+    pool(1)
+    engine = fleet.nodes[0].agent.engine
+    assert isinstance(engine, SimulatedEngine)
+    return engine
+
+
+def test_strays_are_named(api: Api, engine: SimulatedEngine, fleet: SimulatedFleet) -> None:
+    created(api, "v")
+    assert audit() == []
+    engine.strange = (
+        Stray(kind=StrayKind.LOST, name="ssd-1/v-x"),
+        Stray(kind=StrayKind.RAID, name="v-y"),
+    )
+    node = f"node {fleet.nodes[0].agent.identity.persistent_id}"
+    assert audit() == [
+        Difference(node, "has lost ssd-1/v-x, which its agent recorded"),
+        Difference(node, "has the RAID v-y, which its agent never made"),
+    ]
+    engine.strange = ()
+    assert audit() == []
+
+
+def test_what_thin_volumes_outgrew_is_no_difference(api: Api, engine: SimulatedEngine) -> None:
+    created(api, "v")
+    engine.change(ssds=tuple(ssd.model_copy(update={"outgrown": 2**30}) for ssd in engine.ssds))
+    assert audit() == []

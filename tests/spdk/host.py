@@ -1,0 +1,78 @@
+"""A host that connects to the fake target's data port."""
+
+import json
+import socket
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+SECONDS = 10
+
+
+class NoAccess(Exception):
+    """Refused at Connect."""
+
+
+class IoFailed(Exception):
+    """The status of a failed request."""
+
+
+class Host:
+    """Connected from construction on.
+
+    :raises NoAccess, OSError:
+    """
+
+    def __init__(self, address: str, port: int, subnqn: str, hostnqn: str) -> None:
+        self._socket = socket.create_connection((address, port), SECONDS)
+        self._file = self._socket.makefile("rwb")
+        self._send({"subnqn": subnqn, "hostnqn": hostnqn})
+        header, _ = self._receive()
+        if "error" in header:
+            self.close()
+            raise NoAccess(header["error"])
+        self.namespaces: dict[int, dict[str, Any]] = {
+            one["nsid"]: one for one in header["namespaces"]
+        }
+
+    def read(self, nsid: int, offset: int, length: int) -> bytes:
+        """:raises IoFailed, OSError:"""
+        return self._ask(op="read", nsid=nsid, offset=offset, length=length)
+
+    def write(self, nsid: int, offset: int, data: bytes) -> None:
+        """:raises IoFailed, OSError:"""
+        self._ask(data, op="write", nsid=nsid, offset=offset)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._file.close()
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _ask(self, data: bytes = b"", **header: Any) -> bytes:
+        self._send(header, data)
+        reply, found = self._receive()
+        if "error" in reply:
+            raise IoFailed(reply["error"])
+        return found
+
+    def _send(self, header: dict[str, Any], data: bytes = b"") -> None:
+        self._file.write(json.dumps(header | {"size": len(data)}).encode() + b"\n" + data)
+        self._file.flush()
+
+    def _receive(self) -> tuple[dict[str, Any], bytes]:
+        line = self._file.readline()
+        if not line:
+            raise ConnectionResetError("the target closed the connection")
+        header: dict[str, Any] = json.loads(line)
+        return header, self._file.read(header["size"])

@@ -1,0 +1,183 @@
+"""An agent with its SPDK engine and a fake target, in pieces that a test can kill one by one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inventory.nodes.agent.agent import Agent, Identity
+from inventory.nodes.agent.database import Database
+from inventory.nodes.engines.base import EngineFacts
+from inventory.nodes.engines.spdk.config import SpdkConfig, SsdConfig
+from inventory.nodes.engines.spdk.engine import SpdkEngine
+from inventory.nodes.engines.spdk.names import SHARED
+from inventory.nodes.engines.spdk.rpc import SpdkRpc
+from inventory.nodes.engines.spdk.subsystems import read_subsystems
+from inventory.nodes.engines.spdk.view import View
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.wire import Portal, RefusalCode
+from tests.nodes.specs import HOST, MIB, namespace
+from tests.spdk.host import Host
+from tests.spdk.running import RunningTarget
+from tests.spdk.seen import free_port
+
+SSD_BYTES = 1024 * MIB
+COPY_POLL = 0.005
+WATCH = 0.01
+
+
+Steps = Callable[["Machine"], Awaitable[None]]
+Run = Callable[[Steps], None]
+
+
+class Died(BaseException):
+    """The agent is gone; nobody catches this."""
+
+
+class MortalRpc(SpdkRpc):
+    """Of the calls from now on, the agent does not live to see the answer of the number
+    ``dies_at``; nor, if ``is_early``, does it live to send that.
+    """
+
+    dies_at = 0
+    is_early = False
+    is_dead = False
+    calls: tuple[str, ...] = ()
+
+    async def call(self, method: str, /, *, timeout: float | None = None, **params: Any) -> Any:
+        self.dies_at -= 1
+        self.calls = (*self.calls, method)
+        if self.is_dead or (self.dies_at == 0 and self.is_early):
+            self.is_dead = True
+            raise Died
+        is_last = self.dies_at == 0
+        self.is_dead = is_last
+        try:
+            return await super().call(method, timeout=timeout, **params)
+        finally:
+            if is_last:
+                raise Died
+
+
+class Machine:
+    """``ssds``: their ids; whether unmapping zeroes them."""
+
+    def __init__(
+        self, folder: Path, target: RunningTarget, ssds: dict[str, bool] | None = None
+    ) -> None:
+        self.folder = folder
+        self.target = target
+        folder.mkdir(parents=True, exist_ok=True)
+        self.portal = Portal(ip="127.0.0.1", port=free_port())
+        self.ssds = tuple(
+            SsdConfig(id=name, name=name, file=folder / name, zeroes_on_unmap=zeroes)
+            for name, zeroes in (ssds or {"s": True, "t": True}).items()
+        )
+        for ssd in self.ssds:
+            assert ssd.file
+            with ssd.file.open("wb") as file:
+                file.truncate(SSD_BYTES)
+        self.boots = 0
+
+    def config(self) -> SpdkConfig:
+        return SpdkConfig(
+            ssds=self.ssds,
+            portals=(self.portal,),
+            total_bw=1,
+            total_iops=1,
+            state_folder=self.folder,
+            socket=self.target.socket,
+        )
+
+    async def boot(self) -> Agent:
+        """A new process of the agent."""
+        if self.boots:
+            self.kill()
+        self.boots += 1
+        asyncio.get_running_loop().set_exception_handler(_heed)
+        self.rpc = MortalRpc(self.target.socket)
+        self.engine = SpdkEngine(self.rpc, self.config(), poll=COPY_POLL, watch_seconds=WATCH)
+        self.database = Database(self.folder / "node.sqlite3", durable=False)
+        self.agent = Agent(Identity("n", "n", (), 1), self.engine, self.database)
+        await self.agent.start()
+        return self.agent
+
+    def kill(self) -> None:
+        self.engine.close()
+        self.database.close()
+
+    async def facts(self) -> EngineFacts:
+        return await self.engine.facts()
+
+    async def seen(self) -> dict[str, Any]:
+        """All that the target has, without what is different each time."""
+        view = await View.read(self.rpc)
+        return {
+            "lvols": sorted(
+                (
+                    view.lvstores[lvstore.base].name,
+                    _plain(lvol.name),
+                    lvol.size // MIB,
+                    lvol.owned_clusters,
+                    lvol.is_snapshot,
+                    _plain(lvol.parent),
+                    lvol.bdev.limits if lvol.bdev else None,
+                )
+                for lvstore in view.lvstores.values()
+                for lvol in view.lvols[lvstore.uuid].values()
+            ),
+            "raids": sorted(
+                (raid.name, raid.state, len(raid.members)) for raid in view.raids.values()
+            ),
+            "subsystems": {
+                nqn: (
+                    one.allows_any_host,
+                    one.hosts,
+                    one.listeners,
+                    {nsid: uuid for nsid, (_, uuid) in one.namespaces.items()},
+                )
+                for nqn, one in (await read_subsystems(self.rpc)).items()
+            },
+            "controllers": await self.rpc.call("bdev_nvme_get_controllers"),
+        }
+
+
+def _heed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A copy dies with its agent, and nobody asks how."""
+    if not isinstance(context.get("exception"), Died):
+        loop.default_exception_handler(context)
+
+
+def _plain(name: str | None) -> str | None:
+    return "shared" if name and name.startswith(SHARED) else name
+
+
+class Disk:
+    """A volume in a target of its own, for as long as the host has it. A volume has one Disk."""
+
+    def __init__(self, machine: Machine, uuid: str) -> None:
+        self._machine = machine
+        self._uuid = uuid
+        self._nqn = f"nqn.2022-08.com.kioxia:of-{uuid}"
+        self._generation = 0
+
+    async def __aenter__(self) -> Host:
+        self._generation += 1
+        spec = namespace(generation=self._generation)
+        await self._machine.agent.targets.ensure(self._nqn, self._uuid, spec)
+        self._host = Host(self._machine.portal.ip, self._machine.portal.port, self._nqn, HOST)
+        return self._host
+
+    async def __aexit__(self, *error: object) -> None:
+        self._host.close()
+        await self._machine.agent.targets.remove(self._nqn, self._uuid, self._generation)
+
+
+async def refused(code: RefusalCode, call: Awaitable[object], *parts: str) -> None:
+    """The call is refused with this code and a message that holds the parts."""
+    with pytest.raises(NodeRefused) as caught:
+        await call
+    assert caught.value.code is code, caught.value
+    assert all(part in caught.value.message for part in parts), caught.value

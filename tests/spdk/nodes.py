@@ -1,0 +1,161 @@
+"""Storage nodes on SPDK in the test's process: real agents, on a fake or a real target."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from inventory.nodes.agent.agent import Identity
+from inventory.nodes.client import NodeClient, NodeRefused, NodeTransport, NodeUnreachable
+from inventory.nodes.engines.simulated.loop import LoopThread
+from inventory.nodes.engines.spdk.node_config import NodeConfig, read_config
+from inventory.nodes.engines.spdk.service import make_service, open_database
+from tests.nodes.certificates import KeyPair
+from tests.spdk.client import Client
+from tests.spdk.seen import free_port
+
+TOKEN = "a-shared-token"
+SSD_GIB = 16
+UP_SECONDS = 60.0
+
+CONFIG = """
+persistent_id = "02:00:00:00:01:{number:02x}"
+name = "node-{number}"
+address = "127.0.0.1"
+port = {port}
+certificate = "{pair.certificate}"
+key = "{pair.key}"
+token_file = "{folder}/token"
+socket = "{socket}"
+state_folder = "{folder}/state"
+total_bandwidth = 4_000_000_000
+total_iops = 300_000
+portals = [{{ ip = "127.0.0.1", port = {nvme_port} }}]
+"""
+SSD = """
+[[ssds]]
+id = "ssd-{number}-{slot}"
+file = "{folder}/ssd-{slot}"
+size_gib = {gib}
+block_size = {block_size}
+zeroes_on_unmap = {zeroes}
+"""
+
+
+def write_config(
+    number: int,
+    folder: Path,
+    socket: Path,
+    pair: KeyPair,
+    *,
+    zeroes: Sequence[bool] = (True, False, True),
+    block_sizes: Sequence[int] = (4096, 4096, 512),
+    gib: int = SSD_GIB,
+) -> Path:
+    """The file of a node with as many SSDs as are told whether unmapping zeroes them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "state").mkdir(exist_ok=True)
+    (folder / "token").write_text(TOKEN)
+    text = CONFIG.format(
+        number=number,
+        port=free_port(),
+        pair=pair,
+        folder=folder,
+        socket=socket,
+        nvme_port=free_port(),
+    )
+    for slot, (zeroed, block_size) in enumerate(zip(zeroes, block_sizes, strict=True), 1):
+        text += SSD.format(
+            number=number,
+            slot=slot,
+            folder=folder,
+            gib=gib,
+            block_size=block_size,
+            zeroes=str(zeroed).lower(),
+        )
+    file = folder / "node.toml"
+    file.write_text(text)
+    return file
+
+
+class NodeCalls:
+    """What tests ask a node."""
+
+    def __init__(self, node: Identity, transport: NodeTransport) -> None:
+        self.address, self.port = node.addresses[0], node.port
+        self.client = NodeClient(transport, node.addresses, node.port)
+
+    def await_up(self, *, other_than: str = "") -> str:
+        """The boot id, when there is one and another one than this."""
+        deadline = time.monotonic() + UP_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                found = self.client.read_node().boot_id
+            except (NodeRefused, NodeUnreachable):
+                found = other_than
+            if found != other_than:
+                return found
+            time.sleep(0.01)
+        pytest.fail("the node does not come up")
+
+
+class SpdkNode(NodeCalls):
+    """An agent as ``manage.py node_agent`` makes it, in a thread."""
+
+    def __init__(self, config: NodeConfig, transport: NodeTransport) -> None:
+        self.config = config
+        self.socket = config.spdk.socket
+        super().__init__(config.identity, transport)
+        self._loop = LoopThread(config.identity.name)
+        self.start()
+
+    @classmethod
+    def of_file(cls, file: Path, transport: NodeTransport) -> "SpdkNode":
+        config = read_config(file)
+        config.make_files()
+        return cls(config, transport)
+
+    def start(self) -> None:
+        """Returns when it is up."""
+        self._loop.run(self._open())
+        self.await_up()
+
+    def kill(self) -> None:
+        """Calls in flight end where they are."""
+        self._loop.run(self._service.close(finish_seconds=0))
+        self._database.close()
+
+    def stop(self) -> None:
+        """As on SIGTERM."""
+        self._loop.run(self._service.close())
+        self._database.close()
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
+
+    def close(self) -> None:
+        self.kill()
+        self._loop.stop()
+
+    async def _open(self) -> None:
+        self._database = open_database(self.config)
+        self._service = make_service(self.config, self._database)
+        await self._service.open()
+
+
+def clean(socket: Path) -> None:
+    """Of a target: all that tests made there, but for the files under it."""
+    call = Client(socket)
+    for subsystem in call("nvmf_get_subsystems"):
+        if subsystem["subtype"] != "Discovery":
+            call("nvmf_delete_subsystem", nqn=subsystem["nqn"])
+    for raid in call("bdev_raid_get_bdevs", category="all"):
+        call("bdev_raid_delete", name=raid["name"])
+    for controller in call("bdev_nvme_get_controllers"):
+        call("bdev_nvme_detach_controller", name=controller["name"])
+    for bdev in call("bdev_get_bdevs"):
+        if bdev["product_name"] == "AIO disk":
+            call("bdev_aio_delete", name=bdev["name"])
+    call.close()

@@ -1,0 +1,254 @@
+"""Rules of the SPDK engine: what is promised, refused, shared, and told."""
+
+import asyncio
+
+import pytest
+
+from inventory.nodes.engines.spdk.names import namespace_uuid, snapshot_name, volume_name
+from inventory.nodes.engines.spdk.space import count_space
+from inventory.nodes.engines.spdk.view import Bdev, Lvol
+from inventory.nodes.strays import Stray, StrayKind
+from inventory.nodes.wire import ProvisioningType, Qos, RefusalCode, SourceKind
+from tests.nodes.specs import MIB, TARGET, derived, namespace, piece, snapshot, volume
+from tests.spdk.client import Client
+from tests.spdk.machine import Disk, Machine, Run, refused
+from tests.spdk.running import RunningTarget
+
+SIZE = 64 * MIB
+FULL = 900 * MIB
+CLUSTER = 4 * MIB
+BLOCK = 4096
+OLD = b"old!" * (BLOCK // 4)
+THIN = ProvisioningType.THIN
+
+
+def test_thick_is_kept_from_what_thin_outgrew(run: Run) -> None:
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure(
+            "thin", volume(piece("s", FULL, CLUSTER), provisioning_type=THIN)
+        )
+        before = (await machine.facts()).ssds[0]
+        assert before.free == before.capacity - CLUSTER
+        async with Disk(machine, "thin") as host:
+            for at in range(0, 100 * CLUSTER, CLUSTER):
+                host.write(1, at, OLD)
+        after = (await machine.facts()).ssds[0]
+        assert (after.outgrown, after.free) == (99 * CLUSTER, before.free - 99 * CLUSTER)
+        much = volume(piece("s", after.free + CLUSTER))
+        await refused(RefusalCode.NO_SPACE, agent.volumes.ensure("v", much), str(after.free))
+        await agent.volumes.ensure("v", volume(piece("s", after.free)))
+        assert (await machine.facts()).ssds[0].free == 0
+
+    run(steps)
+
+
+def test_thick_with_a_snapshot_is_still_promised_its_size(run: Run) -> None:
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("v", volume(piece("s", SIZE)))
+        taken = snapshot(piece("s", SIZE, SIZE), volume_uuid="v", volume_generation=1)
+        await agent.snapshots.ensure("taken", taken)
+        free = (await machine.facts()).ssds[0].free
+        await agent.volumes.ensure("rest", volume(piece("s", free)))
+        async with Disk(machine, "v") as host:
+            for at in range(0, SIZE, CLUSTER):
+                host.write(1, at, OLD)
+        ssd = (await machine.facts()).ssds[0]
+        assert (ssd.free, ssd.outgrown) == (0, 0)
+
+    run(steps)
+
+
+def test_what_cannot_be_had_exactly_is_refused(run: Run) -> None:
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        before = (await machine.facts()).ssds
+        odd = volume(piece("s", SIZE + BLOCK))
+        parts = ("SSD s", str(CLUSTER), str(SIZE + BLOCK))
+        await refused(RefusalCode.INVALID, agent.volumes.ensure("v", odd), *parts)
+        small = volume(piece("s", SIZE), block_size=512)
+        await refused(RefusalCode.INVALID, agent.volumes.ensure("v", small), "512", "4096")
+        assert (await machine.facts()).ssds == before
+
+    run(steps)
+
+
+def test_clones_of_what_nobody_writes_share_one_snapshot(run: Run) -> None:
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("golden", volume(piece("s", SIZE)))
+        clone = derived(piece("s", SIZE, 0), kind=SourceKind.CLONE_OF_VOLUME, of="golden")
+        for number in range(3):
+            await agent.volumes.ensure(f"clone-{number}", clone)
+        names = [name for _, name, *_ in (await machine.seen())["lvols"]]
+        assert names == ["shared", "v-clone-0", "v-clone-1", "v-clone-2", "v-golden"]
+        for number in range(3):
+            await agent.volumes.remove(f"clone-{number}", 1)
+        assert [name for _, name, *_ in (await machine.seen())["lvols"]] == ["v-golden"]
+
+    run(steps)
+
+
+def test_clones_that_come_and_go_at_once(run: Run) -> None:
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("golden", volume(piece("s", SIZE)))
+        clone = derived(piece("s", SIZE, 0), kind=SourceKind.CLONE_OF_VOLUME, of="golden")
+
+        async def live(uuid: str) -> None:
+            await agent.volumes.ensure(uuid, clone)
+            await agent.volumes.remove(uuid, 1)
+
+        await asyncio.gather(*(live(f"clone-{number}") for number in range(20)))
+        assert [name for _, name, *_ in (await machine.seen())["lvols"]] == ["v-golden"]
+
+    run(steps)
+
+
+def test_span_grows_at_its_end_while_nobody_has_it(run: Run) -> None:
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("v", volume(piece("s", SIZE), piece("t", SIZE)))
+        disk = Disk(machine, "v")
+        async with disk as host:
+            host.write(1, SIZE, OLD)
+            larger = volume(piece("s", SIZE), piece("t", 2 * SIZE))
+            code = RefusalCode.CONFLICT
+            await refused(code, agent.volumes.ensure("v", larger), str(3 * SIZE), "exported")
+            taken = snapshot(
+                piece("s", SIZE, 0), piece("t", SIZE, 0), volume_uuid="v", volume_generation=1
+            )
+            await refused(code, agent.snapshots.ensure("taken", taken), "one moment")
+            assert host.read(1, SIZE, BLOCK) == OLD
+        inner = volume(piece("s", 2 * SIZE), piece("t", SIZE))
+        await refused(RefusalCode.CONFLICT, agent.volumes.ensure("v", inner), str(2 * SIZE))
+        await agent.volumes.ensure("v", larger)
+        async with disk as host:
+            assert host.namespaces[1]["size"] == 3 * SIZE
+            assert host.read(1, SIZE, BLOCK) == OLD
+
+    run(steps)
+
+
+def test_what_is_exported_is_not_deleted_whatever_the_agent_says(run: Run) -> None:
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("v", volume(piece("s", SIZE)))
+        await agent.volumes.ensure("w", volume(piece("s", SIZE), piece("t", SIZE)))
+        for uuid in ("v", "w"):
+            async with Disk(machine, uuid) as host:
+                await refused(RefusalCode.IN_USE, machine.engine.remove_volume(uuid), uuid)
+                assert host.read(1, 0, BLOCK) == bytes(BLOCK)
+
+    run(steps)
+
+
+def test_target_that_somebody_opened_to_all(run: Run, target: RunningTarget) -> None:
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("v", volume(piece("s", SIZE)))
+        await agent.targets.ensure(TARGET, "v", namespace())
+        before = (await machine.seen())["subsystems"]
+        call = Client(target.socket)
+        call("nvmf_subsystem_allow_any_host", nqn=TARGET, allow_any_host=True)
+        call.close()
+        await agent.start()
+        assert (await machine.seen())["subsystems"] == before
+
+    run(steps)
+
+
+def test_agent_that_starts_again_changes_nothing(run: Run, target: RunningTarget) -> None:
+    """Hosts do not notice."""
+
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        limited = volume(piece("s", SIZE), qos=Qos(max_iops=1500))
+        await agent.volumes.ensure("v", limited)
+        spanned = volume(piece("s", SIZE), piece("t", SIZE), qos=Qos(max_bw=MIB))
+        await agent.volumes.ensure("w", spanned)
+        clone = derived(piece("s", SIZE, 0), kind=SourceKind.CLONE_OF_VOLUME, of="v")
+        await agent.volumes.ensure("clone", clone)
+        async with Disk(machine, "v") as one, Disk(machine, "w") as two:
+            target.target.calls.clear()
+            await machine.boot()
+            changes = {name for name in target.target.calls if "_get_" not in name}
+            assert changes == {"framework_wait_init", "bdev_wait_for_examine"}
+            for host in (one, two):
+                assert host.read(1, 0, BLOCK) == bytes(BLOCK)
+        names = {name for _, name, *_ in (await machine.seen())["lvols"]}
+        assert names == {"shared", "v-clone", "v-v", "v-w"}
+
+    run(steps)
+
+
+def test_strays(run: Run, target: RunningTarget) -> None:
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        for uuid in ("v", "gone"):
+            await agent.volumes.ensure(uuid, volume(piece("s", SIZE)))
+        await agent.volumes.ensure("span", volume(piece("s", SIZE), piece("t", SIZE)))
+        await agent.targets.ensure(TARGET, "v", namespace())
+        assert (await agent.strays()).strays == ()
+        call = Client(target.socket)
+        call("bdev_lvol_delete", name="ssd-s/v-gone")
+        for name in ("a", "b"):
+            call("bdev_lvol_create", lvs_name="ssd-s", lvol_name=name, size_in_mib=4)
+        call(
+            "bdev_raid_create",
+            name="r",
+            raid_level="concat",
+            strip_size_kb=64,
+            base_bdevs=["ssd-s/a", "ssd-s/b"],
+        )
+        call("bdev_raid_delete", name="v-span")
+        call("nvmf_create_subsystem", nqn="nqn.2022-08.other:x")
+        call.close()
+        assert (await agent.strays()).strays == (
+            Stray(kind=StrayKind.LOST, name="s/v-gone"),
+            Stray(kind=StrayKind.LOST, name="v-span"),
+            Stray(kind=StrayKind.LVOL, name="s/a"),
+            Stray(kind=StrayKind.LVOL, name="s/b"),
+            Stray(kind=StrayKind.RAID, name="r"),
+            Stray(kind=StrayKind.SUBSYSTEM, name="nqn.2022-08.other:x"),
+        )
+
+    run(steps)
+
+
+def test_a_lost_piece_is_not_made_anew(run: Run, target: RunningTarget) -> None:
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("v", volume(piece("s", SIZE)))
+        call = Client(target.socket)
+        call("bdev_lvol_delete", name="ssd-s/v-v")
+        call.close()
+        with pytest.raises(Exception, match="missing"):
+            await agent.volumes.ensure("v", volume(piece("s", 2 * SIZE)))
+        assert (await machine.seen())["lvols"] == []
+
+    run(steps)
+
+
+def test_names_are_short_and_apart() -> None:
+    longest = ["a" * 64, "a" * 63 + "b", "a" * 61, "a" * 62]
+    names = [name(uuid) for uuid in longest for name in (volume_name, snapshot_name)]
+    assert len(set(names)) == len(names)
+    assert max(map(len, names)) <= 63
+    uuid = "0b0a8c2e-6d4f-4a53-9f0f-3a1d7c1f2b4d"
+    assert namespace_uuid(uuid) == uuid
+    others = {namespace_uuid(one) for one in (uuid.upper(), uuid.replace("-", ""), "volume-1")}
+    assert len(others | {uuid}) == 4
+
+
+def test_families_are_counted_together() -> None:
+    def lvol(name: str, owned: int, parent: str | None = None) -> Lvol:
+        return Lvol(name, name, "l", owned, False, Bdev(name, (), 0, 1, (0, 0), parent))
+
+    lvols = [lvol("v", 2, "s"), lvol("s", 10), lvol("clone", 3, "s"), lvol("other", 4)]
+    space = count_space(100, 1, lvols, {"v": 10, "s": 1, "clone": 2, "to come": 7})
+    assert (space.allocated, space.outgrown) == (20, 2 + 4)
+    assert (space.free, space.committed) == (74, 26)
+    rounded = count_space(100, 10, [], {"a": 1, "b": 11})
+    assert (rounded.free, rounded.committed) == (88, 30)

@@ -1,0 +1,194 @@
+"""The main job through our API on storage nodes that are ``node_agent`` processes over fake SPDK
+targets, which are killed in between. A host reads what it wrote; at the end nothing is left.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from pytest_django.fixtures import Settings
+
+from inventory.services import nodes as node_services
+from provisioner.certificates import Authority
+from tests.api.snapshot_steps import assigned, cloned, snapped
+from tests.api.test_replicas import all_available, places, replicated, report
+from tests.api.volume_steps import GIB, HOST, created, probe_host, published
+from tests.conftest import Api
+from tests.nodes.certificates import KeyPair
+from tests.spdk.client import Client
+from tests.spdk.host import Host, NoAccess
+from tests.spdk.nodes import TOKEN
+from tests.spdk.processes import NodeProcesses, restart
+from volumes.reconcilers import collect
+from volumes.services.audit import audit
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
+
+NQN = f"nqn.2022-08.com.kioxia:{HOST}"
+HOST_NQN = f"nqn.2014-08.org.nvmexpress:uuid:{HOST}"
+BLOCK = 4096
+
+
+class Pool:
+    """Three nodes in three racks, and what a host sees of them."""
+
+    def __init__(self, nodes: list[NodeProcesses], api: Api) -> None:
+        self.api = api
+        self.nodes: dict[str, NodeProcesses] = {}
+        for number, node in enumerate(nodes, 1):
+            node.await_up()
+            body = {"mgmtIPs": [node.address], "mgmtPort": node.port, "rack": f"r{number}"}
+            answer = api.post("/backends", body)
+            assert answer.status == "Success", answer
+            self.nodes[answer.body["persistentID"]] = node
+
+    def node(self, volume: str, replica: str | None = None) -> NodeProcesses:
+        """That has the replica, or the only one."""
+        place = places(self.api, volume)[replica or volume]
+        return self.nodes[place["backend"]["persistentID"]]
+
+    @contextmanager
+    def connected(self, volume: str, replica: str | None = None) -> Iterator[tuple[Host, int]]:
+        """The host at the replica's node, and the namespace there."""
+        node = self.node(volume, replica)
+        found = node.client.read_target(NQN)
+        assert found is not None
+        names = {one.volume_uuid: one.nsid for one in found.namespaces}
+        [portal] = found.listeners
+        with Host(portal.ip, portal.port, NQN, HOST_NQN) as host:
+            yield host, names[replica or volume]
+
+    def write(self, offset: int, text: bytes, volume: str, replica: str | None = None) -> None:
+        with self.connected(volume, replica) as (host, nsid):
+            host.write(nsid, offset, text.ljust(BLOCK, b"."))
+
+    def read(self, offset: int, volume: str, replica: str | None = None) -> bytes:
+        with self.connected(volume, replica) as (host, nsid):
+            return host.read(nsid, offset, BLOCK).rstrip(b".\0")
+
+    def restart(self) -> None:
+        """Agents and targets of all nodes die."""
+        restart(*self.nodes.values())
+
+
+@pytest.fixture
+def pool(api: Api, authority: Authority, settings: Settings, tmp_path: Path) -> Iterator[Pool]:
+    pair = KeyPair(*authority.server("spdk-nodes", ["127.0.0.1"]))
+    settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(
+        update={"node_ca": authority.path, "node_token": SecretStr(TOKEN)}
+    )
+    node_services.node_transport.cache_clear()
+    transport = node_services.node_transport()
+    shape = {"zeroes": (True, False), "block_sizes": (BLOCK, BLOCK), "gib": 128}
+    nodes = [
+        NodeProcesses(number, tmp_path / str(number), pair, transport, **shape)
+        for number in (1, 2, 3)
+    ]
+    try:
+        yield Pool(nodes, api)
+    finally:
+        node_services.node_transport.cache_clear()
+        for node in nodes:
+            node.close()
+
+
+def test_a_replicated_volume_grows_and_moves(api: Api, pool: Pool) -> None:
+    uuid = replicated(api, "vol")
+    published(api, uuid, probe_host(api))
+    leaving, staying = all_available(api, uuid)
+    for replica in (leaving, staying):
+        pool.write(5 * GIB, b"first", uuid, replica)
+    restart(pool.node(uuid, leaving))
+    assert pool.read(5 * GIB, uuid, leaving) == b"first"
+    assert api.patch(f"/volumes/{uuid}", {"newCapacity": 20}).status == "Success"
+    with pool.connected(uuid, staying) as (host, nsid):
+        assert host.namespaces[nsid]["size"] == 20 * GIB
+    pool.write(20 * GIB - BLOCK, b"last", uuid, staying)
+    task = api.post("/migrate_volume", {"volId": uuid, "repId": leaving}).body["taskId"]
+    assert api.post(f"/replica/{uuid}", {"sameRackAllowed": False}).status == "Success"
+    [new] = set(places(api, uuid)) - {leaving, staying}
+    for offset in (5 * GIB, 20 * GIB - BLOCK):
+        pool.write(offset, pool.read(offset, uuid, staying), uuid, new)
+    assert report(api, uuid, new, "Available").status == "Success"
+    left = pool.node(uuid, leaving)
+    assert api.patch(f"/replica/{uuid}/{leaving}").status == "Success"
+    assert api.delete(f"/replica/{uuid}/{leaving}").status == "Success"
+    done = {"taskId": task, "hostId": HOST, "state": "FINISHED", "taskStatus": "Success"}
+    assert api.put("/tasks", done | {"progress": 100}).status == "Success"
+    pool.restart()
+    assert [pool.read(20 * GIB - BLOCK, uuid, one) for one in (staying, new)] == [b"last"] * 2
+    [portal] = left.client.read_node().portals
+    with pytest.raises((NoAccess, OSError)):
+        Host(portal.ip, portal.port, NQN, HOST_NQN)
+    assert audit() == []
+    assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
+    assert api.delete(f"/volumes/{uuid}").status == "Success"
+    nothing_is_left(pool)
+
+
+def test_copies_of_a_volume_and_what_the_next_tenant_reads(api: Api, pool: Pool) -> None:
+    probe_host(api)
+    uuid = created(api, "vol")
+    published(api, uuid)
+    pool.write(0, b"before", uuid)
+    snapshot = snapped(api, uuid, "snap")
+    pool.write(0, b"after", uuid)
+    shown = assigned(api, snapshot, "shown", writable=False)
+    clone = cloned(api, shown, "clone")
+    for one in (shown, clone):
+        published(api, one)
+    pool.restart()
+    assert [pool.read(0, one) for one in (uuid, shown, clone)] == [b"after", b"before", b"before"]
+    pool.write(0, b"own", clone)
+    assert pool.read(0, shown) == b"before"
+    for one in (shown, uuid):
+        assert api.post("/unpublish", {"volId": one, "hostId": HOST}).status == "Success"
+    assert api.delete(f"/volumes/{shown}").status == "Success"
+    assert api.delete(f"/snapshots/{snapshot}").status == "Success"
+    assert api.delete(f"/volumes/{uuid}").status == "Success"
+    pool.restart()
+    assert pool.read(0, clone) == b"own"
+    assert api.patch(f"/volumes/{clone}", {"newCapacity": 11}).status == "Success"
+    assert audit() == []
+    assert api.post("/unpublish", {"volId": clone, "hostId": HOST}).status == "Success"
+    assert api.delete(f"/volumes/{clone}").status == "Success"
+    others = [created(api, f"other-{number}") for number in range(3)]
+    for other in others:
+        published(api, other)
+        assert pool.read(0, other) == b""
+        assert api.post("/unpublish", {"volId": other, "hostId": HOST}).status == "Success"
+        assert api.delete(f"/volumes/{other}").status == "Success"
+    nothing_is_left(pool)
+
+
+def test_a_spanned_volume_grows_when_no_host_has_it(api: Api, pool: Pool) -> None:
+    probe_host(api)
+    uuid = created(api, "vol", capacity=150, storageClass={"allowSpan": True})
+    published(api, uuid)
+    pool.write(149 * GIB, b"beyond one SSD", uuid)
+    refused = api.patch(f"/volumes/{uuid}", {"newCapacity": 160})
+    assert "while it is exported" in refused.description
+    assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
+    assert api.patch(f"/volumes/{uuid}", {"newCapacity": 160}).status == "Success"
+    published(api, uuid)
+    restart(pool.node(uuid))
+    assert pool.read(149 * GIB, uuid) == b"beyond one SSD"
+    pool.write(160 * GIB - BLOCK, b"end", uuid)
+    assert audit() == []
+    assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
+    assert api.delete(f"/volumes/{uuid}").status == "Success"
+    nothing_is_left(pool)
+
+
+def nothing_is_left(pool: Pool) -> None:
+    """Neither in the database nor on a node, whatever its agent says."""
+    collect()
+    assert audit() == []
+    for node in pool.nodes.values():
+        call = Client(node.socket)
+        assert call("bdev_lvol_get_lvols") == []
+        assert call("bdev_raid_get_bdevs", category="all") == []
+        assert [one["subtype"] for one in call("nvmf_get_subsystems")] == ["Discovery"]
+        call.close()
