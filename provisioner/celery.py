@@ -42,7 +42,7 @@ def _every(seconds: int, task: str) -> dict[str, Any]:
 
 
 # Of several beats one holds a lock in Redis; when it dies, another takes over within this time.
-app.conf.redbeat_lock_timeout = 30
+app.conf.redbeat_lock_timeout = 15
 app.conf.beat_max_loop_interval = 5
 app.conf.beat_schedule = {
     "poll-late-backends": _every(

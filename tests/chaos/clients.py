@@ -88,8 +88,11 @@ class Client(Things, threading.Thread):
             "uuid": thing.uuid,
             "capacity": gib,
             "provisioningType": self._chance.choice(["THICK", "THIN"]),
-            "storageClass": {"numReplicas": replicas, "sameRackAllowed": True},
-            "maxReplicaDownTime": 1,
+            "storageClass": {
+                "numReplicas": replicas,
+                "sameRackAllowed": True,
+                "maxReplicaDownTime": 1,
+            },
         }
         self._make("create", thing, "volumes", body)
 
