@@ -194,20 +194,29 @@ class Client(Things, threading.Thread):
             old = self._chance.choice(rows[0]["location"])["uuid"]
             self._agent.migrate(thing, old, migrationHandler="PROVISIONER")
 
-    def _add_offline(self) -> Thing | None:
+    def _add_offline(self) -> None:
         """From node to node, where a host wrote before."""
-        thing = self._one(lambda t: t.replicas > 1 and t.published is False)
-        return thing if thing is not None and self._agent.add(thing).done else None
+        thing = self._one(lambda t: t.replicas > 1 and t.published is False and bool(t.mark))
+        if thing is not None:
+            self._agent.add(thing)
 
     def _meet_copy(self) -> None:
-        """A host comes, writes and goes while the volume is being copied."""
-        thing = self._add_offline()
-        if thing is None or not self._agent.is_copied(thing):
+        """A host comes, writes and goes; and does so again while the volume is being copied."""
+        thing = self._one(lambda t: t.replicas > 1)
+        if thing is None or not self._visit(thing) or not self._agent.add(thing).done:
             return
-        self._publish_to_host(thing)
-        if thing.published:
-            self._write_to(thing)
-            self._unpublish_from_host(thing)
+        if self._agent.is_copied(thing):
+            self._visit(thing)
+
+    def _visit(self, thing: Thing) -> bool:
+        """Whether the host was there, and is gone."""
+        if thing.published is not True:
+            self._publish_to_host(thing)
+        if thing.published is not True:
+            return False
+        self._write_to(thing)
+        self._unpublish_from_host(thing)
+        return thing.published is False
 
     def _abandon(self) -> None:
         """A host loses a replica, goes, and leaves it to the provisioner."""

@@ -37,5 +37,7 @@ def test_capacity_given_back_early(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_stale_copy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.chaos.clients.WEIGHTS", {"create": 1, "meet_copy": 1, "tend": 1})
+    monkeypatch.setattr("tests.chaos.system.COPY_MIB", 512)
     found = findings("stale_copy", folder, monkeypatch, Kind.FLUSH_REDIS)
-    assert any(" holds 'host-" in text for text in found)
+    assert any("'Available'" in text and " holds '" in text for text in found)
