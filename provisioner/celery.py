@@ -63,7 +63,7 @@ app.conf.beat_schedule = {
         settings.ENVIRONMENT.collect_interval_seconds, "volumes.jobs.move_replicas"
     ),
     "check-nodes": _every(settings.ENVIRONMENT.poll_interval_seconds, "volumes.jobs.check_nodes"),
-    "requeue-abandoned-tasks": _every(15, "tasks.jobs.requeue_abandoned"),
+    "requeue-abandoned-tasks": _every(5, "tasks.jobs.requeue_abandoned"),
     "purge-ended-tasks": _every(60, "tasks.jobs.purge_ended"),
 }
 

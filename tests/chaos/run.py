@@ -24,7 +24,7 @@ from tests.chaos.faults import Faults
 from tests.chaos.oracle import Oracle
 from tests.chaos.sampler import Sampler
 from tests.chaos.schedule import Fault, Kind, schedule
-from tests.chaos.settling import check, moves, settle
+from tests.chaos.settling import check, moves, settle, tasks
 from tests.chaos.system import NODES, System
 from tests.chaos.things import Place
 
@@ -84,6 +84,7 @@ def _run(system: System, outcome: Outcome, planned: list[Fault], seconds: float)
     outcome.findings += [f"still unfinished: {text}" for text in left]
     outcome.findings += [*sampler.findings, *faults.findings, *check(system, caller, oracle)]
     (outcome.folder / "objects.log").write_text(oracle.history())
+    (outcome.folder / "tasks.log").write_text(tasks(system))
     tables = [
         report.operations(caller.counts),
         report.refusals(caller.counts),

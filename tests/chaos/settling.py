@@ -36,6 +36,11 @@ SELECT type || CASE
 FROM tasks_task WHERE type IN ('ReplicaSync', 'RemoteMigration') GROUP BY 1, 2
 """
 
+TASKS = """
+SELECT type, task_id, volume_id, state, created_at::time(1), started_at::time(1), ended_at::time(1),
+  attempts, description FROM tasks_task ORDER BY created_at
+"""
+
 
 def unfinished(system: System) -> list[str]:
     """Rows in a passing state, and tasks that have not ended."""
@@ -50,6 +55,12 @@ def moves(system: System) -> dict[str, Counter[str]]:
         for kind, state, number in database.execute(ENDED):
             counts.setdefault(kind, Counter())[state] += number
     return counts
+
+
+def tasks(system: System) -> str:
+    """All of them, a line each."""
+    with system.connect() as database:
+        return "".join(f"{' '.join(map(str, row))}\n" for row in database.execute(TASKS))
 
 
 def settle(system: System, supervise: Callable[[], None]) -> list[str]:
