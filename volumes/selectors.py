@@ -46,12 +46,13 @@ def candidates_read(exclusive_class: str = "") -> list[Candidate]:
     now = timezone.now()
     taken = _ssds_with_class(exclusive_class) if exclusive_class else frozenset()
     ssds = Ssd.objects.filter(present=True).values_list(
-        "backend_id", "id", "ssd_id", "capacity_bytes", "used_bytes"
+        "backend_id", "id", "ssd_id", "capacity_bytes", "used_bytes", "block_size"
     )
     drives: dict[str, list[Drive]] = {}
     totals: dict[str, int] = {}
-    for backend_id, pk, ssd_id, capacity, used in ssds:
-        drives.setdefault(backend_id, []).append(Drive(pk, ssd_id, capacity - used, pk in taken))
+    for backend_id, pk, ssd_id, capacity, used, block_size in ssds:
+        drive = Drive(pk, ssd_id, capacity - used, pk in taken, block_size)
+        drives.setdefault(backend_id, []).append(drive)
         totals[backend_id] = totals.get(backend_id, 0) + capacity
     nodes = Backend.objects.order_by("persistent_id").values(*NODE_COLUMNS, "available_until")
     return [

@@ -10,7 +10,8 @@ class Ssd(models.Model):
     """A drive of a backend.
 
     ``used_bytes`` is what placement claimed on it, never more than its capacity. ``present`` is
-    false for a drive that its node no longer reports but that still holds replicas.
+    false for a drive that its node no longer reports but that still holds replicas. ``block_size``:
+    the only one that volumes on it can have; null: any.
     """
 
     backend = models.ForeignKey(Backend, on_delete=models.CASCADE, related_name="ssds")
@@ -19,6 +20,7 @@ class Ssd(models.Model):
     capacity_bytes = models.BigIntegerField()
     used_bytes = models.BigIntegerField(default=0)
     present = models.BooleanField(default=True)
+    block_size = models.PositiveIntegerField(null=True, blank=True, help_text="null: any")
 
     class Meta:
         verbose_name = "SSD"

@@ -96,9 +96,14 @@ def new_ssds(persistent_id: str, ssds: Iterable[wire.Ssd]) -> list[Ssd]:
             ssd_id=ssd.ssd_id,
             name=ssd.name,
             capacity_bytes=ssd.capacity,
+            block_size=_only_block_size(ssd),
         )
         for ssd in unique.values()
     ]
+
+
+def _only_block_size(ssd: wire.Ssd) -> int | None:
+    return ssd.block_sizes[0] if len(ssd.block_sizes) == 1 else None
 
 
 def new_portals(persistent_id: str, portals: Iterable[wire.Portal]) -> list[Portal]:
@@ -117,13 +122,14 @@ def _store_ssds(persistent_id: str, known: Sequence[Ssd], reported: Sequence[wir
         if report is None and not ssd.used_bytes:
             ssd.delete()
             continue
-        before = (ssd.present, ssd.name, ssd.capacity_bytes)
+        before = (ssd.present, ssd.name, ssd.capacity_bytes, ssd.block_size)
         ssd.present = report is not None
         if report is not None:
             ssd.name = report.name
             ssd.capacity_bytes = max(report.capacity, ssd.used_bytes)
-        if before != (ssd.present, ssd.name, ssd.capacity_bytes):
-            ssd.save(update_fields=["present", "name", "capacity_bytes"])
+            ssd.block_size = _only_block_size(report)
+        if before != (ssd.present, ssd.name, ssd.capacity_bytes, ssd.block_size):
+            ssd.save(update_fields=["present", "name", "capacity_bytes", "block_size"])
     # a reading that ran beside this one may have inserted the same drives
     Ssd.objects.bulk_create(new_ssds(persistent_id, news.values()), ignore_conflicts=True)
 

@@ -177,6 +177,15 @@ def test_unused_drive_that_is_gone_is_forgotten_and_a_used_one_comes_back():
     assert (ssd.present, ssd.capacity_bytes, ssd.used_bytes) == (True, 7, 7)
 
 
+@pytest.mark.parametrize(("sizes", "only"), [((512,), 512), ((512, 4096), None)])
+def test_reading_tells_the_block_size_of_volumes(sizes, only):
+    store()
+    ssd = wire.Ssd(ssd_id="s1", name="s1", capacity=TIB, free=TIB, block_sizes=sizes)
+    news = node().model_copy(update={"ssds": (ssd,)})
+    assert reading_store(persistent_id="b1", node=news, read_at=timezone.now())
+    assert list(Ssd.objects.values_list("ssd_id", "block_size")) == [("s1", only)]
+
+
 def test_older_reading_is_dropped():
     store()
     now = timezone.now()

@@ -2,6 +2,7 @@
 targets, which are killed in between. A host reads what it wrote; at the end nothing is left.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,23 +13,28 @@ from pytest_django.fixtures import Settings
 
 from inventory.services import nodes as node_services
 from provisioner.certificates import Authority
+from tasks import runner
+from tasks.models import ENDED, Task
 from tests.api.snapshot_steps import assigned, cloned, snapped
 from tests.api.test_replicas import all_available, places, replicated, report
-from tests.api.volume_steps import GIB, HOST, created, probe_host, published
+from tests.api.volume_steps import GIB, HOST, create, created, probe_host, published
 from tests.conftest import Api
 from tests.nodes.certificates import KeyPair
+from tests.sagas.checks import resume
 from tests.spdk.client import Client
 from tests.spdk.host import Host, NoAccess
 from tests.spdk.nodes import TOKEN
 from tests.spdk.processes import NodeProcesses, restart
 from volumes.reconcilers import collect
 from volumes.services.audit import audit
+from volumes.services.replica_sync import replica_sync_submit
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 
 NQN = f"nqn.2022-08.com.kioxia:{HOST}"
 HOST_NQN = f"nqn.2014-08.org.nvmexpress:uuid:{HOST}"
 BLOCK = 4096
+WORK_SECONDS = 90.0
 
 
 class Pool:
@@ -161,6 +167,49 @@ def test_copies_of_a_volume_and_what_the_next_tenant_reads(api: Api, pool: Pool)
         assert api.post("/unpublish", {"volId": other, "hostId": HOST}).status == "Success"
         assert api.delete(f"/volumes/{other}").status == "Success"
     nothing_is_left(pool)
+
+
+def test_an_unpublished_volume_moves_to_another_node(api: Api, pool: Pool) -> None:
+    """Copied by the nodes, target to target, while the one that is read is killed in between."""
+    probe_host(api)
+    uuid = created(api, "vol", storageClass={"blockSize": 4096})
+    published(api, uuid)
+    written = {0: b"first", 5 * GIB: b"middle", 10 * GIB - BLOCK: b"last"}
+    for offset, text in written.items():
+        pool.write(offset, text, uuid)
+    assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
+    left = pool.node(uuid)
+    task = replica_sync_submit(volume_uuid=uuid, leaving_uuid=uuid).pk
+    runner.run(task)
+    restart(left)
+    ended = work_off(task)
+    assert (ended.state, ended.task_status) == ("FINISHED", "Success"), ended.description
+    assert pool.node(uuid) is not left
+    published(api, uuid)
+    assert {offset: pool.read(offset, uuid) for offset in written} == written
+    assert audit() == []
+    assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
+    assert api.delete(f"/volumes/{uuid}").status == "Success"
+    nothing_is_left(pool)
+
+
+def test_blocks_that_no_drive_has_are_refused_by_name(api: Api, pool: Pool) -> None:
+    answer = create(api, "vol", storageClass={"blockSize": 512})
+    assert answer.status == "NoMatchingBackend"
+    assert "block size: 3" in answer.description
+
+
+def work_off(task_id: str) -> Task:
+    """The task as it ended, run as often as it wants to wait."""
+    end = time.monotonic() + WORK_SECONDS
+    while True:
+        runner.run(task_id)
+        task = Task.objects.get(pk=task_id)
+        if task.state in ENDED:
+            return task
+        assert time.monotonic() < end, (task.state, task.outputs)
+        time.sleep(0.2)
+        resume(task_id)
 
 
 def test_a_spanned_volume_grows_when_no_host_has_it(api: Api, pool: Pool) -> None:

@@ -52,7 +52,11 @@ REFUSALS = {
     "zone": (node("n"), wish(zones=("z",))),
     "rack": (node("n", rack="a"), wish(racks=("b", "c"))),
     "protocol": (node("n"), wish(local=True)),
-    "space": (node("n", free=(9, 9)), wish()),
+    "block size": (node("n", drives=(Drive(0, "a", 50 * GIB, block_size=512),)), wish()),
+    "space": (
+        node("n", drives=(Drive(0, "a", 50 * GIB, block_size=512), Drive(1, "b", 9 * GIB))),
+        wish(),
+    ),
     "shareSSDBetweenVolumes": (
         node("n", drives=(Drive(0, "a", 50 * GIB, holds_class=True), Drive(1, "b", GIB))),
         wish(share_ssd=False),
@@ -72,6 +76,7 @@ WHY = {
     "zone": "the node's zone None is not among z",
     "rack": "the node's rack a is not among b, c",
     "protocol": "the node runs inside no host, as a Local volume needs",
+    "block size": "none of the node's SSDs takes volumes in blocks of 4096 bytes",
     "space": f"{9 * GIB} bytes are free, {10 * GIB} are needed",
     "shareSSDBetweenVolumes": "no SSD with room is without a volume of the storage class",
     "desired IOPS": "1 IOPS are free, 2 are desired",

@@ -32,13 +32,20 @@ def _layout(request: PlacementRequest, drives: Sequence[Drive]) -> tuple[Planned
 
 
 def usable_drives(node: Candidate, request: PlacementRequest) -> tuple[Drive, ...]:
-    """All SSDs, or those without a volume of the same class where the volume must not share."""
-    return node.drives if request.share_ssd else tuple(d for d in node.drives if not d.holds_class)
+    """SSDs of the volume's block size; those without a volume of the same class where the volume
+    must not share.
+    """
+    drives = _of_block_size(node, request)
+    return drives if request.share_ssd else tuple(d for d in drives if not d.holds_class)
+
+
+def _of_block_size(node: Candidate, request: PlacementRequest) -> tuple[Drive, ...]:
+    return tuple(d for d in node.drives if d.block_size in {None, request.block_size})
 
 
 def _free(node: Candidate, request: PlacementRequest) -> int:
     """On the SSD with most free space, or on all together where the volume may span."""
-    sizes = [drive.free_bytes for drive in node.drives]
+    sizes = [drive.free_bytes for drive in _of_block_size(node, request)]
     return sum(sizes) if request.allow_span else max(sizes, default=0)
 
 
@@ -90,8 +97,13 @@ FILTERS: tuple[Filter, ...] = (
         lambda n, r: "the node runs inside no host, as a Local volume needs",
     ),
     Filter(
+        "block size",
+        lambda n, r: not n.drives or bool(_of_block_size(n, r)),
+        lambda n, r: f"none of the node's SSDs takes volumes in blocks of {r.block_size} bytes",
+    ),
+    Filter(
         "space",
-        lambda n, r: _layout(r, n.drives) is not None,
+        lambda n, r: _layout(r, _of_block_size(n, r)) is not None,
         lambda n, r: f"{_free(n, r)} bytes are free, {r.claimed_bytes} are needed",
     ),
     Filter(

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Drive:
     """An SSD as placement sees it. ``holds_class``: a volume of the wanted storage class lies on
-    it.
+    it. ``block_size``: the only one that volumes on it can have; None: any.
     """
 
     id: int
     ssd_id: str
     free_bytes: int
     holds_class: bool = False
+    block_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class PlacementRequest:
     replicas: int
     capacity_bytes: int
     claimed_bytes: int
+    block_size: int = 4096
     racks: tuple[str, ...] = ()
     zones: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()

@@ -55,6 +55,7 @@ def placement_request(
         replicas=replicas,
         capacity_bytes=volume.capacity_bytes,
         claimed_bytes=volume.claimed_bytes,
+        block_size=volume.block_size,
         racks=tuple(volume.racks),
         zones=tuple(volume.zones),
         regions=tuple(volume.regions),
