@@ -18,8 +18,8 @@ from tests.chaos.settling import unfinished
 from tests.chaos.system import System
 
 RECOVERED_SECONDS = 90.0
-"""A task whose message was lost or whose worker died begins anew when its lease (30 s) is over, found
-by a beat that may have to take over first (15 s); and faults overlap."""
+"""A task whose message was lost or whose worker died begins anew when its lease (30 s) is over,
+found by a beat that may have to take over first (15 s); and faults overlap."""
 FINISHED_SECONDS = 150.0
 """Of tasks that other faults hit, too."""
 LOOK_SECONDS = 0.3
