@@ -71,6 +71,7 @@ class Machine:
         self.engine = SimulatedEngine("n", self.database, FACTS)
         agent = Agent(Identity("n", "n", (), 1), self.engine, self.database)
         await agent.start()
+        await agent.mend()
         return agent
 
     async def state(self) -> tuple[Any, ...]:
@@ -333,6 +334,7 @@ async def half_removed() -> None:
     with pytest.raises(NodeRefused, match="snapshot taken of generation 1 is not here"):
         await agent.volumes.ensure("shown", SHOWN)
     await agent.start()
+    assert await agent.mend() is True
     assert (agent.snapshots.list(), engine.snapshots()) == ((), {})
     engine.is_broken = True
     with pytest.raises(OSError, match="data plane"):

@@ -1,5 +1,6 @@
 """The methods of logical volumes."""
 
+import asyncio
 import uuid as uuids
 from dataclasses import replace
 
@@ -15,16 +16,19 @@ from tests.spdk.rpc import (
     no_space,
     not_permitted,
 )
-from tests.spdk.store import Blob, Store
+from tests.spdk.store import Blob
 
 MIB = 2**20
 LONGEST_NAME = 63
 
 
 class LvolMethods(Module):
+    """``clearing``: seconds that it takes to clear what was deleted, not to be seen meanwhile."""
+
     METHODS = ("bdev_lvol_",)
 
     def __init__(self, registry: Registry, lvstores: Lvstores) -> None:
+        self.clearing = 0.0
         self._registry = registry
         self._lvstores = lvstores
 
@@ -40,7 +44,7 @@ class LvolMethods(Module):
         base, store = self._lvstores.find(lvs_name, uuid)
         if not 0 < len(lvol_name.encode()) <= LONGEST_NAME:
             raise _invalid_argument()
-        if _has(store, lvol_name):
+        if store.has(lvol_name):
             raise file_exists()
         if clear_method not in {"none", "unmap", "write_zeroes"}:
             raise _invalid_argument()
@@ -57,13 +61,18 @@ class LvolMethods(Module):
         bdev = self._registry.find(blob.uuid)
         if bdev is not None:
             self._registry.remove(bdev)
-        store.remove(blob)
+        places = store.forget(blob)
+        await asyncio.sleep(self.clearing)
+        store.release(blob, places)
         return True
 
     async def bdev_lvol_rename(self, old_name: str, new_name: str) -> bool:
+        """Not of snapshots: not measured, but so it is in SPDK's source."""
         found = self._find(old_name)
-        if _has(found.store, new_name):
+        if found.store.has(new_name):
             raise Refused(INVALID_PARAMS, "File exists")
+        if found.blob.is_read_only:
+            raise not_permitted(INVALID_PARAMS)
         found.blob.name = new_name
         found.aliases = [f"{found.store.name}/{new_name}"]
         found.store.save()
@@ -80,7 +89,7 @@ class LvolMethods(Module):
     async def bdev_lvol_snapshot(self, lvol_name: str, snapshot_name: str) -> str:
         found = self._find(lvol_name)
         store, source = found.store, found.blob
-        if _has(store, snapshot_name):
+        if store.has(snapshot_name):
             raise Refused(INVALID_PARAMS, "File exists")
         if source.is_read_only:
             raise _invalid_argument()
@@ -103,7 +112,7 @@ class LvolMethods(Module):
         in SPDK's source.
         """
         found = self._find(snapshot_name)
-        if _has(found.store, clone_name):
+        if found.store.has(clone_name):
             raise Refused(INVALID_PARAMS, "File exists")
         if not found.blob.is_snapshot:
             raise _invalid_argument()
@@ -116,7 +125,7 @@ class LvolMethods(Module):
     async def bdev_lvol_clone_bdev(self, bdev: str, lvs_name: str, clone_name: str) -> str:
         source = self._registry.get(bdev)
         base, store = self._lvstores.find(lvs_name, None)
-        if _has(store, clone_name):
+        if store.has(clone_name):
             raise Refused(INVALID_PARAMS, "File exists")
         size = store.clusters_for(source.size) * store.cluster_size
         uuid = str(uuids.uuid4())
@@ -172,10 +181,6 @@ class LvolMethods(Module):
 
     def _find(self, name: str) -> Lvol:
         return lvol(self._registry.get(name))
-
-
-def _has(store: Store, name: str) -> bool:
-    return any(blob.name == name for blob in store.blobs.values())
 
 
 def _bytes(size_in_mib: int) -> int:

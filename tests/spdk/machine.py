@@ -1,7 +1,10 @@
 """An agent with its SPDK engine and a fake target, in pieces that a test can kill one by one."""
 
 import asyncio
+import itertools
+import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +48,15 @@ class MortalRpc(SpdkRpc):
     is_early = False
     is_dead = False
     calls: tuple[str, ...] = ()
+    last = ""
+
+    def dies_before(self, method: str) -> None:
+        """The agent does not live to call it."""
+        self.last = method
 
     async def call(self, method: str, /, *, timeout: float | None = None, **params: Any) -> Any:
         self.dies_at -= 1
+        self.is_dead |= method == self.last
         self.calls = (*self.calls, method)
         if self.is_dead or (self.dies_at == 0 and self.is_early):
             self.is_dead = True
@@ -81,6 +90,11 @@ class Machine:
                 file.truncate(SSD_BYTES)
         self.boots = 0
 
+    def only_ssd(self, name: str, *, zeroes: bool) -> None:
+        """Of those that it has, and whether unmapping zeroes it."""
+        [ssd] = [one for one in self.ssds if one.id == name]
+        self.ssds = (replace(ssd, zeroes_on_unmap=zeroes),)
+
     def config(self) -> SpdkConfig:
         return SpdkConfig(
             ssds=self.ssds,
@@ -92,6 +106,12 @@ class Machine:
         )
 
     async def boot(self) -> Agent:
+        """A new process of the agent, which has done all that a start begins."""
+        await self.launch()
+        await self.settle()
+        return self.agent
+
+    async def launch(self) -> None:
         """A new process of the agent."""
         if self.boots:
             self.kill()
@@ -102,7 +122,15 @@ class Machine:
         self.database = Database(self.folder / "node.sqlite3", durable=False)
         self.agent = Agent(Identity("n", "n", (), 1), self.engine, self.database)
         await self.agent.start()
-        return self.agent
+
+    async def start(self) -> None:
+        """Take up again after the target restarted, to the end."""
+        await self.agent.start()
+        await self.settle()
+
+    async def settle(self) -> None:
+        await self.agent.mend()
+        await self.engine.settle()
 
     def kill(self) -> None:
         self.engine.close()
@@ -151,20 +179,23 @@ def _heed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 def _plain(name: str | None) -> str | None:
-    return "shared" if name and name.startswith(SHARED) else name
+    if name is None or name.startswith(SHARED):
+        return name and "shared"
+    return re.sub(r"^(s-.*)-[0-9a-f]{8}$", r"\1", name)
 
 
 class Disk:
-    """A volume in a target of its own, for as long as the host has it. A volume has one Disk."""
+    """A volume in a target of its own, for as long as the host has it."""
+
+    _generations = itertools.count(1)
 
     def __init__(self, machine: Machine, uuid: str) -> None:
         self._machine = machine
         self._uuid = uuid
         self._nqn = f"nqn.2022-08.com.kioxia:of-{uuid}"
-        self._generation = 0
 
     async def __aenter__(self) -> Host:
-        self._generation += 1
+        self._generation = next(self._generations)
         spec = namespace(generation=self._generation)
         await self._machine.agent.targets.ensure(self._nqn, self._uuid, spec)
         self._host = Host(self._machine.portal.ip, self._machine.portal.port, self._nqn, HOST)

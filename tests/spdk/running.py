@@ -60,6 +60,10 @@ class RunningTarget:
         """Of each cluster that is copied, until the next life."""
         self.target.copies.pace = seconds
 
+    def clear_for(self, seconds: float) -> None:
+        """So long takes each removal of an lvol, until the next life."""
+        self.target.lvols.clearing = seconds
+
     async def _open(self, init_seconds: float) -> None:
         self.target = Target(self.socket, self._die, poll=self._poll)
         self.lives += 1

@@ -52,9 +52,11 @@ class Server:
         self._server = await asyncio.start_unix_server(self._serve, str(path))
 
     def close(self) -> None:
-        """Connections are reset; calls go on to their end."""
+        """Connections are reset, and calls end where they are."""
         if self._server is not None:
             self._server.close()
+        for task in self._tasks - {asyncio.current_task()}:
+            task.cancel()
         for writer in list(self._writers):
             writer.transport.abort()
 

@@ -42,6 +42,7 @@ class Store:
         self.name = name
         self.cluster_size = cluster_size
         self.blobs: dict[str, Blob] = {}
+        self.going: set[str] = set()
         self._size = device.size
         # a page of metadata for each cluster, and a few more
         self._reserved = -(-(self._size // cluster_size + 4) * PAGE // cluster_size)
@@ -138,16 +139,29 @@ class Store:
         blob.size = count * self.cluster_size
         self.save()
 
-    def remove(self, blob: Blob) -> None:
-        """A snapshot's clusters go to its only child where that has none of its own."""
+    def forget(self, blob: Blob) -> list[int]:
+        """The first half of a removal, after which a restart does not find it: a snapshot's
+        clusters go to its only child where that has none of its own. What is left of them is taken
+        until it is released.
+        """
         for child in self.children(blob):
             for index in sorted(blob.clusters.keys() - child.clusters.keys()):
                 if index < self.clusters_for(child.size):
                     child.clusters[index] = blob.clusters.pop(index)
             child.parent, child.external = blob.parent, blob.external
-        self._release(blob, list(blob.clusters.values()))
         del self.blobs[blob.uuid]
+        self.going.add(blob.name)
         self.save()
+        return list(blob.clusters.values())
+
+    def release(self, blob: Blob, places: list[int]) -> None:
+        """The second half: they are cleared, and free."""
+        self._release(blob, places)
+        self.going.discard(blob.name)
+
+    def has(self, name: str) -> bool:
+        """A name is taken until what had it is gone."""
+        return name in self.going or any(blob.name == name for blob in self.blobs.values())
 
     def children(self, blob: Blob) -> list[Blob]:
         return [one for one in self.blobs.values() if one.parent == blob.uuid]

@@ -66,8 +66,9 @@ class Target:
         self.initiator = InitiatorMethods(self.registry)
         self._lvstore_methods = LvstoreMethods(self.lvstores)
         is_up = asyncio.Event()
+        self.lvols = LvolMethods(self.registry, self.lvstores)
         modules: list[Module] = [
-            LvolMethods(self.registry, self.lvstores),
+            self.lvols,
             BdevMethods(self.registry),
             RaidMethods(self.registry),
             NvmfMethods(self.subsystems),

@@ -103,9 +103,9 @@ CASES: dict[str, tuple[list[Step], Step]] = {
     ),
     "clone of a volume": ([ensure(THICK)], ensure(OF_VOLUME, "clone")),
     "clone of a snapshot": ([ensure(THICK), take(TAKEN)], ensure(OF_SNAPSHOT, "clone")),
-    "cloned snapshot removed": (
-        [ensure(THICK), take(TAKEN), ensure(OF_SNAPSHOT, "clone")],
-        untake,
+    "clone of a removed snapshot removed": (
+        [ensure(THICK), take(TAKEN), ensure(OF_SNAPSHOT, "clone"), untake],
+        remove("clone"),
     ),
     "cloned volume removed": ([ensure(THICK), ensure(OF_VOLUME, "clone")], remove()),
     "clone removed": ([ensure(THICK), ensure(OF_VOLUME, "clone")], remove("clone")),
@@ -156,7 +156,7 @@ class Deaths:
         if self._agent:
             await machine.boot()
         else:
-            await machine.agent.start()
+            await machine.start()
 
 
 WAYS = {
@@ -174,7 +174,7 @@ def shared_target() -> Iterator[RunningTarget]:
 
 
 # that the target alone dies is much like both: a few cases are enough
-ALIKE = {"spanned, grown", "clone of a volume", "cloned snapshot removed", "export"}
+ALIKE = {"spanned, grown", "clone of a volume", "clone of a removed snapshot removed", "export"}
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def test_target_that_somebody_opened_to_all(run: Run, target: RunningTarget) -> 
         call = Client(target.socket)
         call("nvmf_subsystem_allow_any_host", nqn=TARGET, allow_any_host=True)
         call.close()
-        await agent.start()
+        await machine.start()
         assert (await machine.seen())["subsystems"] == before
 
     run(steps)
@@ -234,6 +234,7 @@ def test_a_lost_piece_is_not_made_anew(run: Run, target: RunningTarget) -> None:
 def test_names_are_short_and_apart() -> None:
     longest = ["a" * 64, "a" * 63 + "b", "a" * 61, "a" * 62]
     names = [name(uuid) for uuid in longest for name in (volume_name, snapshot_name)]
+    names += map(snapshot_name, longest)
     assert len(set(names)) == len(names)
     assert max(map(len, names)) <= 63
     uuid = "0b0a8c2e-6d4f-4a53-9f0f-3a1d7c1f2b4d"

@@ -162,7 +162,7 @@ def test_missing_ssd(run: Run, caplog: pytest.LogCaptureFixture) -> None:
         )
         (machine.folder / "away").rename(machine.folder / "s")
         await machine.engine.lost()
-        await agent.start()
+        await machine.start()
         assert [one.uuid for one in agent.volumes.list()] == ["both", "here"]
         seen = await machine.seen()
         assert seen["raids"] == [("v-both", "online", 2)]

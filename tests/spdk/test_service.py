@@ -75,6 +75,21 @@ def test_a_call_does_not_outlive_the_target(
     assert node.client.read_strays() == ()
 
 
+def test_a_removal_goes_on_without_its_caller(node: SpdkNode, target: RunningTarget) -> None:
+    """It may take longer than anybody waits; asked again, it is not done again."""
+    node.client.ensure_volume("v", SPEC)
+    target.clear_for(1)
+    for _ in range(2):
+        with pytest.raises(NodeUnreachable):
+            node.client.remove_volume("v", 1, timeout=0.1)
+    assert node.client.ensure_volume("w", SPEC) is True
+    assert [one.uuid for one in node.client.list_volumes()] == ["v", "w"]
+    node.client.remove_volume("v", 1)
+    assert [one.uuid for one in node.client.list_volumes()] == ["w"]
+    assert target.target.calls.count("bdev_lvol_delete") == 1
+    target.clear_for(0)
+
+
 def test_a_target_comes_back_when_its_port_is_free(
     node: SpdkNode, target: RunningTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:

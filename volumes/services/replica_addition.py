@@ -9,7 +9,7 @@ from provisioner.common.models import LifeState
 from provisioner.common.queue import enqueue_on_commit
 from tasks.models import Task
 from tasks.selectors import task_active, task_is_hosts
-from tasks.services import tasks_hear
+from tasks.services import VolumeHasTask, tasks_hear
 from volumes.models import Export, Replica, Volume
 from volumes.selectors import volumes_visible
 from volumes.services.export_work import exports_make, exports_want, replicas_withdraw
@@ -45,10 +45,17 @@ def replica_add(*, volume_uuid: str, tenant_id: str | None, wish: ReplicaWish) -
         raise VolumeNotExists.of(volume_uuid)
     _no_task_of_ours(volume)
     if awaits_copy(volume):
-        replica_sync_begin(volume, wish=wish)
+        _begin_copy(volume, wish)
         return
     _make(volume, wish, until)
     _export(volume, until)
+
+
+def _begin_copy(volume: Volume, wish: ReplicaWish) -> None:
+    try:
+        replica_sync_begin(volume, wish=wish)
+    except VolumeHasTask as error:
+        raise NodesFailed(f"{error.description}: try again when it ended") from error
 
 
 def _no_task_of_ours(volume: Volume) -> Task | None:

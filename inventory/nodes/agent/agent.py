@@ -1,5 +1,6 @@
 """One storage node: its identity, settings, volumes, snapshots, targets, copies; over an engine."""
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Callable
@@ -71,19 +72,26 @@ class Agent:
         engine.on_change = self._changed
 
     async def start(self) -> None:
-        """Start, or take up again after the engine restarted; up when all is restored."""
+        """Start, or take up again after the engine restarted; up when all is restored that hosts
+        need. ``mend`` is due then.
+        """
         self._is_up = False
         self.boot_id = uuid.uuid4().hex
         await self.engine.start()
         await self._volumes.restore()
-        await self._snapshots.restore()
         await self._targets.restore()
         self._is_up = True
         log.info("node %s is up, boot %s", self.identity.persistent_id, self.boot_id)
 
     async def mend(self) -> bool:
-        """Try again what ``start`` could not restore; True: nothing is amiss any more."""
-        return await self._targets.mend()
+        """Try again what ``start`` could not restore, and finish what was interrupted, however
+        long it takes; True: nothing is amiss any more.
+        """
+        self._targets.retry(await self._volumes.mend_limits())
+        done = await asyncio.gather(
+            self._targets.mend(), self._volumes.mend(), self._snapshots.mend()
+        )
+        return all(done)
 
     def stop(self) -> None:
         """Refuse all calls from now on, as before the start."""

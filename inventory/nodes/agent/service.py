@@ -95,13 +95,16 @@ class AgentService:
             await asyncio.sleep(pause)
 
     async def _live(self) -> None:
-        """Until the engine must be started again; a target that could not be restored, as when an
-        address was not there yet, is tried again and again.
+        """Until the engine must be started again; what could not be restored, as when an address
+        was not there yet, is tried again and again.
         """
-        lost = asyncio.ensure_future(self._engine.lost())
+        mending = asyncio.create_task(self._mend())
         try:
-            while not lost.done() and not await self.agent.mend():
-                await asyncio.wait([lost], timeout=MEND_SECONDS)
-            await lost
+            await self._engine.lost()
         finally:
-            lost.cancel()
+            mending.cancel()
+            await asyncio.gather(mending, return_exceptions=True)
+
+    async def _mend(self) -> None:
+        while not await self.agent.mend():
+            await asyncio.sleep(MEND_SECONDS)

@@ -97,14 +97,20 @@ class Snapshots:
             async with self._locks.hold(*map(lock_of_volume, names)):
                 yield
 
-    async def restore(self) -> None:
-        """After a start: finish removals that were interrupted."""
-        for uuid in self._records.snapshots():
-            async with self._hold(uuid):
-                try:
-                    await self._finish_removal(uuid)
-                except Exception:
-                    log.exception("snapshot %s could not be removed after the restart", uuid)
+    async def mend(self) -> bool:
+        """Finish removals that were interrupted, which may take long; True: there is none left."""
+        snapshots = self._records.snapshots()
+        removed = [one for one in snapshots if self._fences.is_removed(Name.of_snapshot(one))]
+        return not [uuid for uuid in removed if not await self._is_gone(uuid)]
+
+    async def _is_gone(self, uuid: str) -> bool:
+        async with self._hold(uuid):
+            try:
+                await self._finish_removal(uuid)
+            except Exception:
+                log.exception("snapshot %s could not be removed after the restart", uuid)
+                return False
+            return True
 
     def _is_there(self, uuid: str, spec: SnapshotSpec) -> bool:
         """:raises NodeRefused: CONFLICT; the generation, which stays unseen, or another value."""

@@ -20,8 +20,8 @@ class Volumes:
 
     The order of writes makes a repeat converge after a crash at any point. A volume is recorded
     after the engine has it, so what is recorded is there. Its removal is recorded as begun before
-    the engine is told and as done afterwards; one that was interrupted is finished by ``restore``,
-    by the next removal, or by the next write of a later generation.
+    the engine is told and as done afterwards; one that was interrupted is finished by ``mend``, by
+    the next removal, or by the next write of a later generation.
     """
 
     def __init__(
@@ -32,6 +32,7 @@ class Volumes:
         self._records = records
         self._fences = fences
         self._locks = locks
+        self._late: set[str] = set()
 
     def list(self) -> tuple[Volume, ...]:
         """Ordered by uuid; without those on SSDs that are absent."""
@@ -94,19 +95,44 @@ class Volumes:
             await self._take_away(uuid)
 
     async def restore(self) -> None:
-        """After a start: finish removals that were interrupted, and give the engine the limits."""
-        for uuid in self._records.volumes():
-            async with self._locks.hold(lock_of_volume(uuid)):
-                try:
-                    await self._restore(uuid)
-                except Exception:
-                    log.exception("volume %s is not as it was before the restart", uuid)
+        """After a start: give the engine the limits."""
+        self._late = set(self._records.volumes())
+        await self.mend_limits()
 
-    async def _restore(self, uuid: str) -> None:
-        await self._finish_removal(uuid)
-        spec = self._records.volume(uuid)
-        if spec is not None and not self._absent(spec.pieces):
-            await self._engine.set_qos(uuid, spec.qos)
+    async def mend_limits(self) -> set[str]:
+        """Try again what could not be restored; the volumes where that was possible."""
+        late = self._late
+        self._late = {uuid for uuid in sorted(late) if not await self._is_limited(uuid)}
+        return late - self._late
+
+    async def mend(self) -> bool:
+        """Finish removals that were interrupted, which may take long; True: there is none left,
+        and all volumes are limited.
+        """
+        removed = [one for one in self._records.volumes() if self._fences.is_removed(Name(one))]
+        left = [uuid for uuid in removed if not await self._is_gone(uuid)]
+        return not left and not self._late
+
+    async def _is_limited(self, uuid: str) -> bool:
+        async with self._locks.hold(lock_of_volume(uuid)):
+            spec = self._records.volume(uuid)
+            is_here = spec is not None and not self._fences.is_removed(Name(uuid))
+            try:
+                if spec is not None and is_here and not self._absent(spec.pieces):
+                    await self._engine.set_qos(uuid, spec.qos)
+            except Exception:
+                log.exception("volume %s is not as it was before the restart", uuid)
+                return False
+            return True
+
+    async def _is_gone(self, uuid: str) -> bool:
+        async with self._locks.hold(lock_of_volume(uuid)):
+            try:
+                await self._finish_removal(uuid)
+            except Exception:
+                log.exception("volume %s could not be removed after the restart", uuid)
+                return False
+            return True
 
     def _absent(self, pieces: Iterable[Piece]) -> str:
         """The SSDs of a volume that are absent, in words; empty: it is all there."""

@@ -75,7 +75,7 @@ class NodeService:
 
     async def open(self) -> None:
         """Serve and probe from now on."""
-        await self.agent.start()
+        await self._start()
         self._probing = asyncio.create_task(self.prober.run())
         await self.listener.open()
 
@@ -95,7 +95,7 @@ class NodeService:
     async def restart(self) -> None:
         """As if agent and engine died and came back: calls in flight end halfway, unanswered."""
         await self.crash()
-        await self.agent.start()
+        await self._start()
         self.prober.wake()
 
     async def lose(self, uuid: str) -> None:
@@ -122,7 +122,7 @@ class NodeService:
         self.witness.reset()
         await self.put_faults(Faults())
         self.prober.forget()
-        await self.agent.start()
+        await self._start()
         self.prober.wake()
 
     @property
@@ -151,6 +151,10 @@ class NodeService:
             await self._app(scope, receive, send)
             return
         await self._calls.run(self._serve(scope, receive, send), scope, receive)
+
+    async def _start(self) -> None:
+        await self.agent.start()
+        await self.agent.mend()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         faults = self._counter.striking(scope["method"], scope["path"])

@@ -1,9 +1,11 @@
 """What the engine must know and SPDK cannot keep."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inventory.nodes.agent.database import Database
+from inventory.nodes.engines.spdk.names import SHARED
 from inventory.nodes.wire import Piece, Qos, SnapshotSpec, VolumeSpec
 
 SCHEMA = """
@@ -15,7 +17,13 @@ CREATE TABLE IF NOT EXISTS spdk_volume (
     qos TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS spdk_snapshot (
-    uuid TEXT PRIMARY KEY, spec TEXT NOT NULL, made INTEGER NOT NULL
+    uuid TEXT PRIMARY KEY, spec TEXT NOT NULL, name TEXT NOT NULL, made INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spdk_shared (
+    lvstore TEXT, lvol TEXT, PRIMARY KEY (lvstore, lvol)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spdk_clearing (
+    lvstore TEXT, lvol TEXT, PRIMARY KEY (lvstore, lvol)
 ) WITHOUT ROWID;
 """
 
@@ -39,13 +47,17 @@ class VolumeEntry:
 
 @dataclass(frozen=True)
 class SnapshotEntry:
+    """``name``: of its lvols."""
+
     uuid: str
     spec: SnapshotSpec
+    name: str
     is_made: bool = False
 
 
 class Books:
-    """The volumes, snapshots and lvstores that the engine has made or is about to make.
+    """The volumes, snapshots and lvstores that the engine has made or is about to make, and the
+    lvols whose removal was not seen to end.
 
     An entry is written before the first lvol is made and dropped after the last is gone, so that
     the space that it promises is counted all the while.
@@ -65,11 +77,14 @@ class Books:
             )
             for uuid, spec, made, whole, qos in rows
         }
-        rows = self._database.execute("SELECT uuid, spec, made FROM spdk_snapshot")
+        rows = self._database.execute("SELECT uuid, spec, name, made FROM spdk_snapshot")
         self.snapshots = {
-            uuid: SnapshotEntry(uuid, SnapshotSpec.model_validate_json(spec), bool(made))
-            for uuid, spec, made in rows
+            uuid: SnapshotEntry(uuid, SnapshotSpec.model_validate_json(spec), name, bool(made))
+            for uuid, spec, name, made in rows
         }
+        self.shared: set[tuple[str, str]] = set(
+            self._database.execute("SELECT lvstore, lvol FROM spdk_shared")
+        )
         self.stores: dict[str, str] = dict(
             self._database.execute("SELECT ssd, lvstore FROM spdk_store")
         )
@@ -103,18 +118,49 @@ class Books:
 
     def put_snapshot(self, entry: SnapshotEntry) -> None:
         self._database.execute(
-            "INSERT OR REPLACE INTO spdk_snapshot VALUES (?, ?, ?)",
-            *(entry.uuid, entry.spec.model_dump_json(), entry.is_made),
+            "INSERT OR REPLACE INTO spdk_snapshot VALUES (?, ?, ?, ?)",
+            *(entry.uuid, entry.spec.model_dump_json(), entry.name, entry.is_made),
         )
         self.snapshots[entry.uuid] = entry
 
-    def drop_snapshot(self, uuid: str) -> None:
-        self._database.execute("DELETE FROM spdk_snapshot WHERE uuid = ?", uuid)
-        self.snapshots.pop(uuid, None)
+    def release_snapshot(self, entry: SnapshotEntry, lvstores: Collection[str]) -> None:
+        """Its lvols, which are in these, are nobody's from now on."""
+        with self._database.transaction():
+            for lvstore in lvstores:
+                self._database.execute(
+                    "INSERT OR REPLACE INTO spdk_shared VALUES (?, ?)", lvstore, entry.name
+                )
+            self._database.execute("DELETE FROM spdk_snapshot WHERE uuid = ?", entry.uuid)
+        self.shared |= {(lvstore, entry.name) for lvstore in lvstores}
+        self.snapshots.pop(entry.uuid, None)
+
+    def drop_shared(self, lvstore: str, lvol: str) -> None:
+        """It is gone."""
+        self._database.execute(
+            "DELETE FROM spdk_shared WHERE lvstore = ? AND lvol = ?", lvstore, lvol
+        )
+        self.shared.discard((lvstore, lvol))
+
+    def is_shared(self, lvstore: str, lvol: str) -> bool:
+        """It is a snapshot of nobody, there for the lvols above it."""
+        return lvol.startswith(SHARED) or (lvstore, lvol) in self.shared
 
     def put_store(self, ssd_id: str, lvstore: str) -> None:
         self._database.execute("INSERT OR REPLACE INTO spdk_store VALUES (?, ?)", ssd_id, lvstore)
         self.stores[ssd_id] = lvstore
+
+    def begin_clearing(self, lvstore: str, lvol: str) -> None:
+        self._database.execute("INSERT OR REPLACE INTO spdk_clearing VALUES (?, ?)", lvstore, lvol)
+
+    def end_clearing(self, lvstore: str, lvol: str) -> None:
+        self._database.execute(
+            "DELETE FROM spdk_clearing WHERE lvstore = ? AND lvol = ?", lvstore, lvol
+        )
+
+    def clearing(self, lvstore: str) -> set[str]:
+        """The names of the lvols whose clusters may be not all cleared."""
+        rows = self._database.execute("SELECT lvol FROM spdk_clearing WHERE lvstore = ?", lvstore)
+        return {row[0] for row in rows}
 
     def close(self) -> None:
         self._database.close()

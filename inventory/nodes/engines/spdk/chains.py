@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from inventory.nodes.engines.spdk.books import Books
 from inventory.nodes.engines.spdk.lvols import Lvols, NotAsAsked
-from inventory.nodes.engines.spdk.names import SHARED, shared_name
+from inventory.nodes.engines.spdk.names import shared_name
 from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.stores import Stores
 from inventory.nodes.engines.spdk.view import Lvol, Lvstore, View
@@ -27,9 +27,10 @@ class Chains:
     time. Nobody waits while clusters are cleared.
     """
 
-    def __init__(self, rpc: SpdkRpc, stores: Stores, lvols: Lvols) -> None:
+    def __init__(self, rpc: SpdkRpc, stores: Stores, books: Books, lvols: Lvols) -> None:
         self._rpc = rpc
         self._stores = stores
+        self._books = books
         self._lvols = lvols
         self._deciding = asyncio.Lock()
         self._kept: Counter[str] = Counter()
@@ -51,14 +52,6 @@ class Chains:
             if found is None:
                 raise NotAsAsked(f"snapshot {made} of {name} is gone")
             yield found
-
-    async def release(self, lvstore: Lvstore, name: str) -> None:
-        """A snapshot is nobody's from now on. Gone already is fine."""
-        try:
-            await self._lvols.rename(lvstore, name, shared_name())
-        except RpcRefused:
-            if (await View.read(self._rpc)).find(lvstore, name):
-                raise
 
     async def sweep(self, ssd_id: str) -> None:
         """Remove the shared snapshots that are for one lvol or none."""
@@ -86,6 +79,8 @@ class Chains:
             except RpcRefused as error:
                 refused.add(name)
                 log.warning("snapshot %s of %s stays: %s", name, lvstore.name, error)
+            else:
+                self._books.drop_shared(lvstore.uuid, name)
         return refused
 
     def _unchanged(self, view: View, lvstore: Lvstore, name: str) -> Lvol | None:
@@ -110,7 +105,7 @@ class Chains:
         return {
             lvol.name
             for lvol in lvols
-            if lvol.name.startswith(SHARED)
+            if self._books.is_shared(lvstore.uuid, lvol.name)
             and above[lvol.name] <= 1
             and not self._kept[lvol.name]
             and lvol.name not in self._going

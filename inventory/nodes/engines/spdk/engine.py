@@ -12,6 +12,7 @@ from inventory.nodes.engines.spdk.copies import Copies
 from inventory.nodes.engines.spdk.lvols import Lvols
 from inventory.nodes.engines.spdk.methods import NEEDED
 from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused, SpdkRpc
+from inventory.nodes.engines.spdk.scrubs import Scrubs
 from inventory.nodes.engines.spdk.snapshots import Snapshots
 from inventory.nodes.engines.spdk.spans import Spans
 from inventory.nodes.engines.spdk.stores import Stores
@@ -58,14 +59,15 @@ class SpdkEngine:
         self._version = ""
         self._devices: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
         self._books = Books(config.state_folder / BOOKS)
-        lvols = Lvols(rpc)
+        lvols = Lvols(rpc, self._books)
         self._stores = Stores(rpc, config, self._books)
-        self._chains = Chains(rpc, self._stores, lvols)
+        self._chains = Chains(rpc, self._stores, self._books, lvols)
         self._spans = Spans(rpc, self._stores, self._books)
         self._targets = Targets(rpc, config, self._books, self._spans)
         parts = Parts(rpc, self._stores, self._books, lvols, self._chains)
         self._volumes = Volumes(parts, self._spans, self._targets)
         self._snapshots = Snapshots(parts, self._volumes)
+        self._scrubs = Scrubs(parts)
         transfer = Transfer(rpc, self._stores, self._chains, poll=poll)
         self._copies = Copies(rpc, self._books, transfer)
 
@@ -77,16 +79,18 @@ class SpdkEngine:
         """:raises RpcLost: there is no target, or it went meanwhile.
         :raises RpcRefused: it cannot do what is needed.
         """
+        await self._scrubs.end()
         await self._copies.clear()
         await self._rpc.ready()
         await self._rpc.demand(NEEDED)
         self._version = (await self._rpc.call("spdk_get_version"))["version"]
-        await self._targets.open()
         await self._stores.open()
+        if not await self._targets.is_open():
+            await self._scrubs.take()
+        await self._targets.open()
         await self._copies.sweep()
-        for ssd_id in self._stores.open_ones(await View.read(self._rpc)):
-            await self._chains.sweep(ssd_id)
         await self._spans.restore()
+        await self._scrubs.begin()
         self._devices = await self._stores.devices()
 
     async def lost(self) -> None:
@@ -99,8 +103,13 @@ class SpdkEngine:
                     continue
             return
 
+    async def settle(self) -> None:
+        """Returns when what ``start`` left to be done beside is done."""
+        await self._scrubs.settle()
+
     def close(self) -> None:
         """Let go of the target, which goes on as it is."""
+        self._scrubs.cancel()
         self._rpc.close()
         self._books.close()
 
@@ -130,6 +139,8 @@ class SpdkEngine:
         entry = self._books.limit_volume(uuid, qos)
         if entry is None:
             raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
+        if entry.made > 1:
+            await self._spans.assemble(entry)
         await self._spans.limit(entry)
 
     async def apply_target(self, target: TargetState) -> None:
@@ -156,7 +167,7 @@ class SpdkEngine:
     async def strays(self, known: Known) -> tuple[Stray, ...]:
         view = await View.read(self._rpc)
         subsystems = await read_subsystems(self._rpc)
-        return find_strays(self._stores.open_ones(view), view, subsystems, known)
+        return find_strays(self._stores.open_ones(view), view, subsystems, known, self._books)
 
     async def _has_changed(self) -> bool:
         with suppress(RpcLost, RpcRefused):

@@ -2,6 +2,7 @@
 what was made.
 """
 
+from inventory.nodes.engines.spdk.books import Books
 from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.stores import CLEARING_SECONDS
 from inventory.nodes.engines.spdk.view import Bdev, Lvol, Lvstore, read_bdev
@@ -15,8 +16,9 @@ class NotAsAsked(Exception):
 
 
 class Lvols:
-    def __init__(self, rpc: SpdkRpc) -> None:
+    def __init__(self, rpc: SpdkRpc, books: Books) -> None:
         self._rpc = rpc
+        self._books = books
 
     async def create(
         self, lvstore: Lvstore, name: str, size: int, *, is_thin: bool, clear_method: str
@@ -66,14 +68,16 @@ class Lvols:
         if await read_bdev(self._rpc, alias(lvstore, name)) is None:
             raise NotAsAsked(f"there is no snapshot {alias(lvstore, name)}")
 
-    async def rename(self, lvstore: Lvstore, name: str, new_name: str) -> None:
-        await self._rpc.call("bdev_lvol_rename", old_name=alias(lvstore, name), new_name=new_name)
-
     async def set_read_only(self, lvstore: Lvstore, name: str) -> None:
         await self._rpc.call("bdev_lvol_set_read_only", name=alias(lvstore, name))
 
     async def delete(self, lvstore: Lvstore, name: str) -> None:
-        """Returns when its clusters are cleared and free. Gone already is fine."""
+        """Returns when its clusters are cleared and free. Gone already is fine.
+
+        SPDK forgets an lvol before it clears its clusters. If that is not seen to end, they may
+        hold what was in it, and the books say so (see :class:`Scrubs`).
+        """
+        self._books.begin_clearing(lvstore.uuid, name)
         try:
             await self._rpc.call(
                 "bdev_lvol_delete", name=alias(lvstore, name), timeout=CLEARING_SECONDS
@@ -81,6 +85,8 @@ class Lvols:
         except RpcRefused:
             if await self._is_there(lvstore, name):
                 raise
+        else:
+            self._books.end_clearing(lvstore.uuid, name)
 
     async def _is_there(self, lvstore: Lvstore, name: str) -> bool:
         """Also without a bdev."""

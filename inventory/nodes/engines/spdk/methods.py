@@ -12,7 +12,6 @@ NEEDED = frozenset(
         "bdev_lvol_delete_lvstore",
         "bdev_lvol_get_lvols",
         "bdev_lvol_get_lvstores",
-        "bdev_lvol_rename",
         "bdev_lvol_resize",
         "bdev_lvol_set_parent",
         "bdev_lvol_set_read_only",

@@ -3,8 +3,9 @@
 ==========  =====================================================================================
 ``ssd-``    an lvstore, by the id of its SSD; the bdev under it, where that is a file
 ``v-``      a volume: each of its lvols, and the raid over them where there are several
-``s-``      a snapshot: each of its lvols
+``s-``      a snapshot: each of its lvols, also when they are nobody's any more
 ``x-``      a snapshot lvol of nobody: what clones have in common, or what a copy reads
+``z-``      an lvol over free clusters that may not read as zeros, there to be removed
 ``copy-``   the controller through which a copy is written
 ==========  =====================================================================================
 """
@@ -14,6 +15,7 @@ from hashlib import sha256
 
 LONGEST = 63
 SHARED = "x-"
+UNCLEARED = "z-"
 COPY = "copy-"
 
 NAMESPACE = uuids.UUID("6d5f1bd4-6b0e-5a0c-9a52-1f1a3c7f9c0e")
@@ -28,12 +30,18 @@ def volume_name(uuid: str) -> str:
 
 
 def snapshot_name(uuid: str) -> str:
-    return _name("s", uuid)
+    """One that was never used: an earlier one may have to stay, and SPDK renames no snapshot."""
+    return _name("s", f"{uuid}-{uuids.uuid4().hex[:8]}")
 
 
 def shared_name() -> str:
     """One that was never used."""
     return SHARED + uuids.uuid4().hex
+
+
+def uncleared_name() -> str:
+    """One that was never used."""
+    return UNCLEARED + uuids.uuid4().hex
 
 
 def copy_name(uuid: str) -> str:

@@ -28,24 +28,23 @@ class Snapshots:
         :raises NodeRefused: NOT_FOUND, NO_SPACE; CONFLICT where the pieces cannot be caught at one
             moment.
         """
-        entry = self._books.snapshots.get(uuid)
-        if entry and entry.is_made:
+        old = self._books.snapshots.get(uuid)
+        if old and old.is_made:
             return
         volume = self._books.volumes.get(spec.volume_uuid)
         if volume is None or not volume.is_whole:
             raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {spec.volume_uuid} is not here")
+        await self.remove(uuid)  # what a crash left
         async with self._stores.hold(spec.pieces):
             view = await View.read(self._rpc)
             await self._volumes.refuse_torn(view, volume)
-            check_space(self._stores, view, snapshot_name(uuid), spec.pieces)
-            entry = SnapshotEntry(uuid, spec)
+            entry = SnapshotEntry(uuid, spec, snapshot_name(uuid))
+            check_space(self._stores, view, entry.name, spec.pieces)
             self._books.put_snapshot(entry)
-            await self._release(view, uuid)
             try:
-                await self._take(view, uuid, spec)
+                await self._take(view, entry)
             except RpcRefused:
-                await self._release(await View.read(self._rpc), uuid)
-                self._books.drop_snapshot(uuid)
+                await self.remove(uuid)
                 raise
             self._books.put_snapshot(replace(entry, is_made=True))
 
@@ -55,25 +54,18 @@ class Snapshots:
         :raises NodeRefused: UNAVAILABLE; a piece is on an SSD that is missing.
         """
         entry = self._books.snapshots.get(uuid)
+        if entry is None:
+            return
         view = await View.read(self._rpc)
-        ssds = {piece.ssd_id for piece in entry.spec.pieces} if entry else set()
+        ssds = {piece.ssd_id for piece in entry.spec.pieces}
         self._stores.refuse_missing(view, ssds)
-        for ssd_id, lvstore in self._stores.open_ones(view).items():
-            is_there = view.find(lvstore, snapshot_name(uuid)) is not None
-            if is_there or ssd_id in ssds:
-                if is_there:
-                    await self._chains.release(lvstore, snapshot_name(uuid))
-                await self._chains.sweep(ssd_id)
-        self._books.drop_snapshot(uuid)
+        there = [self._stores.find(view, ssd_id) for ssd_id in ssds]
+        self._books.release_snapshot(entry, [lvstore.uuid for lvstore in there if lvstore])
+        for ssd_id in sorted(ssds):
+            await self._chains.sweep(ssd_id)
 
-    async def _take(self, view: View, uuid: str, spec: SnapshotSpec) -> None:
-        for piece in spec.pieces:
+    async def _take(self, view: View, entry: SnapshotEntry) -> None:
+        volume = volume_name(entry.spec.volume_uuid)
+        for piece in entry.spec.pieces:
             lvstore = self._stores.get(view, piece.ssd_id)
-            await self._lvols.snapshot(lvstore, volume_name(spec.volume_uuid), snapshot_name(uuid))
-
-    async def _release(self, view: View, uuid: str) -> None:
-        """What a crash or a refusal left of it."""
-        for ssd_id, lvstore in self._stores.open_ones(view).items():
-            if view.find(lvstore, snapshot_name(uuid)):
-                await self._chains.release(lvstore, snapshot_name(uuid))
-                await self._chains.sweep(ssd_id)
+            await self._lvols.snapshot(lvstore, volume, entry.name)

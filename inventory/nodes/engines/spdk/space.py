@@ -34,9 +34,16 @@ class Space:
 
 
 def count_space(
-    capacity: int, cluster_size: int, lvols: Iterable[Lvol], promises: Mapping[str, int]
+    capacity: int,
+    cluster_size: int,
+    lvols: Iterable[Lvol],
+    promises: Mapping[str, int],
+    *,
+    unseen: int = 0,
 ) -> Space:
-    """``promises``: bytes allocated, by the name of the lvol, which may be still to come."""
+    """``promises``: bytes allocated, by the name of the lvol, which may be still to come, or going;
+    ``unseen``: clusters of those that go.
+    """
     lvols = tuple(lvols)
     parents = {lvol.name: lvol.parent for lvol in lvols}
     owned: Counter[str] = Counter()
@@ -49,11 +56,13 @@ def count_space(
         allocated[family] += size
         whole[family] += -(-size // cluster_size) * cluster_size
     families = owned.keys() | allocated.keys()
+    absent = sum(size for name, size in whole.items() if name not in parents)
+    going = max(0, unseen * cluster_size - absent)
     return Space(
         capacity=capacity,
         allocated=allocated.total(),
-        outgrown=sum(max(0, owned[family] - allocated[family]) for family in families),
-        committed=sum(max(owned[family], whole[family]) for family in families),
+        outgrown=sum(max(0, owned[family] - allocated[family]) for family in families) + going,
+        committed=sum(max(owned[family], whole[family]) for family in families) + going,
     )
 
 

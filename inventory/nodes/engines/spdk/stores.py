@@ -8,7 +8,7 @@ from pathlib import Path
 
 from inventory.nodes.engines.spdk.books import Books
 from inventory.nodes.engines.spdk.config import SpdkConfig, SsdConfig
-from inventory.nodes.engines.spdk.names import snapshot_name, ssd_name, volume_name
+from inventory.nodes.engines.spdk.names import ssd_name, volume_name
 from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.space import Space, count_space
 from inventory.nodes.engines.spdk.view import Lvstore, View, read_bdev
@@ -43,13 +43,16 @@ class Stores:
             if ssd.file is not None:
                 await self._make_bdev(ssd, ssd.file)
         await self._rpc.call("bdev_wait_for_examine", timeout=CLEARING_SECONDS)
-        absent = set()
+        self.absent = frozenset()
         for ssd in self._ssds.values():
-            reason = await self._open(ssd)
-            if reason:
-                log.error("SSD %s cannot be used: %s", ssd.id, reason)
-                absent.add(ssd.id)
-        self.absent = frozenset(absent)
+            if reason := await self._open(ssd):
+                self.exclude(ssd.id, reason)
+
+    def exclude(self, ssd_id: str, reason: str) -> None:
+        """It is absent until the next ``open``."""
+        log.error("SSD %s cannot be used: %s", ssd_id, reason)
+        self._bdevs.pop(ssd_id, None)
+        self.absent |= {ssd_id}
 
     async def devices(self) -> tuple[frozenset[str], frozenset[str]]:
         """The SSDs that are there now, and those of them that are open."""
@@ -110,7 +113,13 @@ class Stores:
         lvstore = self.get(view, ssd_id)
         promises = self._promises(ssd_id) | (promised or {})
         lvols = view.lvols[lvstore.uuid].values()
-        return count_space(lvstore.capacity, lvstore.cluster_size, lvols, promises)
+        return count_space(
+            lvstore.capacity,
+            lvstore.cluster_size,
+            lvols,
+            promises,
+            unseen=view.unseen(lvstore),
+        )
 
     def ssds(self, view: View) -> tuple[Ssd, ...]:
         """Those that are not absent."""
@@ -132,7 +141,7 @@ class Stores:
     def _promises(self, ssd_id: str) -> dict[str, int]:
         pieces = [
             *((volume_name(one.uuid), one.spec.pieces) for one in self._books.volumes.values()),
-            *((snapshot_name(one.uuid), one.spec.pieces) for one in self._books.snapshots.values()),
+            *((one.name, one.spec.pieces) for one in self._books.snapshots.values()),
         ]
         return {
             name: piece.allocated

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from inventory.nodes.engines.base import Known
-from inventory.nodes.engines.spdk.names import SHARED, snapshot_name, volume_name
+from inventory.nodes.engines.spdk.books import Books
+from inventory.nodes.engines.spdk.names import UNCLEARED, volume_name
 from inventory.nodes.engines.spdk.subsystems import Subsystem
 from inventory.nodes.engines.spdk.view import Lvstore, View
 from inventory.nodes.strays import Stray, StrayKind
@@ -16,12 +17,15 @@ def find_strays(
     view: View,
     subsystems: Mapping[str, Subsystem],
     known: Known,
+    books: Books,
 ) -> tuple[Stray, ...]:
     """In order. ``lvstores`` by SSD; the pieces on other SSDs are not looked for."""
     wanted = {volume_name(uuid): spec.pieces for uuid, spec in known.volumes.items()}
-    wanted |= {snapshot_name(uuid): spec.pieces for uuid, spec in known.snapshots.items()}
+    for uuid, spec in known.snapshots.items():
+        entry = books.snapshots.get(uuid)
+        wanted[entry.name if entry else f"s-{uuid}"] = spec.pieces
     found = [
-        *_lvols(lvstores, view, wanted),
+        *_lvols(lvstores, view, wanted, books),
         *_raids(lvstores, view, known),
         *(
             Stray(kind=StrayKind.SUBSYSTEM, name=nqn)
@@ -47,7 +51,10 @@ def _raids(lvstores: Mapping[str, Lvstore], view: View, known: Known) -> Iterato
 
 
 def _lvols(
-    lvstores: Mapping[str, Lvstore], view: View, wanted: Mapping[str, tuple[Piece, ...]]
+    lvstores: Mapping[str, Lvstore],
+    view: View,
+    wanted: Mapping[str, tuple[Piece, ...]],
+    books: Books,
 ) -> Iterator[Stray]:
     for ssd_id, lvstore in lvstores.items():
         there = view.lvols[lvstore.uuid]
@@ -57,8 +64,13 @@ def _lvols(
             for name, pieces in wanted.items()
             if any(piece.ssd_id == ssd_id for piece in pieces)
         }
-        shared = {name for name in there if name.startswith(SHARED) and above[name] > 0}
-        for name in sorted(there.keys() - here - shared):
+        ours = {
+            name
+            for name in there
+            if name.startswith(UNCLEARED)
+            or (books.is_shared(lvstore.uuid, name) and above[name] > 0)
+        }
+        for name in sorted(there.keys() - here - ours):
             yield Stray(kind=StrayKind.LVOL, name=f"{ssd_id}/{name}")
         for name in sorted(here - there.keys()):
             yield Stray(kind=StrayKind.LOST, name=f"{ssd_id}/{name}")

@@ -33,9 +33,13 @@ class Targets:
         self._spans = spans
         self._addresses = frozenset(map(_address, config.portals))
 
-    async def open(self) -> None:
+    async def is_open(self) -> bool:
+        """``open`` was called in this life of the target: nobody else makes its transport."""
         transports = await self._rpc.call("nvmf_get_transports")
-        if not any(one["trtype"].upper() == TRANSPORT for one in transports):
+        return any(one["trtype"].upper() == TRANSPORT for one in transports)
+
+    async def open(self) -> None:
+        if not await self.is_open():
             await self._rpc.call("nvmf_create_transport", trtype=TRANSPORT)
 
     async def names(self) -> tuple[str, ...]:

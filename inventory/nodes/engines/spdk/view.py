@@ -134,6 +134,13 @@ class View:
     def find(self, lvstore: Lvstore, name: str) -> Lvol | None:
         return self.lvols[lvstore.uuid].get(name)
 
+    def unseen(self, lvstore: Lvstore) -> int:
+        """Clusters that are neither free nor any lvol's: those of lvols that are being removed,
+        which SPDK shows no longer.
+        """
+        owned = sum(lvol.owned_clusters for lvol in self.lvols[lvstore.uuid].values())
+        return max(0, lvstore.capacity // lvstore.cluster_size - lvstore.free_clusters - owned)
+
     def chain(self, lvstore: Lvstore, name: str) -> list[Lvol]:
         """The lvol and the snapshots below it, the oldest first."""
         chain: list[Lvol] = []

@@ -8,7 +8,7 @@ from inventory.nodes.engines.spdk.books import VolumeEntry
 from inventory.nodes.engines.spdk.chains import Parts
 from inventory.nodes.engines.spdk.claims import check_sizes, check_space
 from inventory.nodes.engines.spdk.lvols import NotAsAsked
-from inventory.nodes.engines.spdk.names import snapshot_name, volume_name
+from inventory.nodes.engines.spdk.names import volume_name
 from inventory.nodes.engines.spdk.rpc import RpcRefused
 from inventory.nodes.engines.spdk.spans import Spans
 from inventory.nodes.engines.spdk.targets import Targets
@@ -112,11 +112,11 @@ class Volumes:
         if source is None:
             yield None
         elif source.kind.is_of_snapshot:
-            pieces = self._books.snapshots[source.uuid].spec.pieces
-            name = snapshot_name(source.uuid)
-            found = view.find(lvstore, name) if place < len(pieces) else None
-            if found is None and place < len(pieces):
-                raise NotAsAsked(f"{name} is not on {lvstore.name}")
+            entry = self._books.snapshots[source.uuid]
+            is_covered = place < len(entry.spec.pieces)
+            found = view.find(lvstore, entry.name) if is_covered else None
+            if found is None and is_covered:
+                raise NotAsAsked(f"{entry.name} is not on {lvstore.name}")
             yield found
         elif place < self._books.volumes[source.uuid].made:
             async with self._chains.frozen(lvstore, volume_name(source.uuid)) as frozen:

@@ -1,0 +1,108 @@
+"""Free clusters that read as zeros, whatever died when.
+
+SPDK takes an lvol out of its lvstore first and clears the clusters then: if it dies between, they
+are free and hold what was in them. So at its next start, before any host is let in, all that is
+free there becomes lvols of nobody, whose removal clears it again.
+"""
+
+import asyncio
+import logging
+
+from inventory.nodes.engines.spdk.chains import Parts
+from inventory.nodes.engines.spdk.lvols import NotAsAsked
+from inventory.nodes.engines.spdk.names import UNCLEARED, uncleared_name
+from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused
+from inventory.nodes.engines.spdk.view import Lvstore, View
+
+PARTS = 64
+
+log = logging.getLogger(__name__)
+
+
+class Scrubs:
+    def __init__(self, parts: Parts) -> None:
+        self._rpc = parts.rpc
+        self._stores = parts.stores
+        self._books = parts.books
+        self._lvols = parts.lvols
+        self._chains = parts.chains
+        self._task: asyncio.Task[None] | None = None
+
+    async def take(self) -> None:
+        """To be called once in the life of a target, while no host can write. An SSD where it is
+        not possible is absent from now on.
+        """
+        view = await View.read(self._rpc)
+        for ssd_id, lvstore in self._stores.open_ones(view).items():
+            try:
+                await self._take(view, ssd_id, lvstore)
+            except (RpcRefused, NotAsAsked) as error:
+                self._stores.exclude(ssd_id, f"what is free may hold old data: {error}")
+
+    async def begin(self) -> None:
+        """Clear a part of each SSD, so that thin volumes can be written, and begin with the rest,
+        and with shared snapshots that an earlier life left.
+        """
+        for ssd_id in self._stores.open_ones(await View.read(self._rpc)):
+            await self._clear(ssd_id, at_most=1)
+        self._task = asyncio.create_task(self._run(), name="scrubs")
+
+    def cancel(self) -> None:
+        """Nothing is removed any more but what SPDK is about to."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def end(self) -> None:
+        """As ``cancel``; returns when it is so."""
+        self.cancel()
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def settle(self) -> None:
+        """Returns when all is done that ``begin`` began."""
+        if self._task is not None:
+            await self._task
+
+    async def _take(self, view: View, ssd_id: str, lvstore: Lvstore) -> None:
+        there = view.lvols[lvstore.uuid].keys()
+        names = self._books.clearing(lvstore.uuid)
+        if names - there:
+            log.warning("SSD %s: what is free may hold old data and is cleared again", ssd_id)
+            part = -(-lvstore.free_clusters // PARTS)
+            for first in range(0, lvstore.free_clusters, max(1, part)):
+                clusters = min(part, lvstore.free_clusters - first)
+                await self._lvols.create(
+                    lvstore,
+                    uncleared_name(),
+                    clusters * lvstore.cluster_size,
+                    is_thin=False,
+                    clear_method=self._stores.clear_method(ssd_id),
+                )
+        for name in names:
+            self._books.end_clearing(lvstore.uuid, name)
+
+    async def _run(self) -> None:
+        for ssd_id in self._stores.open_ones(await View.read(self._rpc)):
+            try:
+                await self._clear(ssd_id)
+                await self._chains.sweep(ssd_id)
+                await self._note_cleared(ssd_id)
+            except (RpcRefused, RpcLost) as error:
+                log.error("SSD %s: %s", ssd_id, error)
+
+    async def _note_cleared(self, ssd_id: str) -> None:
+        """Removals of an earlier life of the agent are over: all clusters that no lvol has are
+        free.
+        """
+        view = await View.read(self._rpc)
+        lvstore = self._stores.get(view, ssd_id)
+        if not view.unseen(lvstore):
+            for name in self._books.clearing(lvstore.uuid) - view.lvols[lvstore.uuid].keys():
+                self._books.end_clearing(lvstore.uuid, name)
+
+    async def _clear(self, ssd_id: str, *, at_most: int | None = None) -> None:
+        view = await View.read(self._rpc)
+        lvstore = self._stores.get(view, ssd_id)
+        names = sorted(name for name in view.lvols[lvstore.uuid] if name.startswith(UNCLEARED))
+        for name in names[:at_most]:
+            await self._lvols.delete(lvstore, name)

@@ -1,0 +1,156 @@
+"""Removals that take long: SPDK forgets an lvol, clears its clusters, and then frees them."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from inventory.nodes.engines.spdk.rpc import RpcLost
+from inventory.nodes.strays import StrayKind
+from inventory.nodes.wire import ProvisioningType
+from tests.nodes.specs import MIB, TARGET, namespace, piece, volume
+from tests.spdk.client import Client
+from tests.spdk.machine import Died, Disk, Machine, Run
+from tests.spdk.running import RunningTarget
+
+SIZE = 64 * MIB
+CLUSTER = 4 * MIB
+BLOCK = 4096
+OLD = b"old!" * (BLOCK // 4)
+FOR_EVER = 3600.0
+
+
+async def fill(machine: Machine, uuid: str) -> None:
+    async with Disk(machine, uuid) as host:
+        for at in range(0, SIZE, CLUSTER):
+            host.write(1, at, OLD)
+
+
+async def removal(machine: Machine, uuid: str) -> asyncio.Task[None]:
+    """Begun: SPDK clears what the volume had."""
+    name = f"ssd-s/v-{uuid}"
+    task = asyncio.create_task(machine.agent.volumes.remove(uuid, 1))
+    call = Client(machine.target.socket)
+    while any(one["alias"] == name for one in call("bdev_lvol_get_lvols")):
+        await asyncio.sleep(0.001)
+    call.close()
+    return task
+
+
+@pytest.mark.parametrize("zeroes", [True, False])
+@pytest.mark.parametrize("is_agent_dead", [True, False])
+def test_what_a_death_left_uncleared_is_never_read(
+    run: Run, target: RunningTarget, *, zeroes: bool, is_agent_dead: bool
+) -> None:
+    async def steps(machine: Machine) -> None:
+        machine.only_ssd("s", zeroes=zeroes)
+        agent = await machine.boot()
+        for uuid in ("kept", "old"):
+            await agent.volumes.ensure(uuid, volume(piece("s", SIZE)))
+            await fill(machine, uuid)
+        target.clear_for(FOR_EVER)
+        removing = await removal(machine, "old")
+        if is_agent_dead:
+            machine.kill()
+        target.restart()
+        with suppress(RpcLost):
+            await removing
+        if is_agent_dead:
+            await machine.boot()
+        else:
+            await machine.start()
+        agent = machine.agent
+        assert [one.uuid for one in agent.volumes.list()] == ["kept"]
+        assert (await agent.strays()).strays == ()
+        [ssd] = (await machine.facts()).ssds
+        assert ssd.free == ssd.capacity - SIZE
+        await agent.volumes.ensure("new", volume(piece("s", ssd.free)))
+        async with Disk(machine, "new") as host:
+            assert not any(any(host.read(1, at, 4)) for at in range(0, ssd.free, CLUSTER))
+        async with Disk(machine, "kept") as host:
+            assert all(host.read(1, at, 4) == b"old!" for at in range(0, SIZE, CLUSTER))
+
+    run(steps)
+
+
+def test_a_second_death_while_it_is_cleared_again(run: Run, target: RunningTarget) -> None:
+    async def steps(machine: Machine) -> None:
+        machine.only_ssd("s", zeroes=True)
+        agent = await machine.boot()
+        thin = volume(piece("s", SIZE), provisioning_type=ProvisioningType.THIN)
+        await agent.volumes.ensure("thin", thin)
+        await agent.volumes.ensure("old", volume(piece("s", SIZE)))
+        await fill(machine, "old")
+        target.clear_for(FOR_EVER)
+        removing = await removal(machine, "old")
+        target.restart()
+        with suppress(RpcLost):
+            await removing
+        target.clear_for(0.05)
+        await machine.agent.start()
+        assert {one.kind for one in (await machine.agent.strays()).strays} <= {StrayKind.LOST}
+        [ssd] = (await machine.facts()).ssds
+        assert 0 < ssd.outgrown < ssd.capacity
+        async with Disk(machine, "thin") as host:
+            host.write(1, 0, b"mine" * (BLOCK // 4))
+            assert not any(host.read(1, BLOCK, CLUSTER - BLOCK))
+        target.restart()
+        agent = await machine.boot()
+        [ssd] = (await machine.facts()).ssds
+        assert (ssd.outgrown, ssd.free) == (0, ssd.capacity - SIZE)
+        await agent.volumes.ensure("new", volume(piece("s", ssd.free)))
+        async with Disk(machine, "new") as host:
+            assert not any(any(host.read(1, at, 4)) for at in range(0, ssd.free, CLUSTER))
+
+    run(steps)
+
+
+def test_what_is_being_cleared_is_not_free(run: Run, target: RunningTarget) -> None:
+    """Also for an agent that did not begin it, and does not see it."""
+
+    async def steps(machine: Machine) -> None:
+        machine.only_ssd("s", zeroes=False)
+        agent = await machine.boot()
+        await agent.volumes.ensure("old", volume(piece("s", SIZE)))
+        target.clear_for(0.3)
+        removing = await removal(machine, "old")
+        [ssd] = (await machine.facts()).ssds
+        assert (ssd.free, ssd.outgrown) == (ssd.capacity - SIZE, 0)
+        machine.kill()
+        with suppress(RpcLost):
+            await removing
+        await machine.launch()
+        await machine.agent.mend()
+        assert machine.agent.volumes.list() == ()
+        [ssd] = (await machine.facts()).ssds
+        assert (ssd.free, ssd.outgrown) == (ssd.capacity - SIZE, SIZE)
+        while (await machine.facts()).ssds[0].outgrown:
+            await asyncio.sleep(0.01)
+        target.clear_for(FOR_EVER)
+        await machine.boot()
+        target.restart()
+        await machine.boot()
+        assert target.target.calls.count("bdev_lvol_create") == 0, "all was cleared"
+
+    run(steps)
+
+
+def test_a_start_does_not_wait_for_removals(run: Run, target: RunningTarget) -> None:
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        for uuid in ("gone", "kept"):
+            await agent.volumes.ensure(uuid, volume(piece("s", SIZE)))
+        await agent.targets.ensure(TARGET, "kept", namespace())
+        machine.rpc.dies_before("bdev_lvol_delete")
+        with pytest.raises(Died):
+            await agent.volumes.remove("gone", 1)
+        target.restart()
+        target.clear_for(FOR_EVER)
+        await machine.launch()
+        assert [one.uuid for one in machine.agent.volumes.list()] == ["gone", "kept"]
+        assert [one.nqn for one in await machine.agent.targets.list()] == [TARGET]
+        target.restart()
+        await machine.boot()
+        assert [one.uuid for one in machine.agent.volumes.list()] == ["kept"]
+
+    run(steps)
