@@ -23,6 +23,7 @@ found by a beat that may have to take over first (15 s); and faults overlap."""
 FINISHED_SECONDS = 150.0
 """Of tasks that other faults hit, too."""
 LOOK_SECONDS = 0.3
+LATE_SECONDS = 5.0
 SLOW_MS = 1500
 WITHOUT_END: dict[str, object] = {"times": 0}
 OF_CALLS: dict[Kind, dict[str, object]] = {
@@ -46,6 +47,7 @@ class Faults:
         self._caller = caller
         self._down: set[int] = set()
         self._watching: list[threading.Thread] = []
+        self._drains: dict[int, threading.Thread] = {}
         self._look = threading.Lock()
         self._seen: set[str] = set()
         self._seen_at = 0.0
@@ -72,7 +74,7 @@ class Faults:
             case Kind.RESTART_NODE:
                 self._try(fault, lambda: self._system.node(fault.victim, "POST", "/sim/restart"))
             case Kind.DRAIN_NODE:
-                self._drain(fault, "POST")
+                self._drains[fault.victim] = self._begin(self._drain, fault, "POST")
             case _:
                 call = OF_CALLS[fault.kind] | WITHOUT_END
                 self._try(fault, lambda: self._system.node_faults(fault.victim, call))
@@ -89,9 +91,7 @@ class Faults:
                 self._try(fault, lambda: self._system.node_faults(fault.victim))
             case _:
                 pass
-        watcher = threading.Thread(target=self._watch, args=(fault,), daemon=True)
-        watcher.start()
-        self._watching.append(watcher)
+        self._watching.append(self._begin(self._watch, fault))
 
     def supervise(self) -> None:
         """As systemd would: what ended by itself is started again."""
@@ -115,11 +115,24 @@ class Faults:
         }[fault.kind]
         return group[fault.victim]
 
+    def _begin(self, work: Callable[..., object], *arguments: object) -> threading.Thread:
+        """Nobody but the main thread ends faults: it must not wait for an answer."""
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        thread.start()
+        return thread
+
     def _try(self, fault: Fault, action: Callable[[], object]) -> None:
-        try:
-            action()
-        except urllib3.exceptions.HTTPError as error:
-            self.findings.append(f"the harness could not {fault.kind}: {error}")
+        """A node's partition that began late ends late."""
+        end = time.monotonic() + LATE_SECONDS
+        while True:
+            try:
+                action()
+                return
+            except urllib3.exceptions.HTTPError as error:
+                if time.monotonic() > end:
+                    self.findings.append(f"the harness could not {fault.kind}: {error}")
+                    return
+                time.sleep(0.1)
 
     def _drain(self, fault: Fault, method: str) -> Said:
         node = self._system.nodes[fault.victim][0]
@@ -127,6 +140,8 @@ class Faults:
         return self._caller.call(operation, method, f"/backends/{node}/drain")
 
     def _watch(self, fault: Fault) -> None:
+        if fault.kind is Kind.DRAIN_NODE:
+            self._drains[fault.victim].join()
         began = time.monotonic()
         left = self._unfinished()
         self._until(RECOVERED_SECONDS, lambda: self._is_well(fault), fault, began, self.recoveries)
