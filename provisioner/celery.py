@@ -42,7 +42,7 @@ def _every(seconds: int, task: str) -> dict[str, Any]:
 
 
 # Of several beats one holds a lock in Redis; when it dies, another takes over within this time.
-app.conf.redbeat_lock_timeout = 30
+app.conf.redbeat_lock_timeout = 15
 app.conf.beat_max_loop_interval = 5
 app.conf.beat_schedule = {
     "poll-late-backends": _every(
@@ -63,7 +63,7 @@ app.conf.beat_schedule = {
         settings.ENVIRONMENT.collect_interval_seconds, "volumes.jobs.move_replicas"
     ),
     "check-nodes": _every(settings.ENVIRONMENT.poll_interval_seconds, "volumes.jobs.check_nodes"),
-    "requeue-abandoned-tasks": _every(15, "tasks.jobs.requeue_abandoned"),
+    "requeue-abandoned-tasks": _every(5, "tasks.jobs.requeue_abandoned"),
     "purge-ended-tasks": _every(60, "tasks.jobs.purge_ended"),
 }
 

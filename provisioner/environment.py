@@ -177,7 +177,7 @@ class Environment(BaseSettings):
         ge=1,
         le=10_000,
         description="How many replicas move at once in the pool: for drains, in the place of lost "
-        "ones, and onto new nodes of unpublished volumes.",
+        "ones, and onto new nodes of unpublished volumes. Lost ones do not wait for drains.",
     )
     node_token_days: int = Field(
         30, ge=1, le=365, description="Life of the token a node probes with."

@@ -87,6 +87,9 @@ def _database() -> dict[str, Any]:
         database["TEST"] = {"NAME": f"{database['NAME']}.test"}
         return database
     options.setdefault("application_name", "provisioner")
+    database["CONN_HEALTH_CHECKS"] = (
+        True  # after a restart of the server all that were kept are dead
+    )
     if ENVIRONMENT.database_pool_size:
         options["pool"] = {"min_size": 1, "max_size": ENVIRONMENT.database_pool_size, "timeout": 15}
     else:

@@ -119,14 +119,15 @@ def task_update(
 
     :raises TaskNotFound: no such task of this host.
     :raises TaskEnded: it moves no more.
-    :raises MoveRefused: no move of TRANSITIONS, another type, an abort of what cannot be stopped,
-        the end of what a worker works off.
+    :raises MoveRefused: no move of TRANSITIONS, another type, an abort of what cannot be stopped;
+        the end, but for an abort, or another configuration of what a worker works off.
     """
     mine = _visible(tenant_id).filter(pk=task_id, host_id=host_id)
     rows = mine.filter(state__in=_origins(state))
     if state is TaskState.ABORTED:
         rows = rows.filter(stoppable=True)
-    if state is TaskState.FINISHED and not all(map(task_is_hosts, mine.all())):
+    ends = state in {TaskState.FINISHED, TaskState.FAILED}
+    if (ends or params is not None) and not all(map(task_is_hosts, mine.all())):
         rows = rows.none()
     if type is not None:
         rows = rows.filter(type=type)
@@ -139,7 +140,8 @@ def task_update(
     ends_badly = state in {TaskState.FAILED, TaskState.ABORTED}
     changed = _end(rows, changes) if ends_badly else rows.update(**changes)
     if not changed:
-        raise _update_refused(mine.first(), task_id, host_id, state or type)
+        wanted = state or type or "otherwise configured"
+        raise _update_refused(mine.first(), task_id, host_id, wanted)
 
 
 def _end(rows: QuerySet[Task], changes: Mapping[str, Any]) -> int:
@@ -177,9 +179,7 @@ def _advance(progress: float | None) -> dict[str, Any]:
     return {} if progress is None else {"progress": Greatest(F("progress"), Value(progress))}
 
 
-def _update_refused(
-    task: Task | None, task_id: str, host_id: str, wanted: str | None
-) -> ProvisionerError:
+def _update_refused(task: Task | None, task_id: str, host_id: str, wanted: str) -> ProvisionerError:
     """Why an update changed no row, as far as the row still tells."""
     if task is None:
         return TaskNotFound(f"host {host_id!r} has no task {task_id!r}")

@@ -103,12 +103,15 @@ def drop_exports() -> None:
 
 def drop_replicas() -> None:
     gone = overdue_take(Replica.objects.filter(state=LifeState.DELETING))
-    replicas_drop(gone, until=call_deadline())
+    rows = Replica.objects.filter(pk__in=_keys(gone))
+    replicas_drop(rows.filter(_up("backend") | Q(backend=None)), until=call_deadline())
 
 
 def drop_snapshots() -> None:
     gone = overdue_take(Snapshot.objects.filter(state=LifeState.DELETING))
-    snapshots_drop(gone, until=call_deadline())
+    rows = Snapshot.objects.filter(pk__in=_keys(gone))
+    removed = Q(replica__backend=None)
+    snapshots_drop(rows.filter(_up("replica__backend") | removed), until=call_deadline())
 
 
 def drop_volumes() -> None:
@@ -117,10 +120,15 @@ def drop_volumes() -> None:
 
 
 def _on_nodes_up(rows: QuerySet[Export]) -> QuerySet[Export]:
-    return rows.filter(replica__backend__available_until__gte=timezone.now())
+    return rows.filter(_up("replica__backend"))
 
 
-def _keys(rows: Iterable[Export]) -> list[int]:
+def _up(backend: str) -> Q:
+    """The node is Available. Calls to others would hold up what can be done."""
+    return Q(**{f"{backend}__available_until__gte": timezone.now()})
+
+
+def _keys(rows: Iterable[Export | Replica | Snapshot]) -> list[int]:
     return [row.pk for row in rows]
 
 

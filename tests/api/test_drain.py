@@ -1,14 +1,16 @@
 """Taking a node out of service over HTTP."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
+from django.utils import timezone
 
-from inventory.models import Backend
+from inventory.models import Backend, Host
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tasks.models import Task
 from tests.api.snapshot_steps import cloned, snapped
-from tests.api.test_replicas import all_available, replicated
+from tests.api.test_replicas import all_available, places, replicated
 from tests.api.volume_steps import HOST, created, probe_host, published, volume
 from tests.conftest import Api
 from tests.services.drain_steps import (
@@ -228,6 +230,49 @@ def test_no_room_anywhere(
     retry()
     settle()
     assert drain(api, node)["done"] is True
+
+
+def test_a_volume_that_was_never_attached_stays_so(api: Api, node: str, pool: Pool) -> None:
+    uuid = placed_on(
+        [node, *Backend.objects.exclude(pk=node).values_list("pk", flat=True)[:1]],
+        partial(replicated, api, "v"),
+    )
+    drained(api, node)
+    settle()
+    assert node not in nodes_of(uuid)
+    assert {place["replicaState"] for place in places(api, uuid).values()} == {"Unknown"}
+    assert audit() == []
+
+
+def test_hosts_that_are_away_take_no_turns(
+    api: Api, node: str, only_here: Callable[..., str], fleet: SimulatedFleet
+) -> None:
+    """Their volumes would wait for them in the place of others."""
+    nodes = [node, *Backend.objects.exclude(pk=node).values_list("pk", flat=True)[:1]]
+    probe_host(api)
+    of_host = [placed_on(nodes, partial(replicated, api, f"v{number}")) for number in range(4)]
+    for uuid in of_host:
+        all_available(api, uuid)
+        published(api, uuid)
+    uuid = only_here("u")
+    Host.objects.update(available_until=timezone.now())
+    drained(api, node)
+    settle()
+    assert nodes_of(uuid) != {node}
+    reasons = refusals(api, node)
+    assert set(reasons) == set(of_host)
+    uuid = of_host[0]
+    assert reasons[uuid] == f"volume '{uuid}' is published, but to no host that is Available"
+
+
+def test_begun_anew_just_after_the_node_was_used_again(api: Api, node: str) -> None:
+    drained(api, node)
+    assert api.put(f"/backends/{node}", {"inUse": True}).status == "Success"
+    drained(api, node)
+    settle()
+    assert in_use(api, node) is False
+    assert api.delete(f"/backends/{node}/drain").status == "Success"
+    assert in_use(api, node) is True
 
 
 def test_stopped_in_the_middle(

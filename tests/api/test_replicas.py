@@ -7,7 +7,7 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from inventory.models import Backend, Ssd
+from inventory.models import Backend, Host, Ssd
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published, volume
 from tests.conftest import Answer, Api
@@ -45,6 +45,9 @@ def test_a_never_attached_volume_gets_one_more(api: Api, pool: Pool, fleet: Simu
     pool(3)
     uuid = replicated(api)
     assert api.post(f"/replica/{uuid}", {}).status == "Success"
+    states = [place["replicaState"] for place in places(api, uuid).values()]
+    assert sorted(states) == ["Synchronizing", "Unknown", "Unknown"]
+    work_off_all()
     shown = volume(api, uuid)
     assert shown["numReplicas"] == 3
     assert {place["replicaState"] for place in shown["location"]} == {"Unknown"}
@@ -158,6 +161,7 @@ def test_the_budget_counts_every_replica(api: Api, pool: Pool) -> None:
 def test_a_node_that_fails_is_replaced(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     pool(4)
     uuid = replicated(api)
+    published(api, uuid, probe_host(api))
     for node in fleet.nodes:
         node.faults.lose_reply(method="PUT", path="/v1/volumes")
     idle = [node for node in fleet.nodes[:4] if not node.volumes()]
@@ -205,6 +209,35 @@ def test_an_offline_volume_needs_no_confirmation(
     assert sum(len(node.volumes()) for node in fleet.nodes) == 1
     assert api.get("/tenants").body[0]["consumedCapacity"] == 10
     assert audit() == []
+
+
+@pytest.mark.parametrize("gone", ["unpublished", "removed"])
+def test_a_host_that_goes_need_not_confirm(api: Api, pool: Pool, gone: str) -> None:
+    pool(2)
+    uuid = replicated(api)
+    published(api, uuid, probe_host(api))
+    marked, kept = all_available(api, uuid)
+    assert api.patch(f"/replica/{uuid}/{marked}").status == "Success"
+    if gone == "unpublished":
+        assert api.post("/unpublish", {"volId": uuid}).status == "Success"
+    else:
+        Host.objects.update(available_until=timezone.now())
+        assert api.delete(f"/hosts/{HOST}").status == "Success"
+    assert set(places(api, uuid)) == {kept}
+    collect_overdue()
+    assert audit() == []
+
+
+def test_the_last_good_replica_waits_for_a_better_one(api: Api, pool: Pool) -> None:
+    """Its host lost the other one after the mark, and goes."""
+    pool(2)
+    uuid = replicated(api)
+    published(api, uuid, probe_host(api))
+    marked, other = all_available(api, uuid)
+    assert api.patch(f"/replica/{uuid}/{marked}").status == "Success"
+    assert report(api, uuid, other, "Missing").status == "Success"
+    assert api.post("/unpublish", {"volId": uuid}).status == "Success"
+    assert places(api, uuid)[marked]["replicaState"] == "Terminating"
 
 
 def test_the_last_good_replica_stays(api: Api, pool: Pool) -> None:

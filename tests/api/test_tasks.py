@@ -147,6 +147,25 @@ def test_abort_of_what_cannot_be_stopped(api, state):
     assert only(api)["state"] == state.value
 
 
+@pytest.mark.parametrize(
+    ("said", "become"),
+    [
+        ({"state": "FAILED"}, "FAILED"),
+        ({"state": "FINISHED"}, "FINISHED"),
+        ({"taskConfiguration": []}, "otherwise configured"),
+    ],
+)
+def test_what_a_worker_works_off_is_not_the_clients(api, said, become):
+    """Else a host could end what cannot be stopped, or make it its own."""
+    task_id = Task.objects.create(type=TaskType.INSTALL_LICENSE, state=TaskState.RUNNING).pk
+    answer = api.as_role(Role.HOST).put("/tasks", {"taskId": task_id, "hostId": ""} | said)
+    assert answer.status == "UpdateTaskFailed"
+    assert answer.description == (
+        f"task '{task_id}' (InstallLicense, RUNNING, not stoppable) cannot become {become}"
+    )
+    assert Task.objects.get().state == "RUNNING"
+
+
 def test_type_cannot_change(api):
     task_id = make()
     answer = put(api, task_id, type="InstallLicense", progress=5)

@@ -21,6 +21,7 @@ class Sizes:
     metrics_volumes: int = 10_000
     many_volumes: int = 100_000
     recordings: int = 10
+    rounds: int = 2
     scrapes: int = 5
 
 
@@ -94,15 +95,15 @@ def metrics(system: System, meter: Meter, sizes: Sizes, results: Results) -> Non
     results.add(meter.measure(name, load, scripts))
     for number in (sizes.few_volumes, sizes.metrics_volumes):
         data.volumes(system, number)
-        seconds, grown = _scraped(system, sizes.scrapes)
+        seconds, before, peak = _scraped(system, sizes.scrapes)
         results.notes.append(
-            f"/metrics at {number:,} volumes: {seconds:.2f} s, "
-            f"+{grown:.0f} MiB at its peak over what the process had"
+            f"/metrics at {number:,} volumes: {seconds:.2f} s (median of {sizes.scrapes}); all API "
+            f"processes together have {before:.0f} MiB before, {peak:.0f} MiB at their peaks"
         )
 
 
-def _scraped(system: System, scrapes: int) -> tuple[float, float]:
-    """Median seconds, and MiB that all API processes together took more than before."""
+def _scraped(system: System, scrapes: int) -> tuple[float, float, float]:
+    """Median seconds, and MiB of all API processes together: before, and their peaks."""
     workers = list(processes.children(system.services["API"].running.pid))
     for worker in workers:
         processes.forget_peak(worker)
@@ -112,7 +113,7 @@ def _scraped(system: System, scrapes: int) -> tuple[float, float]:
         began = time.monotonic()
         system.call("GET", "/metrics")
         took.append(time.monotonic() - began)
-    return sorted(took)[scrapes // 2], sum(map(processes.peak_mib, workers)) - before
+    return sorted(took)[scrapes // 2], before, sum(map(processes.peak_mib, workers))
 
 
 Part = Callable[[System, Meter, Sizes, Results], None]
@@ -128,7 +129,7 @@ def run(
     parts: Sequence[str], system: System, seconds: float, sizes: Sizes, results: Results
 ) -> None:
     """In the order of PARTS: creates need nodes that answer, and those added for others do not."""
-    meter = Meter(system, seconds)
+    meter = Meter(system, seconds, sizes.rounds)
     data.hosts(system)
     for name, part in PARTS.items():
         if name in parts:

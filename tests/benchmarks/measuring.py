@@ -8,7 +8,6 @@ from tests.benchmarks import data, load, pgbench, processes
 from tests.benchmarks.load import Load, Outcome
 from tests.benchmarks.system import System
 
-ROUNDS = 2
 SHOWN_CPU = ("API", "PostgreSQL", "nodes")
 
 
@@ -40,8 +39,9 @@ class Figure:
 class Meter:
     """``seconds`` of each load and each round."""
 
-    def __init__(self, system: System, seconds: float) -> None:
+    def __init__(self, system: System, seconds: float, rounds: int) -> None:
         self.system = system
+        self._rounds = rounds
         self.seconds = seconds
         self._numbers = 0
 
@@ -50,7 +50,7 @@ class Meter:
         ours: list[Outcome] = []
         bare: list[Outcome] = []
         transactions: list[float | None] = []
-        for _ in range(ROUNDS):
+        for _ in range(self._rounds):
             before = self._cpu()
             ours.append(load.run(replace(wanted, first=self._first(wanted))))
             used = {name: used[name] + cpu - before[name] for name, cpu in self._cpu().items()}

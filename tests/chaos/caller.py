@@ -8,6 +8,7 @@ from typing import Any
 
 import urllib3
 
+from tests.chaos.oracle import Thing
 from tests.chaos.system import System
 
 SECONDS = 40.0
@@ -50,6 +51,13 @@ class Caller:
             self.counts.setdefault(operation, Counter())[said.code or "unknown"] += 1
             if said.why.startswith("HTTP 500"):
                 self.errors.append(f"{method} {path} {body}: {said.why}")
+        return said
+
+    def ask(self, operation: str, thing: Thing, method: str, path: str, body: Any = None) -> Said:
+        """A call that changes a thing, kept with it."""
+        thing.note(f"{method} {path} {body or ''}")
+        said = self.call(operation, method, path, body)
+        thing.note(f"  {said.code or 'unknown'} {said.why or said.body}")
         return said
 
     def read(self, path: str, *, seconds: float = 0) -> Any:

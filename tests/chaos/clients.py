@@ -1,18 +1,18 @@
 """Clients that make, change and remove things of their own; what they do is drawn from the seed."""
 
-import random
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
-from tests.chaos.caller import Caller, Said
-from tests.chaos.hosts import HostAgent
+from tests.chaos.caller import Caller
+from tests.chaos.contents import Contents
+from tests.chaos.hosts import HostAgent, Need
 from tests.chaos.oracle import Oracle, Thing
+from tests.chaos.things import LOST, Place, Things
 
 MOST_THINGS = 7
-LOST = {"NotExists", "VolumeNotFound"}
+FINISH_SECONDS = 100.0
+REST_SECONDS = 75.0
+"""Longer than the minute after which a lost replica is replaced."""
 WEIGHTS = {
     "create": 5,
     "grow": 2,
@@ -21,29 +21,29 @@ WEIGHTS = {
     "snapshot": 2,
     "snapshot_volume": 2,
     "clone": 1,
+    "write": 4,
+    "tend": 4,
     "move": 3,
+    "migrate": 2,
+    "add_offline": 2,
+    "meet_copy": 2,
+    "abandon": 1,
+    "abort": 1,
     "delete": 4,
 }
 
 
-@dataclass(frozen=True)
-class Place:
-    """Whose client it is, and in whose host."""
+class Client(Things, threading.Thread):
+    """After ``stop`` it sees that each of its volumes gets the replicas that it should have."""
 
-    number: int
-    tenant: str
-    host: str
-
-
-class Client(threading.Thread):
-    def __init__(self, caller: Caller, oracle: Oracle, place: Place, seed: int) -> None:
-        super().__init__(name=f"client-{place.number}", daemon=True)
-        self._caller, self._oracle, self._place = caller, oracle, place
-        self._chance = random.Random(f"client-{seed}-{place.number}")
+    def __init__(
+        self, caller: Caller, oracle: Oracle, contents: Contents, place: Place, seed: int
+    ) -> None:
+        threading.Thread.__init__(self, name=f"client-{place.number}", daemon=True)
+        Things.__init__(self, caller, oracle, place, seed)
         self._over = threading.Event()
-        self._mine: list[Thing] = []
-        self._made = 0
-        self.agent = HostAgent(caller, place.host)
+        self._written = 0
+        self._agent = HostAgent(caller, oracle, contents, place.host)
 
     def stop(self) -> None:
         self._over.set()
@@ -54,25 +54,45 @@ class Client(threading.Thread):
             what = self._chance.choices([*WEIGHTS], [*WEIGHTS.values()])[0]
             getattr(self, f"_{what}")()
             self._over.wait(self._chance.uniform(0.0, 0.1))
+        self._finish()
 
-    def finish(self) -> None:
-        """After the faults: end the moves that were begun."""
-        for thing in self._mine:
-            if thing.kind == "volumes" and thing.replicas > 1 and thing.there:
-                self.agent.tidy(thing)
+    def _finish(self) -> None:
+        until = time.monotonic() + FINISH_SECONDS
+        left = [thing for thing in self._mine if thing.replicas > 1 and self._is_there(thing)]
+        while left and time.monotonic() < until:
+            self._agent.work_off(self._mine)
+            left = [thing for thing in left if self._care(thing) is not Need.NOTHING]
+            time.sleep(0.3)
+
+    def _care(self, thing: Thing) -> Need:
+        """As an operator would: a volume that only a host can make whole is published."""
+        need = self._agent.step(thing)
+        if need is Need.HOST:
+            self._publish_to_host(thing)
+        return need
+
+    def _is_there(self, thing: Thing) -> bool:
+        """Also of those of which no answer told it."""
+        if thing.there is None and self._caller.read(thing.path, seconds=30):
+            thing.there = True
+        return thing.there is True
 
     def _create(self) -> None:
         if len(self._mine) >= MOST_THINGS:
             return
-        gib = self._chance.choice([1, 2, 5, 10, 25])
-        replicas = self._chance.choice([1, 1, 3])
+        gib = self._chance.choice([1, 1, 2, 5, 10, 25])
+        replicas = self._chance.choice([1, 3])
         thing = self._new("volumes", gib=gib, replicas=replicas)
         body = {
             "alias": self._alias(),
             "uuid": thing.uuid,
             "capacity": gib,
             "provisioningType": self._chance.choice(["THICK", "THIN"]),
-            "storageClass": {"numReplicas": replicas, "sameRackAllowed": True},
+            "storageClass": {
+                "numReplicas": replicas,
+                "sameRackAllowed": True,
+                "maxReplicaDownTime": 1,
+            },
         }
         self._make("create", thing, "volumes", body)
 
@@ -81,7 +101,7 @@ class Client(threading.Thread):
         if source is None or len(self._mine) >= MOST_THINGS:
             return
         thing = self._new("snapshots", parent=source)
-        thing.gib = set(source.gib)
+        thing.gib, thing.mark = set(source.gib), source.mark
         body = {"alias": self._alias(), "volumeID": source.uuid, "snapshotID": thing.uuid}
         self._make("snapshot", thing, "snapshots", body)
 
@@ -90,7 +110,7 @@ class Client(threading.Thread):
         if source is None:
             return
         thing = self._new("volumes", parent=source)
-        thing.gib = set(source.gib)
+        thing.gib, thing.mark = set(source.gib), source.mark
         body = {"alias": self._alias(), "snapshotID": source.uuid, "volumeID": thing.uuid}
         self._make("snapshot volume", thing, "snapshot_volumes", body)
 
@@ -100,6 +120,7 @@ class Client(threading.Thread):
             return
         gib = max(source.gib) + self._chance.choice([1, 3])
         thing = self._new("volumes", gib=gib)
+        thing.mark = source.mark
         body = {"alias": self._alias(), "sourceVolumeId": source.uuid, "volumeId": thing.uuid}
         self._make("clone", thing, "clone_volume", body | {"capacity": gib})
 
@@ -116,8 +137,10 @@ class Client(threading.Thread):
 
     def _publish(self) -> None:
         thing = self._one(lambda t: t.kind == "volumes" and t.published is not True)
-        if thing is None:
-            return
+        if thing is not None:
+            self._publish_to_host(thing)
+
+    def _publish_to_host(self, thing: Thing) -> None:
         body = {"hostId": self._place.host, "volId": thing.uuid}
         said = self._call("publish", thing, "POST", f"/{thing.tenant}/publish", body)
         if said.done or said.code == "AlreadyPublished":
@@ -125,12 +148,14 @@ class Client(threading.Thread):
         elif said.unknown:
             thing.published = None
         if thing.published and thing.replicas > 1:
-            self.agent.attach(thing)
+            self._agent.synchronize(thing)
 
     def _unpublish(self) -> None:
         thing = self._one(lambda t: t.published is not False)
-        if thing is None:
-            return
+        if thing is not None:
+            self._unpublish_from_host(thing)
+
+    def _unpublish_from_host(self, thing: Thing) -> None:
         was = thing.published
         body = {"hostId": self._place.host, "volId": thing.uuid}
         said = self._call("unpublish", thing, "POST", f"/{thing.tenant}/unpublish", body)
@@ -141,10 +166,71 @@ class Client(threading.Thread):
         elif said.unknown:
             thing.published = None
 
+    def _write(self) -> None:
+        thing = self._one(lambda t: t.published is True and not t.parent)
+        if thing is not None:
+            self._write_to(thing)
+
+    def _write_to(self, thing: Thing) -> None:
+        self._written += 1
+        self._agent.write(thing, f"{self._place.host} {self._written}")
+
+    def _tend(self) -> None:
+        self._agent.work_off(self._mine)
+        thing = self._one(lambda t: t.replicas > 1)
+        if thing is not None:
+            self._agent.step(thing)
+
     def _move(self) -> None:
         thing = self._one(lambda t: t.replicas > 1 and t.published is True)
         if thing is not None:
-            self.agent.move(thing, self._chance)
+            self._agent.replace(thing, self._chance)
+
+    def _migrate(self) -> None:
+        """By the provisioner; ``tend`` does the host's part."""
+        thing = self._one(lambda t: t.replicas > 1 and t.published is True)
+        rows = self._caller.read(thing.path) if thing else None
+        if thing is not None and rows:
+            old = self._chance.choice(rows[0]["location"])["uuid"]
+            self._agent.migrate(thing, old, migrationHandler="PROVISIONER")
+
+    def _add_offline(self) -> None:
+        """From node to node, where a host wrote before."""
+        thing = self._one(lambda t: t.replicas > 1 and t.published is False and bool(t.mark))
+        if thing is not None:
+            self._agent.add(thing)
+
+    def _meet_copy(self) -> None:
+        """A host comes, writes and goes; and does so again while the volume is being copied."""
+        thing = self._one(lambda t: t.replicas > 1)
+        if thing is None or not self._visit(thing) or not self._agent.add(thing).done:
+            return
+        if self._agent.is_copied(thing):
+            self._visit(thing)
+
+    def _visit(self, thing: Thing) -> bool:
+        """Whether the host was there, and is gone."""
+        if thing.published is not True:
+            self._publish_to_host(thing)
+        if thing.published is not True:
+            return False
+        self._write_to(thing)
+        self._unpublish_from_host(thing)
+        return thing.published is False
+
+    def _abandon(self) -> None:
+        """A host loses a replica, goes, and leaves it to the provisioner."""
+        thing = self._one(lambda t: t.replicas > 1 and t.published is True)
+        if thing is not None and self._agent.lose_one(thing, self._chance):
+            self._unpublish_from_host(thing)
+            thing.rests_until = time.monotonic() + REST_SECONDS
+
+    def _abort(self) -> None:
+        rows = [row for row in self._agent.tasks(self._mine) if row["stoppable"]]
+        if rows:
+            row = self._chance.choice(rows)
+            body = {"taskId": row["taskId"], "hostId": row.get("hostId", ""), "state": "ABORTED"}
+            self._caller.call("abort", "PUT", "/tasks", body)
 
     def _delete(self) -> None:
         thing = self._one(lambda t: t.published is False and not self._oracle.children(t))
@@ -159,50 +245,3 @@ class Client(threading.Thread):
             thing.there = was
         if said.code == "VolumeIsInUse":
             self._oracle.find(f"{thing.path} is in use, and is not", thing)
-
-    def _new(
-        self, kind: str, *, gib: int = 0, replicas: int = 1, parent: Thing | None = None
-    ) -> Thing:
-        uuid = f"{self._chance.getrandbits(128):032x}"
-        sizes = {gib} if gib else set()
-        place = self._place
-        thing = Thing(kind, uuid, place.tenant, place.host, sizes, replicas, parent)
-        return self._oracle.add(thing)
-
-    def _alias(self) -> str:
-        self._made += 1
-        return f"c{self._place.number}-{self._made}"
-
-    def _one(self, fits: Callable[[Thing], bool]) -> Thing | None:
-        rows = [thing for thing in self._mine if thing.there and fits(thing)]
-        return self._chance.choice(rows) if rows else None
-
-    def _make(self, operation: str, thing: Thing, path: str, body: dict[str, Any]) -> None:
-        said = self._call(operation, thing, "POST", f"/{thing.tenant}/{path}", body, was=False)
-        thing.there = None if said.unknown else said.done
-        if said.code == "AlreadyExists":
-            self._oracle.find(f"{thing.path} exists already, and is new", thing)
-        if said.unknown:
-            time.sleep(0.5)
-            rows = self._caller.read(thing.path)
-            thing.note(f"look: {rows}")
-            thing.there = True if rows else None
-        if thing.there:
-            self._mine.append(thing)
-
-    def _call(
-        self,
-        operation: str,
-        thing: Thing,
-        method: str,
-        path: str,
-        body: Any = None,
-        *,
-        was: bool | None = True,
-    ) -> Said:
-        thing.note(f"{method} {path} {body or ''}")
-        said = self._caller.call(operation, method, path, body)
-        thing.note(f"  {said.code or 'unknown'} {said.why or said.body}")
-        if was and said.code in LOST:
-            self._oracle.find(f"{thing.path} was acknowledged and is lost", thing)
-        return said

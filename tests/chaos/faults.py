@@ -6,17 +6,24 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import psycopg
 import urllib3
 
-from tests.chaos.caller import Caller
+from tests.chaos.caller import Caller, Said
 from tests.chaos.schedule import Fault, Kind
 from tests.chaos.settling import unfinished
 from tests.chaos.system import System
 
-RECOVERED_SECONDS = 60.0
+RECOVERED_SECONDS = 90.0
+"""A task whose message was lost or whose worker died begins anew when its lease (30 s) is over,
+found by a beat that may have to take over first (15 s); and faults overlap."""
+FINISHED_SECONDS = 150.0
+"""Of tasks that other faults hit, too."""
+LOOK_SECONDS = 0.3
+LATE_SECONDS = 5.0
 SLOW_MS = 1500
 WITHOUT_END: dict[str, object] = {"times": 0}
 OF_CALLS: dict[Kind, dict[str, object]] = {
@@ -40,6 +47,10 @@ class Faults:
         self._caller = caller
         self._down: set[int] = set()
         self._watching: list[threading.Thread] = []
+        self._drains: dict[int, threading.Thread] = {}
+        self._look = threading.Lock()
+        self._seen: set[str] = set()
+        self._seen_at = 0.0
         self.struck: Counter[Kind] = Counter()
         self.restarts = 0
         self.recoveries: dict[Kind, list[float]] = {}
@@ -63,7 +74,7 @@ class Faults:
             case Kind.RESTART_NODE:
                 self._try(fault, lambda: self._system.node(fault.victim, "POST", "/sim/restart"))
             case Kind.DRAIN_NODE:
-                self._drain(fault, "POST")
+                self._drains[fault.victim] = self._begin(self._drain, fault, "POST")
             case _:
                 call = OF_CALLS[fault.kind] | WITHOUT_END
                 self._try(fault, lambda: self._system.node_faults(fault.victim, call))
@@ -78,13 +89,9 @@ class Faults:
                 self._stack.postgres.ready()
             case Kind.SLOW_NODE | Kind.LOSE_REPLIES | Kind.LOSE_REQUESTS:
                 self._try(fault, lambda: self._system.node_faults(fault.victim))
-            case Kind.DRAIN_NODE:
-                self._drain(fault, "DELETE")
             case _:
                 pass
-        watcher = threading.Thread(target=self._watch, args=(fault,), daemon=True)
-        watcher.start()
-        self._watching.append(watcher)
+        self._watching.append(self._begin(self._watch, fault))
 
     def supervise(self) -> None:
         """As systemd would: what ended by itself is started again."""
@@ -108,45 +115,72 @@ class Faults:
         }[fault.kind]
         return group[fault.victim]
 
-    def _try(self, fault: Fault, action: Callable[[], object]) -> None:
-        try:
-            action()
-        except urllib3.exceptions.HTTPError as error:
-            self.findings.append(f"the harness could not {fault.kind}: {error}")
+    def _begin(self, work: Callable[..., object], *arguments: object) -> threading.Thread:
+        """Nobody but the main thread ends faults: it must not wait for an answer."""
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        thread.start()
+        return thread
 
-    def _drain(self, fault: Fault, method: str) -> None:
+    def _try(self, fault: Fault, action: Callable[[], object]) -> None:
+        """A node's partition that began late ends late."""
+        end = time.monotonic() + LATE_SECONDS
+        while True:
+            try:
+                action()
+                return
+            except urllib3.exceptions.HTTPError as error:
+                if time.monotonic() > end:
+                    self.findings.append(f"the harness could not {fault.kind}: {error}")
+                    return
+                time.sleep(0.1)
+
+    def _drain(self, fault: Fault, method: str) -> Said:
         node = self._system.nodes[fault.victim][0]
-        self._caller.call(f"{method} drain", method, f"/backends/{node}/drain")
+        operation = "drain" if method == "POST" else "stop a drain"
+        return self._caller.call(operation, method, f"/backends/{node}/drain")
 
     def _watch(self, fault: Fault) -> None:
+        if fault.kind is Kind.DRAIN_NODE:
+            self._drains[fault.victim].join()
         began = time.monotonic()
         left = self._unfinished()
-        self._until(lambda: self._is_well(fault), fault, began, self.recoveries)
-        self._until(lambda: not left & self._unfinished(), fault, began, self.settlings)
+        self._until(RECOVERED_SECONDS, lambda: self._is_well(fault), fault, began, self.recoveries)
+        finished = partial(self._none_of, left)
+        self._until(FINISHED_SECONDS, finished, fault, began, self.settlings)
 
     def _until(
         self,
+        seconds: float,
         true: Callable[[], bool],
         fault: Fault,
         began: float,
         spans: dict[Kind, list[float]],
     ) -> None:
         while not true():
-            if time.monotonic() - began > RECOVERED_SECONDS:
-                text = f"after: {fault.kind} {fault.victim}: not well in {RECOVERED_SECONDS} s"
-                self.findings.append(text)
+            if time.monotonic() - began > seconds:
+                self.findings.append(f"after: {fault.kind} {fault.victim}: not well in {seconds} s")
                 return
-            time.sleep(0.1)
+            time.sleep(0.3)
         spans.setdefault(fault.kind, []).append(time.monotonic() - began)
 
+    def _none_of(self, left: set[str]) -> bool:
+        return not left & self._unfinished()
+
     def _unfinished(self) -> set[str]:
-        while True:
-            try:
-                return set(unfinished(self._system))
-            except psycopg.OperationalError:
-                time.sleep(0.1)  # the database is struck by another fault
+        """All watchers share a look: there are dozens, and the system is to be slowed by its faults
+        alone.
+        """
+        with self._look:
+            while time.monotonic() - self._seen_at > LOOK_SECONDS:
+                try:
+                    self._seen, self._seen_at = set(unfinished(self._system)), time.monotonic()
+                except psycopg.OperationalError:
+                    time.sleep(0.2)  # the database is struck by another fault
+            return self._seen
 
     def _is_well(self, fault: Fault) -> bool:
+        if fault.kind is Kind.DRAIN_NODE and self._drain(fault, "DELETE").unknown:
+            return False
         if fault.is_of_node:
             rows = self._caller.read(f"/backends/{self._system.nodes[fault.victim][0]}")
             return bool(rows) and rows[0]["state"] == "Available"
@@ -163,5 +197,5 @@ class Faults:
                 return True
             if any(row["state"] == "FAILED" for row in tasks):
                 return False
-            time.sleep(0.2)
+            time.sleep(0.5)
         return False

@@ -1,111 +1,189 @@
-"""The agent of a client's host: it reports replicas, and moves them as an agent does."""
+"""The agent of a client's host: it writes, reports replicas, and moves them as an agent does.
+
+A volume of several replicas is an array: all that are Available hold what was written last. A host
+writes to those alone, and first says Missing of one that it cannot reach. What it says is Available
+it has brought up to date before.
+"""
 
 import random
 import time
+from collections.abc import Iterable
+from enum import Enum, auto
 from typing import Any
 
 from tests.chaos.caller import Caller, Said
-from tests.chaos.oracle import Thing
+from tests.chaos.contents import Contents, Place
+from tests.chaos.oracle import Oracle, Thing
 
-TIDY_SECONDS = 60.0
-GOOD = {"Available", "Unknown"}
+ANSWER_SECONDS = 60.0
+COPY_SECONDS = 5.0
+ACTIVE = {"IDLE", "RUNNING"}
+SAME_RACK = {"sameRackAllowed": True}
+
+
+class Need(Enum):
+    """What a volume needs to have its replicas, all of them good."""
+
+    NOTHING = auto()
+    TIME = auto()
+    HOST = auto()
 
 
 class HostAgent:
-    def __init__(self, caller: Caller, host: str) -> None:
-        self._caller, self._host = caller, host
+    def __init__(self, caller: Caller, oracle: Oracle, contents: Contents, host: str) -> None:
+        self._caller, self._oracle, self._contents = caller, oracle, contents
+        self._host = host
 
-    def attach(self, thing: Thing) -> None:
-        """The host sees all replicas of a published volume."""
-        for place in self._places(thing):
-            if place["replicaState"] != "Terminating":
-                self._replica(thing, "report", "PATCH", f"/{place['uuid']}/Available")
+    def write(self, thing: Thing, mark: str) -> None:
+        """Into a published volume, and look before at what it holds. Not where the provisioner does
+        not answer.
+        """
+        places = self._places(thing)
+        good = [p for p in places if thing.replicas == 1 or p["replicaState"] == "Available"]
+        for place in good:
+            if not place["inUse"] and not self._report(thing, place, "Missing"):
+                return
+        legs = [place for place in good if place["inUse"]]
+        if not legs:
+            return
+        for leg in legs:
+            found = self._contents.read(leg)
+            if None not in (found, thing.mark) and found != thing.mark:
+                self._oracle.find(f"{thing.path}: {leg} holds {found!r}, not {thing.mark!r}", thing)
+        thing.mark = mark
+        thing.note(f"write {mark!r} to {[leg['uuid'] for leg in legs]}")
+        self._contents.write(legs, mark)
 
-    def move(self, thing: Thing, chance: random.Random) -> None:
-        """Heal, or migrate on a task: another replica instead of one. What fails in between is left
-        as it is: ``tidy`` goes on.
+    def synchronize(self, thing: Thing) -> bool:
+        """Bring up to date, of a published volume, all that are not; whether the provisioner knows
+        it.
+        """
+        places = [p for p in self._places(thing) if p["inUse"]]
+        old = [p for p in places if p["replicaState"] not in {"Available", "Terminating"}]
+        self._contents.write(old, thing.mark or "")
+        return all(self._report(thing, place, "Available") for place in old)
+
+    def replace(self, thing: Thing, chance: random.Random) -> None:
+        """Heal, or migrate on a task of its own. What fails in between is left as it is: ``step``
+        goes on.
         """
         places = self._places(thing)
         if len(places) != thing.replicas:
             self.step(thing)
             return
-        old = chance.choice(places)["uuid"]
-        task = self._task(thing, old) if chance.random() < 0.5 else None
-        if task is None:
-            self._replica(thing, "report missing", "PATCH", f"/{old}/Missing")
-        added = self._replica(thing, "add replica", "POST", "", {"sameRackAllowed": True})
-        moved = added.done and self._sync(thing, old)
-        if task is not None:
-            self._say(task, "FINISHED" if moved else "FAILED")
+        old = chance.choice(places)
+        if chance.random() < 0.5:
+            if self.migrate(thing, old["uuid"]).done:
+                self.work_off([thing])
+        elif self._report(thing, old, "Missing"):
+            self._replace(thing, old["uuid"])
 
-    def tidy(self, thing: Thing) -> None:
-        """Until the volume has the replicas that it should have."""
-        end = time.monotonic() + TIDY_SECONDS
-        while time.monotonic() < end and self.step(thing):
-            time.sleep(0.3)
+    def migrate(self, thing: Thing, old: str, **extensions: str) -> Said:
+        body = {"volId": thing.uuid, "repId": old} | extensions
+        operation = "migrate by the provisioner" if extensions else "migrate"
+        return self._caller.ask(operation, thing, "POST", f"/{thing.tenant}/migrate_volume", body)
 
-    def step(self, thing: Thing) -> bool:
-        """One step towards the right replicas; False: nothing is left to do."""
+    def lose_one(self, thing: Thing, chance: random.Random) -> bool:
+        """One replica is Missing, and nothing is done about it."""
         places = self._places(thing)
-        leaving = [p for p in places if p["replicaState"] == "Terminating"]
-        if leaving:
-            self._replica(thing, "confirm", "DELETE", f"/{leaving[0]['uuid']}")
+        good = [place for place in places if place["replicaState"] == "Available"]
+        return len(good) > 1 and self._report(thing, chance.choice(good), "Missing")
+
+    def add(self, thing: Thing) -> Said:
+        return self._replica(thing, "add replica", "POST", "", SAME_RACK)
+
+    def work_off(self, things: Iterable[Thing]) -> None:
+        """The migrations that are the host's to do, also those for drains, and those that it began
+        and lost sight of.
+        """
+        known = {thing.uuid: thing for thing in things}
+        for row in self._caller.read(f"/tasks?hostId={self._host}", seconds=30) or []:
+            tags = tags_of(row)
+            if row["state"] not in ACTIVE or "migrationHandler" in tags:
+                continue
+            thing = known.get(tags["volId"])
+            if thing is not None and self._say(row["taskId"], "RUNNING").done:
+                moved = self._replace(thing, tags["replicaId"])
+                self._say(row["taskId"], "FINISHED" if moved else "FAILED")
+
+    def step(self, thing: Thing) -> Need:
+        """One step towards the right replicas."""
+        places = self._places(thing)
+        states = {place["replicaState"] for place in places}
+        attached = thing.published is True
+        if not places:
+            return Need.TIME
+        if leaving := [p for p in places if p["replicaState"] == "Terminating"]:
+            self._confirm(thing, leaving[0]["uuid"])
+        elif attached and not (all(p["inUse"] for p in places) and states == {"Available"}):
+            self.synchronize(thing)
+        elif self.tasks([thing]):
+            pass
+        elif states not in ({"Available"}, {"Unknown"}):
+            return Need.HOST
         elif len(places) > thing.replicas:
-            self._sync(thing, places[0]["uuid"])
+            self._replica(thing, "mark", "PATCH", f"/{places[0]['uuid']}")
         elif len(places) < thing.replicas:
-            self._replica(thing, "add replica", "POST", "", {"sameRackAllowed": True})
+            self.add(thing)
         else:
-            for place in places:
-                if place["replicaState"] not in GOOD:
-                    self._replica(thing, "report", "PATCH", f"/{place['uuid']}/Available")
+            return Need.NOTHING
+        return Need.TIME
+
+    def tasks(self, things: Iterable[Thing]) -> list[Any]:
+        """Those of the volumes, anybody's, that have not ended."""
+        uuids = {thing.uuid for thing in things}
+        rows = self._caller.read("/tasks", seconds=30) or []
+        return [r for r in rows if r["state"] in ACTIVE and tags_of(r).get("volId") in uuids]
+
+    def is_copied(self, thing: Thing) -> bool:
+        """Wait for it; False: that does not begin, or is over."""
+        end = time.monotonic() + COPY_SECONDS
+        while time.monotonic() < end:
+            tasks = self.tasks([thing])
+            if not tasks or "bytesTotal" in tasks[0]:
+                return bool(tasks)
+            time.sleep(0.1)
+        return False
+
+    def _replace(self, thing: Thing, old: str) -> bool:
+        """As far as it goes; True: it is done."""
+        places = self._places(thing)
+        if not places or old not in {place["uuid"] for place in places}:
+            return bool(places)
+        if len(places) <= thing.replicas and not self.add(thing).done:
             return False
-        return True
-
-    def _sync(self, thing: Thing, old: str) -> bool:
-        for place in self._places(thing):
-            if place["uuid"] != old and place["replicaState"] != "Available":
-                self._replica(thing, "report", "PATCH", f"/{place['uuid']}/Available")
-        if not self._replica(thing, "mark", "PATCH", f"/{old}").done:
+        if not self.synchronize(thing):
             return False
-        return self._replica(thing, "confirm", "DELETE", f"/{old}").done
+        self._replica(thing, "mark", "PATCH", f"/{old}")
+        return self._confirm(thing, old).done
 
-    def _task(self, thing: Thing, old: str) -> str | None:
-        body = {"volId": thing.uuid, "repId": old}
-        path = f"/{thing.tenant}/migrate_volume"
-        thing.note(f"POST {path} {body}")
-        said = self._caller.call("migrate", "POST", path, body)
-        thing.note(f"  {said.code or 'unknown'} {said.why or said.body}")
-        if not said.done:
-            return None
-        for row in self._caller.read(f"/tasks?hostId={self._host}", seconds=30) or []:
-            tags = {tag["name"]: tag["value"] for tag in row["taskConfiguration"]}
-            if tags.get("volId") == thing.uuid and row["state"] in {"IDLE", "RUNNING"}:
-                self._say(row["taskId"], "RUNNING")
-                return str(row["taskId"])
-        return None
+    def _confirm(self, thing: Thing, uuid: str) -> Said:
+        return self._replica(thing, "confirm", "DELETE", f"/{uuid}")
 
-    def end_tasks(self) -> None:
-        """Those that were begun and lost sight of."""
-        for row in self._caller.read(f"/tasks?hostId={self._host}", seconds=30) or []:
-            if row["state"] in {"IDLE", "RUNNING"} and row["type"] == "RemoteMigration":
-                self._say(row["taskId"], "FAILED")
+    def _report(self, thing: Thing, place: Place, state: str) -> bool:
+        operation = "report missing" if state == "Missing" else "report"
+        return self._replica(thing, operation, "PATCH", f"/{place['uuid']}/{state}").done
 
-    def _say(self, task: str, state: str) -> None:
+    def _say(self, task: str, state: str) -> Said:
         """Until it is answered, as an agent does: else the task would wait for its host."""
         body = {"taskId": task, "hostId": self._host, "state": state}
-        end = time.monotonic() + TIDY_SECONDS
-        while self._caller.call("task", "PUT", "/tasks", body).unknown and time.monotonic() < end:
+        end = time.monotonic() + ANSWER_SECONDS
+        while True:
+            said = self._caller.call("task", "PUT", "/tasks", body)
+            if not said.unknown or time.monotonic() > end:
+                return said
             time.sleep(0.3)
 
-    def _places(self, thing: Thing) -> list[Any]:
-        rows = self._caller.read(thing.path)
+    def _places(self, thing: Thing) -> list[Place]:
+        rows = self._caller.read(thing.path, seconds=10)
         return list(rows[0]["location"]) if rows else []
 
     def _replica(
         self, thing: Thing, operation: str, method: str, rest: str, body: Any = None
     ) -> Said:
         path = f"/{thing.tenant}/replica/{thing.uuid}{rest}"
-        thing.note(f"{method} {path}")
-        said = self._caller.call(operation, method, path, body)
-        thing.note(f"  {said.code or 'unknown'} {said.why or said.body}")
-        return said
+        return self._caller.ask(operation, thing, method, path, body)
+
+
+def tags_of(task: Any) -> dict[str, str]:
+    return {tag["name"]: tag["value"] for tag in task["taskConfiguration"]}

@@ -5,11 +5,13 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.chaos.contents import Contents
+
 
 @dataclass
 class Thing:
-    """A volume or snapshot. ``there``, ``published``: None where nobody can know. ``gib``: the
-    sizes it may have.
+    """A volume or snapshot. ``there``, ``published``, ``mark``: None where nobody can know.
+    ``gib``: the sizes it may have; ``mark``: what it holds, "" is zeros.
     """
 
     kind: str
@@ -21,6 +23,8 @@ class Thing:
     parent: "Thing | None" = None
     there: bool | None = None
     published: bool | None = False
+    mark: str | None = ""
+    rests_until: float = 0.0
     log: list[str] = field(default_factory=list)
 
     @property
@@ -60,8 +64,13 @@ class Oracle:
         lines = (f"{t.path}\n" + "".join(f"    {x}\n" for x in t.log) for t in self.things.values())
         return "".join(lines)
 
-    def compare(self, volumes: list[dict[str, Any]], snapshots: list[dict[str, Any]]) -> None:
-        """At the end, with all that the API lists."""
+    def compare(
+        self,
+        volumes: list[dict[str, Any]],
+        snapshots: list[dict[str, Any]],
+        contents: Contents,
+    ) -> None:
+        """At the end, with all that the API lists, and what the nodes hold."""
         shown = {v["uuid"]: v for v in volumes} | {s["snapshotID"]: s for s in snapshots}
         for uuid in sorted(shown.keys() - self.things.keys()):
             self.find(f"nobody asked for {shown[uuid]}")
@@ -73,6 +82,7 @@ class Oracle:
                 self.find(f"{thing.path} was refused or deleted and is there", thing)
             elif row is not None and thing.kind == "volumes":
                 self._compare_volume(thing, row)
+                self._compare_content(thing, row["location"], contents)
 
     def _compare_volume(self, thing: Thing, row: dict[str, Any]) -> None:
         gib = row["capacity"] // 2**30
@@ -88,3 +98,15 @@ class Oracle:
             self.find(f"{thing.path}: published is {row['inUse']}", thing)
         if thing.published and not all(place["inUse"] for place in places):
             self.find(f"{thing.path}: not all replicas are exported: {places}", thing)
+
+    def _compare_content(
+        self, thing: Thing, places: list[dict[str, Any]], contents: Contents
+    ) -> None:
+        """Every replica is good, and holds what was written last."""
+        states = {place["replicaState"] for place in places}
+        if thing.there and thing.replicas > 1 and states not in ({"Available"}, {"Unknown"}):
+            self.find(f"{thing.path}: its replicas are {sorted(states)}", thing)
+        for place in places:
+            found = contents.read(place)
+            if thing.mark is not None and found != thing.mark:
+                self.find(f"{thing.path}: {place} holds {found!r}, not {thing.mark!r}", thing)

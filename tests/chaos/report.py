@@ -35,6 +35,12 @@ def refusals(counts: Mapping[str, Counter[str]]) -> str:
     return table([["refused with", "times"], *codes])
 
 
+def moves(counts: Mapping[str, Counter[str]]) -> str:
+    states = sorted(set(chain.from_iterable(counts.values())))
+    rows = [[kind, *(codes[state] for state in states)] for kind, codes in sorted(counts.items())]
+    return table([["task", *states], *rows])
+
+
 def recoveries(
     struck: Mapping[Any, int],
     seconds: Mapping[Any, list[float]],

@@ -1,12 +1,14 @@
 """After the faults: all that was begun must end, and all must agree."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import psycopg
 import urllib3
 
 from tests.chaos.caller import Caller
+from tests.chaos.contents import Contents
 from tests.chaos.oracle import Oracle
 from tests.chaos.system import NODES, System
 
@@ -22,6 +24,21 @@ WHERE state <> 'READY'
 UNION ALL SELECT 'export ' || id || ' ' || state FROM volumes_export WHERE state <> 'READY'
 UNION ALL SELECT 'task ' || type || ' ' || task_id || ' ' || state || ' ' || description
 FROM tasks_task WHERE state IN ('IDLE', 'RUNNING')
+UNION ALL SELECT 'drain ' || backend_id FROM volumes_drain
+"""
+ENDED = """
+SELECT type || CASE
+    WHEN outputs->>'drain' IS NOT NULL THEN ', to drain a node'
+    WHEN type = 'ReplicaSync' AND outputs->>'leaving' IS NOT NULL THEN ', to heal'
+    WHEN params @> '[{"name": "migrationHandler"}]' THEN ', by the provisioner'
+    ELSE ', as a client asked' END,
+  state, count(*)
+FROM tasks_task WHERE type IN ('ReplicaSync', 'RemoteMigration') GROUP BY 1, 2
+"""
+
+TASKS = """
+SELECT type, task_id, volume_id, state, created_at::time(1), started_at::time(1), ended_at::time(1),
+  attempts, description FROM tasks_task ORDER BY created_at
 """
 
 
@@ -29,6 +46,21 @@ def unfinished(system: System) -> list[str]:
     """Rows in a passing state, and tasks that have not ended."""
     with system.connect() as database:
         return [row[0] for row in database.execute(UNFINISHED)]
+
+
+def moves(system: System) -> dict[str, Counter[str]]:
+    """How many tasks of each kind that gives a volume a new replica ended how."""
+    counts: dict[str, Counter[str]] = {}
+    with system.connect() as database:
+        for kind, state, number in database.execute(ENDED):
+            counts.setdefault(kind, Counter())[state] += number
+    return counts
+
+
+def tasks(system: System) -> str:
+    """All of them, a line each."""
+    with system.connect() as database:
+        return "".join(f"{' '.join(map(str, row))}\n" for row in database.execute(TASKS))
 
 
 def settle(system: System, supervise: Callable[[], None]) -> list[str]:
@@ -63,7 +95,7 @@ def check(system: System, caller: Caller, oracle: Oracle) -> list[str]:
     snapshots = caller.read("/snapshots", seconds=30)
     if volumes is None or snapshots is None:
         return [*found, "the API does not answer"]
-    oracle.compare(volumes, snapshots)
+    oracle.compare(volumes, snapshots, Contents(system.store))
     for host in sorted({thing.host for thing in oracle.things.values()}):
         shown = {v["uuid"] for v in caller.read(f"/volumes?hostID={host}", seconds=30) or []}
         for thing in oracle.things.values():

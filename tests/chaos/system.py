@@ -13,6 +13,8 @@ from tests.system.stack import ROOT, Service, Stack, announced
 NODES = 16
 SSDS = 2
 SSD_GIB = 128
+COPY_MIB = 2048
+"""Per second: the larger volumes take some seconds, so that faults meet them."""
 BASE_SLOWNESS = {"kind": "SLOW", "milliseconds": 100, "times": 0}
 """Of every call of a node, so that faults meet changes that are half done."""
 NODE_TOKEN = "node-token-of-the-tests"
@@ -25,6 +27,7 @@ SETTINGS = {
     "PROBE_INTERVAL_SECONDS": "3",
     "POLL_INTERVAL_SECONDS": "1",
     "NODE_CHECK_INTERVAL_SECONDS": "5",
+    "MIGRATION_SILENCE_SECONDS": "20",
     "REQUIRE_CLIENT_CERTIFICATE": "false",
 }
 
@@ -87,6 +90,7 @@ class System:
         command = [sys.executable, str(ROOT / "manage.py"), "simulate_nodes", "--count", str(NODES)]
         command += ["--ssds", str(SSDS), "--ssd-gib", str(SSD_GIB), "--data", str(folder / "nodes")]
         command += ["--certificate", str(certificate), "--key", str(key)]
+        command += ["--copy-mib", str(COPY_MIB)]
         log = folder / "nodes.log"
         self._nodes = Service(command, self.stack.environment, log)
         self._http = urllib3.PoolManager(ca_certs=str(self.stack.ca), retries=False)

@@ -17,7 +17,8 @@ def findings(bug: str, folder: Path, monkeypatch: pytest.MonkeyPatch, *kinds: Ki
     """Of a short run whose processes have the bug."""
     monkeypatch.setattr("tests.chaos.settling.SETTLE_SECONDS", 10.0)
     monkeypatch.setattr("tests.chaos.faults.RECOVERED_SECONDS", 10.0)
-    monkeypatch.setattr("tests.chaos.hosts.TIDY_SECONDS", 10.0)
+    monkeypatch.setattr("tests.chaos.faults.FINISHED_SECONDS", 10.0)
+    monkeypatch.setattr("tests.chaos.clients.FINISH_SECONDS", 10.0)
     path = {"PYTHONPATH": f"{PLANTED / bug}:{ROOT}"}
     outcome = chaos.run(seed=1, seconds=SECONDS, folder=folder, settings=path, kinds=kinds)
     print(outcome.text, *outcome.findings, f"logs: {folder}", sep="\n")
@@ -33,3 +34,10 @@ def test_capacity_given_back_early(folder: Path, monkeypatch: pytest.MonkeyPatch
     found = findings("early_release", folder, monkeypatch, Kind.RESTART_NODE)
     assert any("which no row knows" in text for text in found)
     assert any(text.endswith("nodes hold more than the bytes that are claimed") for text in found)
+
+
+def test_stale_copy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.chaos.clients.WEIGHTS", {"create": 1, "meet_copy": 1, "tend": 1})
+    monkeypatch.setattr("tests.chaos.system.COPY_MIB", 512)
+    found = findings("stale_copy", folder, monkeypatch, Kind.FLUSH_REDIS)
+    assert any("'Available'" in text and " holds '" in text for text in found)

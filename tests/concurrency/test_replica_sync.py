@@ -4,7 +4,10 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
+import psycopg
 import pytest
+from django.db import connection, transaction
+from django.utils import timezone
 
 from inventory.nodes.engines.simulated import SimulatedFleet
 from provisioner.common.results import ProvisionerError
@@ -16,6 +19,8 @@ from tests.conftest import Api
 from tests.sagas.checks import resume
 from tests.sagas.volume_worlds import World
 from tests.services.test_unfinished import collect_overdue
+from volumes.models import Volume
+from volumes.sagas.replica_sync import lock_volume
 from volumes.services.audit import audit
 from volumes.services.replica_sync import replica_sync_submit
 
@@ -63,6 +68,20 @@ def test_two_workers_on_one_task(world: World) -> None:
     world.expect(2)
 
 
+def test_a_former_volume_of_that_uuid_is_not_locked(world: World) -> None:
+    """It has no task: whoever holds the present one would wait for who works on the former."""
+    task_id = submit(world)
+    row = Volume.objects.get(uuid=world.uuid)
+    row.pk, row.state, row.deadline_at = None, "DELETING", timezone.now()
+    row.save(force_insert=True)
+    with psycopg.connect(**connection.get_connection_params()) as other:
+        query = "SELECT FROM volumes_volume WHERE id = %s FOR UPDATE"
+        assert other.execute(query, [row.pk]).rowcount == 1
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '1s'")
+            lock_volume(Task.objects.get(pk=task_id))
+
+
 @pytest.mark.parametrize("rate", [0, 2**40])
 def test_hosts_write_while_it_is_copied(world: World, rate: int) -> None:
     """What was written last is in every replica that counts as Available."""
@@ -88,3 +107,10 @@ def test_hosts_write_while_it_is_copied(world: World, rate: int) -> None:
     assert [row.replica_state for row in rows] == ["Available"] * 2
     assert [world.node(row).read(row.uuid) for row in rows] == ["write 3"] * 2
     assert audit() == []
+
+
+def test_replicas_are_added_at_once(world: World) -> None:
+    """One is; others are refused with a code that the operation has."""
+    calls = [partial(world.api.post, f"/replica/{world.uuid}", {})] * 4
+    answers = Counter(answer.status for answer in at_once(calls))
+    assert answers == {"Success": 1, "NotAvailable": 3}

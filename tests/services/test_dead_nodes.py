@@ -10,6 +10,7 @@ from pytest_django.fixtures import Settings
 
 from inventory.models import Backend
 from inventory.nodes.engines.simulated import SimulatedFleet
+from inventory.services import nodes
 from tests.api.snapshot_steps import snapped
 from tests.api.volume_steps import created, probe_host, published
 from tests.conftest import Answer, Api
@@ -93,3 +94,19 @@ def test_a_removal_meets_a_dead_node(
     }
     check()
     assert (noted(), audit()) == (set(), [])
+
+
+@pytest.mark.parametrize("make", [a_volume, a_snapshot])
+def test_the_collector_does_not_call_a_node_that_is_unavailable(
+    api: Api, pool: Pool, fleet: SimulatedFleet, make: Callable[[Api], Removal]
+) -> None:
+    """What waits for it, for days maybe, would hold up all else."""
+    pool(1)
+    removal = make(api)
+    refuse_connections(fleet)
+    Backend.objects.update(available_until=timezone.now())
+    assert removal().status == "Success"
+    seen: list[str] = []
+    nodes.node_transport().observers.append(lambda *call: seen.append(call[2]))
+    collect_overdue()
+    assert seen == []

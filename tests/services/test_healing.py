@@ -10,12 +10,13 @@ from inventory.models import Backend, Host
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tasks.models import Task
 from tests.api.test_replicas import all_available, places, replicated
-from tests.api.volume_steps import HOST, probe_host, published
+from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
 from tests.services.drain_steps import (
     Pool,
     active,
     contents,
+    drained,
     host_without_agent,
     node_named,
     nodes_of,
@@ -243,3 +244,17 @@ def test_so_many_in_the_pool(api: Api, fleet: SimulatedFleet, settings: Settings
     settle()
     assert all(whole(fleet, uuid) for uuid in uuids)
     assert audit() == []
+
+
+def test_what_is_lost_does_not_wait_for_a_drain(
+    api: Api, fleet: SimulatedFleet, nodes: list[str], settings: Settings
+) -> None:
+    settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"moves_parallel": 1})
+    uuid = a_volume(api, fleet)
+    placed_on(nodes[3:], lambda: created(api, "single"))
+    fleet.set_copy_rate(0)
+    drained(api, nodes[3])
+    replicas_move()
+    missing(uuid, 60)
+    replicas_move()
+    assert {task.volume_id for task in active()} > {uuid}

@@ -4,6 +4,8 @@ import datetime as dt
 from collections.abc import Callable
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from inventory.models import Backend
@@ -15,6 +17,7 @@ from tests.api.volume_steps import GIB, created, probe_host, published, volume
 from tests.conftest import Api
 from volumes.models import Export, Orphan, Publication, Replica, Snapshot, Volume
 from volumes.reconcilers import collect
+from volumes.services import orphans
 from volumes.services.audit import audit
 from volumes.services.node_checks import nodes_check
 
@@ -80,6 +83,18 @@ def test_a_check_is_noted_and_a_new_start_makes_one_due(
     checked_at = Backend.objects.get(pk=node).checked_at
     assert checked_at is not None
     assert checked_at > row.checked_at
+
+
+def test_statements_of_a_check_do_not_grow_with_what_is_there(api: Api, pool: Pool) -> None:
+    pool(1)
+    probe_host(api)
+    numbers = []
+    for alias in ("v1", "v2"):
+        published(api, created(api, alias))
+        with CaptureQueriesContext(connection) as captured:
+            check()
+        numbers.append(len(captured))
+    assert numbers[0] == numbers[1]
 
 
 def test_a_node_that_cannot_be_read_is_due_again_within_a_minute(
@@ -221,6 +236,22 @@ def test_what_has_a_known_name_is_never_removed(
     check()
     assert noted() == {(nodes[index], "volume", uuid)}
     assert list(fleet.nodes[index].volumes()) == [uuid]
+
+
+def test_what_stays_is_in_nobodys_way(
+    api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = pool(2)
+    monkeypatch.setattr(orphans, "REMOVE_AT_MOST", 1)
+    uuid = created(api, "v", uuid="a")
+    [other] = set(nodes) - {str(Replica.objects.get().backend_id)}
+    stray_volume(other, uuid)
+    stray_volume(other, "b")
+    check()
+    grow_old()
+    check()
+    check()
+    assert noted() == {(other, "volume", uuid)}
 
 
 def test_an_orphan_that_is_gone_is_forgotten(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:

@@ -53,6 +53,40 @@ def test_the_only_replica_is_taken_back_with_its_snapshots(
     assert (fleet.nodes[0].volumes(), audit()) == ({}, [])
 
 
+def test_a_host_that_it_was_taken_from_meanwhile_is_shut_out(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    """Else it could write to what others use by now, or to what is being copied."""
+    [node] = pool(1)
+    uuid = created(api, "v")
+    published(api, uuid, probe_host(api))
+    remove(api, node)
+    assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
+    pool(1)
+    check()
+    assert place(api, uuid)["replicaState"] == "Unknown"
+    check()
+    assert (noted(), audit()) == (set(), [])
+    assert api.delete(f"/volumes/{uuid}").status == "Success"
+    assert fleet.nodes[0].volumes() == {}
+
+
+def test_a_namespace_id_that_changed_meanwhile(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    nodes = pool(2)
+    uuid = created(api, "v", storageClass=TWO)
+    published(api, uuid, probe_host(api))
+    remove(api, nodes[0])
+    assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
+    published(api, created(api, "takes-its-namespace-id"))
+    published(api, uuid)
+    pool_again(api, fleet)
+    check()
+    collect_overdue()
+    assert set(Export.objects.values_list("state", flat=True)) == {"READY"}
+    check()
+    assert (noted(), audit()) == (set(), [])
+
+
 def test_one_of_several_replicas_stays_missing(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     nodes = pool(2)
     uuid = created(api, "v", storageClass=TWO)

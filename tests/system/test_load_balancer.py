@@ -199,6 +199,20 @@ def test_a_connection_rests_for_keep_alive_and_is_closed_then(stack: Stack, toke
         assert connection.sock.recv(1) == b""
 
 
+def test_after_a_crash_of_postgresql_no_connection_is_used_that_it_cut_off(
+    stack: Stack, token: str
+) -> None:
+    with ThreadPoolExecutor(32) as callers:
+        client = Client(stack, token, repeats=False)
+
+        def calls() -> list[Any]:
+            return list(callers.map(lambda _: client.call("GET", "/tenants"), range(128)))
+
+        before = calls()
+        stack.postgres.restart_immediate()
+        assert calls() == before
+
+
 def test_when_no_api_is_left_the_answer_still_is_the_apis(stack: Stack, token: str) -> None:
     for api in stack.apis:
         api.kill()

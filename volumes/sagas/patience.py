@@ -1,10 +1,9 @@
 """How long the tasks of volumes wait."""
 
-import datetime as dt
 import time
+from typing import Any
 
 from django.conf import settings
-from django.utils import timezone
 
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.runner import Context
@@ -12,8 +11,8 @@ from tasks.saga import Later
 from volumes.services.replacement import Waiting
 
 LEAST_SECONDS = 1.0
-LONGEST = dt.timedelta(hours=24)
-WAITS = "waits"
+LONGEST_SECONDS = 24 * 3600
+WAITS, WAS_DOING = "waits", "was_doing"
 
 
 class NoSignOfLife(ProvisionerError):
@@ -25,8 +24,8 @@ class NoSignOfLife(ProvisionerError):
 def later(context: Context, waiting: Waiting) -> Later:
     """Look again, as long as there is some sign of life.
 
-    :raises NoSignOfLife: there was none for ``migration_silence_seconds``, or the task is older
-        than LONGEST.
+    :raises NoSignOfLife: there was none for ``migration_silence_seconds``, or it waited for what
+        need not end for LONGEST_SECONDS.
     """
     now, sign = time.time(), waiting.sign or waiting.text
     before, since = context.outputs.get(WAITS, (None, now))
@@ -34,6 +33,10 @@ def later(context: Context, waiting: Waiting) -> Later:
     silence = settings.ENVIRONMENT.migration_silence_seconds
     if now - since > silence:
         raise NoSignOfLife(f"waited {silence} s in vain for {waiting.text}")
-    if timezone.now() - context.task.created_at > LONGEST:
-        raise NoSignOfLife(f"not done after {LONGEST}; it waited for {waiting.text}")
-    return Later(max(waiting.seconds, LEAST_SECONDS), {WAITS: [sign, since]}, waiting.text)
+    outputs: dict[str, Any] = {WAITS: [sign, since]}
+    idle_since = context.outputs.get(WAS_DOING, context.task.created_at.timestamp())
+    if waiting.ends:
+        outputs[WAS_DOING] = now
+    elif now - idle_since > LONGEST_SECONDS:
+        raise NoSignOfLife(f"not done after {LONGEST_SECONDS} s; it waited for {waiting.text}")
+    return Later(max(waiting.seconds, LEAST_SECONDS), outputs, waiting.text)

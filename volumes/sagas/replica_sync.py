@@ -7,6 +7,7 @@ from tasks.runner import Context
 from tasks.saga import Later, Saga, Step, register
 from volumes.models import Volume
 from volumes.sagas.patience import NoSignOfLife, later
+from volumes.selectors import LIVE
 from volumes.services.replacement import Waiting
 from volumes.services.replica_filling import replica_fill, replica_make
 from volumes.services.replica_leaving import (
@@ -41,9 +42,10 @@ def take_over(context: Context) -> None:
 
 
 def lock_volume(task: Task) -> None:
-    """Volume before task: everyone locks in this order."""
-    rows = Volume.objects.select_for_update().filter(uuid=task.volume_id)
-    list(rows.order_by("pk").values_list("pk"))
+    """Volume before task: everyone locks in this order. Former ones of that uuid, which wait for
+    their nodes, have no task.
+    """
+    Volume.objects.select_for_update().filter(LIVE, uuid=task.volume_id).first()
 
 
 def _repeat(context: Context, work: Callable[[Context], Waiting | None]) -> Later | None:

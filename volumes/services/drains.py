@@ -59,6 +59,8 @@ def drain_start(*, persistent_id: str) -> None:
         if backend is None:
             raise BackendNotFound.of(persistent_id)
         number = Replica.objects.filter(backend=backend).count()
+        if backend.in_use:  # which ends a drain; nobody took notice of it yet
+            Drain.objects.filter(backend=backend).delete()
         started = {"was_in_use": backend.in_use, "replicas_before": number}
         _, is_new = Drain.objects.get_or_create(backend=backend, defaults=started)
         if is_new:

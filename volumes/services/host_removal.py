@@ -9,6 +9,7 @@ from volumes.models import Export, Publication, Volume
 from volumes.services.export_work import exports_drop, publications_withdraw
 from volumes.services.node_work import call_deadline
 from volumes.services.publications import UNPUBLISHED
+from volumes.services.replica_removal import marked_confirm
 
 
 class HostNotExists(ProvisionerError):
@@ -39,4 +40,5 @@ def host_remove(*, host_id: str) -> None:
         for volume in locked:
             tasks_abort(volume_id=volume.uuid, reason=UNPUBLISHED, only_hosts=True)
             tasks_hear(volume_id=volume.uuid)
+            marked_confirm(volume)
     exports_drop(Export.objects.filter(pk__in=keys), until=call_deadline())

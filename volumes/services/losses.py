@@ -63,7 +63,7 @@ def _note_replicas(backend: Backend, there: set[tuple[str, int]], before: ReadyR
             if _move(held, ReplicaState.MISSING):
                 what = {"backend": backend.pk, "replica": replica.uuid, "volume": replica.volume_id}
                 log.error("node lost a replica", extra=what)
-        elif replica.volume.num_replicas == 1:
+        elif replica.replica_state == ReplicaState.MISSING and replica.volume.num_replicas == 1:
             _move(row.filter(replica_state=ReplicaState.MISSING), ReplicaState.UNKNOWN)
 
 

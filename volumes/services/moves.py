@@ -21,6 +21,7 @@ from tasks.services import tasks_stop
 from volumes.models import Drain, Replica, ReplicaMove
 from volumes.services.healing import replicas_lost
 from volumes.services.migration import volume_migrate
+from volumes.services.replacement import CannotMove
 from volumes.services.replica_sync import replica_sync_submit
 from volumes.services.turns import TakenTurn, turn_take
 
@@ -92,16 +93,19 @@ def _start_moves(turn: TakenTurn, rows: QuerySet[Replica], drain: Drain | None) 
 
 
 def _has_room(drain: Drain | None) -> bool:
+    """What is lost does not wait for drains, which may have long copies under way."""
     environment = settings.ENVIRONMENT
     tasks = Task.objects.filter(state__in=sorted(ACTIVE))
-    moves = tasks.filter(Q(type=TaskType.REPLICA_SYNC) | Q(**{f"{OF_DRAIN}__isnull": False}))
-    if moves.count() >= environment.moves_parallel:
-        return False
+    moves = tasks.filter(type=TaskType.REPLICA_SYNC)
     if drain is None:
-        return True
+        others = moves.filter(**{f"{OF_DRAIN}__isnull": True})
+        return others.count() < environment.moves_parallel
     goes_on = Drain.objects.filter(pk=drain.pk, backend__in_use=False).exists()
-    of_drain = tasks.filter(**{OF_DRAIN: drain.pk})
-    return goes_on and of_drain.count() < environment.drain_parallel
+    return (
+        goes_on
+        and (moves | drain_tasks()).count() < environment.moves_parallel
+        and tasks.filter(**{OF_DRAIN: drain.pk}).count() < environment.drain_parallel
+    )
 
 
 def _start(replica: Replica, drain: Drain | None) -> None:
@@ -142,11 +146,16 @@ def _submit(replica: Replica, outputs: dict[str, str]) -> Task:
     :raises ProvisionerError: it cannot be moved now; the text says why.
     """
     volume = replica.volume
-    agents = volume.publications.filter(host__client_type__in=WITH_AGENT)
-    if volume.num_replicas > 1 and agents.exists():
-        return volume_migrate(
-            volume_uuid=volume.uuid, replica_uuid=replica.uuid, tenant_id=None, outputs=outputs
-        )
+    users = volume.publications.all()
+    if volume.num_replicas > 1 and users.exists():
+        if not users.filter(host__available_until__gte=timezone.now()).exists():
+            raise CannotMove(
+                f"volume {volume.uuid!r} is published, but to no host that is Available"
+            )
+        if users.filter(host__client_type__in=WITH_AGENT).exists():
+            return volume_migrate(
+                volume_uuid=volume.uuid, replica_uuid=replica.uuid, tenant_id=None, outputs=outputs
+            )
     return replica_sync_submit(volume_uuid=volume.uuid, leaving_uuid=replica.uuid, outputs=outputs)
 
 

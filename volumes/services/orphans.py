@@ -47,7 +47,8 @@ def orphans_remove(backend: Backend) -> None:
     old = Orphan.objects.filter(backend=backend, first_seen_at__lte=timezone.now() - grace)
     node, until = node_client(backend), call_deadline()
     for kind in (OrphanKind.NAMESPACE, OrphanKind.SNAPSHOT, OrphanKind.VOLUME):
-        orphans = {o.pk: o for o in _nameless(kind, old.filter(kind=kind)[:REMOVE_AT_MOST])}
+        removable = _nameless(kind, old.filter(kind=kind))
+        orphans = {orphan.pk: orphan for orphan in removable[:REMOVE_AT_MOST]}
         calls = {pk: _removal(node, o, seconds_left(until)) for pk, o in orphans.items()}
         for pk, outcome in call_all(calls, timeout_seconds=seconds_left(until)).items():
             text = {"orphan": str(orphans[pk]), "reason": str(outcome or "")}

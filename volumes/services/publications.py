@@ -24,6 +24,7 @@ from volumes.services.export_work import (
     publications_withdraw,
 )
 from volumes.services.node_work import call_deadline
+from volumes.services.replica_removal import marked_confirm
 
 UNPUBLISHED = "the volume was unpublished"
 
@@ -173,7 +174,8 @@ def _publish_failed(publication: Publication, *, reason: str) -> NoReturn:
 
 def volume_unpublish(*, volume_uuid: str, host_id: str | None, tenant_id: str | None) -> None:
     """Take a volume from a host, or from all (``host_id`` None), and stop a migration that its
-    host works off. A node that is down is cleaned when it is back.
+    host works off. A replica that is marked for removal waits for no host any more. A node that is
+    down is cleaned when it is back.
 
     :raises VolumeNotFound: there is none, for this tenant.
     :raises HostNotFound: there is no such host.
@@ -190,6 +192,7 @@ def volume_unpublish(*, volume_uuid: str, host_id: str | None, tenant_id: str | 
         keys = _withdraw(volume, host_id)
         tasks_abort(volume_id=volume.uuid, reason=UNPUBLISHED, only_hosts=True)
         tasks_hear(volume_id=volume.uuid)
+        marked_confirm(volume)
     rows = Export.objects.filter(pk__in=keys, state=LifeState.DELETING)
     _confirmed_required(exports_drop(rows, until=call_deadline()))
 

@@ -26,6 +26,7 @@ from volumes.services.volume_creation import NodesFailed
 from volumes.services.volume_removal import VolumeNotExists
 
 LEAVING, WISH, AVOID = "leaving", "wish", "avoid"
+NEVER_ATTACHED = "never_attached"
 NODE_SECONDS = 5.0
 HOST_SECONDS = 30.0
 CALL_SECONDS = 8.0
@@ -42,12 +43,14 @@ class FillingFailed(ProvisionerError):
 @dataclass(frozen=True)
 class Waiting:
     """Not done: look again in ``seconds``, 0 is at once. ``sign``, else the text,
-    changes while there is life in what is waited for.
+    changes while there is life in what is waited for. ``ends``: the sign is how much is done of
+    something bounded, so that it ends by itself, however long it takes.
     """
 
     text: str
     seconds: float = 0.0
     sign: str = ""
+    ends: bool = False
 
 
 class CannotMove(ProvisionerError):
@@ -74,6 +77,15 @@ def replica_leaving(task: Task) -> Replica | None:
     """The one that is replaced, while it is there."""
     rows = Replica.objects.filter(LIVE, pk=task.outputs.get(LEAVING))
     return rows.select_related("backend", "volume").first()
+
+
+def never_attached(new: Replica) -> bool:
+    """No host said anything of the others, and none uses the volume, which is locked."""
+    others = Replica.objects.filter(LIVE, volume=new.volume_id).exclude(pk=new.pk)
+    return not (
+        others.exclude(replica_state=ReplicaState.UNKNOWN).exists()
+        or new.volume.publications.exists()
+    )
 
 
 def movable_required(volume: Volume, task: Task) -> None:

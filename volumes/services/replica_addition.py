@@ -9,7 +9,7 @@ from provisioner.common.models import LifeState
 from provisioner.common.queue import enqueue_on_commit
 from tasks.models import Task
 from tasks.selectors import task_active, task_is_hosts
-from tasks.services import tasks_hear
+from tasks.services import VolumeHasTask, tasks_hear
 from volumes.models import Export, Replica, Volume
 from volumes.selectors import volumes_visible
 from volumes.services.export_work import exports_make, exports_want, replicas_withdraw
@@ -30,7 +30,7 @@ from volumes.services.volume_removal import VolumeNotExists
 
 def replica_add(*, volume_uuid: str, tenant_id: str | None, wish: ReplicaWish) -> None:
     """Make one more replica. Of a published volume it is exported at once, and its host brings it
-    up to date; one of a volume that was in use before is Synchronizing until a task has copied it.
+    up to date; one of an unpublished volume is Synchronizing until a task has copied it.
     A node that fails is replaced by another while time remains.
 
     :raises VolumeNotExists, NotReplicated, InvalidReplicas, ReplicaTerminating: as they say.
@@ -45,10 +45,17 @@ def replica_add(*, volume_uuid: str, tenant_id: str | None, wish: ReplicaWish) -
         raise VolumeNotExists.of(volume_uuid)
     _no_task_of_ours(volume)
     if awaits_copy(volume):
-        replica_sync_begin(volume, wish=wish)
+        _begin_copy(volume, wish)
         return
     _make(volume, wish, until)
     _export(volume, until)
+
+
+def _begin_copy(volume: Volume, wish: ReplicaWish) -> None:
+    try:
+        replica_sync_begin(volume, wish=wish)
+    except VolumeHasTask as error:
+        raise NodesFailed(f"{error.description}: try again when it ended") from error
 
 
 def _no_task_of_ours(volume: Volume) -> Task | None:

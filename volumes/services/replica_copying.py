@@ -17,10 +17,12 @@ from volumes.services.copies import (
 )
 from volumes.services.export_work import exports_want
 from volumes.services.replacement import (
+    NEVER_ATTACHED,
     NODE_SECONDS,
     FillingFailed,
     Waiting,
     calls_until,
+    never_attached,
     replica_give_up,
 )
 
@@ -72,7 +74,7 @@ def _note(context: Context, state: CopyState, text: str) -> Waiting:
         bytes_total=state.bytes_total,
         bytes_per_second=_rate(context, state.bytes_done),
     )
-    return Waiting(text, POLL_SECONDS, str(state.bytes_done))
+    return Waiting(text, POLL_SECONDS, str(state.bytes_done), ends=True)
 
 
 def _rate(context: Context, bytes_done: int) -> int | None:
@@ -98,10 +100,11 @@ def _close(context: Context, replica: Replica) -> Waiting | None:
 
 
 def _settle(context: Context, replica: Replica) -> Waiting | None:
-    """It is Available like the others; that of a one-replica volume takes over later."""
+    """It is Available; that of a one-replica volume takes over later."""
     if replica.volume.num_replicas == 1:
         return None
     with context.transaction():
+        context.outputs[NEVER_ATTACHED] = never_attached(replica)
         _copied(replica).filter(exports__isnull=True).update(
             filling=False,
             replica_state=ReplicaState.AVAILABLE,

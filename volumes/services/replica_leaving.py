@@ -13,7 +13,9 @@ from volumes.services.export_work import replicas_withdraw
 from volumes.services.replacement import (
     HOST_SECONDS,
     LEAVING,
+    NEVER_ATTACHED,
     Waiting,
+    never_attached,
     replica_leaving,
     replica_made_by,
     volume_of,
@@ -64,8 +66,8 @@ def replica_leave_unconfirmed(context: Context) -> None:
 
 
 def replica_take_over(context: Context) -> None:
-    """The new replica is the volume's like any other, and the old one is removed. Within the
-    transaction that ends the task.
+    """The new replica is the volume's like any other, Unknown where all are, and the old one is
+    removed. Within the transaction that ends the task.
 
     :raises ReplicaLost: the new one is not as it must be, or the volume is in use only now.
     """
@@ -76,8 +78,9 @@ def replica_take_over(context: Context) -> None:
     new = _copied_required(volume, task) if only else _available_required(task)
     if volume.publications.exists() and leaving.exists():
         raise ReplicaLost(f"volume {volume.uuid!r} was published at the last moment: try again")
+    is_unknown = new.filling or (task.outputs.get(NEVER_ATTACHED) and never_attached(new))
     _withdraw(leaving)
-    if new.filling:
+    if is_unknown:
         Replica.objects.filter(pk=new.pk).update(filling=False)
         _set_state(Replica.objects.filter(pk=new.pk), ReplicaState.UNKNOWN)
 

@@ -85,6 +85,20 @@ def replica_report(
         tasks_hear(volume_id=volume.uuid)
 
 
+def marked_confirm(volume: Volume) -> None:
+    """Remove what is marked where no host is left to confirm it; not the last good replica. Within
+    the transaction that took the volume, which it holds, from a host.
+    """
+    if volume.publications.exists():
+        return
+    for marked in volume.replicas.filter(LIVE, replica_state=ReplicaState.TERMINATING):
+        others = volume.replicas.filter(LIVE, filling=False).exclude(pk=marked.pk)
+        states = set(others.values_list("replica_state", flat=True))
+        if ReplicaState.AVAILABLE in states or states == {ReplicaState.UNKNOWN}:
+            rows = Replica.objects.filter(pk=marked.pk)
+            replicas_withdraw(rows, deadline_at=timezone.now())
+
+
 def _locked(volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> tuple[Volume, Replica]:
     volume = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid).first()
     if volume is None:

@@ -7,11 +7,22 @@ from django.utils import timezone
 
 from inventory.models import Backend, Ssd
 from inventory.nodes import wire
+from inventory.nodes.client import NodeRefused, NodeUnreachable
+from inventory.services.nodes import node_client
 from provisioner.common.models import LifeState
-from volumes.models import Replica, ReplicaState, Snapshot, SubVolume, Volume
+from volumes.models import (
+    Publication,
+    Replica,
+    ReplicaState,
+    Snapshot,
+    SubVolume,
+    Volume,
+    target_nqn,
+)
 from volumes.services.capacity import ClaimLost, Claims, claims_take
 from volumes.services.export_work import exports_want
 from volumes.services.node_contents import NodeContents
+from volumes.services.node_work import call_deadline, seconds_left
 from volumes.sizing import GIB
 
 log = logging.getLogger(__name__)
@@ -24,7 +35,8 @@ class OtherLayout(Exception):
 def replicas_return(backend: Backend, contents: NodeContents) -> None:
     """Take back the replicas on no backend that lie on this node, with their snapshots: each with
     the space, IOPS and bandwidth that it had, which the removal gave back. The tenant's budget was
-    kept. Where something of that is taken now, it is logged, and the replica stays as it is.
+    kept. Where something of that is taken now, it is logged, and the replica stays as it is. Hosts
+    that its volume was taken from meanwhile are shut out before: they might write to it.
 
     The only replica of a volume is Unknown again; of several it stays Missing: its data is old.
     """
@@ -36,26 +48,35 @@ def replicas_return(backend: Backend, contents: NodeContents) -> None:
             continue
         about = {"backend": backend.pk, "replica": replica.uuid}
         try:
-            _take_back(replica.pk, replica.volume_id, backend, found, contents)
-        except (ClaimLost, IntegrityError, OtherLayout) as error:
+            former = _former_exports(replica.uuid, replica.volume_id, contents)
+            _withdraw(backend, replica.uuid, former)
+            _take_back(replica, backend, found, contents, withdrawn=former)
+        except (ClaimLost, IntegrityError, OtherLayout, NodeRefused, NodeUnreachable) as error:
             log.error("replica cannot be taken back", extra=about | {"reason": repr(error)})
         else:
             log.warning("replica is back", extra=about)
 
 
 def _take_back(
-    key: int, volume_key: int, backend: Backend, found: wire.Volume, contents: NodeContents
+    known: Replica,
+    backend: Backend,
+    found: wire.Volume,
+    contents: NodeContents,
+    *,
+    withdrawn: set[tuple[str, int]],
 ) -> None:
     """In the one order of locks: volume, snapshots, SSDs, backend. A growth is over first."""
     with transaction.atomic(durable=True):
-        volume = Volume.objects.select_for_update().get(pk=volume_key)
-        row = Replica.objects.filter(pk=key, backend=None, state=LifeState.READY)
+        volume = Volume.objects.select_for_update().get(pk=known.volume_id)
+        row = Replica.objects.filter(pk=known.pk, backend=None, state=LifeState.READY)
         replica = row.select_for_update().first()
         if replica is None or volume.growing_to_bytes is not None:
             raise OtherLayout("it is being removed, or its volume grows")
+        if _former_exports(replica.uuid, volume.pk, contents) - withdrawn:
+            raise OtherLayout("its volume was unpublished just now")
         pieces = _grown(found.pieces, volume.capacity_bytes, replica.claimed_bytes)
         if pieces != found.pieces:
-            Volume.objects.filter(pk=volume_key).update(
+            Volume.objects.filter(pk=volume.pk).update(
                 growing_to_bytes=volume.capacity_bytes, deadline_at=timezone.now()
             )
         claims = Claims(volume.tenant_id)
@@ -64,6 +85,27 @@ def _take_back(
         claims_take(claims, of_budget=False)
         for publication in volume.publications.select_related("host"):
             exports_want(publication)
+
+
+def _former_exports(uuid: str, volume_key: int, contents: NodeContents) -> set[tuple[str, int]]:
+    """Target and generation of what the node exports of a replica and no publication wants: the
+    volume was taken from that host while the node was away.
+    """
+    rows = Publication.objects.filter(volume=volume_key)
+    wanted = {(target_nqn(host), nsid) for host, nsid in rows.values_list("host_id", "nsid")}
+    return {
+        (target.nqn, one.generation)
+        for target in contents.targets
+        for one in target.namespaces
+        if one.volume_uuid == uuid and (target.nqn, one.nsid) not in wanted
+    }
+
+
+def _withdraw(backend: Backend, uuid: str, exports: set[tuple[str, int]]) -> None:
+    """:raises NodeRefused, NodeUnreachable: the node did not."""
+    until = call_deadline()
+    for nqn, generation in sorted(exports):
+        node_client(backend).remove_namespace(nqn, uuid, generation, timeout=seconds_left(until))
 
 
 def _put_on_node(
