@@ -11,6 +11,7 @@ from inventory.nodes.wire import ProvisioningType
 from tests.nodes.specs import MIB, TARGET, namespace, piece, volume
 from tests.spdk.client import Client
 from tests.spdk.machine import Died, Disk, Machine, Run
+from tests.spdk.rpc import Refused
 from tests.spdk.running import RunningTarget
 
 SIZE = 64 * MIB
@@ -101,6 +102,30 @@ def test_a_second_death_while_it_is_cleared_again(run: Run, target: RunningTarge
         await agent.volumes.ensure("new", volume(piece("s", ssd.free)))
         async with Disk(machine, "new") as host:
             assert not any(any(host.read(1, at, 4)) for at in range(0, ssd.free, CLUSTER))
+
+    run(steps)
+
+
+def test_what_cannot_be_cleared_keeps_nobody_waiting(run: Run, target: RunningTarget) -> None:
+    """It stays taken, and is tried again at the next start."""
+
+    async def steps(machine: Machine) -> None:
+        machine.only_ssd("s", zeroes=True)
+        agent = await machine.boot()
+        await agent.volumes.ensure("old", volume(piece("s", SIZE)))
+        target.clear_for(FOR_EVER)
+        removing = await removal(machine, "old")
+        target.restart()
+        with suppress(RpcLost):
+            await removing
+        refusals = target.target.server.refusals
+        refusals["bdev_lvol_delete"] = Refused(-32603, "Input/output error")
+        await machine.start()
+        assert (await machine.facts()).ssds[0].free == 0
+        refusals.clear()
+        await machine.boot()
+        [ssd] = (await machine.facts()).ssds
+        assert ssd.free == ssd.capacity
 
     run(steps)
 

@@ -12,6 +12,7 @@ from inventory.nodes.engines.spdk.chains import Parts
 from inventory.nodes.engines.spdk.names import UNCLEARED, uncleared_name
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcLost, RpcRefused
 from inventory.nodes.engines.spdk.view import Lvstore, View
+from inventory.nodes.errors import NodeRefused
 
 PARTS = 64
 
@@ -43,7 +44,10 @@ class Scrubs:
         and with shared snapshots that an earlier life left.
         """
         for ssd_id in self._stores.open_ones(await View.read(self._rpc)):
-            await self._clear(ssd_id, at_most=1)
+            try:
+                await self._clear(ssd_id, at_most=1)
+            except (RpcRefused, NodeRefused) as error:
+                log.error("SSD %s: %s", ssd_id, error)
         self._task = asyncio.create_task(self._run(), name="scrubs")
 
     def cancel(self) -> None:
@@ -86,7 +90,7 @@ class Scrubs:
                 await self._clear(ssd_id)
                 await self._chains.sweep(ssd_id)
                 await self._note_cleared(ssd_id)
-            except (RpcRefused, RpcLost) as error:
+            except (RpcRefused, RpcLost, NodeRefused) as error:
                 log.error("SSD %s: %s", ssd_id, error)
 
     async def _note_cleared(self, ssd_id: str) -> None:
