@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from inventory.nodes.errors import NodeRefused, NodeUnreachable
 from inventory.nodes.parallel import call_all, call_each
 from inventory.nodes.strays import Stray, Strays
+from inventory.nodes.syslogs import SyslogServers
 from inventory.nodes.transport import NodeCall, NodeTransport, Observer
 from inventory.nodes.wire import (
     License,
@@ -23,7 +24,6 @@ from inventory.nodes.wire import (
     SnapshotSpec,
     Sync,
     SyncSpec,
-    SyslogServers,
     Target,
     TargetList,
     Volume,

@@ -9,7 +9,7 @@ success.
 ``GET /v1/node/strays``                             :class:`~inventory.nodes.strays.Strays`
 ``PUT /v1/node/provisioner``                        :class:`ProvisionerSettings`
 ``GET, PUT /v1/node/license``                       :class:`License`
-``GET, PUT /v1/node/syslogs``                       :class:`SyslogServers`
+``GET, PUT /v1/node/syslogs``                       :class:`~inventory.nodes.syslogs.SyslogServers`
 ``GET /v1/volumes``                                 :class:`VolumeList`
 ``GET, PUT, DELETE /v1/volumes/{uuid}``             :class:`Volume`, in: :class:`VolumeSpec`
 ``GET, PUT, DELETE /v1/volumes/{uuid}/sync``        :class:`Sync`, in: :class:`SyncSpec`
@@ -48,12 +48,9 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-NO_NUL = r"^[^\x00]*$"
-
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]
 Generation = Annotated[int, Field(ge=1, lt=2**63)]
-ShortText = Annotated[str, Field(max_length=255, pattern=NO_NUL)]
 Nqn = Annotated[str, Field(min_length=1, max_length=223)]
 
 
@@ -172,22 +169,6 @@ class License(Wire):
     license: str = Field(default="", max_length=8192, repr=False)
 
 
-class SyslogServer(Wire):
-    """``certificate``: the PEM that is trusted when ``url`` is called, empty for the system's."""
-
-    id: int = Field(ge=0, lt=2**63)
-    name: ShortText
-    url: ShortText
-    state: bool
-    use_tls: bool
-    cert_file_name: ShortText = ""
-    certificate: str = Field(default="", max_length=65_536, pattern=NO_NUL)
-
-
-class SyslogServers(Wire):
-    servers: tuple[SyslogServer, ...] = ()
-
-
 class ProvisioningType(StrEnum):
     THICK = "THICK"
     THIN = "THIN"
@@ -265,8 +246,11 @@ class VolumeSpec(Wire):
 
 
 class Volume(VolumeSpec):
+    """``enforced_qos``: what the node enforces for ``qos``: that, rounded up to what it can."""
+
     uuid: Identifier
     exported: bool = False
+    enforced_qos: Qos = Qos()
 
 
 class VolumeList(Wire):

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from inventory.models import Backend, SyslogServer, SyslogSource
-from inventory.nodes import wire
+from inventory.nodes import syslogs
 from inventory.nodes.client import NodeRefused, NodeUnreachable, call_all
 from inventory.services.nodes import node_client
 from provisioner.common.queue import enqueue_on_commit
@@ -75,7 +75,9 @@ def _read(backends: list[Backend]) -> int:
     return answered
 
 
-def _store(persistent_id: str, servers: Sequence[wire.SyslogServer], read_at: dt.datetime) -> None:
+def _store(
+    persistent_id: str, servers: Sequence[syslogs.SyslogServer], read_at: dt.datetime
+) -> None:
     """Locks the backend and then the source, as a removal of the backend does."""
     with transaction.atomic(durable=True):
         rows = Backend.objects.select_for_update().filter(pk=persistent_id)
@@ -91,7 +93,9 @@ def _store(persistent_id: str, servers: Sequence[wire.SyslogServer], read_at: dt
         rows.filter(syslogs_wanted_at__lte=read_at).update(syslogs_wanted_at=None)
 
 
-def _counts(backend: Backend, servers: Sequence[wire.SyslogServer], source: SyslogSource) -> bool:
+def _counts(
+    backend: Backend, servers: Sequence[syslogs.SyslogServer], source: SyslogSource
+) -> bool:
     """Whether what was read takes the place of what is known.
 
     Nothing wanted any more: a later reading is stored already. A node without settings takes away
@@ -103,7 +107,7 @@ def _counts(backend: Backend, servers: Sequence[wire.SyslogServer], source: Sysl
     return backend.syslogs_wanted_at is not None and (ours or bool(servers))
 
 
-def _replace(servers: Sequence[wire.SyslogServer]) -> None:
+def _replace(servers: Sequence[syslogs.SyslogServer]) -> None:
     """A server whose url stays keeps its row, with the records that wait for it."""
     list(SyslogServer.objects.select_for_update().order_by("pk"))
     rows = {

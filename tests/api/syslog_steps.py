@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from inventory.models import Backend
-from inventory.nodes.wire import SyslogServer as NodeServer
+from inventory.nodes.syslogs import SyslogServer as NodeServer
 from provisioner.celery import app
 from tests.programs import tool
 from tests.rsyslog import Rsyslog

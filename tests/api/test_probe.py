@@ -10,7 +10,8 @@ from rest_framework.test import APIClient
 
 from inventory.jobs import read_syslogs, refresh_backend
 from inventory.models import Backend
-from inventory.nodes.wire import Changes, Portal, SyslogServer
+from inventory.nodes.syslogs import SyslogServer
+from inventory.nodes.wire import Changes, Portal
 from inventory.services.readings import backend_refresh
 from provisioner.access.callers import Role
 from provisioner.access.tokens import token_issue

@@ -45,6 +45,9 @@ def test_a_never_attached_volume_gets_one_more(api: Api, pool: Pool, fleet: Simu
     pool(3)
     uuid = replicated(api)
     assert api.post(f"/replica/{uuid}", {}).status == "Success"
+    states = [place["replicaState"] for place in places(api, uuid).values()]
+    assert sorted(states) == ["Synchronizing", "Unknown", "Unknown"]
+    work_off_all()
     shown = volume(api, uuid)
     assert shown["numReplicas"] == 3
     assert {place["replicaState"] for place in shown["location"]} == {"Unknown"}
@@ -158,6 +161,7 @@ def test_the_budget_counts_every_replica(api: Api, pool: Pool) -> None:
 def test_a_node_that_fails_is_replaced(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     pool(4)
     uuid = replicated(api)
+    published(api, uuid, probe_host(api))
     for node in fleet.nodes:
         node.faults.lose_reply(method="PUT", path="/v1/volumes")
     idle = [node for node in fleet.nodes[:4] if not node.volumes()]

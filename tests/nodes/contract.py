@@ -10,13 +10,12 @@ from functools import partial
 import pytest
 
 from inventory.nodes.client import NodeClient
+from inventory.nodes.syslogs import SyslogServer, SyslogServers
 from inventory.nodes.wire import (
     License,
     Namespace,
     ProvisionerSettings,
     RefusalCode,
-    SyslogServer,
-    SyslogServers,
     Tag,
 )
 from tests.nodes.contract_snapshots import SnapshotContract, SourceContract

@@ -107,7 +107,7 @@ class VolumeContract:
         restart()
         found = client.read_volume(uuid)
         assert found is not None
-        assert found.qos == limited.qos
+        assert found.qos == found.enforced_qos == limited.qos
 
     @pytest.mark.breaks_generations
     def test_there_but_different(self, client: NodeClient, ssds: list[str], uuid: str) -> None:

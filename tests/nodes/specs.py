@@ -31,6 +31,8 @@ OTHER_TARGET = "nqn.2022-08.com.kioxia:target-b"
 COPY_TARGET = "nqn.2022-08.com.kioxia:copy-1"
 NODE_HOST = "nqn.2022-08.com.kioxia:node-a"
 
+ENDED_SECONDS = 60  # a real target really copies
+
 Restart = Callable[[], None]
 
 
@@ -97,7 +99,7 @@ def sync(portals: tuple[Portal, ...], **more: Any) -> SyncSpec:
 
 def ended(client: NodeClient, uuid: str, state: SyncState, *parts: str) -> Sync:
     """The copy when it has ended, in this state and with a message that holds the parts."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + ENDED_SECONDS
     while time.monotonic() < deadline:
         found = client.read_sync(uuid)
         assert found is not None

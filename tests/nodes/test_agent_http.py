@@ -191,6 +191,7 @@ def test_names_on_the_wire(raw: Raw, node: SimulatedNode) -> None:
         "source": None,
         "uuid": "v",
         "exported": True,
+        "enforcedQos": {"maxIops": 0, "maxBw": 0},
     }
     assert raw("GET", "/v1/targets")[1]["targets"][0]["namespaces"] == [
         {"volumeUuid": "v", "nsid": 3, "generation": 1}

@@ -9,7 +9,8 @@ import pytest
 
 from inventory.nodes.client import NodeClient
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
-from inventory.nodes.wire import Changes, Portal, ProvisionerSettings, SyslogServer, Tag
+from inventory.nodes.syslogs import SyslogServer
+from inventory.nodes.wire import Changes, Portal, ProvisionerSettings, Tag
 from tests.nodes.certificates import KeyPair, TestCa
 from tests.nodes.conftest import TOKEN
 from tests.nodes.servers import ProbeReceiver

@@ -43,6 +43,7 @@ class CopyMethods(Module):
             raise not_permitted(INVALID_PARAMS)
         copy = self._copies[self._number] = Copy(len(source.blob.clusters))
         destination.claimed_by = COPY
+        source.store.busy.add(source.uuid)
         task = asyncio.create_task(self._run(copy, source, destination))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -78,6 +79,7 @@ class CopyMethods(Module):
             copy.state = "complete"
         finally:
             destination.claimed_by = ""
+            source.store.busy.discard(source.uuid)
 
 
 def _check(source: Lvol, destination: Bdev) -> None:

@@ -33,6 +33,9 @@ def make_node(tmp_path: Path, server_pair: KeyPair, transport: NodeTransport) ->
     for node in nodes:
         node.close()
         clean(node.socket)
+        for ssd in node.config.spdk.ssds:
+            if ssd.file:
+                ssd.file.unlink(missing_ok=True)  # a real target writes all that it copies
 
 
 @pytest.fixture(scope="module")

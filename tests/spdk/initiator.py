@@ -93,9 +93,13 @@ class Remote(Bdev):
 
 
 class InitiatorMethods(Module):
+    """``is_stubborn``: what is written through a controller goes on after it was detached."""
+
     METHODS = ("bdev_nvme_",)
 
     def __init__(self, registry: Registry) -> None:
+        self.is_stubborn = False
+        self._left: list[Controller] = []
         self._registry = registry
         self._controllers: dict[str, Controller] = {}
 
@@ -132,8 +136,11 @@ class InitiatorMethods(Module):
         controller = self._controllers.pop(name, None)
         if controller is None:
             raise no_device()
-        controller.is_detached = True
-        controller.close()
+        if self.is_stubborn:
+            self._left.append(controller)
+        else:
+            controller.is_detached = True
+            controller.close()
         for bdev in self._registry.all():
             if isinstance(bdev, Remote) and bdev.controller is controller:
                 self._registry.remove(bdev)
@@ -146,5 +153,5 @@ class InitiatorMethods(Module):
         return [{"name": one, "ctrlrs": [{"state": "enabled"}]} for one in chosen]
 
     def close(self) -> None:
-        for controller in self._controllers.values():
+        for controller in (*self._controllers.values(), *self._left):
             controller.close()

@@ -55,12 +55,16 @@ class LvolMethods(Module):
         return blob.uuid
 
     async def bdev_lvol_delete(self, name: str) -> bool:
+        """What is busy is lost: not measured, but so it is in SPDK's source."""
         store, blob = self._lvstores.blob(name)
         if len(store.children(blob)) > 1:
             raise not_permitted(INTERNAL)
         bdev = self._registry.find(blob.uuid)
         if bdev is not None:
             self._registry.remove(bdev)
+        if blob.uuid in store.busy:
+            store.lost.add(blob.uuid)
+            raise Refused(INTERNAL, "Device or resource busy")
         places = store.forget(blob)
         await asyncio.sleep(self.clearing)
         store.release(blob, places)

@@ -34,7 +34,7 @@ class Lvol(Bdev):
             "clone": parent is not None,
             "esnap_clone": blob.external is not None,
         }
-        if parent is not None:
+        if parent is not None and parent.uuid not in self.store.lost:
             shown["base_snapshot"] = parent.name
         if blob.is_snapshot:
             shown["clones"] = children

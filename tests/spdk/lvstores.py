@@ -164,6 +164,7 @@ class LvstoreMethods(Module):
             self._shown_blob(store, blob)
             for _, store in self._chosen(lvs_uuid, lvs_name, params_given)
             for blob in store.blobs.values()
+            if blob.uuid not in store.lost
         ]
 
     def _chosen(

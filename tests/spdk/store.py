@@ -36,6 +36,10 @@ class Blob:
 
 
 class Store:
+    """``going``: names of what is being removed; ``busy``: UUIDs of what is being read for a copy;
+    ``lost``: of what was removed while it was busy, and is not seen again before the next start.
+    """
+
     def __init__(self, device: Device, uuid: str, name: str, cluster_size: int) -> None:
         self.device = device
         self.uuid = uuid
@@ -43,6 +47,8 @@ class Store:
         self.cluster_size = cluster_size
         self.blobs: dict[str, Blob] = {}
         self.going: set[str] = set()
+        self.busy: set[str] = set()
+        self.lost: set[str] = set()
         self._size = device.size
         # a page of metadata for each cluster, and a few more
         self._reserved = -(-(self._size // cluster_size + 4) * PAGE // cluster_size)

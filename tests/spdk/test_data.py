@@ -208,10 +208,13 @@ def test_limits_are_the_targets_and_come_back(
         found = [bdev["assigned_rate_limits"] for bdev in spdk("bdev_get_bdevs")]
         return next((one for one in found if any(one.values())), {})
 
-    qos = Qos(max_iops=1500, max_bw=10 * MIB)
+    qos = Qos(max_iops=1500, max_bw=10 * MIB - 1)
     node.client.ensure_volume("v", volume(piece(UNMAPPED), qos=qos))
     expected = {"rw_ios_per_sec": 2000, "rw_mbytes_per_sec": 10}
     assert expected.items() <= limits().items()
+    shown = node.client.read_volume("v")
+    assert shown is not None
+    assert (shown.qos, shown.enforced_qos) == (qos, Qos(max_iops=2000, max_bw=10 * MIB))
     boot = node.await_up()
     targets[0].restart()
     spdk.close()

@@ -231,6 +231,23 @@ def test_a_lost_piece_is_not_made_anew(run: Run, target: RunningTarget) -> None:
     run(steps)
 
 
+def test_pieces_of_other_sizes_are_not_put_together(run: Run, target: RunningTarget) -> None:
+    """What comes after them would be elsewhere."""
+
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("v", volume(piece("s", SIZE), piece("t", SIZE)))
+        target.restart()
+        call = Client(target.socket)
+        call("bdev_aio_create", name="ssd-s", filename=str(machine.folder / "s"), block_size=4096)
+        call("bdev_lvol_resize", name="ssd-s/v-v", size_in_mib=2 * SIZE // MIB)
+        call.close()
+        await machine.start()
+        assert (await machine.seen())["raids"] == []
+
+    run(steps)
+
+
 def test_names_are_short_and_apart() -> None:
     longest = ["a" * 64, "a" * 63 + "b", "a" * 61, "a" * 62]
     names = [name(uuid) for uuid in longest for name in (volume_name, snapshot_name)]

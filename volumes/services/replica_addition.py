@@ -30,7 +30,7 @@ from volumes.services.volume_removal import VolumeNotExists
 
 def replica_add(*, volume_uuid: str, tenant_id: str | None, wish: ReplicaWish) -> None:
     """Make one more replica. Of a published volume it is exported at once, and its host brings it
-    up to date; one of a volume that was in use before is Synchronizing until a task has copied it.
+    up to date; one of an unpublished volume is Synchronizing until a task has copied it.
     A node that fails is replaced by another while time remains.
 
     :raises VolumeNotExists, NotReplicated, InvalidReplicas, ReplicaTerminating: as they say.

@@ -64,7 +64,7 @@ def unchanged_required(planned: Volume, locked: Volume) -> None:
 
 
 def awaits_copy(volume: Volume) -> bool:
-    """Hosts wrote to it, and none uses it now: nobody but the nodes can fill a new replica."""
-    known = volume.replicas.filter(LIVE, filling=False)
-    attached = known.exclude(replica_state=ReplicaState.UNKNOWN)
-    return attached.exists() and not volume.publications.exists()
+    """No host uses it now: nobody but the nodes can fill a new replica. That no host reported
+    anything does not mean that none wrote.
+    """
+    return not volume.publications.exists()

@@ -17,6 +17,7 @@ from inventory.nodes.agent.volumes import Volumes
 from inventory.nodes.engines.base import Engine, Known
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.strays import Strays
+from inventory.nodes.syslogs import SyslogServers
 from inventory.nodes.wire import (
     Changes,
     License,
@@ -27,7 +28,6 @@ from inventory.nodes.wire import (
     RefusalCode,
     SnapshotSpec,
     SyncSpec,
-    SyslogServers,
     VolumeSpec,
 )
 

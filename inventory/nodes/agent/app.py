@@ -22,6 +22,7 @@ from inventory.nodes.agent.requests import (
     refusal,
 )
 from inventory.nodes.errors import NodeRefused
+from inventory.nodes.syslogs import SyslogServers
 from inventory.nodes.wire import (
     License,
     NamespaceSpec,
@@ -30,7 +31,6 @@ from inventory.nodes.wire import (
     SnapshotList,
     SnapshotSpec,
     SyncSpec,
-    SyslogServers,
     TargetList,
     VolumeList,
     VolumeSpec,

@@ -39,7 +39,7 @@ class Volumes:
         exported = self._records.exported()
         volumes = self._records.volumes().items()
         return tuple(
-            _shown(uuid, spec, uuid in exported)
+            self._shown(uuid, spec, uuid in exported)
             for uuid, spec in volumes
             if not self._absent(spec.pieces)
         )
@@ -53,7 +53,7 @@ class Volumes:
             raise NodeRefused(
                 RefusalCode.NOT_FOUND, f"volume {uuid} lies on {absent}, which is missing"
             )
-        return _shown(uuid, spec, bool(self._records.targets_of(uuid)))
+        return self._shown(uuid, spec, bool(self._records.targets_of(uuid)))
 
     async def ensure(self, uuid: str, spec: VolumeSpec) -> bool:
         """The volume is as ``spec`` says; True when it was made.
@@ -133,6 +133,10 @@ class Volumes:
                 log.exception("volume %s could not be removed after the restart", uuid)
                 return False
             return True
+
+    def _shown(self, uuid: str, spec: VolumeSpec, exported: bool) -> Volume:
+        enforced = self._engine.enforced(spec.qos)
+        return Volume(uuid=uuid, exported=exported, enforced_qos=enforced, **dict(spec))
 
     def _absent(self, pieces: Iterable[Piece]) -> str:
         """The SSDs of a volume that are absent, in words; empty: it is all there."""
@@ -233,7 +237,3 @@ def _lock_of_source(source: Source | None) -> set[str]:
         return set()
     lock = lock_of_snapshot if source.kind.is_of_snapshot else lock_of_volume
     return {lock(source.uuid)}
-
-
-def _shown(uuid: str, spec: VolumeSpec, exported: bool) -> Volume:
-    return Volume(uuid=uuid, exported=exported, **dict(spec))

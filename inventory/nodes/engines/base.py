@@ -108,7 +108,10 @@ class Engine(Protocol):
         """
 
     async def set_qos(self, uuid: str, qos: Qos) -> None:
-        """Limit a volume that is there."""
+        """Limit a volume that is there, by what is enforced for ``qos``."""
+
+    def enforced(self, qos: Qos) -> Qos:
+        """The limits that the engine can enforce for these, which are not lower."""
 
     async def apply_target(self, target: TargetState) -> None:
         """The target is exactly so and listens on all portals, also on those that come later.

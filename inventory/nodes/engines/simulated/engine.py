@@ -159,6 +159,9 @@ class SimulatedEngine:
         await asyncio.sleep(0)
         self.qos[uuid] = qos
 
+    def enforced(self, qos: Qos) -> Qos:
+        return qos
+
     async def apply_target(self, target: TargetState) -> None:
         await asyncio.sleep(0)
         self.targets[target.nqn] = target

@@ -8,7 +8,8 @@ from inventory.nodes.engines.simulated.engine import SimulatedEngine
 from inventory.nodes.engines.simulated.loop import LoopThread
 from inventory.nodes.engines.simulated.service import NodeService
 from inventory.nodes.engines.simulated.switch import FaultSwitch
-from inventory.nodes.wire import SnapshotSpec, SyslogServer, SyslogServers, VolumeSpec
+from inventory.nodes.syslogs import SyslogServer, SyslogServers
+from inventory.nodes.wire import SnapshotSpec, VolumeSpec
 
 
 class SimulatedNode:

@@ -13,9 +13,9 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from inventory.nodes.engines.spdk.books import Books
-from inventory.nodes.engines.spdk.lvols import Lvols, NotAsAsked
+from inventory.nodes.engines.spdk.lvols import Lvols
 from inventory.nodes.engines.spdk.names import shared_name
-from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
+from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.stores import Stores
 from inventory.nodes.engines.spdk.view import Lvol, Lvstore, View
 
@@ -52,6 +52,17 @@ class Chains:
             if found is None:
                 raise NotAsAsked(f"snapshot {made} of {name} is gone")
             yield found
+
+    def pin(self, name: str) -> None:
+        """It stays, whoever lets go of it, until SPDK starts again: that would lose track of an
+        lvol that is removed while it is read.
+        """
+        self._kept[name] += 1
+
+    def reset(self) -> None:
+        """SPDK may be another one."""
+        self._kept.clear()
+        self._going.clear()
 
     async def sweep(self, ssd_id: str) -> None:
         """Remove the shared snapshots that are for one lvol or none."""

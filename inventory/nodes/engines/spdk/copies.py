@@ -5,9 +5,8 @@ import logging
 from dataclasses import dataclass, field
 
 from inventory.nodes.engines.spdk.books import Books, VolumeEntry
-from inventory.nodes.engines.spdk.lvols import NotAsAsked
 from inventory.nodes.engines.spdk.names import COPY
-from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused, SpdkRpc
+from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcLost, RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.transfer import CopyFailed, Progress, Transfer
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import RefusalCode, Sync, SyncSpec, SyncState
@@ -55,10 +54,13 @@ class Copies:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def sweep(self) -> None:
-        """Disconnect what an earlier process of the agent left connected."""
-        for shown in await self._rpc.call("bdev_nvme_get_controllers"):
-            if shown["name"].startswith(COPY):
-                await self._transfer.disconnect(shown["name"])
+        """Disconnect what an earlier process of the agent left connected; its copies end."""
+        shown = await self._rpc.call("bdev_nvme_get_controllers")
+        left = [one["name"] for one in shown if one["name"].startswith(COPY)]
+        for name in left:
+            await self._transfer.disconnect(name)
+        if left:
+            await self._transfer.settle()
 
     def begin(self, uuid: str, spec: SyncSpec) -> None:
         """:raises NodeRefused: NOT_FOUND"""

@@ -14,7 +14,7 @@ from inventory.nodes.engines.spdk.methods import NEEDED
 from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.scrubs import Scrubs
 from inventory.nodes.engines.spdk.snapshots import Snapshots
-from inventory.nodes.engines.spdk.spans import Spans
+from inventory.nodes.engines.spdk.spans import Spans, enforced
 from inventory.nodes.engines.spdk.stores import Stores
 from inventory.nodes.engines.spdk.strays import find_strays
 from inventory.nodes.engines.spdk.subsystems import read_subsystems
@@ -81,6 +81,7 @@ class SpdkEngine:
         """
         await self._scrubs.end()
         await self._copies.clear()
+        self._chains.reset()
         await self._rpc.ready()
         await self._rpc.demand(NEEDED)
         self._version = (await self._rpc.call("spdk_get_version"))["version"]
@@ -142,6 +143,9 @@ class SpdkEngine:
         if entry.made > 1:
             await self._spans.assemble(entry)
         await self._spans.limit(entry)
+
+    def enforced(self, qos: Qos) -> Qos:
+        return enforced(qos)
 
     async def apply_target(self, target: TargetState) -> None:
         await self._targets.apply(target)

@@ -3,16 +3,12 @@ what was made.
 """
 
 from inventory.nodes.engines.spdk.books import Books
-from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
+from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.stores import CLEARING_SECONDS
 from inventory.nodes.engines.spdk.view import Bdev, Lvol, Lvstore, read_bdev
 
 MIB = 2**20
 MAX_MIB = 2**63 // MIB
-
-
-class NotAsAsked(Exception):
-    """The target said yes and made something else."""
 
 
 class Lvols:

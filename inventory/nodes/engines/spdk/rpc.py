@@ -34,6 +34,10 @@ class RpcRefused(Exception):
         self.method = method
 
 
+class NotAsAsked(Exception):
+    """The target said yes and made something else, or does not have what it should."""
+
+
 class RpcLost(Exception):
     """No answer: it may have been done, or may still be. Read the state back."""
 

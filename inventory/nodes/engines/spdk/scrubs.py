@@ -9,9 +9,8 @@ import asyncio
 import logging
 
 from inventory.nodes.engines.spdk.chains import Parts
-from inventory.nodes.engines.spdk.lvols import NotAsAsked
 from inventory.nodes.engines.spdk.names import UNCLEARED, uncleared_name
-from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused
+from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcLost, RpcRefused
 from inventory.nodes.engines.spdk.view import Lvstore, View
 
 PARTS = 64

@@ -8,13 +8,12 @@ the pieces is theirs, and snapshots of the pieces carry no trace of them
 import logging
 
 from inventory.nodes.engines.spdk.books import Books, VolumeEntry
-from inventory.nodes.engines.spdk.lvols import NotAsAsked
 from inventory.nodes.engines.spdk.names import namespace_uuid, ssd_name, volume_name
-from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
+from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.stores import Stores
 from inventory.nodes.engines.spdk.subsystems import exporter, read_subsystems
 from inventory.nodes.engines.spdk.view import Bdev, Lvol, View, read_bdev
-from inventory.nodes.wire import Piece, Qos
+from inventory.nodes.wire import Qos
 
 STRIP_KIB = 1024
 IOPS_STEP = 1000
@@ -45,7 +44,7 @@ class Spans:
         """
         name = volume_name(entry.uuid)
         view = await View.read(self._rpc)
-        members = self._members(view, entry.uuid, entry.made_pieces)
+        members = self._members(view, entry)
         if self._is_assembled(view, name, members):
             return
         if nqn := exporter(await read_subsystems(self._rpc), name):
@@ -98,13 +97,10 @@ class Spans:
         bdev = await read_bdev(self._rpc, name)
         if bdev is None:
             raise NotAsAsked(f"volume {entry.uuid} is not there to be limited")
-        limits = rounded(entry.qos)
+        qos = enforced(entry.qos)
+        limits = (qos.max_iops, qos.max_bw // MIB)
         if bdev.limits == limits:
             return
-        if limits != (entry.qos.max_iops, entry.qos.max_bw / MIB):
-            log.info(
-                "volume %s: %s is enforced as %d IOPS, %d MiB/s", entry.uuid, entry.qos, *limits
-            )
         await self._rpc.call(
             "bdev_set_qos_limit",
             name=bdev.name,
@@ -115,13 +111,19 @@ class Spans:
         if after is None or after.limits != limits:
             raise NotAsAsked(f"volume {entry.uuid} is limited to {after}, not {limits}")
 
-    def _members(self, view: View, uuid: str, pieces: tuple[Piece, ...]) -> list[Lvol]:
+    def _members(self, view: View, entry: VolumeEntry) -> list[Lvol]:
+        """Of their sizes, for each begins where the one before it ends; the last may be growing."""
         members = []
-        for piece in pieces:
+        for place, piece in enumerate(entry.made_pieces, 1):
             lvstore = self._stores.find(view, piece.ssd_id)
-            lvol = view.find(lvstore, volume_name(uuid)) if lvstore else None
+            lvol = view.find(lvstore, volume_name(entry.uuid)) if lvstore else None
             if lvol is None or lvol.bdev is None:
                 raise NotAsAsked(f"its piece on SSD {piece.ssd_id} is missing")
+            is_fixed = entry.is_whole or place < entry.made
+            if is_fixed and lvol.size != piece.capacity:
+                raise NotAsAsked(
+                    f"its piece on SSD {piece.ssd_id} has {lvol.size} bytes, not {piece.capacity}"
+                )
             members.append(lvol)
         return members
 
@@ -137,6 +139,10 @@ class Spans:
         )
 
 
-def rounded(qos: Qos) -> tuple[int, int]:
-    """IOPS and MiB per second that SPDK can enforce; 0 only for no limit."""
-    return -(-qos.max_iops // IOPS_STEP) * IOPS_STEP, -(-qos.max_bw // MIB)
+def enforced(qos: Qos) -> Qos:
+    """SPDK has thousands of IOPS and MiB per second; 0 only for no limit."""
+    return Qos(max_iops=_up(qos.max_iops, IOPS_STEP), max_bw=_up(qos.max_bw, MIB))
+
+
+def _up(value: int, step: int) -> int:
+    return -(-value // step) * step

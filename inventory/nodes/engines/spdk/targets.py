@@ -10,9 +10,8 @@ import logging
 from inventory.nodes.engines.base import TargetState
 from inventory.nodes.engines.spdk.books import Books
 from inventory.nodes.engines.spdk.config import SpdkConfig
-from inventory.nodes.engines.spdk.lvols import NotAsAsked
 from inventory.nodes.engines.spdk.names import namespace_uuid, serial_number
-from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
+from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.spans import Spans
 from inventory.nodes.engines.spdk.subsystems import Address, Subsystem, exporter, read_subsystems
 from inventory.nodes.engines.spdk.view import View

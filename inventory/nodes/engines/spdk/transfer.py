@@ -12,12 +12,13 @@ from typing import Any
 from inventory.nodes.engines.spdk.books import VolumeEntry
 from inventory.nodes.engines.spdk.chains import Chains
 from inventory.nodes.engines.spdk.names import copy_name, volume_name
-from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
+from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.stores import Stores
 from inventory.nodes.engines.spdk.view import Lvol, Lvstore, View, read_bdev
 from inventory.nodes.wire import Portal, SyncSpec
 
 POLL_SECONDS = 0.1
+SETTLE_POLLS = 5
 STALL_SECONDS = 30.0
 CONNECT_SECONDS = 120.0
 
@@ -68,6 +69,10 @@ class Transfer:
                 for layer in layers:
                     await self._copy(layer, destination, copy_name(entry.uuid), progress)
                     progress.done += layer.owned_clusters
+
+    async def settle(self) -> None:
+        """What was disconnected has failed by then, and let go of what it read."""
+        await asyncio.sleep(SETTLE_POLLS * self._poll)
 
     async def disconnect(self, controller: str) -> None:
         """What is written through it fails. Gone already is fine."""
@@ -155,27 +160,37 @@ class Transfer:
         while True:
             # one pause more than needed: SPDK says complete before it has let go of the lvol
             await asyncio.sleep(self._poll)
-            found = await self._check(started["operation_id"])
+            try:
+                found = await self._check(started["operation_id"])
+            except RpcLost:
+                await self._cut(controller, layer, started["operation_id"])
+                raise
             if found["state"] != IN_PROGRESS:
                 break
             patience.note(found["copied_clusters"])
             progress.done = max(progress.done, before + found["copied_clusters"])
             if progress.is_unwanted or patience.is_over:
-                await self._cut(controller, started["operation_id"])
+                await self._cut(controller, layer, started["operation_id"])
                 raise CopyFailed("it was stopped" if progress.is_unwanted else "it stands still")
         await asyncio.sleep(self._poll)
         if found["state"] != COMPLETE or found["copied_clusters"] != found["total_clusters"]:
             raise CopyFailed(f"{destination}: {found.get('error') or found}")
 
-    async def _cut(self, controller: str, operation: int) -> None:
-        """Nothing is written any more: SPDK cannot cancel, but what has no connection fails."""
+    async def _cut(self, controller: str, layer: Lvol, operation: int) -> None:
+        """Nothing is written any more: SPDK cannot cancel, but what has no connection fails. If it
+        does not, it goes on to its end, and so does this; a layer that is stuck must stay.
+        """
         await self.disconnect(controller)
         patience = Patience()
         while not patience.is_over:
             await asyncio.sleep(self._poll)
-            if (await self._check(operation))["state"] != IN_PROGRESS:
+            found = await self._check(operation)
+            if found["state"] != IN_PROGRESS:
+                await asyncio.sleep(self._poll)
                 return
+            patience.note(found["copied_clusters"])
         log.error("copy %d through %s does not end", operation, controller)
+        self._chains.pin(layer.name)
 
     async def _check(self, operation: int) -> dict[str, Any]:
         """The end is told once, and is lost with the reply."""

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
+from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
 
 NO_SUCH_DEVICE = -19
+UNKNOWN = "?"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ class Lvstore:
 
 @dataclass(frozen=True)
 class Bdev:
-    """``parent``: of an lvol, the name of the snapshot below it, in its lvstore."""
+    """``parent``: of an lvol, the name of the snapshot below it, in its lvstore; UNKNOWN where
+    SPDK knows that there is one but not which.
+    """
 
     name: str
     aliases: tuple[str, ...]
@@ -56,7 +59,7 @@ class Bdev:
             shown["block_size"] * shown["num_blocks"],
             shown["block_size"],
             (limits.get("rw_ios_per_sec", 0), limits.get("rw_mbytes_per_sec", 0)),
-            lvol.get("base_snapshot"),
+            lvol.get("base_snapshot", UNKNOWN if lvol.get("clone") else None),
         )
 
 
@@ -142,12 +145,18 @@ class View:
         return max(0, lvstore.capacity // lvstore.cluster_size - lvstore.free_clusters - owned)
 
     def chain(self, lvstore: Lvstore, name: str) -> list[Lvol]:
-        """The lvol and the snapshots below it, the oldest first."""
+        """The lvol and the snapshots below it, the oldest first.
+
+        :raises NotAsAsked: one is not to be seen.
+        """
         chain: list[Lvol] = []
-        lvol = self.find(lvstore, name)
-        while lvol is not None:
+        wanted: str | None = name
+        while wanted is not None:
+            lvol = self.find(lvstore, wanted)
+            if lvol is None or lvol.bdev is None:
+                raise NotAsAsked(f"{wanted} of {lvstore.name} is not to be seen")
             chain.insert(0, lvol)
-            lvol = self.find(lvstore, lvol.parent) if lvol.parent else None
+            wanted = lvol.parent
         return chain
 
     def _lvol(self, shown: dict[str, Any]) -> Lvol:

@@ -7,9 +7,8 @@ from dataclasses import replace
 from inventory.nodes.engines.spdk.books import VolumeEntry
 from inventory.nodes.engines.spdk.chains import Parts
 from inventory.nodes.engines.spdk.claims import check_sizes, check_space
-from inventory.nodes.engines.spdk.lvols import NotAsAsked
 from inventory.nodes.engines.spdk.names import volume_name
-from inventory.nodes.engines.spdk.rpc import RpcRefused
+from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused
 from inventory.nodes.engines.spdk.spans import Spans
 from inventory.nodes.engines.spdk.targets import Targets
 from inventory.nodes.engines.spdk.view import Lvol, Lvstore, View
