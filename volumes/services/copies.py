@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from django.utils import timezone
-
 from inventory.models import Portal
 from inventory.nodes import wire
 from inventory.nodes.client import NodeClient
@@ -29,6 +27,7 @@ from volumes.selectors import LIVE
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.export_work import exports_drop, exports_make, exports_withdraw
 from volumes.services.node_work import NodeError, node_call
+from volumes.services.replica_states import replica_state_set
 
 T = TypeVar("T")
 NSID = 1
@@ -67,7 +66,7 @@ def copies_outdate(volume: Volume) -> None:
     if not filling:
         return
     copies_withdraw(filling.get())
-    filling.update(replica_state=ReplicaState.UNKNOWN, replica_state_since=timezone.now())
+    replica_state_set(filling, ReplicaState.UNKNOWN)
 
 
 def copies_withdraw(replica: Replica) -> None:

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from inventory.models import Backend
 from provisioner.common.models import LifeState
 from volumes.models import Export, Replica, ReplicaState, Snapshot
 from volumes.services.node_contents import NodeContents
+from volumes.services.replica_states import replica_state_set
 
 log = logging.getLogger(__name__)
 
@@ -60,15 +60,11 @@ def _note_replicas(backend: Backend, there: set[tuple[str, int]], before: ReadyR
         row = rows.filter(pk=replica.pk)
         if (replica.uuid, replica.pk) not in there:
             held = row.exclude(replica_state__in=[ReplicaState.MISSING, ReplicaState.TERMINATING])
-            if _move(held, ReplicaState.MISSING):
+            if replica_state_set(held, ReplicaState.MISSING):
                 what = {"backend": backend.pk, "replica": replica.uuid, "volume": replica.volume_id}
                 log.error("node lost a replica", extra=what)
         elif replica.replica_state == ReplicaState.MISSING and replica.volume.num_replicas == 1:
-            _move(row.filter(replica_state=ReplicaState.MISSING), ReplicaState.UNKNOWN)
-
-
-def _move(rows: QuerySet[Replica], state: ReplicaState) -> int:
-    return rows.update(replica_state=state, replica_state_since=timezone.now())
+            replica_state_set(row.filter(replica_state=ReplicaState.MISSING), ReplicaState.UNKNOWN)
 
 
 def _note_exports(backend: Backend, contents: NodeContents, before: ReadyRows) -> list[int]:

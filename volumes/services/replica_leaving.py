@@ -21,6 +21,7 @@ from volumes.services.replacement import (
     volume_of,
 )
 from volumes.services.replica_rules import ReplicaTerminating
+from volumes.services.replica_states import replica_state_set
 
 
 class ReplicaLost(ProvisionerError):
@@ -51,7 +52,7 @@ def _mark(leaving: Replica) -> None:
         raise ReplicaTerminating(
             f"another replica of volume {leaving.volume.uuid!r} is marked already"
         )
-    _set_state(beside.filter(pk=leaving.pk), ReplicaState.TERMINATING)
+    replica_state_set(beside.filter(pk=leaving.pk), ReplicaState.TERMINATING)
 
 
 def replica_leave_unconfirmed(context: Context) -> None:
@@ -82,7 +83,7 @@ def replica_take_over(context: Context) -> None:
     _withdraw(leaving)
     if is_unknown:
         Replica.objects.filter(pk=new.pk).update(filling=False)
-        _set_state(Replica.objects.filter(pk=new.pk), ReplicaState.UNKNOWN)
+        replica_state_set(Replica.objects.filter(pk=new.pk), ReplicaState.UNKNOWN)
 
 
 def _available_required(task: Task) -> Replica:
@@ -125,7 +126,7 @@ def replacement_undo(task: Task) -> None:
     elif not others.filter(replica_state=ReplicaState.AVAILABLE).exists():
         _keep(good)
     _withdraw(made)
-    _set_state(told, ReplicaState.MISSING)
+    replica_state_set(told, ReplicaState.MISSING)
 
 
 def _keep(rows: QuerySet[Replica]) -> None:
@@ -135,7 +136,3 @@ def _keep(rows: QuerySet[Replica]) -> None:
 def _withdraw(rows: QuerySet[Replica]) -> None:
     replicas_withdraw(rows, deadline_at=timezone.now())
     enqueue_on_commit("volumes.jobs.collect")
-
-
-def _set_state(rows: QuerySet[Replica], state: ReplicaState) -> None:
-    rows.update(replica_state=state, replica_state_since=timezone.now())

@@ -12,6 +12,7 @@ from volumes.services.deadlines import unfinished_deadline
 from volumes.services.export_work import replicas_withdraw
 from volumes.services.node_work import call_deadline
 from volumes.services.replica_rules import NotReplicated, ReplicaNotExists, ReplicaTerminating
+from volumes.services.replica_states import replica_state_set
 from volumes.services.volume_removal import VolumeNotExists, replicas_drop
 
 
@@ -37,7 +38,7 @@ def replica_mark(*, volume_uuid: str, replica_uuid: str, tenant_id: str | None) 
         if replica.filling:
             tasks_abort(volume_id=volume.uuid, reason=f"its replica {replica_uuid} was removed")
         tasks_hear(volume_id=volume.uuid)
-        _set_state(replica, ReplicaState.TERMINATING)
+        replica_state_set(Replica.objects.filter(pk=replica.pk), ReplicaState.TERMINATING)
         offline = not volume.publications.exists()
         if offline:
             _mark_deleting(replica)
@@ -81,7 +82,7 @@ def replica_report(
         if replica.backend_id is None:
             raise ReplicaNotExists(f"the backend of replica {replica_uuid!r} was removed by force")
         if replica.replica_state != state:
-            _set_state(replica, state)
+            replica_state_set(Replica.objects.filter(pk=replica.pk), state)
         tasks_hear(volume_id=volume.uuid)
 
 
@@ -120,12 +121,6 @@ def _markable_required(volume: Volume, replica: Replica) -> None:
     del states[replica.pk]
     if not never_attached and ReplicaState.AVAILABLE not in states.values():
         raise AllReplicasDown(f"no other replica of volume {volume.uuid!r} is Available")
-
-
-def _set_state(replica: Replica, state: ReplicaState) -> None:
-    Replica.objects.filter(pk=replica.pk).update(
-        replica_state=state, replica_state_since=timezone.now()
-    )
 
 
 def _mark_deleting(replica: Replica) -> None:
