@@ -261,3 +261,15 @@ def test_refused(api: Api, online: tuple[str, list[str]]) -> None:
     api.patch(f"/replica/{uuid}/{leaving}")
     assert migrate(api, uuid, staying).status == "ReplicaTerminating"
     assert api.get("/tasks").body == []
+
+
+def test_a_volume_of_four_replicas_has_no_room_for_one_more(api: Api, pool: Pool) -> None:
+    pool(5)
+    uuid = replicated(api, number=3)
+    published(api, uuid, probe_host(api))
+    assert api.post(f"/replica/{uuid}", {}).status == "Success"
+    first, *_ = all_available(api, uuid)
+    answer = migrate(api, uuid, first)
+    assert answer.status == "NoBackendToMigrateReplica"
+    assert "has 4 replicas: 4 are the most" in answer.description
+    assert api.get("/tasks").body == []

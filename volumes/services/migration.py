@@ -23,7 +23,12 @@ from volumes.services.placing import volume_place
 from volumes.services.publications import VolumeNotPublished
 from volumes.services.replacement import LEAVING
 from volumes.services.replica_placing import replica_request
-from volumes.services.replica_rules import NotReplicated, ReplicaTerminating, replicas_beside
+from volumes.services.replica_rules import (
+    MOST_REPLICAS,
+    NotReplicated,
+    ReplicaTerminating,
+    replicas_beside,
+)
 
 HANDLER_TAG = "migrationHandler"
 
@@ -165,6 +170,11 @@ def _replicas_ready(volume: Volume, replicas: list[Replica]) -> None:
 def _destination_required(
     volume: Volume, leaving: Replica, replicas: list[Replica], destination: str
 ) -> None:
+    if len(replicas) >= MOST_REPLICAS:
+        raise NoBackendToMigrateReplica(
+            f"volume {volume.uuid!r} has {len(replicas)} replicas: {MOST_REPLICAS} are the most, "
+            "and one is added before the other leaves"
+        )
     request = replica_request(volume, replicas, leaving=leaving, destination=destination)
     outcome = volume_place(volume, request)
     if not outcome.complete:
