@@ -114,9 +114,10 @@ class TestNewTokens:
                 service.start()
             stack.ready()
             end = time.monotonic() + 60
-            while stack.manage("audit").strip() != "0 differences":
+            while list(fleet.nodes[0].volumes()) != ["stays"]:
                 assert time.monotonic() < end, fleet.nodes[0].volumes()
-            assert list(fleet.nodes[0].volumes()) == ["stays"]
+                time.sleep(0.1)
+            assert stack.manage("audit").strip() == "0 differences"
         assert [volume["uuid"] for volume in call("GET", "/volumes")] == ["stays"]
 
 
