@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from provisioner.standalone import processes
+from tests.servers import free_port
 
 WAIT_SECONDS = 20.0
 
@@ -51,7 +52,7 @@ class Rsyslog:
     """
 
     def __init__(self, program: Path, folder: Path, certificate: Path, key: Path, ca: Path) -> None:
-        self.ports: Final = {name: _free_port() for name in ("udp", "tcp", "tls")}
+        self.ports: Final = {name: free_port() for name in ("udp", "tcp", "tls")}
         self._folder = folder
         self._seen = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -113,12 +114,6 @@ def _given_to_nobody(folder: Path) -> int | None:
     for path in (folder, *folder.iterdir()):
         os.chown(path, account, -1)
     return account
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def _accepts(port: int) -> bool:

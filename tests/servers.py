@@ -1,5 +1,6 @@
 """PostgreSQL and Redis for the tests: this machine's, or private ones that end with the session."""
 
+import contextlib
 import getpass
 import os
 import pwd
@@ -20,6 +21,8 @@ import redis
 from provisioner.standalone import processes
 
 WAIT_SECONDS = 60.0
+PORTS = range(10_000, 31_000)
+"""Below those that Linux gives to connections, 32768 and up."""
 INSTALLED_POSTGRESQL = Path("/usr/lib/postgresql")
 INSTALL = "run `make test`, which brings both, or: apt-get install -y postgresql redis-server"
 
@@ -204,9 +207,13 @@ def run(command: list[str], account: int | None) -> None:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """A port that nothing listens on. The kernel gives it to no connection: it is still free
+    when a program gets round to it.
+    """
+    while True:
+        port = PORTS.start + secrets.randbelow(len(PORTS))
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def database_name() -> str:

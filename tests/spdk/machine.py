@@ -22,8 +22,8 @@ from inventory.nodes.engines.spdk.view import View
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import Portal, RefusalCode
 from tests.nodes.specs import HOST, MIB, namespace
+from tests.servers import free_port
 from tests.spdk.host import Host
-from tests.spdk.seen import free_port
 
 SSD_BYTES = 1024 * MIB
 COPY_POLL = 0.005

@@ -12,8 +12,8 @@ from inventory.nodes.engines.simulated.loop import LoopThread
 from inventory.nodes.engines.spdk.node_config import NodeConfig, read_config
 from inventory.nodes.engines.spdk.service import make_service, open_database
 from tests.nodes.certificates import KeyPair
+from tests.servers import free_port
 from tests.spdk.client import Client
-from tests.spdk.seen import free_port
 
 TOKEN = "a-shared-token"
 SSD_GIB = 16

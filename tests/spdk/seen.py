@@ -1,17 +1,10 @@
 """Exports on the fake target, made by hand."""
 
-import socket
-
+from tests.servers import free_port
 from tests.spdk.client import Client
 
 NQN = "nqn.2022-08.com.kioxia:t"
 HOST = "nqn.2014-08.org.nvmexpress:uuid:11111111-1111-4111-8111-111111111111"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def export(call: Client, bdev: str, *, nqn: str = NQN, host: str = HOST) -> int:

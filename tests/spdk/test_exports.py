@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from tests.servers import free_port
 from tests.spdk.client import Client
 from tests.spdk.host import Host, IoFailed, NoAccess
 from tests.spdk.running import RunningTarget
-from tests.spdk.seen import HOST, NQN, export, free_port
+from tests.spdk.seen import HOST, NQN, export
 
 MIB = 2**20
 OTHER_HOST = HOST.replace("1", "2")

@@ -5,7 +5,6 @@ Redis, against simulated nodes. They are killed; the test process only watches.
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,16 +20,10 @@ from django.db import connection
 from inventory.nodes.engines.simulated import SimulatedFleet
 from provisioner.certificates import Authority
 from tests.conftest import NODE_TOKEN, Api
+from tests.servers import free_port
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 30
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def eventually(true: Callable[[], bool], *, seconds: float, what: str) -> None:
