@@ -86,9 +86,3 @@ def page() -> str:
         for title, request, _, code, proof in _rows()
     ]
     return HEAD + "\n".join(lines) + "\n"
-
-
-def results(text: str | None = None) -> list[str]:
-    """The lines of the page, or of another text, without the test: several may produce a result."""
-    lines = (page() if text is None else text).splitlines()
-    return [line.rpartition(" | ")[0] for line in lines if line.startswith("| ")]

@@ -4,9 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
-import psycopg
 import pytest
-from django.db import connection, transaction
 from django.utils import timezone
 
 from inventory.nodes.engines.simulated import SimulatedFleet
@@ -19,8 +17,6 @@ from tests.concurrency.test_volumes import at_once
 from tests.conftest import Api
 from tests.sagas.volume_worlds import World
 from tests.services.test_unfinished import collect_overdue
-from volumes.models import Volume
-from volumes.sagas.replica_sync import lock_volume
 from volumes.services.audit import audit
 from volumes.services.replica_sync import replica_sync_submit
 
@@ -67,20 +63,6 @@ def test_two_workers_on_one_task(world: World) -> None:
     at_once([partial(work, task_id)] * 2)
     assert Task.objects.get().state == "FINISHED"
     world.expect(2)
-
-
-def test_a_former_volume_of_that_uuid_is_not_locked(world: World) -> None:
-    """It has no task: whoever holds the present one would wait for who works on the former."""
-    task_id = submit(world)
-    row = Volume.objects.get(uuid=world.uuid)
-    row.pk, row.state, row.deadline_at = None, "DELETING", timezone.now()
-    row.save(force_insert=True)
-    with psycopg.connect(**connection.get_connection_params()) as other:
-        query = "SELECT FROM volumes_volume WHERE id = %s FOR UPDATE"
-        assert other.execute(query, [row.pk]).rowcount == 1
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL lock_timeout = '1s'")
-            lock_volume(Task.objects.get(pk=task_id))
 
 
 @pytest.mark.parametrize("rate", [0, 2**40])

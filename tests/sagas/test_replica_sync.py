@@ -2,13 +2,18 @@
 
 from collections.abc import Callable
 
+import psycopg
 import pytest
+from django.db import connection, transaction
+from django.utils import timezone
 
 from inventory.nodes.engines.simulated import SimulatedFleet
-from tasks.models import TaskType
+from tasks.models import Task, TaskType
 from tests.conftest import Api
 from tests.sagas.checks import Case, SagaChecks, nothing
 from tests.sagas.volume_worlds import World
+from volumes.models import Volume
+from volumes.sagas.replica_sync import lock_volume
 from volumes.services.replica_sync import replica_sync_submit
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -52,3 +57,21 @@ class TestReplicaSync(SagaChecks):
             world.expect(replicas)
 
         return Case(submit, done, undone, world.host_works if is_published else nothing)
+
+
+def test_a_former_volume_of_that_uuid_is_not_locked(
+    api: Api, pool: Callable[[int], list[str]], fleet: SimulatedFleet
+) -> None:
+    """It has no task: whoever holds the present one would wait for who works on the former."""
+    pool(3)
+    uuid = World(api, fleet).volume()
+    task_id = replica_sync_submit(volume_uuid=uuid, leaving_uuid=None).pk
+    row = Volume.objects.get(uuid=uuid)
+    row.pk, row.state, row.deadline_at = None, "DELETING", timezone.now()
+    row.save(force_insert=True)
+    with psycopg.connect(**connection.get_connection_params()) as other:
+        query = "SELECT FROM volumes_volume WHERE id = %s FOR UPDATE"
+        assert other.execute(query, [row.pk]).rowcount == 1
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '1s'")
+            lock_volume(Task.objects.get(pk=task_id))
