@@ -68,7 +68,7 @@ def volumes_shown(rows: QuerySet[Volume]) -> list[Shown]:
     """
     volumes = list(rows.values_list(*VOLUME_COLUMNS))
     keys = [row[0] for row in volumes]
-    publications = Publication.objects.filter(volume__in=keys).order_by()
+    publications = Publication.objects.filter(volume_id__among=keys).order_by()
     published = set(publications.values_list("volume_id", flat=True))
     replicas = _replicas(keys)
     return [
@@ -79,10 +79,11 @@ def volumes_shown(rows: QuerySet[Volume]) -> list[Shown]:
 
 def _replicas(volume_keys: Collection[int]) -> dict[int, list[ReplicaShown]]:
     """By volume."""
-    rows = list(Replica.objects.filter(SHOWN, volume__in=volume_keys).values_list(*REPLICA_COLUMNS))
+    shown = Replica.objects.filter(SHOWN, volume_id__among=volume_keys)
+    rows = list(shown.values_list(*REPLICA_COLUMNS))
     states: dict[int, set[str]] = {}
     keys = [row[1] for row in rows]
-    exports = Export.objects.filter(LIVE, replica__in=keys, for_copy=False).order_by()
+    exports = Export.objects.filter(LIVE, replica_id__among=keys, for_copy=False).order_by()
     for key, state in exports.values_list("replica_id", "state"):
         states.setdefault(key, set()).add(state)
     found: dict[int, list[ReplicaShown]] = {}

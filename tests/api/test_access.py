@@ -3,6 +3,7 @@
 import base64
 import datetime as dt
 import json
+import time
 from typing import Any
 
 import jwt
@@ -141,6 +142,16 @@ class TestBearer:
         for token in (sign(exp=past), issue(lifetime=dt.timedelta(seconds=-1))):
             description = refused(get(bearer(token)), 401, "Unauthorized")
             assert description == "HTTP Status 401 - the token has expired"
+
+    def test_one_that_was_good_before(self, get, keys):
+        """That it is one of ours is remembered, until when is not."""
+        token, end = bearer(issue(lifetime=dt.timedelta(seconds=3))), time.monotonic() + 20
+        answer = get(token)
+        assert answer.http == 200
+        while answer.http == 200 and time.monotonic() < end:
+            time.sleep(0.2)
+            answer = get(token)
+        refused(answer, 401, "Unauthorized")
 
     @pytest.mark.parametrize(
         "changes",
