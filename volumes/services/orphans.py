@@ -2,14 +2,15 @@
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from inventory.models import Backend
+from inventory.nodes import wire
 from inventory.nodes.client import NodeClient, call_all
 from inventory.services.nodes import node_client
 from volumes.models import Export, Orphan, OrphanKind, Replica, Snapshot, Volume
@@ -71,8 +72,10 @@ def _removal(node: NodeClient, orphan: Orphan, timeout: float) -> Callable[[], N
 
 def _strangers(backend: Backend, contents: NodeContents) -> Iterator[Orphan]:
     """A row of that very generation knows a thing: on this node, or on none (removed by force)."""
-    yield from _volumes(backend, contents)
-    yield from _snapshots(backend, contents)
+    replicas = Replica.objects.filter(Q(backend=backend) | Q(backend=None))
+    yield from _unknown(OrphanKind.VOLUME, backend, contents.volumes, replicas)
+    snapshots = Snapshot.objects.filter(Q(replica__backend=backend) | Q(replica__backend=None))
+    yield from _unknown(OrphanKind.SNAPSHOT, backend, contents.snapshots, snapshots)
     exports = Export.objects.filter(replica__backend=backend)
     known = set(exports.values_list("target_nqn", "replica__uuid"))
     for target in contents.targets:
@@ -87,33 +90,22 @@ def _strangers(backend: Backend, contents: NodeContents) -> Iterator[Orphan]:
                 )
 
 
-def _volumes(backend: Backend, contents: NodeContents) -> Iterator[Orphan]:
-    here = Q(backend=backend) | Q(backend=None)
-    rows = Replica.objects.filter(here, uuid__in=[v.uuid for v in contents.volumes])
-    known = set(rows.values_list("uuid", "pk"))
-    for volume in contents.volumes:
-        if (volume.uuid, volume.generation) not in known:
+def _unknown(
+    kind: OrphanKind,
+    backend: Backend,
+    found: Sequence[wire.Volume | wire.Snapshot],
+    rows: QuerySet[Replica] | QuerySet[Snapshot],
+) -> Iterator[Orphan]:
+    """What none of ``rows`` is."""
+    known = set(rows.filter(uuid__in=[one.uuid for one in found]).values_list("uuid", "pk"))
+    for one in found:
+        if (one.uuid, one.generation) not in known:
             yield Orphan(
                 backend=backend,
-                kind=OrphanKind.VOLUME,
-                uuid=volume.uuid,
-                generation=volume.generation,
-                size_bytes=sum(piece.allocated for piece in volume.pieces),
-            )
-
-
-def _snapshots(backend: Backend, contents: NodeContents) -> Iterator[Orphan]:
-    here = Q(replica__backend=backend) | Q(replica__backend=None)
-    rows = Snapshot.objects.filter(here, uuid__in=[s.uuid for s in contents.snapshots])
-    known = set(rows.values_list("uuid", "pk"))
-    for snapshot in contents.snapshots:
-        if (snapshot.uuid, snapshot.generation) not in known:
-            yield Orphan(
-                backend=backend,
-                kind=OrphanKind.SNAPSHOT,
-                uuid=snapshot.uuid,
-                generation=snapshot.generation,
-                size_bytes=sum(piece.allocated for piece in snapshot.pieces),
+                kind=kind,
+                uuid=one.uuid,
+                generation=one.generation,
+                size_bytes=sum(piece.allocated for piece in one.pieces),
             )
 
 
