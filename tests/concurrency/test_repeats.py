@@ -50,7 +50,7 @@ def test_create_while_nodes_fail(
     pool(6)
     for number in range(3):
         for node in fleet.nodes[:3]:
-            faults = {
+            faults: dict[str, Callable[..., None]] = {
                 "refuse": partial(node.faults.refuse, RefusalCode.NO_SPACE),
                 "lose_reply": node.faults.lose_reply,
                 "fail": node.faults.fail,
@@ -66,6 +66,31 @@ def test_create_while_nodes_fail(
         collect()
     assert Replica.objects.filter(state=LifeState.READY).count() == 3 * replicas
     assert Replica.objects.count() == 3 * replicas
+    assert audit() == []
+
+
+def test_no_try_answers_while_another_replaces_what_it_made(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    """The node fails the first try and serves the second, which ends while the first is at work
+    on another node.
+    """
+    nodes = pool(2)
+    created(api, "v", uuid="u")
+    first = nodes.index(volume(api, "u")["location"][0]["backend"]["persistentID"])
+    assert api.delete("/volumes/u").status == "Success"
+    for milliseconds, nth in ((300, 1), (800, 2)):
+        fleet.nodes[first].faults.slow(milliseconds, nth=nth, method="PUT", path="/v1/volumes")
+    fleet.nodes[first].faults.lose_request(method="PUT", path="/v1/volumes")
+    fleet.nodes[1 - first].faults.slow(1500, method="PUT", path="/v1/volumes", times=0)
+
+    def call() -> tuple[str, str]:
+        answer = create(api.keyed("k"), "v", uuid="u")
+        live = Replica.objects.exclude(state=LifeState.DELETING)
+        return answer.status, live.get().state
+
+    assert at_once([call] * 2) == [("Success", "READY")] * 2
+    collect()
     assert audit() == []
 
 
