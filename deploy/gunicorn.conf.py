@@ -15,6 +15,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 from gunicorn import util
+from gunicorn.http import wsgi
 
 from provisioner import server
 from provisioner.settings import CELERY_BROKER_URL, ENVIRONMENT, LOGGING
@@ -43,6 +44,7 @@ logconfig_dict = LOGGING | {
     "loggers": LOGGING["loggers"] | {"gunicorn.error": {"handlers": [], "propagate": True}}
 }
 util.write_error = server.write_error
+wsgi.Response = server.WholeResponse  # type: ignore[misc] # gunicorn asks for no other
 
 
 @cache

@@ -12,6 +12,7 @@ from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 from socket import socket
 
+from gunicorn.http.wsgi import Response
 from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
@@ -128,6 +129,30 @@ class Worker(ThreadWorker):
     def publish(self) -> None:
         """Tell the other workers how many connections there are here."""
         _connections[self.age % MOST_WORKERS] = self.nr_conns if self.alive else NOT_ACCEPTING
+
+
+class Pieces(list[bytes]):
+    """In place of a socket: what would be sent."""
+
+    sendall = list[bytes].append
+
+
+class WholeResponse(Response):
+    """The head leaves with the first part of the body. Of a process that is killed a client, or the
+    load balancer, then has a whole answer or none, and may ask another process.
+    """
+
+    def write(self, arg: bytes) -> None:
+        if self.headers_sent:
+            super().write(arg)
+            return
+        sock, pieces = self.sock, Pieces()
+        self.sock = pieces  # type: ignore[assignment] # nothing else is asked of it
+        try:
+            super().write(arg)
+        finally:
+            self.sock = sock
+        sock.sendall(b"".join(pieces))
 
 
 def forget(worker: ThreadWorker) -> None:

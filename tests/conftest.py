@@ -85,9 +85,10 @@ class Answer:
 class Api:
     """A client of the API that authenticates itself."""
 
-    def __init__(self, url: str, authorization: str) -> None:
+    def __init__(self, url: str, authorization: str, **headers: str) -> None:
         self.url = url
         self.authorization = authorization
+        self.headers = headers
 
     def as_role(self, *roles: str, tenant: str | None = None, node: str | None = None) -> "Api":
         """The same API, called with a token of these roles."""
@@ -100,8 +101,12 @@ class Api:
         )
         return Api(self.url, f"Bearer {token}")
 
+    def keyed(self, key: str) -> "Api":
+        """The same caller, whose calls have this ``Idempotency-Key``."""
+        return Api(self.url, self.authorization, **{"Idempotency-Key": key})
+
     def call(self, method: str, path: str, body: Any = None, /, **query: Any) -> Answer:
-        headers = {"Authorization": self.authorization}
+        headers = {"Authorization": self.authorization, **self.headers}
         data = None
         if body is not None:
             headers["Content-Type"] = "application/json"

@@ -1,5 +1,6 @@
 """The base of all views."""
 
+import hashlib
 from typing import Any, ClassVar
 
 from rest_framework.authentication import BaseAuthentication
@@ -38,6 +39,15 @@ class ApiViewSet(ViewSet):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         path_identifiers(kwargs)
+
+    def request_key(self, content: object) -> str:
+        """What a request and its repeats have in common, and no other: a digest of the header
+        ``Idempotency-Key``, the path and the parsed content. Empty without the header.
+        """
+        given = self.request.headers.get("Idempotency-Key")
+        if not given:
+            return ""
+        return hashlib.sha256(repr((given, self.request.path, content)).encode()).hexdigest()
 
     @property
     def caller(self) -> Caller:

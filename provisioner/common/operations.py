@@ -33,7 +33,8 @@ class Operation:
     ``example``: of the body.
     The answer is the envelope, with the fields of ``adds`` where all went well; or what ``answer``
     says, a list of one class being a JSON array of it; or text of the type ``media``.
-    ``extension``: the reference has no such operation.
+    ``extension``: the reference has no such operation. ``repeatable``: it knows the repeats of a
+    request by their ``Idempotency-Key``.
     """
 
     summary: str
@@ -46,3 +47,4 @@ class Operation:
     answer: type[Output] | list[type[Output]] | None = None
     media: str = ""
     extension: bool = False
+    repeatable: bool = False

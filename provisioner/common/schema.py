@@ -26,6 +26,14 @@ WITH_PATH = (HTTPStatus.NOT_FOUND,)
 WITH_BODY = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
 
 Schema = dict[str, Any]
+IDEMPOTENCY_KEY: Schema = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "Any text. The same request again with the same key, because no answer came, is "
+    "answered as the first one was, and changes nothing more.",
+    "x-extension": True,
+    "schema": {"type": "string"},
+}
 
 
 def wire_paths(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
@@ -56,7 +64,11 @@ class OperationSchema(AutoSchema):
             "summary": operation.summary,
             "description": self.get_description(),
             "tags": [self.view.resource],
-            "parameters": [*self._path(operation), *self._query(operation)],
+            "parameters": [
+                *self._path(operation),
+                *self._query(operation),
+                *([IDEMPOTENCY_KEY] if operation.repeatable else []),
+            ],
             "requestBody": self._body(operation),
             "security": self.get_auth(),
             "responses": self._responses(operation),

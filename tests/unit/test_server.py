@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from gunicorn.config import Config
+from gunicorn.http.parser import RequestParser
 
 from provisioner import server
 from provisioner.certificates import Authority
@@ -121,3 +122,19 @@ def test_connections_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
         many.accept(listener)
         assert waits == [server.YIELD_SECONDS]
     server.forget(many)
+
+
+def test_an_answer_leaves_in_one_piece() -> None:
+    """So that one who dies while it answers has sent all of it or nothing."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        theirs.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        request = next(RequestParser(Config(), ours, ("127.0.0.1", 1)))
+        answer = server.WholeResponse(request, ours, Config())
+        answer.start_response("200 OK", [("Content-Length", "9")])
+        answer.write(b"first")
+        answer.write(b"last")
+        answer.close()
+        head, _, body = theirs.recv(4096).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert (body, theirs.recv(4096)) == (b"first", b"last")

@@ -145,7 +145,7 @@ class VolumeAdmin(ReadOnlyAdmin):
                 ]
             },
         ),
-        ("Life", {"fields": ["created_at"]}),
+        ("Life", {"fields": ["created_at", "request_key"]}),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Volume]:
@@ -240,7 +240,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
         "replica",
         "capacity",
         ("reserved_space_percentage", "claimed"),
-        "created_at",
+        ("created_at", "request_key"),
         "state",
         "wait",
         "waits_for",
@@ -288,7 +288,7 @@ class PublicationAdmin(ReadOnlyAdmin):
     list_select_related = ["volume", "host"]
     search_fields = ["=volume__uuid", "volume__alias", "host__name", "=host__uuid"]
     inlines = [ExportInline]
-    fields = ["volume", "host", "nsid", "state", "wait", "waits_for"]
+    fields = ["volume", "host", "nsid", "state", "wait", "waits_for", "request_key"]
 
 
 @admin.register(Export)

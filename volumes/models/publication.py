@@ -6,6 +6,7 @@ from django.db.models import Q
 from inventory.models import Host
 from provisioner.common.models import LifeState
 from volumes.models.replica import Replica
+from volumes.models.requested import Requested
 from volumes.models.volume import Volume
 
 NQN_PREFIX = "nqn.2022-08.com.kioxia:"
@@ -28,7 +29,7 @@ def copy_host_nqn(backend_id: str) -> str:
     return NODE_PREFIX + backend_id
 
 
-class Publication(models.Model):
+class Publication(Requested):
     """A volume published to a host, under one namespace id on all nodes.
 
     ``nsid`` is null for a ``Local`` volume, which needs no target. Unpublished, the row goes at

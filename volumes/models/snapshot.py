@@ -6,11 +6,12 @@ from django.utils import timezone
 
 from provisioner.common.models import LifeState
 from volumes.models.replica import Replica
+from volumes.models.requested import Requested
 from volumes.models.tenant import Tenant
 from volumes.models.volume import Volume
 
 
-class Snapshot(models.Model):
+class Snapshot(Requested):
     """A one-replica volume as it was at one moment, on the SSDs of its replica.
 
     ``id`` only ever grows and is the generation of all that is asked of the node for it.

@@ -5,6 +5,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from provisioner.common.models import LifeState
+from volumes.models.requested import Requested
 from volumes.models.tenant import Tenant
 
 
@@ -18,7 +19,7 @@ class Protocol(models.TextChoices):
     LOCAL = "Local"
 
 
-class Volume(models.Model):
+class Volume(Requested):
     """What a client asked for. Where it lies: :class:`~volumes.models.replica.Replica`.
 
     ``growing_to_bytes``: a growth that is claimed and not yet on all nodes; it is always finished
@@ -29,6 +30,7 @@ class Volume(models.Model):
     bars neither its uuid nor its alias, and a snapshot no other snapshot volume.
     ``snapshot``: whose snapshot volume it is, ``writable`` or not. ``cloned_from``: the uuid of the
     volume that a clone began as, which may be gone.
+    ``request_key``: of the request that made it, or grew it last.
     """
 
     uuid = models.CharField(max_length=64, db_index=True)

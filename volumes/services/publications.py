@@ -57,14 +57,16 @@ class UnpublishFailed(ProvisionerError):
     code = ResultCode.UnpublishFailed
 
 
-def volume_publish(*, volume_uuid: str, host_id: str, tenant_id: str | None) -> None:
+def volume_publish(
+    *, volume_uuid: str, host_id: str, tenant_id: str | None, request_key: str = ""
+) -> None:
     """Export every replica to the host, and repair exports that a node lost. Replicas on nodes
     that do not answer are skipped when another one is exported, and follow when their nodes are
     back; one that is being filled follows when nothing can be copied into it any more.
 
     :raises VolumeNotFound: there is none, for this tenant.
     :raises HostNotFound: the host never probed.
-    :raises AlreadyPublished: all was there.
+    :raises AlreadyPublished: all was there, and not by an earlier try of the same request.
     :raises VolumeNotInHost: a ``Local`` volume whose node does not run inside that host.
     :raises PublishFailed: no replica could be exported; nothing of it stays.
     """
@@ -72,9 +74,9 @@ def volume_publish(*, volume_uuid: str, host_id: str, tenant_id: str | None) -> 
         volume, host = _locked(volume_uuid, host_id, tenant_id)
         _stop_copies(volume)
         if volume.protocol == Protocol.LOCAL:
-            _publish_local(volume, host)
+            _publish_local(volume, host, request_key)
             return
-        publication = _wanted(volume, host)
+        publication = _wanted(volume, host, request_key)
     work = exports_make(_reachable_exports(publication), until=call_deadline())
     if not work.done:
         _publish_failed(publication, reason=work.text)
@@ -83,9 +85,7 @@ def volume_publish(*, volume_uuid: str, host_id: str, tenant_id: str | None) -> 
     if not Publication.objects.filter(pk=publication.pk, state=LifeState.READY).exists():
         raise PublishFailed("the volume was unpublished while it was being published")
     if not work.new:
-        raise AlreadyPublished(
-            f"all replicas of volume {volume_uuid!r} are published to host {host_id!r} already"
-        )
+        _repeat_required(publication, request_key)
 
 
 def _locked(volume_uuid: str, host_id: str, tenant_id: str | None) -> tuple[Volume, Host]:
@@ -110,13 +110,23 @@ def _stop_copies(volume: Volume) -> None:
     tasks_hear(volume_id=volume.uuid)
 
 
-def _publish_local(volume: Volume, host: Host) -> None:
+def _publish_local(volume: Volume, host: Host, request_key: str) -> None:
     _inside_required(volume, host.pk)
-    _, created = Publication.objects.get_or_create(
-        volume=volume, host=host, defaults={"state": LifeState.READY}
+    publication, created = Publication.objects.get_or_create(
+        volume=volume,
+        host=host,
+        defaults={"state": LifeState.READY, "request_key": request_key},
     )
     if not created:
-        raise AlreadyPublished(f"volume {volume.uuid!r} is published to host {host.pk!r} already")
+        _repeat_required(publication, request_key)
+
+
+def _repeat_required(publication: Publication, request_key: str) -> None:
+    if not publication.is_of(request_key):
+        raise AlreadyPublished(
+            f"all replicas of volume {publication.volume.uuid!r} are published "
+            f"to host {publication.host_id!r} already"
+        )
 
 
 def _inside_required(volume: Volume, host_id: str) -> None:
@@ -128,14 +138,22 @@ def _inside_required(volume: Volume, host_id: str) -> None:
         )
 
 
-def _wanted(volume: Volume, host: Host) -> Publication:
+def _wanted(volume: Volume, host: Host, request_key: str) -> Publication:
     """Write what must exist."""
     deadline = unfinished_deadline()
     publication = Publication.objects.filter(volume=volume, host=host).first()
     if publication is None:
         publication = Publication.objects.create(
-            volume=volume, host=host, nsid=_free_nsid(volume, host), deadline_at=deadline
+            volume=volume,
+            host=host,
+            nsid=_free_nsid(volume, host),
+            request_key=request_key,
+            deadline_at=deadline,
         )
+    elif publication.state == LifeState.CREATING:
+        publication.request_key = request_key
+        rows = Publication.objects.filter(pk=publication.pk)
+        rows.update(request_key=request_key, deadline_at=deadline)
     outdated = publication.exports.exclude(host_nqn=host.nqn)
     exports_withdraw(outdated, deadline_at=timezone.now())
     exports_want(publication)

@@ -43,8 +43,11 @@ class SnapshotRequest:
     reserved_space_percentage: int = 0
 
 
-def snapshot_create(*, tenant_id: str | None, request: SnapshotRequest) -> Snapshot:
-    """Take a snapshot, on the volume's node and SSDs; it belongs to the volume's tenant.
+def snapshot_create(
+    *, tenant_id: str | None, request: SnapshotRequest, request_key: str = ""
+) -> Snapshot:
+    """Take a snapshot, on the volume's node and SSDs; it belongs to the volume's tenant. What an
+    earlier try of the same request took is the answer; what it began is gone on with.
 
     :raises VolumeNotExists: there is no such volume, for this tenant.
     :raises Replicated: the volume has more than one replica.
@@ -60,7 +63,7 @@ def snapshot_create(*, tenant_id: str | None, request: SnapshotRequest) -> Snaps
         snapshots_drop(former, until=until)
     try:
         with transaction.atomic(durable=True):
-            snapshot = _claim(tenant_id, request)
+            snapshot = _claim(tenant_id, request, request_key)
     except ClaimLost as error:
         raise NoFreeSpace(
             f"an SSD of volume {request.volume_uuid!r} has no room for the reserved space"
@@ -73,7 +76,7 @@ def snapshot_create(*, tenant_id: str | None, request: SnapshotRequest) -> Snaps
     return snapshot
 
 
-def _claim(tenant_id: str | None, request: SnapshotRequest) -> Snapshot:
+def _claim(tenant_id: str | None, request: SnapshotRequest, request_key: str) -> Snapshot:
     rows = volumes_visible(tenant_id).select_for_update().filter(uuid=request.volume_uuid)
     volume = rows.first()
     if volume is None:
@@ -85,8 +88,9 @@ def _claim(tenant_id: str | None, request: SnapshotRequest) -> Snapshot:
         )
     node_required(replica)
     tasks_abort(volume_id=volume.uuid, reason="a snapshot binds the volume to its node")
-    snapshot = _draft(volume, replica, request)
-    _name_free(snapshot)
+    snapshot = _draft(volume, replica, request, request_key)
+    if (begun := _begun(snapshot)) is not None:
+        return begun
     snapshot.save(force_insert=True)
     pieces_claim(
         replica.sub_volumes.all(),
@@ -97,7 +101,9 @@ def _claim(tenant_id: str | None, request: SnapshotRequest) -> Snapshot:
     return snapshot
 
 
-def _draft(volume: Volume, replica: Replica, request: SnapshotRequest) -> Snapshot:
+def _draft(
+    volume: Volume, replica: Replica, request: SnapshotRequest, request_key: str
+) -> Snapshot:
     percent = request.reserved_space_percentage
     return Snapshot(
         uuid=request.uuid or str(uuids.uuid4()),
@@ -108,6 +114,7 @@ def _draft(volume: Volume, replica: Replica, request: SnapshotRequest) -> Snapsh
         capacity_bytes=volume.capacity_bytes,
         reserved_space_percentage=percent,
         claimed_bytes=reserved_bytes(volume.capacity_bytes, percent),
+        request_key=request_key,
         deadline_at=unfinished_deadline(),
     )
 
@@ -126,14 +133,22 @@ def only_replica(volume: Volume) -> Replica:
     return replicas.get(state=LifeState.READY, filling=False)
 
 
-def _name_free(snapshot: Snapshot) -> None:
+def _begun(draft: Snapshot) -> Snapshot | None:
+    """The live snapshot that an earlier try of the same request took, or is taking still.
+
+    :raises SnapshotExists: another has the uuid, or in its tenant the alias.
+    """
     taken = Snapshot.objects.filter(
-        LIVE, Q(uuid=snapshot.uuid) | Q(tenant_id=snapshot.tenant_id, alias=snapshot.alias)
+        LIVE, Q(uuid=draft.uuid) | Q(tenant_id=draft.tenant_id, alias=draft.alias)
     ).first()
-    if taken is not None:
-        same_uuid = taken.uuid == snapshot.uuid
-        what = f"uuid {snapshot.uuid!r}" if same_uuid else f"alias {snapshot.alias!r}"
+    if taken is None:
+        return None
+    if not taken.is_of(draft.request_key) or taken.volume_id != draft.volume_id:
+        what = f"uuid {draft.uuid!r}" if taken.uuid == draft.uuid else f"alias {draft.alias!r}"
         raise SnapshotExists(f"a snapshot with the {what} exists already")
+    creating = Snapshot.objects.filter(pk=taken.pk, state=LifeState.CREATING)
+    creating.update(deadline_at=unfinished_deadline())
+    return taken
 
 
 def _make(snapshot: Snapshot, until: float) -> None:
@@ -141,15 +156,19 @@ def _make(snapshot: Snapshot, until: float) -> None:
     snapshots = {s.pk: s for s in snapshots_with_nodes(rows)}
     outcomes = snapshots_ensure(snapshots.values(), until=until)
     replicas = {key: s.replica for key, s in snapshots.items()}
-    if failures := failures_text(replicas, outcomes):
-        snapshot_abandon(snapshot)
+    failures = failures_text(replicas, outcomes)
+    if failures and snapshot_abandon(snapshot):
         raise (NoFreeSpace if lack_space(outcomes) else NodesFailed)(failures)
-    if not rows.update(state=LifeState.READY, deadline_at=None):
+    made = not failures and rows.update(state=LifeState.READY, deadline_at=None)
+    if not made and not Snapshot.objects.filter(pk=snapshot.pk, state=LifeState.READY).exists():
         raise NodesFailed("the snapshot was deleted while it was being created")
 
 
-def snapshot_abandon(snapshot: Snapshot) -> None:
-    """Give up a snapshot that is being created: the collector removes what its node has of it."""
+def snapshot_abandon(snapshot: Snapshot) -> bool:
+    """Give up a snapshot that is being created: the collector removes what its node has of it.
+    False: it is not being created any more.
+    """
     rows = Snapshot.objects.filter(pk=snapshot.pk, state=LifeState.CREATING)
-    rows.update(state=LifeState.DELETING, deadline_at=timezone.now())
+    given_up = rows.update(state=LifeState.DELETING, deadline_at=timezone.now())
     enqueue_on_commit("volumes.jobs.collect")
+    return bool(given_up)

@@ -36,7 +36,7 @@ class CloneRequest:
     reserved_space_percentage: int = 0
 
 
-def volume_clone(*, tenant_id: str | None, request: CloneRequest) -> Volume:
+def volume_clone(*, tenant_id: str | None, request: CloneRequest, request_key: str = "") -> Volume:
     """Make a thin volume that begins as the source is now, on its node and SSDs and in its tenant,
     and lives on its own.
 
@@ -46,10 +46,10 @@ def volume_clone(*, tenant_id: str | None, request: CloneRequest) -> Volume:
     :raises ProvisionerError: as :func:`volume_derive` says.
     """
     former = None if request.uuid is None else Q(uuid=request.uuid)
-    return volume_derive(lambda: _draft(tenant_id, request), former=former)
+    return volume_derive(lambda: _draft(tenant_id, request, request_key), former=former)
 
 
-def _draft(tenant_id: str | None, request: CloneRequest) -> tuple[Volume, Origin]:
+def _draft(tenant_id: str | None, request: CloneRequest, request_key: str) -> tuple[Volume, Origin]:
     rows = volumes_visible(tenant_id).select_for_update()
     source = rows.filter(uuid=request.source_uuid).first()
     if source is None:
@@ -62,6 +62,7 @@ def _draft(tenant_id: str | None, request: CloneRequest) -> tuple[Volume, Origin
         tenant_id=source.tenant_id,
         alias=request.alias,
         cloned_from=source.uuid,
+        request_key=request_key,
         capacity_bytes=capacity,
         reserved_space_percentage=percent,
         claimed_bytes=reserved_bytes(capacity, percent),

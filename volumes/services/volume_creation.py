@@ -2,6 +2,7 @@
 
 import time
 import uuid as uuids
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
@@ -38,6 +39,12 @@ class InvalidReplicas(ProvisionerError):
     code = ResultCode.InvalidReplicas
 
 
+class MadeMeanwhile(ProvisionerError):
+    """What failed here was made, replaced or given up by another; look again."""
+
+    code = ResultCode.NotAvailable
+
+
 class NodesFailed(ProvisionerError):
     """Nodes did not do in time what was asked of them; nothing of it stays."""
 
@@ -71,8 +78,9 @@ class VolumeRequest:
     allow_span: bool = False
 
 
-def volume_create(*, tenant_id: str, request: VolumeRequest) -> Volume:
+def volume_create(*, tenant_id: str, request: VolumeRequest, request_key: str = "") -> Volume:
     """Make a volume on the best nodes; a node that fails is replaced by another while time remains.
+    What an earlier try of the same request made is the answer; what it began is gone on with.
 
     :raises InvalidInput: fields contradict each other.
     :raises InvalidReplicas: not 1 to 3 replicas.
@@ -81,13 +89,11 @@ def volume_create(*, tenant_id: str, request: VolumeRequest) -> Volume:
     :raises TenantCapacityExceeded: the tenant's budget would be exceeded.
     :raises NodesFailed: the nodes did not answer in time.
     """
-    volume = _draft(tenant_id, request)
+    draft = _draft(tenant_id, request, request_key)
     until = call_deadline()
-    volume_name_free(volume)
-    if request.uuid is not None:
-        former = Replica.objects.filter(uuid=volume.uuid, state=LifeState.DELETING)
-        replicas_drop(former, until=until)
-    _claim(volume)
+    volume = volume_begun(draft) or _begin(draft, named=request.uuid is not None, until=until)
+    if volume.state == LifeState.READY:
+        return volume
     avoid: frozenset[str] = frozenset()
     while failed := replicas_make(volume, until=until):
         avoid |= {str(r.backend_id) for r in failed.replicas}
@@ -104,7 +110,7 @@ def volume_dry_run(*, tenant_id: str, request: VolumeRequest) -> Plan:
     return volume_place(volume, placement_request(volume, replicas=volume.num_replicas))
 
 
-def _draft(tenant_id: str, request: VolumeRequest) -> Volume:
+def _draft(tenant_id: str, request: VolumeRequest, request_key: str = "") -> Volume:
     if not 1 <= request.num_replicas <= MOST_REPLICAS_AT_CREATION:
         raise InvalidReplicas(f"numReplicas = {request.num_replicas}: must be 1 to 3")
     if not request.share_ssd and not request.storage_class_name:
@@ -126,18 +132,41 @@ def _draft(tenant_id: str, request: VolumeRequest) -> Volume:
             request.provisioning_type, capacity, request.reserved_space_percentage
         ),
         deadline_at=unfinished_deadline(),
+        request_key=request_key,
         **fields,
     )
 
 
-def volume_name_free(volume: Volume) -> None:
-    """:raises VolumeExists: a live volume has the uuid, or in its tenant the alias."""
+def volume_begun(draft: Volume) -> Volume | None:
+    """The live volume that an earlier try of the same request made, or is making still.
+
+    :raises VolumeExists: another live volume has the uuid, or in its tenant the alias.
+    """
     taken = Volume.objects.filter(
-        LIVE, Q(uuid=volume.uuid) | Q(tenant_id=volume.tenant_id, alias=volume.alias)
-    )
-    if (uuid := taken.values_list("uuid", flat=True).first()) is not None:
-        what = f"uuid {volume.uuid!r}" if uuid == volume.uuid else f"alias {volume.alias!r}"
+        LIVE, Q(uuid=draft.uuid) | Q(tenant_id=draft.tenant_id, alias=draft.alias)
+    ).first()
+    if taken is None:
+        return None
+    if not taken.is_of(draft.request_key) or taken.tenant_id != draft.tenant_id:
+        what = f"uuid {draft.uuid!r}" if taken.uuid == draft.uuid else f"alias {draft.alias!r}"
         raise VolumeExists(f"a volume with the {what} exists already")
+    creating = Volume.objects.filter(pk=taken.pk, state=LifeState.CREATING)
+    creating.update(deadline_at=unfinished_deadline())
+    return taken
+
+
+def _begin(draft: Volume, *, named: bool, until: float) -> Volume:
+    """Claim it, unless an earlier try did so at the last moment. ``named``: by the client."""
+    if named:
+        former = Replica.objects.filter(uuid=draft.uuid, state=LifeState.DELETING)
+        replicas_drop(former, until=until)
+    try:
+        _claim(draft)
+    except ProvisionerError:
+        if (begun := volume_begun(draft)) is None:
+            raise
+        return begun
+    return draft
 
 
 def _claim(volume: Volume) -> None:
@@ -162,15 +191,11 @@ def _replace(
     """Other nodes for the failed replicas; what may be on the failed nodes is left to the
     collector.
     """
-    failed_keys = [r.pk for r in failed.replicas]
     beside = tuple(volume.replicas.filter(state=LifeState.READY).select_related("backend"))
-    request = placement_request(volume, replicas=len(failed_keys), avoid=avoid, beside=beside)
+    request = placement_request(volume, replicas=len(failed.replicas), avoid=avoid, beside=beside)
 
     def drop_failed() -> Beginning:
-        _creating_required(volume)
-        volume.replicas.filter(pk__in=failed_keys).update(
-            state=LifeState.DELETING, deadline_at=timezone.now()
-        )
+        _drop_failed(volume, failed.replicas)
         return Beginning()
 
     try:
@@ -178,14 +203,21 @@ def _replace(
             raise NodesFailed("the nodes did not answer in time")
         replicas_claim(volume, request, drop_failed)
     except ProvisionerError as error:
-        volume_abandon(volume)
-        raise type(error)(f"{error.description}; {failed.text}") from error
+        if volume_abandon(volume, failed.replicas):
+            raise type(error)(f"{error.description}; {failed.text}") from error
 
 
-def _creating_required(volume: Volume) -> None:
-    rows = Volume.objects.select_for_update().filter(pk=volume.pk, state=LifeState.CREATING)
-    if not rows.exists():
-        raise NodesFailed("the volume was deleted while it was being created")
+def _drop_failed(volume: Volume, failed: Collection[Replica]) -> None:
+    """Lock the volume, and write that these of its replicas go, inside the caller's transaction.
+
+    :raises MadeMeanwhile: it is not being created any more, or not all of them are.
+    """
+    locked = Volume.objects.select_for_update().filter(pk=volume.pk, state=LifeState.CREATING)
+    unmade = volume.replicas.filter(pk__in=[r.pk for r in failed], state=LifeState.CREATING)
+    if not locked.exists() or len(failed) > unmade.update(
+        state=LifeState.DELETING, deadline_at=timezone.now()
+    ):
+        raise MadeMeanwhile("another try of this request goes on with the volume")
 
 
 def volume_ready(volume: Volume) -> None:
@@ -193,16 +225,24 @@ def volume_ready(volume: Volume) -> None:
 
     :raises NodesFailed: it was deleted or given up meanwhile.
     """
-    rows = Volume.objects.filter(pk=volume.pk, state=LifeState.CREATING)
-    if not rows.update(state=LifeState.READY, deadline_at=None):
+    rows = Volume.objects.filter(pk=volume.pk)
+    made = rows.filter(state=LifeState.CREATING).update(state=LifeState.READY, deadline_at=None)
+    if not made and not rows.filter(state=LifeState.READY).exists():
         raise NodesFailed("the volume was deleted while it was being created")
     volume.state, volume.deadline_at = LifeState.READY, None
 
 
-def volume_abandon(volume: Volume) -> None:
-    """Give up a volume that is being created: the collector removes what nodes have of it."""
-    with transaction.atomic(durable=True):
-        rows = Volume.objects.filter(pk=volume.pk, state=LifeState.CREATING)
-        if rows.update(state=LifeState.DELETING, deadline_at=timezone.now()):
-            volume.replicas.update(state=LifeState.DELETING, deadline_at=timezone.now())
+def volume_abandon(volume: Volume, failed: Collection[Replica] = ()) -> bool:
+    """Give up a volume that is being created: the collector removes what nodes have of it. Not if
+    one of its ``failed`` replicas was made or replaced by another try of the same request: False.
+    """
+    try:
+        with transaction.atomic(durable=True):
+            _drop_failed(volume, failed)
+            gone = {"state": LifeState.DELETING, "deadline_at": timezone.now()}
+            Volume.objects.filter(pk=volume.pk).update(**gone)
+            volume.replicas.update(**gone)
+    except MadeMeanwhile:
+        return False
     enqueue_on_commit("volumes.jobs.collect")
+    return True

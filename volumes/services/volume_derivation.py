@@ -22,7 +22,7 @@ from volumes.services.volume_creation import (
     NodesFailed,
     VolumeExists,
     volume_abandon,
-    volume_name_free,
+    volume_begun,
     volume_ready,
 )
 from volumes.services.volume_growth import NoFreeSpace
@@ -44,7 +44,8 @@ class Origin:
 
 def volume_derive(draft: Callable[[], tuple[Volume, Origin]], *, former: Q | None = None) -> Volume:
     """Make the volume that ``draft`` describes; it is called in the transaction that inserts the
-    rows, and locks the source. ``former``: volumes being removed that must be gone first.
+    rows, and locks the source. ``former``: volumes being removed that must be gone first. What an
+    earlier try of the same request made is the answer; what it began is gone on with.
 
     :raises VolumeExists: the uuid or the alias is taken.
     :raises InvalidInput: the rates are too large for the capacity.
@@ -58,15 +59,17 @@ def volume_derive(draft: Callable[[], tuple[Volume, Origin]], *, former: Q | Non
         replicas_drop(gone, until=until)
     try:
         with transaction.atomic(durable=True):
-            volume, origin = draft()
-            _insert(volume, origin)
+            drafted, origin = draft()
+            volume = volume_begun(drafted) or _insert(drafted, origin)
     except ClaimLost as error:
         raise NoFreeSpace("an SSD of the source has no room for the reserved space") from error
     except IntegrityError as error:
         raise VolumeExists("a volume of this uuid or alias was created just now") from error
-    if failed := replicas_make(volume, until=until):
-        volume_abandon(volume)
-        raise (NoFreeSpace if failed.lack_space else NodesFailed)(failed.text)
+    if volume.state == LifeState.READY:
+        return volume
+    while failed := replicas_make(volume, until=until):
+        if volume_abandon(volume, failed.replicas):
+            raise (NoFreeSpace if failed.lack_space else NodesFailed)(failed.text)
     volume_ready(volume)
     return volume
 
@@ -76,12 +79,11 @@ def placed_as(volume: Volume) -> dict[str, object]:
     return {name: getattr(volume, name) for name in PLACE}
 
 
-def _insert(volume: Volume, origin: Origin) -> None:
+def _insert(volume: Volume, origin: Origin) -> Volume:
     backend = node_required(origin.replica)
     for name, on_wire in RATES.items():
         if getattr(volume, name) * (volume.capacity_bytes // GIB) > INT64_MAX:
             raise InvalidInput.of(on_wire, getattr(volume, name), "times capacity is too large")
-    volume_name_free(volume)
     volume.deadline_at = unfinished_deadline()
     volume.save(force_insert=True)
     replica = Replica.objects.create(
@@ -95,3 +97,4 @@ def _insert(volume: Volume, origin: Origin) -> None:
     pieces_claim(
         origin.pieces, replica, capacity_bytes=volume.capacity_bytes, tenant_id=volume.tenant_id
     )
+    return volume

@@ -37,9 +37,11 @@ class GrowthUnfinished(ProvisionerError):
     code = ResultCode.NotAvailable
 
 
-def volume_grow(*, volume_uuid: str, tenant_id: str | None, new_gib: int) -> None:
+def volume_grow(
+    *, volume_uuid: str, tenant_id: str | None, new_gib: int, request_key: str = ""
+) -> None:
     """Grow all replicas to ``new_gib``. Asked again for a growth that is under way, it goes on
-    with it.
+    with it; for one that the same request brought to its end, there is nothing to do.
 
     :raises VolumeNotExists: there is none, for this tenant.
     :raises InvalidSize: not larger than it is, or a read-only snapshot volume.
@@ -50,12 +52,14 @@ def volume_grow(*, volume_uuid: str, tenant_id: str | None, new_gib: int) -> Non
     """
     try:
         with transaction.atomic(durable=True):
-            volume = _claim(volume_uuid, tenant_id, new_gib)
+            volume = _claim(volume_uuid, tenant_id, new_gib, request_key)
     except ClaimLost as error:
         raise NoFreeSpace(
             f"an SSD or node that holds volume {volume_uuid!r} "
             f"has no room to grow it to {new_gib} GiB"
         ) from error
+    if volume.growing_to_bytes is None:
+        return
     if failures := growth_finish(volume, until=call_deadline()):
         raise GrowthUnfinished(
             f"growing to {new_gib} GiB is recorded and will be finished when all nodes answer: "
@@ -63,23 +67,26 @@ def volume_grow(*, volume_uuid: str, tenant_id: str | None, new_gib: int) -> Non
         )
 
 
-def _claim(volume_uuid: str, tenant_id: str | None, new_gib: int) -> Volume:
+def _claim(volume_uuid: str, tenant_id: str | None, new_gib: int, request_key: str) -> Volume:
+    """The volume with its growth; without one where an earlier try of the request ended it."""
     rows = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid)
     volume = rows.first()
     if volume is None:
         raise VolumeNotExists.of(volume_uuid)
-    if volume.growing_to_bytes == new_gib * GIB:
+    size = volume.growing_to_bytes or volume.capacity_bytes
+    if size == new_gib * GIB and (volume.growing_to_bytes or volume.is_of(request_key)):
+        Volume.objects.filter(pk=volume.pk).update(request_key=request_key)
         return volume
     _check(volume, new_gib)
-    old = volume.growing_to_bytes or volume.capacity_bytes
     _only_made_replicas(volume)
     replicas = list(volume.replicas.filter(state=LifeState.READY).select_related("backend"))
-    _claim_replicas(volume, replicas, new_gib * GIB - old)
+    _claim_replicas(volume, replicas, new_gib * GIB - size)
     volume.claimed_bytes = claimed_bytes(
         volume.provisioning_type, new_gib * GIB, volume.reserved_space_percentage
     )
     volume.growing_to_bytes, volume.deadline_at = new_gib * GIB, unfinished_deadline()
-    volume.save(update_fields=["growing_to_bytes", "claimed_bytes", "deadline_at"])
+    volume.request_key = request_key
+    volume.save(update_fields=["growing_to_bytes", "claimed_bytes", "deadline_at", "request_key"])
     return volume
 
 

@@ -25,11 +25,14 @@ class PublishViewSet(TenantViewSet):
             "VolumeNotInHost",
             body=PublishInput,
             example={"hostId": HOST, "volId": VOLUME},
+            repeatable=True,
         )
     }
 
     def create(self, request: Request, tenant: str | None = None) -> Response:
-        volume_publish(tenant_id=self.tenant_scope, **parse_body(PublishInput, request))
+        fields = parse_body(PublishInput, request)
+        key = self.request_key(fields)
+        volume_publish(tenant_id=self.tenant_scope, request_key=key, **fields)
         return success()
 
 

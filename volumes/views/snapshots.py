@@ -43,6 +43,7 @@ class SnapshotsViewSet(TenantViewSet):
             body=SnapshotInput,
             example={"alias": "snap1", "volumeID": VOLUME, "snapshotID": SNAPSHOT},
             adds=MadeOutput,
+            repeatable=True,
         ),
         "destroy": Operation("Delete Snapshot", "NotExists TenantNotFound VolumeIsInUse"),
     }
@@ -69,7 +70,9 @@ class SnapshotsViewSet(TenantViewSet):
     def create(self, request: Request, tenant: str | None = None) -> Response:
         fields = parse_body(SnapshotInput, request)
         scope = self.tenant_scope_of(fields.pop("tenant_id", None))
-        snapshot = snapshot_create(tenant_id=scope, request=SnapshotRequest(**fields))
+        wanted = SnapshotRequest(**fields)
+        key = self.request_key(wanted)
+        snapshot = snapshot_create(tenant_id=scope, request=wanted, request_key=key)
         return success(persistentId=snapshot.uuid)
 
     def destroy(self, request: Request, snapshot_uuid: str, tenant: str | None = None) -> Response:
@@ -90,6 +93,7 @@ class SnapshotVolumesViewSet(TenantViewSet):
             body=SnapshotVolumeInput,
             example={"alias": "view1", "snapshotID": SNAPSHOT, "writable": True},
             adds=MadeOutput,
+            repeatable=True,
         )
     }
 
@@ -97,7 +101,8 @@ class SnapshotVolumesViewSet(TenantViewSet):
         fields = parse_body(SnapshotVolumeInput, request)
         scope = self.tenant_scope_of(fields.pop("tenant_id", None))
         wanted = SnapshotVolumeRequest(**fields)
-        volume = snapshot_volume_create(tenant_id=scope, request=wanted)
+        key = self.request_key(wanted)
+        volume = snapshot_volume_create(tenant_id=scope, request=wanted, request_key=key)
         return success(persistentId=volume.uuid)
 
 
@@ -113,11 +118,13 @@ class ClonesViewSet(TenantViewSet):
             body=CloneInput,
             example={"sourceVolumeId": VOLUME, "alias": "clone1", "capacity": 20},
             adds=MadeOutput,
+            repeatable=True,
         )
     }
 
     def create(self, request: Request, tenant: str | None = None) -> Response:
         fields = parse_body(CloneInput, request)
         scope = self.tenant_scope_of(fields.pop("tenant_id", None))
-        volume = volume_clone(tenant_id=scope, request=CloneRequest(**fields))
+        wanted = CloneRequest(**fields)
+        volume = volume_clone(tenant_id=scope, request=wanted, request_key=self.request_key(wanted))
         return success(persistentId=volume.uuid)

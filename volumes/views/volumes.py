@@ -55,12 +55,14 @@ class VolumesViewSet(TenantViewSet):
                 "storageClass": {"numReplicas": 2, "blockSize": 4096, "zones": ["Lab"]},
             },
             adds=VolumeCreatedOutput,
+            repeatable=True,
         ),
         "update": Operation(
             "Expand Volume",
             "NotExists InvalidSize NoFreeSpace NotAvailable TenantNotFound TenantCapacityExceeded",
             body=GrowInput,
             example={"newCapacity": 20},
+            repeatable=True,
         ),
         "destroy": Operation("Delete Volume", "NotExists TenantNotFound VolumeIsInUse"),
     }
@@ -99,13 +101,18 @@ class VolumesViewSet(TenantViewSet):
         wanted = volume_request(fields)
         if parse_query(DryRunInput, request)["dryRun"]:
             return success(**plan_json(volume_dry_run(tenant_id=tenant_id, request=wanted)))
-        volume = volume_create(tenant_id=tenant_id, request=wanted)
+        volume = volume_create(
+            tenant_id=tenant_id, request=wanted, request_key=self.request_key(wanted)
+        )
         return success(uuid=volume.uuid)
 
     def update(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
         fields = parse_body(GrowInput, request)
         volume_grow(
-            volume_uuid=volume_uuid, tenant_id=self.tenant_scope, new_gib=fields["newCapacity"]
+            volume_uuid=volume_uuid,
+            tenant_id=self.tenant_scope,
+            new_gib=fields["newCapacity"],
+            request_key=self.request_key(fields),
         )
         return success()
 

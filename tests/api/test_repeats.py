@@ -1,0 +1,173 @@
+"""Requests that are sent again with their ``Idempotency-Key``: the first answer, and no second
+effect.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.api.conformance import description
+from tests.api.snapshot_steps import clone, snapped, tenant
+from tests.api.volume_steps import GIB, HOST, create, created, probe_host, published, volume
+from tests.conftest import Api
+from volumes.models import Publication, Snapshot, Volume
+from volumes.services.audit import audit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+
+REQUESTS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any], str]] = {
+    "create": (
+        "POST",
+        "/volumes",
+        {"alias": "x", "capacity": 10},
+        {"capacity": 11},
+        "AlreadyExists",
+    ),
+    "create with a uuid": (
+        "POST",
+        "/volumes",
+        {"alias": "x", "capacity": 10, "uuid": "x", "storageClass": {"numReplicas": 3}},
+        {"alias": "y"},
+        "AlreadyExists",
+    ),
+    "create of a tenant": (
+        "POST",
+        "/0/volumes",
+        {"alias": "x", "capacity": 10},
+        {"provisioningType": "THIN"},
+        "AlreadyExists",
+    ),
+    "expand": ("PATCH", "/volumes/v", {"newCapacity": 20}, {"newCapacity": 19}, "InvalidSize"),
+    "snapshot": (
+        "POST",
+        "/snapshots",
+        {"alias": "x", "volumeID": "v"},
+        {"reservedSpacePercentage": 1},
+        "AlreadyExists",
+    ),
+    "snapshot volume": (
+        "POST",
+        "/snapshot_volumes",
+        {"alias": "x", "snapshotID": "s"},
+        {"writable": True},
+        "AlreadyExists",
+    ),
+    "clone": (
+        "POST",
+        "/clone_volume",
+        {"alias": "x", "sourceVolumeId": "v", "volumeId": "x"},
+        {"volumeId": "y"},
+        "AlreadyExists",
+    ),
+    "publish": ("POST", "/publish", {"volId": "v", "hostId": HOST}, {}, ""),
+    "publish of a Local volume": ("POST", "/publish", {"volId": "l", "hostId": HOST}, {}, ""),
+}
+"""Method, path and body; what differs in another request, and what that is answered."""
+
+
+@pytest.fixture
+def things(api: Api, pool: Pool) -> None:
+    """Nodes, one of which runs in a host; volumes ``v`` and ``l``, and a snapshot ``s``."""
+    node, *_ = pool(3)
+    probe_host(api)
+    assert api.put(f"/backends/{node}", {"hostId": HOST}).status == "Success"
+    created(api, "v", uuid="v")
+    created(api, "l", uuid="l", protocol="Local", storageClass={"hostId": HOST})
+    snapped(api, "v", "s", snapshotID="s")
+
+
+def rows() -> tuple[int, ...]:
+    return tuple(model.objects.count() for model in (Volume, Snapshot, Publication))
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_the_same_request_is_answered_as_before(api: Api, things: None, name: str) -> None:
+    method, path, body, *_ = REQUESTS[name]
+    first = api.keyed("k").call(method, path, body)
+    assert first.status == "Success"
+    known = rows()
+    for _ in range(2):
+        again = api.keyed("k").call(method, path, body)
+        assert (again.http, again.body) == (first.http, first.body)
+    assert rows() == known
+    assert audit() == []
+
+
+@pytest.mark.parametrize("key", ["", "other"])
+@pytest.mark.parametrize("name", REQUESTS)
+def test_another_request_is_not_its_repeat(api: Api, things: None, name: str, key: str) -> None:
+    method, path, body, change, refusal = REQUESTS[name]
+    assert api.keyed("k").call(method, path, body).status == "Success"
+    assert api.keyed(key).call(method, path, body).status == (refusal or "AlreadyPublished")
+    if change:
+        assert api.keyed("k").call(method, path, body | change).status == refusal
+    assert audit() == []
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_without_a_key_nothing_is_a_repeat(api: Api, things: None, name: str) -> None:
+    method, path, body, _, refusal = REQUESTS[name]
+    assert api.call(method, path, body).status == "Success"
+    assert api.keyed("").call(method, path, body).status == (refusal or "AlreadyPublished")
+
+
+def test_any_text_is_a_key(api: Api, pool: Pool) -> None:
+    pool(1)
+    for number, key in enumerate(["8e03978e-40d5-43dd-bc93-6894a57f9324", '"quoted"', "x" * 8000]):
+        body = {"alias": f"v{number}", "capacity": 1}
+        uuids = {api.keyed(key).post("/volumes", body).body["uuid"] for _ in range(2)}
+        assert len(uuids) == 1
+
+
+def test_a_key_lives_as_long_as_what_was_made(api: Api, pool: Pool) -> None:
+    pool(1)
+    keyed = api.keyed("k")
+    assert keyed.delete(f"/volumes/{created(keyed, 'v', uuid='u')}").status == "Success"
+    assert created(keyed, "v", uuid="u") == "u"
+    assert volume(api, "u")["alias"] == "v"
+
+
+def test_another_tenant_s_volume_is_nobody_s_repeat(api: Api, pool: Pool) -> None:
+    pool(1)
+    tenant(api, "t1")
+    bound = [api.as_role("ADMIN", tenant=name).keyed("k") for name in ("0", "t1")]
+    answers = [create(each, "v", uuid="u") for each in bound]
+    assert [answer.status for answer in answers] == ["Success", "AlreadyExists"]
+
+
+def test_a_repeat_after_a_later_change(api: Api, things: None) -> None:
+    """What was grown, or published anew, since then is another request's."""
+    keyed = api.keyed("k")
+    assert keyed.patch("/volumes/v", {"newCapacity": 15}).status == "Success"
+    assert api.patch("/volumes/v", {"newCapacity": 20}).status == "Success"
+    assert keyed.patch("/volumes/v", {"newCapacity": 15}).status == "InvalidSize"
+    assert volume(api, "v")["capacity"] == 20 * GIB
+    body = {"volId": "v", "hostId": HOST}
+    assert keyed.post("/publish", body).status == "Success"
+    assert api.post("/unpublish", body).status == "Success"
+    published(api, "v")
+    assert keyed.post("/publish", body).status == "AlreadyPublished"
+
+
+def test_a_refusal_is_not_remembered(api: Api, pool: Pool) -> None:
+    """What was wrong then may be right now."""
+    pool(1)
+    keyed = api.keyed("k")
+    assert clone(keyed, "u", "c").status == "NotExists"
+    created(api, "v", uuid="u")
+    assert clone(keyed, "u", "c").status == "Success"
+
+
+def test_the_description_names_the_header_where_it_counts() -> None:
+    named = {
+        (method.upper(), path)
+        for path, methods in description()["paths"].items()
+        for method, operation in methods.items()
+        if any(each["name"] == "Idempotency-Key" for each in operation.get("parameters", ()))
+    }
+    collections = ("volumes", "snapshots", "snapshot_volume", "snapshot_volumes", "clone_volume")
+    expected = {("POST", f"/{name}") for name in (*collections, "publish")}
+    expected.add(("PATCH", "/volumes/{volumeUuid}"))
+    assert named == expected | {(method, f"/{{tenantId}}{path}") for method, path in expected}

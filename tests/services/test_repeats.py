@@ -1,0 +1,166 @@
+"""A process dies in a request, before each statement; the same request finishes what it left."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from inventory.nodes.engines.simulated import SimulatedFleet
+from inventory.nodes.wire import RefusalCode
+from provisioner.common.models import LifeState
+from tests.api.snapshot_steps import snapped
+from tests.api.volume_steps import HOST, created, probe_host
+from tests.conftest import Api
+from tests.services.test_unfinished import collect_overdue
+from volumes.models import Export, Publication, Replica, Snapshot, Volume
+from volumes.services.audit import audit
+from volumes.services.publications import volume_publish
+from volumes.services.snapshot_creation import SnapshotRequest, snapshot_create
+from volumes.services.snapshot_volume_creation import (
+    SnapshotVolumeRequest,
+    snapshot_volume_create,
+)
+from volumes.services.volume_cloning import CloneRequest, volume_clone
+from volumes.services.volume_creation import VolumeRequest, volume_create
+from volumes.services.volume_growth import volume_grow
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+Prepare = Callable[[Api, str], Callable[[], Any]]
+
+
+class Died(BaseException):
+    """No code of ours runs any more: nothing catches it."""
+
+
+@contextmanager
+def dying(statement: int) -> Iterator[None]:
+    """Die before that statement, 1 being the first; what is not committed is undone."""
+    left = statement
+
+    def execute(call: Callable[..., Any], *arguments: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            raise Died
+        return call(*arguments)
+
+    with connection.execute_wrapper(execute):
+        yield
+
+
+def create(replicas: int, *, named: bool) -> Prepare:
+    def prepare(api: Api, name: str) -> Callable[[], Any]:
+        uuid = name if named else None
+        request = VolumeRequest(alias=name, capacity_gib=1, uuid=uuid, num_replicas=replicas)
+        return lambda: volume_create(tenant_id="0", request=request, request_key=name).uuid
+
+    return prepare
+
+
+def snapshot(api: Api, name: str) -> Callable[[], Any]:
+    request = SnapshotRequest(created(api, name, capacity=1), alias=name)
+    return lambda: snapshot_create(tenant_id=None, request=request, request_key=name).uuid
+
+
+def snapshot_volume(api: Api, name: str) -> Callable[[], Any]:
+    made = snapped(api, created(api, f"{name}-source", capacity=1), name)
+    request = SnapshotVolumeRequest(made, alias=name)
+    return lambda: snapshot_volume_create(tenant_id=None, request=request, request_key=name).uuid
+
+
+def clone(api: Api, name: str) -> Callable[[], Any]:
+    request = CloneRequest(created(api, f"{name}-source", capacity=1), alias=name)
+    return lambda: volume_clone(tenant_id=None, request=request, request_key=name).uuid
+
+
+def publish(api: Api, name: str) -> Callable[[], Any]:
+    uuid = created(api, name, capacity=1, storageClass={"numReplicas": 2})
+    return lambda: volume_publish(volume_uuid=uuid, host_id=HOST, tenant_id=None, request_key=name)
+
+
+def grow(api: Api, name: str) -> Callable[[], Any]:
+    uuid = created(api, name, capacity=1, storageClass={"numReplicas": 2})
+    return lambda: volume_grow(volume_uuid=uuid, tenant_id=None, new_gib=2, request_key=name)
+
+
+REQUESTS = {
+    "create": create(1, named=False),
+    "create three replicas with a uuid": create(3, named=True),
+    "snapshot": snapshot,
+    "snapshot volume": snapshot_volume,
+    "clone": clone,
+    "publish": publish,
+    "grow": grow,
+}
+
+
+def deaths(api: Api, prepare: Prepare) -> int:
+    """Repeat a request that died before each of its statements, and one that was only not heard.
+    How many there were.
+    """
+    for number in range(1, 100):
+        call = prepare(api, f"n{number}")
+        try:
+            with dying(number):
+                first = call()
+        except Died:
+            call()
+        else:
+            assert call() == first
+            return number
+    raise AssertionError("it has no end")
+
+
+def all_is_at_rest() -> None:
+    for model in (Volume, Snapshot, Publication, Replica, Export):
+        assert not model.objects.exclude(state=LifeState.READY).exists()
+    assert not Volume.objects.exclude(growing_to_bytes=None).exists()
+    assert audit() == []
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_the_repeat_finishes_it(api: Api, pool: Pool, name: str) -> None:
+    pool(3)
+    probe_host(api)
+    assert deaths(api, REQUESTS[name]) > 5
+    aliases = Volume.objects.values_list("alias", flat=True)
+    assert len(aliases) == len(set(aliases))
+    all_is_at_rest()
+
+
+@pytest.mark.parametrize(
+    ("name", "failing"), [("create", 5), ("create three replicas with a uuid", 3)]
+)
+def test_where_nodes_were_being_replaced(
+    api: Api, pool: Pool, fleet: SimulatedFleet, name: str, failing: int
+) -> None:
+    pool(6)
+    for node in fleet.nodes[:failing]:
+        node.faults.refuse(RefusalCode.NO_SPACE, method="PUT", path="/v1/volumes", times=0)
+    made = deaths(api, REQUESTS[name])
+    assert Replica.objects.filter(state=LifeState.DELETING).exists()
+    for _ in range(5):  # a hundred each
+        collect_overdue()
+    assert Volume.objects.count() == made
+    all_is_at_rest()
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_nobody_repeats_it(api: Api, pool: Pool, name: str) -> None:
+    """The collector takes back what was begun, or ends it."""
+    pool(3)
+    probe_host(api)
+    for number in range(1, 100):
+        call = REQUESTS[name](api, f"n{number}")
+        try:
+            with dying(number):
+                call()
+        except Died:
+            continue
+        break
+    for _ in range(2):
+        collect_overdue()
+    all_is_at_rest()

@@ -1,0 +1,43 @@
+"""What deploy/haproxy.cfg sends again after a process broke off is safe to do twice."""
+
+import re
+from pathlib import Path
+
+from tests.api.test_roles import operations
+
+CONFIG = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
+ANYWAY = {
+    "POST /host_probe",
+    "POST /probe",
+    "POST /unpublish",
+    "DELETE /snapshots/x",
+    "DELETE /volumes/x",
+}
+"""Safe without a key: what was done the first time is done."""
+
+
+def sent_again(method: str, path: str) -> bool:
+    """By the rule of the file."""
+    text = CONFIG.read_text()
+    patterns = dict(re.findall(r"acl (\w+) path_reg (\S+)", text))
+    [rule] = re.findall(r"disable-l7-retry unless (.+)", text)
+    methods = {"METH_GET": "GET", "METH_POST": "POST", "{ method PATCH DELETE }": "PATCH DELETE"}
+    for case in rule.split(" || "):
+        name = next(each for each in methods if case.startswith(each))
+        acl = case.removeprefix(name).strip()
+        if method in methods[name].split() and (not acl or re.search(patterns[acl], path)):
+            return True
+    return False
+
+
+def test_only_what_is_safe():
+    again, safe = set(), set()
+    for method, route, view, action in operations():
+        path = "/" + re.sub(r"<[^>]*>", "x", route).lstrip("/")
+        if sent_again(method, path):
+            again.add(f"{method} {path}")
+            assert sent_again(method, f"{path}/")
+        if method == "GET" or view.operations[action].repeatable:
+            safe.add(f"{method} {path}")
+    of_tenants = {each.replace(" ", " /x", 1) for each in ANYWAY if "probe" not in each}
+    assert again == safe | ANYWAY | of_tenants
