@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet, Value
@@ -25,6 +25,10 @@ class VolumeHasTask(ProvisionerError):
     """A volume has one active task at most."""
 
     code = ResultCode.TaskAlreadyRunning
+
+    @classmethod
+    def of(cls, volume_id: str) -> Self:
+        return cls(f"volume {volume_id!r} has a task that has not ended")
 
 
 class TaskNotFound(ProvisionerError):
@@ -95,7 +99,7 @@ def task_create(
         with transaction.atomic():
             task.save(force_insert=True)
     except IntegrityError:
-        raise VolumeHasTask(f"volume {volume_id!r} has a task that has not ended") from None
+        raise VolumeHasTask.of(volume_id) from None
     task_submit(task.pk)
     return task
 

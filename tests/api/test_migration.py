@@ -263,6 +263,16 @@ def test_refused(api: Api, online: tuple[str, list[str]]) -> None:
     assert api.get("/tasks").body == []
 
 
+def test_a_replica_that_was_added_to_migrate_is_not_one_too_many(api: Api, pool: Pool) -> None:
+    pool(5)
+    uuid = replicated(api, number=3)
+    published(api, uuid, probe_host(api))
+    first, second, _ = all_available(api, uuid)
+    assert migrate(api, uuid, first).status == "Success"
+    assert api.post(f"/replica/{uuid}", {}).status == "Success"
+    assert migrate(api, uuid, second).status == "TaskAlreadyRunning"
+
+
 def test_a_volume_of_four_replicas_has_no_room_for_one_more(api: Api, pool: Pool) -> None:
     pool(5)
     uuid = replicated(api, number=3)

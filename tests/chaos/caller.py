@@ -1,9 +1,11 @@
 """Calls of the API through the load balancer, and what may be concluded from their answers."""
 
+import itertools
+import re
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import urllib3
@@ -12,17 +14,20 @@ from tests.chaos.oracle import Thing
 from tests.chaos.system import System
 
 SECONDS = 40.0
+LOG_SECONDS = 5.0
+"""A call is in the log of HAProxy after so long, at most."""
 
 
 @dataclass(frozen=True)
 class Said:
     """``code``: the result code, or "" where it is unknown whether anything was done. ``why``: what
-    came instead of an answer.
+    came instead of an answer. ``call``: the query that marks it in the log of HAProxy.
     """
 
     code: str
     body: Any
     why: str = ""
+    call: str = ""
 
     @property
     def done(self) -> bool:
@@ -41,12 +46,15 @@ class Caller:
         self._headers = system.headers
         self._http = system.stack.pool()
         self._lock = threading.Lock()
+        self._log = system.stack.haproxy.log
+        self._numbers = itertools.count(1)
         self.counts: dict[str, Counter[str]] = {}
         self.errors: list[str] = []
 
     def call(self, operation: str, method: str, path: str, body: Any = None) -> Said:
         """A call that changes something."""
-        said = self._send(method, path, body)
+        call = f"?call={next(self._numbers)}"
+        said = replace(self._send(method, path + call, body), call=call)
         with self._lock:
             self.counts.setdefault(operation, Counter())[said.code or "unknown"] += 1
             if said.why.startswith("HTTP 500"):
@@ -59,6 +67,16 @@ class Caller:
         said = self.call(operation, method, path, body)
         thing.note(f"  {said.code or 'unknown'} {said.why or said.body}")
         return said
+
+    def was_repeated(self, said: Said) -> bool:
+        """HAProxy sent it again after a process died: another try may have done what was asked."""
+        line = re.compile(rf"/\+?([0-9]+) [0-9]+/[0-9]+ .*{re.escape(said.call)} HTTP")
+        end = time.monotonic() + LOG_SECONDS
+        while (found := line.search(self._log.read_text(errors="replace"))) is None:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.1)
+        return found[1] != "0"
 
     def read(self, path: str, *, seconds: float = 0) -> Any:
         """The body of a GET; None where it fails, tried again for so long."""

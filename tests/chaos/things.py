@@ -74,6 +74,7 @@ class Things:
         was: bool | None = True,
     ) -> Said:
         said = self._caller.ask(operation, thing, method, path, body)
-        if was and said.code in LOST:
+        is_done = method == "DELETE" and said.code in LOST and self._caller.was_repeated(said)
+        if was and said.code in LOST and not is_done:
             self._oracle.find(f"{thing.path} was acknowledged and is lost", thing)
         return said

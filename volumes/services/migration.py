@@ -16,7 +16,8 @@ from inventory.models import WITH_AGENT
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.models import Task, TaskType
-from tasks.services import task_create
+from tasks.selectors import task_active
+from tasks.services import VolumeHasTask, task_create
 from volumes.models import Publication, Replica, ReplicaState, Volume
 from volumes.selectors import LIVE, volumes_visible
 from volumes.services.placing import volume_place
@@ -91,6 +92,8 @@ def volume_migrate(
             raise ReplicaNotFound(f"volume {volume_uuid!r} has no replica {replica_uuid!r}")
         publication = _only_publication(volume)
         _replicas_ready(volume, replicas)
+        if task_active(volume_id=volume.uuid) is not None:
+            raise VolumeHasTask.of(volume.uuid)
         _destination_required(volume, replica, replicas, destination)
         return _task(
             volume,
