@@ -283,11 +283,15 @@ class NamespaceSpec(Wire):
     """A volume in a target. The target and its listeners on all portals come with its first
     namespace and go with its last. Only ``host_nqn`` may connect; a PUT of a later generation may
     change it, for the whole target.
+
+    ``by_piece``: for a copy of what spans SSDs, piece by piece. Each piece is a namespace, the
+    first has ``nsid`` and the others the ids after it; the target has no other volume.
     """
 
     generation: Generation
     nsid: int = Field(ge=1, lt=2**32 - 1)
     host_nqn: Nqn
+    by_piece: bool = False
 
 
 class Namespace(Wire):
@@ -312,7 +316,8 @@ class SyncSpec(Wire):
 
     ``generation`` is that of the volume that is filled, ``volume_generation`` that of the one that
     is read, which no host may write meanwhile. The volume that is filled is new, at least as large
-    and in blocks of the same size. The same PUT again finds the copy, or begins it anew if it
+    and in blocks of the same size. Where the volume that is read spans SSDs, it has pieces of the
+    same sizes and is there ``by_piece``. The same PUT again finds the copy, or begins it anew if it
     FAILED; the ``portals``, where the target is now, may be others then. A later generation
     replaces it.
     """

@@ -14,13 +14,16 @@ from tests.nodes.specs import (
     NODE_HOST,
     OTHER_HOST,
     OTHER_TARGET,
+    TARGET,
     Restart,
     ended,
     namespace,
     open_copy,
     piece,
+    pieces_on,
     refused,
     ssd_of,
+    sync,
     volume,
 )
 
@@ -55,6 +58,32 @@ class SyncContract:
         copy = open_copy(peer, 2 * GIB, block_size=block_size)
         client.ensure_sync("read", copy)
         assert ended(client, "read", SyncState.DONE).bytes_total == GIB
+
+    def test_by_piece(self, client: NodeClient, peer: NodeClient) -> None:
+        """What spans SSDs is copied into pieces of the same sizes, and is one volume afterwards."""
+        client.ensure_volume("read", volume(*pieces_on(client, GIB, 64 * MIB)))
+        peer.ensure_volume("filled", volume(*pieces_on(peer, GIB, 64 * MIB)))
+        spec = namespace(host_nqn=NODE_HOST, by_piece=True)
+        assert peer.ensure_namespace(COPY_TARGET, "filled", spec) is True
+        assert peer.ensure_namespace(COPY_TARGET, "filled", spec) is False
+        client.ensure_sync("read", sync(peer.read_node().portals))
+        assert ended(client, "read", SyncState.DONE).bytes_total == GIB + 64 * MIB
+        peer.remove_namespace(COPY_TARGET, "filled", 1)
+        assert peer.ensure_namespace(TARGET, "filled", namespace()) is True
+
+    def test_by_piece_alone_in_its_target(self, peer: NodeClient) -> None:
+        first, second = pieces_on(peer, 64 * MIB, 64 * MIB)
+        peer.ensure_volume("filled", volume(first, second))
+        peer.ensure_volume("other", volume(first))
+        spec = namespace(host_nqn=NODE_HOST, by_piece=True)
+        peer.ensure_namespace(COPY_TARGET, "filled", spec)
+        beside = namespace(9, host_nqn=NODE_HOST)
+        add = partial(peer.ensure_namespace, COPY_TARGET, "other", beside)
+        refused(RefusalCode.CONFLICT, add, "filled", "alone")
+        peer.ensure_namespace(OTHER_TARGET, "other", beside)
+        whole = partial(peer.ensure_namespace, COPY_TARGET, "filled")
+        changed = namespace(generation=2, host_nqn=NODE_HOST)
+        refused(RefusalCode.CONFLICT, lambda: whole(changed), "byPiece")
 
     @pytest.mark.parametrize(
         ("wrong", "part"),

@@ -68,14 +68,22 @@ def derived(
     return volume(*pieces, provisioning_type=ProvisioningType.THIN, source=source, **more)
 
 
-def namespace(nsid: int = 1, generation: int = 1, host_nqn: str = HOST) -> NamespaceSpec:
-    return NamespaceSpec(generation=generation, nsid=nsid, host_nqn=host_nqn)
+def namespace(
+    nsid: int = 1, generation: int = 1, host_nqn: str = HOST, *, by_piece: bool = False
+) -> NamespaceSpec:
+    return NamespaceSpec(generation=generation, nsid=nsid, host_nqn=host_nqn, by_piece=by_piece)
 
 
 def ssd_of(client: NodeClient, block_size: int) -> str:
     """An SSD that can have volumes in such blocks."""
     ssds = client.read_node().ssds
     return next(ssd.ssd_id for ssd in ssds if block_size in ssd.block_sizes)
+
+
+def pieces_on(client: NodeClient, *capacities: int) -> list[Piece]:
+    """On SSDs that can have volumes in blocks of 4096."""
+    ssds = [ssd.ssd_id for ssd in client.read_node().ssds if 4096 in ssd.block_sizes]
+    return [piece(ssd, capacity) for ssd, capacity in zip(ssds, capacities, strict=False)]
 
 
 def open_copy(peer: NodeClient, capacity: int = GIB, **more: Any) -> SyncSpec:

@@ -267,6 +267,49 @@ def test_a_copy_has_the_bytes(node: SpdkNode, peer: SpdkNode, spdk: Client) -> N
     assert read(node, "read", 0)[:4] == b"new."
 
 
+def test_a_copy_of_a_span_has_the_bytes(node: SpdkNode, peer: SpdkNode, spdk: Client) -> None:
+    """Of both pieces, and of what a snapshot holds; also after restarts in between."""
+    pieces = piece(UNMAPPED, GIB), piece(ZEROED, 64 * MIB)
+    node.client.ensure_volume("read", volume(*pieces))
+    write(node, "read", GIB - BLOCK, b"one.")
+    write(node, "read", GIB, b"two.")
+    node.client.ensure_snapshot("s", snapshot(*pieces, volume_uuid="read", **FIRST))
+    write(node, "read", GIB, b"2222")
+    wanted = volume(piece("ssd-2-2", GIB), piece("ssd-2-1", 64 * MIB), qos=Qos(max_iops=5000))
+    peer.client.ensure_volume("filled", wanted)
+    by_piece = namespace(host_nqn=NODE_HOST, by_piece=True)
+    peer.client.ensure_namespace(COPY_TARGET, "filled", by_piece)
+    node.client.ensure_sync("read", sync(peer.client.read_node().portals))
+    ended(node.client, "read", SyncState.DONE)
+    assert spdk("bdev_nvme_get_controllers") == []
+    for _ in range(2):
+        assert peer.client.read_strays() == ()
+        with connect(peer, COPY_TARGET, NODE_HOST) as host:
+            found = [host.read(1, GIB - BLOCK, 4), host.read(2, 0, 4), host.read(2, BLOCK, 4)]
+        assert found == [b"one.", b"2222", bytes(4)]
+        peer.restart()
+    peer.client.remove_namespace(COPY_TARGET, "filled", 1)
+    assert read(peer, "filled", GIB - BLOCK)[:4] == b"one."
+    assert read(peer, "filled", GIB)[:4] == b"2222"
+    assert read(peer, "filled", GIB + BLOCK)[:4] == bytes(4)
+    call = Client(peer.socket)
+    limits = call("bdev_get_bdevs", name="v-filled")[0]["assigned_rate_limits"]
+    call.close()
+    assert limits["rw_ios_per_sec"] == 5000
+
+
+@pytest.mark.parametrize("by_piece", [True, False])
+def test_a_span_is_copied_into_pieces_of_its_sizes(
+    node: SpdkNode, peer: SpdkNode, *, by_piece: bool
+) -> None:
+    node.client.ensure_volume("read", volume(piece(UNMAPPED, GIB), piece(ZEROED, 64 * MIB)))
+    peer.client.ensure_volume("filled", volume(piece("ssd-2-1", GIB), piece("ssd-2-2", GIB)))
+    spec = namespace(host_nqn=NODE_HOST, by_piece=by_piece)
+    peer.client.ensure_namespace(COPY_TARGET, "filled", spec)
+    node.client.ensure_sync("read", sync(peer.client.read_node().portals))
+    ended(node.client, "read", SyncState.FAILED, f"{GIB}" if by_piece else f"{2 * GIB}")
+
+
 def test_a_stopped_copy_writes_no_more(
     node: SpdkNode, peer: SpdkNode, targets: list[RunningTarget], spdk: Client
 ) -> None:

@@ -119,6 +119,17 @@ CASES: dict[str, tuple[list[Step], Step]] = {
         unexport(),
     ),
     "unexport the last": ([ensure(THICK), export(namespace())], unexport()),
+    "export by piece": ([ensure(SPANNED)], export(namespace(by_piece=True))),
+    "unexport by piece": ([ensure(SPANNED), export(namespace(by_piece=True))], unexport()),
+    "copy of a span": (
+        [
+            ensure(SPANNED),
+            take(TAKEN_TWICE),
+            ensure(SPANNED, "w"),
+            export(namespace(host_nqn=NODE_HOST, by_piece=True), "w"),
+        ],
+        copy,
+    ),
     "copy": (
         [
             ensure(THICK),

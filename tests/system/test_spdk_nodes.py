@@ -169,12 +169,15 @@ def test_copies_of_a_volume_and_what_the_next_tenant_reads(api: Api, pool: Pool)
     nothing_is_left(pool)
 
 
-def test_an_unpublished_volume_moves_to_another_node(api: Api, pool: Pool) -> None:
+@pytest.mark.parametrize(("gib", "pieces"), [(10, 1), (150, 2)])
+def test_an_unpublished_volume_moves_to_another_node(
+    api: Api, pool: Pool, gib: int, pieces: int
+) -> None:
     """Copied by the nodes, target to target, while the one that is read is killed in between."""
     probe_host(api)
-    uuid = created(api, "vol", storageClass={"blockSize": 4096})
+    uuid = created(api, "vol", capacity=gib, storageClass={"blockSize": 4096, "allowSpan": True})
     published(api, uuid)
-    written = {0: b"first", 5 * GIB: b"middle", 10 * GIB - BLOCK: b"last"}
+    written = {0: b"first", gib * GIB - 5 * GIB: b"middle", gib * GIB - BLOCK: b"last"}
     for offset, text in written.items():
         pool.write(offset, text, uuid)
     assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
@@ -185,6 +188,8 @@ def test_an_unpublished_volume_moves_to_another_node(api: Api, pool: Pool) -> No
     ended = work_off(task)
     assert (ended.state, ended.task_status) == ("FINISHED", "Success"), ended.description
     assert pool.node(uuid) is not left
+    [volume] = pool.node(uuid).client.list_volumes()
+    assert len(volume.pieces) == pieces
     published(api, uuid)
     assert {offset: pool.read(offset, uuid) for offset in written} == written
     assert audit() == []

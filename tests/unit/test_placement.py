@@ -171,6 +171,32 @@ def test_layout(
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    ("free", "claims", "expected"),
+    [
+        ((30, 90, 60), (20, 60), [(2, 20, 20), (1, 60, 60)]),
+        ((90, 10, 60), (10, 30), [(2, 20, 10), (0, 60, 30)]),
+        ((90, 10, 10), (20, 60), None),
+        ((900,), (20, 60), None),
+    ],
+)
+def test_layout_in_given_pieces(
+    free: tuple[int, ...], claims: tuple[int, int], expected: list[tuple[int, int, int]] | None
+) -> None:
+    """Each on its own SSD, in their order; also where all would fit on one."""
+    pieces = lay_out(
+        node("n", free=free).drives,
+        capacity_bytes=80 * GIB,
+        claimed_bytes=sum(claims) * GIB,
+        allow_span=True,
+        pieces=((20 * GIB, claims[0] * GIB), (60 * GIB, claims[1] * GIB)),
+    )
+    found = pieces and [
+        (p.drive.id, p.capacity_bytes // GIB, p.claimed_bytes // GIB) for p in pieces
+    ]
+    assert found == expected
+
+
 DRIVES = st.lists(st.integers(0, 200 * 1024), min_size=1, max_size=6).map(
     lambda mibs: tuple(Drive(n, str(n), mib * 2**20 + n) for n, mib in enumerate(mibs))
 )

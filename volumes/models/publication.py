@@ -67,7 +67,8 @@ class Publication(Requested):
 class Export(models.Model):
     """A replica as a namespace of a target, on the replica's node: of a host's target, or, with
     ``for_copy``, of one that the node connects to which copies its data into the replica.
-    ``publication`` is null in the latter, and once it is being removed.
+    ``publication`` is null in the latter, and once it is being removed. ``by_piece``: each of its
+    pieces is a namespace, the first with ``nsid``.
 
     ``id`` only ever grows and is the generation of what is asked of the node. Published again
     while an old export still waits for a dead node, a replica has both: the node obeys the later
@@ -83,6 +84,7 @@ class Export(models.Model):
     host_nqn = models.CharField(max_length=223, help_text="who may connect")
     replica = models.ForeignKey(Replica, on_delete=models.PROTECT, related_name="exports")
     for_copy = models.BooleanField(default=False)
+    by_piece = models.BooleanField(default=False, db_default=False)
     state = models.CharField(max_length=8, choices=LifeState.choices, default=LifeState.CREATING)
     deadline_at = models.DateTimeField(null=True, blank=True)
 

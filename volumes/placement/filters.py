@@ -28,6 +28,7 @@ def _layout(request: PlacementRequest, drives: Sequence[Drive]) -> tuple[Planned
         capacity_bytes=request.capacity_bytes,
         claimed_bytes=request.claimed_bytes,
         allow_span=request.allow_span,
+        pieces=request.pieces,
     )
 
 
@@ -47,6 +48,10 @@ def _free(node: Candidate, request: PlacementRequest) -> int:
     """On the SSD with most free space, or on all together where the volume may span."""
     sizes = [drive.free_bytes for drive in _of_block_size(node, request)]
     return sum(sizes) if request.allow_span else max(sizes, default=0)
+
+
+def _on(request: PlacementRequest) -> str:
+    return f", on {len(request.pieces)} SSDs as where it is copied from" if request.pieces else ""
 
 
 def layout_on(node: Candidate, request: PlacementRequest) -> tuple[PlannedPiece, ...] | None:
@@ -104,7 +109,7 @@ FILTERS: tuple[Filter, ...] = (
     Filter(
         "space",
         lambda n, r: _layout(r, _of_block_size(n, r)) is not None,
-        lambda n, r: f"{_free(n, r)} bytes are free, {r.claimed_bytes} are needed",
+        lambda n, r: f"{_free(n, r)} bytes are free, {r.claimed_bytes} are needed{_on(r)}",
     ),
     Filter(
         "shareSSDBetweenVolumes",

@@ -17,15 +17,37 @@ class PlannedPiece:
 
 
 def lay_out(
-    drives: Sequence[Drive], *, capacity_bytes: int, claimed_bytes: int, allow_span: bool
+    drives: Sequence[Drive],
+    *,
+    capacity_bytes: int,
+    claimed_bytes: int,
+    allow_span: bool,
+    pieces: Sequence[tuple[int, int]] = (),
 ) -> tuple[PlannedPiece, ...] | None:
     """One piece on the SSD with most free space; where that is too small and spanning is allowed,
-    pieces over as few SSDs as possible. ``None``: it does not fit.
+    pieces over as few SSDs as possible. ``pieces``: these, by capacity and claim. ``None``: it does
+    not fit.
     """
     by_space = sorted(drives, key=lambda drive: (-drive.free_bytes, drive.id))
+    if pieces:
+        return _cut(by_space, pieces)
     if by_space and by_space[0].free_bytes >= claimed_bytes:
         return (PlannedPiece(by_space[0], capacity_bytes, claimed_bytes),)
     return _span(by_space, capacity_bytes, claimed_bytes) if allow_span else None
+
+
+def _cut(
+    by_space: Sequence[Drive], pieces: Sequence[tuple[int, int]]
+) -> tuple[PlannedPiece, ...] | None:
+    """Each on an SSD of its own: what takes most where most is free."""
+    by_claim = sorted(range(len(pieces)), key=lambda place: -pieces[place][1])
+    drives = dict(zip(by_claim, by_space, strict=False))
+    planned = tuple(
+        PlannedPiece(drives[place], *piece)
+        for place, piece in enumerate(pieces)
+        if place in drives and drives[place].free_bytes >= piece[1]
+    )
+    return planned if len(planned) == len(pieces) else None
 
 
 def _span(

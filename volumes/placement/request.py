@@ -50,6 +50,7 @@ class PlacementRequest:
     volume of the same name, whose data must not come back. ``taken_nodes`` and ``taken_racks``:
     where copies are.
     ``destination``: the one node that will do. ``seed`` breaks ties between equal nodes.
+    ``pieces``: capacity and claim of each, where a copy must be cut as what is copied.
     """
 
     seed: str
@@ -62,6 +63,7 @@ class PlacementRequest:
     regions: tuple[str, ...] = ()
     host_id: str = ""
     destination: str = ""
+    pieces: tuple[tuple[int, int], ...] = ()
     local: bool = False
     allow_span: bool = False
     share_ssd: bool = True

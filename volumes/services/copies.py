@@ -53,6 +53,7 @@ def copy_want(replica: Replica, source: Replica) -> None:
         for_copy=True,
         target_nqn=copy_target_nqn(replica.pk),
         nsid=NSID,
+        by_piece=source.sub_volumes.count() > 1,
         host_nqn=copy_host_nqn(str(source.backend_id)),
         deadline_at=unfinished_deadline(),
     )

@@ -138,7 +138,9 @@ def exports_ensure(exports: Iterable[Export], *, until: float) -> Outcomes:
                     NodeClient.ensure_namespace,
                     nqn=e.target_nqn,
                     uuid=e.replica.uuid,
-                    spec=wire.NamespaceSpec(generation=e.pk, nsid=e.nsid, host_nqn=e.host_nqn),
+                    spec=wire.NamespaceSpec(
+                        generation=e.pk, nsid=e.nsid, host_nqn=e.host_nqn, by_piece=e.by_piece
+                    ),
                     timeout=seconds_left(until),
                 ),
             )

@@ -6,7 +6,7 @@
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.utils import timezone
@@ -24,6 +24,7 @@ from volumes.services.replica_placing import ReplicaWish, replica_request
 from volumes.services.replica_rules import NoSourceReplica, addable_required, replicas_beside
 from volumes.services.volume_creation import NodesFailed
 from volumes.services.volume_removal import VolumeNotExists
+from volumes.sizing import shared_out
 
 LEAVING, WISH, AVOID = "leaving", "wish", "avoid"
 NEVER_ATTACHED = "never_attached"
@@ -119,10 +120,13 @@ def _free_required(volume: Volume) -> None:
 
 
 def replacement_request(volume: Volume, task: Task) -> PlacementRequest:
-    """Where the new replica may lie; not where one was tried in vain."""
+    """Where the new replica may lie; not where one was tried in vain.
+
+    :raises NoSourceReplica: it is to be copied, and there is nothing to copy.
+    """
     wish = task.outputs.get(WISH)
     told = {tag["name"]: tag["value"] for tag in task.params}
-    return replica_request(
+    request = replica_request(
         volume,
         _present(volume, task),
         leaving=replica_leaving(task),
@@ -130,6 +134,16 @@ def replacement_request(volume: Volume, task: Task) -> PlacementRequest:
         wish=_wish(wish) if wish else None,
         avoid=frozenset(task.outputs.get(AVOID, ())),
     )
+    if volume.publications.exists():
+        return request
+    return replace(request, pieces=_pieces(volume, _source(volume, task)))
+
+
+def _pieces(volume: Volume, source: Replica) -> tuple[tuple[int, int], ...]:
+    """Nodes copy a volume that spans SSDs piece by piece, each into one of the same size."""
+    sizes = list(source.sub_volumes.order_by("id").values_list("capacity_bytes", flat=True))
+    claims = shared_out(volume.claimed_bytes, sizes)
+    return tuple(zip(sizes, claims, strict=True)) if len(sizes) > 1 else ()
 
 
 def _wish(stored: dict[str, Any]) -> ReplicaWish:
@@ -137,16 +151,19 @@ def _wish(stored: dict[str, Any]) -> ReplicaWish:
     return ReplicaWish(**stored | lists)
 
 
-def replacement_beginning(volume: Volume, task: Task) -> Beginning:
-    """How the new replica of a locked volume begins: filled by a copy, or by the host that uses
-    the volume.
+def replacement_beginning(volume: Volume, task: Task, request: PlacementRequest) -> Beginning:
+    """How the new replica of a locked volume begins, that was planned as ``request`` says: filled
+    by a copy, or by the host that uses the volume.
 
     :raises ProvisionerError: as :func:`replica_sync_submit` says.
     """
     movable_required(volume, task)
     if volume.publications.exists():
         return Beginning(made_by=task.pk)
-    return Beginning(made_by=task.pk, copied_from=_source(volume, task))
+    source = _source(volume, task)
+    if _pieces(volume, source) != request.pieces:
+        raise NodesFailed(f"another replica of volume {volume.uuid!r} is to be copied: try again")
+    return Beginning(made_by=task.pk, copied_from=source)
 
 
 def _source(volume: Volume, task: Task) -> Replica:

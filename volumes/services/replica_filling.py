@@ -80,7 +80,7 @@ def _claim(context: Context, volume: Volume) -> Waiting:
     def write() -> Beginning:
         locked = volume_of(context.task)
         unchanged_required(volume, locked)
-        return replacement_beginning(locked, context.task)
+        return replacement_beginning(locked, context.task, request)
 
     request = replacement_request(volume, context.task)
     try:

@@ -89,12 +89,13 @@ def replica_sync_begin(
             stoppable=True,
         )
         made.append(task)
-        return replacement_beginning(locked, task)
+        return replacement_beginning(locked, task, request)
 
     movable_required(volume, draft)
+    request = replacement_request(volume, draft)
     replicas_claim(
         volume,
-        replacement_request(volume, draft),
+        request,
         write,
         required=plan_required if leaving else replica_plan_required,
     )

@@ -80,7 +80,7 @@ class Targets:
                 return False
             try:
                 self._check(nqn, uuid, old, spec)
-                _check_nsid(others, spec)
+                _check_members(others, spec)
                 await self._engine.apply_target(
                     _state(nqn, spec.host_nqn, [*others, NamespaceRecord(nqn, uuid, spec)])
                 )
@@ -155,6 +155,11 @@ class Targets:
                 RefusalCode.CONFLICT,
                 f"volume {uuid} is namespace {old.nsid} of {nqn}, not {spec.nsid}",
             )
+        if old.by_piece != spec.by_piece:
+            raise NodeRefused(
+                RefusalCode.CONFLICT,
+                f"volume {uuid} is in {nqn} with byPiece = {old.by_piece}, not {spec.by_piece}",
+            )
         if old.generation == spec.generation:
             raise NodeRefused(
                 RefusalCode.CONFLICT,
@@ -177,8 +182,13 @@ class Targets:
             await self._take_out(nqn, uuid)
 
 
-def _check_nsid(others: Iterable[NamespaceRecord], spec: NamespaceSpec) -> None:
+def _check_members(others: Iterable[NamespaceRecord], spec: NamespaceSpec) -> None:
     for other in others:
+        if spec.by_piece or other.spec.by_piece:
+            raise NodeRefused(
+                RefusalCode.CONFLICT,
+                f"volume {other.uuid} is in {other.nqn} already: by piece, one is alone there",
+            )
         if other.spec.nsid == spec.nsid:
             raise NodeRefused(
                 RefusalCode.CONFLICT,
@@ -187,7 +197,13 @@ def _check_nsid(others: Iterable[NamespaceRecord], spec: NamespaceSpec) -> None:
 
 
 def _state(nqn: str, host_nqn: str, members: Iterable[NamespaceRecord]) -> TargetState:
-    return TargetState(nqn, host_nqn, {member.spec.nsid: member.uuid for member in members})
+    found = list(members)
+    return TargetState(
+        nqn,
+        host_nqn,
+        {member.spec.nsid: member.uuid for member in found},
+        by_piece=any(member.spec.by_piece for member in found),
+    )
 
 
 def _shown(record: NamespaceRecord) -> Namespace:

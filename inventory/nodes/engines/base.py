@@ -45,11 +45,14 @@ class EngineFacts:
 
 @dataclass(frozen=True)
 class TargetState:
-    """A target as it must be: who may connect, and the volume behind each namespace id."""
+    """A target as it must be: who may connect, and the volume behind each namespace id.
+    ``by_piece``: of its only volume each piece is a namespace, the first has that id.
+    """
 
     nqn: str
     host_nqn: str
     namespaces: dict[int, str]
+    by_piece: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ the pieces is theirs, and snapshots of the pieces carry no trace of them
 """
 
 import logging
+from collections.abc import Collection
 
 from inventory.nodes.engines.spdk.books import Books, VolumeEntry
 from inventory.nodes.engines.spdk.names import namespace_uuid, ssd_name, volume_name
@@ -13,7 +14,7 @@ from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.stores import Stores
 from inventory.nodes.engines.spdk.subsystems import exporter, read_subsystems
 from inventory.nodes.engines.spdk.view import Bdev, Lvol, View, read_bdev
-from inventory.nodes.wire import Qos
+from inventory.nodes.wire import Piece, Qos
 
 STRIP_KIB = 1024
 IOPS_STEP = 1000
@@ -38,14 +39,17 @@ class Spans:
                     log.error("volume %s cannot be put together: %s", entry.uuid, error)
 
     async def assemble(self, entry: VolumeEntry) -> None:
-        """The volume is one bdev with all its made pieces; what is there otherwise goes first.
+        """The volume is one bdev with all its made pieces; what is there otherwise goes first. Not
+        while a target has it by piece.
 
         :raises NotAsAsked: a piece is not there, or a target has what would have to go.
         """
         name = volume_name(entry.uuid)
         view = await View.read(self._rpc)
-        members = self._members(view, entry)
+        members = self.members(view, entry)
         if self._is_assembled(view, name, members):
+            return
+        if await self._is_by_piece(members):
             return
         if nqn := exporter(await read_subsystems(self._rpc), name):
             raise NotAsAsked(f"raid {name} is not over its pieces, but {nqn} exports it")
@@ -66,6 +70,26 @@ class Spans:
             there = f"{made.size} bytes" if made else "not there"
             raise NotAsAsked(f"raid {name} is {there}, not {size} bytes")
 
+    async def put_together(self, bdevs: Collection[str]) -> None:
+        """The volumes that have pieces among ``bdevs`` are one bdev each again, with their limits.
+
+        :raises NotAsAsked: as :meth:`assemble` says.
+        """
+        view = await View.read(self._rpc)
+        for entry in list(self._books.volumes.values()):
+            pieces = [self._find(view, entry, piece) for piece in entry.made_pieces]
+            if len(pieces) > 1 and any(lvol and lvol.uuid in bdevs for lvol in pieces):
+                await self.ready(entry)
+
+    async def ready(self, entry: VolumeEntry) -> None:
+        """Hosts can have the volume: assembled and limited.
+
+        :raises NotAsAsked: as :meth:`assemble` and :meth:`limit` say.
+        """
+        await self.assemble(entry)
+        if entry.qos != Qos():
+            await self.limit(entry)
+
     async def take_apart(self, view: View, uuid: str) -> None:
         """There is no raid of the volume, in whatever state."""
         name = volume_name(uuid)
@@ -82,12 +106,12 @@ class Spans:
             return None
         if entry.made > 1:
             return view.bdevs.get(volume_name(entry.uuid))
-        lvstore = self._stores.find(view, entry.spec.pieces[0].ssd_id)
-        lvol = view.find(lvstore, volume_name(entry.uuid)) if lvstore else None
+        lvol = self._find(view, entry, entry.spec.pieces[0])
         return lvol.bdev if lvol else None
 
     async def limit(self, entry: VolumeEntry) -> None:
-        """Enforce the limits of the books, rounded up to what SPDK can.
+        """Enforce the limits of the books, rounded up to what SPDK can. Not on pieces: no host uses
+        those.
 
         :raises NotAsAsked: the volume is not there, or the limits are others afterwards.
         """
@@ -95,6 +119,10 @@ class Spans:
         if entry.made == 1:
             name = f"{ssd_name(entry.spec.pieces[0].ssd_id)}/{name}"
         bdev = await read_bdev(self._rpc, name)
+        if bdev is None and await self._is_by_piece(
+            self.members(await View.read(self._rpc), entry)
+        ):
+            return
         if bdev is None:
             raise NotAsAsked(f"volume {entry.uuid} is not there to be limited")
         qos = enforced(entry.qos)
@@ -111,12 +139,15 @@ class Spans:
         if after is None or after.limits != limits:
             raise NotAsAsked(f"volume {entry.uuid} is limited to {after}, not {limits}")
 
-    def _members(self, view: View, entry: VolumeEntry) -> list[Lvol]:
-        """Of their sizes, for each begins where the one before it ends; the last may be growing."""
+    def members(self, view: View, entry: VolumeEntry) -> list[Lvol]:
+        """Its made pieces, of their sizes, for each begins where the one before it ends; the last
+        may be growing.
+
+        :raises NotAsAsked: one is not there, or of another size.
+        """
         members = []
         for place, piece in enumerate(entry.made_pieces, 1):
-            lvstore = self._stores.find(view, piece.ssd_id)
-            lvol = view.find(lvstore, volume_name(entry.uuid)) if lvstore else None
+            lvol = self._find(view, entry, piece)
             if lvol is None or lvol.bdev is None:
                 raise NotAsAsked(f"its piece on SSD {piece.ssd_id} is missing")
             is_fixed = entry.is_whole or place < entry.made
@@ -126,6 +157,15 @@ class Spans:
                 )
             members.append(lvol)
         return members
+
+    def _find(self, view: View, entry: VolumeEntry, piece: Piece) -> Lvol | None:
+        lvstore = self._stores.find(view, piece.ssd_id)
+        return view.find(lvstore, volume_name(entry.uuid)) if lvstore else None
+
+    async def _is_by_piece(self, members: list[Lvol]) -> bool:
+        """A target has pieces of the span, and so nobody has it as a whole."""
+        there = await read_subsystems(self._rpc)
+        return len(members) > 1 and any(exporter(there, member.uuid) for member in members)
 
     def _is_assembled(self, view: View, name: str, members: list[Lvol]) -> bool:
         raid = view.raids.get(name)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from inventory.nodes.engines.base import Known
 from inventory.nodes.engines.spdk.books import Books
 from inventory.nodes.engines.spdk.names import UNCLEARED, volume_name
-from inventory.nodes.engines.spdk.subsystems import Subsystem
+from inventory.nodes.engines.spdk.subsystems import Subsystem, exporter
 from inventory.nodes.engines.spdk.view import Lvstore, View
 from inventory.nodes.strays import Stray, StrayKind
 from inventory.nodes.wire import Piece
@@ -26,7 +26,7 @@ def find_strays(
         wanted[entry.name if entry else f"s-{uuid}"] = spec.pieces
     found = [
         *_lvols(lvstores, view, wanted, books),
-        *_raids(lvstores, view, known),
+        *_raids(lvstores, view, subsystems, known),
         *(
             Stray(kind=StrayKind.SUBSYSTEM, name=nqn)
             for nqn in subsystems
@@ -36,7 +36,13 @@ def find_strays(
     return tuple(sorted(found, key=lambda stray: (stray.kind, stray.name)))
 
 
-def _raids(lvstores: Mapping[str, Lvstore], view: View, known: Known) -> Iterator[Stray]:
+def _raids(
+    lvstores: Mapping[str, Lvstore],
+    view: View,
+    subsystems: Mapping[str, Subsystem],
+    known: Known,
+) -> Iterator[Stray]:
+    """There is none while a target has the pieces."""
     spans = {
         volume_name(uuid): spec.pieces
         for uuid, spec in known.volumes.items()
@@ -45,8 +51,10 @@ def _raids(lvstores: Mapping[str, Lvstore], view: View, known: Known) -> Iterato
     for name in view.raids.keys() - spans.keys():
         yield Stray(kind=StrayKind.RAID, name=name)
     for name, pieces in spans.items():
-        is_whole = all(piece.ssd_id in lvstores for piece in pieces)
-        if is_whole and name not in view.bdevs:
+        there = [lvstores[piece.ssd_id] for piece in pieces if piece.ssd_id in lvstores]
+        lvols = [view.find(lvstore, name) for lvstore in there]
+        by_piece = any(lvol and exporter(subsystems, lvol.uuid) for lvol in lvols)
+        if len(there) == len(pieces) and name not in view.bdevs and not by_piece:
             yield Stray(kind=StrayKind.LOST, name=name)
 
 

@@ -1,5 +1,6 @@
 """What nvmf subsystems a target has."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -39,7 +40,7 @@ async def read_subsystems(rpc: SpdkRpc) -> dict[str, Subsystem]:
     return {one["nqn"]: Subsystem.of(one) for one in shown if one.get("subtype") == "NVMe"}
 
 
-def exporter(subsystems: dict[str, Subsystem], bdev: str) -> str | None:
+def exporter(subsystems: Mapping[str, Subsystem], bdev: str) -> str | None:
     """The NQN of the one that has the bdev, which is in one namespace only."""
     for one in subsystems.values():
         if any(name == bdev for name, _ in one.namespaces.values()):

@@ -6,11 +6,12 @@ SPDK's refusals say nothing here, so the state is read first, changed step by st
 import asyncio
 import ipaddress
 import logging
+from contextlib import suppress
 
 from inventory.nodes.engines.base import TargetState
 from inventory.nodes.engines.spdk.books import Books
 from inventory.nodes.engines.spdk.config import SpdkConfig
-from inventory.nodes.engines.spdk.names import namespace_uuid, serial_number
+from inventory.nodes.engines.spdk.names import namespace_uuid, serial_number, volume_name
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.spans import Spans
 from inventory.nodes.engines.spdk.subsystems import Address, Subsystem, exporter, read_subsystems
@@ -55,10 +56,15 @@ class Targets:
 
     async def apply(self, target: TargetState) -> None:
         """:raises NodeRefused: IN_USE; another target has one of the volumes. INVALID."""
+        if not target.by_piece:
+            await self._ready(target)
         view = await View.read(self._rpc)
         there = await read_subsystems(self._rpc)
         wanted = self._wanted(view, target)
         self._check(target, wanted, there)
+        if target.by_piece:
+            for uuid in target.namespaces.values():
+                await self._spans.take_apart(view, uuid)
         found = there.get(target.nqn)
         if found and (found.allows_any_host or found.max_namespaces <= max(wanted, default=0)):
             # hosts that came in while any was allowed stay connected, whatever is set later
@@ -71,17 +77,33 @@ class Targets:
         await self._verify(target, wanted)
 
     async def remove(self, nqn: str) -> None:
+        """What it had by piece is whole again."""
+        found = (await read_subsystems(self._rpc)).get(nqn)
         try:
             await self._rpc.call("nvmf_delete_subsystem", nqn=nqn)
         except RpcRefused:
             if nqn in await self.names():
                 raise
+        if found:
+            await self._spans.put_together({bdev for bdev, _ in found.namespaces.values()})
+
+    async def _ready(self, target: TargetState) -> None:
+        """Spans are whole, also those that were copied into by piece and then left in a crash."""
+        for uuid in target.namespaces.values():
+            entry = self._books.volumes.get(uuid)
+            if entry and entry.made > 1:
+                with suppress(NotAsAsked, RpcRefused):  # it is missing then, which is logged
+                    await self._spans.ready(entry)
 
     def _wanted(self, view: View, target: TargetState) -> dict[int, tuple[str, str]]:
         """Without volumes that are not there: the others must not suffer for a missing SSD."""
         wanted = {}
         for nsid, uuid in target.namespaces.items():
             entry = self._books.volumes.get(uuid)
+            if entry and target.by_piece:
+                for place, piece in enumerate(self._spans.members(view, entry)):
+                    wanted[nsid + place] = (piece.uuid, namespace_uuid(f"{uuid}/{place}"))
+                continue
             bdev = self._spans.bdev(view, entry) if entry else None
             if bdev is None:
                 log.error("target %s: volume %s is missing", target.nqn, uuid)
@@ -102,11 +124,16 @@ class Targets:
                 f" {MAX_NAMESPACES} is the highest id",
             )
         others = {nqn: one for nqn, one in there.items() if nqn != target.nqn}
-        for nsid, (bdev, _) in wanted.items():
-            if other := exporter(others, bdev):
+        for nsid, uuid in target.namespaces.items():
+            bdevs = {volume_name(uuid)}
+            if target.by_piece:
+                bdevs |= {bdev for bdev, _ in wanted.values()}
+            elif nsid in wanted:
+                bdevs.add(wanted[nsid][0])
+            if other := next(filter(None, (exporter(others, bdev) for bdev in bdevs)), None):
                 raise NodeRefused(
                     RefusalCode.IN_USE,
-                    f"volume {target.namespaces[nsid]} is exported by {other} already:"
+                    f"volume {uuid} is exported by {other} already:"
                     f" it can be in one target at a time, so not in {target.nqn}",
                 )
 

@@ -5,7 +5,7 @@ import ipaddress
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,20 +55,25 @@ class Transfer:
 
         :raises CopyFailed, RpcRefused, RpcLost:
         """
-        if entry.made > 1:
-            raise CopyFailed(
-                f"volume {entry.uuid} lies on {entry.made} SSDs: SPDK copies single lvols only"
-            )
-        ssd_id = entry.spec.pieces[0].ssd_id
-        async with self._connected(entry.uuid, spec) as bdevs:
-            destination = await self._destination(bdevs, entry, spec)
-            async with self._frozen(ssd_id, entry.uuid) as (lvstore, name):
-                view = await View.read(self._rpc)
-                layers = [one for one in view.chain(lvstore, name) if one.owned_clusters]
-                progress.clusters = sum(layer.owned_clusters for layer in layers)
-                for layer in layers:
-                    await self._copy(layer, destination, copy_name(entry.uuid), progress)
-                    progress.done += layer.owned_clusters
+        async with self._connected(entry.uuid, spec) as bdevs, AsyncExitStack() as freezing:
+            destinations = [
+                await self._destination(bdevs, entry, spec, place) for place in range(entry.made)
+            ]
+            frozen = [
+                await freezing.enter_async_context(self._frozen(piece.ssd_id, entry.uuid))
+                for piece in entry.made_pieces
+            ]
+            view = await View.read(self._rpc)
+            layers = [
+                (layer, destination)
+                for (lvstore, name), destination in zip(frozen, destinations, strict=True)
+                for layer in view.chain(lvstore, name)
+                if layer.owned_clusters
+            ]
+            progress.clusters = sum(layer.owned_clusters for layer, _ in layers)
+            for layer, destination in layers:
+                await self._copy(layer, destination, copy_name(entry.uuid), progress)
+                progress.done += layer.owned_clusters
 
     async def settle(self) -> None:
         """What was disconnected has failed by then, and let go of what it read."""
@@ -116,18 +121,21 @@ class Transfer:
             f"{spec.host_nqn} has no access to target {spec.nqn}: {'; '.join(reasons)}"
         )
 
-    async def _destination(self, bdevs: list[str], entry: VolumeEntry, spec: SyncSpec) -> str:
-        """The bdev to write.
+    async def _destination(
+        self, bdevs: list[str], entry: VolumeEntry, spec: SyncSpec, place: int
+    ) -> str:
+        """The bdev to write for the piece at that place: each begins where the one before it ends.
 
-        :raises CopyFailed: there is none, or it is too small or in other blocks.
+        :raises CopyFailed: there is none, or it is of another size or in other blocks.
         """
-        name = f"{copy_name(entry.uuid)}n{spec.nsid}"
+        nsid, wanted = spec.nsid + place, entry.made_pieces[place].capacity
+        name = f"{copy_name(entry.uuid)}n{nsid}"
         found = await read_bdev(self._rpc, name) if name in bdevs else None
         if found is None:
-            raise CopyFailed(f"target {spec.nqn} has no namespace {spec.nsid}")
-        where = f"namespace {spec.nsid} of {spec.nqn}"
-        if found.size < entry.spec.capacity:
-            raise CopyFailed(f"{where} has {found.size} bytes, less than {entry.spec.capacity}")
+            raise CopyFailed(f"target {spec.nqn} has no namespace {nsid}")
+        where = f"namespace {nsid} of {spec.nqn}"
+        if found.size < wanted or (entry.made > 1 and found.size != wanted):
+            raise CopyFailed(f"{where} has {found.size} bytes, not {wanted}")
         if found.block_size != entry.spec.block_size:
             raise CopyFailed(
                 f"{where} is in blocks of {found.block_size}, not {entry.spec.block_size}"

@@ -16,7 +16,6 @@ from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import refuse_difference
 from inventory.nodes.wire import (
     ProvisioningType,
-    Qos,
     RefusalCode,
     Source,
     SourceKind,
@@ -42,10 +41,7 @@ class Volumes:
         elif entry.spec != spec or not entry.is_whole:
             refuse_difference(uuid, entry.spec, spec)
             await self._grow(entry, spec)
-        entry = self._books.volumes[uuid]
-        await self._spans.assemble(entry)
-        if entry.qos != Qos():
-            await self._spans.limit(entry)
+        await self._spans.ready(self._books.volumes[uuid])
 
     async def remove(self, uuid: str) -> None:
         """:raises NodeRefused: UNAVAILABLE; a piece is on an SSD that is missing. IN_USE."""
