@@ -2,6 +2,7 @@
 
 import ssl
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,32 @@ def test_client_certificates(ca: TestCa, server_pair: KeyPair, tmp_path: Path) -
                 NodeClient(transport, [node.address], node.port).read_node()
         transport = NodeTransport(ca_file=ca.file, client_certificate=(own.certificate, own.key))
         assert NodeClient(transport, [node.address], node.port).read_node().name == "node-1"
+
+
+def test_a_new_ca_without_a_gap(ca: TestCa, tmp_path: Path) -> None:
+    """As docs/operations.md has it: all trust both, then get new certificates one by one, then
+    trust the new one alone. Nobody waits for the other at any step.
+    """
+    new = TestCa(tmp_path / "new")
+    both = tmp_path / "both.pem"
+    both.write_bytes(ca.file.read_bytes() + new.file.read_bytes())
+    old_pair, new_pair = ca.issue("both"), new.issue("both")
+    steps = [(ca.file, old_pair), (both, old_pair), (both, new_pair), (new.file, new_pair)]
+    for now, then in pairwise(steps):
+        for server, client in ((now, then), (then, now), (then, then)):
+            trusted, own = client
+            with SimulatedFleet(
+                1,
+                certificate=server[1].certificate,
+                key=server[1].key,
+                ca=server[0],
+                require_client_certificate=True,
+            ) as fleet:
+                [node] = fleet.nodes
+                transport = NodeTransport(
+                    ca_file=trusted, client_certificate=(own.certificate, own.key)
+                )
+                assert NodeClient(transport, [node.address], node.port).read_node().name == "node-1"
 
 
 def test_addresses_are_tried_in_order(node: SimulatedNode, transport: NodeTransport) -> None:
