@@ -25,10 +25,13 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Migration:
-    """``known``: the legs there were before; None: it has not begun."""
+    """``known``: the legs there were before; None: it has not begun. ``has_added``: one more, which
+    goes when the task is aborted: another one would be nobody's.
+    """
 
     task: MigrationTask
     known: frozenset[str] | None = None
+    has_added: bool = False
     progress: float = 0.0
 
 
@@ -84,8 +87,9 @@ class Migrations:
         assert migration.known is not None
         leaving = volume.legs.get(migration.task.leaving)
         new = next((leg for uuid, leg in volume.legs.items() if uuid not in migration.known), None)
-        if new is None and leaving is not None:
+        if new is None and leaving is not None and not migration.has_added:
             added = await self._legs.add(volume.uuid, migration.task.destination)
+            migration.has_added = added.done
             return await self._required(migration, added)
         if new is None or new.state == MISSING:
             await self._fail(migration, "NotAvailable", "a replica of the migration is gone")

@@ -5,10 +5,9 @@ all calls together on the monotonic clock.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.conf import settings
 
@@ -23,6 +22,8 @@ LEAST_SECONDS = 0.1
 T = TypeVar("T")
 NodeError = NodeRefused | NodeUnreachable
 Outcomes = Mapping[int, bool | NodeError]
+Work = tuple[int, Backend | None, Callable[..., bool]]
+"""A row's key, its node, and what to call there; takes the node's client, and ``timeout``."""
 
 
 def replica_spec(volume: Volume, replica: Replica) -> wire.VolumeSpec:
@@ -57,118 +58,67 @@ def _pieces(rows: Iterable[SubVolume]) -> tuple[wire.Piece, ...]:
 
 def replicas_ensure(volume: Volume, replicas: Iterable[Replica], *, until: float) -> Outcomes:
     """Each replica is on its node as the rows say. Outcomes by key; True: newly made."""
-    return _on_nodes(
-        (
-            (
-                r.pk,
-                r.backend,
-                partial(
-                    NodeClient.ensure_volume,
-                    uuid=r.uuid,
-                    spec=replica_spec(volume, r),
-                    timeout=seconds_left(until),
-                ),
-            )
-            for r in replicas
-        ),
-        until,
-    )
+
+    def work(r: Replica) -> Work:
+        spec = replica_spec(volume, r)
+        return r.pk, r.backend, partial(NodeClient.ensure_volume, uuid=r.uuid, spec=spec)
+
+    return _on_nodes(map(work, replicas), until)
 
 
 def replicas_remove(replicas: Iterable[Replica], *, until: float) -> Outcomes:
     """Each replica is gone from its node, or a later one of that name has taken its place."""
-    return _on_nodes(
-        (
-            (
-                r.pk,
-                r.backend,
-                partial(_remove_volume, uuid=r.uuid, generation=r.pk, timeout=seconds_left(until)),
-            )
-            for r in replicas
-        ),
-        until,
-    )
+
+    def work(r: Replica) -> Work:
+        call = partial(_gone, NodeClient.remove_volume, uuid=r.uuid, generation=r.pk)
+        return r.pk, r.backend, call
+
+    return _on_nodes(map(work, replicas), until)
 
 
 def snapshots_ensure(snapshots: Iterable[Snapshot], *, until: float) -> Outcomes:
     """Each snapshot is on its node as the rows say; True: newly taken."""
-    return _on_nodes(
-        (
-            (
-                s.pk,
-                s.replica.backend,
-                partial(
-                    NodeClient.ensure_snapshot,
-                    uuid=s.uuid,
-                    spec=snapshot_spec(s),
-                    timeout=seconds_left(until),
-                ),
-            )
-            for s in snapshots
-        ),
-        until,
-    )
+
+    def work(s: Snapshot) -> Work:
+        call = partial(NodeClient.ensure_snapshot, uuid=s.uuid, spec=snapshot_spec(s))
+        return s.pk, s.replica.backend, call
+
+    return _on_nodes(map(work, snapshots), until)
 
 
 def snapshots_remove(snapshots: Iterable[Snapshot], *, until: float) -> Outcomes:
     """Each snapshot is gone from its node, or a later one of that name has taken its place."""
-    return _on_nodes(
-        (
-            (
-                s.pk,
-                s.replica.backend,
-                partial(
-                    _remove_snapshot, uuid=s.uuid, generation=s.pk, timeout=seconds_left(until)
-                ),
-            )
-            for s in snapshots
-        ),
-        until,
-    )
+
+    def work(s: Snapshot) -> Work:
+        call = partial(_gone, NodeClient.remove_snapshot, uuid=s.uuid, generation=s.pk)
+        return s.pk, s.replica.backend, call
+
+    return _on_nodes(map(work, snapshots), until)
 
 
 def exports_ensure(exports: Iterable[Export], *, until: float) -> Outcomes:
     """Each export is a namespace of its host's target; True: newly so."""
-    return _on_nodes(
-        (
-            (
-                e.pk,
-                e.replica.backend,
-                partial(
-                    NodeClient.ensure_namespace,
-                    nqn=e.target_nqn,
-                    uuid=e.replica.uuid,
-                    spec=wire.NamespaceSpec(
-                        generation=e.pk, nsid=e.nsid, host_nqn=e.host_nqn, by_piece=e.by_piece
-                    ),
-                    timeout=seconds_left(until),
-                ),
-            )
-            for e in exports
-        ),
-        until,
-    )
+
+    def work(e: Export) -> Work:
+        spec = wire.NamespaceSpec(
+            generation=e.pk, nsid=e.nsid, host_nqn=e.host_nqn, by_piece=e.by_piece
+        )
+        call = partial(
+            NodeClient.ensure_namespace, nqn=e.target_nqn, uuid=e.replica.uuid, spec=spec
+        )
+        return e.pk, e.replica.backend, call
+
+    return _on_nodes(map(work, exports), until)
 
 
 def exports_remove(exports: Iterable[Export], *, until: float) -> Outcomes:
     """Each export is gone from its node, or a later one has taken its place."""
-    return _on_nodes(
-        (
-            (
-                e.pk,
-                e.replica.backend,
-                partial(
-                    _remove_namespace,
-                    nqn=e.target_nqn,
-                    uuid=e.replica.uuid,
-                    generation=e.pk,
-                    timeout=seconds_left(until),
-                ),
-            )
-            for e in exports
-        ),
-        until,
-    )
+
+    def work(e: Export) -> Work:
+        remove = partial(NodeClient.remove_namespace, nqn=e.target_nqn, uuid=e.replica.uuid)
+        return e.pk, e.replica.backend, partial(_gone, remove, generation=e.pk)
+
+    return _on_nodes(map(work, exports), until)
 
 
 def failures_text(replicas: Mapping[int, Replica], outcomes: Outcomes) -> str:
@@ -208,38 +158,17 @@ def node_call(
         return error
 
 
-def _remove_volume(node: NodeClient, *, uuid: str, generation: int, timeout: float) -> bool:
-    with _later_one_is_fine():
-        node.remove_volume(uuid, generation, timeout=timeout)
-    return True
-
-
-def _remove_snapshot(node: NodeClient, *, uuid: str, generation: int, timeout: float) -> bool:
-    with _later_one_is_fine():
-        node.remove_snapshot(uuid, generation, timeout=timeout)
-    return True
-
-
-def _remove_namespace(
-    node: NodeClient, *, nqn: str, uuid: str, generation: int, timeout: float
-) -> bool:
-    with _later_one_is_fine():
-        node.remove_namespace(nqn, uuid, generation, timeout=timeout)
-    return True
-
-
-@contextmanager
-def _later_one_is_fine() -> Iterator[None]:
+def _gone(remove: Callable[..., None], node: NodeClient, **named: Any) -> bool:
+    """That a later one of that name is there is fine."""
     try:
-        yield
+        remove(node, **named)
     except NodeRefused as refusal:
         if refusal.code is not wire.RefusalCode.STALE:
             raise
+    return True
 
 
-def _on_nodes(
-    work: Iterable[tuple[int, Backend | None, Callable[[NodeClient], bool]]], until: float
-) -> Outcomes:
+def _on_nodes(work: Iterable[Work], until: float) -> Outcomes:
     """On a node that was removed by force there is nothing to do: done, and nothing new."""
     done: dict[int, bool | NodeError] = {}
     calls: dict[int, Callable[[], bool]] = {}
@@ -247,5 +176,5 @@ def _on_nodes(
         if backend is None:
             done[key] = False
         else:
-            calls[key] = partial(call, node_client(backend))
+            calls[key] = partial(call, node_client(backend), timeout=seconds_left(until))
     return done | call_all(calls, timeout_seconds=seconds_left(until))
