@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
+from inventory.models import Backend
 from tests.api.conformance import description
 from tests.api.snapshot_steps import clone, snapped, tenant
 from tests.api.volume_steps import GIB, HOST, create, created, probe_host, published, volume
@@ -93,6 +95,18 @@ def test_the_same_request_is_answered_as_before(api: Api, things: None, name: st
         assert (again.http, again.body) == (first.http, first.body)
     assert rows() == known
     assert audit() == []
+
+
+@pytest.mark.parametrize("name", ["create", "snapshot", "publish", "publish of a Local volume"])
+def test_what_was_made_is_the_answer_while_no_node_is_there(
+    api: Api, things: None, name: str
+) -> None:
+    method, path, body, *_ = REQUESTS[name]
+    first = api.keyed("k").call(method, path, body)
+    assert first.status == "Success"
+    Backend.objects.update(available_until=timezone.now())
+    again = api.keyed("k").call(method, path, body)
+    assert (again.http, again.body) == (first.http, first.body)
 
 
 @pytest.mark.parametrize("key", ["", "other"])

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -282,6 +283,11 @@ def test_a_copy_of_a_span_has_the_bytes(node: SpdkNode, peer: SpdkNode, spdk: Cl
     node.client.ensure_sync("read", sync(peer.client.read_node().portals))
     ended(node.client, "read", SyncState.DONE)
     assert spdk("bdev_nvme_get_controllers") == []
+    whole = partial(peer.client.ensure_namespace, TARGET, "filled", namespace())
+    refused(RefusalCode.IN_USE, whole, COPY_TARGET)
+    pieces = piece("ssd-2-2", GIB), piece("ssd-2-1", 128 * MIB)
+    larger = volume(*pieces, qos=Qos(max_iops=5000))
+    refused(RefusalCode.CONFLICT, lambda: peer.client.ensure_volume("filled", larger), COPY_TARGET)
     for _ in range(2):
         assert peer.client.read_strays() == ()
         with connect(peer, COPY_TARGET, NODE_HOST) as host:

@@ -1,7 +1,5 @@
 """Publish volumes to hosts, and take them back (reference, "Connectivity"; contract, section 7)."""
 
-from typing import NoReturn
-
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -79,7 +77,8 @@ def volume_publish(
         publication = _wanted(volume, host, request_key)
     work = exports_make(_reachable_exports(publication), until=call_deadline())
     if not work.done:
-        _publish_failed(publication, reason=work.text)
+        _publish_failed(publication, request_key, reason=work.text)
+        return
     rows = Publication.objects.filter(pk=publication.pk, state=LifeState.CREATING)
     rows.update(state=LifeState.READY, deadline_at=None)
     if not Publication.objects.filter(pk=publication.pk, state=LifeState.READY).exists():
@@ -151,9 +150,9 @@ def _wanted(volume: Volume, host: Host, request_key: str) -> Publication:
             deadline_at=deadline,
         )
     elif publication.state == LifeState.CREATING:
-        publication.request_key = request_key
+        publication.request_key = request_key or publication.request_key
         rows = Publication.objects.filter(pk=publication.pk)
-        rows.update(request_key=request_key, deadline_at=deadline)
+        rows.update(request_key=publication.request_key, deadline_at=deadline)
     outdated = publication.exports.exclude(host_nqn=host.nqn)
     exports_withdraw(outdated, deadline_at=timezone.now())
     exports_want(publication)
@@ -182,11 +181,18 @@ def _reachable_exports(publication: Publication) -> QuerySet[Export]:
     return publication.exports.filter(replica__backend__in=nodes)
 
 
-def _publish_failed(publication: Publication, *, reason: str) -> NoReturn:
+def _publish_failed(publication: Publication, request_key: str, *, reason: str) -> None:
+    """Take it back, unless another try of the same request has done it.
+
+    :raises PublishFailed: it has not.
+    """
+    rows = Publication.objects.filter(pk=publication.pk)
     with transaction.atomic(durable=True):
-        rows = Publication.objects.filter(pk=publication.pk, state=LifeState.CREATING)
-        publications_withdraw(rows, deadline_at=timezone.now())
+        creating = rows.filter(state=LifeState.CREATING)
+        publications_withdraw(creating, deadline_at=timezone.now())
     enqueue_on_commit("volumes.jobs.collect")
+    if publication.is_of(request_key) and rows.filter(state=LifeState.READY).exists():
+        return
     raise PublishFailed(f"no replica could be exported: {reason or 'no node is Available'}")
 
 

@@ -81,16 +81,16 @@ def _claim(tenant_id: str | None, request: SnapshotRequest, request_key: str) ->
     volume = rows.first()
     if volume is None:
         raise VolumeNotExists.of(request.volume_uuid)
-    replica = only_replica(volume)
+    snapshot = _draft(volume, request, request_key)
+    if (begun := _begun(snapshot)) is not None:
+        return begun
+    replica = snapshot.replica = only_replica(volume)
     if not volume.writable:
         raise InvalidInput.of(
             "volumeID", volume.uuid, "a read-only snapshot volume has no snapshots"
         )
     node_required(replica)
     tasks_abort(volume_id=volume.uuid, reason="a snapshot binds the volume to its node")
-    snapshot = _draft(volume, replica, request, request_key)
-    if (begun := _begun(snapshot)) is not None:
-        return begun
     snapshot.save(force_insert=True)
     pieces_claim(
         replica.sub_volumes.all(),
@@ -101,16 +101,13 @@ def _claim(tenant_id: str | None, request: SnapshotRequest, request_key: str) ->
     return snapshot
 
 
-def _draft(
-    volume: Volume, replica: Replica, request: SnapshotRequest, request_key: str
-) -> Snapshot:
+def _draft(volume: Volume, request: SnapshotRequest, request_key: str) -> Snapshot:
     percent = request.reserved_space_percentage
     return Snapshot(
         uuid=request.uuid or str(uuids.uuid4()),
         tenant_id=volume.tenant_id,
         alias=request.alias,
         volume=volume,
-        replica=replica,
         capacity_bytes=volume.capacity_bytes,
         reserved_space_percentage=percent,
         claimed_bytes=reserved_bytes(volume.capacity_bytes, percent),

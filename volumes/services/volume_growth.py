@@ -75,7 +75,8 @@ def _claim(volume_uuid: str, tenant_id: str | None, new_gib: int, request_key: s
         raise VolumeNotExists.of(volume_uuid)
     size = volume.growing_to_bytes or volume.capacity_bytes
     if size == new_gib * GIB and (volume.growing_to_bytes or volume.is_of(request_key)):
-        Volume.objects.filter(pk=volume.pk).update(request_key=request_key)
+        if request_key:
+            Volume.objects.filter(pk=volume.pk).update(request_key=request_key)
         return volume
     _check(volume, new_gib)
     _only_made_replicas(volume)

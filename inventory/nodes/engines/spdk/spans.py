@@ -109,6 +109,11 @@ class Spans:
         lvol = self._find(view, entry, entry.spec.pieces[0])
         return lvol.bdev if lvol else None
 
+    def names(self, view: View, entry: VolumeEntry) -> set[str]:
+        """Of all bdevs by which a target may have the volume, or a piece of it."""
+        pieces = [self._find(view, entry, piece) for piece in entry.made_pieces]
+        return {volume_name(entry.uuid)} | {lvol.uuid for lvol in pieces if lvol}
+
     async def limit(self, entry: VolumeEntry) -> None:
         """Enforce the limits of the books, rounded up to what SPDK can. Not on pieces: no host uses
         those.

@@ -11,7 +11,7 @@ from contextlib import suppress
 from inventory.nodes.engines.base import TargetState
 from inventory.nodes.engines.spdk.books import Books
 from inventory.nodes.engines.spdk.config import SpdkConfig
-from inventory.nodes.engines.spdk.names import namespace_uuid, serial_number, volume_name
+from inventory.nodes.engines.spdk.names import namespace_uuid, serial_number
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.spans import Spans
 from inventory.nodes.engines.spdk.subsystems import Address, Subsystem, exporter, read_subsystems
@@ -45,9 +45,10 @@ class Targets:
     async def names(self) -> tuple[str, ...]:
         return tuple(await read_subsystems(self._rpc))
 
-    async def exporter(self, bdev: str) -> str | None:
-        """The NQN of the target that has the bdev; a bdev is in one namespace only."""
-        return exporter(await read_subsystems(self._rpc), bdev)
+    async def exporter(self, *bdevs: str) -> str | None:
+        """The NQN of a target that has one of the bdevs; each is in one namespace only."""
+        there = await read_subsystems(self._rpc)
+        return next(filter(None, (exporter(there, bdev) for bdev in bdevs)), None)
 
     async def connected_hosts(self) -> dict[str, tuple[str, ...]]:
         names = await self.names()
@@ -61,15 +62,16 @@ class Targets:
         view = await View.read(self._rpc)
         there = await read_subsystems(self._rpc)
         wanted = self._wanted(view, target)
-        self._check(target, wanted, there)
-        if target.by_piece:
-            for uuid in target.namespaces.values():
-                await self._spans.take_apart(view, uuid)
+        self._check(target, view, there)
         found = there.get(target.nqn)
         if found and (found.allows_any_host or found.max_namespaces <= max(wanted, default=0)):
             # hosts that came in while any was allowed stay connected, whatever is set later
             await self.remove(target.nqn)
             found = None
+        if target.by_piece:
+            view = await View.read(self._rpc)
+            for uuid in target.namespaces.values():
+                await self._spans.take_apart(view, uuid)
         if found is None:
             found = await self._create(target.nqn)
         await self._take_out(found, target.host_nqn, wanted)
@@ -77,7 +79,7 @@ class Targets:
         await self._verify(target, wanted)
 
     async def remove(self, nqn: str) -> None:
-        """What it had by piece is whole again."""
+        """What it had by piece is whole again, at the latest with its next start or export."""
         found = (await read_subsystems(self._rpc)).get(nqn)
         try:
             await self._rpc.call("nvmf_delete_subsystem", nqn=nqn)
@@ -114,7 +116,7 @@ class Targets:
     def _check(
         self,
         target: TargetState,
-        wanted: dict[int, tuple[str, str]],
+        view: View,
         there: dict[str, Subsystem],
     ) -> None:
         if max(target.namespaces, default=0) > MAX_NAMESPACES:
@@ -124,12 +126,9 @@ class Targets:
                 f" {MAX_NAMESPACES} is the highest id",
             )
         others = {nqn: one for nqn, one in there.items() if nqn != target.nqn}
-        for nsid, uuid in target.namespaces.items():
-            bdevs = {volume_name(uuid)}
-            if target.by_piece:
-                bdevs |= {bdev for bdev, _ in wanted.values()}
-            elif nsid in wanted:
-                bdevs.add(wanted[nsid][0])
+        for uuid in target.namespaces.values():
+            entry = self._books.volumes.get(uuid)
+            bdevs = self._spans.names(view, entry) if entry else set()
             if other := next(filter(None, (exporter(others, bdev) for bdev in bdevs)), None):
                 raise NodeRefused(
                     RefusalCode.IN_USE,

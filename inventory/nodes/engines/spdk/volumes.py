@@ -133,9 +133,8 @@ class Volumes:
         """:raises NodeRefused: CONFLICT; its pieces cannot be caught at one moment: SPDK can stop
         the writes to one lvol, not to several.
         """
-        bdev = self._spans.bdev(view, entry) if entry.made > 1 else None
-        nqn = await self._targets.exporter(bdev.name) if bdev else None
-        if nqn:
+        names = self._spans.names(view, entry) if entry.made > 1 else set()
+        if nqn := await self._targets.exporter(*names):
             raise NodeRefused(
                 RefusalCode.CONFLICT,
                 f"volume {entry.uuid} lies on {entry.made} SSDs and is exported by {nqn}:"
@@ -182,9 +181,7 @@ class Volumes:
                     f"volume {entry.uuid}: its piece on {was.ssd_id} has {was.capacity} bytes and"
                     f" cannot have {asked.capacity}: other pieces come after it",
                 )
-        bdev = self._spans.bdev(view, entry)
-        nqn = await self._targets.exporter(bdev.name) if bdev else None
-        if nqn:
+        if nqn := await self._targets.exporter(*self._spans.names(view, entry)):
             raise NodeRefused(
                 RefusalCode.CONFLICT,
                 f"volume {entry.uuid} cannot grow to {spec.capacity} bytes over"
