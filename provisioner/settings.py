@@ -135,6 +135,24 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.1",
     "PREPROCESSING_HOOKS": ["provisioner.common.schema.wire_paths"],
     "POSTPROCESSING_HOOKS": [],
+    "APPEND_COMPONENTS": {
+        "schemas": {
+            "IgnoredFields": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "Names in the query and the body of the request that the operation "
+                "does not know. They had no effect. Absent when all names are known.",
+                "x-extension": True,
+            }
+        },
+        "headers": {
+            "IgnoredFields": {
+                "description": "The same names as in `ignoredFields`, also with answers that are "
+                "arrays: percent-encoded, separated by commas.",
+                "schema": {"type": "string"},
+            }
+        },
+    },
     "COMPONENT_SPLIT_REQUEST": True,  # a text must not be blank in a request, but may in an answer
 }
 

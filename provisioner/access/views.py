@@ -1,15 +1,25 @@
 """The base of all views."""
 
 import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from http import HTTPStatus
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import APIException
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from provisioner.access.callers import Caller
 from provisioner.common.operations import Operation
-from provisioner.common.parsing import path_identifiers
+from provisioner.common.parsing import ignored_fields, path_identifiers
+
+TELLS_IGNORED = frozenset({HTTPStatus.OK, HTTPStatus.BAD_REQUEST})
+IGNORED_AT_MOST = 20
+IGNORED_LENGTH = 128
 
 
 class ApiViewSet(ViewSet):
@@ -39,6 +49,30 @@ class ApiViewSet(ViewSet):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         path_identifiers(kwargs)
+
+    def finalize_response(
+        self, request: Request, response: Response, *args: Any, **kwargs: Any
+    ) -> Response:
+        """Also name the fields of the request that were ignored: in ``ignoredFields`` of an
+        envelope, and of every answer in the header ``Ignored-Fields``.
+        """
+        if response.status_code in TELLS_IGNORED and (ignored := self._ignored(request)):
+            response.headers["Ignored-Fields"] = ", ".join(quote(name) for name in ignored)
+            if isinstance(response.data, dict) and "status" in response.data:
+                response.data["ignoredFields"] = ignored
+        return super().finalize_response(request, response, *args, **kwargs)
+
+    def _ignored(self, request: Request) -> list[str]:
+        """At most IGNORED_AT_MOST names of query and body, each cut to IGNORED_LENGTH."""
+        operation = self.operations.get(self.action or "")
+        if operation is None:
+            return []
+        names = ignored_fields(operation.query, request.query_params)
+        if operation.body:
+            with suppress(APIException):
+                assert isinstance(request.data, Mapping)  # JSONObjectParser gives nothing else
+                names += ignored_fields(operation.body, request.data)
+        return [name[:IGNORED_LENGTH] for name in names[:IGNORED_AT_MOST]]
 
     def request_key(self, content: object) -> str:
         """What a request and its repeats have in common, and no other: a digest of the header

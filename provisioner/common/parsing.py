@@ -4,7 +4,7 @@ ids.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import IO, Any, ClassVar
 
@@ -161,6 +161,36 @@ def parse_query(serializer_class: type[Input], request: Request) -> dict[str, An
     """As :func:`parse`; an empty query field counts as absent."""
     query = {name: value for name, value in request.query_params.items() if value != ""}
     return parse(serializer_class, query)
+
+
+def ignored_fields(serializer_class: type[Input] | None, data: Mapping[str, Any]) -> list[str]:
+    """Names in ``data`` that the serializer does not know, with the path of nested ones
+    (``storageClass.numReplica``), in the order in which they were sent. Nested objects are looked
+    at to the depth of the serializer. None: it knows no name.
+    """
+    known = _fields_by_name(serializer_class) if serializer_class else {}
+    return list(dict.fromkeys(_unknown(known, data)))
+
+
+def _unknown(known: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in data.items():
+        field = known.get(str(name).strip().lower())
+        if field is None:
+            yield str(name).strip()
+            continue
+        item = getattr(field, "child", field)
+        if not isinstance(item, Input):
+            continue
+        inner = _fields_by_name(type(item))
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, Mapping):
+                yield from (f"{field.field_name}.{path}" for path in _unknown(inner, one))
+
+
+@cache
+def _fields_by_name(serializer_class: type[Input]) -> dict[str, Any]:
+    """The fields of a serializer by their names in lower case."""
+    return {name.lower(): field for name, field in _built(serializer_class).fields.items()}
 
 
 def _first_error(errors: Any) -> tuple[list[str], str]:

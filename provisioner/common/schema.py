@@ -34,6 +34,8 @@ IDEMPOTENCY_KEY: Schema = {
     "x-extension": True,
     "schema": {"type": "string"},
 }
+IGNORED_FIELDS: Schema = {"$ref": "#/components/schemas/IgnoredFields"}
+IGNORED_HEADER: Schema = {"Ignored-Fields": {"$ref": "#/components/headers/IgnoredFields"}}
 
 
 def wire_paths(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
@@ -136,7 +138,12 @@ class OperationSchema(AutoSchema):
         if operation.body:
             statuses += WITH_BODY
         refusals = {str(status.value): self._refusal(status) for status in sorted(statuses)}
-        return {"200": {"description": "The result.", "content": self._ok(operation)}} | refusals
+        result = {
+            "description": "The result.",
+            "headers": IGNORED_HEADER,
+            "content": self._ok(operation),
+        }
+        return {"200": result} | refusals
 
     def _refusal(self, status: HTTPStatus) -> Schema:
         """A transport error: described once, among the components."""
@@ -187,6 +194,7 @@ def _envelope(codes: list[ResultCode], adds: Schema | None = None) -> Schema:
         "properties": {
             "status": {"type": "string", "enum": [code.value for code in codes]},
             "description": {"type": "string"},
+            "ignoredFields": IGNORED_FIELDS,
         },
         "required": ["status", "description"],
         "additionalProperties": False,
@@ -195,5 +203,5 @@ def _envelope(codes: list[ResultCode], adds: Schema | None = None) -> Schema:
         schema["properties"] |= adds["properties"]
         schema["if"] = {"properties": {"status": {"const": ResultCode.Success.value}}}
         schema["then"] = {"required": adds.get("required", [])}
-        schema["else"] = {"maxProperties": 2}
+        schema["else"] = {"propertyNames": {"enum": ["status", "description", "ignoredFields"]}}
     return schema
