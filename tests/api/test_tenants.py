@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from provisioner.common.paths import first_segments
 from tests.api.volume_steps import created
 from tests.conftest import Api
 
@@ -106,3 +107,21 @@ def test_a_bound_caller_sees_its_own_tenant_only(api: Api, pool: Pool) -> None:
     api.post("/tenants", BUDGET | {"tenantId": "t1"})
     rows = api.as_role("MONITOR", tenant="t1").get("/tenants").body
     assert [row["tenantId"] for row in rows] == ["t1"]
+
+
+@pytest.mark.parametrize("word", ["admin", "static", "Volumes", "snapshots_by_vol", "LICENSE"])
+def test_a_first_path_segment_is_no_tenant_id(api: Api, pool: Pool, word: str) -> None:
+    pool(1)
+    answer = api.post("/tenants", BUDGET | {"tenantId": word})
+    assert answer.status == "InvalidInput"
+    assert answer.description == (
+        f"tenantId = {word!r}: is reserved: paths of this server begin with /{word.lower()}"
+    )
+    assert [tenant["tenantId"] for tenant in api.get("/tenants").body] == ["0"]
+
+
+def test_every_first_path_segment_is_reserved() -> None:
+    reserved = first_segments()
+    for route in ("volumes", "backends", "tasks", "token", "metrics", "docs", "admin", "static"):
+        assert route in reserved
+    assert not any("<" in segment or "/" in segment for segment in reserved)

@@ -7,6 +7,7 @@ from rest_framework import serializers
 from provisioner.common.fields import AnyCase
 from provisioner.common.pagination import PageInput
 from provisioner.common.parsing import Alias, Identifier, Input, Whole
+from provisioner.common.paths import first_segments
 from volumes.models import Protocol, ProvisioningType
 from volumes.services.volume_creation import VolumeRequest
 from volumes.sizing import MAX_GIB
@@ -82,6 +83,18 @@ class GrowInput(Input):
     newCapacity = Whole(min_value=1, max_value=MAX_GIB)
 
 
+class NewTenantId(Identifier):
+    """The id of a tenant that is made; paths of the API begin with it."""
+
+    def to_internal_value(self, data: Any) -> str:
+        value = str(super().to_internal_value(data))
+        if value.lower() in first_segments():
+            raise serializers.ValidationError(
+                f"is reserved: paths of this server begin with /{value.lower()}"
+            )
+        return value
+
+
 class TenantInput(Input):
     """Reference, "Create Tenant"; capacity in GiB, bandwidth in bytes per second."""
 
@@ -89,7 +102,7 @@ class TenantInput(Input):
     capacity = Whole(max_value=MAX_GIB, source="capacity_gib")
     totalIOPS = Whole(source="total_iops")
     totalBW = Whole(source="total_bw")
-    tenantId = Identifier(required=False, source="tenant_id")
+    tenantId = NewTenantId(required=False, source="tenant_id")
 
 
 class TenantBudgetInput(Input):
