@@ -23,12 +23,18 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(related_name="jobs")
 
 
+UNSENT = Counter(
+    "provisioner_unsent_messages", "Job messages that the broker did not take, by job.", ["job"]
+)
+
+
 def send(job: str, args: tuple[object, ...], delay_seconds: float = 0.0) -> None:
     """Put a job on the broker, within seconds; it runs after ``delay_seconds``.
 
     :raises kombu.exceptions.OperationalError: the broker cannot be reached.
     """
-    app.send_task(job, args=args, countdown=delay_seconds or None, retry=False)
+    with UNSENT.labels(job).count_exceptions():
+        app.send_task(job, args=args, countdown=delay_seconds or None, retry=False)
 
 
 queue.register_sender(send)

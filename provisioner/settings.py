@@ -5,6 +5,7 @@ from typing import Any
 
 import dj_database_url
 
+from provisioner.common.postgresql.base import options as postgresql_options
 from provisioner.environment import load
 
 ENVIRONMENT = load()
@@ -86,14 +87,10 @@ def _database() -> dict[str, Any]:
         # a file, as in the embedded form: an in-memory database is one connection for all threads
         database["TEST"] = {"NAME": f"{database['NAME']}.test"}
         return database
-    options.setdefault("application_name", "provisioner")
-    database["CONN_HEALTH_CHECKS"] = (
-        True  # after a restart of the server all that were kept are dead
-    )
-    if ENVIRONMENT.database_pool_size:
-        options["pool"] = {"min_size": 1, "max_size": ENVIRONMENT.database_pool_size, "timeout": 15}
-    else:
-        database["CONN_MAX_AGE"] = None
+    database["ENGINE"] = "provisioner.common.postgresql"
+    database["OPTIONS"] = postgresql_options(options, pool_size=ENVIRONMENT.database_pool_size)
+    if not ENVIRONMENT.database_pool_size:
+        database |= {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
     return database
 
 

@@ -6,6 +6,7 @@ import time
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from provisioner.common.database import release_connection
 from provisioner.common.queue import enqueue_on_commit
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.models import ACTIVE, ENDED, Task, TaskState
@@ -77,6 +78,7 @@ def task_wait(*, task_id: str, seconds: float) -> bool:
             return True
         if time.monotonic() > give_up:
             return False
+        release_connection()
         time.sleep(WAIT_STEP_SECONDS)
 
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TypeVar
 
 from inventory.nodes.errors import NodeRefused, NodeUnreachable
+from inventory.nodes.waits import begin_wait
 
 PARALLEL_CALLS = 64
 
@@ -34,6 +35,7 @@ def call_all(
 
     :raises Exception: what a call raised beside the two node errors; a bug.
     """
+    begin_wait()
     futures = {key: _executor().submit(call) for key, call in calls.items()}
     wait(futures.values(), timeout=timeout_seconds)
     for future in futures.values():
@@ -49,6 +51,7 @@ def call_each(
     calls: Mapping[K, Callable[[], T]], *, call_seconds: float
 ) -> Iterator[tuple[K, T | NodeRefused | NodeUnreachable]]:
     """As :func:`call_all`, but each outcome as it comes; ``call_seconds`` is a call's longest."""
+    begin_wait()
     keys = {_executor().submit(call): key for key, call in calls.items()}
     rounds = 2 + len(keys) // PARALLEL_CALLS
     with suppress(TimeoutError):

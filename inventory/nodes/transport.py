@@ -11,6 +11,7 @@ from urllib3.exceptions import HTTPError
 
 from inventory.nodes.errors import NodeUnreachable
 from inventory.nodes.https import CannotConnect, Outgoing, Pools, client_context, finish_within
+from inventory.nodes.waits import begin_wait
 
 Observer = Callable[[str, str, str, str, float], None]
 """Called after each call with "address:port", method, path template, outcome and seconds. The
@@ -78,6 +79,7 @@ class NodeTransport:
 
         :raises NodeUnreachable: no address could be connected to, or no answer came whole.
         """
+        begin_wait()
         failures = []
         request = Outgoing(call.method, call.path, self._headers, call.body)
         with finish_within(CALL_SECONDS if timeout is None else min(timeout, CALL_SECONDS)):

@@ -7,6 +7,10 @@ from django.conf import settings
 from inventory.metrics import count_node_call
 from inventory.models import Backend
 from inventory.nodes.client import NodeClient, NodeTransport
+from inventory.nodes.waits import before_wait
+from provisioner.common.database import release_connection
+
+before_wait(release_connection)
 
 
 @lru_cache(maxsize=1)

@@ -3,19 +3,18 @@
 import contextvars
 import logging
 import threading
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import ClassVar
 
-from django.conf import settings
 from django.db import connection
-from kombu import Connection
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success, transport_envelope
+from provisioner.common.database import UNREACHABLE, unavailable
 from provisioner.common.operations import Operation
+from provisioner.common.postgresql.base import AllBusy
 
 log = logging.getLogger(__name__)
 
@@ -41,58 +40,46 @@ class HealthzViewSet(ApiViewSet):
 
 
 class ReadyzViewSet(ApiViewSet):
-    """Database and broker answer, each within 2 s, and the process is not being stopped."""
+    """The database answers and takes writes within 2 s, and the process is not being stopped.
+
+    The broker does not count: without it calls are served, and tasks wait in the database.
+    """
 
     resource = "readyz"
     open_to_all = True
     operations: ClassVar = {"list": Operation("Can it serve", extension=True)}
 
     def list(self, request: Request) -> Response:
-        missing = [name for name, check in CHECKS.items() if not _passes(name, check)]
+        reasons = [_database_answers()]
         if _stopping.is_set():
-            missing.append("this process is being stopped")
-        if not missing:
+            reasons.append("this process is being stopped")
+        text = "; ".join(reason for reason in reasons if reason)
+        if not text:
             return success()
         status = HTTPStatus.SERVICE_UNAVAILABLE
-        return Response(transport_envelope(status, "; ".join(missing)), status=status)
+        return Response(transport_envelope(status, text), status=status)
 
 
-def _ask_database() -> None:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    finally:
-        connection.close()
-
-
-def _ask_broker() -> None:
-    """The connection is made as Celery makes its own, which pings; the in-memory one always is."""
-    with Connection(
-        settings.CELERY_BROKER_URL, transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS
-    ) as broker:
-        broker.default_channel  # noqa: B018 - opening the channel is the ping
-
-
-CHECKS: dict[str, Callable[[], None]] = {
-    "the database does not answer": _ask_database,
-    "the broker does not answer": _ask_broker,
-}
-"""What must work, by what is said when it does not."""
-
-
-def _passes(name: str, check: Callable[[], None]) -> bool:
-    passed = threading.Event()
+def _database_answers() -> str:
+    """Why it does not, in words; empty: it does, or this process is too busy to ask it. A database
+    that is deaf is waited for CHECK_SECONDS.
+    """
+    outcome = [UNREACHABLE]
 
     def run() -> None:
         try:
-            check()
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+            outcome[0] = ""
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer is "not ready"
-            log.warning(name, extra={"reason": f"{type(error).__name__}: {error}"})
-        else:
-            passed.set()
+            log.warning("not ready", extra={"reason": f"{type(error).__name__}: {error}"})
+            is_busy = isinstance(error.__cause__, AllBusy)
+            outcome[0] = "" if is_busy else unavailable(error) or UNREACHABLE
+        finally:
+            connection.close()
 
     context = contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=(run,), daemon=True)
     thread.start()
     thread.join(CHECK_SECONDS)
-    return passed.is_set()
+    return outcome[0]

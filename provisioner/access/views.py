@@ -1,12 +1,14 @@
 """The base of all views."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+from django.db import OperationalError
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
@@ -14,12 +16,14 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from provisioner.access.callers import Caller
+from provisioner.common.database import is_conflict
 from provisioner.common.operations import Operation
 from provisioner.common.parsing import ignored_fields, path_identifiers
 
 TELLS_IGNORED = frozenset({HTTPStatus.OK, HTTPStatus.BAD_REQUEST})
 IGNORED_AT_MOST = 20
 IGNORED_LENGTH = 128
+CONFLICTS_AT_MOST = 3
 
 
 class ApiViewSet(ViewSet):
@@ -49,6 +53,14 @@ class ApiViewSet(ViewSet):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         path_identifiers(kwargs)
+        if request.method == "GET" or self._is_keyed(request):
+            name = str(request.method).lower()
+            setattr(self, name, partial(_past_conflicts, getattr(self, name)))
+
+    def _is_keyed(self, request: Request) -> bool:
+        """A repeat of the request is known as one."""
+        operation = self.operations.get(self.action or "")
+        return bool(operation and operation.repeatable and request.headers.get("Idempotency-Key"))
 
     def finalize_response(
         self, request: Request, response: Response, *args: Any, **kwargs: Any
@@ -87,3 +99,19 @@ class ApiViewSet(ViewSet):
     def caller(self) -> Caller:
         assert isinstance(self.request.user, Caller)
         return self.request.user
+
+
+def _past_conflicts(handle: Callable[..., Response], *args: Any, **kwargs: Any) -> Response:
+    """Handle the request again, CONFLICTS_AT_MOST times, where another transaction was in the
+    way.
+
+    :raises OperationalError: it still is.
+    """
+    tries = 0
+    while True:
+        try:
+            return handle(*args, **kwargs)
+        except OperationalError as error:
+            tries += 1
+            if tries > CONFLICTS_AT_MOST or not is_conflict(error):
+                raise

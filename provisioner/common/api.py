@@ -14,12 +14,12 @@ from django.core.exceptions import (
     RequestDataTooBig,
     SuspiciousOperation,
 )
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
 from rest_framework import exceptions
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.response import Response
 
+from provisioner.common.database import unavailable
 from provisioner.common.results import ProvisionerError, ResultCode
 
 log = logging.getLogger(__name__)
@@ -99,11 +99,11 @@ def _transport(error: BaseException | None) -> tuple[HTTPStatus, str]:
 
 
 def _classified(error: BaseException | None) -> tuple[HTTPStatus, str]:
+    if reason := unavailable(error):
+        return HTTPStatus.SERVICE_UNAVAILABLE, f"{reason}; try again"
     match error:
         case exceptions.APIException():
             return HTTPStatus(error.status_code), str(error.detail)
-        case OperationalError() | InterfaceError():
-            return HTTPStatus.SERVICE_UNAVAILABLE, "the database cannot be reached; try again"
         case SuspiciousOperation() | BadRequest() | UnreadablePostError():
             return _malformed(error)
         case Http404():

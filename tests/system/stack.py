@@ -114,6 +114,12 @@ class Postgres(Service):
     def ready(self) -> None:
         until(lambda: psycopg.connect(self._admin).close(), self.log)
 
+    def execute(self, statement: str) -> None:
+        """One statement of the superuser, outside a transaction."""
+        writable = "-c default_transaction_read_only=off"
+        with psycopg.connect(self._admin, autocommit=True, options=writable) as connection:
+            connection.execute(statement)
+
     def restart_immediate(self) -> None:
         """As after a crash: sessions are cut off, what was not committed is gone."""
         self.running.send_signal(signal.SIGQUIT)
@@ -177,8 +183,8 @@ class Stack:
         self.apis = [self._add(self._api(n, port)) for n, port in enumerate(ports)]
         self.workers = [self._add(self._celery("worker", n)) for n in range(2)]
         self.beats = [self._add(self._celery("beat", n)) for n in range(2)]
-        self._urls = [f"http://127.0.0.1:{port}" for port in ports]
-        self._answering(self._urls)
+        self.api_urls = [f"http://127.0.0.1:{port}" for port in ports]
+        self._answering(self.api_urls)
         self.haproxy = self._add(self._haproxy(ports))
         self.ready()
 
@@ -248,7 +254,7 @@ class Stack:
 
         :raises AssertionError: they are not.
         """
-        self._answering([*self._urls, self.url])
+        self._answering([*self.api_urls, self.url])
 
     def _answering(self, urls: Sequence[str]) -> None:
         http = self.pool()

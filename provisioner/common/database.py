@@ -1,0 +1,66 @@
+"""The database as a service that can be away: what to tell clients, and whom to leave it to."""
+
+import sqlite3
+
+import psycopg
+from django.db import Error, InterfaceError, OperationalError, connection
+from psycopg import errors
+
+from provisioner.common.postgresql.base import AllBusy
+
+SENTENCES: dict[type[psycopg.Error], str] = {
+    AllBusy: "all database connections of this process are in use",
+    errors.ReadOnlySqlTransaction: "the database is read-only",
+    errors.DiskFull: "the disk of the database is full",
+    errors.TooManyConnections: "the database takes no more connections",
+    errors.OutOfMemory: "the database is out of memory",
+    errors.SerializationFailure: "another call changed the same rows at the same moment",
+    errors.DeadlockDetected: "this call and another one waited for each other (deadlock)",
+    errors.LockNotAvailable: "another call kept the same rows for too long",
+    errors.QueryCanceled: "the database cancelled a statement that took too long",
+    errors.AdminShutdown: "the database is being stopped",
+    errors.CrashShutdown: "the database has crashed and restarts",
+    errors.CannotConnectNow: "the database is starting",
+}
+SQLITE = {
+    "SQLITE_FULL": SENTENCES[errors.DiskFull],
+    "SQLITE_READONLY": SENTENCES[errors.ReadOnlySqlTransaction],
+    "SQLITE_BUSY": SENTENCES[errors.LockNotAvailable],
+    "SQLITE_LOCKED": SENTENCES[errors.LockNotAvailable],
+}
+UNREACHABLE = "the database cannot be reached"
+CONFLICTS = (errors.SerializationFailure, errors.DeadlockDetected)
+
+
+def unavailable(error: BaseException | None) -> str | None:
+    """Why the database cannot serve now, in words for clients; None: the error is another one.
+
+    A call that failed for such a reason changed nothing, or what it began is finished or rolled
+    back later; it may be sent again.
+    """
+    if not isinstance(error, Error):
+        return None
+    cause = error.__cause__
+    for kind, sentence in SENTENCES.items():
+        if isinstance(cause, kind):
+            return sentence
+    if not isinstance(error, OperationalError | InterfaceError):
+        return None
+    if isinstance(cause, sqlite3.Error):
+        name = "_".join(cause.sqlite_errorname.split("_")[:2])
+        return SQLITE.get(name, UNREACHABLE)
+    return UNREACHABLE
+
+
+def is_conflict(error: BaseException | None) -> bool:
+    """Another transaction was in the way; the same call again will succeed."""
+    return isinstance(error, Error) and isinstance(error.__cause__, CONFLICTS)
+
+
+def release_connection() -> None:
+    """Give this thread's connection back to the pool, before the thread waits for something else
+    than the database. The next statement takes one again. Nothing happens inside a transaction, or
+    where each thread has a connection of its own.
+    """
+    if getattr(connection, "pool", None) and not connection.in_atomic_block:
+        connection.close()

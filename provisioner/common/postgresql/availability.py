@@ -1,0 +1,67 @@
+"""Whether the database can be reached, as this process last saw it."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+PAUSE_SECONDS = 0.5
+"""After a failed attempt to connect, all others fail at once for this time."""
+
+
+class Availability:
+    """Keeps the threads of a process from waiting one after the other for a server that is away.
+
+    After a failed attempt, attempts fail at once for PAUSE_SECONDS; then one thread tries, and the
+    others go on failing until it has an answer. ``but``: errors that say nothing of the server.
+    """
+
+    def __init__(self, *, but: type[psycopg.Error]) -> None:
+        self._but = but
+        self._lock = threading.Lock()
+        self._failed_at = 0.0
+        self._failure: psycopg.Error | None = None
+        self._is_tried = False
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Surrounds an attempt to connect.
+
+        :raises psycopg.Error: as the attempt that failed a moment ago: nothing was tried.
+        """
+        self._begin()
+        failure = None
+        try:
+            yield
+        except psycopg.Error as error:
+            failure = None if isinstance(error, self._but) else error
+            raise
+        finally:
+            self._end(failure)
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._failure is None:
+                return
+            if self._is_tried or time.monotonic() - self._failed_at < PAUSE_SECONDS:
+                raise type(self._failure)(str(self._failure))
+            self._is_tried = True
+
+    def _end(self, failure: psycopg.Error | None) -> None:
+        with self._lock:
+            self._failure, self._failed_at = failure, time.monotonic()
+            self._is_tried = False
+
+
+def require_writable(connection: "psycopg.Connection[object]") -> None:
+    """One round trip that proves that the session lives and takes writes.
+
+    :raises psycopg.Error: it does not.
+    """
+    row = connection.execute("SHOW transaction_read_only").fetchone()
+    if not connection.autocommit:
+        connection.rollback()
+    if row != ("off",):
+        raise psycopg.errors.ReadOnlySqlTransaction("the database is read-only")

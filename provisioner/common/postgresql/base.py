@@ -1,0 +1,114 @@
+"""The database backend: ``ENGINE = "provisioner.common.postgresql"``."""
+
+from functools import cache
+from typing import Any
+
+import psycopg
+from django.db.backends.postgresql import base
+from psycopg_pool import PoolTimeout
+
+from provisioner.common.postgresql.availability import Availability, require_writable
+
+CONNECT_SECONDS = 2
+POOL_WAIT_SECONDS = 1.5
+"""Longest wait for a free connection; with it, a call of a busy process is refused within 2 s."""
+RECONNECT_SECONDS = 1.0
+"""How long the pool tries in the background before the next caller makes it try again. The pool's
+own default, 5 minutes with a growing pause, leaves a server unnoticed that is back."""
+
+SESSION = {
+    "default_transaction_isolation": "read committed",
+    "datestyle": "ISO,MDY",
+    "intervalstyle": "postgres",
+    "bytea_output": "hex",
+    "standard_conforming_strings": "on",
+}
+"""What each session needs, whatever the server, the database or the role sets."""
+
+CONNECTION = {
+    "connect_timeout": CONNECT_SECONDS,
+    # a server that vanished without a word is noticed in this time
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # ms
+}
+
+
+def options(given: dict[str, Any], *, pool_size: int) -> dict[str, Any]:
+    """The backend's ``OPTIONS``: those of DATABASE_URL, and what every connection needs.
+
+    ``pool_size``: connections that a process keeps; 0: one for each thread, kept for ever.
+    """
+    settings = "".join(
+        f" -c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in SESSION.items()
+    )
+    result = {"application_name": "provisioner"} | CONNECTION | given
+    result["options"] = f"{given.get('options', '')}{settings}".strip()
+    if pool_size:
+        result["pool"] = {
+            "min_size": 1,
+            "max_size": pool_size,
+            "timeout": POOL_WAIT_SECONDS,
+            "reconnect_timeout": RECONNECT_SECONDS,
+        }
+    return result
+
+
+class AllBusy(psycopg.OperationalError):
+    """The server is there; this process has too much to do."""
+
+
+@cache
+def availability(host: str, port: str) -> Availability:
+    """What this process knows of a server; empty strings: of the default one."""
+    return Availability(but=AllBusy)
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Django's, but for how it connects: while the server is away one thread at a time tries, and
+    all others are refused at once. A connection that broke, or whose server has become read-only
+    (as after a failover), is given up.
+    """
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """:raises psycopg.OperationalError: no server that takes writes can be reached.
+        :raises AllBusy: all connections of the pool are in use.
+        """
+        place = self.settings_dict
+        with availability(str(place["HOST"]), str(place["PORT"])).attempt():
+            if not self.pool:
+                connection = super().get_new_connection(conn_params)
+                require_writable(connection)
+                return connection
+            try:
+                return self._from_pool(conn_params)
+            except PoolTimeout as error:
+                with psycopg.connect(**conn_params) as connection:
+                    require_writable(connection)
+                raise AllBusy("all database connections of this process are in use") from error
+
+    def _from_pool(self, conn_params: dict[str, Any]) -> Any:
+        """A connection that works: each of the pool may have broken with the server."""
+        left = int(self.settings_dict["OPTIONS"]["pool"]["max_size"])
+        while True:
+            connection = super().get_new_connection(conn_params)
+            try:
+                require_writable(connection)
+            except psycopg.Error:
+                connection.close()
+                self.pool.putconn(connection)
+                if not left:
+                    raise
+                left -= 1
+            else:
+                return connection
+
+    def is_usable(self) -> bool:
+        if self.connection is None:
+            return False
+        try:
+            require_writable(self.connection)
+        except psycopg.Error:
+            return False
+        return True

@@ -1,0 +1,176 @@
+"""What a process does while its database is away, and when it is back."""
+
+import threading
+import time
+
+import psycopg
+import pytest
+from django.db import DatabaseError, InternalError, OperationalError, connections, transaction
+from psycopg import errors
+
+from inventory.nodes.parallel import call_all
+from provisioner.common.database import CONFLICTS, is_conflict, release_connection, unavailable
+from provisioner.common.postgresql.availability import PAUSE_SECONDS, Availability
+from provisioner.common.postgresql.base import AllBusy
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def connection():
+    made = connections["default"]
+    if made.vendor != "postgresql":
+        pytest.skip("PostgreSQL only")
+    return made
+
+
+def caused(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+class TestSession:
+    """A DBA's defaults of server, database or role do not reach our sessions."""
+
+    @pytest.fixture
+    def _odd_defaults(self, connection):
+        name = connection.settings_dict["NAME"]
+        odd = {
+            "default_transaction_isolation": "'serializable'",
+            "datestyle": "'SQL, DMY'",
+            "intervalstyle": "'sql_standard'",
+            "bytea_output": "'escape'",
+        }
+        with connection.cursor() as cursor:
+            for setting, value in odd.items():
+                cursor.execute(f'ALTER DATABASE "{name}" SET {setting} = {value}')
+        connection.close_pool()
+        yield
+        with connection.cursor() as cursor:
+            cursor.execute(f'ALTER DATABASE "{name}" RESET ALL')
+        connection.close_pool()
+
+    @pytest.mark.usefixtures("_odd_defaults")
+    @pytest.mark.parametrize(
+        ("setting", "value"),
+        [
+            ("transaction_isolation", "read committed"),
+            ("datestyle", "ISO, MDY"),
+            ("intervalstyle", "postgres"),
+            ("bytea_output", "hex"),
+        ],
+    )
+    def test_settings_are_pinned(self, connection, setting, value):
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"SHOW {setting}")
+            assert cursor.fetchone() == (value,)
+
+    @pytest.mark.usefixtures("_odd_defaults")
+    def test_times_are_read(self, connection):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT timestamptz '2026-12-31 23:59:59+00'")
+            assert cursor.fetchone()[0].day == 31
+
+
+class TestAvailability:
+    def test_others_fail_at_once_while_one_tries(self):
+        server = Availability(but=AllBusy)
+        with pytest.raises(psycopg.OperationalError, match="refused"), server.attempt():
+            raise psycopg.OperationalError("refused")
+        with pytest.raises(psycopg.OperationalError, match="refused"), server.attempt():
+            raise AssertionError("an attempt right after one that failed")
+        time.sleep(PAUSE_SECONDS)
+        with server.attempt():
+            seen = []
+
+            def other():
+                try:
+                    with server.attempt():
+                        seen.append("tried")
+                except psycopg.OperationalError as error:
+                    seen.append(str(error))
+
+            thread = threading.Thread(target=other)
+            thread.start()
+            thread.join()
+            assert seen == ["refused"]
+        with server.attempt():
+            pass
+
+    def test_a_busy_process_says_nothing_of_the_server(self):
+        server = Availability(but=AllBusy)
+        with pytest.raises(AllBusy), server.attempt():
+            raise AllBusy("all are in use")
+        with server.attempt():
+            pass
+
+    def test_the_kind_of_the_failure_is_kept(self):
+        server = Availability(but=AllBusy)
+        for _ in range(2):
+            with pytest.raises(errors.ReadOnlySqlTransaction), server.attempt():
+                raise errors.ReadOnlySqlTransaction("read-only")
+
+
+class TestSentences:
+    @pytest.mark.parametrize(
+        ("cause", "text"),
+        [
+            (errors.DiskFull(), "the disk of the database is full"),
+            (errors.DeadlockDetected(), "deadlock"),
+            (errors.SerializationFailure(), "changed the same rows"),
+            (errors.CannotConnectNow(), "the database is starting"),
+            (errors.TooManyConnections(), "takes no more connections"),
+            (psycopg.OperationalError("connection refused"), "the database cannot be reached"),
+            (AllBusy(), "all database connections of this process are in use"),
+        ],
+    )
+    def test_each_reason_has_its_own(self, cause, text):
+        sentence = unavailable(caused(OperationalError(), cause))
+        assert sentence is not None
+        assert text in sentence
+
+    def test_a_read_only_database_is_no_bug(self):
+        error = caused(InternalError(), errors.ReadOnlySqlTransaction())
+        assert unavailable(error) == "the database is read-only"
+
+    def test_a_bug_is_none(self):
+        assert unavailable(caused(DatabaseError(), errors.UndefinedTable())) is None
+        assert unavailable(ValueError()) is None
+
+    @pytest.mark.parametrize("kind", CONFLICTS)
+    def test_conflicts(self, kind):
+        assert is_conflict(caused(OperationalError(), kind()))
+        assert not is_conflict(caused(OperationalError(), errors.DiskFull()))
+
+
+class TestConnectionsWhileWaiting:
+    def test_who_waits_for_a_node_holds_no_connection(self, connection):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        held = []
+        call_all({1: lambda: held.append(connection.connection)}, timeout_seconds=5)
+        assert held == [None]
+
+    def test_inside_a_transaction_it_stays(self, connection):
+        with transaction.atomic():
+            release_connection()
+            assert connection.connection is not None
+
+
+def test_connections_that_broke_with_the_server_are_replaced(connection):
+    """As after a restart of the server: each one that the pool keeps is dead."""
+    pool = connection.pool
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+    taken = [pool.getconn() for _ in range(3)]
+    connection.close()
+    for one in taken:
+        pool.putconn(one)
+    with psycopg.connect(**connection.get_connection_params(), autocommit=True) as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        assert cursor.fetchone() == (1,)
