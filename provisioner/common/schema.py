@@ -9,6 +9,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ComponentRegistry, ResolvedComponent
 
 from provisioner.common.api import TRANSPORT_CODES, envelope
+from provisioner.common.descriptions import OPERATIONS, field_description
 from provisioner.common.operations import Operation, Output
 from provisioner.common.parsing import ALIAS, IDENTIFIER
 from provisioner.common.results import ResultCode
@@ -64,7 +65,7 @@ class OperationSchema(AutoSchema):
         described = {
             "operationId": self.get_operation_id(),
             "summary": operation.summary,
-            "description": self.get_description(),
+            "description": OPERATIONS.get(f"{self.view.resource}.{self.view.action}", ""),
             "tags": [self.view.resource],
             "parameters": [
                 *self._path(operation),
@@ -89,8 +90,15 @@ class OperationSchema(AutoSchema):
         return type(serializer).__name__
 
     def _map_serializer(self, serializer: Any, direction: Any, *_: Any, **__: Any) -> Schema:
-        """Also: what is beyond the reference, and that an answer has no other fields."""
+        """Also: what each field means, what is beyond the reference, and that an answer has no
+        other fields. Docstrings are for readers of the code.
+        """
         schema: Schema = super()._map_serializer(serializer, direction)  # type: ignore[no-untyped-call] # untyped library
+        schema.pop("description", None)
+        kind = type(serializer).__name__
+        for name, field in schema["properties"].items():
+            if "description" not in field and (text := field_description(kind, name)):
+                field["description"] = text
         for name in serializer.extensions:
             schema["properties"][name]["x-extension"] = True
         return schema | ({"additionalProperties": False} if isinstance(serializer, Output) else {})
@@ -110,7 +118,13 @@ class OperationSchema(AutoSchema):
         """Ids by the rule that :func:`path_identifiers` checks."""
         known = self._fields(operation.path)["properties"]
         return [
-            {"name": name, "in": "path", "required": True, "schema": known.get(name) or _id(name)}
+            {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "description": field_description("", name),
+                "schema": known.get(name) or _id(name),
+            }
             for name in re.findall(r"{(\w+)}", self.path)
         ]
 

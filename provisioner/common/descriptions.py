@@ -1,0 +1,312 @@
+"""What the API's operations and fields mean, for readers of the OpenAPI description.
+
+A field that means the same everywhere is described here once, by its name. Where its meaning
+differs, ``Serializer.field`` wins, and a field's own ``help_text`` wins over both. Operations have
+the name ``resource.action`` of their view.
+"""
+
+_ADMINS = "Shown to administrators only."
+
+FIELDS: dict[str, str] = {
+    "alias": "Name given by the client: 1 to 255 characters of A-Z a-z 0-9 . _ -, unique among the "
+    "volumes, or among the snapshots, of the tenant.",
+    "TargetOutput.alias": "Alias of the target.",
+    "allowSpan": "Whether a replica may be spread over several SSDs of its node.",
+    "appName": "Name of the program that sends the record; the APP-NAME of RFC 5424.",
+    "authenticationMode": "`LOCAL`: tokens of this server; `OPEN_IDC`: tokens of the authorization "
+    "server.",
+    "authorizationServer": "Where the node gets the tokens that it probes with. Absent in the mode "
+    "`LOCAL`.",
+    "authorizationServerAudience": "Audience (`aud`) that tokens must be made for.",
+    "authorizationServerIssuer": "Issuer (`iss`) that tokens must name.",
+    "authorizationServerJwkSetURL": "Address of the server's JSON Web Key Set, which verifies "
+    "tokens. Either this or `authorizationServerPublicKey`.",
+    "authorizationServerPublicKey": "PEM of the key that verifies tokens.",
+    "authorizationServerTokenURL": "Address that issues tokens for client credentials.",
+    "availableCapacity": "Free space of the node in bytes.",
+    "backend": "The storage node.",
+    "RefusalOutput.backend": "Persistent id of the storage node that was refused.",
+    "PlannedReplicaOutput.backend": "Persistent id of the storage node that was chosen.",
+    "backendId": "Only what has a replica on the storage node of this persistent id.",
+    "backends": "The storage nodes as they were when the sample was taken.",
+    "backendsClientID": "Client id by which storage nodes get their tokens.",
+    "backendsClientScope": "Scope that storage nodes ask for.",
+    "backendsClientSecret": f"Secret of `backendsClientID`. {_ADMINS}",
+    "backendsResourceID": "Resource in whose roles the tokens of storage nodes carry `NODE`.",
+    "bootId": "Changes each time the node's engine starts.",
+    "bytesPerSecond": "Bytes copied in a second, as last seen.",
+    "bytesTotal": "Bytes to copy.",
+    "caCertificate": "PEM of the CA that signed the certificate of `tokenURL`; empty: the "
+    "system's.",
+    "capacity": "Size in GiB, at least 1.",
+    "TenantInput.capacity": "Budget in GiB; 0: no limit. It cannot be exceeded.",
+    "TenantBudgetInput.capacity": "Budget in GiB; 0: no limit. It cannot be exceeded.",
+    "certFileName": "Name of the file with the server's CA certificate.",
+    "certified": "Whether all SSDs of the node are certified.",
+    "changes": "What changed on the node since its last probe, as bits: 1 portals, 2 syslog "
+    "servers.",
+    "SampleOutput.changes": "Differences from the sample before; one of type `NONE` if there is "
+    "none.",
+    "clientID": "Client id for `tokenURL`.",
+    "clientSecret": f"Secret of `clientID`. {_ADMINS}",
+    "connectedBackends": "Storage nodes on which the target exists.",
+    "consumedIOPS": "Desired IOPS of all volumes of the tenant.",
+    "desiredBWPerGB": "Bandwidth in bytes per second and GiB that placement reserves on the node.",
+    "desiredIOPS": "IOPS that are reserved on each node of the volume.",
+    "desiredIOPSPerGB": "IOPS per GiB that placement reserves on the node.",
+    "destinationBackendId": "Persistent id of the storage node that must get the new replica. "
+    "Absent: placement chooses.",
+    "dryRun": "`true`: change nothing; answer which nodes and SSDs would be chosen, and why each "
+    "other node would not.",
+    "duration": "Seconds until the host's next probe. A host that is silent for three times as "
+    "long is Unavailable.",
+    "expirationDate": "When the licence ends; absent: never.",
+    "filter": "The rule of placement that refused the node.",
+    "force": "`true`: remove a node that is Unavailable although it holds volumes. Their replicas "
+    "there become Missing.",
+    "host": "Name of the host that the record is about; the HOSTNAME of RFC 5424.",
+    "hostID": "Only what is published to the host of this id.",
+    "SessionOutput.hostID": "Id of the host that is connected.",
+    "hostId": "Id of the host.",
+    "StorageClassInput.hostId": "Only on the storage node that runs inside the host of this id.",
+    "BackendAddInput.hostId": "Id of the host that the storage node runs inside of.",
+    "BackendOutput.hostId": "Id of the host that the storage node runs inside of.",
+    "BackendUpdateInput.hostId": "Id of the host that the storage node runs inside of.",
+    "TaskOutput.hostId": "Id of the host that works the task off; absent: a worker does.",
+    "hostName": "Only hosts of this name.",
+    "hostNqn": "NQN by which the host connects to targets.",
+    "hostTargetConnectedTo": "Name of the host that the target is for.",
+    "id": "Id of the syslog server.",
+    "inUse": "Whether it is in use.",
+    "BackendOutput.inUse": "`false`: the node is cordoned: nothing new is placed on it.",
+    "BackendUpdateInput.inUse": "`false`: cordon the node: nothing new is placed on it.",
+    "ProvisionerInput.inUse": "`false`: the node is cordoned.",
+    "ProvisionerOutput.inUse": "`false`: the node is cordoned.",
+    "VolumeOutput.inUse": "Whether the volume is published to a host.",
+    "VolumeExtendedOutput.inUse": "Whether the volume is published to a host.",
+    "inventorySamples": "The newest samples, the newest first.",
+    "ip": "Address that the node's targets listen on.",
+    "jwkSetURL": "Address of the JSON Web Key Set that verifies tokens.",
+    "license": "The licence as its vendor issued it: a JSON Web Token.",
+    "limit": "How many objects to answer at most. Absent: all.",
+    "location": "The replicas, and the storage node of each.",
+    "marker": "Answer the objects that follow the one of this id.",
+    "maxBWPerGB": "Limit of the bandwidth in bytes per second and GiB, kept by the node; 0: none.",
+    "maxBackends": "How many storage nodes the licence allows; absent: any number.",
+    "maxIOPS": "Limit of IOPS, kept by each node of the volume; 0: none.",
+    "maxIOPSPerGB": "Limit of IOPS per GiB, kept by the node; 0: none.",
+    "maxReplicaDownTime": "Minutes after which a replica that is Missing is replaced; 0: never.",
+    "message": "The text of the record.",
+    "mgmtIPs": "Management addresses of the storage node, tried in order.",
+    "mgmtPort": "Management port of the storage node.",
+    "moving": "How many replicas are being moved now.",
+    "multipath": "Whether the host uses several paths to a target.",
+    "name": "Name for people.",
+    "StorageClassInput.name": "Name of the storage class.",
+    "TagInput.name": "Name of the parameter.",
+    "TagOutput.name": "Name of the parameter.",
+    "namespaceId": "NVMe namespace id of the volume in this target.",
+    "newCapacity": "New size in GiB. It must be more than the present one.",
+    "nqn": "NQN by which the host connects to targets.",
+    "numNamespaces": "How many namespaces the target has.",
+    "numReplicas": "How many replicas the volume has.",
+    "StorageClassInput.numReplicas": "How many replicas to make: 1 to 3, each on its own node.",
+    "numSSDs": "How many SSDs the node had.",
+    "numVolumes": "How many replicas lie on the node.",
+    "numberOfSSDs": "How many SSDs the node has.",
+    "offset": "How many objects to leave out at the beginning.",
+    "parametersList": "Parameters of the record, which become its structured data (RFC 5424).",
+    "persistentID": "Id that the storage node keeps for life.",
+    "persistentId": "Id that the storage node keeps for life.",
+    "port": "Port that the node's targets listen on.",
+    "portals": "Where the node's targets listen.",
+    "progress": "How far the task is, in percent.",
+    "provisioner": "The settings for probes that the node has now.",
+    "provisionerClientID": "Client id by which this server gets its own tokens.",
+    "provisionerClientScope": "Scope that this server asks for.",
+    "provisionerClientSecret": f"Secret of `provisionerClientID`. {_ADMINS}",
+    "provisionerResourceID": "Resource in whose roles tokens carry the roles of this API.",
+    "publicKey": "PEM of the key that verifies tokens.",
+    "pushInterval": "Seconds between two probes.",
+    "rack": "Rack that the node stands in.",
+    "racks": "Only in these racks; empty: in any.",
+    "reason": "Why, in words.",
+    "region": "Region that the node stands in.",
+    "regions": "Only in these regions; empty: in any.",
+    "repId": "The replica that is moved.",
+    "replicaID": "Uuid of the replica.",
+    "replicaState": "`Available`, `Synchronizing` or `Missing`, as the host sees the replica.",
+    "replicaUuid": "Uuid of the replica.",
+    "replicable": "Whether the volume may have several replicas.",
+    "reservedSpacePercentage": "Space to reserve, in percent of the capacity; 0 or absent: the "
+    "default.",
+    "resourceID": "Resource in whose roles the node's tokens carry `NODE`.",
+    "sameRackAllowed": "Whether two replicas may lie in one rack.",
+    "scope": "Scope to ask for.",
+    "sessions": "Hosts that are connected to this replica now.",
+    "shareSSDBetweenVolumes": "`false`: no SSD that holds a volume of the same storage class.",
+    "snapshotID": "Uuid of the snapshot.",
+    "snapshotUuid": "Uuid of the snapshot.",
+    "sourceVolumeId": "Uuid of the volume to clone.",
+    "ssdID": "Id of the SSD.",
+    "ssdName": "Name of the SSD.",
+    "state": "State of the syslog server; only those that are `true` get records.",
+    "SampledBackendOutput.state": "State of the storage node when the sample was taken.",
+    "statusDescription": "What happened, in words.",
+    "stoppable": "Whether `PUT /tasks` with the state `ABORTED` stops the task.",
+    "storageClass": "Replicas, placement and limits.",
+    "storageClassName": "Name of the storage class.",
+    "subVolumes": "The parts of the replica, one on each SSD.",
+    "syslogsBackend": "The syslog servers, as the pool's nodes have them.",
+    "tags": "What changed: `id`, `version`, `state` or `numSSDs`.",
+    "ProvisionerInput.tags": "Settings beside those of the reference.",
+    "targetDriverVersion": "Version of the node's NVMe-oF target.",
+    "targetName": "NQN of the target.",
+    "taskConfiguration": "Parameters of the task, as pairs of name and value.",
+    "taskId": "Id of the task.",
+    "taskStatus": "Result code of a task that has ended.",
+    "tasks": "The tasks that move replicas now.",
+    "tenantId": "Id of the tenant. In a path it may be left out.",
+    "TenantInput.tenantId": "Id of the new tenant; absent: this server makes one. It must not be "
+    "the first segment of a path of this API.",
+    "tokenURL": "Address that issues tokens for client credentials.",
+    "totalBW": "Bandwidth of the node in bytes per second.",
+    "TenantInput.totalBW": "Budget in bytes per second; 0: no limit. It is counted, not enforced.",
+    "TenantBudgetInput.totalBW": "Budget in bytes per second; 0: no limit. It is counted, not "
+    "enforced.",
+    "totalCapacity": "Size of the node in bytes.",
+    "totalIOPS": "IOPS of the node.",
+    "TenantInput.totalIOPS": "Budget of IOPS; 0: no limit. It is counted, not enforced.",
+    "TenantBudgetInput.totalIOPS": "Budget of IOPS; 0: no limit. It is counted, not enforced.",
+    "TenantOutput.totalIOPS": "Budget of IOPS; 0: no limit.",
+    "transport": "Transport of the portal: `TCP_IP` or `RDMA`.",
+    "type": "Type of the task.",
+    "LicenseOutput.type": "Type of the licence.",
+    "url": "Address.",
+    "ProvisionerInput.url": "Where the node sends its probes.",
+    "ProvisionerOutput.url": "Where the node sends its probes.",
+    "SyslogOutput.url": "Address of the syslog server.",
+    "useTls": "Whether records are sent over TLS.",
+    "usedBW": "Bandwidth in use on the node, in bytes per second.",
+    "usedIOPS": "IOPS in use on the node.",
+    "usedNamespacesIds": "Namespace ids that the host uses.",
+    "uuid": "Uuid of the replica.",
+    "HostOutput.uuid": "Id of the host.",
+    "VolumeInput.uuid": "Uuid of the new volume; absent: this server makes one.",
+    "VolumeOutput.uuid": "Uuid of the volume.",
+    "VolumeExtendedOutput.uuid": "Uuid of the volume.",
+    "value": "Value of the parameter.",
+    "version": "Version of the node's software.",
+    "HostOutput.version": "Version of the agent or driver that last probed the host.",
+    "HostProbeInput.version": "Version of the agent or driver that probes.",
+    "InfoOutput.version": "Level of this API. Clients check it.",
+    "volId": "Uuid of the volume.",
+    "volumeID": "Uuid of the volume.",
+    "SnapshotVolumeInput.volumeID": "Uuid of the new volume; absent: this server makes one.",
+    "volumeId": "Uuid of the new volume; absent: this server makes one.",
+    "volumeUuid": "Uuid of the volume.",
+    "waitsFor": "What the drain waits for, in words; absent: nothing.",
+    "writable": "Whether hosts may write to the volume.",
+    "zone": "Zone that the node stands in.",
+    "zones": "Only in these zones; empty: in any.",
+}
+
+OPERATIONS: dict[str, str] = {
+    "auth_server.list": "The authorization server that is set, or `{}`. Secrets are shown to "
+    "administrators only.",
+    "auth_server.create": "Fetch a token for this server and one for the storage nodes, verify "
+    "both, tell all nodes, and only then accept tokens of this authorization server. Local tokens "
+    "are refused from then on; the password of an administrator stays the way back.",
+    "auth_server.destroy": "Return to local tokens, and tell all nodes.",
+    "backends.list": "All storage nodes of the pool.",
+    "backends.retrieve": "One storage node, as a list of one; an empty list if there is none.",
+    "backends.create": "Call a storage node at its management addresses, read its identity, SSDs "
+    "and portals, make it probe this server, and take it into the pool.",
+    "backends.update": "Change what is given and leave the rest; null or an empty text clears. "
+    "`inUse` = `false` cordons the node: nothing new is placed on it.",
+    "backends.destroy": "Take a storage node that holds no volumes out of the pool. With `force`, "
+    "one that is Unavailable although it holds volumes: their replicas there become Missing.",
+    "clone_volume.create": "Make a thin volume that begins with the content of another one, on "
+    "the same storage node. It has a life of its own: the source may be deleted.",
+    "documentation.swagger": "This description as a page, by Swagger UI, from local files.",
+    "documentation.redoc": "This description as a page, by Redoc, from local files.",
+    "drain.create": "Cordon a storage node and move all its replicas to other nodes, a few at a "
+    "time. Replicas that cannot move now are tried again.",
+    "drain.retrieve": "How far a drain is: what is moving, what is left, and why something cannot "
+    "be moved.",
+    "drain.destroy": "Stop a drain. The node stays cordoned; replicas that are moving stay where "
+    "they were.",
+    "forward_log.create": "Send a record to all syslog servers of the pool (RFC 5424). It is kept "
+    "and sent again while a server does not take it.",
+    "healthz.list": "The process answers. For supervisors.",
+    "host_probe.create": "Tell that a host is alive. The first probe makes the host known. Hosts "
+    "send one every `duration` seconds.",
+    "hosts.list": "All hosts that have probed.",
+    "hosts.destroy": "Forget a host that is Unavailable. Volumes that are published to it are "
+    "unpublished first.",
+    "info.list": "Level of the API, mode of authentication and free space of the pool. Needs no "
+    "credentials.",
+    "inventory.list": "The newest samples of the inventory, with what changed from one to the "
+    "next. The call also starts a task that takes a new sample.",
+    "inventory.destroy": "Drop all samples and read every storage node anew, as a task.",
+    "license.list": "Terms of the installed licence.",
+    "license.create": "Verify a licence and install it on all storage nodes, as a task. Waits up "
+    "to 10 seconds for the result.",
+    "maintenance.retrieve": "Which volumes would lose redundancy or access if the storage node "
+    "stopped now. Changes nothing.",
+    "metrics.list": "State of the pool and counters of this server, in the text format of "
+    "Prometheus.",
+    "migrate_volume.create": "Move a replica to another storage node, as a task. The host does it "
+    "if it has an agent, else this server does.",
+    "openapi.list": "This description.",
+    "probe.create": "Tell the state of a storage node. Nodes send one every `pushInterval` "
+    "seconds, and at once when something changed. The answer holds the settings that the node "
+    "must have.",
+    "publish.create": "Make a volume accessible to a host: each replica becomes a namespace of the "
+    "host's target. Published again, what is missing on the nodes is repaired.",
+    "readyz.list": "The process serves: the database answers and takes writes, and the process is "
+    "not being stopped. For load balancers.",
+    "replicas.create": "Add a replica on another storage node. The host of a published volume "
+    "fills it; that of an unpublished one is copied from node to node, as a task.",
+    "replicas.mark": "Mark a replica for removal: it becomes Terminating. Its host confirms with "
+    "DELETE; that of an unpublished volume is removed at once.",
+    "replicas.confirm": "Confirm that the host does not use a Terminating replica any more: it is "
+    "removed from its node.",
+    "replicas.report": "Tell how the host sees a replica.",
+    "snapshot_volumes.create": "Make the content of a snapshot accessible as a volume, read-only "
+    "or writable. A snapshot has one such volume at most.",
+    "snapshots.list": "All snapshots that the caller may see.",
+    "snapshots.retrieve": "One snapshot, as a list of one; an empty list if there is none.",
+    "snapshots.by_volume": "All snapshots of a volume.",
+    "snapshots.by_alias": "All snapshots of this alias, one for each tenant at most.",
+    "snapshots.create": "Keep the present content of a volume with one replica.",
+    "snapshots.destroy": "Delete a snapshot that has no snapshot volume.",
+    "syslog.list": "The syslog servers, as the pool's nodes have them.",
+    "targets.list": "Targets of the hosts: all, those of a host, or those of a volume.",
+    "tasks.list": "All tasks, the tasks of a host, or one task. Hosts ask for theirs every second.",
+    "tasks.update": "Report the progress of a task, end it, or stop it with the state `ABORTED`.",
+    "tasks.destroy": "Remove a task that has ended from the list.",
+    "tenants.list": "Tenants with their budgets and what of these is used.",
+    "tenants.create": "Add a tenant with its budget.",
+    "tenants.update": "Change the budget of a tenant. It cannot be less than what is used.",
+    "tenants.destroy": "Delete a tenant that has no volumes.",
+    "token.create": "Issue a token to the user whose name and password are given. A token cannot "
+    "be used to get another one.",
+    "unpublish.create": "Take a volume from a host, or from all hosts if none is named. Works also "
+    "while the host is Unavailable.",
+    "volumes.list": "All volumes that the caller may see.",
+    "volumes.retrieve": "One volume, as a list of one; an empty list if there is none.",
+    "volumes.by_alias": "All volumes of this alias, one for each tenant at most.",
+    "volumes.extended": "One volume with the SSDs of its replicas and the connected hosts.",
+    "volumes.create": "Choose storage nodes by the rules of the storage class, reserve the space "
+    "and make the replicas.",
+    "volumes.update": "Expand a volume on all its replicas, or on none. Hosts see the new size at "
+    "once.",
+    "volumes.destroy": "Delete a volume that is not published and has no snapshots. A node that is "
+    "away is cleaned when it is back.",
+}
+
+
+def field_description(serializer: str, field: str) -> str:
+    """What a field of a request or an answer means; empty: it is not described."""
+    return FIELDS.get(f"{serializer}.{field}") or FIELDS.get(field, "")
