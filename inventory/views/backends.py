@@ -14,6 +14,7 @@ from inventory.views.outputs import BackendOutput, InfoOutput, PersistentIdOutpu
 from provisioner.access.authorization_server import authentication_mode
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
+from provisioner.common.moment import one_moment
 from provisioner.common.operations import Operation
 from provisioner.common.parsing import parse_body
 from provisioner.common.times import epoch_milliseconds
@@ -56,9 +57,11 @@ class BackendViewSet(ApiViewSet):
         ),
     }
 
+    @one_moment()
     def list(self, request: Request) -> Response:
         return Response([backend_json(summary) for summary in backend_list()])
 
+    @one_moment()
     def retrieve(self, request: Request, persistent_id: str) -> Response:
         found = backend_list(persistent_id=persistent_id)
         return Response([backend_json(summary) for summary in found])
@@ -80,6 +83,7 @@ class InfoViewSet(ApiViewSet):
     operations: ClassVar = {"list": Operation("Get Info", answer=InfoOutput)}
     open_to_all: ClassVar[bool] = True
 
+    @one_moment()
     def list(self, request: Request) -> Response:
         source = syslog_source_id()
         return Response(

@@ -15,6 +15,7 @@ from inventory.views.outputs import HostOutput
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
 from provisioner.common.fields import AnyCase
+from provisioner.common.moment import one_moment
 from provisioner.common.operations import HOST, Operation
 from provisioner.common.pagination import Page, PageInput
 from provisioner.common.parsing import Identifier, Input, Whole, parse_body, parse_query
@@ -51,6 +52,7 @@ class HostViewSet(ApiViewSet):
         "list": Operation("List Hosts", query=HostListInput, answer=[HostOutput])
     }
 
+    @one_moment()
     def list(self, request: Request) -> Response:
         fields = parse_query(HostListInput, request)
         hosts = Page.of(fields).cut(host_list(name=fields.get("hostName")), "uuid")

@@ -62,12 +62,12 @@ def test_create_with_a_uuid_looks_for_what_is_left_of_a_former_volume(statements
 @pytest.mark.parametrize(
     ("path", "number"),
     [
-        ("/volumes?limit=100&marker=0", 3),
-        ("/volumes_by_alias/first", 3),
-        (f"/volumes?hostID={HOST}", 3),
+        ("/volumes?limit=100&marker=0", 5),
+        ("/volumes_by_alias/first", 5),
+        (f"/volumes?hostID={HOST}", 5),
         (f"/tasks?hostId={HOST}", 1),
-        (f"/targets?hostId={HOST}", 2),
-        ("/metrics", 29),
+        (f"/targets?hostId={HOST}", 4),
+        ("/metrics", 31),
     ],
 )
 def test_reads(api: Api, statements: Count, path: str, number: int) -> None:

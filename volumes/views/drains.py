@@ -8,6 +8,7 @@ from rest_framework.response import Response
 
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
+from provisioner.common.moment import one_moment
 from provisioner.common.operations import NODE, TASK, Operation, Output
 from provisioner.common.pagination import Page, PageInput
 from provisioner.common.parsing import parse_query
@@ -117,6 +118,7 @@ class DrainsViewSet(ApiViewSet):
         drain_start(persistent_id=persistent_id)
         return success()
 
+    @one_moment()
     def retrieve(self, request: Request, persistent_id: str) -> Response:
         page = Page.of(parse_query(PageInput, request))
         return Response(drain_json(drain_get(persistent_id=persistent_id), page))
@@ -140,6 +142,7 @@ class MaintenanceViewSet(ApiViewSet):
         )
     }
 
+    @one_moment()
     def retrieve(self, request: Request, persistent_id: str) -> Response:
         page = Page.of(parse_query(PageInput, request))
         found = backend_maintenance(persistent_id=persistent_id)

@@ -4,6 +4,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from provisioner.common.api import success
+from provisioner.common.moment import one_moment
 from provisioner.common.operations import HOST, Operation
 from provisioner.common.parsing import parse_body, parse_query
 from volumes.selectors import publications_of_targets
@@ -66,6 +67,7 @@ class TargetsViewSet(TenantViewSet):
         )
     }
 
+    @one_moment()
     def list(self, request: Request, tenant: str | None = None) -> Response:
         wanted = {"host_id": None, "volume_id": None} | parse_query(TargetsInput, request)
         publications = publications_of_targets(tenant_id=self.tenant_scope, **wanted)

@@ -5,6 +5,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from provisioner.common.api import success
+from provisioner.common.moment import one_moment
 from provisioner.common.operations import Operation
 from provisioner.common.pagination import Page, PageInput
 from provisioner.common.parsing import parse_body, parse_query
@@ -48,16 +49,20 @@ class SnapshotsViewSet(TenantViewSet):
         "destroy": Operation("Delete Snapshot", "NotExists TenantNotFound VolumeIsInUse"),
     }
 
+    @one_moment()
     def list(self, request: Request, tenant: str | None = None) -> Response:
         return self._page(request, snapshots_visible(self.tenant_scope))
 
+    @one_moment()
     def by_volume(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
         rows = snapshots_visible(self.tenant_scope).filter(volume__uuid=volume_uuid)
         return self._page(request, rows)
 
+    @one_moment()
     def by_alias(self, request: Request, alias: str, tenant: str | None = None) -> Response:
         return self._page(request, snapshots_visible(self.tenant_scope).filter(alias=alias))
 
+    @one_moment()
     def retrieve(self, request: Request, snapshot_uuid: str, tenant: str | None = None) -> Response:
         return self._shown(snapshots_visible(self.tenant_scope).filter(uuid=snapshot_uuid))
 

@@ -5,6 +5,7 @@ from rest_framework.response import Response
 
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
+from provisioner.common.moment import one_moment
 from provisioner.common.operations import Operation
 from provisioner.common.parsing import parse_body
 from volumes.selectors import pool_totals, tenant_desires, tenants_visible
@@ -41,6 +42,7 @@ class TenantsViewSet(ApiViewSet):
         "destroy": Operation("Delete Tenant", "TenantNotFound NoBackends TenantHasVolumes"),
     }
 
+    @one_moment()
     def list(self, request: Request) -> Response:
         desires, pool = tenant_desires(), pool_totals()
         return Response(

@@ -5,6 +5,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from provisioner.common.api import success
+from provisioner.common.moment import one_moment
 from provisioner.common.operations import Operation
 from provisioner.common.pagination import Page
 from provisioner.common.parsing import parse_body, parse_query
@@ -67,6 +68,7 @@ class VolumesViewSet(TenantViewSet):
         "destroy": Operation("Delete Volume", "NotExists TenantNotFound VolumeIsInUse"),
     }
 
+    @one_moment()
     def list(self, request: Request, tenant: str | None = None) -> Response:
         fields = parse_query(VolumeListInput, request)
         rows = volumes_filter(
@@ -76,9 +78,11 @@ class VolumesViewSet(TenantViewSet):
         )
         return self._volumes(Page.of(fields).cut(rows, "uuid"))
 
+    @one_moment()
     def retrieve(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
         return self._volumes(volumes_visible(self.tenant_scope).filter(uuid=volume_uuid))
 
+    @one_moment()
     def by_alias(self, request: Request, alias: str, tenant: str | None = None) -> Response:
         rows = volumes_visible(self.tenant_scope).filter(alias=alias)
         return self._volumes(rows.order_by("uuid"))
@@ -87,11 +91,13 @@ class VolumesViewSet(TenantViewSet):
         return Response(volumes_json(volumes_shown(rows)))
 
     def extended(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
-        rows = volumes_visible(self.tenant_scope).filter(uuid=volume_uuid)
+        with one_moment():
+            rows = volumes_visible(self.tenant_scope).filter(uuid=volume_uuid)
+            found = [(shown, list(pieces_of_volume(shown[0].id))) for shown in volumes_shown(rows)]
         return Response(
             [
-                volume_extended_json(shown, pieces_of_volume(shown[0].id), sessions_read(shown[1]))
-                for shown in volumes_shown(rows)
+                volume_extended_json(shown, pieces, sessions_read(shown[1]))
+                for shown, pieces in found
             ]
         )
 

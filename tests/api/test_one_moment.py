@@ -1,0 +1,210 @@
+"""Every answer shows one moment, whatever is deleted between the statements that read it."""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.db.models import Case, F, When
+from django.test import Client
+from django.urls import get_resolver
+
+from inventory.models import Backend, Host, Ssd
+from provisioner.access import authorization_server
+from provisioner.common.moment import one_moment
+from tests.api.snapshot_steps import snapped
+from tests.api.volume_steps import GIB, HOST, created, probe_host, published
+from tests.conftest import Api
+from volumes.models import (
+    Drain,
+    Export,
+    Publication,
+    Replica,
+    ReplicaMove,
+    Snapshot,
+    SubVolume,
+    Tenant,
+    Volume,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+
+PATHS = [
+    "/volumes",
+    f"/volumes?hostID={HOST}",
+    "/volumes/{uuid}",
+    "/volumes_by_alias/goes",
+    "/volume_extended/{uuid}",
+    "/0/volumes",
+    "/snapshots",
+    "/0/snapshots",
+    "/0/snapshots/{snapshot}",
+    "/snapshots_by_vol/{uuid}",
+    "/snapshots_by_alias/goes",
+    "/targets",
+    f"/targets?hostId={HOST}",
+    f"/targets?hostId={HOST}&volumeId={{uuid}}",
+    "/hosts",
+    "/tenants",
+    "/backends",
+    "/backends/{node}",
+    "/backends/{node}/drain",
+    "/backends/{node}/maintenance",
+    "/info",
+    "/tasks",
+    f"/tasks?hostId={HOST}",
+    "/metrics",
+]
+ONE_STATEMENT = {"tasks", "inventory", "license", "auth_server", "syslog"}
+"""Resources whose answers are one statement."""
+NO_ROWS = {"healthz", "readyz", "openapi.json", "docs", "redoc"}
+
+
+@pytest.fixture
+def caller(api: Api, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """The API, called in this thread; the authorization server is not read again."""
+    monkeypatch.setattr(authorization_server, "CACHE_SECONDS", 3600)
+    client = Client(headers={"Authorization": api.authorization})
+    client.get("/info")
+    return client
+
+
+@pytest.fixture
+def node(api: Api, pool: Pool) -> str:
+    """The node that volumes of a test are on which go; one that stays is on another."""
+    _, node = pool(2)
+    Drain.objects.create(backend_id=node, was_in_use=True, replicas_before=9)
+    probe_host(api)
+    Backend.objects.filter(pk=node).update(in_use=False)
+    published(api, created(api, "stays"))
+    Backend.objects.update(in_use=Case(When(pk=node, then=True), default=False))
+    return node
+
+
+def read(client: Client, path: str) -> Any:
+    answer = client.get(path)
+    text = (b"".join(answer) if answer.streaming else answer.content).decode()
+    assert answer.status_code == 200, text
+    if path != "/metrics":
+        return json.loads(re.sub(r'"currentStateTime":\s*\d+', '"currentStateTime":0', text))
+    return sorted(line for line in text.splitlines() if line.startswith("ks_"))
+
+
+def copied(row: Any, **changed: Any) -> Any:
+    """As a publish of another volume makes it; the node is not told, so that it can be repeated."""
+    for name, value in {"pk": None, "nsid": 2, **changed}.items():
+        setattr(row, name, value)
+    row.save()
+    return row
+
+
+def goes(api: Api, node: str) -> dict[str, str]:
+    """A volume that a host has, with a snapshot, and a replica that cannot be moved."""
+    uuid = created(api, "goes", capacity=1, storageClass={"desiredIOPSPerGB": 7})
+    snapshot = snapped(api, uuid, "goes")
+    replica = Replica.objects.get(volume__uuid=uuid)
+    export = Export.objects.select_related("publication").get()
+    copied(export, replica=replica, publication=copied(export.publication, volume=replica.volume))
+    ReplicaMove.objects.create(
+        replica=replica, refusal="it has snapshots", again_at="2100-01-01T00:00:00Z"
+    )
+    Tenant.objects.update(name="before")
+    return {"uuid": uuid, "snapshot": snapshot, "node": node}
+
+
+def delete_all(uuid: str) -> None:
+    """All that there is of the volume, at one moment, and a change of what stays."""
+    with transaction.atomic():
+        SubVolume.objects.filter(replica__volume__uuid=uuid).delete()
+        Snapshot.objects.filter(volume__uuid=uuid).delete()
+        Export.objects.filter(publication__volume__uuid=uuid).delete()
+        Publication.objects.filter(volume__uuid=uuid).delete()
+        ReplicaMove.objects.filter(replica__volume__uuid=uuid).delete()
+        Replica.objects.filter(volume__uuid=uuid).delete()
+        Volume.objects.filter(uuid=uuid).delete()
+        Ssd.objects.update(capacity_bytes=F("capacity_bytes") + GIB)
+        Host.objects.update(version="after")
+        Tenant.objects.update(name="after")
+
+
+def elsewhere(work: Callable[[], None]) -> None:
+    """On another connection."""
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+
+
+@contextmanager
+def after_select(number: int, work: Callable[[], None]) -> Iterator[list[str]]:
+    """Calls it after the n-th SELECT of this thread; yields those seen."""
+    seen: list[str] = []
+
+    def wrapper(execute: Any, sql: str, *args: Any) -> Any:
+        result = execute(sql, *args)
+        if sql.startswith("SELECT"):
+            seen.append(sql)
+            if len(seen) == number:
+                elsewhere(work)
+        return result
+
+    with connection.execute_wrapper(wrapper):
+        yield seen
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_an_answer_is_what_was_there_before_a_delete_or_after_it(
+    api: Api, caller: Client, node: str, path: str
+) -> None:
+    seen, number = ["first"], 0
+    while number < len(seen):
+        number += 1
+        ids = goes(api, node)
+        filled = path.format(**ids)
+        before = read(caller, filled)
+        with after_select(number, lambda ids=ids: delete_all(ids["uuid"])) as seen:  # type: ignore[misc]
+            found = read(caller, filled)
+        assert found in (before, read(caller, filled)), (number, seen)
+        delete_all(ids["uuid"])
+
+
+def test_every_get_of_the_api_is_known_here() -> None:
+    resources = set()
+    for pattern in get_resolver().url_patterns:
+        for inner in getattr(pattern, "url_patterns", [pattern]):
+            actions = getattr(inner.callback, "actions", None) or {}
+            if "get" in actions:
+                resources.add(
+                    str(inner.pattern).replace("<str:tenant>/", "").partition("/")[0].lower()
+                )
+    tried = {
+        path.replace("/0/", "/").lstrip("/").partition("?")[0].partition("/")[0] for path in PATHS
+    }
+    assert resources - NO_ROWS - ONE_STATEMENT == tried - ONE_STATEMENT
+
+
+@pytest.mark.parametrize("path", ["/license", "/auth_server", "/syslog"])
+def test_what_is_no_moment_is_one_statement(caller: Client, node: str, path: str) -> None:
+    with after_select(0, lambda: None) as seen:
+        read(caller, path)
+    assert len(seen) <= 1, seen
+
+
+def test_a_moment_writes_nothing_and_leaves_nothing_behind(api: Api) -> None:
+    with pytest.raises(Exception, match="read-only"), one_moment():
+        Tenant.objects.update(name="written")
+    Tenant.objects.update(name="written")
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW transaction_isolation")
+        assert cursor.fetchone() == ("read committed",)
