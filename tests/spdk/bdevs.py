@@ -52,6 +52,10 @@ class Bdev:
     async def zero(self, offset: int, length: int) -> None:
         await self.write(offset, bytes(length))
 
+    async def unmap(self, offset: int, length: int) -> None:
+        """A success in any case, also where nothing is done."""
+        raise NotImplementedError
+
     def shown(self) -> dict[str, Any]:
         return {
             "name": self.name,
@@ -103,6 +107,9 @@ class FileBdev(Bdev):
     async def zero(self, offset: int, length: int) -> None:
         self.device.zero(offset, length)
 
+    async def unmap(self, offset: int, length: int) -> None:
+        self.device.unmap(offset, length)
+
 
 class Registry:
     """All bdevs, by name, UUID or alias. Who must know hears of those that come and go."""
@@ -112,6 +119,7 @@ class Registry:
         self.events: list[dict[str, Any]] = []
         self.on_register: list[Callable[[Bdev], None]] = []
         self.on_remove: list[Callable[[Bdev], None]] = []
+        self.on_copy: list[Callable[[], None]] = []
 
     def all(self) -> list[Bdev]:
         return list(self._bdevs.values())
@@ -145,6 +153,11 @@ class Registry:
         self.note("bdev_unregister", bdev)
         for hear in self.on_remove:
             hear(bdev)
+
+    def copied(self) -> None:
+        """A cluster was copied for its first write, and the lvstore does not know of it yet."""
+        for hear in self.on_copy:
+            hear()
 
     def note(self, kind: str, bdev: Bdev) -> None:
         self.events.append({"type": kind, "ctx": bdev.name, "id": len(self.events)})

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 NO_NAMESPACE = "00/0b"
 DEVICE_ERROR = "00/06"
 NO_ACCESS = "1/84"
+INVALID_OPCODE = "00/01"
+DSM = "nvmdsmsv"
 
 
 @dataclass(eq=False)
@@ -110,6 +112,8 @@ class Fabric:
             await send(session.writer, {"namespaces": self._namespaces(session)})
         elif found is None:
             await send(session.writer, {"error": NO_NAMESPACE})
+        elif header["op"] == "unmap" and self._subsystems.is_masked(DSM):
+            await send(session.writer, {"error": INVALID_OPCODE})
         else:
             try:
                 reply = await _transfer(found, header, data)
@@ -141,6 +145,8 @@ async def _transfer(namespace: "Namespace", header: dict[str, Any], data: bytes)
         return await bdev.read(header["offset"], header["length"])
     if header["op"] == "zero":
         await bdev.zero(header["offset"], header["length"])
+    elif header["op"] == "unmap":
+        await bdev.unmap(header["offset"], header["length"])
     else:
         bdev.written += len(data)
         await bdev.write(header["offset"], data)

@@ -43,6 +43,20 @@ class Host:
         """:raises IoFailed, OSError:"""
         self._ask(data, op="write", nsid=nsid, offset=offset)
 
+    def discard(self, nsid: int, offset: int, length: int) -> None:
+        """As ``fstrim`` and ``blkdiscard`` do, by Dataset Management.
+
+        :raises IoFailed, OSError:
+        """
+        self._ask(op="unmap", nsid=nsid, offset=offset, length=length)
+
+    def zero(self, nsid: int, offset: int, length: int) -> None:
+        """By Write Zeroes.
+
+        :raises IoFailed, OSError:
+        """
+        self._ask(op="zero", nsid=nsid, offset=offset, length=length)
+
     def close(self) -> None:
         with suppress(OSError):
             self._file.close()

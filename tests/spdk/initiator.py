@@ -91,6 +91,10 @@ class Remote(Bdev):
         nsid = self._found["nsid"]
         await self.controller.ask(op="zero", nsid=nsid, offset=offset, length=length)
 
+    async def unmap(self, offset: int, length: int) -> None:
+        nsid = self._found["nsid"]
+        await self.controller.ask(op="unmap", nsid=nsid, offset=offset, length=length)
+
 
 class InitiatorMethods(Module):
     """``is_stubborn``: what is written through a controller goes on after it was detached."""

@@ -63,6 +63,21 @@ class Lvol(Bdev):
             await self._own(index)
             self.store.device.zero(self.store.place(self.blob, index) + start, part)
 
+    async def unmap(self, offset: int, length: int) -> None:
+        """A whole cluster of a thin one with nothing below is free then, with whatever is in it:
+        the clear method is not looked at. A thick one that had a snapshot is thin.
+        """
+        if self.blob.is_read_only:
+            raise OSError(30, "read-only")
+        is_freed = self.blob.is_thin and not self.blob.parent and not self.blob.external
+        for index, start, part in self._parts(offset, length):
+            if index not in self.blob.clusters:
+                continue
+            self.store.device.unmap(self.store.place(self.blob, index) + start, part)
+            if is_freed and part == self.store.cluster_size:
+                self.store.free(self.blob, index)
+        self.store.save()
+
     def is_hole(self, index: int) -> bool:
         """An own cluster that reads as zeros for certain."""
         place = self.store.place(self.blob, index)
@@ -81,6 +96,7 @@ class Lvol(Bdev):
             self.store.device.zero(place, size)
         else:
             self.store.device.write(place, data)
+        self._registry.copied()
 
     async def _own(self, index: int) -> None:
         """A first write takes the whole cluster; where nothing is below, old data stays in it."""

@@ -12,6 +12,7 @@ from tests.spdk.rpc import INTERNAL, Module, Refused, invalid_parameters, no_dev
 DISCOVERY = "nqn.2014-08.org.nvmexpress.discovery"
 UUID_NQN = "nqn.2014-08.org.nvmexpress:uuid:"
 LONGEST_NQN = 223
+MASKABLE = {"nvmcmps", "nvmdsmsv", "nvmwzsv", "reservs", "nvmcpys"}
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 NQN = re.compile(r"nqn\.\d{4}-\d{2}\.[A-Za-z0-9.-]+:.+|nqn\.\d{4}-\d{2}\.[A-Za-z0-9-]+\..+")
 
@@ -41,6 +42,14 @@ class NamespaceOptions:
     eui64: str | None = None
     anagrpid: int | None = None
     no_auto_visible: bool = False
+
+
+@dataclass(frozen=True)
+class Transport:
+    """``masked``: what its hosts cannot do, though their namespaces could."""
+
+    max_aq_depth: int
+    masked: frozenset[str]
 
 
 @dataclass
@@ -102,7 +111,7 @@ class Subsystems:
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self.all: dict[str, Subsystem] = {}
-        self.transports: list[str] = []
+        self.transports: dict[str, Transport] = {}
         self.fabric = Fabric(self)
         registry.on_remove.append(self._forget)
 
@@ -111,6 +120,10 @@ class Subsystems:
         if nqn not in self.all:
             raise invalid_parameters()
         return self.all[nqn]
+
+    def is_masked(self, command: str) -> bool:
+        """Of all transports there is one for hosts."""
+        return any(command in one.masked for one in self.transports.values())
 
     def _forget(self, bdev: Bdev) -> None:
         for subsystem in self.all.values():
@@ -133,19 +146,29 @@ class NvmfMethods(Module):
         max_io_qpairs_per_ctrlr: int | None = None,
         in_capsule_data_size: int | None = None,
         max_io_size: int | None = None,
+        max_aq_depth: int = 128,
+        masked_oncs: list[str] | None = None,
     ) -> bool:
         kind = trtype.upper()
+        masked = frozenset(masked_oncs or ())
+        if masked - MASKABLE:
+            raise invalid_parameters()
         if kind in self._subsystems.transports:
             raise Refused(INTERNAL, f"Transport type '{kind}' already exists")
-        self._subsystems.transports.append(kind)
+        self._subsystems.transports[kind] = Transport(max_aq_depth, masked)
         return True
 
     async def nvmf_get_transports(self, trtype: str | None = None) -> list[dict[str, Any]]:
         if trtype and trtype.upper() not in self._subsystems.transports:
             raise no_device()
         return [
-            {"trtype": kind, "max_queue_depth": 128, "max_io_size": 131072}
-            for kind in self._subsystems.transports
+            {
+                "trtype": kind,
+                "max_queue_depth": 128,
+                "max_io_size": 131072,
+                "max_aq_depth": one.max_aq_depth,
+            }
+            for kind, one in self._subsystems.transports.items()
         ]
 
     async def nvmf_create_subsystem(

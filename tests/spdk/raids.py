@@ -91,6 +91,10 @@ class Raid(Bdev):
         for member, start, size in self._parts(offset, length):
             await member.zero(start, size)
 
+    async def unmap(self, offset: int, length: int) -> None:
+        for member, start, size in self._parts(offset, length):
+            await member.unmap(start, size)
+
     def _parts(self, offset: int, length: int) -> list[tuple[Bdev, int, int]]:
         if offset + length > self.size or self.state != "online":
             raise OSError(5, "beyond the end, or not online")

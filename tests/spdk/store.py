@@ -135,6 +135,10 @@ class Store:
         for index in missing:
             blob.clusters[index] = heapq.heappop(self._free)
 
+    def free(self, blob: Blob, index: int) -> None:
+        """Nobody's, with what is in it."""
+        heapq.heappush(self._free, blob.clusters.pop(index))
+
     def resize(self, blob: Blob, size: int) -> None:
         """:raises Refused: no space for a thick one."""
         count = self.clusters_for(size)

@@ -95,6 +95,15 @@ class Target:
         self.initiator.close()
         self.copies.close()
 
+    def die_copying(self) -> None:
+        """Be killed when the next cluster was copied for the first write to it over a snapshot."""
+
+        def die() -> None:
+            self._die()
+            raise OSError
+
+        self.registry.on_copy.append(die)
+
     def _called(self, name: str) -> None:
         self.calls.append(name)
         if self.dies_after is not None:

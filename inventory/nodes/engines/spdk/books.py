@@ -25,6 +25,9 @@ CREATE TABLE IF NOT EXISTS spdk_shared (
 CREATE TABLE IF NOT EXISTS spdk_clearing (
     lvstore TEXT, lvol TEXT, PRIMARY KEY (lvstore, lvol)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spdk_overwritten (
+    lvstore TEXT PRIMARY KEY
+) WITHOUT ROWID;
 """
 
 
@@ -148,6 +151,17 @@ class Books:
     def put_store(self, ssd_id: str, lvstore: str) -> None:
         self._database.execute("INSERT OR REPLACE INTO spdk_store VALUES (?, ?)", ssd_id, lvstore)
         self.stores[ssd_id] = lvstore
+
+    def note_overwritten(self, lvstore: str, *, is_so: bool) -> None:
+        """Whether all that was ever freed there was overwritten with zeros, not only unmapped."""
+        sql = "INSERT OR REPLACE INTO spdk_overwritten VALUES (?)"
+        if not is_so:
+            sql = "DELETE FROM spdk_overwritten WHERE lvstore = ?"
+        self._database.execute(sql, lvstore)
+
+    def is_overwritten(self, lvstore: str) -> bool:
+        sql = "SELECT lvstore FROM spdk_overwritten WHERE lvstore = ?"
+        return bool(self._database.execute(sql, lvstore))
 
     def begin_clearing(self, lvstore: str, lvol: str) -> None:
         self._database.execute("INSERT OR REPLACE INTO spdk_clearing VALUES (?, ?)", lvstore, lvol)

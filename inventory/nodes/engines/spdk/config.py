@@ -12,7 +12,8 @@ class SsdConfig:
     an aio bdev with blocks of ``block_size`` bytes.
 
     ``zeroes_on_unmap``: what was unmapped reads as zeros for certain; else volumes are overwritten
-    with zeros when they are deleted. ``format``: the first lvstore may be made over what is on it.
+    with zeros when they are deleted, and no host of the node can discard blocks.
+    ``format``: the first lvstore may be made over what is on it.
     """
 
     id: str
@@ -36,3 +37,8 @@ class SpdkConfig:
     total_iops: int
     state_folder: Path
     socket: Path
+
+    @property
+    def discards(self) -> bool:
+        """Hosts may discard blocks: SPDK frees them by unmapping, on whatever SSD."""
+        return all(ssd.zeroes_on_unmap for ssd in self.ssds)

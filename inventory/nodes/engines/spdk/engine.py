@@ -78,6 +78,7 @@ class SpdkEngine:
     async def start(self) -> None:
         """:raises RpcLost: there is no target, or it went meanwhile.
         :raises RpcRefused: it cannot do what is needed.
+        :raises NotAsAsked: hosts could see old data; it must be restarted.
         """
         await self._scrubs.end()
         await self._copies.clear()
@@ -86,7 +87,9 @@ class SpdkEngine:
         await self._rpc.demand(NEEDED)
         self._version = (await self._rpc.call("spdk_get_version"))["version"]
         await self._stores.open()
-        if not await self._targets.is_open():
+        if await self._targets.is_open():
+            await self._scrubs.refuse_unmapped()
+        else:
             await self._scrubs.take()
         await self._targets.open()
         await self._copies.sweep()

@@ -1,8 +1,10 @@
 """Free clusters that read as zeros, whatever died when.
 
 SPDK takes an lvol out of its lvstore first and clears the clusters then: if it dies between, they
-are free and hold what was in them. So at its next start, before any host is let in, all that is
-free there becomes lvols of nobody, whose removal clears it again.
+are free and hold what was in them. So is the cluster that it is copying at its death, for the first
+write over a snapshot. So at its next start, before any host is let in, all that is free there
+becomes lvols of nobody, whose removal clears it again. The same where clusters were freed by
+unmapping, on an SSD that is not declared any more to be zeroed by that.
 """
 
 import asyncio
@@ -15,6 +17,8 @@ from inventory.nodes.engines.spdk.view import Lvstore, View
 from inventory.nodes.errors import NodeRefused
 
 PARTS = 64
+PART_BYTES = 2**34
+"""At most: hosts wait for the first part to be cleared."""
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +42,18 @@ class Scrubs:
                 await self._take(view, ssd_id, lvstore)
             except (RpcRefused, NotAsAsked) as error:
                 self._stores.exclude(ssd_id, f"what is free may hold old data: {error}")
+
+    async def refuse_unmapped(self) -> None:
+        """To be called in place of ``take`` where that was called before in this life.
+
+        :raises NotAsAsked: it is due for an SSD.
+        """
+        for ssd_id, lvstore in self._stores.open_ones(await View.read(self._rpc)).items():
+            if self._was_unmapped(ssd_id, lvstore):
+                raise NotAsAsked(
+                    f"SSD {ssd_id} is not declared zeroes_on_unmap any more, and what is free"
+                    " there was only unmapped: restart the target"
+                )
 
     async def begin(self) -> None:
         """Clear a part of each SSD, so that thin volumes can be written, and begin with the rest,
@@ -69,9 +85,10 @@ class Scrubs:
     async def _take(self, view: View, ssd_id: str, lvstore: Lvstore) -> None:
         there = view.lvols[lvstore.uuid].keys()
         names = self._books.clearing(lvstore.uuid)
-        if names - there:
+        was_copying = any(lvol.parent for lvol in view.lvols[lvstore.uuid].values())
+        if names - there or was_copying or self._was_unmapped(ssd_id, lvstore):
             log.warning("SSD %s: what is free may hold old data and is cleared again", ssd_id)
-            part = -(-lvstore.free_clusters // PARTS)
+            part = min(-(-lvstore.free_clusters // PARTS), PART_BYTES // lvstore.cluster_size)
             for first in range(0, lvstore.free_clusters, max(1, part)):
                 clusters = min(part, lvstore.free_clusters - first)
                 await self._lvols.create(
@@ -83,6 +100,12 @@ class Scrubs:
                 )
         for name in names:
             self._books.end_clearing(lvstore.uuid, name)
+        is_so = not self._stores.trusts_unmap(ssd_id)
+        self._books.note_overwritten(lvstore.uuid, is_so=is_so)
+
+    def _was_unmapped(self, ssd_id: str, lvstore: Lvstore) -> bool:
+        is_trusted = self._stores.trusts_unmap(ssd_id)
+        return not is_trusted and not self._books.is_overwritten(lvstore.uuid)
 
     async def _run(self) -> None:
         for ssd_id in self._stores.open_ones(await View.read(self._rpc)):

@@ -27,6 +27,7 @@ class Stores:
 
     All clusters that are free read as zeros, always: that is what keeps a new volume from showing
     an old one's data. An lvstore is therefore made over zeros, and what is deleted leaves zeros.
+    What hosts discard SPDK only unmaps, so they cannot where that does not leave zeros.
     """
 
     def __init__(self, rpc: SpdkRpc, config: SpdkConfig, books: Books) -> None:
@@ -104,6 +105,9 @@ class Stores:
     def clear_method(self, ssd_id: str) -> str:
         """How what is deleted is made to read as zeros."""
         return _clear_method(self._ssds[ssd_id])
+
+    def trusts_unmap(self, ssd_id: str) -> bool:
+        return self._ssds[ssd_id].zeroes_on_unmap
 
     def space(self, view: View, ssd_id: str, *, promised: dict[str, int] | None = None) -> Space:
         """With other promises than those of the books, where given: bytes by the name of the lvol.
@@ -227,6 +231,7 @@ class Stores:
         except RpcRefused as error:
             return str(error)
         self._books.put_store(ssd.id, uuid)
+        self._books.note_overwritten(uuid, is_so=not ssd.zeroes_on_unmap)
         return ""
 
 

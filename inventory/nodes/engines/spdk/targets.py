@@ -22,6 +22,11 @@ from inventory.nodes.wire import Portal, RefusalCode
 MAX_NAMESPACES = 1024
 MODEL = "Provisioner"
 TRANSPORT = "TCP"
+MASKED_DEPTH = 127
+"""Of the admin queues where hosts cannot discard blocks. The target shows this, not what is masked;
+hosts use 32.
+"""
+NO_DISCARDS = {"masked_oncs": ["nvmdsmsv"], "max_aq_depth": MASKED_DEPTH}
 
 log = logging.getLogger(__name__)
 
@@ -32,15 +37,27 @@ class Targets:
         self._books = books
         self._spans = spans
         self._addresses = frozenset(map(_address, config.portals))
+        self._discards = config.discards
 
     async def is_open(self) -> bool:
-        """``open`` was called in this life of the target: nobody else makes its transport."""
+        """``open`` was called in this life of the target: nobody else makes its transport.
+
+        :raises NotAsAsked: hosts can discard blocks there, and must not.
+        """
         transports = await self._rpc.call("nvmf_get_transports")
-        return any(one["trtype"].upper() == TRANSPORT for one in transports)
+        found = [one for one in transports if one["trtype"].upper() == TRANSPORT]
+        is_masked = all(one["max_aq_depth"] == MASKED_DEPTH for one in found)
+        if not self._discards and not is_masked:
+            raise NotAsAsked(
+                "hosts can discard blocks on this target, and an SSD of the node is not declared"
+                " zeroes_on_unmap: restart the target"
+            )
+        return bool(found)
 
     async def open(self) -> None:
         if not await self.is_open():
-            await self._rpc.call("nvmf_create_transport", trtype=TRANSPORT)
+            options = {} if self._discards else NO_DISCARDS
+            await self._rpc.call("nvmf_create_transport", trtype=TRANSPORT, **options)
 
     async def names(self) -> tuple[str, ...]:
         return tuple(await read_subsystems(self._rpc))
