@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet, Sum
+from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Sum
 from django.utils import timezone
 
 from inventory.models import Backend, Ssd
@@ -98,6 +98,12 @@ def pieces_of_volume(volume_id: int) -> QuerySet[SubVolume]:
 def replicas_with_nodes(rows: QuerySet[Replica]) -> QuerySet[Replica]:
     """Replicas with all that a call to their node needs."""
     return rows.select_related("backend").prefetch_related("backend__addresses", PIECES)
+
+
+def replicas_expanded_offline(volume: Volume) -> QuerySet[Replica]:
+    """Those on several SSDs of a node that expands such only while no host has them."""
+    rows = volume.replicas.filter(LIVE, backend__expands_spans_online=False)
+    return rows.alias(spans=Count("sub_volumes", distinct=True)).filter(spans__gt=1)
 
 
 def snapshots_visible(tenant_id: str | None) -> QuerySet[Snapshot]:

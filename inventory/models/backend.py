@@ -44,6 +44,11 @@ class Backend(models.Model):
     last_probe_at = models.DateTimeField(null=True, blank=True)
     available_until = models.DateTimeField(db_index=True)
     boot_id = models.CharField(max_length=64)
+    expands_spans_online = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="it can expand a volume on several SSDs while a host has it",
+    )
     refresh_wanted_at = models.DateTimeField(null=True, blank=True)
     syslogs_wanted_at = models.DateTimeField(null=True, blank=True)
     refreshed_at = models.DateTimeField(help_text="when the node was last read")

@@ -103,7 +103,9 @@ class Ssd(Wire):
 
 
 class Node(Wire):
-    """Identity and state of a node. ``boot_id`` changes at each start of the engine."""
+    """Identity and state of a node. ``boot_id`` changes at each start of the engine.
+    ``expands_spans_online``: a volume on several SSDs can be expanded while it is exported.
+    """
 
     persistent_id: Identifier
     name: str = Field(max_length=255)
@@ -116,6 +118,7 @@ class Node(Wire):
     authentication_mode: str = "LOCAL"
     portals: tuple[Portal, ...]
     ssds: tuple[Ssd, ...]
+    expands_spans_online: bool = False
 
     @property
     def certified(self) -> bool:

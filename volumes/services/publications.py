@@ -10,7 +10,7 @@ from provisioner.common.queue import enqueue_on_commit
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.services import tasks_abort, tasks_hear
 from volumes.models import Export, Protocol, Publication, Replica, Volume, target_nqn
-from volumes.selectors import volumes_visible
+from volumes.selectors import replicas_expanded_offline, volumes_visible
 from volumes.services.copies import copies_outdate
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.export_work import (
@@ -66,10 +66,12 @@ def volume_publish(
     :raises HostNotFound: the host never probed.
     :raises AlreadyPublished: all was there, and not by an earlier try of the same request.
     :raises VolumeNotInHost: a ``Local`` volume whose node does not run inside that host.
-    :raises PublishFailed: no replica could be exported; nothing of it stays.
+    :raises PublishFailed: no replica could be exported, or the volume is being expanded and must
+        not be meanwhile; nothing of it stays.
     """
     with transaction.atomic(durable=True):
         volume, host = _locked(volume_uuid, host_id, tenant_id)
+        _refuse_while_expanded(volume)
         _stop_copies(volume)
         if volume.protocol == Protocol.LOCAL:
             _publish_local(volume, host, request_key)
@@ -96,6 +98,15 @@ def _locked(volume_uuid: str, host_id: str, tenant_id: str | None) -> tuple[Volu
     if host is None:
         raise HostNotFound(f"there is no host {host_id!r}: it must send POST /host_probe first")
     return volume, host
+
+
+def _refuse_while_expanded(volume: Volume) -> None:
+    """:raises PublishFailed: a node could not finish that while a host has the volume."""
+    if volume.growing_to_bytes and replicas_expanded_offline(volume).exists():
+        raise PublishFailed(
+            f"volume {volume.uuid!r} is being expanded, and a node that it spans SSDs of expands it"
+            " only while no host has it: try again when that is done"
+        )
 
 
 def _stop_copies(volume: Volume) -> None:

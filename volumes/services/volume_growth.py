@@ -10,7 +10,12 @@ from provisioner.common.models import LifeState
 from provisioner.common.parsing import INT64_MAX
 from provisioner.common.results import InvalidInput, ProvisionerError, ResultCode
 from volumes.models import Replica, SubVolume, Volume
-from volumes.selectors import LIVE, replicas_with_nodes, volumes_visible
+from volumes.selectors import (
+    LIVE,
+    replicas_expanded_offline,
+    replicas_with_nodes,
+    volumes_visible,
+)
 from volumes.services.capacity import ClaimLost, Claims, claims_take
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.export_work import replicas_withdraw
@@ -47,7 +52,7 @@ def volume_grow(
     :raises InvalidSize: not larger than it is, or a read-only snapshot volume.
     :raises NoFreeSpace: an SSD (or the desired IOPS of a node) has no room for it; nothing changed.
     :raises TenantCapacityExceeded: the budget has no room for it; nothing changed.
-    :raises NodeNotAvailable: a node is down; nothing changed.
+    :raises NodeNotAvailable: a node is down, or cannot expand what a host has; nothing changed.
     :raises GrowthUnfinished: a node did not answer; it will be finished.
     """
     try:
@@ -79,6 +84,7 @@ def _claim(volume_uuid: str, tenant_id: str | None, new_gib: int, request_key: s
             Volume.objects.filter(pk=volume.pk).update(request_key=request_key)
         return volume
     _check(volume, new_gib)
+    _refuse_exported_spans(volume)
     _only_made_replicas(volume)
     replicas = list(volume.replicas.filter(state=LifeState.READY).select_related("backend"))
     _claim_replicas(volume, replicas, new_gib * GIB - size)
@@ -100,6 +106,18 @@ def _only_made_replicas(volume: Volume) -> None:
     if volume.replicas.filter(state=LifeState.CREATING).exists():
         raise NodeNotAvailable(
             f"a replica of volume {volume.uuid!r} is being added: nothing was changed, try again"
+        )
+
+
+def _refuse_exported_spans(volume: Volume) -> None:
+    """:raises NodeNotAvailable: a host has a replica that its node expands only while none has."""
+    exported = replicas_expanded_offline(volume).filter(exports__for_copy=False)
+    if replica := exported.first():
+        number = replica.sub_volumes.count()
+        raise NodeNotAvailable(
+            f"replica {replica.uuid!r} spans {number} SSDs of node {replica.backend_id},"
+            " which expands such a volume only while no host has it: unpublish it first."
+            " Nothing was changed"
         )
 
 

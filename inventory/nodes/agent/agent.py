@@ -137,6 +137,7 @@ class Agent:
             authentication_mode=self._authentication_mode(),
             portals=facts.portals,
             ssds=facts.ssds,
+            expands_spans_online=facts.expands_spans_online,
         )
 
     async def strays(self) -> Strays:

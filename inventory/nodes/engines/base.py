@@ -30,7 +30,9 @@ VERSION = "3.22.1"
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """What the engine offers now; bandwidth in bytes per second."""
+    """What the engine offers now; bandwidth in bytes per second. ``expands_spans_online``: it can
+    expand a volume on several SSDs while a target has it.
+    """
 
     version: str
     target_driver_version: str
@@ -41,6 +43,7 @@ class EngineFacts:
     used_bw: int = 0
     used_iops: int = 0
     host_id: str | None = None
+    expands_spans_online: bool = False
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,7 @@ class SimulatedFleet:
                 portals=(self._portal(index, address),),
                 total_bw=TOTAL_BW,
                 total_iops=TOTAL_IOPS,
+                expands_spans_online=True,
             ),
         )
 
