@@ -72,7 +72,14 @@ class MortalRpc(SpdkRpc):
 class Machine:
     """``socket``: of the target; ``ssds``: their ids; whether unmapping zeroes them."""
 
-    def __init__(self, folder: Path, socket: Path, ssds: dict[str, bool] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        socket: Path,
+        ssds: dict[str, bool] | None = None,
+        *,
+        ssd_bytes: int = SSD_BYTES,
+    ) -> None:
         self.folder = folder
         self.socket = socket
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +91,7 @@ class Machine:
         for ssd in self.ssds:
             assert ssd.file
             with ssd.file.open("wb") as file:
-                file.truncate(SSD_BYTES)
+                file.truncate(ssd_bytes)
         self.boots = 0
 
     def only_ssd(self, name: str, *, zeroes: bool) -> None:

@@ -237,3 +237,18 @@ def test_exports_are_lost_with_the_process(target: RunningTarget, call: Client, 
     call.close()
     assert call("nvmf_get_transports") == []
     assert [one["subtype"] for one in call("nvmf_get_subsystems")] == ["Discovery"]
+
+
+def test_a_transport_without_discards(call: Client, store: str) -> None:
+    """Hosts cannot, though their namespaces could; what is masked is not shown."""
+    wrong = {"trtype": "TCP", "masked_oncs": ["dsm"]}
+    call.fails(-32602, "nvmf_create_transport", **wrong)
+    masked = {"masked_oncs": ["nvmdsmsv"], "max_aq_depth": 127}
+    call("nvmf_create_transport", trtype="TCP", **masked)
+    [shown] = call("nvmf_get_transports")
+    assert shown["max_aq_depth"] == 127
+    assert "masked_oncs" not in shown
+    with Host("127.0.0.1", export(call, "lvs/a"), NQN, HOST) as host:
+        with pytest.raises(IoFailed, match="00/01"):
+            host.discard(1, 0, 4 * MIB)
+        host.zero(1, 0, 4096)

@@ -203,3 +203,43 @@ def test_a_degraded_lvol_and_a_renamed_store(
     call("bdev_aio_create", name="ssd", filename=str(drive), block_size=4096)
     assert [one["name"] for one in call("bdev_lvol_get_lvstores")] == ["last"]
     assert call("bdev_lvol_delete", name="last/c") is True
+
+
+@pytest.mark.parametrize("has_unmap", [True, False])
+@pytest.mark.parametrize("kind", ["thin", "thick", "snapped", "over a snapshot"])
+def test_discards(call: Client, drive: Path, kind: str, *, has_unmap: bool) -> None:
+    """A thin lvol with nothing below loses whole clusters, whatever its clear method, and a thick
+    one is thin after a snapshot; only the drive is told. The answer is always a success.
+    """
+    call("bdev_aio_create", name="ssd", filename=str(drive), block_size=4096, fallocate=has_unmap)
+    call("bdev_lvol_create_lvstore", bdev_name="ssd", lvs_name="lvs")
+    lvol(call, "v", 16, thin_provision=kind == "thin", clear_method="write_zeroes")
+    if kind in {"snapped", "over a snapshot"}:
+        call("bdev_lvol_snapshot", lvol_name="lvs/v", snapshot_name="s")
+    with Host("127.0.0.1", export(call, "lvs/v"), NQN, HOST) as host:
+        for at in range(0, 16 * MIB, 4 * MIB):
+            host.write(1, at, b"A" * 4 * MIB)
+        if kind == "snapped":
+            call("bdev_lvol_delete", name="lvs/s")
+        before = free(call)
+        host.discard(1, 4096, 4 * MIB - 4096)
+        assert free(call) == before, "no whole cluster"
+        host.discard(1, 4 * MIB, 8 * MIB)
+        is_freed = kind in {"thin", "snapped"}
+        assert free(call) == before + 2 * is_freed
+        assert host.read(1, 12 * MIB, 4096) == PATTERN
+        expected = bytes(4096) if has_unmap or is_freed else PATTERN
+        assert host.read(1, 4 * MIB, 4096) == expected
+        lvol(call, "new", 32)
+    call("nvmf_delete_subsystem", nqn=NQN)
+    with Host("127.0.0.1", export(call, "lvs/new"), NQN, HOST) as host:
+        shows_old = any(host.read(1, at, 4096) == PATTERN for at in range(0, 32 * MIB, 4 * MIB))
+    assert shows_old is (is_freed and not has_unmap)
+
+
+def test_write_zeroes_frees_nothing_and_takes_what_is_not_there(call: Client, store: str) -> None:
+    lvol(call, "v", 16, thin_provision=True)
+    before = free(call)
+    with Host("127.0.0.1", export(call, "lvs/v"), NQN, HOST) as host:
+        host.zero(1, 0, 8 * MIB)
+        assert free(call) == before - 2

@@ -1,0 +1,56 @@
+"""Find out whether a drive may be declared ``zeroes_on_unmap``."""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from inventory.nodes.engines.spdk.drives import (
+    Extent,
+    KernelDrive,
+    NotUsable,
+    Outcome,
+    check_drive,
+)
+
+
+class Command(BaseCommand):
+    """It needs the drive alone: no database, no Redis, no SPDK.
+
+    :raises CommandError: the drive must not be declared, or cannot be checked.
+    """
+
+    help = (
+        "Write a pattern on a drive that the kernel has, discard it in many sizes and places, and "
+        "read it back. Before SPDK takes the drive, as root. docs/storage-node.md"
+    )
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("drive", type=Path, help="a block device, or a file that stands for it")
+        parser.add_argument(
+            "--destroy-data",
+            action="store_true",
+            help="also where the drive holds something; some of it is overwritten",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        path: Path = options["drive"]
+        try:
+            with KernelDrive.opened(path) as drive:
+                found = check_drive(drive, destroys_data=options["destroy_data"])
+        except (NotUsable, OSError) as error:
+            raise CommandError(f"{path}: {error}") from error
+        for extent, outcome in found.items():
+            print(_line(extent, outcome))
+        wrong = [one for one in found.values() if one is not Outcome.ZEROS]
+        if wrong:
+            raise CommandError(
+                f"{path}: {len(wrong)} of {len(found)} discards did not leave zeros:"
+                " zeroes_on_unmap = false"
+            )
+        print(f"{path}: all {len(found)} discards left zeros: zeroes_on_unmap = true is possible")
+
+
+def _line(extent: Extent, outcome: Outcome) -> str:
+    return f"{extent.length:>9} bytes at {extent.offset:>16}: {outcome}"
