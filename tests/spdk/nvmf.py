@@ -67,6 +67,7 @@ class Subsystem:
     max_namespaces: int
     ana_reporting: bool
     allow_any_host: bool
+    dmrsl: int
     hosts: list[str] = field(default_factory=list)
     listeners: list[Address] = field(default_factory=list)
     namespaces: dict[int, Namespace] = field(default_factory=dict)
@@ -83,6 +84,7 @@ class Subsystem:
             "max_namespaces": self.max_namespaces,
             "min_cntlid": 1,
             "max_cntlid": 65519,
+            "dmrsl": self.dmrsl,
             "namespaces": [
                 {
                     "nsid": nsid,
@@ -181,12 +183,14 @@ class NvmfMethods(Module):
         ana_reporting: bool = False,
         min_cntlid: int = 1,
         max_cntlid: int = 65519,
+        dmrsl: int = 2097152,
     ) -> bool:
         is_taken = nqn in self._subsystems.all
         if is_taken or not is_nqn(nqn) or len(serial_number) > 20 or len(model_number) > 40:
             raise Refused(INTERNAL, f"Unable to create subsystem {nqn}")
         self._subsystems.all[nqn] = Subsystem(
-            nqn, serial_number, model_number, max_namespaces, ana_reporting, allow_any_host
+            *(nqn, serial_number, model_number, max_namespaces),
+            *(ana_reporting, allow_any_host, dmrsl),
         )
         return True
 

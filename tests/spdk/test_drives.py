@@ -9,12 +9,12 @@ from inventory.nodes.engines.spdk.drives import (
     BLOCK,
     MIB,
     SMALLEST_BYTES,
-    KernelDrive,
     NotUsable,
     Outcome,
     check_drive,
     choose_extents,
 )
+from inventory.nodes.engines.spdk.kernel_drive import KernelDrive
 
 
 class Keeping(KernelDrive):

@@ -102,7 +102,11 @@ def test_hosts_discard_where_every_ssd_is_declared(run: Run, *, zeroes: bool) ->
             else:
                 with pytest.raises(IoFailed, match="00/01"):
                     host.discard(1, 0, SIZE)
-            assert any(host.read(1, 0, SIZE)) is not zeroes
+            assert (host.read(1, 0, CLUSTER) == OLD) is not zeroes
+            call = Client(machine.socket)
+            _, subsystem = call("nvmf_get_subsystems")
+            call.close()
+            assert (subsystem["dmrsl"] > 0) is zeroes, "Linux offers them by this"
         _, ssd = (await machine.facts()).ssds
         assert ssd.outgrown == 0
 

@@ -21,6 +21,7 @@ LOST = {
     ACCESS: "no other replica of it is good and on an Available node",
     REDUNDANCY: "it would go on with its other replicas",
 }
+PAGE: dict[str, Any] = {"query": PageInput, "extension": True}
 ONLY_REPLICA = "it has one replica, on this node"
 
 
@@ -100,17 +101,14 @@ class MaintenanceOutput(Output):
 
 
 class DrainsViewSet(ApiViewSet):
-    """The node is cordoned, and its replicas are moved to other nodes by tasks, a few at a time.
-    What cannot be moved is listed with the reason, and tried again. It ends by DELETE, or by
-    setting ``inUse`` of the backend.
+    """Cordons a node and moves its replicas elsewhere by tasks, a few at a time. What cannot be
+    moved is listed with the reason, and tried again. DELETE, or ``inUse`` of the backend, ends it.
     """
 
     resource = "drain"
     operations: ClassVar = {
         "create": Operation("Drain Backend", "NotExists", extension=True),
-        "retrieve": Operation(
-            "Get Drain", "NotExists", query=PageInput, answer=DrainOutput, extension=True
-        ),
+        "retrieve": Operation("Get Drain", "NotExists", answer=DrainOutput, **PAGE),
         "destroy": Operation("Stop Drain", "NotExists", extension=True),
     }
 

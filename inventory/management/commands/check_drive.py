@@ -7,11 +7,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from inventory.nodes.engines.spdk.drives import (
     Extent,
-    KernelDrive,
     NotUsable,
     Outcome,
     check_drive,
 )
+from inventory.nodes.engines.spdk.kernel_drive import KernelDrive
 
 
 class Command(BaseCommand):

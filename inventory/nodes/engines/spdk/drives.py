@@ -4,23 +4,12 @@ NVMe leaves a drive free to ignore a deallocation, or a part of it, whatever DLF
 after one. So what counts is what is read back, over sizes, alignments and places.
 """
 
-import ctypes
-import errno
-import fcntl
-import mmap
-import os
-import stat
-import struct
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol
 
 KIB, MIB = 2**10, 2**20
-BLKDISCARD = 0x1277
-KEEP_SIZE_AND_PUNCH_HOLE = 0x01 | 0x02
 BLOCK = 4096
 SIZES = (BLOCK, 64 * KIB, MIB, 4 * MIB, 4 * MIB + BLOCK, 16 * MIB)
 """Bytes of one discard; SPDK frees clusters of 4 MiB, one by one or many at once."""
@@ -30,8 +19,6 @@ PLACES = 3
 """Of each size: at the beginning, in the middle and at the end."""
 HEAD_BYTES = MIB
 SMALLEST_BYTES = 1024 * MIB
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class NotUsable(Exception):
@@ -62,60 +49,6 @@ class Drive(Protocol):
     def write(self, offset: int, data: bytes) -> None: ...
 
     def discard(self, offset: int, length: int) -> None: ...
-
-
-class KernelDrive:
-    """A block device, which nobody else may have open for himself, or a file that stands for one.
-
-    :raises NotUsable: it is neither, or in use.
-    """
-
-    def __init__(self, path: Path) -> None:
-        try:
-            self._descriptor = _open(path)
-        except OSError as error:
-            raise NotUsable(f"{path}: {error.strerror}") from error
-        mode = os.fstat(self._descriptor).st_mode
-        self._is_device = stat.S_ISBLK(mode)
-        if not self._is_device and not stat.S_ISREG(mode):
-            self.close()
-            raise NotUsable(f"{path} is neither a block device nor a file")
-        self.size = os.lseek(self._descriptor, 0, os.SEEK_END)
-
-    @classmethod
-    @contextmanager
-    def opened(cls, path: Path) -> Iterator[Self]:
-        drive = cls(path)
-        try:
-            yield drive
-        finally:
-            drive.close()
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-    def read(self, offset: int, length: int) -> bytes:
-        with mmap.mmap(-1, length) as buffer:
-            done = os.preadv(self._descriptor, [buffer], offset)
-            if done != length:
-                raise OSError(errno.EIO, f"{done} bytes of {length} at {offset} were read")
-            return bytes(buffer)
-
-    def write(self, offset: int, data: bytes) -> None:
-        with mmap.mmap(-1, len(data)) as buffer:
-            buffer[:] = data
-            done = os.pwritev(self._descriptor, [buffer], offset)
-        if done != len(data):
-            raise OSError(errno.EIO, f"{done} bytes of {len(data)} at {offset} were written")
-
-    def discard(self, offset: int, length: int) -> None:
-        if self._is_device:
-            fcntl.ioctl(self._descriptor, BLKDISCARD, struct.pack("QQ", offset, length))
-            return
-        flags = ctypes.c_int(KEEP_SIZE_AND_PUNCH_HOLE)
-        at, size = ctypes.c_longlong(offset), ctypes.c_longlong(length)
-        if _libc.fallocate(ctypes.c_int(self._descriptor), flags, at, size):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def check_drive(drive: Drive, *, destroys_data: bool = False) -> dict[Extent, Outcome]:
@@ -199,16 +132,3 @@ def _pattern(extent: Extent) -> bytes:
         (number | 1 << 63).to_bytes(8, "big").replace(b"\0", b"\x55") * (BLOCK // 8)
         for number in range(first, first + extent.length // BLOCK)
     )
-
-
-def _open(path: Path) -> int:
-    """Past the page cache, where the file system can."""
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_DSYNC
-    if path.is_block_device():
-        flags |= os.O_EXCL
-    try:
-        return os.open(path, flags | os.O_DIRECT)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        return os.open(path, flags)

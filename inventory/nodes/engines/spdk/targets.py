@@ -27,6 +27,8 @@ MASKED_DEPTH = 127
 hosts use 32.
 """
 NO_DISCARDS = {"masked_oncs": ["nvmdsmsv"], "max_aq_depth": MASKED_DEPTH}
+"""The target refuses them. Linux sends them all the same unless the subsystem says NO_RANGES."""
+NO_RANGES = {"dmrsl": 0}
 
 log = logging.getLogger(__name__)
 
@@ -161,6 +163,7 @@ class Targets:
             model_number=MODEL,
             allow_any_host=False,
             max_namespaces=MAX_NAMESPACES,
+            **({} if self._discards else NO_RANGES),
         )
         return Subsystem(nqn, False, frozenset(), frozenset(), {}, MAX_NAMESPACES)
 
