@@ -7,10 +7,10 @@ import pytest
 
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcLost
 from inventory.nodes.wire import ProvisioningType
-from tests.nodes.specs import MIB, TARGET, namespace, piece, snapshot, volume
+from tests.nodes.specs import HOST, MIB, TARGET, namespace, piece, snapshot, volume
 from tests.spdk.client import Client
 from tests.spdk.host import Host, IoFailed
-from tests.spdk.machine import HOST, Disk, Machine, Run
+from tests.spdk.machine import Disk, Machine, Run
 from tests.spdk.running import RunningTarget
 from tests.spdk.seen import HOST as SEEN_HOST
 from tests.spdk.seen import NQN, export

@@ -7,6 +7,7 @@ import asyncio
 import ipaddress
 import logging
 from contextlib import suppress
+from typing import Any
 
 from inventory.nodes.engines.base import TargetState
 from inventory.nodes.engines.spdk.books import Books
@@ -26,9 +27,9 @@ MASKED_DEPTH = 127
 """Of the admin queues where hosts cannot discard blocks. The target shows this, not what is masked;
 hosts use 32.
 """
-NO_DISCARDS = {"masked_oncs": ["nvmdsmsv"], "max_aq_depth": MASKED_DEPTH}
+NO_DISCARDS: dict[str, Any] = {"masked_oncs": ["nvmdsmsv"], "max_aq_depth": MASKED_DEPTH}
 """The target refuses them. Linux sends them all the same unless the subsystem says NO_RANGES."""
-NO_RANGES = {"dmrsl": 0}
+NO_RANGES: dict[str, Any] = {"dmrsl": 0}
 
 log = logging.getLogger(__name__)
 
