@@ -43,15 +43,17 @@ are not removed (``IN_USE``). A clone does not hold its source.
 """
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]
 Generation = Annotated[int, Field(ge=1, lt=2**63)]
 Nqn = Annotated[str, Field(min_length=1, max_length=223)]
+LAST_CONTROLLER_ID = 65_519  # NVMe reserves those above
+MAX_NAMESPACES = 1024  # of a target; also the highest namespace id
 
 
 class Wire(BaseModel):
@@ -70,6 +72,7 @@ class RefusalCode(StrEnum):
     NOT_FOUND = "NOT_FOUND"
     CONFLICT = "CONFLICT"  # it is there, but different; the message holds both values
     IN_USE = "IN_USE"  # exported, or has snapshots, or a snapshot volume
+    ID_IN_USE = "ID_IN_USE"  # a namespace id that was another volume's a short while ago
     NO_SPACE = "NO_SPACE"
     STALE = "STALE"  # a later generation was seen
     UNAVAILABLE = "UNAVAILABLE"  # the engine is not up, or an SSD is missing
@@ -282,10 +285,42 @@ class SnapshotList(Wire):
     snapshots: tuple[Snapshot, ...]
 
 
+class ControllerIds(Wire):
+    """The NVMe controller ids that a node gives out, both ends included."""
+
+    first: int = Field(ge=1, le=LAST_CONTROLLER_ID)
+    last: int = Field(ge=1, le=LAST_CONTROLLER_ID)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.first > self.last:
+            raise ValueError(f"first = {self.first} is greater than last = {self.last}")
+        return self
+
+    def overlaps(self, other: "ControllerIds") -> bool:
+        return self.first <= other.last and other.first <= self.last
+
+    def __str__(self) -> str:
+        return f"{self.first} to {self.last}"
+
+
+ANY_CONTROLLERS = ControllerIds(first=1, last=LAST_CONTROLLER_ID)
+
+
 class NamespaceSpec(Wire):
     """A volume in a target. The target and its listeners on all portals come with its first
-    namespace and go with its last. Only ``host_nqn`` may connect; a PUT of a later generation may
-    change it, for the whole target.
+    namespace. With its last one, the target leaves the list; the node deletes its subsystem when
+    connected hosts have had time to notice, unless another namespace comes before that. Only
+    ``host_nqn`` may connect; a PUT of a later generation may change it, for the whole target.
+
+    ``nsid``: hosts take a namespace id for the volume it was before, so a node refuses
+    (``ID_IN_USE``) an id of the target that was another volume's within the last hour.
+
+    ``controllers``: the ids of the controllers on this node, of all its targets. A host has one
+    target NQN on all nodes, and refuses two of its controllers with one id, so no two nodes may
+    have the same ids. A node refuses (``CONFLICT``) ids that overlap those it was told before and
+    are not the same. A target that is there with others is made anew, once no host is connected to
+    it. They are not part of what the generation stands for. None: leave them as they are.
 
     ``by_piece``: for a copy of what spans SSDs, piece by piece. Each piece is a namespace, the
     first has ``nsid`` and the others the ids after it; the target has no other volume.
@@ -295,6 +330,11 @@ class NamespaceSpec(Wire):
     nsid: int = Field(ge=1, lt=2**32 - 1)
     host_nqn: Nqn
     by_piece: bool = False
+    controllers: ControllerIds | None = None
+
+    def numbered(self, controllers: ControllerIds | None) -> Self:
+        """The same with these controllers."""
+        return self.model_copy(update={"controllers": controllers})
 
 
 class Namespace(Wire):
@@ -304,13 +344,16 @@ class Namespace(Wire):
 
 
 class Target(Wire):
-    """``connected_hosts``: the NQNs of hosts that have a session now."""
+    """``connected_hosts``: the NQNs of hosts that have a session now. ``controllers``: the ids of
+    its controllers as they are now.
+    """
 
     nqn: Nqn
     host_nqn: Nqn
     listeners: tuple[Portal, ...]
     namespaces: tuple[Namespace, ...]
     connected_hosts: tuple[str, ...] = ()
+    controllers: ControllerIds | None = None
 
 
 class SyncSpec(Wire):

@@ -12,6 +12,8 @@ import pytest
 from inventory.nodes.client import NodeClient
 from inventory.nodes.syslogs import SyslogServer, SyslogServers
 from inventory.nodes.wire import (
+    ANY_CONTROLLERS,
+    ControllerIds,
     License,
     Namespace,
     ProvisionerSettings,
@@ -21,7 +23,17 @@ from inventory.nodes.wire import (
 from tests.nodes.contract_snapshots import SnapshotContract, SourceContract
 from tests.nodes.contract_syncs import SyncContract
 from tests.nodes.contract_volumes import GenerationContract, VolumeContract
-from tests.nodes.specs import HOST, OTHER_HOST, TARGET, Restart, namespace, piece, refused, volume
+from tests.nodes.specs import (
+    HOST,
+    OTHER_HOST,
+    OTHER_TARGET,
+    TARGET,
+    Restart,
+    namespace,
+    piece,
+    refused,
+    volume,
+)
 
 
 class NodeContract:
@@ -113,8 +125,58 @@ class TargetContract:
         client.ensure_namespace(TARGET, one, namespace(1))
         again = namespace(1)
         refused(RefusalCode.CONFLICT, lambda: client.ensure_namespace(TARGET, two, again), one)
-        other = namespace(2, generation=2)
-        refused(RefusalCode.CONFLICT, lambda: client.ensure_namespace(TARGET, one, other), "1", "2")
+
+    def test_namespace_id_changes_with_a_later_generation(
+        self, client: NodeClient, volumes: list[str]
+    ) -> None:
+        one, _ = volumes
+        client.ensure_namespace(TARGET, one, namespace(1))
+        assert client.ensure_namespace(TARGET, one, namespace(2, generation=2)) is False
+        [target] = client.list_targets()
+        assert target.namespaces == (Namespace(volume_uuid=one, nsid=2, generation=2),)
+
+    def test_namespace_id_is_not_soon_another_volume(
+        self, client: NodeClient, volumes: list[str], restart: Restart
+    ) -> None:
+        one, two = volumes
+        client.ensure_namespace(TARGET, one, namespace(1))
+        client.remove_namespace(TARGET, one, 1)
+        restart()
+        reused = partial(client.ensure_namespace, TARGET, two, namespace(1))
+        refused(RefusalCode.ID_IN_USE, reused, one, "namespace 1", "60 minutes")
+        assert client.ensure_namespace(OTHER_TARGET, two, namespace(1)) is True
+        assert client.ensure_namespace(TARGET, one, namespace(1, generation=2)) is True
+        assert client.ensure_namespace(TARGET, one, namespace(2, generation=3)) is False
+        later = namespace(1, generation=2)
+        client.remove_namespace(OTHER_TARGET, two, 1)
+        refused(RefusalCode.ID_IN_USE, lambda: client.ensure_namespace(TARGET, two, later), one)
+
+    def test_controllers_have_the_ids_of_the_node(
+        self, client: NodeClient, volumes: list[str], restart: Restart
+    ) -> None:
+        one, two = volumes
+        ids = ControllerIds(first=128, last=191)
+        client.ensure_namespace(TARGET, one, namespace(1))
+        assert _controllers(client) == {TARGET: ANY_CONTROLLERS}
+        numbered = namespace(1, controllers=ids)
+        assert client.ensure_namespace(TARGET, one, numbered) is False
+        assert _controllers(client) == {TARGET: ids}, "made anew: no host is connected"
+        client.ensure_namespace(OTHER_TARGET, two, namespace(2))
+        assert _controllers(client) == {TARGET: ids, OTHER_TARGET: ids}
+        restart()
+        assert _controllers(client) == {TARGET: ids, OTHER_TARGET: ids}
+
+    def test_controller_ids_that_overlap(self, client: NodeClient, volumes: list[str]) -> None:
+        one, two = volumes
+        ids = ControllerIds(first=128, last=191)
+        client.ensure_namespace(TARGET, one, namespace(1, controllers=ids))
+        for first, last in ((191, 254), (65, 128), (1, 65_519), (130, 140)):
+            wrong = namespace(2, controllers=ControllerIds(first=first, last=last))
+            add = partial(client.ensure_namespace, TARGET, two, wrong)
+            refused(RefusalCode.CONFLICT, add, "128 to 191", f"{first} to {last}")
+        apart = ControllerIds(first=192, last=255)
+        assert client.ensure_namespace(TARGET, two, namespace(2, controllers=apart)) is True
+        assert _controllers(client) == {TARGET: apart}
 
     def test_unknown_volume(self, client: NodeClient) -> None:
         call = partial(client.ensure_namespace, TARGET, "none", namespace())
@@ -143,6 +205,10 @@ class TargetContract:
         restart()
         assert client.list_targets() == targets
         refused(RefusalCode.IN_USE, lambda: client.remove_volume(volumes[0], 1))
+
+
+def _controllers(client: NodeClient) -> dict[str, ControllerIds | None]:
+    return {target.nqn: target.controllers for target in client.list_targets()}
 
 
 class EngineContract(

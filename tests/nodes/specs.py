@@ -69,9 +69,9 @@ def derived(
 
 
 def namespace(
-    nsid: int = 1, generation: int = 1, host_nqn: str = HOST, *, by_piece: bool = False
+    nsid: int = 1, generation: int = 1, host_nqn: str = HOST, **more: Any
 ) -> NamespaceSpec:
-    return NamespaceSpec(generation=generation, nsid=nsid, host_nqn=host_nqn, by_piece=by_piece)
+    return NamespaceSpec(generation=generation, nsid=nsid, host_nqn=host_nqn, **more)
 
 
 def ssd_of(client: NodeClient, block_size: int) -> str:

@@ -21,6 +21,7 @@ from tests.nodes.specs import (
     piece,
     refused,
     snapshot,
+    sync,
     volume,
 )
 
@@ -138,7 +139,12 @@ def test_namespace_that_becomes_another_volume(
     peer.remove_namespace(COPY_TARGET, "filled", 1)
     ended(client, "read", SyncState.FAILED, f"target {COPY_TARGET} has no namespace 1")
     peer.remove_namespace(COPY_TARGET, "other", 1)
-    peer.ensure_namespace(COPY_TARGET, "other", namespace(generation=2, host_nqn=NODE_HOST))
+    again = namespace(generation=2, host_nqn=NODE_HOST)
+    refused(
+        RefusalCode.ID_IN_USE,
+        lambda: peer.ensure_namespace(COPY_TARGET, "other", again),
+        "filled",
+    )
     ended(client, "read", SyncState.FAILED, "no namespace 1")
 
 
@@ -176,7 +182,10 @@ def test_targets_of_one_name_on_two_nodes(
     copy: SyncSpec,
     make_client: Callable[[SimulatedNode], NodeClient],
 ) -> None:
-    other = open_copy(make_client(fleet.nodes[2]))
+    third = make_client(fleet.nodes[2])
+    third.ensure_volume("filled", volume(piece(third.read_node().ssds[0].ssd_id)))
+    third.ensure_namespace(COPY_TARGET, "filled", namespace(host_nqn=OTHER_HOST))
+    other = sync(third.read_node().portals, host_nqn=OTHER_HOST)
     assert other.portals != copy.portals
     fleet.set_copy_rate(2**40)
     client.ensure_sync("read", other)

@@ -248,9 +248,9 @@ class BrokenEngine(SimulatedEngine):
         await self._fail()
         await super().remove_snapshot(uuid)
 
-    async def remove_target(self, nqn: str) -> None:
+    async def empty_target(self, nqn: str) -> None:
         await self._fail()
-        await super().remove_target(nqn)
+        await super().empty_target(nqn)
 
     async def stop_copy(self, uuid: str) -> None:
         await self._fail()

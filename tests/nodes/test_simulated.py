@@ -65,7 +65,7 @@ def test_connected_hosts(client: NodeClient, node: SimulatedNode, ssds: list[str
     client.remove_namespace(TARGET, "v", 1)
     client.ensure_namespace(TARGET, "v", namespace(generation=2))
     [target] = client.list_targets()
-    assert target.connected_hosts == ()
+    assert target.connected_hosts == (HOST,), "the host stayed connected to the empty target"
 
 
 def test_other_portals_and_facts(client: NodeClient, node: SimulatedNode) -> None:
@@ -185,8 +185,8 @@ def test_violations_are_noticed(server_pair: KeyPair, transport: NodeTransport) 
         client.ensure_namespace(TARGET, "v", namespace())
         with pytest.raises(NodeRefused):
             client.ensure_namespace(TARGET, "v", namespace(2))
-        with pytest.raises(NodeRefused, match=f"{HOST}, not {OTHER_HOST}"):
+        with pytest.raises(NodeRefused, match=f"{HOST}, not 1 for {OTHER_HOST}"):
             client.ensure_namespace(TARGET, "v", namespace(host_nqn=OTHER_HOST))
-        assert len(fleet.violations) == 3
+        assert len(fleet.violations) == 3, fleet.violations
         fleet.reset()
         assert fleet.violations == ()

@@ -22,7 +22,7 @@ DSM = "nvmdsmsv"
 
 @dataclass(eq=False)
 class Session:
-    """A host that is connected."""
+    """A controller: a host that is connected. ``number``: its controller id."""
 
     number: int
     nqn: str
@@ -38,7 +38,6 @@ class Fabric:
         self._servers: dict[tuple[str, int], asyncio.Server] = {}
         self._opening = asyncio.Lock()
         self._sessions: list[Session] = []
-        self._number = 0
 
     async def listen(self, address: str, port: str) -> None:
         """:raises OSError, ValueError: not an address of this machine, or the port is taken."""
@@ -83,7 +82,7 @@ class Fabric:
             if session is None:
                 await send(writer, {"error": NO_ACCESS})
                 return
-            await send(writer, {"namespaces": self._namespaces(session)})
+            await send(writer, {"cntlid": session.number, "namespaces": self._namespaces(session)})
             while True:
                 await self._answer(session, *await receive(reader))
         except (OSError, EOFError, ValueError):
@@ -101,8 +100,10 @@ class Fabric:
             return None
         if place not in [(one.traddr, int(one.trsvcid)) for one in subsystem.listeners]:
             return None
-        self._number += 1
-        session = Session(self._number, subsystem.nqn, header["hostnqn"], writer)
+        cntlid = subsystem.next_cntlid([one.number for one in self.sessions_of(subsystem.nqn)])
+        if cntlid is None:
+            return None
+        session = Session(cntlid, subsystem.nqn, header["hostnqn"], writer)
         self._sessions.append(session)
         return session
 

@@ -31,9 +31,16 @@ class Host:
         if "error" in header:
             self.close()
             raise NoAccess(header["error"])
-        self.namespaces: dict[int, dict[str, Any]] = {
-            one["nsid"]: one for one in header["namespaces"]
-        }
+        self.cntlid = int(header["cntlid"])
+        self.namespaces = _by_id(header)
+
+    def rescan(self) -> None:
+        """Look at the namespaces again, as hosts do when the target tells that they changed.
+
+        :raises OSError: the target closed the connection.
+        """
+        self._send({"op": "list"})
+        self.namespaces = _by_id(self._receive()[0])
 
     def read(self, nsid: int, offset: int, length: int) -> bytes:
         """:raises IoFailed, OSError:"""
@@ -90,3 +97,7 @@ class Host:
             raise ConnectionResetError("the target closed the connection")
         header: dict[str, Any] = json.loads(line)
         return header, self._file.read(header["size"])
+
+
+def _by_id(header: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    return {one["nsid"]: one for one in header["namespaces"]}

@@ -144,7 +144,7 @@ class Machine:
         return await self.engine.facts()
 
     async def seen(self) -> dict[str, Any]:
-        """All that the target has, without what is different each time."""
+        """All that the target has, without what is different each time, or on its way out."""
         view = await View.read(self.rpc)
         return {
             "lvols": sorted(
@@ -171,6 +171,7 @@ class Machine:
                     {nsid: uuid for nsid, (_, uuid) in one.namespaces.items()},
                 )
                 for nqn, one in (await read_subsystems(self.rpc)).items()
+                if one.namespaces
             },
             "controllers": await self.rpc.call("bdev_nvme_get_controllers"),
         }

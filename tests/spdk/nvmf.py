@@ -2,6 +2,7 @@
 
 import re
 import uuid as uuids
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ DISCOVERY = "nqn.2014-08.org.nvmexpress.discovery"
 UUID_NQN = "nqn.2014-08.org.nvmexpress:uuid:"
 LONGEST_NQN = 223
 MASKABLE = {"nvmcmps", "nvmdsmsv", "nvmwzsv", "reservs", "nvmcpys"}
+LAST_CNTLID = 65519
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 NQN = re.compile(r"nqn\.\d{4}-\d{2}\.[A-Za-z0-9.-]+:.+|nqn\.\d{4}-\d{2}\.[A-Za-z0-9-]+\..+")
 
@@ -68,6 +70,9 @@ class Subsystem:
     ana_reporting: bool
     allow_any_host: bool
     dmrsl: int
+    min_cntlid: int
+    max_cntlid: int
+    last_cntlid: int = 0
     hosts: list[str] = field(default_factory=list)
     listeners: list[Address] = field(default_factory=list)
     namespaces: dict[int, Namespace] = field(default_factory=dict)
@@ -82,8 +87,8 @@ class Subsystem:
             "serial_number": self.serial_number,
             "model_number": self.model_number,
             "max_namespaces": self.max_namespaces,
-            "min_cntlid": 1,
-            "max_cntlid": 65519,
+            "min_cntlid": self.min_cntlid,
+            "max_cntlid": self.max_cntlid,
             "dmrsl": self.dmrsl,
             "namespaces": [
                 {
@@ -96,6 +101,17 @@ class Subsystem:
                 for nsid, one in sorted(self.namespaces.items())
             ],
         }
+
+    def next_cntlid(self, used: Collection[int]) -> int | None:
+        """The one after the last, and after the highest the lowest; None: all are in use."""
+        number = self.max_cntlid - self.min_cntlid + 1
+        for step in range(1, number + 1):
+            place = max(self.last_cntlid, self.min_cntlid - 1) - self.min_cntlid + step
+            cntlid = self.min_cntlid + place % number
+            if cntlid not in used:
+                self.last_cntlid = cntlid
+                return cntlid
+        return None
 
     def admits(self, host: str) -> bool:
         return self.allow_any_host or host in self.hosts
@@ -182,15 +198,17 @@ class NvmfMethods(Module):
         allow_any_host: bool = False,
         ana_reporting: bool = False,
         min_cntlid: int = 1,
-        max_cntlid: int = 65519,
+        max_cntlid: int = LAST_CNTLID,
         dmrsl: int = 2097152,
     ) -> bool:
         is_taken = nqn in self._subsystems.all
         if is_taken or not is_nqn(nqn) or len(serial_number) > 20 or len(model_number) > 40:
             raise Refused(INTERNAL, f"Unable to create subsystem {nqn}")
+        if not 1 <= min_cntlid <= max_cntlid <= LAST_CNTLID:
+            raise Refused(INTERNAL, f"Unable to create subsystem {nqn}")
         self._subsystems.all[nqn] = Subsystem(
             *(nqn, serial_number, model_number, max_namespaces),
-            *(ana_reporting, allow_any_host, dmrsl),
+            *(ana_reporting, allow_any_host, dmrsl, min_cntlid, max_cntlid),
         )
         return True
 

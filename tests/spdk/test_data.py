@@ -71,12 +71,12 @@ def connect(node: SpdkNode, nqn: str = TARGET, host: str = HOST) -> Host:
 
 @contextmanager
 def exported(node: SpdkNode, uuid: str) -> Iterator[Host]:
-    """The volume as namespace 1, for as long as the host has it."""
-    generation = next(GENERATIONS)
-    node.client.ensure_namespace(TARGET, uuid, namespace(generation=generation))
-    with connect(node) as host:
+    """The volume as namespace 1 of a target of its own, for as long as the host has it."""
+    generation, nqn = next(GENERATIONS), f"{TARGET}-{uuid}"
+    node.client.ensure_namespace(nqn, uuid, namespace(generation=generation))
+    with connect(node, nqn) as host:
         yield host
-    node.client.remove_namespace(TARGET, uuid, generation)
+    node.client.remove_namespace(nqn, uuid, generation)
 
 
 def read(node: SpdkNode, uuid: str, offset: int) -> bytes:

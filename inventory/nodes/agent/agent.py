@@ -75,7 +75,7 @@ class Agent:
         """Start, or take up again after the engine restarted; up when all is restored that hosts
         need. ``mend`` is due then.
         """
-        self._is_up = False
+        self.stop()
         self.boot_id = uuid.uuid4().hex
         await self.engine.start()
         await self._volumes.restore()
@@ -94,8 +94,9 @@ class Agent:
         return all(done)
 
     def stop(self) -> None:
-        """Refuse all calls from now on, as before the start."""
+        """Refuse all calls from now on, as before the start, and do nothing more by itself."""
         self._is_up = False
+        self._targets.close()
 
     @property
     def volumes(self) -> Volumes:
@@ -143,9 +144,7 @@ class Agent:
     async def strays(self) -> Strays:
         """:raises NodeRefused: UNAVAILABLE"""
         self._refuse_unless_up()
-        known = Known(
-            self._records.volumes(), self._records.snapshots(), self._records.hosts().keys()
-        )
+        known = Known(self._records.volumes(), self._records.snapshots(), self._targets.known)
         return Strays(strays=await self.engine.strays(known))
 
     @property

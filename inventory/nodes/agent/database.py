@@ -29,6 +29,10 @@ CREATE TABLE IF NOT EXISTS namespace (
     node TEXT, nqn TEXT, uuid TEXT, nsid INTEGER NOT NULL, spec TEXT NOT NULL,
     PRIMARY KEY (node, nqn, uuid), UNIQUE (node, nqn, nsid)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS former_namespace (
+    node TEXT, nqn TEXT, nsid INTEGER, uuid TEXT NOT NULL, at REAL NOT NULL,
+    PRIMARY KEY (node, nqn, nsid)
+) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS namespace_of_volume ON namespace (node, uuid);
 CREATE TABLE IF NOT EXISTS fence (
     node TEXT, uuid TEXT, nqn TEXT, kind TEXT,

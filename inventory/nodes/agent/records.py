@@ -1,5 +1,6 @@
 """What a node must remember across restarts, row by row."""
 
+import time
 from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel
@@ -121,8 +122,26 @@ class Records:
             *(nqn, uuid, spec.nsid, spec.model_dump_json()),
         )
 
+    def former(self, nqn: str, nsid: int, *, since: float) -> str | None:
+        """The volume that had the namespace id last, if it had it at ``since`` or later."""
+        rows = self._all(
+            "SELECT uuid FROM former_namespace WHERE node = ? AND nqn = ? AND nsid = ? AND at >= ?",
+            *(nqn, nsid, since),
+        )
+        return rows[0][0] if rows else None
+
+    def forget_former(self, *, until: float) -> None:
+        """Forget the ids that volumes had until then."""
+        self._all("DELETE FROM former_namespace WHERE node = ? AND at < ?", until)
+
     def drop_namespace(self, nqn: str, uuid: str) -> None:
-        """The target goes with its last namespace."""
+        """The target goes with its last namespace. That the volume had its id is remembered."""
+        self._all(
+            "INSERT OR REPLACE INTO former_namespace"
+            " SELECT node, nqn, nsid, uuid, ?4 FROM namespace"
+            " WHERE node = ?1 AND nqn = ?2 AND uuid = ?3",
+            *(nqn, uuid, time.time()),
+        )
         self._all("DELETE FROM namespace WHERE node = ? AND nqn = ? AND uuid = ?", nqn, uuid)
         self._all(
             "DELETE FROM target WHERE node = ? AND nqn = ? AND NOT EXISTS"

@@ -21,6 +21,7 @@ STATUS = {
     RefusalCode.NOT_FOUND: HTTPStatus.NOT_FOUND,
     RefusalCode.CONFLICT: HTTPStatus.CONFLICT,
     RefusalCode.IN_USE: HTTPStatus.CONFLICT,
+    RefusalCode.ID_IN_USE: HTTPStatus.CONFLICT,
     RefusalCode.NO_SPACE: HTTPStatus.CONFLICT,
     RefusalCode.STALE: HTTPStatus.PRECONDITION_FAILED,
     RefusalCode.UNAVAILABLE: HTTPStatus.TOO_EARLY,

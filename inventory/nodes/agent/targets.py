@@ -1,6 +1,8 @@
 """The rules for targets and their namespaces."""
 
+import asyncio
 import logging
+import time
 from collections.abc import Iterable
 
 from inventory.nodes.agent.database import Database
@@ -8,9 +10,15 @@ from inventory.nodes.agent.fences import Fences, Name
 from inventory.nodes.agent.locks import Locks
 from inventory.nodes.agent.records import NamespaceRecord, Records
 from inventory.nodes.agent.volumes import lock_of_volume
-from inventory.nodes.engines.base import Engine, TargetState
+from inventory.nodes.engines.base import NOTICE_SECONDS, Engine, TargetState
 from inventory.nodes.errors import NodeRefused
-from inventory.nodes.wire import Namespace, NamespaceSpec, RefusalCode, Target
+from inventory.nodes.wire import ControllerIds, Namespace, NamespaceSpec, RefusalCode, Target
+
+REUSE_SECONDS = 3600
+"""For so long a namespace id of a target means the volume that had it."""
+
+CONTROLLERS = "controllers"
+"""The setting that holds the ids of the node's controllers."""
 
 log = logging.getLogger(__name__)
 
@@ -20,22 +28,46 @@ class Targets:
 
     Crashes are survived as in :class:`Volumes`: recorded after the engine has it, barred before the
     engine loses it, and ``restore`` makes the engine's targets those of the records.
+
+    A target without namespaces is no target any more, but the engine keeps it for
+    ``notice_seconds``, in which hosts notice that the namespaces went.
     """
 
     def __init__(
-        self, engine: Engine, database: Database, records: Records, fences: Fences, locks: Locks
+        self,
+        engine: Engine,
+        database: Database,
+        records: Records,
+        fences: Fences,
+        locks: Locks,
+        *,
+        notice_seconds: float = NOTICE_SECONDS,
     ) -> None:
         self._engine = engine
         self._database = database
         self._records = records
         self._fences = fences
         self._locks = locks
+        self._notice_seconds = notice_seconds
         self._late: list[str] = []
+        self._emptied: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The NQNs of the targets that the engine has rightly, with those that are to go."""
+        return frozenset(self._records.hosts()) | self._emptied.keys()
+
+    def close(self) -> None:
+        """Leave what is still to go to ``restore``."""
+        for task in self._emptied.values():
+            task.cancel()
+        self._emptied.clear()
 
     async def list(self) -> tuple[Target, ...]:
         """Ordered by NQN."""
         portals = (await self._engine.facts()).portals
         connected = await self._engine.connected_hosts()
+        controllers = await self._engine.controllers()
         members: dict[str, list[Namespace]] = {}
         for record in self._records.namespaces():
             members.setdefault(record.nqn, []).append(_shown(record))
@@ -46,6 +78,7 @@ class Targets:
                 listeners=portals,
                 namespaces=tuple(members[nqn]),
                 connected_hosts=connected.get(nqn, ()),
+                controllers=controllers.get(nqn),
             )
             for nqn, host_nqn in self._records.hosts().items()
         )
@@ -54,6 +87,7 @@ class Targets:
         """:raises NodeRefused: NOT_FOUND"""
         portals = (await self._engine.facts()).portals
         connected = await self._engine.connected_hosts()
+        controllers = await self._engine.controllers()
         host_nqn = self._records.host(nqn)
         if host_nqn is None:
             raise NodeRefused(RefusalCode.NOT_FOUND, f"target {nqn} is not here")
@@ -63,31 +97,38 @@ class Targets:
             listeners=portals,
             namespaces=tuple(_shown(record) for record in self._records.namespaces(nqn)),
             connected_hosts=connected.get(nqn, ()),
+            controllers=controllers.get(nqn),
         )
 
     async def ensure(self, nqn: str, uuid: str, spec: NamespaceSpec) -> bool:
         """The volume is in the target as ``spec`` says; True when it was not before.
 
-        :raises NodeRefused: STALE, NOT_FOUND (the volume), CONFLICT.
+        :raises NodeRefused: STALE, NOT_FOUND (the volume), CONFLICT, ID_IN_USE.
         """
         name = Name(uuid, nqn)
         async with self._locks.hold(lock_of_volume(uuid), f"target {nqn}"):
             self._fences.admit(name, spec.generation)
             await self._finish_removal(nqn, uuid)
-            others = [other for other in self._records.namespaces(nqn) if other.uuid != uuid]
+            self._number_controllers(spec.controllers)
+            spec = spec.numbered(None)
+            members = self._records.namespaces(nqn)
             old = self._records.namespace(nqn, uuid)
             if old == spec:
+                await self._renumber(nqn, self._records.host(nqn) or spec.host_nqn, members)
                 return False
             try:
                 self._check(nqn, uuid, old, spec)
+                others = [other for other in members if other.uuid != uuid]
                 _check_members(others, spec)
                 await self._engine.apply_target(
-                    _state(nqn, spec.host_nqn, [*others, NamespaceRecord(nqn, uuid, spec)])
+                    self._state(nqn, spec.host_nqn, [*others, NamespaceRecord(nqn, uuid, spec)])
                 )
             except NodeRefused:
                 self._fences.raise_to(name, spec.generation)
                 raise
             with self._database.transaction():
+                if old is not None and old.nsid != spec.nsid:
+                    self._records.drop_namespace(nqn, uuid)
                 self._records.put_namespace(nqn, uuid, spec)
                 self._records.put_host(nqn, spec.host_nqn)
                 self._fences.raise_to(name, spec.generation)
@@ -109,6 +150,8 @@ class Targets:
         for record in self._records.namespaces():
             if self._fences.is_removed(Name(record.uuid, record.nqn)):
                 self._records.drop_namespace(record.nqn, record.uuid)
+        self.close()
+        self._records.forget_former(until=time.time() - REUSE_SECONDS)
         names = sorted(set(await self._engine.target_names()) | self._records.hosts().keys())
         self._late = [nqn for nqn in names if not await self._is_restored(nqn)]
         # what went from one target to another must leave the first before it enters the second
@@ -135,9 +178,42 @@ class Targets:
     async def _restore(self, nqn: str) -> None:
         host_nqn = self._records.host(nqn)
         if host_nqn is None:
-            await self._engine.remove_target(nqn)
+            await self._empty(nqn)
         else:
-            await self._engine.apply_target(_state(nqn, host_nqn, self._records.namespaces(nqn)))
+            members = self._records.namespaces(nqn)
+            await self._engine.apply_target(self._state(nqn, host_nqn, members))
+
+    def _number_controllers(self, wanted: ControllerIds | None) -> None:
+        """Remember the ids of this node's controllers.
+
+        :raises NodeRefused: CONFLICT; they overlap those that it was told before.
+        """
+        told = self._records.setting(CONTROLLERS, ControllerIds)
+        if wanted is None or wanted == told:
+            return
+        if told is not None and told.overlaps(wanted):
+            raise NodeRefused(
+                RefusalCode.CONFLICT,
+                f"the controllers of this node have the ids {told}, which overlap {wanted}",
+            )
+        self._records.put_setting(CONTROLLERS, wanted)
+
+    async def _renumber(self, nqn: str, host_nqn: str, members: Iterable[NamespaceRecord]) -> None:
+        """Give the target the ids of this node's controllers, if it may be made anew now."""
+        state = self._state(nqn, host_nqn, members)
+        found = await self._engine.controllers()
+        if state.controllers is not None and found.get(nqn) != state.controllers:
+            await self._engine.apply_target(state)
+
+    def _state(self, nqn: str, host_nqn: str, members: Iterable[NamespaceRecord]) -> TargetState:
+        found = list(members)
+        return TargetState(
+            nqn,
+            host_nqn,
+            {member.spec.nsid: member.uuid for member in found},
+            by_piece=any(member.spec.by_piece for member in found),
+            controllers=self._records.setting(CONTROLLERS, ControllerIds),
+        )
 
     def _check(self, nqn: str, uuid: str, old: NamespaceSpec | None, spec: NamespaceSpec) -> None:
         volume = self._records.volume(uuid)
@@ -148,13 +224,10 @@ class Targets:
                 RefusalCode.UNAVAILABLE,
                 f"volume {uuid} lies on {', '.join(sorted(absent))}, which is missing",
             )
+        if old is None or old.nsid != spec.nsid:
+            self._check_id(nqn, uuid, spec.nsid)
         if old is None:
             return
-        if old.nsid != spec.nsid:
-            raise NodeRefused(
-                RefusalCode.CONFLICT,
-                f"volume {uuid} is namespace {old.nsid} of {nqn}, not {spec.nsid}",
-            )
         if old.by_piece != spec.by_piece:
             raise NodeRefused(
                 RefusalCode.CONFLICT,
@@ -163,19 +236,49 @@ class Targets:
         if old.generation == spec.generation:
             raise NodeRefused(
                 RefusalCode.CONFLICT,
-                f"generation {old.generation} of volume {uuid} in {nqn} is for host"
-                f" {old.host_nqn}, not {spec.host_nqn}",
+                f"generation {old.generation} of volume {uuid} in {nqn} is namespace {old.nsid} for"
+                f" host {old.host_nqn}, not {spec.nsid} for {spec.host_nqn}",
+            )
+
+    def _check_id(self, nqn: str, uuid: str, nsid: int) -> None:
+        former = self._records.former(nqn, nsid, since=time.time() - REUSE_SECONDS)
+        if former not in (None, uuid):
+            raise NodeRefused(
+                RefusalCode.ID_IN_USE,
+                f"namespace {nsid} of {nqn} was volume {former} less than"
+                f" {REUSE_SECONDS // 60} minutes ago",
             )
 
     async def _take_out(self, nqn: str, uuid: str) -> None:
         left = [other for other in self._records.namespaces(nqn) if other.uuid != uuid]
         host_nqn = self._records.host(nqn)
         if left and host_nqn:
-            await self._engine.apply_target(_state(nqn, host_nqn, left))
+            await self._engine.apply_target(self._state(nqn, host_nqn, left))
         else:
-            await self._engine.remove_target(nqn)
+            await self._empty(nqn)
         with self._database.transaction():
             self._records.drop_namespace(nqn, uuid)
+
+    async def _empty(self, nqn: str) -> None:
+        """Take all namespaces out of the target, which goes when its hosts have noticed."""
+        await self._engine.empty_target(nqn)
+        if former := self._emptied.pop(nqn, None):
+            former.cancel()
+        self._emptied[nqn] = asyncio.create_task(self._remove_empty(nqn), name=f"emptied {nqn}")
+
+    async def _remove_empty(self, nqn: str) -> None:
+        """Where it fails, the target is removed when the agent starts next."""
+        await asyncio.sleep(self._notice_seconds)
+        async with self._locks.hold(f"target {nqn}"):
+            if self._emptied.get(nqn) is not asyncio.current_task():
+                return
+            try:
+                if self._records.host(nqn) is None:
+                    await self._engine.remove_target(nqn)
+            except Exception:
+                log.exception("target %s is empty and could not be removed", nqn)
+            finally:
+                del self._emptied[nqn]
 
     async def _finish_removal(self, nqn: str, uuid: str) -> None:
         if self._fences.is_removed(Name(uuid, nqn)) and self._records.namespace(nqn, uuid):
@@ -194,16 +297,6 @@ def _check_members(others: Iterable[NamespaceRecord], spec: NamespaceSpec) -> No
                 RefusalCode.CONFLICT,
                 f"namespace {spec.nsid} of {other.nqn} is volume {other.uuid} already",
             )
-
-
-def _state(nqn: str, host_nqn: str, members: Iterable[NamespaceRecord]) -> TargetState:
-    found = list(members)
-    return TargetState(
-        nqn,
-        host_nqn,
-        {member.spec.nsid: member.uuid for member in found},
-        by_piece=any(member.spec.by_piece for member in found),
-    )
 
 
 def _shown(record: NamespaceRecord) -> Namespace:

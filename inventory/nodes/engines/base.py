@@ -15,6 +15,7 @@ from typing import Protocol
 
 from inventory.nodes.strays import Stray
 from inventory.nodes.wire import (
+    ControllerIds,
     Portal,
     Qos,
     SnapshotSpec,
@@ -23,6 +24,9 @@ from inventory.nodes.wire import (
     SyncSpec,
     VolumeSpec,
 )
+
+NOTICE_SECONDS = 1.0
+"""After which a Linux host has noticed that namespaces went (measured)."""
 
 VERSION = "3.22.1"
 """Of the node's software: the provisioner takes nodes of its own major version."""
@@ -50,12 +54,14 @@ class EngineFacts:
 class TargetState:
     """A target as it must be: who may connect, and the volume behind each namespace id.
     ``by_piece``: of its only volume each piece is a namespace, the first has that id.
+    ``controllers``: the ids its controllers shall have; None: any.
     """
 
     nqn: str
     host_nqn: str
     namespaces: dict[int, str]
     by_piece: bool = False
+    controllers: ControllerIds | None = None
 
 
 @dataclass(frozen=True)
@@ -122,11 +128,22 @@ class Engine(Protocol):
     async def apply_target(self, target: TargetState) -> None:
         """The target is exactly so and listens on all portals, also on those that come later.
 
-        Each namespace's uuid is its volume's. Hosts that lost access are disconnected on return.
+        Each namespace's uuid is its volume's. Hosts that lost access are disconnected on return. A
+        target that is there keeps its controller ids while a host is connected; else it is made
+        anew with those that it shall have.
+        """
+
+    async def empty_target(self, nqn: str) -> None:
+        """The target has no namespace, which connected hosts are told; they stay connected. A
+        target that is not there is empty.
         """
 
     async def remove_target(self, nqn: str) -> None:
-        """The target is gone and its hosts are disconnected."""
+        """The target is gone and its hosts are disconnected.
+
+        A Linux host that saw namespaces in it keeps waiting for them, and all I/O to them hangs:
+        ``empty_target`` comes NOTICE_SECONDS before.
+        """
 
     async def start_copy(self, uuid: str, spec: SyncSpec) -> None:
         """Begin to copy a volume that is there and of which no copy is known.
@@ -151,6 +168,9 @@ class Engine(Protocol):
 
     async def connected_hosts(self) -> dict[str, tuple[str, ...]]:
         """By target NQN, the NQNs of the hosts that have a session now."""
+
+    async def controllers(self) -> dict[str, ControllerIds]:
+        """By target NQN, the ids of its controllers as they are now."""
 
     async def strays(self, known: Known) -> tuple[Stray, ...]:
         """Where what is there differs from what is known."""

@@ -78,7 +78,7 @@ async def copies(request: Request) -> Response:
 
 
 async def violations(request: Request) -> Response:
-    return answer(Violations(violations=tuple(_service_of(request).witness.violations)))
+    return answer(Violations(violations=tuple(_service_of(request).violations)))
 
 
 def _service_of(request: Request) -> "NodeService":

@@ -15,7 +15,9 @@ from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import refuse_difference
 from inventory.nodes.strays import Stray
 from inventory.nodes.wire import (
+    ANY_CONTROLLERS,
     Changes,
+    ControllerIds,
     Piece,
     Portal,
     Qos,
@@ -33,7 +35,8 @@ COPY_RATE = 2**30
 
 class SimulatedEngine:
     """Volumes and snapshots are rows in the database, so they outlive the process; targets, QoS and
-    copies are memory. ``strange``: what somebody made beside the agent.
+    copies are memory. ``strange``: what somebody made beside the agent. ``faults``: what the kernel
+    of a host would refuse.
 
     An SSD's free space is its capacity less what the pieces on it allocate, to the byte. Copies go
     to the engines of the same ``network``, at ``copy_rate`` bytes per second.
@@ -51,7 +54,8 @@ class SimulatedEngine:
         self.on_change: Callable[[int], None] = lambda changes: None
         self.is_full = False
         self.qos: dict[str, Qos] = {}
-        self.targets: dict[str, TargetState] = {}
+        self.faults: list[str] = []
+        self._subsystems: dict[str, TargetState] = {}
         self.hosts: dict[str, tuple[str, ...]] = {}
         self.is_cut_off = False
         self.strange: tuple[Stray, ...] = ()
@@ -82,6 +86,11 @@ class SimulatedEngine:
     @property
     def portals(self) -> tuple[Portal, ...]:
         return self._facts.portals
+
+    @property
+    def targets(self) -> dict[str, TargetState]:
+        """Those that have namespaces: others are on their way out."""
+        return {nqn: one for nqn, one in dict(self._subsystems).items() if one.namespaces}
 
     def volume(self, uuid: str) -> VolumeSpec | None:
         """What the engine itself holds, whatever the agent believes."""
@@ -164,20 +173,39 @@ class SimulatedEngine:
 
     async def apply_target(self, target: TargetState) -> None:
         await asyncio.sleep(0)
-        self.targets[target.nqn] = target
-        self.network.changed()
+        there = self._subsystems.get(target.nqn)
+        if there is not None and there.controllers != target.controllers:
+            if target.controllers is None or self.hosts.get(target.nqn):
+                target = replace(target, controllers=there.controllers)
+            else:
+                self.network.initiators.disconnect(self, there)
+        self._put_target(target)
+
+    async def empty_target(self, nqn: str) -> None:
+        await asyncio.sleep(0)
+        if target := self._subsystems.get(nqn):
+            self._put_target(replace(target, namespaces={}))
 
     async def remove_target(self, nqn: str) -> None:
         await asyncio.sleep(0)
-        self.targets.pop(nqn, None)
         self.hosts.pop(nqn, None)
+        if target := self._subsystems.pop(nqn, None):
+            self.network.initiators.remove(self, target)
+            self.network.changed()
+
+    def _put_target(self, target: TargetState) -> None:
+        self._subsystems[target.nqn] = target
+        self.network.initiators.apply(self, target)
         self.network.changed()
 
     async def target_names(self) -> tuple[str, ...]:
-        return tuple(self.targets)
+        return tuple(self._subsystems)
 
     async def connected_hosts(self) -> dict[str, tuple[str, ...]]:
-        return {nqn: hosts for nqn, hosts in self.hosts.items() if nqn in self.targets}
+        return {nqn: hosts for nqn, hosts in self.hosts.items() if nqn in self._subsystems}
+
+    async def controllers(self) -> dict[str, ControllerIds]:
+        return {nqn: one.controllers or ANY_CONTROLLERS for nqn, one in self._subsystems.items()}
 
     async def start_copy(self, uuid: str, spec: SyncSpec) -> None:
         await asyncio.sleep(0)
@@ -213,13 +241,15 @@ class SimulatedEngine:
         self._facts = self._pristine
         self.is_full = False
         self.strange = ()
+        self.faults.clear()
         self.hosts.clear()
+        self.network.initiators.clear()
         self._lose()
         self.copies.set_rate(self._pristine_rate)
 
     def _lose(self) -> None:
         self.qos.clear()
-        self.targets.clear()
+        self._subsystems.clear()
         self.copies.clear()
         self._used = self._count_used()
         self.network.changed()

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from inventory.nodes.engines.simulated.initiators import Initiators
 from inventory.nodes.wire import Portal, SyncSpec
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ class Network:
 
     def __init__(self) -> None:
         self._engines: list[SimulatedEngine] = []
+        self.initiators = Initiators()
 
     def join(self, engine: "SimulatedEngine") -> None:
         self._engines.append(engine)

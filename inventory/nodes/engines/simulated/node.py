@@ -1,7 +1,7 @@
 """A simulated node as tests see it."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
 
 from inventory.nodes.agent.agent import Agent
 from inventory.nodes.engines.simulated.engine import SimulatedEngine
@@ -10,6 +10,8 @@ from inventory.nodes.engines.simulated.service import NodeService
 from inventory.nodes.engines.simulated.switch import FaultSwitch
 from inventory.nodes.syslogs import SyslogServer, SyslogServers
 from inventory.nodes.wire import SnapshotSpec, VolumeSpec
+
+T = TypeVar("T")
 
 
 class SimulatedNode:
@@ -33,8 +35,14 @@ class SimulatedNode:
 
     @property
     def violations(self) -> tuple[str, ...]:
-        """Writes that had the name and generation of another one but a different content."""
-        return tuple(self._service.witness.violations)
+        """Writes that had the name and generation of another one but a different content, and
+        what the kernel of a host that is connected to all its targets would refuse.
+        """
+        return tuple(self._service.violations)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """A call of ``agent`` or ``engine`` in the fleet's loop."""
+        return self._loop.run(work)
 
     def restart(self) -> None:
         """Agent and engine die and come back: calls in flight end halfway, ``bootId`` is new."""

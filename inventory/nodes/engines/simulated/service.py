@@ -126,6 +126,11 @@ class NodeService:
         self.prober.wake()
 
     @property
+    def violations(self) -> list[str]:
+        """Of the rule of generations, and of what the kernels of hosts take."""
+        return [*self.witness.violations, *self.engine.faults]
+
+    @property
     def faults(self) -> Faults:
         return self._faults.model_copy(update={"calls": self._counter.faults})
 

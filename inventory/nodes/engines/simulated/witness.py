@@ -16,7 +16,8 @@ class Witness:
     """``violations``: each time one name and generation came with a content that it may not have.
 
     A volume may become larger and get another QoS within one generation (a delayed repeat of the
-    smaller one is no violation either), a copy may have other portals; nothing else may differ.
+    smaller one is no violation either), a copy may have other portals, a namespace other
+    controllers; nothing else may differ.
     """
 
     def __init__(self) -> None:
@@ -42,6 +43,12 @@ class Witness:
                 return
             if _is_growth(name, spec, seen):
                 return
+        if (
+            isinstance(seen, NamespaceSpec)
+            and isinstance(spec, NamespaceSpec)
+            and seen.numbered(None) == spec.numbered(None)
+        ):
+            return
         if isinstance(seen, SyncSpec) and isinstance(spec, SyncSpec) and seen.is_same(spec):
             return
         self.violations.append(f"{name}: {seen!r} and {spec!r}")

@@ -25,6 +25,7 @@ from inventory.nodes.engines.spdk.volumes import Volumes
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.strays import Stray
 from inventory.nodes.wire import (
+    ControllerIds,
     Qos,
     RefusalCode,
     SnapshotSpec,
@@ -153,6 +154,9 @@ class SpdkEngine:
     async def apply_target(self, target: TargetState) -> None:
         await self._targets.apply(target)
 
+    async def empty_target(self, nqn: str) -> None:
+        await self._targets.empty(nqn)
+
     async def remove_target(self, nqn: str) -> None:
         await self._targets.remove(nqn)
 
@@ -170,6 +174,9 @@ class SpdkEngine:
 
     async def connected_hosts(self) -> dict[str, tuple[str, ...]]:
         return await self._targets.connected_hosts()
+
+    async def controllers(self) -> dict[str, ControllerIds]:
+        return await self._targets.controllers()
 
     async def strays(self, known: Known) -> tuple[Stray, ...]:
         view = await View.read(self._rpc)

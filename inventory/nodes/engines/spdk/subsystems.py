@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from inventory.nodes.engines.spdk.rpc import SpdkRpc
+from inventory.nodes.wire import ControllerIds
 
 Address = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
 class Subsystem:
-    """``namespaces``: bdev and uuid by namespace id."""
+    """``namespaces``: bdev and uuid by namespace id; ``controllers``: the ids it gives out."""
 
     nqn: str
     allows_any_host: bool
@@ -19,6 +20,7 @@ class Subsystem:
     listeners: frozenset[Address]
     namespaces: dict[int, tuple[str, str]]
     max_namespaces: int
+    controllers: ControllerIds
 
     @classmethod
     def of(cls, shown: dict[str, Any]) -> Self:
@@ -31,6 +33,7 @@ class Subsystem:
             ),
             {one["nsid"]: (one["bdev_name"], one["uuid"]) for one in shown["namespaces"]},
             shown["max_namespaces"],
+            ControllerIds(first=shown["min_cntlid"], last=shown["max_cntlid"]),
         )
 
 

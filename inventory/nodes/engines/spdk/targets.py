@@ -18,9 +18,14 @@ from inventory.nodes.engines.spdk.spans import Spans
 from inventory.nodes.engines.spdk.subsystems import Address, Subsystem, exporter, read_subsystems
 from inventory.nodes.engines.spdk.view import View
 from inventory.nodes.errors import NodeRefused
-from inventory.nodes.wire import Portal, RefusalCode
+from inventory.nodes.wire import (
+    ANY_CONTROLLERS,
+    MAX_NAMESPACES,
+    ControllerIds,
+    Portal,
+    RefusalCode,
+)
 
-MAX_NAMESPACES = 1024
 MODEL = "Provisioner"
 TRANSPORT = "TCP"
 MASKED_DEPTH = 127
@@ -84,8 +89,7 @@ class Targets:
         wanted = self._wanted(view, target)
         self._check(target, view, there)
         found = there.get(target.nqn)
-        if found and (found.allows_any_host or found.max_namespaces <= max(wanted, default=0)):
-            # hosts that came in while any was allowed stay connected, whatever is set later
+        if found and await self._must_go(found, target, wanted):
             await self.remove(target.nqn)
             found = None
         if target.by_piece:
@@ -93,10 +97,24 @@ class Targets:
             for uuid in target.namespaces.values():
                 await self._spans.take_apart(view, uuid)
         if found is None:
-            found = await self._create(target.nqn)
+            found = await self._create(target.nqn, target.controllers)
         await self._take_out(found, target.host_nqn, wanted)
         await self._put_in(found, target.host_nqn, wanted)
         await self._verify(target, wanted)
+
+    async def empty(self, nqn: str) -> None:
+        """Hosts are told of each namespace that goes, but not of a subsystem that is deleted."""
+        found = (await read_subsystems(self._rpc)).get(nqn)
+        if found is None:
+            return
+        for nsid in found.namespaces:
+            try:
+                await self._rpc.call("nvmf_subsystem_remove_ns", nqn=nqn, nsid=nsid)
+            except RpcRefused:
+                left = (await read_subsystems(self._rpc)).get(nqn)
+                if left and nsid in left.namespaces:
+                    raise
+        await self._spans.put_together({bdev for bdev, _ in found.namespaces.values()})
 
     async def remove(self, nqn: str) -> None:
         """What it had by piece is whole again, at the latest with its next start or export."""
@@ -108,6 +126,21 @@ class Targets:
                 raise
         if found:
             await self._spans.put_together({bdev for bdev, _ in found.namespaces.values()})
+
+    async def controllers(self) -> dict[str, ControllerIds]:
+        return {nqn: one.controllers for nqn, one in (await read_subsystems(self._rpc)).items()}
+
+    async def _must_go(
+        self, found: Subsystem, target: TargetState, wanted: dict[int, tuple[str, str]]
+    ) -> bool:
+        """It cannot be changed into what is wanted. Its controller ids can wait: a host that is
+        connected would lose its disks for a while.
+        """
+        if found.allows_any_host or found.max_namespaces <= max(wanted, default=0):
+            # hosts that came in while any was allowed stay connected, whatever is set later
+            return True
+        differs = target.controllers is not None and found.controllers != target.controllers
+        return differs and not await self._hosts(target.nqn)
 
     async def _ready(self, target: TargetState) -> None:
         """Spans are whole, also those that were copied into by piece and then left in a crash."""
@@ -156,7 +189,8 @@ class Targets:
                     f" it can be in one target at a time, so not in {target.nqn}",
                 )
 
-    async def _create(self, nqn: str) -> Subsystem:
+    async def _create(self, nqn: str, controllers: ControllerIds | None) -> Subsystem:
+        ids = controllers or ANY_CONTROLLERS
         await self._rpc.call(
             "nvmf_create_subsystem",
             nqn=nqn,
@@ -164,9 +198,11 @@ class Targets:
             model_number=MODEL,
             allow_any_host=False,
             max_namespaces=MAX_NAMESPACES,
+            min_cntlid=ids.first,
+            max_cntlid=ids.last,
             **({} if self._discards else NO_RANGES),
         )
-        return Subsystem(nqn, False, frozenset(), frozenset(), {}, MAX_NAMESPACES)
+        return Subsystem(nqn, False, frozenset(), frozenset(), {}, MAX_NAMESPACES, ids)
 
     async def _take_out(
         self, found: Subsystem, host: str, wanted: dict[int, tuple[str, str]]

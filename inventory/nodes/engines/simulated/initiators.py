@@ -1,0 +1,128 @@
+"""Hosts of simulated nodes, as Linux is one: what they would not take is a fault of the targets."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from inventory.nodes.engines.base import NOTICE_SECONDS, TargetState
+
+if TYPE_CHECKING:
+    from inventory.nodes.engines.simulated.engine import SimulatedEngine
+
+FIRST_ID = 1
+MEMORY_SECONDS = 60.0
+EARLY = 0.1  # of NOTICE_SECONDS, for timers
+
+
+@dataclass
+class Controller:
+    """A host's connection to a target on one node. ``namespaces``: the volume behind each id;
+    ``emptied_at``: when the last of them went, on the clock of the event loop.
+    """
+
+    number: int
+    namespaces: dict[int, str]
+    emptied_at: float = 0.0
+
+
+class Meaning(NamedTuple):
+    volume: str
+    seen_at: float
+
+
+@dataclass
+class Subsystem:
+    """All that one host has of one target NQN, on however many nodes."""
+
+    controllers: dict["SimulatedEngine", Controller] = field(default_factory=dict)
+    meanings: dict[int, Meaning] = field(default_factory=dict)
+
+
+class Initiators:
+    """The hosts that targets admit. As far as the rules are concerned, each is connected to every
+    such target at all times, so a test need not connect one to see a rule broken. For one event
+    loop.
+
+    ``faults`` of an engine are what its targets did and the kernel of a host refuses, or would hang
+    by; each begins with what the kernel logs.
+    """
+
+    def __init__(self) -> None:
+        self._subsystems: dict[tuple[str, str], Subsystem] = {}
+
+    def apply(self, engine: "SimulatedEngine", target: TargetState) -> None:
+        """The target is so now."""
+        for (host, nqn), other in self._subsystems.items():
+            if nqn == target.nqn and host != target.host_nqn:
+                other.controllers.pop(engine, None)
+        key = (target.host_nqn, target.nqn)
+        subsystem = self._subsystems.setdefault(key, Subsystem())
+        number = target.controllers.first if target.controllers else FIRST_ID
+        controller = subsystem.controllers.get(engine)
+        if controller is None or controller.number != number:
+            self._connect(engine, subsystem, target.nqn, number)
+            controller = subsystem.controllers[engine] = Controller(number, {})
+        for nsid, volume in target.namespaces.items():
+            self._scan(engine, subsystem, target.nqn, nsid, volume)
+        now = asyncio.get_running_loop().time()
+        gone = controller.namespaces.keys() - target.namespaces.keys()
+        for nsid in target.namespaces.keys() | gone:
+            volume = target.namespaces.get(nsid) or controller.namespaces[nsid]
+            subsystem.meanings[nsid] = Meaning(volume, now)
+        controller.namespaces = dict(target.namespaces)
+        if not target.namespaces:
+            controller.emptied_at = now
+
+    def remove(self, engine: "SimulatedEngine", target: TargetState) -> None:
+        """The target is gone, and its hosts are disconnected."""
+        subsystem = self._subsystems.get((target.host_nqn, target.nqn))
+        controller = subsystem.controllers.pop(engine, None) if subsystem else None
+        if controller is None:
+            return
+        now = asyncio.get_running_loop().time()
+        noticed_at = controller.emptied_at + NOTICE_SECONDS * (1 - EARLY)
+        if controller.namespaces or now < noticed_at:
+            engine.faults.append(
+                f"I/O hangs: target {target.nqn} went with namespaces that its host"
+                f" {target.host_nqn} still knows: {controller.namespaces}"
+            )
+
+    def disconnect(self, engine: "SimulatedEngine", target: TargetState) -> None:
+        """No host is connected to the target."""
+        if subsystem := self._subsystems.get((target.host_nqn, target.nqn)):
+            subsystem.controllers.pop(engine, None)
+
+    def clear(self) -> None:
+        self._subsystems.clear()
+
+    def _connect(
+        self, engine: "SimulatedEngine", subsystem: Subsystem, nqn: str, number: int
+    ) -> None:
+        others = (one.number for at, one in subsystem.controllers.items() if at is not engine)
+        if number in others:
+            engine.faults.append(f"Duplicate cntlid {number}, subsys {nqn}, rejecting")
+
+    def _scan(
+        self,
+        engine: "SimulatedEngine",
+        subsystem: Subsystem,
+        nqn: str,
+        nsid: int,
+        volume: str,
+    ) -> None:
+        others = [one for at, one in subsystem.controllers.items() if at is not engine]
+        for other in others:
+            if other.namespaces.get(nsid, volume) != volume:
+                text = f"{other.namespaces[nsid]} and {volume}"
+                engine.faults.append(
+                    f"IDs don't match for shared namespace {nsid} of {nqn}: {text}"
+                )
+            if any(volume == one and nsid != at for at, one in other.namespaces.items()):
+                engine.faults.append(f"duplicate IDs in subsystem {nqn} for nsid {nsid}: {volume}")
+            if other.namespaces.get(nsid) == volume:
+                engine.faults.append(f"two copies taken for one: nsid {nsid} of {nqn}: {volume}")
+        meaning = subsystem.meanings.get(nsid)
+        since = asyncio.get_running_loop().time() - MEMORY_SECONDS
+        if meaning and meaning.volume != volume and meaning.seen_at > since:
+            text = f"{meaning.volume}, now {volume}"
+            engine.faults.append(f"identifiers changed for nsid {nsid} of {nqn}: was {text}")
