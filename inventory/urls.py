@@ -2,7 +2,6 @@ from django.urls import URLPattern, path
 
 from inventory.views.auth_server import AuthServerViewSet
 from inventory.views.backends import InfoViewSet
-from inventory.views.hosts import HostProbeViewSet
 from inventory.views.inventory import InventoryViewSet
 from inventory.views.license import LicenseViewSet
 from inventory.views.probe import ProbeViewSet
@@ -21,7 +20,6 @@ urlpatterns: list[URLPattern] = [
     path("reset_inventory", InventoryViewSet.as_view({"delete": "destroy"})),
     path("license", LICENSE),
     path("LICENSE", LICENSE),
-    path("host_probe", HostProbeViewSet.as_view({"post": "create"})),
     path("syslog", SyslogViewSet.as_view({"get": "list"})),
     path("forward_log", ForwardLogViewSet.as_view({"post": "create"})),
 ]

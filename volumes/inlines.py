@@ -73,7 +73,7 @@ class PublicationInline(ReadOnlyInline):
     host_link = link_column("host")
     wait = wait_column()
     model = Publication
-    fields = ["host_link", "nsid", "state", "wait"]
+    fields = ["host_link", "state", "wait"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).select_related("host")

@@ -20,6 +20,7 @@ from volumes.services.export_work import (
     publications_withdraw,
     replicas_withdraw,
 )
+from volumes.services.namespace_ids import namespace_ids_forget
 from volumes.services.node_work import call_deadline
 from volumes.services.snapshot_creation import snapshot_abandon
 from volumes.services.volume_creation import volume_abandon
@@ -86,6 +87,12 @@ def finish_growths() -> None:
             log.warning("growth still unfinished", extra={"volume": volume.uuid, "why": failures})
 
 
+def drop_exports() -> None:
+    """Before others are made: those of a host's new NQN wait until its former one is shut out."""
+    gone = overdue_take(Export.objects.filter(state=LifeState.DELETING))
+    exports_drop(_on_nodes_up(Export.objects.filter(pk__in=_keys(gone))), until=call_deadline())
+
+
 def finish_exports() -> None:
     """Exports of volumes that are published, or copied, but whose node did not answer then."""
     wanted = overdue_take(
@@ -94,11 +101,6 @@ def finish_exports() -> None:
         )
     )
     exports_make(_on_nodes_up(Export.objects.filter(pk__in=_keys(wanted))), until=call_deadline())
-
-
-def drop_exports() -> None:
-    gone = overdue_take(Export.objects.filter(state=LifeState.DELETING))
-    exports_drop(_on_nodes_up(Export.objects.filter(pk__in=_keys(gone))), until=call_deadline())
 
 
 def drop_replicas() -> None:
@@ -117,6 +119,11 @@ def drop_snapshots() -> None:
 def drop_volumes() -> None:
     for volume in overdue_take(Volume.objects.filter(state=LifeState.DELETING)):
         volume_finish_removal(volume)
+
+
+def forget_namespace_ids() -> None:
+    """Which replicas had an id long ago."""
+    namespace_ids_forget()
 
 
 def _on_nodes_up(rows: QuerySet[Export]) -> QuerySet[Export]:
@@ -138,9 +145,10 @@ STEPS: tuple[Callable[[], None], ...] = (
     abandon_unfinished_snapshots,
     withdraw_unfinished_publications,
     finish_growths,
-    finish_exports,
     drop_exports,
+    finish_exports,
     drop_replicas,
     drop_snapshots,
     drop_volumes,
+    forget_namespace_ids,
 )

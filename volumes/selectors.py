@@ -9,12 +9,14 @@ from inventory.models import Backend, Ssd
 from provisioner.common.models import LifeState
 from volumes.models import (
     Export,
+    Protocol,
     Publication,
     Replica,
     Snapshot,
     SubVolume,
     Tenant,
     Volume,
+    target_nqn,
 )
 from volumes.placement.request import Candidate, Drive
 from volumes.sizing import GIB
@@ -133,7 +135,7 @@ def publications_of_targets(
     *, host_id: str | None, volume_id: str | None, tenant_id: str | None
 ) -> QuerySet[Publication]:
     """Publications that are namespaces of targets, with exports and hosts."""
-    rows = Publication.objects.filter(nsid__isnull=False)
+    rows = Publication.objects.exclude(volume__protocol=Protocol.LOCAL)
     if host_id is not None:
         rows = rows.filter(host_id=host_id)
     if tenant_id is not None:
@@ -174,9 +176,9 @@ def pool_totals() -> tuple[int, int, int]:
 
 def used_namespace_ids(host_ids: Iterable[str]) -> dict[str, set[int]]:
     """Namespace ids given out to hosts."""
-    rows = Publication.objects.filter(host_id__in=list(host_ids), nsid__isnull=False)
+    hosts = {target_nqn(host_id): host_id for host_id in host_ids}
+    rows = Export.objects.filter(LIVE, target_nqn__in=list(hosts))
     used: dict[str, set[int]] = {}
-    for host_id, nsid in rows.values_list("host_id", "nsid"):
-        if nsid is not None:
-            used.setdefault(host_id, set()).add(nsid)
+    for nqn, nsid in rows.values_list("target_nqn", "nsid"):
+        used.setdefault(hosts[nqn], set()).add(nsid)
     return used

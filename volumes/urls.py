@@ -7,7 +7,11 @@ from rest_framework.viewsets import ViewSet
 
 from volumes.views.drains import DrainsViewSet, MaintenanceViewSet
 from volumes.views.metrics import MetricsViewSet
-from volumes.views.pool import RemovableBackendViewSet, RemovableHostViewSet
+from volumes.views.pool import (
+    RemovableBackendViewSet,
+    RemovableHostViewSet,
+    VolumesHostProbeViewSet,
+)
 from volumes.views.publications import PublishViewSet, TargetsViewSet, UnpublishViewSet
 from volumes.views.replicas import MigrationsViewSet, ReplicasViewSet
 from volumes.views.snapshots import (
@@ -38,6 +42,7 @@ urlpatterns = [
         "backends/<str:persistent_id>/maintenance",
         MaintenanceViewSet.as_view({"get": "retrieve"}),
     ),
+    path("host_probe", VolumesHostProbeViewSet.as_view({"post": "create"})),
     path("hosts", RemovableHostViewSet.as_view({"get": "list"})),
     path("hosts/<str:host_id>", RemovableHostViewSet.as_view({"delete": "destroy"})),
     path("tenants", TenantsViewSet.as_view({"get": "list", "post": "create"})),

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from inventory.models import Backend
 from provisioner.common.models import LifeState
-from volumes.models import Publication, ReplicaState, Volume
+from volumes.models import Protocol, Publication, ReplicaState, Volume
 from volumes.selectors import volumes_visible
 from volumes.shown import ReplicaShown, Shown, VolumeShown, volumes_shown
 
@@ -68,10 +68,8 @@ class _Family(Collector):
 def volume_metrics() -> Iterator[bytes]:
     """In a number of queries that grows with the batches alone."""
     volumes = volumes_visible(None)
-    published = volumes.filter(
-        pk__in=Publication.objects.filter(nsid__isnull=False, state=LifeState.READY).values(
-            "volume"
-        )
+    published = volumes.exclude(protocol=Protocol.LOCAL).filter(
+        pk__in=Publication.objects.filter(state=LifeState.READY).values("volume")
     )
     yield from _text(
         GaugeMetricFamily(
@@ -170,9 +168,8 @@ def _connections(
     batch: list[Shown],
 ) -> Iterator[tuple[VolumeShown, list[ReplicaShown], _Connection]]:
     shown = {volume.id: (volume, replicas) for volume, replicas in batch}
-    rows = Publication.objects.filter(
-        volume__in=shown, nsid__isnull=False, state=LifeState.READY
-    ).order_by("volume__uuid", "pk")
+    ready = Publication.objects.filter(volume__in=shown, state=LifeState.READY)
+    rows = ready.order_by("volume__uuid", "pk")
     for row in rows.values_list(*_Connection._fields):
         to = _Connection._make(row)
         yield *shown[to.volume_id], to

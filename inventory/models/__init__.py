@@ -1,6 +1,6 @@
 """The pool: storage nodes (backends) with their SSDs and portals, and the hosts that use them."""
 
-from inventory.models.backend import Backend, BackendAddress
+from inventory.models.backend import Backend, BackendAddress, ReleasedSlot
 from inventory.models.host import WITH_AGENT, ClientType, Host
 from inventory.models.license import License, LicenseType
 from inventory.models.liveness import LATE_FACTOR, Liveness
@@ -21,6 +21,7 @@ __all__ = [
     "LicenseType",
     "Liveness",
     "Portal",
+    "ReleasedSlot",
     "Ssd",
     "SyslogRecord",
     "SyslogServer",

@@ -21,7 +21,8 @@ class Backend(models.Model):
     A node whose ``refresh_wanted_at`` is later than ``refreshed_at`` said that something of it
     changed, or was started anew, and was not read since. ``syslogs_wanted_at``: its syslog settings
     are to be read. ``checked_at``: when its volumes, snapshots and targets were last compared with
-    the rows, in the boot ``checked_boot_id``.
+    the rows, in the boot ``checked_boot_id``. ``controller_slot``: which NVMe controller ids its
+    targets have, see :mod:`inventory.services.controller_slots`.
     """
 
     persistent_id = models.CharField(primary_key=True, max_length=64)
@@ -56,6 +57,7 @@ class Backend(models.Model):
     checked_at = models.DateTimeField(null=True, blank=True)
     checked_boot_id = models.CharField(max_length=64, blank=True)
     token_expires_at = models.DateTimeField(help_text="of the token this node probes with")
+    controller_slot = models.PositiveSmallIntegerField(unique=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = BackendQuerySet.as_manager()
@@ -100,6 +102,22 @@ class Backend(models.Model):
             return "its probe"
         wanted_at = self.refresh_wanted_at
         return "to be read" if wanted_at and wanted_at > self.refreshed_at else ""
+
+
+class ReleasedSlot(models.Model):
+    """The ``controller_slot`` of a node that was removed: it is the node's when it comes back.
+    Others get it only when no slot is left that never was a node's.
+    """
+
+    persistent_id = models.CharField(primary_key=True, max_length=64)
+    controller_slot = models.PositiveSmallIntegerField(unique=True)
+    released_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["released_at"]
+
+    def __str__(self) -> str:
+        return f"{self.controller_slot} of {self.persistent_id}"
 
 
 class BackendAddress(models.Model):

@@ -21,6 +21,7 @@ from inventory.services.backend_checks import (
     read_node,
     refuse_known,
 )
+from inventory.services.controller_slots import slot_take
 from inventory.services.licenses import license_refuse_full, license_text
 from inventory.services.node_settings import node_settings_with_token, silence_ends_at
 from inventory.services.nodes import node_client, node_transport
@@ -124,6 +125,7 @@ def _hand_over(backend: Backend, client: NodeClient) -> None:
 def _insert(backend: Backend, mgmt_ips: Sequence[str], node: Node) -> None:
     with transaction.atomic(durable=True):
         license_refuse_full(lock=True)
+        backend.controller_slot = slot_take(backend.persistent_id)
         backend.save(force_insert=True)
         BackendAddress.objects.bulk_create(
             BackendAddress(

@@ -15,6 +15,13 @@ class NqnTaken(ProvisionerError):
 
     code = ResultCode.AlreadyExists
 
+    @classmethod
+    def by(cls, other: Host, *, host_id: str) -> "NqnTaken":
+        return cls(
+            f"NQN {other.nqn!r} belongs to host {other} ({other.state}), so host {host_id!r} "
+            "cannot have it: give one of them an NQN of its own, or remove the other host"
+        )
+
 
 def host_probe(
     *,
@@ -27,7 +34,8 @@ def host_probe(
     multipath: bool = False,
     used_namespace_ids: Sequence[int] | None = None,
 ) -> None:
-    """The host lives and is as it says; its first probe makes it. One statement.
+    """The host lives and is as it says; its first probe makes it. One statement. The NQN of a host
+    that is known stays: what is published to it depends on that.
 
     ``duration``: seconds until its next probe. ``used_namespace_ids``: None leaves what is known.
 
@@ -46,25 +54,18 @@ def host_probe(
         last_probe_at=now,
         available_until=now + dt.timedelta(seconds=LATE_FACTOR * duration),
     )
-    kept = {"uuid"} if used_namespace_ids is not None else {"uuid", "used_namespace_ids"}
+    kept = {"uuid", "nqn"} | ({"used_namespace_ids"} if used_namespace_ids is None else set())
     columns = [field.name for field in Host._meta.concrete_fields if field.name not in kept]
     try:
         _upsert(host, columns)
     except IntegrityError as error:
         other = Host.objects.filter(nqn=nqn).exclude(pk=uuid).first()
         if other is not None:
-            raise _nqn_taken(host, other) from error
+            raise NqnTaken.by(other, host_id=uuid) from error
         _upsert(host, columns)  # two first probes of one host met in the index of the NQN
 
 
 def _upsert(host: Host, columns: Sequence[str]) -> None:
     Host.objects.bulk_create(
         [host], update_conflicts=True, unique_fields=["uuid"], update_fields=columns
-    )
-
-
-def _nqn_taken(host: Host, other: Host) -> NqnTaken:
-    return NqnTaken(
-        f"NQN {host.nqn!r} belongs to host {other} ({other.state}), so host {host.uuid!r} cannot "
-        "have it: give one of them an NQN of its own, or remove the other host"
     )

@@ -9,16 +9,14 @@ from rest_framework.response import Response
 
 from inventory.models import ClientType, Host
 from inventory.selectors import host_list
-from inventory.services.hosts import host_probe
 from inventory.views.fields import HostNqn
 from inventory.views.outputs import HostOutput
 from provisioner.access.views import ApiViewSet
-from provisioner.common.api import success
 from provisioner.common.fields import AnyCase
 from provisioner.common.moment import one_moment
 from provisioner.common.operations import HOST, Operation
 from provisioner.common.pagination import Page, PageInput
-from provisioner.common.parsing import Identifier, Input, Whole, parse_body, parse_query
+from provisioner.common.parsing import Identifier, Input, Whole, parse_query
 from provisioner.common.times import epoch_milliseconds
 
 LAST_NAMESPACE_ID = 2**32 - 2
@@ -63,6 +61,8 @@ class HostViewSet(ApiViewSet):
 
 
 class HostProbeViewSet(ApiViewSet):
+    """What is published to a host follows its NQN, so the volumes add ``create``."""
+
     resource = "host_probe"
     operations: ClassVar = {
         "create": Operation(
@@ -79,10 +79,6 @@ class HostProbeViewSet(ApiViewSet):
             },
         )
     }
-
-    def create(self, request: Request) -> Response:
-        host_probe(**parse_body(HostProbeInput, request))
-        return success()
 
 
 def host_json(host: Host, used_namespace_ids: Iterable[int]) -> dict[str, Any]:

@@ -71,6 +71,7 @@ def make_backend(number, now):
         boot_id="b",
         refreshed_at=now,
         token_expires_at=now + dt.timedelta(days=30),
+        controller_slot=number + 1,
     )
     backend.addresses.create(position=0, address=f"10.0.0.{number}", port=443)
     backend.portals.create(ip=f"10.1.0.{number}", port=4420, transport="TCP")
@@ -100,9 +101,7 @@ def make_volume(number, backends, tenant, host, now):
         state=state,
         deadline_at=deadline,
     )
-    publication = volume.publications.create(
-        host=host, nsid=number + 1, state=state, deadline_at=deadline
-    )
+    publication = volume.publications.create(host=host, state=state, deadline_at=deadline)
     for backend in backends[:2]:
         replica = volume.replicas.create(
             uuid=f"{volume.uuid}-{backend.pk}",

@@ -27,7 +27,7 @@ def silent(row: Backend | Host) -> None:
     model.objects.filter(pk=row.pk).update(available_until=timezone.now() - dt.timedelta(1))
 
 
-def test_publishing_exports_every_replica_under_one_namespace_id(
+def test_publishing_exports_each_replica_under_a_namespace_id_of_its_own(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     nodes = pool(3)
@@ -36,12 +36,14 @@ def test_publishing_exports_every_replica_under_one_namespace_id(
     second = created(api, "b", storageClass={"numReplicas": 2})
     published(api, first)
     published(api, second)
-    nsids = [
-        {nqn: set(target.namespaces) for nqn, target in node.engine.targets.items()}
-        for node in fleet.nodes[:3]
-    ]
-    assert {NQN: {3, 4}} in nsids
-    assert all(found in ({NQN: {3, 4}}, {NQN: {3}}) for found in nsids)
+    targets = [node.engine.targets for node in fleet.nodes[:3]]
+    assert [list(found) for found in targets] == [[NQN]] * 3
+    assert sorted(n for found in targets for n in found[NQN].namespaces) == [3, 4, 5, 6, 7]
+    assert {(t.first, t.last) for found in targets if (t := found[NQN].controllers)} == {
+        (64, 127),
+        (128, 191),
+        (192, 255),
+    }
     shown = volume(api, first)
     assert shown["inUse"] is True
     assert all(place["inUse"] for place in shown["location"])
@@ -57,11 +59,12 @@ def test_publishing_exports_every_replica_under_one_namespace_id(
     assert api.get("/targets", volId=second).body == api.get("/targets").body
     paths = api.get("/targets", hostId=HOST, volId=second).body
     assert {path["targetName"] for path in paths} == {NQN}
+    assert sorted(path["namespaceId"] for path in paths) == [6, 7]
     assert sorted(path["backend"]["persistentID"] for path in paths) == sorted(
         place["backend"]["persistentID"] for place in volume(api, second)["location"]
     )
     [host] = api.get("/hosts").body
-    assert host["usedNamespacesIds"] == [1, 2, 3, 4]
+    assert host["usedNamespacesIds"] == [1, 2, 3, 4, 5, 6, 7]
     assert audit() == []
 
 

@@ -45,7 +45,7 @@ def nodes(system: System) -> None:
     template = "(SELECT min(persistent_id) FROM inventory_backend)"
     node = "'node-' || g"
     columns = {"persistent_id": node, "name": node, "in_use": "false"}
-    columns |= {"available_until": "'2100-01-01'"}
+    columns |= {"available_until": "'2100-01-01'", "controller_slot": "g + 20"}
     _copies(system, "inventory_backend", f"persistent_id = {template}", NODES, **columns)
     key = f"{FIRST} + g * 10 + id % 10"
     _copies(system, "inventory_ssd", f"backend_id = {template}", NODES, id=key, backend_id=node)
@@ -63,10 +63,9 @@ def volumes(system: System, number: int) -> None:
     _copies(system, "volumes_volume", one, number - 1, alias="'v' || g", **copy)
     replica = copy | {"volume_id": key, "backend_id": node}
     _copies(system, "volumes_replica", one, number - 1, **replica)
-    exported = {"id": key, "nsid": nsid}
-    publication = exported | {"volume_id": key, "host_id": host}
+    publication = {"id": key, "volume_id": key, "host_id": host}
     _copies(system, "volumes_publication", "true", half, **publication)
-    export = exported | {"publication_id": key, "replica_id": key}
+    export = {"id": key, "nsid": nsid, "publication_id": key, "replica_id": key}
     _copies(system, "volumes_export", "true", half, **export)
     _settle(system)
 

@@ -33,6 +33,7 @@ def store(persistent_id="b1", **fields):
         "boot_id": "boot1",
         "refreshed_at": now,
         "token_expires_at": now + dt.timedelta(days=30),
+        "controller_slot": Backend.objects.count() + 1,
     }
     backend = Backend.objects.create(persistent_id=persistent_id, **defaults | fields)
     BackendAddress.objects.create(

@@ -283,12 +283,12 @@ class PublicationAdmin(ReadOnlyAdmin):
     host_link = link_column("host")
     wait = wait_column()
     waits_for = text_column(publication_waits_for, "waits for")
-    list_display = ["id", "volume_link", "host_link", "nsid", "state", "wait", "waits_for"]
+    list_display = ["id", "volume_link", "host_link", "state", "wait", "waits_for"]
     list_filter = ["state", DeadlineFilter]
     list_select_related = ["volume", "host"]
     search_fields = ["=volume__uuid", "volume__alias", "host__name", "=host__uuid"]
     inlines = [ExportInline]
-    fields = ["volume", "host", "nsid", "state", "wait", "waits_for", "request_key"]
+    fields = ["volume", "host", "state", "wait", "waits_for", "request_key"]
 
 
 @admin.register(Export)

@@ -4,6 +4,7 @@ from volumes.models.drain import Drain
 from volumes.models.orphan import Orphan, OrphanKind
 from volumes.models.publication import (
     Export,
+    NamespaceId,
     Publication,
     copy_host_nqn,
     copy_target_nqn,
@@ -21,6 +22,7 @@ __all__ = [
     "DEFAULT_TENANT",
     "Drain",
     "Export",
+    "NamespaceId",
     "Orphan",
     "OrphanKind",
     "Protocol",

@@ -2,6 +2,7 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from inventory.models import Host
 from provisioner.common.models import LifeState
@@ -30,15 +31,13 @@ def copy_host_nqn(backend_id: str) -> str:
 
 
 class Publication(Requested):
-    """A volume published to a host, under one namespace id on all nodes.
+    """A volume published to a host. A ``Local`` volume needs no target, and has no exports.
 
-    ``nsid`` is null for a ``Local`` volume, which needs no target. Unpublished, the row goes at
-    once; its exports stay until their nodes confirmed.
+    Unpublished, the row goes at once; its exports stay until their nodes confirmed.
     """
 
     volume = models.ForeignKey(Volume, on_delete=models.PROTECT, related_name="publications")
     host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="publications")
-    nsid = models.PositiveIntegerField(null=True, blank=True)
     state = models.CharField(max_length=8, choices=LifeState.choices, default=LifeState.CREATING)
     deadline_at = models.DateTimeField(null=True, blank=True)
 
@@ -46,7 +45,6 @@ class Publication(Requested):
         ordering: ClassVar = ["id"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["volume", "host"], name="published_once_per_host"),
-            models.UniqueConstraint(fields=["host", "nsid"], name="nsid_once_per_host"),
             models.CheckConstraint(
                 condition=Q(state=LifeState.READY) | Q(deadline_at__isnull=False),
                 name="publication_passing_state_has_deadline",
@@ -64,11 +62,40 @@ class Publication(Requested):
         return f"{self.volume_id} to {self.host_id}"
 
 
+class NamespaceId(models.Model):
+    """The namespace id of a replica in a host's target, on whatever node: of an id that hosts once
+    saw, they expect that it stays the same volume. So it is kept for a while after the replica's
+    last export went.
+
+    ``last_used_at``: when an export that had it came or went. ``replica_key``: of a replica that
+    may be gone; null: several replicas had the id before each had its own.
+    """
+
+    target_nqn = models.CharField(max_length=223)
+    nsid = models.PositiveIntegerField()
+    replica_key = models.BigIntegerField(null=True, blank=True)
+    last_used_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["target_nqn", "nsid"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["target_nqn", "nsid"], name="id_is_one_namespace"),
+            models.UniqueConstraint(
+                fields=["target_nqn", "replica_key"], name="namespace_has_one_id"
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["last_used_at"], name="namespace_ids_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.nsid} of {self.target_nqn}"
+
+
 class Export(models.Model):
     """A replica as a namespace of a target, on the replica's node: of a host's target, or, with
     ``for_copy``, of one that the node connects to which copies its data into the replica.
     ``publication`` is null in the latter, and once it is being removed. ``by_piece``: each of its
-    pieces is a namespace, the first with ``nsid``.
+    pieces is a namespace, the first with ``nsid``. ``host_nqn`` is what the node was last asked to
+    admit; who may connect is the host's row to say.
 
     ``id`` only ever grows and is the generation of what is asked of the node. Published again
     while an old export still waits for a dead node, a replica has both: the node obeys the later

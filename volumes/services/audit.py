@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from django.db.models import F, Sum
+from django.db.models import Count, F, Sum
 from django.utils import timezone
 
 from inventory.models import Backend, Ssd
 from inventory.nodes import wire
 from inventory.nodes.strays import StrayKind
+from inventory.services.controller_slots import controller_ids
 from provisioner.common.models import LifeState
 from volumes.models import (
     Export,
@@ -59,6 +60,7 @@ def _compare() -> Iterator[Difference]:
         else:
             yield Difference(f"node {backend.pk}", f"cannot be read: {answer}")
     yield from _strays(backends)
+    yield from _compare_ids()
     yield from _compare_budgets()
     yield from _compare_sizes()
     yield from _overdue()
@@ -136,19 +138,34 @@ def _unknown(
 
 def _compare_exports(backend: Backend, targets: Iterable[wire.Target]) -> Iterator[Difference]:
     name = f"node {backend.pk}"
-    there = {(t.nqn, n.volume_uuid): (n.nsid, t.host_nqn) for t in targets for n in t.namespaces}
-    rows = Export.objects.filter(replica__backend=backend)
-    exports = {
-        (e.target_nqn, e.replica.uuid): e for e in rows.select_related("replica").order_by("id")
-    }
+    found = list(targets)
+    there = {(t.nqn, n.volume_uuid): (n.nsid, t.host_nqn) for t in found for n in t.namespaces}
+    rows = Export.objects.filter(replica__backend=backend).order_by("id")
+    rows = rows.select_related("replica", "publication__host")
+    exports = {(e.target_nqn, e.replica.uuid): e for e in rows}
     for key, export in exports.items():
         if export.state != LifeState.READY:
             continue
-        wanted = (export.nsid, export.host_nqn)
+        host = export.publication.host.nqn if export.publication else export.host_nqn
+        wanted = (export.nsid, host)
         if there.get(key) != wanted:
             yield Difference(name, f"export {key}: is {there.get(key)}, should be {wanted}")
     for key in sorted(set(there) - set(exports)):
         yield Difference(name, f"exports {key}, which no row knows")
+    ids = controller_ids(backend)
+    for target in found:
+        if target.controllers != ids:
+            text = f"has the controller ids {target.controllers}, should have {ids}"
+            yield Difference(name, f"target {target.nqn} {text}: its host must disconnect once")
+
+
+def _compare_ids() -> Iterator[Difference]:
+    """Of a host's namespace ids, each is one replica on all nodes."""
+    rows = Export.objects.filter(for_copy=False).order_by("target_nqn", "nsid")
+    ids = rows.values("target_nqn", "nsid").annotate(replicas=Count("replica", distinct=True))
+    for one in ids.filter(replicas__gt=1):
+        text = f"namespace id {one['nsid']} is {one['replicas']} replicas"
+        yield Difference(f"target {one['target_nqn']}", text)
 
 
 def _compare_drives(backend: Backend, node: wire.Node) -> Iterator[Difference]:

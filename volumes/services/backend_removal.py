@@ -6,10 +6,12 @@ from django.utils import timezone
 
 from inventory.models import Backend, Ssd
 from inventory.services.backends import BackendNotFound
+from inventory.services.controller_slots import slot_release
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
 from volumes.models import Export, Replica, ReplicaState, Snapshot, SubVolume, Volume
 from volumes.services.capacity import replica_release
+from volumes.services.namespace_ids import namespace_ids_touch
 
 
 class BackendHasVolumes(ProvisionerError):
@@ -31,6 +33,7 @@ def backend_remove(*, persistent_id: str, force: bool) -> None:
             if backend is None:
                 raise BackendNotFound.of(persistent_id)
             _give_up_replicas(backend, force=force)
+            slot_release(backend)
             backend.delete()
     except IntegrityError as error:
         raise BackendHasVolumes(
@@ -59,7 +62,9 @@ def _give_up_replicas(backend: Backend, *, force: bool) -> None:
     states = [*(r.state for r in replicas), *snapshots.values_list("state", flat=True)]
     if LifeState.CREATING in states:
         raise BackendHasVolumes(f"a volume is being created on backend {backend.pk!r}: try again")
-    Export.objects.filter(replica__in=keys).delete()
+    exports = Export.objects.filter(replica__in=keys)
+    namespace_ids_touch(exports)
+    exports.delete()
     held = set(snapshots.values_list("replica_id", flat=True))
     for replica in replicas:
         if (replica.state == LifeState.DELETING or replica.filling) and replica.pk not in held:

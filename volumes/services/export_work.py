@@ -4,12 +4,15 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils import timezone
 
 from provisioner.common.models import LifeState
-from volumes.models import Export, Publication, Replica, target_nqn
+from provisioner.common.queue import enqueue_on_commit
+from volumes.models import Export, Protocol, Publication, Replica, Volume, target_nqn
 from volumes.selectors import LIVE, exports_with_nodes
 from volumes.services.deadlines import unfinished_deadline
+from volumes.services.namespace_ids import namespace_ids_take, namespace_ids_touch
 from volumes.services.node_work import (
     NodeError,
     exports_ensure,
@@ -31,8 +34,10 @@ class ExportWork:
 
 
 def exports_make(rows: QuerySet[Export], *, until: float) -> ExportWork:
-    """Export on all nodes in parallel; those that confirm become READY."""
-    exports = {e.pk: e for e in exports_with_nodes(rows)}
+    """Export on all nodes in parallel; those that confirm become READY. A host that has another NQN
+    than before waits until no node can still admit the former one to its target.
+    """
+    exports = {e.pk: e for e in exports_with_nodes(_admissible(rows))}
     outcomes = exports_ensure(exports.values(), until=until)
     done = [key for key, outcome in outcomes.items() if isinstance(outcome, bool)]
     moved = Export.objects.filter(pk__in=done, state=LifeState.CREATING).update(
@@ -42,26 +47,46 @@ def exports_make(rows: QuerySet[Export], *, until: float) -> ExportWork:
     return _work(exports, outcomes, new=max(moved, repaired))
 
 
-def exports_want(publication: Publication) -> None:
+def _admissible(rows: QuerySet[Export]) -> QuerySet[Export]:
+    former = Export.objects.filter(target_nqn=OuterRef("target_nqn"))
+    return rows.filter(~Exists(former.exclude(host_nqn=OuterRef("host_nqn"))))
+
+
+def exports_want(publication: Publication, *, deadline_at: dt.datetime | None = None) -> None:
     """Write that each replica of a published volume must be exported, but for one that is being
-    filled, inside the caller's transaction that holds the volume.
+    filled, inside the caller's transaction that holds the volume. ``publication``: with its volume
+    and host.
+
+    :raises TargetFull: the host's target has as many namespaces as it can.
     """
-    if publication.nsid is None:
+    if publication.volume.protocol == Protocol.LOCAL:
         return
     replicas = Replica.objects.filter(
         volume=publication.volume_id, state=LifeState.READY, filling=False
-    )
+    ).exclude(pk__in=publication.exports.values("replica_id"))
+    keys = list(replicas.values_list("pk", flat=True))
+    ids = namespace_ids_take(publication.host, keys) if keys else {}
     Export.objects.bulk_create(
         Export(
             publication=publication,
-            replica=replica,
+            replica_id=key,
             target_nqn=target_nqn(publication.host_id),
-            nsid=publication.nsid,
+            nsid=ids[key],
             host_nqn=publication.host.nqn,
-            deadline_at=unfinished_deadline(),
+            deadline_at=deadline_at or unfinished_deadline(),
         )
-        for replica in replicas.exclude(pk__in=publication.exports.values("replica_id"))
+        for key in keys
     )
+
+
+def exports_want_all(volume: Volume) -> list[Publication]:
+    """As ``exports_want``, for all hosts that the volume is published to, which are returned. Their
+    order is the same for everybody: ids are claimed in it.
+    """
+    publications = list(volume.publications.select_related("host").order_by("host_id"))
+    for publication in publications:
+        exports_want(publication)
+    return publications
 
 
 def exports_drop(rows: QuerySet[Export], *, until: float) -> ExportWork:
@@ -69,6 +94,7 @@ def exports_drop(rows: QuerySet[Export], *, until: float) -> ExportWork:
     exports = {e.pk: e for e in exports_with_nodes(rows)}
     outcomes = exports_remove(exports.values(), until=until)
     done = [key for key, outcome in outcomes.items() if isinstance(outcome, bool)]
+    namespace_ids_touch(exports[key] for key in done)
     Export.objects.filter(pk__in=done, state=LifeState.DELETING).delete()
     return _work(exports, outcomes, new=0)
 
@@ -94,6 +120,20 @@ def exports_withdraw(rows: QuerySet[Export], *, deadline_at: dt.datetime) -> lis
         publication=None, state=LifeState.DELETING, deadline_at=deadline_at
     )
     return keys
+
+
+def exports_renew(rows: QuerySet[Export]) -> None:
+    """Write that these exports go and others come in their place, as the rows say now: of later
+    generations, with the host's NQN and the replica's id. Inside the caller's transaction that
+    holds the volumes; the collector does it.
+    """
+    publications = Publication.objects.filter(
+        pk__in=list(rows.values_list("publication", flat=True))
+    )
+    exports_withdraw(rows, deadline_at=timezone.now())
+    for publication in publications.select_related("volume", "host"):
+        exports_want(publication, deadline_at=timezone.now())
+    enqueue_on_commit("volumes.jobs.collect")
 
 
 def replicas_withdraw(rows: QuerySet[Replica], *, deadline_at: dt.datetime) -> None:

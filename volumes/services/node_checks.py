@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from inventory.models import Backend
 from volumes.models import Export
+from volumes.services.export_repair import exports_repair
 from volumes.services.export_work import exports_make
 from volumes.services.losses import ReadyRows, losses_note
 from volumes.services.node_contents import NodeContents, nodes_read
@@ -53,7 +54,8 @@ def _check(
     lost: list[int] = []
     try:
         replicas_return(backend, contents)
-        lost = losses_note(backend, contents, before)
+        lost = exports_repair(backend, contents)
+        lost += losses_note(backend, contents, before)
         orphans_note(backend, contents)
         orphans_remove(backend)
     except Exception:

@@ -14,6 +14,7 @@ from django.conf import settings
 from inventory.models import Backend
 from inventory.nodes import wire
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable, call_all
+from inventory.services.controller_slots import controller_ids
 from inventory.services.nodes import node_client
 from volumes.models import Export, Replica, Snapshot, SubVolume, Volume
 from volumes.sizing import GIB
@@ -101,7 +102,11 @@ def exports_ensure(exports: Iterable[Export], *, until: float) -> Outcomes:
 
     def work(e: Export) -> Work:
         spec = wire.NamespaceSpec(
-            generation=e.pk, nsid=e.nsid, host_nqn=e.host_nqn, by_piece=e.by_piece
+            generation=e.pk,
+            nsid=e.nsid,
+            host_nqn=e.host_nqn,
+            by_piece=e.by_piece,
+            controllers=controller_ids(e.replica.backend) if e.replica.backend else None,
         )
         call = partial(
             NodeClient.ensure_namespace, nqn=e.target_nqn, uuid=e.replica.uuid, spec=spec

@@ -18,7 +18,6 @@ from volumes.services.export_work import (
     exports_drop,
     exports_make,
     exports_want,
-    exports_withdraw,
     publications_withdraw,
 )
 from volumes.services.node_work import call_deadline
@@ -77,6 +76,7 @@ def volume_publish(
             _publish_local(volume, host, request_key)
             return
         publication = _wanted(volume, host, request_key)
+    _shut_out_former_nqn(host)
     work = exports_make(_reachable_exports(publication), until=call_deadline())
     if not work.done:
         _publish_failed(publication, request_key, reason=work.text)
@@ -156,7 +156,6 @@ def _wanted(volume: Volume, host: Host, request_key: str) -> Publication:
         publication = Publication.objects.create(
             volume=volume,
             host=host,
-            nsid=_free_nsid(volume, host),
             request_key=request_key,
             deadline_at=deadline,
         )
@@ -164,27 +163,20 @@ def _wanted(volume: Volume, host: Host, request_key: str) -> Publication:
         publication.request_key = request_key or publication.request_key
         rows = Publication.objects.filter(pk=publication.pk)
         rows.update(request_key=publication.request_key, deadline_at=deadline)
-    outdated = publication.exports.exclude(host_nqn=host.nqn)
-    exports_withdraw(outdated, deadline_at=timezone.now())
+    publication.volume, publication.host = volume, host
     exports_want(publication)
     return publication
 
 
-def _free_nsid(volume: Volume, host: Host) -> int:
-    """The lowest namespace id that neither the host nor another volume of its target uses; the one
-    the volume had before, where a node still has to remove that.
+def _shut_out_former_nqn(host: Host) -> None:
+    """No target of the host admits another NQN than its own, on nodes that answer: nothing is
+    exported to it before that is so on all nodes.
     """
-    left = dict(
-        Export.objects.filter(target_nqn=target_nqn(host.pk), state=LifeState.DELETING).values_list(
-            "nsid", "replica__volume_id"
-        )
+    former = Export.objects.filter(target_nqn=target_nqn(host.pk), state=LifeState.DELETING)
+    exports_drop(
+        former.filter(replica__backend__in=Backend.objects.available()).exclude(host_nqn=host.nqn),
+        until=call_deadline(),
     )
-    used = set(Publication.objects.filter(host=host).values_list("nsid", flat=True))
-    had = [nsid for nsid, volume_id in left.items() if volume_id == volume.pk and nsid not in used]
-    if had:
-        return had[0]
-    used |= set(left) | set(host.used_namespace_ids)
-    return next(n for n in range(1, len(used) + 2) if n not in used)
 
 
 def _reachable_exports(publication: Publication) -> QuerySet[Export]:
@@ -204,6 +196,11 @@ def _publish_failed(publication: Publication, request_key: str, *, reason: str) 
     enqueue_on_commit("volumes.jobs.collect")
     if publication.is_of(request_key) and rows.filter(state=LifeState.READY).exists():
         return
+    former = Export.objects.filter(target_nqn=target_nqn(publication.host_id))
+    away = former.exclude(host_nqn=publication.host.nqn).values_list("replica__backend", flat=True)
+    if away:
+        nodes = ", ".join(sorted({str(node) for node in away}))
+        reason = f"nodes {nodes} have not shut out the former NQN of the host yet"
     raise PublishFailed(f"no replica could be exported: {reason or 'no node is Available'}")
 
 

@@ -12,7 +12,7 @@ from tasks.selectors import task_active, task_is_hosts
 from tasks.services import VolumeHasTask, tasks_hear
 from volumes.models import Export, Replica, Volume
 from volumes.selectors import volumes_visible
-from volumes.services.export_work import exports_make, exports_want, replicas_withdraw
+from volumes.services.export_work import exports_make, exports_want_all, replicas_withdraw
 from volumes.services.node_work import call_deadline
 from volumes.services.placing import Beginning, replicas_claim
 from volumes.services.replica_making import replicas_make
@@ -119,8 +119,6 @@ def _export(volume: Volume, until: float) -> None:
     with transaction.atomic(durable=True):
         if not Volume.objects.select_for_update().filter(pk=volume.pk, state=LifeState.READY):
             return
-        publications = list(volume.publications.select_related("host"))
-        for publication in publications:
-            exports_want(publication)
+        publications = exports_want_all(volume)
     wanted = Export.objects.filter(publication__in=publications, state=LifeState.CREATING)
     exports_make(wanted, until=until)

@@ -15,7 +15,7 @@ from volumes.services.copies import (
     copy_close,
     copy_source,
 )
-from volumes.services.export_work import exports_want
+from volumes.services.export_work import exports_want_all
 from volumes.services.replacement import (
     NEVER_ATTACHED,
     NODE_SECONDS,
@@ -116,11 +116,9 @@ def _settle(context: Context, replica: Replica) -> Waiting | None:
 def _leave_to_host(context: Context, replica: Replica) -> Waiting:
     """A host was let in before the copy had ended: it goes on with it, if it still is there."""
     with context.transaction():
-        publications = list(replica.volume.publications.select_related("host"))
         rows = Replica.objects.filter(pk=replica.pk, state=LifeState.READY, exports__isnull=True)
-        if publications and rows.update(filling=False):
-            for publication in publications:
-                exports_want(publication)
+        if replica.volume.publications.exists() and rows.update(filling=False):
+            exports_want_all(replica.volume)
             return Waiting("its host")
     return replica_give_up(context, replica, "a host used the volume during the copy")
 

@@ -8,7 +8,7 @@ from inventory.models import Backend
 from provisioner.common.models import LifeState
 from tasks.runner import Context
 from volumes.models import Replica, ReplicaState, Volume
-from volumes.services.export_work import exports_make, exports_want
+from volumes.services.export_work import exports_make, exports_want_all
 from volumes.services.placing import Beginning, replicas_claim
 from volumes.services.replacement import (
     AVOID,
@@ -99,8 +99,7 @@ def _wait_for_host(context: Context, replica: Replica) -> Waiting:
         return replica_give_up(context, replica, "the volume went offline before it was filled")
     if replica.exports.count() < len(publications):
         with context.transaction():
-            for publication in replica.volume.publications.select_related("host"):
-                exports_want(publication)
+            exports_want_all(replica.volume)
     exports_make(replica.exports.filter(state=LifeState.CREATING), until=calls_until())
     signs = [replica.replica_state, str(context.task.heard_at)]
     if replica.replica_state == ReplicaState.SYNCHRONIZING:

@@ -11,6 +11,7 @@ from inventory.nodes.client import NodeRefused, NodeUnreachable
 from inventory.services.nodes import node_client
 from provisioner.common.models import LifeState
 from volumes.models import (
+    NamespaceId,
     Publication,
     Replica,
     ReplicaState,
@@ -20,7 +21,7 @@ from volumes.models import (
     target_nqn,
 )
 from volumes.services.capacity import ClaimLost, Claims, claims_take
-from volumes.services.export_work import exports_want
+from volumes.services.export_work import exports_want_all
 from volumes.services.node_contents import NodeContents
 from volumes.services.node_work import call_deadline, seconds_left
 from volumes.sizing import GIB
@@ -48,7 +49,7 @@ def replicas_return(backend: Backend, contents: NodeContents) -> None:
             continue
         about = {"backend": backend.pk, "replica": replica.uuid}
         try:
-            former = _former_exports(replica.uuid, replica.volume_id, contents)
+            former = _former_exports(replica, contents)
             _withdraw(backend, replica.uuid, former)
             _take_back(replica, backend, found, contents, withdrawn=former)
         except (ClaimLost, IntegrityError, OtherLayout, NodeRefused, NodeUnreachable) as error:
@@ -72,7 +73,7 @@ def _take_back(
         replica = row.select_for_update().first()
         if replica is None or volume.growing_to_bytes is not None:
             raise OtherLayout("it is being removed, or its volume grows")
-        if _former_exports(replica.uuid, volume.pk, contents) - withdrawn:
+        if _former_exports(replica, contents) - withdrawn:
             raise OtherLayout("its volume was unpublished just now")
         pieces = _grown(found.pieces, volume.capacity_bytes, replica.claimed_bytes)
         if pieces != found.pieces:
@@ -83,21 +84,23 @@ def _take_back(
         _put_on_node(replica, volume, backend, pieces, claims)
         _take_snapshots(replica, backend, contents, claims)
         claims_take(claims, of_budget=False)
-        for publication in volume.publications.select_related("host"):
-            exports_want(publication)
+        exports_want_all(volume)
 
 
-def _former_exports(uuid: str, volume_key: int, contents: NodeContents) -> set[tuple[str, int]]:
-    """Target and generation of what the node exports of a replica and no publication wants: the
-    volume was taken from that host while the node was away.
+def _former_exports(replica: Replica, contents: NodeContents) -> set[tuple[str, int]]:
+    """Target and generation of what the node exports of a replica and no publication wants so: the
+    volume was taken from that host while the node was away, or the host has another NQN, or the
+    replica another namespace id, by now.
     """
-    rows = Publication.objects.filter(volume=volume_key)
-    wanted = {(target_nqn(host), nsid) for host, nsid in rows.values_list("host_id", "nsid")}
+    rows = Publication.objects.filter(volume=replica.volume_id).select_related("host")
+    hosts = {target_nqn(row.host_id): row.host.nqn for row in rows}
+    own = NamespaceId.objects.filter(target_nqn__in=list(hosts), replica_key=replica.pk)
+    wanted = {(nqn, nsid, hosts[nqn]) for nqn, nsid in own.values_list("target_nqn", "nsid")}
     return {
         (target.nqn, one.generation)
         for target in contents.targets
         for one in target.namespaces
-        if one.volume_uuid == uuid and (target.nqn, one.nsid) not in wanted
+        if one.volume_uuid == replica.uuid and (target.nqn, one.nsid, target.host_nqn) not in wanted
     }
 
 

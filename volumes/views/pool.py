@@ -1,4 +1,6 @@
-"""What the inventory's resources need of the volumes: removal, and the namespace ids given out."""
+"""What the inventory's resources need of the volumes: removal, the namespace ids given out, and
+exports that follow a host's NQN.
+"""
 
 from collections.abc import Iterable
 from typing import ClassVar
@@ -9,12 +11,13 @@ from rest_framework.response import Response
 
 from inventory.models import Host
 from inventory.views.backends import BackendViewSet
-from inventory.views.hosts import HostViewSet, host_json
+from inventory.views.hosts import HostProbeInput, HostProbeViewSet, HostViewSet, host_json
 from provisioner.common.api import success
 from provisioner.common.operations import Operation
-from provisioner.common.parsing import Input, parse_query
+from provisioner.common.parsing import Input, parse_body, parse_query
 from volumes.selectors import used_namespace_ids
 from volumes.services.backend_removal import backend_remove
+from volumes.services.host_nqns import host_report
 from volumes.services.host_removal import host_remove
 
 
@@ -51,4 +54,12 @@ class RemovableHostViewSet(HostViewSet):
 
     def destroy(self, request: Request, host_id: str) -> Response:
         host_remove(host_id=host_id)
+        return success()
+
+
+class VolumesHostProbeViewSet(HostProbeViewSet):
+    """Reference, "Host Probe"."""
+
+    def create(self, request: Request) -> Response:
+        host_report(**parse_body(HostProbeInput, request))
         return success()

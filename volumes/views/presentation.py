@@ -192,7 +192,7 @@ def paths_json(publications: Iterable[Publication], volume_uuid: str) -> list[di
         | {
             "targetName": target_nqn(publication.host_id),
             "backend": {"persistentID": export.replica.backend_id},
-            "namespaceId": publication.nsid,
+            "namespaceId": export.nsid,
         }
         for publication in rows
         if publication.volume.uuid == volume_uuid

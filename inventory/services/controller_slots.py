@@ -1,0 +1,54 @@
+"""Which NVMe controller ids each node gives out (contract, section 7).
+
+A Linux host takes all controllers with one target NQN for one subsystem, on however many nodes,
+and refuses two with one id. Ids run to 65,519, so slots of 64 make 1,023 nodes. The first slot
+begins at 64: targets made before nodes had slots count from 1, and stay below it while their hosts
+are connected.
+"""
+
+from django.utils import timezone
+
+from inventory.models import Backend, ReleasedSlot
+from inventory.nodes.wire import LAST_CONTROLLER_ID, ControllerIds
+from inventory.services.backend_checks import NodeNotAvailable
+
+SLOT_IDS = 64
+SLOTS = LAST_CONTROLLER_ID // SLOT_IDS
+
+
+def controller_ids(backend: Backend) -> ControllerIds:
+    """Those of the node's slot; the last slot is smaller."""
+    first = backend.controller_slot * SLOT_IDS
+    return ControllerIds(first=first, last=min(first + SLOT_IDS - 1, LAST_CONTROLLER_ID))
+
+
+def slot_take(persistent_id: str) -> int:
+    """The slot for a node that is being added, inside the transaction that holds the licence: its
+    former one, else the lowest that never was a node's, else the one released longest ago.
+
+    :raises NodeNotAvailable: there is none.
+    """
+    released = dict(ReleasedSlot.objects.values_list("persistent_id", "controller_slot"))
+    if persistent_id not in released:
+        used = set(Backend.objects.values_list("controller_slot", flat=True))
+        used.update(released.values())
+        unused = next((slot for slot in range(1, SLOTS + 1) if slot not in used), None)
+        if unused is not None:
+            return unused
+    oldest = next(iter(released), None)
+    owner = persistent_id if persistent_id in released else oldest
+    if owner is None:
+        raise NodeNotAvailable(
+            f"storage node {persistent_id!r} cannot be added: the pool has {SLOTS} nodes, and no "
+            "NVMe controller ids are left for another; remove a node first"
+        )
+    ReleasedSlot.objects.filter(pk=owner).delete()
+    return released[owner]
+
+
+def slot_release(backend: Backend) -> None:
+    """Keep the slot of a node that is being removed, inside the caller's transaction."""
+    ReleasedSlot.objects.update_or_create(
+        persistent_id=backend.persistent_id,
+        defaults={"controller_slot": backend.controller_slot, "released_at": timezone.now()},
+    )
