@@ -90,7 +90,7 @@ def test_host_probe(statements: Count) -> None:
         "version": "3.22",
         "duration": 30,
     }
-    assert len(statements("POST", "/host_probe", body)) == 3
+    assert len(statements("POST", "/host_probe", body)) == 4
 
 
 @pytest.mark.parametrize(("replicas", "number"), [(1, 17), (3, 18)])

@@ -9,7 +9,8 @@ def keep(apps: Apps, editor: BaseDatabaseSchemaEditor) -> None:
     owner: node checks give all but one of them another, where no host sees it.
     """
     exports = apps.get_model("volumes", "Export").objects.filter(for_copy=False)
-    wanted_first = exports.order_by(models.Q(state="DELETING"), "pk")
+    going = models.Case(models.When(state="DELETING", then=1), default=0)
+    wanted_first = exports.order_by(going, "pk")
     replicas: dict[tuple[str, int], set[int]] = {}
     for nqn, nsid, replica in wanted_first.values_list("target_nqn", "nsid", "replica_id"):
         replicas.setdefault((nqn, nsid), set()).add(replica)
