@@ -93,7 +93,7 @@ def test_host_probe(statements: Count) -> None:
     assert len(statements("POST", "/host_probe", body)) == 4
 
 
-@pytest.mark.parametrize(("replicas", "number"), [(1, 17), (3, 18)])
+@pytest.mark.parametrize(("replicas", "number"), [(1, 19), (3, 20)])
 def test_publish(api: Api, statements: Count, replicas: int, number: int) -> None:
     uuid = created(api, "v", storageClass={"numReplicas": replicas})
     found = statements("POST", "/publish", {"volId": uuid, "hostId": HOST})

@@ -92,6 +92,8 @@ def exports_want_all(volume: Volume) -> list[Publication]:
 def exports_drop(rows: QuerySet[Export], *, until: float) -> ExportWork:
     """Remove exports that are being deleted from their nodes; the rows of those confirmed go."""
     exports = {e.pk: e for e in exports_with_nodes(rows)}
+    if not exports:
+        return ExportWork(0, 0, (), "")
     outcomes = exports_remove(exports.values(), until=until)
     done = [key for key, outcome in outcomes.items() if isinstance(outcome, bool)]
     namespace_ids_touch(exports[key] for key in done)

@@ -33,9 +33,9 @@ def namespace_ids_take(host: Host, replica_keys: Collection[int]) -> dict[int, i
     """
     rows = NamespaceId.objects.filter(target_nqn=target_nqn(host.pk))
     own = rows.filter(replica_key__in=replica_keys)
+    kept = own.update(last_used_at=timezone.now())
     while True:
-        own.update(last_used_at=timezone.now())
-        found = dict(own.values_list("replica_key", "nsid"))
+        found = dict(own.values_list("replica_key", "nsid")) if kept else {}
         missing = [key for key in replica_keys if key not in found]
         if not missing:
             return {key: nsid for key, nsid in found.items() if key is not None}
@@ -47,6 +47,7 @@ def namespace_ids_take(host: Host, replica_keys: Collection[int]) -> dict[int, i
             ],
             ignore_conflicts=True,
         )
+        kept = len(replica_keys)
 
 
 def _free(rows: QuerySet[NamespaceId], host: Host, number: int) -> list[int]:

@@ -1,0 +1,90 @@
+"""Each node has NVMe controller ids of its own (contract, section 7)."""
+
+import datetime as dt
+from collections.abc import Callable
+from importlib import import_module
+from itertools import pairwise
+
+import pytest
+from django.apps import apps
+from django.db import connection
+from django.utils import timezone
+
+from inventory.models import Backend, License, ReleasedSlot
+from inventory.nodes.engines.simulated import SimulatedFleet
+from inventory.services.controller_slots import SLOTS, controller_ids, slot_release, slot_take
+from tests.api.test_host_nqns import pool_again
+from tests.conftest import Api
+from tests.services.test_backends import store
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+
+
+def test_no_two_nodes_have_one_id() -> None:
+    ranges = [controller_ids(Backend(controller_slot=slot)) for slot in range(1, SLOTS + 1)]
+    assert SLOTS == 1023
+    assert (ranges[0].first, ranges[0].last) == (64, 127)
+    assert (ranges[-1].first, ranges[-1].last) == (65_472, 65_519)
+    assert all(a.last < b.first for a, b in pairwise(ranges))
+
+
+def test_a_node_that_comes_back_has_its_slot_again(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    first, second = pool(2)
+    assert slots() == {first: 1, second: 2}
+    assert api.delete(f"/backends/{first}").status == "Success"
+    pool_again(api, fleet.nodes[2])
+    pool_again(api, fleet.nodes[0])
+    assert slots() == {first: 1, second: 2, fleet.nodes[2].persistent_id: 3}
+    assert not ReleasedSlot.objects.exists()
+
+
+def slots() -> dict[str, int]:
+    return dict(Backend.objects.values_list("persistent_id", "controller_slot"))
+
+
+def test_released_slots_are_others_only_when_all_were_given_out() -> None:
+    gone = store("gone")
+    slot_release(gone)
+    gone.delete()
+    store("last", controller_slot=SLOTS)
+    now = timezone.now()
+    ReleasedSlot.objects.bulk_create(
+        ReleasedSlot(
+            persistent_id=f"node-{slot}",
+            controller_slot=slot,
+            released_at=now - dt.timedelta(days=slot),
+        )
+        for slot in range(2, SLOTS)
+    )
+    for name, expected in (("new", SLOTS - 1), ("gone-2", SLOTS - 2), ("gone", 1)):
+        assert slot_take(name) == expected
+        store(name, controller_slot=expected)
+
+
+def test_more_nodes_than_slots(api: Api, fleet: SimulatedFleet) -> None:
+    one = store("b1")
+    Backend.objects.bulk_create(
+        Backend(**_facts(one) | {"persistent_id": f"node-{slot}", "controller_slot": slot})
+        for slot in range(2, SLOTS + 1)
+    )
+    License.objects.update(max_backends=2 * SLOTS)
+    node = fleet.nodes[0]
+    answer = api.post("/backends", {"mgmtIPs": [node.address], "mgmtPort": node.port})
+    assert answer.status == "NotAvailable"
+    assert "the pool has 1023 nodes, and no NVMe controller ids" in answer.description
+
+
+def _facts(backend: Backend) -> dict[str, object]:
+    return {field.name: getattr(backend, field.name) for field in Backend._meta.concrete_fields}
+
+
+def test_nodes_of_before_are_numbered_by_age() -> None:
+    now = timezone.now()
+    for number, name in enumerate("cab"):
+        store(name, created_at=now - dt.timedelta(days=number), controller_slot=10 + number)
+    with connection.schema_editor() as editor:
+        import_module("inventory.migrations.0005_controller_slots").number(apps, editor)
+    assert slots() == {"b": 1, "a": 2, "c": 3}

@@ -1,0 +1,172 @@
+"""Each replica has a namespace id of its own in its host's target, and keeps it."""
+
+import datetime as dt
+from collections.abc import Callable
+from importlib import import_module
+
+import pytest
+from django.apps import apps
+from django.db import connection
+from django.utils import timezone
+
+from inventory.models import Backend, Host
+from inventory.nodes.engines.simulated import SimulatedFleet
+from inventory.nodes.wire import MAX_NAMESPACES, NamespaceSpec
+from provisioner.common.models import LifeState
+from tests.api.test_host_nqns import collect_all
+from tests.api.volume_steps import HOST, created, probe_host, published
+from tests.conftest import Api
+from volumes.models import Export, NamespaceId, Publication, Replica, target_nqn
+from volumes.reconcilers import forget_namespace_ids
+from volumes.services.audit import audit
+from volumes.services.node_checks import nodes_check
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+NQN = target_nqn(HOST)
+HOST_NQN = f"nqn.2014-08.org.nvmexpress:uuid:{HOST}"
+
+
+def ids(*volumes: str) -> list[int]:
+    """The namespace ids of the volumes' replicas, in order."""
+    rows = Export.objects.filter(publication__volume__uuid__in=volumes)
+    return sorted(rows.values_list("nsid", flat=True))
+
+
+def unpublished(api: Api, uuid: str) -> None:
+    assert api.post("/unpublish", {"volId": uuid}).status == "Success"
+
+
+def check_all() -> None:
+    Export.objects.exclude(state=LifeState.READY).update(deadline_at=timezone.now())
+    Backend.objects.update(checked_at=None)
+    nodes_check()
+    collect_all()
+
+
+def test_an_id_is_not_soon_another_replicas(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    pool(2)
+    first, second = (created(api, name, storageClass={"numReplicas": 2}) for name in "ab")
+    published(api, first, probe_host(api, usedNamespacesIds=[2]))
+    assert ids(first) == [1, 3]
+    unpublished(api, first)
+    published(api, second)
+    assert ids(second) == [4, 5]
+    published(api, first)
+    assert ids(first) == [1, 3], "a replica has the id that hosts know it by"
+    unpublished(api, first)
+    NamespaceId.objects.update(last_used_at=timezone.now() - dt.timedelta(hours=25))
+    forget_namespace_ids()
+    assert list(NamespaceId.objects.values_list("nsid", flat=True)) == [4, 5]
+    assert audit() == []
+
+
+def test_ids_of_a_target_that_had_many(api: Api, pool: Pool) -> None:
+    """The one that no replica had for the longest time is the next."""
+    pool(1)
+    host = probe_host(api)
+    now = timezone.now()
+    NamespaceId.objects.bulk_create(
+        NamespaceId(
+            target_nqn=NQN,
+            nsid=nsid,
+            replica_key=10_000 + nsid,
+            last_used_at=now - dt.timedelta(seconds=2 * MAX_NAMESPACES - nsid),
+        )
+        for nsid in range(1, MAX_NAMESPACES + 1)
+    )
+    for expected in (1, 2):
+        uuid = created(api, f"v{expected}")
+        published(api, uuid, host)
+        assert ids(uuid) == [expected]
+    assert NamespaceId.objects.count() == MAX_NAMESPACES
+
+
+def test_a_full_target(api: Api, pool: Pool) -> None:
+    pool(1)
+    host = probe_host(api, usedNamespacesIds=list(range(1, MAX_NAMESPACES + 1)))
+    uuid = created(api, "v")
+    answer = api.post("/publish", {"volId": uuid, "hostId": host})
+    assert answer.status == "PublishFailed"
+    assert f"{MAX_NAMESPACES} replicas" in answer.description
+    assert not Publication.objects.exists()
+
+
+def published_of_old(fleet: SimulatedFleet, volume: str, nsid: int) -> list[Export]:
+    """Exports as they were: of one id on all nodes, whose controllers have no numbers."""
+    replicas = Replica.objects.filter(volume__uuid=volume).order_by("backend")
+    host = Host.objects.get()
+    publication = Publication.objects.create(
+        volume=replicas[0].volume, host=host, state=LifeState.READY
+    )
+    nodes = {node.persistent_id: node for node in fleet.nodes}
+    exports = []
+    for replica in replicas:
+        export = Export.objects.create(
+            publication=publication,
+            replica=replica,
+            target_nqn=NQN,
+            nsid=nsid,
+            host_nqn=host.nqn,
+            state=LifeState.READY,
+        )
+        spec = NamespaceSpec(generation=export.pk, nsid=nsid, host_nqn=host.nqn)
+        node = nodes[str(replica.backend_id)]
+        node.run(node.agent.targets.ensure(NQN, replica.uuid, spec))
+        exports.append(export)
+    assert bool(fleet.violations) is (len(exports) > 1), "a host refuses them"
+    for node in fleet.nodes:
+        node.engine.faults.clear()
+    fleet.nodes[0].engine.network.initiators.clear()
+    with connection.schema_editor() as editor:
+        import_module("volumes.migrations.0007_namespace_ids").keep(apps, editor)
+    return exports
+
+
+def test_replicas_that_share_an_id_get_their_own_where_no_host_is_connected(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    """The host keeps what it sees; and what it did not see yet gets another id."""
+    pool(3)
+    probe_host(api)
+    uuid = created(api, "v", storageClass={"numReplicas": 3})
+    first, second, third = published_of_old(fleet, uuid, 1)
+    texts = [difference.text for difference in audit()]
+    assert "namespace id 1 is 3 replicas" in texts
+    assert sum("controller ids 1 to 65519" in text for text in texts) == 3
+    fleet.nodes[1].set_connected_hosts(NQN, [HOST_NQN])
+    check_all()
+    check_all()
+    assert dict(Export.objects.values_list("replica", "nsid")) == {
+        first.replica_id: 2,
+        second.replica_id: 1,
+        third.replica_id: 3,
+    }
+    assert Export.objects.get(replica=second.replica_id).pk == second.pk
+    [difference] = audit()
+    assert "should have 128 to 191: its host must disconnect once" in difference.text
+    fleet.nodes[1].set_connected_hosts(NQN, [])
+    check_all()
+    assert audit() == []
+    of_old_targets(fleet)
+
+
+def of_old_targets(fleet: SimulatedFleet) -> None:
+    """All that a host would have refused until they were made anew."""
+    assert {text.partition(",")[0] for text in fleet.violations} <= {"Duplicate cntlid 1"}
+    for node in fleet.nodes:
+        node.engine.faults.clear()
+
+
+def test_a_replica_alone_with_its_id_keeps_it(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    pool(1)
+    probe_host(api)
+    uuid = created(api, "v")
+    [export] = published_of_old(fleet, uuid, 7)
+    check_all()
+    assert audit() == []
+    assert Export.objects.get().pk == export.pk
+    again = api.post("/publish", {"volId": uuid, "hostId": HOST})
+    assert again.status == "AlreadyPublished"
+    published(api, created(api, "w"))
+    assert sorted(Export.objects.values_list("nsid", flat=True)) == [1, 7]
