@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -26,6 +27,8 @@ class Host:
     def __init__(self, address: str, port: int, subnqn: str, hostnqn: str) -> None:
         self._socket = socket.create_connection((address, port), SECONDS)
         self._file = self._socket.makefile("rwb")
+        self._lock = threading.Lock()
+        self.is_closed = False
         self._send({"subnqn": subnqn, "hostnqn": hostnqn})
         header, _ = self._receive()
         if "error" in header:
@@ -39,8 +42,9 @@ class Host:
 
         :raises OSError: the target closed the connection.
         """
-        self._send({"op": "list"})
-        self.namespaces = _by_id(self._receive()[0])
+        with self._lock:
+            self._send({"op": "list"})
+            self.namespaces = _by_id(self._receive()[0])
 
     def read(self, nsid: int, offset: int, length: int) -> bytes:
         """:raises IoFailed, OSError:"""
@@ -65,6 +69,7 @@ class Host:
         self._ask(op="zero", nsid=nsid, offset=offset, length=length)
 
     def close(self) -> None:
+        self.is_closed = True
         with suppress(OSError):
             self._file.close()
         self._socket.close()
@@ -81,8 +86,9 @@ class Host:
         self.close()
 
     def _ask(self, data: bytes = b"", **header: Any) -> bytes:
-        self._send(header, data)
-        reply, found = self._receive()
+        with self._lock:
+            self._send(header, data)
+            reply, found = self._receive()
         if "error" in reply:
             raise IoFailed(reply["error"])
         return found

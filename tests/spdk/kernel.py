@@ -1,8 +1,14 @@
 """A Linux host as its kernel is: what it refuses of targets on several nodes (measured on 6.1)."""
 
+import threading
+from collections.abc import Mapping
+from typing import Any
+
 from tests.spdk.host import Host, NoAccess
 
 Place = tuple[str, int, str]
+EVENT_SECONDS = 0.1
+"""After which it has noticed what a target told it; real ones take up to 0.3 s."""
 
 
 class KernelRefuses(Exception):
@@ -16,11 +22,18 @@ class Hangs(Exception):
 class Kernel:
     """To it, all controllers with one subsystem NQN belong to one subsystem, on whatever node: so
     they have ids of their own, a namespace id is one UUID on all of them, and a UUID is one id.
+
+    It looks at the namespaces of its controllers all the time, which stands for the events by which
+    real targets tell of changes. What a target that is gone had, it waits for.
     """
 
     def __init__(self, hostnqn: str) -> None:
         self.hostnqn = hostnqn
         self._controllers: dict[Place, Host] = {}
+        self._lock = threading.Lock()
+        self._is_over = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
 
     def reach(self, address: str, port: int, nqn: str) -> Host:
         """The controller there, connected now if it is not, with the namespaces as they are now.
@@ -28,49 +41,69 @@ class Kernel:
         :raises KernelRefuses, Hangs, NoAccess, OSError:
         """
         place = (address, port, nqn)
-        former = self._controllers.get(place)
-        if former is not None:
-            known = former.namespaces
-            try:
-                former.rescan()
-            except OSError:
-                former.close()
-            else:
-                self._scan(place, former, known)
-                return former
-        return self._connect(place, former)
+        with self._lock:
+            for controller in self._controllers.values():
+                _notice(controller)
+            former = self._controllers.get(place)
+            if former is None or former.is_closed:
+                self._connect(place, former.namespaces if former else {})
+            return self._controllers[place]
+
+    def known(self, address: str, port: int, nqn: str) -> list[int]:
+        """The namespace ids that it has of the controller, whether or not they are there still."""
+        with self._lock:
+            return sorted(self._controllers[address, port, nqn].namespaces)
 
     def close(self) -> None:
+        self._is_over.set()
+        self._watcher.join()
         for host in self._controllers.values():
             host.close()
-        self._controllers.clear()
 
-    def _connect(self, place: Place, former: Host | None) -> Host:
+    def _watch(self) -> None:
+        while not self._is_over.wait(EVENT_SECONDS):
+            with self._lock:
+                for controller in self._controllers.values():
+                    _notice(controller)
+
+    def _connect(self, place: Place, known: Mapping[int, Mapping[str, Any]]) -> None:
         try:
             host = Host(*place, self.hostnqn)
         except (NoAccess, OSError) as error:
-            if former is not None and former.namespaces:
-                raise Hangs(
-                    f"{place} is gone with namespaces {sorted(former.namespaces)}"
-                ) from error
+            if known:
+                raise Hangs(f"{place} is gone with namespaces {sorted(known)}") from error
             raise
-        if host.cntlid in [other.cntlid for other in self._others(place)]:
+        try:
+            self._check(place, host, known)
+        except KernelRefuses:
             host.close()
-            raise KernelRefuses(f"Duplicate cntlid {host.cntlid}, subsys {place[2]}, rejecting")
-        self._scan(place, host, former.namespaces if former else {})
+            raise
         self._controllers[place] = host
-        return host
 
-    def _scan(self, place: Place, host: Host, known: dict[int, dict[str, str]]) -> None:
+    def _check(self, place: Place, host: Host, known: Mapping[int, Mapping[str, Any]]) -> None:
+        others = [h for at, h in self._controllers.items() if at[2] == place[2] and at != place]
+        if host.cntlid in [other.cntlid for other in others]:
+            raise KernelRefuses(f"Duplicate cntlid {host.cntlid}, subsys {place[2]}, rejecting")
         for nsid, one in host.namespaces.items():
             if known.get(nsid, one)["uuid"] != one["uuid"]:
                 raise KernelRefuses(f"identifiers changed for nsid {nsid}")
-            for other in self._others(place):
+            for other in others:
                 if other.namespaces.get(nsid, one)["uuid"] != one["uuid"]:
                     raise KernelRefuses(f"IDs don't match for shared namespace {nsid}")
                 if any(there["uuid"] == one["uuid"] for there in other.namespaces.values()):
                     raise KernelRefuses(f"duplicate IDs in subsystem for nsid {nsid}")
 
-    def _others(self, place: Place) -> list[Host]:
-        """The other controllers of the subsystem."""
-        return [h for at, h in self._controllers.items() if at[2] == place[2] and at != place]
+
+def _notice(controller: Host) -> None:
+    """:raises KernelRefuses: a namespace is another one than it was."""
+    if controller.is_closed:
+        return
+    known = controller.namespaces
+    try:
+        controller.rescan()
+    except OSError:
+        controller.close()
+        return
+    for nsid, one in controller.namespaces.items():
+        if known.get(nsid, one)["uuid"] != one["uuid"]:
+            raise KernelRefuses(f"identifiers changed for nsid {nsid}")

@@ -23,6 +23,7 @@ from tests.nodes.certificates import KeyPair
 from tests.sagas.checks import resume
 from tests.spdk.client import Client
 from tests.spdk.host import Host, NoAccess
+from tests.spdk.kernel import Kernel
 from tests.spdk.nodes import TOKEN
 from tests.spdk.processes import NodeProcesses, restart
 from volumes.reconcilers import collect
@@ -38,10 +39,11 @@ WORK_SECONDS = 90.0
 
 
 class Pool:
-    """Three nodes in three racks, and what a host sees of them."""
+    """Three nodes in three racks, and a host, which stays connected to each it once reached."""
 
     def __init__(self, nodes: list[NodeProcesses], api: Api) -> None:
         self.api = api
+        self.kernel = Kernel(HOST_NQN)
         self.nodes: dict[str, NodeProcesses] = {}
         for number, node in enumerate(nodes, 1):
             node.await_up()
@@ -63,8 +65,7 @@ class Pool:
         assert found is not None
         names = {one.volume_uuid: one.nsid for one in found.namespaces}
         [portal] = found.listeners
-        with Host(portal.ip, portal.port, NQN, HOST_NQN) as host:
-            yield host, names[replica or volume]
+        yield self.kernel.reach(portal.ip, portal.port, NQN), names[replica or volume]
 
     def write(self, offset: int, text: bytes, volume: str, replica: str | None = None) -> None:
         with self.connected(volume, replica) as (host, nsid):
@@ -92,9 +93,13 @@ def pool(api: Api, authority: Authority, settings: Settings, tmp_path: Path) -> 
         NodeProcesses(number, tmp_path / str(number), pair, transport, **shape)
         for number in (1, 2, 3)
     ]
+    pool = None
     try:
-        yield Pool(nodes, api)
+        pool = Pool(nodes, api)
+        yield pool
     finally:
+        if pool is not None:
+            pool.kernel.close()
         node_services.node_transport.cache_clear()
         for node in nodes:
             node.close()
@@ -244,5 +249,8 @@ def nothing_is_left(pool: Pool) -> None:
         call = Client(node.socket)
         assert call("bdev_lvol_get_lvols") == []
         assert call("bdev_raid_get_bdevs", category="all") == []
-        assert [one["subtype"] for one in call("nvmf_get_subsystems")] == ["Discovery"]
+        end = time.monotonic() + WORK_SECONDS
+        while [one["subtype"] for one in call("nvmf_get_subsystems")] != ["Discovery"]:
+            assert time.monotonic() < end, "a target stayed"
+            time.sleep(0.1)
         call.close()
