@@ -22,14 +22,9 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="backend",
             name="controller_slot",
-            field=models.PositiveSmallIntegerField(null=True),
+            field=models.PositiveSmallIntegerField(blank=True, null=True, unique=True),
         ),
         migrations.RunPython(number, migrations.RunPython.noop),
-        migrations.AlterField(
-            model_name="backend",
-            name="controller_slot",
-            field=models.PositiveSmallIntegerField(unique=True),
-        ),
         migrations.CreateModel(
             name="ReleasedSlot",
             fields=[

@@ -22,7 +22,8 @@ class Backend(models.Model):
     changed, or was started anew, and was not read since. ``syslogs_wanted_at``: its syslog settings
     are to be read. ``checked_at``: when its volumes, snapshots and targets were last compared with
     the rows, in the boot ``checked_boot_id``. ``controller_slot``: which NVMe controller ids its
-    targets have, see :mod:`inventory.services.controller_slots`.
+    targets have, see :mod:`inventory.services.controller_slots`; null until the next node check if
+    the version before added the node.
     """
 
     persistent_id = models.CharField(primary_key=True, max_length=64)
@@ -57,7 +58,7 @@ class Backend(models.Model):
     checked_at = models.DateTimeField(null=True, blank=True)
     checked_boot_id = models.CharField(max_length=64, blank=True)
     token_expires_at = models.DateTimeField(help_text="of the token this node probes with")
-    controller_slot = models.PositiveSmallIntegerField(unique=True)
+    controller_slot = models.PositiveSmallIntegerField(unique=True, null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = BackendQuerySet.as_manager()

@@ -6,9 +6,10 @@ begins at 64: targets made before nodes had slots count from 1, and stay below i
 are connected.
 """
 
+from django.db import transaction
 from django.utils import timezone
 
-from inventory.models import Backend, ReleasedSlot
+from inventory.models import Backend, License, ReleasedSlot
 from inventory.nodes.wire import LAST_CONTROLLER_ID, ControllerIds
 from inventory.services.backend_checks import NodeNotAvailable
 
@@ -16,10 +17,27 @@ SLOT_IDS = 64
 SLOTS = LAST_CONTROLLER_ID // SLOT_IDS
 
 
-def controller_ids(backend: Backend) -> ControllerIds:
-    """Those of the node's slot; the last slot is smaller."""
+def controller_ids(backend: Backend) -> ControllerIds | None:
+    """Those of the node's slot; the last slot is smaller. None: it has none yet."""
+    if backend.controller_slot is None:
+        return None
     first = backend.controller_slot * SLOT_IDS
     return ControllerIds(first=first, last=min(first + SLOT_IDS - 1, LAST_CONTROLLER_ID))
+
+
+def slot_ensure(backend: Backend) -> None:
+    """Give a slot to a node that has none, as the version before added it.
+
+    :raises NodeNotAvailable: there is none left.
+    """
+    if backend.controller_slot is not None:
+        return
+    with transaction.atomic(durable=True):
+        list(License.objects.select_for_update())
+        rows = Backend.objects.filter(pk=backend.pk, controller_slot=None)
+        if rows.exists():
+            rows.update(controller_slot=slot_take(backend.pk))
+    backend.refresh_from_db(fields=["controller_slot"])
 
 
 def slot_take(persistent_id: str) -> int:
@@ -48,6 +66,8 @@ def slot_take(persistent_id: str) -> int:
 
 def slot_release(backend: Backend) -> None:
     """Keep the slot of a node that is being removed, inside the caller's transaction."""
+    if backend.controller_slot is None:
+        return
     ReleasedSlot.objects.update_or_create(
         persistent_id=backend.persistent_id,
         defaults={"controller_slot": backend.controller_slot, "released_at": timezone.now()},

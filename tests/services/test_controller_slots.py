@@ -16,13 +16,15 @@ from inventory.services.controller_slots import SLOTS, controller_ids, slot_rele
 from tests.api.test_host_nqns import pool_again
 from tests.conftest import Api
 from tests.services.test_backends import store
+from volumes.services.node_checks import nodes_check
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
 
 
 def test_no_two_nodes_have_one_id() -> None:
-    ranges = [controller_ids(Backend(controller_slot=slot)) for slot in range(1, SLOTS + 1)]
+    backends = [Backend(controller_slot=slot) for slot in range(1, SLOTS + 1)]
+    ranges = [ids for backend in backends if (ids := controller_ids(backend))]
     assert SLOTS == 1023
     assert (ranges[0].first, ranges[0].last) == (64, 127)
     assert (ranges[-1].first, ranges[-1].last) == (65_472, 65_519)
@@ -62,6 +64,13 @@ def test_released_slots_are_others_only_when_all_were_given_out() -> None:
     for name, expected in (("new", SLOTS - 1), ("gone-2", SLOTS - 2), ("gone", 1)):
         assert slot_take(name) == expected
         store(name, controller_slot=expected)
+
+
+def test_a_node_that_the_version_before_added(pool: Pool) -> None:
+    first, second = pool(2)
+    Backend.objects.filter(pk=first).update(controller_slot=None)
+    nodes_check()
+    assert slots() == {first: 1, second: 2}
 
 
 def test_more_nodes_than_slots(api: Api, fleet: SimulatedFleet) -> None:

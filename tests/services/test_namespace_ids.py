@@ -82,6 +82,22 @@ def test_ids_of_a_target_that_had_many(api: Api, pool: Pool) -> None:
     assert NamespaceId.objects.count() == MAX_NAMESPACES
 
 
+def test_an_id_that_only_the_node_remembers(api: Api, pool: Pool) -> None:
+    """As after a restore of a database of before."""
+    pool(1)
+    first, second = created(api, "a"), created(api, "b")
+    published(api, first, probe_host(api))
+    unpublished(api, first)
+    NamespaceId.objects.all().delete()
+    answer = api.post("/publish", {"volId": second, "hostId": HOST})
+    assert answer.status == "PublishFailed"
+    assert f"namespace 1 of {NQN} was volume {first} less than 60 minutes ago" in answer.description
+    published(api, second)
+    assert ids(second) == [2]
+    collect_all()
+    assert audit() == []
+
+
 def test_a_full_target(api: Api, pool: Pool) -> None:
     pool(1)
     host = probe_host(api, usedNamespacesIds=list(range(1, MAX_NAMESPACES + 1)))

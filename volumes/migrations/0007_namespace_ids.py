@@ -59,6 +59,11 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.RunPython(keep, migrations.RunPython.noop),
-        migrations.RemoveConstraint(model_name="publication", name="nsid_once_per_host"),
-        migrations.RemoveField(model_name="publication", name="nsid"),
+        # the version before goes on meanwhile: its column stays until the next version
+        migrations.SeparateDatabaseAndState(
+            state_operations=[
+                migrations.RemoveConstraint(model_name="publication", name="nsid_once_per_host"),
+                migrations.RemoveField(model_name="publication", name="nsid"),
+            ]
+        ),
     ]

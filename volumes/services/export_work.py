@@ -4,15 +4,18 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
+from inventory.nodes.client import NodeRefused
+from inventory.nodes.wire import RefusalCode
 from provisioner.common.models import LifeState
 from provisioner.common.queue import enqueue_on_commit
 from volumes.models import Export, Protocol, Publication, Replica, Volume, target_nqn
 from volumes.selectors import LIVE, exports_with_nodes
 from volumes.services.deadlines import unfinished_deadline
-from volumes.services.namespace_ids import namespace_ids_take, namespace_ids_touch
+from volumes.services.namespace_ids import namespace_id_bar, namespace_ids_take, namespace_ids_touch
 from volumes.services.node_work import (
     NodeError,
     exports_ensure,
@@ -44,7 +47,18 @@ def exports_make(rows: QuerySet[Export], *, until: float) -> ExportWork:
         state=LifeState.READY, deadline_at=None
     )
     repaired = sum(1 for outcome in outcomes.values() if outcome is True)
+    for key, outcome in outcomes.items():
+        if isinstance(outcome, NodeRefused) and outcome.code is RefusalCode.ID_IN_USE:
+            _take_another_id(exports[key])
     return _work(exports, outcomes, new=max(moved, repaired))
+
+
+def _take_another_id(export: Export) -> None:
+    """The node knows the id as another replica's: so does the host, whatever this database says."""
+    with transaction.atomic(durable=True):
+        list(Volume.objects.select_for_update().filter(replicas=export.replica_id))
+        namespace_id_bar(export)
+        exports_renew(Export.objects.filter(LIVE, pk=export.pk, publication__isnull=False))
 
 
 def _admissible(rows: QuerySet[Export]) -> QuerySet[Export]:

@@ -74,6 +74,12 @@ def _exports() -> QuerySet[Export]:
     return Export.objects.filter(target_nqn=OuterRef("target_nqn"), nsid=OuterRef("nsid"))
 
 
+def namespace_id_bar(export: Export) -> None:
+    """The export's id is no replica's for a while: a node refused it."""
+    rows = NamespaceId.objects.filter(target_nqn=export.target_nqn, nsid=export.nsid)
+    rows.update(replica_key=None, last_used_at=timezone.now())
+
+
 def namespace_ids_touch(exports: Iterable[Export]) -> None:
     """These exports are about to go: their ids were used until now."""
     pairs = {(export.target_nqn, export.nsid) for export in exports if not export.for_copy}

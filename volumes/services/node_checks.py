@@ -9,6 +9,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from inventory.models import Backend
+from inventory.services.controller_slots import slot_ensure
 from volumes.models import Export
 from volumes.services.export_repair import exports_repair
 from volumes.services.export_work import exports_make
@@ -53,6 +54,7 @@ def _check(
     """Check one node; a failure hinders no other. The keys of exports that must be made again."""
     lost: list[int] = []
     try:
+        slot_ensure(backend)
         replicas_return(backend, contents)
         lost = exports_repair(backend, contents)
         lost += losses_note(backend, contents, before)
