@@ -45,15 +45,15 @@ are not removed (``IN_USE``). A clone does not hold its source.
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from inventory.nodes.target_ids import ControllerIds
 
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]
 Generation = Annotated[int, Field(ge=1, lt=2**63)]
 Nqn = Annotated[str, Field(min_length=1, max_length=223)]
-LAST_CONTROLLER_ID = 65_519  # NVMe reserves those above
-MAX_NAMESPACES = 1024  # of a target; also the highest namespace id
 
 
 class Wire(BaseModel):
@@ -285,45 +285,18 @@ class SnapshotList(Wire):
     snapshots: tuple[Snapshot, ...]
 
 
-class ControllerIds(Wire):
-    """The NVMe controller ids that a node gives out, both ends included."""
-
-    first: int = Field(ge=1, le=LAST_CONTROLLER_ID)
-    last: int = Field(ge=1, le=LAST_CONTROLLER_ID)
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.first > self.last:
-            raise ValueError(f"first = {self.first} is greater than last = {self.last}")
-        return self
-
-    def overlaps(self, other: "ControllerIds") -> bool:
-        return self.first <= other.last and other.first <= self.last
-
-    def __str__(self) -> str:
-        return f"{self.first} to {self.last}"
-
-
-ANY_CONTROLLERS = ControllerIds(first=1, last=LAST_CONTROLLER_ID)
-
-
 class NamespaceSpec(Wire):
     """A volume in a target. The target and its listeners on all portals come with its first
-    namespace. With its last one, the target leaves the list; the node deletes its subsystem when
-    connected hosts have had time to notice, unless another namespace comes before that. Only
-    ``host_nqn`` may connect; a PUT of a later generation may change it, for the whole target.
+    namespace and go with its last, when hosts had time to notice that. Only ``host_nqn`` may
+    connect; a PUT of a later generation may change it, for the whole target.
 
-    ``nsid``: hosts take a namespace id for the volume it was before, so a node refuses
-    (``ID_IN_USE``) an id of the target that was another volume's within the last hour.
+    ``nsid``: an id that was another volume's within the last hour is refused (``ID_IN_USE``).
+    ``controllers``: the ids of all controllers of this node, which no other node may have. Those
+    that overlap the ones told before are refused (``CONFLICT``); a target that has others is made
+    anew when no host is connected to it. The generation does not stand for them.
 
-    ``controllers``: the ids of the controllers on this node, of all its targets. A host has one
-    target NQN on all nodes, and refuses two of its controllers with one id, so no two nodes may
-    have the same ids. A node refuses (``CONFLICT``) ids that overlap those it was told before and
-    are not the same. A target that is there with others is made anew, once no host is connected to
-    it. They are not part of what the generation stands for. None: leave them as they are.
-
-    ``by_piece``: for a copy of what spans SSDs, piece by piece. Each piece is a namespace, the
-    first has ``nsid`` and the others the ids after it; the target has no other volume.
+    ``by_piece``: for a copy of what spans SSDs. Each piece is a namespace, with ``nsid`` and the
+    ids after it; the target has no other volume.
     """
 
     generation: Generation
@@ -344,9 +317,7 @@ class Namespace(Wire):
 
 
 class Target(Wire):
-    """``connected_hosts``: the NQNs of hosts that have a session now. ``controllers``: the ids of
-    its controllers as they are now.
-    """
+    """``connected_hosts``: the NQNs of hosts that have a session now. ``controllers``: as now."""
 
     nqn: Nqn
     host_nqn: Nqn

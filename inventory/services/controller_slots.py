@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from inventory.models import Backend, License, ReleasedSlot
-from inventory.nodes.wire import LAST_CONTROLLER_ID, ControllerIds
+from inventory.nodes.target_ids import LAST_CONTROLLER_ID, ControllerIds
 from inventory.services.backend_checks import NodeNotAvailable
 
 SLOT_IDS = 64

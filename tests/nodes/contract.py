@@ -11,9 +11,8 @@ import pytest
 
 from inventory.nodes.client import NodeClient
 from inventory.nodes.syslogs import SyslogServer, SyslogServers
+from inventory.nodes.target_ids import ANY_CONTROLLERS, ControllerIds
 from inventory.nodes.wire import (
-    ANY_CONTROLLERS,
-    ControllerIds,
     License,
     Namespace,
     ProvisionerSettings,

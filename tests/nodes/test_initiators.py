@@ -9,7 +9,7 @@ import pytest
 from inventory.nodes.client import NodeClient
 from inventory.nodes.engines.base import NOTICE_SECONDS, TargetState
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
-from inventory.nodes.wire import ControllerIds
+from inventory.nodes.target_ids import ControllerIds
 from tests.nodes.specs import HOST, OTHER_HOST, TARGET, namespace, piece, volume
 
 WAIT_SECONDS = 20.0

@@ -11,7 +11,10 @@ from django.utils import timezone
 
 from inventory.models import Backend, Host
 from inventory.nodes.engines.simulated import SimulatedFleet
-from inventory.nodes.wire import MAX_NAMESPACES, NamespaceSpec
+from inventory.nodes.target_ids import MAX_NAMESPACES
+from inventory.nodes.wire import (
+    NamespaceSpec,
+)
 from provisioner.common.models import LifeState
 from tests.api.test_host_nqns import collect_all
 from tests.api.volume_steps import HOST, created, probe_host, published

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from inventory.nodes.engines.base import NOTICE_SECONDS
-from inventory.nodes.wire import ControllerIds
+from inventory.nodes.target_ids import ControllerIds
 from tests.nodes.specs import HOST, MIB, TARGET, namespace, piece, volume
 from tests.servers import free_port
 from tests.spdk.client import Client

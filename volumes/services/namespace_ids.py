@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from inventory.models import Host
-from inventory.nodes.wire import MAX_NAMESPACES
+from inventory.nodes.target_ids import MAX_NAMESPACES
 from provisioner.common.results import ProvisionerError, ResultCode
 from volumes.models import Export, NamespaceId, target_nqn
 

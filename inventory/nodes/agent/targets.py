@@ -12,7 +12,13 @@ from inventory.nodes.agent.records import NamespaceRecord, Records
 from inventory.nodes.agent.volumes import lock_of_volume
 from inventory.nodes.engines.base import NOTICE_SECONDS, Engine, TargetState
 from inventory.nodes.errors import NodeRefused
-from inventory.nodes.wire import ControllerIds, Namespace, NamespaceSpec, RefusalCode, Target
+from inventory.nodes.target_ids import ControllerIds
+from inventory.nodes.wire import (
+    Namespace,
+    NamespaceSpec,
+    RefusalCode,
+    Target,
+)
 
 REUSE_SECONDS = 3600
 """For so long a namespace id of a target means the volume that had it."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from inventory.nodes.strays import Stray
+from inventory.nodes.target_ids import ControllerIds
 from inventory.nodes.wire import (
-    ControllerIds,
     Portal,
     Qos,
     SnapshotSpec,

@@ -14,10 +14,9 @@ from inventory.nodes.engines.simulated.network import Network
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import refuse_difference
 from inventory.nodes.strays import Stray
+from inventory.nodes.target_ids import ANY_CONTROLLERS, ControllerIds
 from inventory.nodes.wire import (
-    ANY_CONTROLLERS,
     Changes,
-    ControllerIds,
     Piece,
     Portal,
     Qos,

@@ -24,8 +24,8 @@ from inventory.nodes.engines.spdk.view import View
 from inventory.nodes.engines.spdk.volumes import Volumes
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.strays import Stray
+from inventory.nodes.target_ids import ControllerIds
 from inventory.nodes.wire import (
-    ControllerIds,
     Qos,
     RefusalCode,
     SnapshotSpec,

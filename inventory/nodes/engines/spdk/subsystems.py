@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from inventory.nodes.engines.spdk.rpc import SpdkRpc
-from inventory.nodes.wire import ControllerIds
+from inventory.nodes.target_ids import ControllerIds
 
 Address = tuple[str, str, str]
 

@@ -18,10 +18,8 @@ from inventory.nodes.engines.spdk.spans import Spans
 from inventory.nodes.engines.spdk.subsystems import Address, Subsystem, exporter, read_subsystems
 from inventory.nodes.engines.spdk.view import View
 from inventory.nodes.errors import NodeRefused
+from inventory.nodes.target_ids import ANY_CONTROLLERS, MAX_NAMESPACES, ControllerIds
 from inventory.nodes.wire import (
-    ANY_CONTROLLERS,
-    MAX_NAMESPACES,
-    ControllerIds,
     Portal,
     RefusalCode,
 )
