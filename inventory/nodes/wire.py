@@ -72,7 +72,7 @@ class RefusalCode(StrEnum):
     NOT_FOUND = "NOT_FOUND"
     CONFLICT = "CONFLICT"  # it is there, but different; the message holds both values
     IN_USE = "IN_USE"  # exported, or has snapshots, or a snapshot volume
-    ID_IN_USE = "ID_IN_USE"  # a namespace id that was another volume's a short while ago
+    ID_IN_USE = "ID_IN_USE"  # a namespace id that was another volume's lately
     NO_SPACE = "NO_SPACE"
     STALE = "STALE"  # a later generation was seen
     UNAVAILABLE = "UNAVAILABLE"  # the engine is not up, or an SSD is missing
@@ -290,10 +290,9 @@ class NamespaceSpec(Wire):
     namespace and go with its last, when hosts had time to notice that. Only ``host_nqn`` may
     connect; a PUT of a later generation may change it, for the whole target.
 
-    ``nsid``: an id that was another volume's within the last hour is refused (``ID_IN_USE``).
-    ``controllers``: the ids of all controllers of this node, which no other node may have. Those
-    that overlap the ones told before are refused (``CONFLICT``); a target that has others is made
-    anew when no host is connected to it. The generation does not stand for them.
+    ``nsid``: one that was another volume's within the last hour is refused (``ID_IN_USE``).
+    ``controllers``: this node's alone. Those that overlap the ones told before are refused
+    (``CONFLICT``); a target that has others is made anew when no host is connected to it.
 
     ``by_piece``: for a copy of what spans SSDs. Each piece is a namespace, with ``nsid`` and the
     ids after it; the target has no other volume.
@@ -306,7 +305,6 @@ class NamespaceSpec(Wire):
     controllers: ControllerIds | None = None
 
     def numbered(self, controllers: ControllerIds | None) -> Self:
-        """The same with these controllers."""
         return self.model_copy(update={"controllers": controllers})
 
 
@@ -317,7 +315,7 @@ class Namespace(Wire):
 
 
 class Target(Wire):
-    """``connected_hosts``: the NQNs of hosts that have a session now. ``controllers``: as now."""
+    """``connected_hosts``: the NQNs of hosts that have a session; ``controllers``: as now."""
 
     nqn: Nqn
     host_nqn: Nqn

@@ -95,5 +95,5 @@ def test_nodes_of_before_are_numbered_by_age() -> None:
     for number, name in enumerate("cab"):
         store(name, created_at=now - dt.timedelta(days=number), controller_slot=10 + number)
     with connection.schema_editor() as editor:
-        import_module("inventory.migrations.0005_controller_slots").number(apps, editor)
+        import_module("inventory.migrations.0006_controller_slots").number(apps, editor)
     assert slots() == {"b": 1, "a": 2, "c": 3}

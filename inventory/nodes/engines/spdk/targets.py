@@ -19,10 +19,7 @@ from inventory.nodes.engines.spdk.subsystems import Address, Subsystem, exporter
 from inventory.nodes.engines.spdk.view import View
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.target_ids import ANY_CONTROLLERS, MAX_NAMESPACES, ControllerIds
-from inventory.nodes.wire import (
-    Portal,
-    RefusalCode,
-)
+from inventory.nodes.wire import Portal, RefusalCode
 
 MODEL = "Provisioner"
 TRANSPORT = "TCP"

@@ -16,7 +16,7 @@ def number(apps: Apps, editor: BaseDatabaseSchemaEditor) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("inventory", "0004_ssd_block_size")]
+    dependencies = [("inventory", "0005_expands_spans_online")]
 
     operations = [
         migrations.AddField(
