@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.fences import Fences, Name
 from inventory.nodes.agent.locks import Locks
+from inventory.nodes.agent.presence import Presence
 from inventory.nodes.agent.records import NamespaceRecord, Records
 from inventory.nodes.agent.volumes import lock_of_volume
 from inventory.nodes.engines.base import Engine, TargetState
@@ -30,6 +31,7 @@ class Targets:
         self._records = records
         self._fences = fences
         self._locks = locks
+        self._presence = Presence(engine, records, fences)
         self._late: list[str] = []
 
     async def list(self) -> tuple[Target, ...]:
@@ -68,7 +70,8 @@ class Targets:
     async def ensure(self, nqn: str, uuid: str, spec: NamespaceSpec) -> bool:
         """The volume is in the target as ``spec`` says; True when it was not before.
 
-        :raises NodeRefused: STALE, NOT_FOUND (the volume), CONFLICT.
+        :raises NodeRefused: STALE, NOT_FOUND (the volume), UNAVAILABLE (its SSD is missing),
+            CONFLICT.
         """
         name = Name(uuid, nqn)
         async with self._locks.hold(lock_of_volume(uuid), f"target {nqn}"):
@@ -76,10 +79,11 @@ class Targets:
             await self._finish_removal(nqn, uuid)
             others = [other for other in self._records.namespaces(nqn) if other.uuid != uuid]
             old = self._records.namespace(nqn, uuid)
-            if old == spec:
-                return False
             try:
-                self._check(nqn, uuid, old, spec)
+                await self._presence.volume(uuid)
+                if old == spec:
+                    return False
+                _check_same(nqn, uuid, old, spec)
                 _check_members(others, spec)
                 await self._engine.apply_target(
                     _state(nqn, spec.host_nqn, [*others, NamespaceRecord(nqn, uuid, spec)])
@@ -137,35 +141,9 @@ class Targets:
         if host_nqn is None:
             await self._engine.remove_target(nqn)
         else:
-            await self._engine.apply_target(_state(nqn, host_nqn, self._records.namespaces(nqn)))
-
-    def _check(self, nqn: str, uuid: str, old: NamespaceSpec | None, spec: NamespaceSpec) -> None:
-        volume = self._records.volume(uuid)
-        if volume is None or self._fences.is_removed(Name(uuid)):
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
-        if absent := {piece.ssd_id for piece in volume.pieces} & self._engine.absent_ssds:
-            raise NodeRefused(
-                RefusalCode.UNAVAILABLE,
-                f"volume {uuid} lies on {', '.join(sorted(absent))}, which is missing",
-            )
-        if old is None:
-            return
-        if old.nsid != spec.nsid:
-            raise NodeRefused(
-                RefusalCode.CONFLICT,
-                f"volume {uuid} is namespace {old.nsid} of {nqn}, not {spec.nsid}",
-            )
-        if old.by_piece != spec.by_piece:
-            raise NodeRefused(
-                RefusalCode.CONFLICT,
-                f"volume {uuid} is in {nqn} with byPiece = {old.by_piece}, not {spec.by_piece}",
-            )
-        if old.generation == spec.generation:
-            raise NodeRefused(
-                RefusalCode.CONFLICT,
-                f"generation {old.generation} of volume {uuid} in {nqn} is for host"
-                f" {old.host_nqn}, not {spec.host_nqn}",
-            )
+            there = await self._presence.volumes()
+            members = [one for one in self._records.namespaces(nqn) if one.uuid in there]
+            await self._engine.apply_target(_state(nqn, host_nqn, members))
 
     async def _take_out(self, nqn: str, uuid: str) -> None:
         left = [other for other in self._records.namespaces(nqn) if other.uuid != uuid]
@@ -180,6 +158,27 @@ class Targets:
     async def _finish_removal(self, nqn: str, uuid: str) -> None:
         if self._fences.is_removed(Name(uuid, nqn)) and self._records.namespace(nqn, uuid):
             await self._take_out(nqn, uuid)
+
+
+def _check_same(nqn: str, uuid: str, old: NamespaceSpec | None, spec: NamespaceSpec) -> None:
+    if old is None:
+        return
+    if old.nsid != spec.nsid:
+        raise NodeRefused(
+            RefusalCode.CONFLICT,
+            f"volume {uuid} is namespace {old.nsid} of {nqn}, not {spec.nsid}",
+        )
+    if old.by_piece != spec.by_piece:
+        raise NodeRefused(
+            RefusalCode.CONFLICT,
+            f"volume {uuid} is in {nqn} with byPiece = {old.by_piece}, not {spec.by_piece}",
+        )
+    if old.generation == spec.generation:
+        raise NodeRefused(
+            RefusalCode.CONFLICT,
+            f"generation {old.generation} of volume {uuid} in {nqn} is for host"
+            f" {old.host_nqn}, not {spec.host_nqn}",
+        )
 
 
 def _check_members(others: Iterable[NamespaceRecord], spec: NamespaceSpec) -> None:

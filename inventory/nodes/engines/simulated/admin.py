@@ -54,6 +54,17 @@ async def restart(request: Request) -> Response:
     return gone()
 
 
+async def vanish(request: Request) -> Response:
+    """204, also where it was not there."""
+    await _service_of(request).vanish(read_name(request, "uuid"))
+    return gone()
+
+
+async def empty(request: Request) -> Response:
+    await _service_of(request).come_back_empty()
+    return gone()
+
+
 async def hosts(request: Request) -> Response:
     service = _service_of(request)
     connected = await read_body(request, ConnectedHosts)
@@ -90,6 +101,8 @@ def _service_of(request: Request) -> "NodeService":
 ROUTES = (
     Route("/sim/faults", faults, methods=["GET", "PUT", "DELETE"]),
     Route("/sim/restart", restart, methods=["POST"]),
+    Route("/sim/empty", empty, methods=["POST"]),
+    Route("/sim/volumes/{uuid}/vanish", vanish, methods=["POST"]),
     Route("/sim/hosts/{nqn:path}", hosts, methods=["PUT"]),
     Route("/sim/volumes/{uuid}/mark", mark, methods=["GET", "PUT"]),
     Route("/sim/copies", copies, methods=["GET", "PUT"]),

@@ -109,6 +109,18 @@ class NodeService:
         await self.engine.remove_snapshot(uuid)
         await self.restart()
 
+    async def vanish(self, uuid: str) -> None:
+        """As if it vanished from the data plane under an agent that has it on record."""
+        self.engine.lose(uuid)
+
+    async def come_back_empty(self) -> None:
+        """As if all SSDs were replaced and the agent installed anew, with its settings alone."""
+        await self.crash()
+        for uuid in (*self.engine.volumes(), *self.engine.snapshots()):
+            self.engine.lose(uuid)
+        self._records.forget_contents()
+        await self.restart()
+
     async def lose_targets(self) -> None:
         """As if the node forgot them, and started anew."""
         await self.crash()
