@@ -22,8 +22,8 @@ a success.
 ==================================================  ===========================================
 
 A PUT answers 201 when it made the thing and 200 when it was there as asked (a namespace: or was
-changed to it), a PATCH 200, both without a body. A DELETE answers 204, also for what is gone already; its generation is the
-query ``?generation=n``.
+changed to it), a PATCH 200, both without a body. A DELETE answers 204, also for what is gone
+already; its generation is the query ``?generation=n``.
 Everything else is a :class:`Refusal` with a 4xx status: nothing was done.
 
 **Generation.** Each write carries the generation of the row that wants it, a number that only grows
@@ -35,9 +35,10 @@ was removed is remembered for 24 hours at least. Volumes and snapshots are named
 may have the same uuid.
 
 **Create and change.** The PUT of a volume creates it and changes nothing: where something different
-is there, also a smaller one or one with other limits, it is a ``CONFLICT``. A PATCH changes a volume
-that is there, to the whole :class:`VolumeSpec`, and creates nothing. Whatever refers to something
-that the node does not have is ``NOT_FOUND``: a change, a namespace, a snapshot, a sync, a source.
+is there, also a smaller one or one with other limits, it is a ``CONFLICT``. A PATCH changes a
+volume that is there, to the whole :class:`VolumeSpec`, and creates nothing. Whatever refers to
+something that the node does not have is ``NOT_FOUND``: a change, a namespace, a snapshot, a sync, a
+source.
 
 **Lost.** What a node made once and its data plane does not hold any more, all of it, is not listed
 and counts as not there, also for a repeated PUT: it is never replaced by something empty, nor taken

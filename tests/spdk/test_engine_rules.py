@@ -2,8 +2,6 @@
 
 import asyncio
 
-import pytest
-
 from inventory.nodes.engines.spdk.names import namespace_uuid, snapshot_name, volume_name
 from inventory.nodes.engines.spdk.space import count_space
 from inventory.nodes.engines.spdk.view import Bdev, Lvol

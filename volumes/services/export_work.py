@@ -10,6 +10,7 @@ from provisioner.common.models import LifeState
 from volumes.models import Export, Publication, Replica, target_nqn
 from volumes.selectors import LIVE, exports_with_nodes
 from volumes.services.deadlines import unfinished_deadline
+from volumes.services.losses import losses_follow
 from volumes.services.node_work import (
     NodeError,
     exports_ensure,
@@ -31,9 +32,12 @@ class ExportWork:
 
 
 def exports_make(rows: QuerySet[Export], *, until: float) -> ExportWork:
-    """Export on all nodes in parallel; those that confirm become READY."""
+    """Export on all nodes in parallel; those that confirm become READY. A replica that its node
+    does not have is Missing.
+    """
     exports = {e.pk: e for e in exports_with_nodes(rows)}
     outcomes = exports_ensure(exports.values(), until=until)
+    losses_follow({key: e.replica for key, e in exports.items()}, outcomes, until=until)
     done = [key for key, outcome in outcomes.items() if isinstance(outcome, bool)]
     moved = Export.objects.filter(pk__in=done, state=LifeState.CREATING).update(
         state=LifeState.READY, deadline_at=None

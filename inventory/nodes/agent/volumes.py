@@ -1,6 +1,7 @@
 """The rules for volumes."""
 
 import logging
+
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.fences import Fences, Name
 from inventory.nodes.agent.locks import Locks

@@ -13,7 +13,7 @@ from inventory.nodes.engines.simulated.copies import Copies
 from inventory.nodes.engines.simulated.network import Network
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import refuse_difference
-from inventory.nodes.strays import Stray
+from inventory.nodes.strays import Stray, StrayKind
 from inventory.nodes.wire import (
     Changes,
     Piece,
@@ -205,7 +205,9 @@ class SimulatedEngine:
         self.copies.end(uuid)
 
     async def strays(self, known: Known) -> tuple[Stray, ...]:
-        return self.strange
+        held = await self.held()
+        lost = (known.volumes.keys() - held.volumes) | (known.snapshots.keys() - held.snapshots)
+        return (*self.strange, *(Stray(kind=StrayKind.LOST, name=one) for one in sorted(lost)))
 
     def lose(self, uuid: str) -> None:
         """As if the data plane lost a volume or snapshot under the agent: what hosts and copies
