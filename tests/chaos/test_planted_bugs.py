@@ -41,3 +41,19 @@ def test_stale_copy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.chaos.system.COPY_MIB", 512)
     found = findings("stale_copy", folder, monkeypatch, Kind.FLUSH_REDIS)
     assert any("'Available'" in text and " holds '" in text for text in found)
+
+
+LOSING = {"create": 3, "publish": 4, "write": 3}
+
+
+def test_loss_that_is_not_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.chaos.clients.WEIGHTS", LOSING)
+    found = findings("loss_untold", folder, monkeypatch, Kind.LOSE_VOLUME)
+    assert any("'Available'" in text and " holds None" in text for text in found)
+
+
+def test_lost_replica_that_is_made_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.chaos.clients.WEIGHTS", LOSING)
+    monkeypatch.setattr("tests.chaos.clients.REPLICAS", [3])
+    found = findings("lost_made_anew", folder, monkeypatch, Kind.EMPTY_NODE)
+    assert any("its Available replicas hold" in text for text in found)

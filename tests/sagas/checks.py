@@ -114,6 +114,7 @@ class SagaChecks:
             assert work_off(case, case.submit()).state == TaskState.ABORTED
         case.undone()
 
+    @pytest.mark.timeout(300)
     def test_a_node_lost_the_data_before_each_step(self, case: Case) -> None:
         for lose in case.losses:
             for number in range(1 if case.is_hosts else len(self._saga().steps)):

@@ -4,7 +4,6 @@ part.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
 from tasks.models import Task
@@ -17,6 +16,10 @@ from volumes.selectors import LIVE
 from volumes.services.audit import audit
 
 DATA = "what the host wrote"
+
+
+def _come_back_empty(node: SimulatedNode, uuid: str) -> None:
+    node.come_back_empty()
 
 
 @dataclass
@@ -86,23 +89,17 @@ class World:
         return row.backend_id is not None and row.uuid in self.node(row).volumes()
 
     def losses(self) -> list[Callable[[], None]]:
-        """The node of the first replica, of the second, of the one that the task made, each in two
-        ways.
-        """
-        ways: list[Callable[[Replica], None]] = [
-            lambda row: self.node(row).vanish(row.uuid),
-            lambda row: self.node(row).come_back_empty(),
+        """The node of the first replica, of the second, of the one that the task made."""
+        rows = self.rows
+        return [
+            lambda: self._lose(rows()[:1], SimulatedNode.vanish),
+            lambda: self._lose(rows()[1:2] if self.replicas > 1 else [], _come_back_empty),
+            lambda: self._lose([row for row in rows() if row.made_by], SimulatedNode.vanish),
         ]
-        places: list[Callable[[], list[Replica]]] = [
-            lambda: self.rows()[:1],
-            lambda: self.rows()[1:2] if self.replicas > 1 else [],
-            lambda: [row for row in self.rows() if row.made_by],
-        ]
-        return [partial(self._lose, place, way) for place in places for way in ways]
 
-    def _lose(self, place: Callable[[], list[Replica]], way: Callable[[Replica], None]) -> None:
-        for row in place():
-            way(row)
+    def _lose(self, lost: list[Replica], way: Callable[[SimulatedNode, str], None]) -> None:
+        for row in lost:
+            way(self.node(row), row.uuid)
         good = [row for row in self.rows() if self.holds(row) and self.mark(row) == DATA]
         self.could_survive = bool(good)
 

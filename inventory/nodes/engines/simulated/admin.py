@@ -34,6 +34,12 @@ class CopyRate(Wire):
     bytes_per_second: Bytes
 
 
+class Expendable(Wire):
+    """All that a node may lose; None: whatever it has."""
+
+    volumes: tuple[str, ...] | None = None
+
+
 class Violations(Wire):
     violations: tuple[str, ...]
 
@@ -61,7 +67,8 @@ async def vanish(request: Request) -> Response:
 
 
 async def empty(request: Request) -> Response:
-    await _service_of(request).come_back_empty()
+    only = await read_body(request, Expendable)
+    await _service_of(request).come_back_empty(only.volumes)
     return gone()
 
 

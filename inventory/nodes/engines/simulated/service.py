@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from starlette.responses import Response
@@ -20,6 +21,8 @@ from inventory.nodes.engines.simulated.engine import SimulatedEngine
 from inventory.nodes.engines.simulated.faults import Fault, FaultCounter, FaultKind, Faults
 from inventory.nodes.engines.simulated.network import Network
 from inventory.nodes.engines.simulated.witness import Witness
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.wire import RefusalCode
 
 
 @dataclass(frozen=True)
@@ -113,10 +116,17 @@ class NodeService:
         """As if it vanished from the data plane under an agent that has it on record."""
         self.engine.lose(uuid)
 
-    async def come_back_empty(self) -> None:
-        """As if all SSDs were replaced and the agent installed anew, with its settings alone."""
+    async def come_back_empty(self, only: Collection[str] | None = None) -> None:
+        """As if all SSDs were replaced and the agent installed anew, with its settings alone.
+
+        :raises NodeRefused: IN_USE; the node has something that is not among ``only``.
+        """
         await self.crash()
-        for uuid in (*self.engine.volumes(), *self.engine.snapshots()):
+        there = {*self.engine.volumes(), *self.engine.snapshots()}
+        if only is not None and (more := there - set(only)):
+            await self.restart()
+            raise NodeRefused(RefusalCode.IN_USE, f"{', '.join(sorted(more))} would be lost")
+        for uuid in there:
             self.engine.lose(uuid)
         self._records.forget_contents()
         await self.restart()
