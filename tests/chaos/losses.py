@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import urllib3
 
+from tests.chaos.sampler import Marks
 from tests.chaos.system import NODES, System
 
 OTHERS = 2
@@ -18,7 +19,10 @@ FROM volumes_replica r JOIN volumes_volume v ON v.id = r.volume_id
 WHERE v.state = 'READY' AND v.num_replicas > 1
 AND r.state = 'READY' AND r.replica_state = 'Available' AND NOT r.filling
 """
-HELD = "SELECT node, uuid FROM simulated_volume"
+HELD = """
+SELECT v.node, v.uuid, m.mark FROM simulated_volume v
+JOIN simulated_mark m ON m.node = v.node AND m.uuid = v.uuid AND m.kind = 'volume'
+"""
 
 
 class Losses:
@@ -28,32 +32,33 @@ class Losses:
         self._system = system
 
     def lose_volume(self, first: int) -> bool:
-        """One volume, of the first node from ``first`` on that has one to lose."""
-        spare = self._spare()
+        """One volume that was written, of the first node from ``first`` on that has such."""
+        held = self._held()
+        spare = self._spare(held)
         for number in self._from(first):
-            for uuid in sorted(spare[self._name(number)]):
-                return self._tell(number, f"/sim/volumes/{uuid}/vanish")
+            node = self._name(number)
+            for uuid in sorted(spare[node]):
+                if held[node, uuid]:
+                    return self._tell(number, f"/sim/volumes/{uuid}/vanish")
         return False
 
     def come_back_empty(self, first: int) -> bool:
-        """All that the first node has from ``first`` on that has nothing else: it refuses where
-        that is not so any more.
+        """All that the first node has from ``first`` on that has nothing else, and something that
+        was written: it refuses where that is not so any more.
         """
-        spare = self._spare()
-        held: dict[str, set[str]] = defaultdict(set)
-        for node, uuid in self._held():
-            held[node].add(uuid)
+        held = self._held()
+        spare = self._spare(held)
         for number in self._from(first):
-            there = held[self._name(number)]
-            if there and there <= spare[self._name(number)]:
+            node = self._name(number)
+            there = {uuid: mark for (where, uuid), mark in held.items() if where == node}
+            if any(there.values()) and there.keys() <= spare[node]:
                 return self._tell(number, "/sim/empty", {"volumes": sorted(there)})
         return False
 
-    def _spare(self) -> dict[str, set[str]]:
+    def _spare(self, held: Marks) -> dict[str, set[str]]:
         """By node: the volumes on it of which OTHERS are good."""
         with self._system.connect() as database:
             rows = database.execute(GOOD).fetchall()
-        held = self._held()
         places: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for volume, node, uuid in rows:
             if (node, uuid) in held:
@@ -64,9 +69,9 @@ class Losses:
                 spare[node].add(uuid)
         return spare
 
-    def _held(self) -> set[tuple[str, str]]:
+    def _held(self) -> Marks:
         with closing(sqlite3.connect(self._system.store, timeout=30)) as nodes:
-            return set(nodes.execute(HELD))
+            return {(node, uuid): mark for node, uuid, mark in nodes.execute(HELD)}
 
     def _from(self, first: int) -> list[int]:
         return [(first + more) % NODES for more in range(NODES)]

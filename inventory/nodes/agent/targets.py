@@ -35,18 +35,16 @@ class Targets:
         self._late: list[str] = []
 
     async def list(self) -> tuple[Target, ...]:
-        """Ordered by NQN."""
+        """Ordered by NQN; without namespaces whose volumes are lost, or on SSDs that are absent."""
         portals = (await self._engine.facts()).portals
         connected = await self._engine.connected_hosts()
-        members: dict[str, list[Namespace]] = {}
-        for record in self._records.namespaces():
-            members.setdefault(record.nqn, []).append(_shown(record))
+        members = await self._members()
         return tuple(
             Target(
                 nqn=nqn,
                 host_nqn=host_nqn,
                 listeners=portals,
-                namespaces=tuple(members[nqn]),
+                namespaces=members.get(nqn, ()),
                 connected_hosts=connected.get(nqn, ()),
             )
             for nqn, host_nqn in self._records.hosts().items()
@@ -63,9 +61,19 @@ class Targets:
             nqn=nqn,
             host_nqn=host_nqn,
             listeners=portals,
-            namespaces=tuple(_shown(record) for record in self._records.namespaces(nqn)),
+            namespaces=(await self._members()).get(nqn, ()),
             connected_hosts=connected.get(nqn, ()),
         )
+
+    async def _members(self) -> dict[str, tuple[Namespace, ...]]:
+        """What hosts can see, by NQN."""
+        members: dict[str, tuple[Namespace, ...]] = {}
+        recorded = self._records.namespaces()
+        there = await self._presence.volumes()
+        for one in recorded:
+            if one.uuid in there:
+                members[one.nqn] = (*members.get(one.nqn, ()), _shown(one))
+        return members
 
     async def ensure(self, nqn: str, uuid: str, spec: NamespaceSpec) -> bool:
         """The volume is in the target as ``spec`` says; True when it was not before.

@@ -218,8 +218,8 @@ class SimulatedEngine:
         self.books.drop_volume(uuid)
         self.books.drop_snapshot(uuid)
         self.qos.pop(uuid, None)
-        for spec in filter(None, (there, snapshot)):
-            self._use({ssd: -size for ssd, size in _allocations(spec.pieces).items()})
+        pieces = chain(there.pieces if there else (), snapshot.pieces if snapshot else ())
+        self._use({ssd_id: -size for ssd_id, size in _allocations(pieces).items()})
         for target in self.targets.values():
             left = {nsid: one for nsid, one in target.namespaces.items() if one != uuid}
             self.targets[target.nqn] = replace(target, namespaces=left)
