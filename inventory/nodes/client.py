@@ -111,11 +111,11 @@ class NodeClient:
         """
         return self._put(VOLUME, spec, timeout, uuid=uuid)
 
-    def change_volume(self, uuid: str, spec: VolumeSpec, *, timeout: float | None = None) -> None:
-        """The volume, which is there, is as ``spec`` says: grown, limited anew. NOT_FOUND: the node
-        does not have it (any more).
+    def change_volume(self, uuid: str, spec: VolumeSpec, *, timeout: float | None = None) -> bool:
+        """The volume, which is there, is as ``spec`` says: grown, limited anew. False: it is never
+        made. NOT_FOUND: the node does not have it (any more).
         """
-        self._write("PATCH", VOLUME, spec, timeout, uuid=uuid)
+        return self._write("PATCH", VOLUME, spec, timeout, uuid=uuid)
 
     def remove_volume(self, uuid: str, generation: int, *, timeout: float | None = None) -> None:
         """The volume is gone, and no write with ``generation`` or less can bring it back."""

@@ -34,16 +34,12 @@ for life, and so does a snapshot: a write with another one is a ``CONFLICT`` whi
 was removed is remembered for 24 hours at least. Volumes and snapshots are named apart: one of each
 may have the same uuid.
 
-**Create and change.** The PUT of a volume creates it and changes nothing: where something different
-is there, also a smaller one or one with other limits, it is a ``CONFLICT``. A PATCH changes a
-volume that is there, to the whole :class:`VolumeSpec`, and creates nothing. Whatever refers to
-something that the node does not have is ``NOT_FOUND``: a change, a namespace, a snapshot, a sync, a
-source.
-
-**Lost.** What a node made once and its data plane does not hold any more, all of it, is not listed
-and counts as not there, also for a repeated PUT: it is never replaced by something empty, nor taken
-or cloned again. It is recorded until its removal. What lies on an SSD that is missing is not listed
-either; what refers to it is ``UNAVAILABLE``.
+**Create and change.** The PUT of a volume creates it and changes nothing: where anything different
+is there, also in size or limits, it is a ``CONFLICT``. A PATCH changes what is there, to the whole
+:class:`VolumeSpec`, and creates nothing. What refers to something that the node does not have is
+``NOT_FOUND``: a change, a namespace, a snapshot, a sync, a source. What a node made once and its
+data plane has lost, or a piece of it, counts as not there, also for a repeated PUT: nothing empty
+takes its place. What lies on an SSD that is missing is not listed, and ``UNAVAILABLE``.
 
 **Sync.** A node copies a volume of its own, whole, into a namespace of another node's target, which
 it connects to as a host does. The copy runs on after the PUT is answered; it fails when the target

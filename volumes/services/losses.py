@@ -15,8 +15,8 @@ from django.utils import timezone
 from inventory.models import Backend
 from provisioner.common.models import LifeState
 from volumes.models import Export, Replica, ReplicaState, Snapshot, Volume
-from volumes.services.node_contents import NodeContents
-from volumes.services.node_work import Outcomes, is_lost, replicas_find
+from volumes.services.node_contents import NodeContents, is_lost, replicas_find
+from volumes.services.node_work import Outcomes, seconds_left
 from volumes.services.replica_states import replica_state_set
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def replicas_look(replicas: Iterable[Replica], *, until: float) -> Outcomes:
     with all their pieces, are Missing from now on. Outcomes by key, as :func:`is_lost` tells them.
     """
     rows = {r.pk: r for r in replicas}
-    outcomes = replicas_find(rows.values(), until=until)
+    outcomes = replicas_find(rows.values(), timeout_seconds=seconds_left(until))
     for key, outcome in outcomes.items():
         if is_lost(outcome):
             _mark_missing(rows[key])

@@ -74,17 +74,8 @@ def replicas_change(volume: Volume, replicas: Iterable[Replica], *, until: float
     """
 
     def work(r: Replica) -> Work:
-        call = partial(_changed, uuid=r.uuid, spec=replica_spec(volume, r))
-        return r.pk, r.backend, call
-
-    return _on_nodes(map(work, replicas), until)
-
-
-def replicas_find(replicas: Iterable[Replica], *, until: float) -> Outcomes:
-    """Each replica is on its node, with its data; else NOT_FOUND."""
-
-    def work(r: Replica) -> Work:
-        return r.pk, r.backend, partial(_found, uuid=r.uuid, generation=r.pk)
+        spec = replica_spec(volume, r)
+        return r.pk, r.backend, partial(NodeClient.change_volume, uuid=r.uuid, spec=spec)
 
     return _on_nodes(map(work, replicas), until)
 
@@ -179,24 +170,6 @@ def node_call(
         return call(node_client(backend), timeout=seconds_left(until))
     except (NodeRefused, NodeUnreachable) as error:
         return error
-
-
-def is_lost(outcome: object) -> bool:
-    """The node does not have what the call was about."""
-    return isinstance(outcome, NodeRefused) and outcome.code is wire.RefusalCode.NOT_FOUND
-
-
-def _changed(node: NodeClient, *, uuid: str, spec: wire.VolumeSpec, timeout: float) -> bool:
-    node.change_volume(uuid, spec, timeout=timeout)
-    return False
-
-
-def _found(node: NodeClient, *, uuid: str, generation: int, timeout: float) -> bool:
-    found = node.read_volume(uuid, timeout=timeout)
-    if found is None or found.generation != generation:
-        text = f"volume {uuid} of generation {generation} is not here"
-        raise NodeRefused(wire.RefusalCode.NOT_FOUND, text)
-    return False
 
 
 def _gone(remove: Callable[..., None], node: NodeClient, **named: Any) -> bool:

@@ -17,7 +17,7 @@ from volumes.services.copies import (
 )
 from volumes.services.export_work import exports_want
 from volumes.services.losses import replicas_look
-from volumes.services.node_work import is_lost
+from volumes.services.node_contents import is_lost
 from volumes.services.replacement import (
     NEVER_ATTACHED,
     NODE_SECONDS,

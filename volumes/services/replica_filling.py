@@ -10,7 +10,7 @@ from tasks.runner import Context
 from volumes.models import Replica, ReplicaState, Volume
 from volumes.services.export_work import exports_make, exports_want
 from volumes.services.losses import replicas_look
-from volumes.services.node_work import is_lost
+from volumes.services.node_contents import is_lost
 from volumes.services.placing import Beginning, replicas_claim
 from volumes.services.replacement import (
     AVOID,

@@ -11,7 +11,7 @@ from volumes.models import Replica, ReplicaState, Volume
 from volumes.selectors import LIVE
 from volumes.services.export_work import replicas_withdraw
 from volumes.services.losses import replicas_look
-from volumes.services.node_work import is_lost
+from volumes.services.node_contents import is_lost
 from volumes.services.replacement import (
     HOST_SECONDS,
     LEAVING,

@@ -13,7 +13,8 @@ from volumes.selectors import LIVE, replicas_with_nodes, volumes_visible
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.export_work import replicas_withdraw
 from volumes.services.losses import replicas_look
-from volumes.services.node_work import call_deadline, is_lost
+from volumes.services.node_contents import is_lost
+from volumes.services.node_work import call_deadline
 from volumes.services.replica_rules import NotReplicated, ReplicaNotExists, ReplicaTerminating
 from volumes.services.replica_states import replica_state_set
 from volumes.services.volume_removal import VolumeNotExists, replicas_drop
