@@ -106,8 +106,16 @@ class NodeClient:
         return self._find(Volume, VOLUME, timeout, uuid=uuid)
 
     def ensure_volume(self, uuid: str, spec: VolumeSpec, *, timeout: float | None = None) -> bool:
-        """The volume is as ``spec`` says: made (True), or found, grown, limited anew (False)."""
+        """The volume is there as ``spec`` says: made (True), or found (False). What is there is
+        not changed, and what the node made once and lost is not made again.
+        """
         return self._put(VOLUME, spec, timeout, uuid=uuid)
+
+    def change_volume(self, uuid: str, spec: VolumeSpec, *, timeout: float | None = None) -> bool:
+        """The volume, which is there, is as ``spec`` says: grown, limited anew. False: it is never
+        made. NOT_FOUND: the node does not have it (any more).
+        """
+        return self._write("PATCH", VOLUME, spec, timeout, uuid=uuid)
 
     def remove_volume(self, uuid: str, generation: int, *, timeout: float | None = None) -> None:
         """The volume is gone, and no write with ``generation`` or less can bring it back."""
@@ -174,7 +182,12 @@ class NodeClient:
             raise
 
     def _put(self, template: str, value: BaseModel, timeout: float | None, **names: str) -> bool:
-        call = NodeCall("PUT", template, names, body=value.model_dump_json().encode())
+        return self._write("PUT", template, value, timeout, **names)
+
+    def _write(
+        self, method: str, template: str, value: BaseModel, timeout: float | None, **names: str
+    ) -> bool:
+        call = NodeCall(method, template, names, body=value.model_dump_json().encode())
         return self._call(call, timeout, _is_new)
 
     def _delete(self, template: str, generation: int, timeout: float | None, **names: str) -> None:

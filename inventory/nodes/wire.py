@@ -1,8 +1,8 @@
 """The storage-node API: the types that the provisioner's client and the node's agent share.
 
 JSON over HTTPS, camelCase on the wire, sizes in bytes, bandwidth in bytes per second. Every write
-is an idempotent PUT or DELETE of a named thing: the same call twice gives the same state and a
-success.
+is an idempotent PUT, PATCH or DELETE of a named thing: the same call twice gives the same state and
+a success.
 
 ==================================================  ===========================================
 ``GET /v1/node``                                    :class:`Node`
@@ -12,6 +12,7 @@ success.
 ``GET, PUT /v1/node/syslogs``                       :class:`~inventory.nodes.syslogs.SyslogServers`
 ``GET /v1/volumes``                                 :class:`VolumeList`
 ``GET, PUT, DELETE /v1/volumes/{uuid}``             :class:`Volume`, in: :class:`VolumeSpec`
+``PATCH /v1/volumes/{uuid}``                        in: :class:`VolumeSpec`
 ``GET, PUT, DELETE /v1/volumes/{uuid}/sync``        :class:`Sync`, in: :class:`SyncSpec`
 ``GET /v1/snapshots``                               :class:`SnapshotList`
 ``GET, PUT, DELETE /v1/snapshots/{uuid}``           :class:`Snapshot`, in: :class:`SnapshotSpec`
@@ -20,9 +21,9 @@ success.
 ``PUT, DELETE /v1/targets/{nqn}/namespaces/{uuid}`` :class:`NamespaceSpec`
 ==================================================  ===========================================
 
-A PUT answers 201 when it made the thing and 200 when it was there as asked or was changed to it,
-both without a body. A DELETE answers 204, also for what is gone already; its generation is the
-query ``?generation=n``.
+A PUT answers 201 when it made the thing and 200 when it was there as asked (a namespace: or was
+changed to it), a PATCH 200, both without a body. A DELETE answers 204, also for what is gone
+already; its generation is the query ``?generation=n``.
 Everything else is a :class:`Refusal` with a 4xx status: nothing was done.
 
 **Generation.** Each write carries the generation of the row that wants it, a number that only grows
@@ -32,6 +33,13 @@ A removal with generation *g* also bars later writes with *g* itself. A volume k
 for life, and so does a snapshot: a write with another one is a ``CONFLICT`` while it is there. What
 was removed is remembered for 24 hours at least. Volumes and snapshots are named apart: one of each
 may have the same uuid.
+
+**Create and change.** The PUT of a volume creates it and changes nothing: where anything different
+is there, also in size or limits, it is a ``CONFLICT``. A PATCH changes what is there, to the whole
+:class:`VolumeSpec`, and creates nothing. What refers to something that the node does not have is
+``NOT_FOUND``: a change, a namespace, a snapshot, a sync, a source. What a node made once and its
+data plane has lost, or a piece of it, counts as not there, also for a repeated PUT: nothing empty
+takes its place. What lies on an SSD that is missing is not listed, and ``UNAVAILABLE``.
 
 **Sync.** A node copies a volume of its own, whole, into a namespace of another node's target, which
 it connects to as a host does. The copy runs on after the PUT is answered; it fails when the target
@@ -230,7 +238,7 @@ class VolumeSpec(Wire):
 
     Capacities are multiples of the block size (512 or 4096), at least one block; an SSD holds one
     piece of a volume at most. A THICK piece takes its capacity or more of its SSD, a THIN one its
-    capacity or less. A later PUT, of the same generation, may make pieces larger, append pieces and
+    capacity or less. A PATCH, of the same generation, may make pieces larger, append pieces and
     change the QoS; nothing else may change.
 
     With a ``source`` the volume is THIN, in blocks of its source's size, and its first pieces lie

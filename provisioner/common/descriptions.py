@@ -301,7 +301,7 @@ OPERATIONS: dict[str, str] = {
     "volumes.create": "Choose storage nodes by the rules of the storage class, reserve the space "
     "and make the replicas.",
     "volumes.update": "Expand a volume on all its replicas, or on none. Hosts see the new size at "
-    "once.",
+    "once. Refused while a replica is Missing or is being rebuilt.",
     "volumes.destroy": "Delete a volume that is not published and has no snapshots. A node that is "
     "away is cleaned when it is back.",
 }

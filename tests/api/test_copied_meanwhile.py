@@ -15,7 +15,7 @@ from tests.conftest import Api
 from tests.sagas.checks import work_off_all
 from tests.sagas.volume_worlds import DATA, World
 from tests.services.test_unfinished import collect_overdue
-from volumes.models import Export, Replica
+from volumes.models import Export, Replica, Volume
 from volumes.services.audit import audit
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -121,14 +121,23 @@ class TestUsersMeanwhile:
     @pytest.mark.parametrize("kind", ["world", "single"])
     def test_grow(self, request: pytest.FixtureRequest, kind: str) -> None:
         world: World = request.getfixturevalue(kind)
+        """It waits for the copy; nothing changes."""
         task_id = move(world)
-        old = world.new()
+        new = world.new()
+        before = world.api.get("/tenants").body
         answer = world.api.patch(f"/volumes/{world.uuid}", {"newCapacity": 11})
-        assert answer.status == "Success"
+        assert answer.status == "NotAvailable"
+        assert f"replica '{new.uuid}'" in answer.description
+        assert "is being rebuilt" in answer.description
+        assert Volume.objects.get().growing_to_bytes is None
+        assert world.api.get("/tenants").body == before
         world.fleet.set_copy_rate(2**40)
         work_off_all()
         assert shown(world.api, task_id)["state"] == "FINISHED"
-        assert old not in world.rows()
+        assert new in world.rows()
+        world.expect(world.replicas)
+        answer = world.api.patch(f"/volumes/{world.uuid}", {"newCapacity": 11})
+        assert answer.status == "Success"
         world.expect(world.replicas)
 
     def test_snapshot(self, single: World) -> None:

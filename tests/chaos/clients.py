@@ -13,6 +13,8 @@ MOST_THINGS = 7
 FINISH_SECONDS = 100.0
 REST_SECONDS = 75.0
 """Longer than the minute after which a lost replica is replaced."""
+REPLICAS = [1, 3]
+"""How many a new volume may have."""
 WEIGHTS = {
     "create": 5,
     "grow": 2,
@@ -81,7 +83,7 @@ class Client(Things, threading.Thread):
         if len(self._mine) >= MOST_THINGS:
             return
         gib = self._chance.choice([1, 1, 2, 5, 10, 25])
-        replicas = self._chance.choice([1, 3])
+        replicas = self._chance.choice(REPLICAS)
         thing = self._new("volumes", gib=gib, replicas=replicas)
         body = {
             "alias": self._alias(),

@@ -13,6 +13,7 @@ import psycopg
 import urllib3
 
 from tests.chaos.caller import Caller, Said
+from tests.chaos.losses import UNREACHABLE, Losses
 from tests.chaos.schedule import Fault, Kind
 from tests.chaos.settling import unfinished
 from tests.chaos.system import System
@@ -45,6 +46,7 @@ class Faults:
         self._system = system
         self._stack = system.stack
         self._caller = caller
+        self._losses = Losses(system)
         self._down: set[int] = set()
         self._watching: list[threading.Thread] = []
         self._drains: dict[int, threading.Thread] = {}
@@ -58,6 +60,9 @@ class Faults:
         self.findings: list[str] = []
 
     def strike(self, fault: Fault) -> None:
+        if fault.kind in {Kind.LOSE_VOLUME, Kind.EMPTY_NODE}:
+            self._lose(fault)
+            return
         self.struck[fault.kind] += 1
         match fault.kind:
             case Kind.KILL_API | Kind.KILL_WORKER | Kind.STOP_BEAT:
@@ -78,6 +83,15 @@ class Faults:
             case _:
                 call = OF_CALLS[fault.kind] | WITHOUT_END
                 self._try(fault, lambda: self._system.node_faults(fault.victim, call))
+
+    def _lose(self, fault: Fault) -> None:
+        """Only where enough others have it; by whom is seen now."""
+        lose = {
+            Kind.LOSE_VOLUME: self._losses.lose_volume,
+            Kind.EMPTY_NODE: self._losses.come_back_empty,
+        }[fault.kind]
+        with contextlib.suppress(*UNREACHABLE):
+            self.struck[fault.kind] += lose(fault.victim)
 
     def end(self, fault: Fault) -> None:
         match fault.kind:

@@ -55,10 +55,10 @@ class HostAgent:
         self._contents.write(legs, mark)
 
     def synchronize(self, thing: Thing) -> bool:
-        """Bring up to date, of a published volume, all that are not; whether the provisioner knows
-        it.
+        """Bring up to date, of a published volume, all that are not and that their nodes have;
+        whether the provisioner knows it.
         """
-        places = [p for p in self._places(thing) if p["inUse"]]
+        places = [p for p in self._places(thing) if p["inUse"] and self._is_there(p)]
         old = [p for p in places if p["replicaState"] not in {"Available", "Terminating"}]
         self._contents.write(old, thing.mark or "")
         return all(self._report(thing, place, "Available") for place in old)
@@ -109,8 +109,14 @@ class HostAgent:
     def step(self, thing: Thing) -> Need:
         """One step towards the right replicas."""
         places = self._places(thing)
-        states = {place["replicaState"] for place in places}
         attached = thing.published is True
+        lost = [place for place in places if not self._is_there(place)]
+        if lost and "Terminating" not in {place["replicaState"] for place in places}:
+            return self._mourn(thing, lost[0], attached=attached)
+        return self._advance(thing, places, attached=attached)
+
+    def _advance(self, thing: Thing, places: list[Place], *, attached: bool) -> Need:
+        states = {place["replicaState"] for place in places}
         if not places:
             return Need.TIME
         if leaving := [p for p in places if p["replicaState"] == "Terminating"]:
@@ -127,6 +133,16 @@ class HostAgent:
             self.add(thing)
         else:
             return Need.NOTHING
+        return Need.TIME
+
+    def _mourn(self, thing: Thing, lost: Place, *, attached: bool) -> Need:
+        """A node lost a replica: the provisioner must see that by itself; then it is replaced."""
+        if lost["replicaState"] != "Missing" or self.tasks([thing]):
+            return Need.TIME
+        if not attached:
+            return Need.HOST
+        self.synchronize(thing)
+        self._replace(thing, lost["uuid"])
         return Need.TIME
 
     def tasks(self, things: Iterable[Thing]) -> list[Any]:
@@ -173,6 +189,9 @@ class HostAgent:
             if not said.unknown or time.monotonic() > end:
                 return said
             time.sleep(0.3)
+
+    def _is_there(self, place: Place) -> bool:
+        return self._contents.read(place) is not None
 
     def _places(self, thing: Thing) -> list[Place]:
         rows = self._caller.read(thing.path, seconds=10)

@@ -1,8 +1,11 @@
-"""Watches, while the faults strike, that no budget is exceeded.
+"""Watches, while the faults strike, that no budget is exceeded and no replica is false.
 
 Capacity is claimed before a node is asked, and given back after it confirmed. So what the nodes
 hold is never more than what the database says is used. The nodes are read before and after the
 database: what is held both times was held in between.
+
+All replicas of a volume that are Available hold the same: a host writes into all of them at one
+moment.
 """
 
 import json
@@ -35,6 +38,13 @@ SELECT v.uuid, r.backend_id FROM volumes_replica r JOIN volumes_volume v ON v.id
 WHERE r.state <> 'DELETING' AND v.state <> 'DELETING'
 GROUP BY v.uuid, r.backend_id HAVING count(*) > 1
 """
+AVAILABLE = """
+SELECT v.uuid, r.backend_id, r.uuid
+FROM volumes_replica r JOIN volumes_volume v ON v.id = r.volume_id
+WHERE v.num_replicas > 1 AND r.state = 'READY' AND r.replica_state = 'Available' AND NOT r.filling
+"""
+Marks = dict[tuple[str, str], str]
+"""What volumes hold, by node and uuid."""
 
 
 class Sampler(threading.Thread):
@@ -53,15 +63,31 @@ class Sampler(threading.Thread):
 
     def run(self) -> None:
         nodes = sqlite3.connect(f"file:{self._system.store}?mode=ro", uri=True, timeout=10)
-        before = _held(nodes)
+        before, marks = _held(nodes), _marks(nodes)
         while not self._over.wait(PAUSE_SECONDS):
             try:
                 with self._system.connect() as database:
                     self._compare(nodes, before, database)
+                with self._system.connect() as database:
+                    self._compare_marks(nodes, marks, database)
             except psycopg.OperationalError:
                 pass  # it is down: that is one of the faults
-            before = _held(nodes)
+            before, marks = _held(nodes), _marks(nodes)
         nodes.close()
+
+    def _compare_marks(
+        self, nodes: sqlite3.Connection, before: Marks, database: psycopg.Connection[Any]
+    ) -> None:
+        good = database.execute(AVAILABLE).fetchall()
+        after = _marks(nodes)
+        found: dict[str, dict[tuple[str, str], str]] = {}
+        for volume, node, uuid in good:
+            mark = before.get((node, uuid))
+            if mark is not None and mark == after.get((node, uuid)):
+                found.setdefault(volume, {})[node, uuid] = mark
+        for volume, marks in found.items():
+            if len(set(marks.values())) > 1:
+                self._find(f"volume {volume}: its Available replicas hold {marks}")
 
     def _compare(
         self, nodes: sqlite3.Connection, before: Held, database: psycopg.Connection[Any]
@@ -100,6 +126,11 @@ class Sampler(threading.Thread):
     def _find(self, text: str) -> None:
         if len(self.findings) < SHOWN:
             self.findings[text] = None
+
+
+def _marks(nodes: sqlite3.Connection) -> Marks:
+    rows = nodes.execute("SELECT node, uuid, mark FROM simulated_mark WHERE kind = 'volume'")
+    return {(node, uuid): mark for node, uuid, mark in rows}
 
 
 def _held(nodes: sqlite3.Connection) -> Held:

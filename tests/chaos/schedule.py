@@ -18,6 +18,8 @@ class Kind(StrEnum):
     LOSE_REPLIES = "lose a node's replies"
     LOSE_REQUESTS = "lose a node's requests"
     DRAIN_NODE = "drain a node"
+    LOSE_VOLUME = "a node loses one volume"
+    EMPTY_NODE = "a node comes back empty"
 
 
 VICTIMS = {
@@ -32,6 +34,8 @@ VICTIMS = {
 LASTS = {
     Kind.FLUSH_REDIS: (0.0, 0.0),
     Kind.RESTART_NODE: (0.0, 0.0),
+    Kind.LOSE_VOLUME: (0.0, 0.0),
+    Kind.EMPTY_NODE: (0.0, 0.0),
     Kind.CRASH_POSTGRES: (0.2, 2.0),
     Kind.PARTITION: (2.0, 12.0),
     Kind.DRAIN_NODE: (5.0, 15.0),

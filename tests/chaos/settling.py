@@ -21,7 +21,9 @@ WHERE state <> 'READY' OR filling
 UNION ALL SELECT 'snapshot ' || uuid || ' ' || state FROM volumes_snapshot WHERE state <> 'READY'
 UNION ALL SELECT 'publication ' || id || ' ' || state FROM volumes_publication
 WHERE state <> 'READY'
-UNION ALL SELECT 'export ' || id || ' ' || state FROM volumes_export WHERE state <> 'READY'
+UNION ALL SELECT 'export ' || e.id || ' ' || e.state
+FROM volumes_export e JOIN volumes_replica r ON r.id = e.replica_id
+WHERE e.state <> 'READY' AND NOT (e.state = 'CREATING' AND r.replica_state = 'Missing')
 UNION ALL SELECT 'task ' || type || ' ' || task_id || ' ' || state || ' ' || description
 FROM tasks_task WHERE state IN ('IDLE', 'RUNNING')
 UNION ALL SELECT 'drain ' || backend_id FROM volumes_drain
@@ -43,7 +45,9 @@ SELECT type, task_id, volume_id, state, created_at::time(1), started_at::time(1)
 
 
 def unfinished(system: System) -> list[str]:
-    """Rows in a passing state, and tasks that have not ended."""
+    """Rows in a passing state, and tasks that have not ended. The export of a lost replica waits
+    for its host to replace that.
+    """
     with system.connect() as database:
         return [row[0] for row in database.execute(UNFINISHED)]
 

@@ -13,14 +13,20 @@ PLANTED = Path(__file__).with_name("planted")
 SECONDS = 12.0
 
 
-def findings(bug: str, folder: Path, monkeypatch: pytest.MonkeyPatch, *kinds: Kind) -> list[str]:
+def findings(
+    bug: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *kinds: Kind,
+    seconds: float = SECONDS,
+) -> list[str]:
     """Of a short run whose processes have the bug."""
     monkeypatch.setattr("tests.chaos.settling.SETTLE_SECONDS", 10.0)
     monkeypatch.setattr("tests.chaos.faults.RECOVERED_SECONDS", 10.0)
     monkeypatch.setattr("tests.chaos.faults.FINISHED_SECONDS", 10.0)
     monkeypatch.setattr("tests.chaos.clients.FINISH_SECONDS", 10.0)
     path = {"PYTHONPATH": f"{PLANTED / bug}:{ROOT}"}
-    outcome = chaos.run(seed=1, seconds=SECONDS, folder=folder, settings=path, kinds=kinds)
+    outcome = chaos.run(seed=1, seconds=seconds, folder=folder, settings=path, kinds=kinds)
     print(outcome.text, *outcome.findings, f"logs: {folder}", sep="\n")
     return outcome.findings
 
@@ -41,3 +47,20 @@ def test_stale_copy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.chaos.system.COPY_MIB", 512)
     found = findings("stale_copy", folder, monkeypatch, Kind.FLUSH_REDIS)
     assert any("'Available'" in text and " holds '" in text for text in found)
+
+
+LOSING = {"create": 2, "publish": 4, "write": 4}
+LOSING_SECONDS = 20.0
+
+
+def test_loss_that_is_not_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.chaos.clients.WEIGHTS", LOSING)
+    found = findings("loss_untold", folder, monkeypatch, Kind.LOSE_VOLUME, seconds=LOSING_SECONDS)
+    assert any("'Available'" in text and " holds None" in text for text in found)
+
+
+def test_lost_replica_that_is_made_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.chaos.clients.WEIGHTS", LOSING)
+    monkeypatch.setattr("tests.chaos.clients.REPLICAS", [3])
+    found = findings("lost_made_anew", folder, monkeypatch, Kind.EMPTY_NODE, seconds=LOSING_SECONDS)
+    assert any("its Available replicas hold" in text for text in found)

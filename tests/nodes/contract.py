@@ -1,8 +1,8 @@
 """What every engine must do, seen through the real client over HTTPS.
 
 A test module inherits :class:`EngineContract` and gives the fixtures ``client`` (a node without
-volumes and targets), ``peer`` (another such node, which it can reach) and ``restart`` (restarts the
-first one's engine and agent).
+volumes and targets), ``peer`` (another such node, which it can reach), ``restart`` (restarts the
+first one's engine and agent) and ``vanish`` (its data plane loses a volume or snapshot).
 """
 
 from functools import partial
@@ -19,6 +19,7 @@ from inventory.nodes.wire import (
     RefusalCode,
     Tag,
 )
+from tests.nodes.contract_losses import LossContract
 from tests.nodes.contract_snapshots import SnapshotContract, SourceContract
 from tests.nodes.contract_syncs import SyncContract
 from tests.nodes.contract_volumes import GenerationContract, VolumeContract
@@ -218,5 +219,6 @@ class EngineContract(
     SourceContract,
     TargetContract,
     SyncContract,
+    LossContract,
 ):
     """All of it."""

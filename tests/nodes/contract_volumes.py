@@ -72,11 +72,12 @@ class VolumeContract:
         free = client.read_node().ssds[0].free
         client.ensure_volume(uuid, volume(piece(ssds[0], GIB)))
         larger = volume(piece(ssds[0], 3 * GIB))
-        assert client.ensure_volume(uuid, larger) is False
+        for _ in range(2):
+            client.change_volume(uuid, larger)
         assert client.read_node().ssds[0].free == free - 3 * GIB
         smaller = volume(piece(ssds[0], 2 * GIB))
         sizes = (str(3 * GIB), str(2 * GIB))
-        refused(RefusalCode.CONFLICT, lambda: client.ensure_volume(uuid, smaller), *sizes)
+        refused(RefusalCode.CONFLICT, lambda: client.change_volume(uuid, smaller), *sizes)
         found = client.read_volume(uuid)
         assert found is not None
         assert found.pieces == larger.pieces
@@ -86,14 +87,15 @@ class VolumeContract:
         thin = ProvisioningType.THIN
         client.ensure_volume(uuid, volume(piece(ssds[0], 4 * GIB, GIB), provisioning_type=thin))
         less = volume(piece(ssds[0], 8 * GIB, GIB - 4096), provisioning_type=thin)
-        refused(RefusalCode.CONFLICT, lambda: client.ensure_volume(uuid, less), str(GIB - 4096))
+        refused(RefusalCode.CONFLICT, lambda: client.change_volume(uuid, less), str(GIB - 4096))
         more = volume(piece(ssds[0], 8 * GIB, 2 * GIB), provisioning_type=thin)
+        client.change_volume(uuid, more)
         assert client.ensure_volume(uuid, more) is False
 
     def test_grows_onto_another_ssd(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
         client.ensure_volume(uuid, volume(piece(ssds[0])))
         spec = volume(piece(ssds[0]), piece(ssds[1], 2 * GIB))
-        assert client.ensure_volume(uuid, spec) is False
+        client.change_volume(uuid, spec)
         found = client.read_volume(uuid)
         assert found is not None
         assert found.capacity == 3 * GIB
@@ -103,7 +105,7 @@ class VolumeContract:
     ) -> None:
         client.ensure_volume(uuid, volume(piece(ssds[0])))
         limited = volume(piece(ssds[0]), qos=Qos(max_iops=5000))
-        assert client.ensure_volume(uuid, limited) is False
+        client.change_volume(uuid, limited)
         restart()
         found = client.read_volume(uuid)
         assert found is not None
@@ -119,7 +121,36 @@ class VolumeContract:
             (volume(piece(ssds[0]), provisioning_type=thin), ("THICK", "THIN")),
         )
         for spec, values in others:
-            refused(RefusalCode.CONFLICT, partial(client.ensure_volume, uuid, spec), *values)
+            for call in (client.ensure_volume, client.change_volume):
+                refused(RefusalCode.CONFLICT, partial(call, uuid, spec), *values)
+
+    @pytest.mark.parametrize(
+        ("capacity", "max_iops"), [(2 * GIB, 0), (GIB, 5000)], ids=["larger", "limited"]
+    )
+    def test_a_create_changes_nothing(
+        self, client: NodeClient, ssds: list[str], uuid: str, *, capacity: int, max_iops: int
+    ) -> None:
+        client.ensure_volume(uuid, volume(piece(ssds[0])))
+        before = client.read_volume(uuid)
+        other = volume(piece(ssds[0], capacity), qos=Qos(max_iops=max_iops))
+        refused(RefusalCode.CONFLICT, lambda: client.ensure_volume(uuid, other), str(GIB))
+        assert client.read_volume(uuid) == before
+        client.change_volume(uuid, other)
+        assert client.ensure_volume(uuid, other) is False
+
+    def test_a_change_creates_nothing(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+        node = client.read_node()
+        spec = volume(piece(ssds[0]), generation=5)
+        refused(RefusalCode.NOT_FOUND, lambda: client.change_volume(uuid, spec), uuid)
+        assert client.list_volumes() == ()
+        assert client.ensure_volume(uuid, spec) is True
+        for other in (4, 6):
+            of_other = spec.model_copy(update={"generation": other})
+            code = RefusalCode.STALE if other < 5 else RefusalCode.NOT_FOUND
+            refused(code, partial(client.change_volume, uuid, of_other), uuid)
+        client.remove_volume(uuid, 5)
+        refused(RefusalCode.STALE, lambda: client.change_volume(uuid, spec), uuid)
+        assert client.read_node() == node
 
     def test_no_space(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
         node = client.read_node()
@@ -135,7 +166,7 @@ class VolumeContract:
         node = client.read_node()
         much = (node.ssds[0].capacity // 4096 + 1) * 4096
         spec = volume(piece(ssds[0], much))
-        refused(RefusalCode.NO_SPACE, lambda: client.ensure_volume(uuid, spec))
+        refused(RefusalCode.NO_SPACE, lambda: client.change_volume(uuid, spec))
         assert client.read_node() == node
 
     def test_unknown_ssd(self, client: NodeClient, uuid: str) -> None:

@@ -87,7 +87,7 @@ def test_wrong_bodies(raw: Raw, body: bytes) -> None:
         ("GET", "/v1/node/", 404),
         ("GET", "/v1/volumes/a/b", 404),
         ("POST", "/v1/volumes", 405),
-        ("PATCH", "/v1/volumes/v", 405),
+        ("PATCH", "/v1/volumes", 405),
         ("DELETE", "/v1/node", 405),
         ("POST", f"/v1/targets/{TARGET}/namespaces/v", 405),
         ("GET", "/v1/volumes/a%20b", 400),

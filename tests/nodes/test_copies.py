@@ -208,7 +208,7 @@ def test_what_is_made_holds_what_its_source_held(
         piece(ssds[0], GIB, 0), kind=SourceKind.CLONE_OF_VOLUME, of="parent", generation_of=7
     )
     client.ensure_volume("twin", of_volume)
-    client.ensure_volume("parent", volume(piece(ssds[0], 2 * GIB), generation=7))
+    client.change_volume("parent", volume(piece(ssds[0], 2 * GIB), generation=7))
     node.restart()
     marks = {uuid: node.read(uuid) for uuid in ("parent", "shown", "clone", "twin")}
     assert marks == {"parent": "two", "shown": "one", "clone": "one", "twin": "two"}

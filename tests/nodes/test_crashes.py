@@ -79,8 +79,8 @@ class Machine:
         agent = await self.boot()
         facts = await self.engine.facts()
         return (
-            agent.volumes.list(),
-            agent.snapshots.list(),
+            await agent.volumes.list(),
+            await agent.snapshots.list(),
             await agent.targets.list(),
             facts.ssds,
             self.engine.volumes(),
@@ -96,6 +96,10 @@ Step = Callable[[Agent], Awaitable[object]]
 
 def ensure(spec: Any, uuid: str = "v") -> Step:
     return lambda agent: agent.volumes.ensure(uuid, spec)
+
+
+def change(spec: Any) -> Step:
+    return lambda agent: agent.volumes.change("v", spec)
 
 
 def take(spec: Any) -> Step:
@@ -136,7 +140,7 @@ async def unexport(agent: Agent) -> None:
 
 CASES: dict[str, tuple[list[Step], Step]] = {
     "create": ([], ensure(SMALL)),
-    "grow and limit": ([ensure(SMALL)], ensure(GROWN)),
+    "grow and limit": ([ensure(SMALL)], change(GROWN)),
     "remove": ([ensure(SMALL)], remove),
     "remove what never came": ([], remove),
     "snapshot": ([ensure(SMALL)], take(TAKEN)),
@@ -335,7 +339,7 @@ async def half_removed() -> None:
         await agent.volumes.ensure("shown", SHOWN)
     await agent.start()
     assert await agent.mend() is True
-    assert (agent.snapshots.list(), engine.snapshots()) == ((), {})
+    assert (await agent.snapshots.list(), engine.snapshots()) == ((), {})
     engine.is_broken = True
     with pytest.raises(OSError, match="data plane"):
         await agent.volumes.remove("v", 1)

@@ -11,6 +11,7 @@ from inventory.nodes.wire import Portal, Qos, RefusalCode
 from tests.nodes.certificates import KeyPair
 from tests.nodes.conftest import TOKEN
 from tests.nodes.contract import EngineContract
+from tests.nodes.contract_losses import Vanish
 from tests.nodes.specs import (
     GIB,
     HOST,
@@ -27,6 +28,10 @@ class TestSimulatedEngine(EngineContract):
     @pytest.fixture
     def restart(self, node: SimulatedNode) -> Callable[[], None]:
         return node.restart
+
+    @pytest.fixture
+    def vanish(self, node: SimulatedNode) -> Vanish:
+        return node.vanish
 
 
 def test_restart_loses_what_spdk_would_lose_and_the_agent_restores_it(
@@ -176,9 +181,9 @@ def test_violations_are_noticed(server_pair: KeyPair, transport: NodeTransport) 
         one, two, *_ = (ssd.ssd_id for ssd in node.engine.ssds)
         small, large = volume(piece(one)), volume(piece(one, 2 * GIB), qos=Qos(max_iops=1))
         client.ensure_volume("v", small)
-        client.ensure_volume("v", large)
+        client.change_volume("v", large)
         with pytest.raises(NodeRefused):
-            client.ensure_volume("v", small)
+            client.change_volume("v", small)
         assert fleet.violations == ()
         with pytest.raises(NodeRefused):
             client.ensure_volume("v", volume(piece(two)))

@@ -6,16 +6,33 @@ between nodes are tested, too.
 """
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from inventory.nodes.client import NodeClient
 from tests.nodes.contract import EngineContract, NodeContract, TargetContract
+from tests.nodes.contract_losses import Vanish
 from tests.nodes.contract_snapshots import SnapshotContract, SourceContract
 from tests.nodes.contract_volumes import GenerationContract, VolumeContract
+from tests.spdk.client import Client
 from tests.spdk.fixtures import REAL, MakeNode
 from tests.spdk.nodes import SpdkNode
 from tests.spdk.running import RunningTarget
+
+
+def vanish_from(socket: Path, uuid: str) -> None:
+    """Delete the lvol of its last piece, as an operator might by mistake."""
+    call = Client(socket)
+    shown = call("bdev_lvol_get_lvols")
+    names = [
+        one["alias"]
+        for one in shown
+        if one["name"] == f"v-{uuid}" or one["name"].startswith(f"s-{uuid}-")
+    ]
+    call("bdev_lvol_delete", name=sorted(names)[-1])
+    call.close()
 
 
 class TestOnTheFakeTarget(EngineContract):
@@ -42,6 +59,10 @@ class TestOnTheFakeTarget(EngineContract):
 
         return both
 
+    @pytest.fixture
+    def vanish(self, targets: list[RunningTarget]) -> Vanish:
+        return partial(vanish_from, targets[0].socket)
+
 
 class OnARealTarget:
     """``restart``: of the agent; that of the target is up to who runs it."""
@@ -58,6 +79,10 @@ class OnARealTarget:
     def restart(self, node: SpdkNode) -> Callable[[], None]:
         return node.restart
 
+    @pytest.fixture
+    def vanish(self) -> Vanish:
+        return partial(vanish_from, REAL[0])
+
 
 if len(REAL) == 1:
 
@@ -70,7 +95,7 @@ if len(REAL) == 1:
         SourceContract,
         TargetContract,
     ):
-        """All but copies."""
+        """All but copies, and what needs another node."""
 
 
 if len(REAL) == 2:

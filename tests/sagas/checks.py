@@ -1,7 +1,7 @@
 """What every saga must stand: a test class inherits :class:`SagaChecks` and says what to expect."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -40,22 +40,26 @@ class Case:
     """``submit`` makes a task in a world where it can finish; it is called again and again.
 
     ``done`` and ``undone`` assert, after it FINISHED or after it ended badly, that database, nodes
-    and budgets agree. ``meanwhile`` is what others do while the task waits for them. With
-    ``is_hosts`` a host ends it, and the first step only supervises.
+    and budgets agree. ``losses``: by which a node loses data that the task may need, or makes;
+    ``lost`` asserts, after it ended somehow, that nothing old or empty counts as good. Tasks that
+    need no data on nodes finish. ``meanwhile`` is what others do while the task waits for them.
+    With ``is_hosts`` a host ends it, and the first step only supervises.
     """
 
     submit: Callable[[], str]
     done: Callable[[], None]
     undone: Callable[[], None]
+    losses: Sequence[Callable[[], None]]
+    lost: Callable[[Task], None]
     meanwhile: Callable[[str], None] = nothing
     is_hosts: bool = False
 
 
-ALONE = Case(submit=str, done=lambda: None, undone=lambda: None)
+ALONE = Case(str, lambda: None, lambda: None, (), lambda task: None)
 
 
 class SagaChecks:
-    """Five checks; ``type`` is the saga's, the fixture ``case`` the subclass's."""
+    """Six checks; ``type`` is the saga's, the fixture ``case`` the subclass's."""
 
     type: ClassVar[TaskType]
 
@@ -109,6 +113,14 @@ class SagaChecks:
         with before_the_last_step(self._saga(), _cancel_task):
             assert work_off(case, case.submit()).state == TaskState.ABORTED
         case.undone()
+
+    @pytest.mark.timeout(300)
+    def test_a_node_lost_the_data_before_each_step(self, case: Case) -> None:
+        for lose in case.losses:
+            for number in range(1 if case.is_hosts else len(self._saga().steps)):
+                with acting(self._saga(), number, "before", _once(lose)):
+                    task = work_off(case, case.submit())
+                case.lost(task)
 
     def test_cannot_be_cancelled_once_it_ended(self, case: Case) -> None:
         task = work_off(case, case.submit())
@@ -220,6 +232,12 @@ def twice(number: int, step: Step) -> Step:
         return step.run(context)
 
     return replace(step, run=run)
+
+
+def _once(act: Callable[[], None]) -> Act:
+    """However often the step is tried."""
+    left = [act]
+    return lambda context: left.pop()() if left else None
 
 
 def _refuse(context: Context) -> None:

@@ -37,4 +37,5 @@ class TestInstallLicense(SagaChecks):
         def undone():
             assert License.objects.get().max_backends == 1000
 
-        return Case(submit, done, undone)
+        losses = [fleet.nodes[0].come_back_empty]
+        return Case(submit, done, undone, losses, lambda task: done())

@@ -88,5 +88,11 @@ class TestRemoteMigration(SagaChecks):
             assert place not in {row.backend_id for row in world.rows()}
 
         return Case(
-            submit, done, lambda: world.expect(2), meanwhile(world), handler is Handler.AGENT
+            submit,
+            done,
+            lambda: world.expect(2),
+            world.losses(),
+            world.expect_no_false_data,
+            meanwhile(world),
+            handler is Handler.AGENT,
         )

@@ -56,7 +56,8 @@ class TestReplicaSync(SagaChecks):
         def undone() -> None:
             world.expect(replicas)
 
-        return Case(submit, done, undone, world.host_works if is_published else nothing)
+        meanwhile = world.host_works if is_published else nothing
+        return Case(submit, done, undone, world.losses(), world.expect_no_false_data, meanwhile)
 
 
 def test_a_former_volume_of_that_uuid_is_not_locked(

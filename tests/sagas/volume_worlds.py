@@ -2,17 +2,24 @@
 part.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
+from tasks.models import Task
 from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
+from tests.services.test_node_checks import check
 from tests.services.test_unfinished import collect_overdue
 from volumes.models import Export, Replica, Volume
 from volumes.selectors import LIVE
 from volumes.services.audit import audit
 
 DATA = "what the host wrote"
+
+
+def _come_back_empty(node: SimulatedNode, uuid: str) -> None:
+    node.come_back_empty()
 
 
 @dataclass
@@ -26,10 +33,12 @@ class World:
     uuid: str = ""
     before: list[str] = field(default_factory=list)
     made: int = 0
+    could_survive: bool = True
 
     def volume(self) -> str:
         """A new one whose replicas hold DATA and, of several, are Available."""
         self.made += 1
+        self.could_survive = True
         alias = f"v{self.made}"
         self.uuid = created(self.api, alias, storageClass={"numReplicas": self.replicas})
         self.before = sorted(row.uuid for row in self.rows())
@@ -67,13 +76,61 @@ class World:
             path = f"/replica/{self.uuid}/{row.uuid}"
             if row.replica_state == "Terminating":
                 assert self.api.delete(path).status == "Success"
-            elif row.replica_state != "Available" and self.is_reached(row):
+            elif row.replica_state != "Available" and self.is_reached(row) and self.holds(row):
                 self.node(row).write(row.uuid, DATA)
                 self.report(row.uuid, "Available")
 
     def is_reached(self, row: Replica) -> bool:
         """A host's target on the node has it."""
         return Export.objects.filter(LIVE, replica=row, for_copy=False, state="READY").exists()
+
+    def holds(self, row: Replica) -> bool:
+        """Its node has it, whatever that holds."""
+        return row.backend_id is not None and row.uuid in self.node(row).volumes()
+
+    def losses(self) -> list[Callable[[], None]]:
+        """The node of the first replica, of the second, of the one that the task made."""
+        rows = self.rows
+        return [
+            lambda: self._lose(rows()[:1], SimulatedNode.vanish),
+            lambda: self._lose(rows()[1:2] if self.replicas > 1 else [], _come_back_empty),
+            lambda: self._lose([row for row in rows() if row.made_by], SimulatedNode.vanish),
+        ]
+
+    def _lose(self, lost: list[Replica], way: Callable[[SimulatedNode, str], None]) -> None:
+        for row in lost:
+            way(self.node(row), row.uuid)
+        good = [row for row in self.rows() if self.holds(row) and self.mark(row) == DATA]
+        self.could_survive = bool(good)
+
+    def mark(self, row: Replica) -> str:
+        return self.node(row).read(row.uuid)
+
+    def expect_no_false_data(self, task: Task) -> None:
+        """After a node lost something: what counts as good is on its node with the data, and where
+        it could, some replica survived. Then all of it goes, and nothing is left over.
+        """
+        self._look()
+        rows = self.rows()
+        for row in rows:
+            assert (row.state, row.filling) == ("READY", False)
+            assert row.replica_state in {"Available", "Unknown", "Missing"}, row.replica_state
+            assert self.holds(row) is (row.replica_state != "Missing")
+            assert not self.holds(row) or self.mark(row) == DATA
+        is_last = task.state == "FINISHED" and self.replicas == 1
+        assert not self.could_survive or is_last or any(map(self.holds, rows)), task.description
+        self._remove()
+        assert audit() == []
+
+    def _look(self) -> None:
+        collect_overdue()
+        check()
+        collect_overdue()
+
+    def _remove(self) -> None:
+        if self.is_published and Volume.objects.get(uuid=self.uuid).publications.exists():
+            self.unpublish()
+        assert self.api.delete(f"/volumes/{self.uuid}").status == "Success"
 
     def expect(self, replicas: int) -> None:
         """That many replicas, all with the data and none half done; nodes and budgets agree."""

@@ -157,7 +157,8 @@ def test_a_growth_is_finished_forward(
 ) -> None:
     pool(2)
     uuid = created(api, "v", storageClass={"numReplicas": 2})
-    getattr(fleet.nodes[0].faults, fault)()
+    which = {} if fault == "go_down" else {"method": "PATCH"}
+    getattr(fleet.nodes[0].faults, fault)(**which)
     answer = api.patch(f"/volumes/{uuid}", {"newCapacity": 15})
     assert answer.status == "NotAvailable"
     assert "will be finished when all nodes answer" in answer.description
@@ -171,7 +172,7 @@ def test_a_growth_is_finished_forward(
 def test_asking_again_for_a_growth_finishes_it(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     pool(1)
     uuid = created(api, "v")
-    fleet.nodes[0].faults.lose_reply(method="PUT")
+    fleet.nodes[0].faults.lose_reply(method="PATCH")
     assert api.patch(f"/volumes/{uuid}", {"newCapacity": 15}).status == "NotAvailable"
     assert api.patch(f"/volumes/{uuid}", {"newCapacity": 15}).status == "Success"
     assert volume(api, uuid)["capacity"] == 15 * GIB

@@ -205,7 +205,7 @@ def test_a_growth_under_way_bars_snapshots_and_clones(
 ) -> None:
     pool(1)
     parent = created(api, "v")
-    fleet.nodes[0].faults.lose_request(method="PUT")
+    fleet.nodes[0].faults.lose_request(method="PATCH")
     assert api.patch(f"/volumes/{parent}", {"newCapacity": 20}).status == "NotAvailable"
     assert snap(api, parent, "s").status == "NotAvailable"
     assert clone(api, parent, "c").status == "NotAvailable"

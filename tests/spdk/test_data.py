@@ -165,7 +165,7 @@ def test_a_volume_grows_under_its_host(node: SpdkNode) -> None:
     node.client.ensure_volume("v", volume(piece(UNMAPPED, GIB)))
     with exported(node, "v") as host:
         host.write(1, 0, b"kept" * (BLOCK // 4))
-        node.client.ensure_volume("v", volume(piece(UNMAPPED, 2 * GIB)))
+        node.client.change_volume("v", volume(piece(UNMAPPED, 2 * GIB)))
         assert host.read(1, 0, 4) == b"kept"
         assert host.read(1, 2 * GIB - BLOCK, BLOCK) == bytes(BLOCK)
 
@@ -221,7 +221,7 @@ def test_limits_are_the_targets_and_come_back(
     spdk.close()
     node.await_up(other_than=boot)
     assert expected.items() <= limits().items()
-    node.client.ensure_volume("v", volume(piece(UNMAPPED)))
+    node.client.change_volume("v", volume(piece(UNMAPPED)))
     assert limits() == {}
 
 
@@ -287,7 +287,7 @@ def test_a_copy_of_a_span_has_the_bytes(node: SpdkNode, peer: SpdkNode, spdk: Cl
     refused(RefusalCode.IN_USE, whole, COPY_TARGET)
     pieces = piece("ssd-2-2", GIB), piece("ssd-2-1", 128 * MIB)
     larger = volume(*pieces, qos=Qos(max_iops=5000))
-    refused(RefusalCode.CONFLICT, lambda: peer.client.ensure_volume("filled", larger), COPY_TARGET)
+    refused(RefusalCode.CONFLICT, lambda: peer.client.change_volume("filled", larger), COPY_TARGET)
     for _ in range(2):
         assert peer.client.read_strays() == ()
         with connect(peer, COPY_TARGET, NODE_HOST) as host:

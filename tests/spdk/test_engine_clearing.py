@@ -61,7 +61,7 @@ def test_what_a_death_left_uncleared_is_never_read(
         else:
             await machine.start()
         agent = machine.agent
-        assert [one.uuid for one in agent.volumes.list()] == ["kept"]
+        assert [one.uuid for one in await agent.volumes.list()] == ["kept"]
         assert (await agent.strays()).strays == ()
         [ssd] = (await machine.facts()).ssds
         assert ssd.free == ssd.capacity - SIZE
@@ -146,7 +146,7 @@ def test_what_is_being_cleared_is_not_free(run: Run, target: RunningTarget) -> N
             await removing
         await machine.launch()
         await machine.agent.mend()
-        assert machine.agent.volumes.list() == ()
+        assert await machine.agent.volumes.list() == ()
         [ssd] = (await machine.facts()).ssds
         assert (ssd.free, ssd.outgrown) == (ssd.capacity - SIZE, SIZE)
         while (await machine.facts()).ssds[0].outgrown:
@@ -172,10 +172,10 @@ def test_a_start_does_not_wait_for_removals(run: Run, target: RunningTarget) -> 
         target.restart()
         target.clear_for(FOR_EVER)
         await machine.launch()
-        assert [one.uuid for one in machine.agent.volumes.list()] == ["gone", "kept"]
+        assert [one.uuid for one in await machine.agent.volumes.list()] == ["gone", "kept"]
         assert [one.nqn for one in await machine.agent.targets.list()] == [TARGET]
         target.restart()
         await machine.boot()
-        assert [one.uuid for one in machine.agent.volumes.list()] == ["kept"]
+        assert [one.uuid for one in await machine.agent.volumes.list()] == ["kept"]
 
     run(steps)

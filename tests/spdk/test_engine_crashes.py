@@ -50,6 +50,10 @@ def ensure(spec: Any, uuid: str = "v") -> Step:
     return lambda machine: machine.agent.volumes.ensure(uuid, spec)
 
 
+def change(spec: Any) -> Step:
+    return lambda machine: machine.agent.volumes.change("v", spec)
+
+
 def remove(uuid: str = "v") -> Step:
     return lambda machine: machine.agent.volumes.remove(uuid, 1)
 
@@ -87,11 +91,11 @@ async def copy(machine: Machine) -> None:
 CASES: dict[str, tuple[list[Step], Step]] = {
     "thick": ([], ensure(THICK)),
     "thin": ([], ensure(THIN)),
-    "grown": ([ensure(THICK)], ensure(GROWN)),
+    "grown": ([ensure(THICK)], change(GROWN)),
     "removed": ([ensure(THICK)], remove()),
     "spanned": ([], ensure(SPANNED)),
-    "spanned, grown": ([ensure(SPANNED)], ensure(SPANNED_MORE)),
-    "spanned later": ([ensure(volume(piece("s", SMALL)))], ensure(SPANNED)),
+    "spanned, grown": ([ensure(SPANNED)], change(SPANNED_MORE)),
+    "spanned later": ([ensure(volume(piece("s", SMALL)))], change(SPANNED)),
     "spanned, removed": ([ensure(SPANNED)], remove()),
     "snapshot": ([ensure(THICK)], take(TAKEN)),
     "snapshot of a span": ([ensure(SPANNED)], take(TAKEN_TWICE)),
@@ -230,8 +234,8 @@ async def state(machine: Machine) -> Any:
         assert {address[2] for address in one[2]} == {str(machine.portal.port)}
     subsystems = {nqn: (one[0], one[1], one[3]) for nqn, one in seen["subsystems"].items()}
     return (
-        agent.volumes.list(),
-        agent.snapshots.list(),
+        await agent.volumes.list(),
+        await agent.snapshots.list(),
         [target.model_copy(update={"listeners": ()}) for target in await agent.targets.list()],
         (await machine.facts()).ssds,
         seen | {"subsystems": subsystems},

@@ -2,8 +2,6 @@
 
 import asyncio
 
-import pytest
-
 from inventory.nodes.engines.spdk.names import namespace_uuid, snapshot_name, volume_name
 from inventory.nodes.engines.spdk.space import count_space
 from inventory.nodes.engines.spdk.view import Bdev, Lvol
@@ -115,15 +113,15 @@ def test_span_grows_at_its_end_while_nobody_has_it(run: Run) -> None:
             host.write(1, SIZE, OLD)
             larger = volume(piece("s", SIZE), piece("t", 2 * SIZE))
             code = RefusalCode.CONFLICT
-            await refused(code, agent.volumes.ensure("v", larger), str(3 * SIZE), "exported")
+            await refused(code, agent.volumes.change("v", larger), str(3 * SIZE), "exported")
             taken = snapshot(
                 piece("s", SIZE, 0), piece("t", SIZE, 0), volume_uuid="v", volume_generation=1
             )
             await refused(code, agent.snapshots.ensure("taken", taken), "one moment")
             assert host.read(1, SIZE, BLOCK) == OLD
         inner = volume(piece("s", 2 * SIZE), piece("t", SIZE))
-        await refused(RefusalCode.CONFLICT, agent.volumes.ensure("v", inner), str(2 * SIZE))
-        await agent.volumes.ensure("v", larger)
+        await refused(RefusalCode.CONFLICT, agent.volumes.change("v", inner), str(2 * SIZE))
+        await agent.volumes.change("v", larger)
         async with disk as host:
             assert host.namespaces[1]["size"] == 3 * SIZE
             assert host.read(1, SIZE, BLOCK) == OLD
@@ -224,8 +222,8 @@ def test_a_lost_piece_is_not_made_anew(run: Run, target: RunningTarget) -> None:
         call = Client(target.socket)
         call("bdev_lvol_delete", name="ssd-s/v-v")
         call.close()
-        with pytest.raises(Exception, match="missing"):
-            await agent.volumes.ensure("v", volume(piece("s", 2 * SIZE)))
+        larger = volume(piece("s", 2 * SIZE))
+        await refused(RefusalCode.NOT_FOUND, agent.volumes.change("v", larger), "lost")
         assert (await machine.seen())["lvols"] == []
 
     run(steps)

@@ -152,7 +152,7 @@ def test_missing_ssd(run: Run, target: RunningTarget, caplog: pytest.LogCaptureF
         target.restart()
         agent = await machine.boot()
         assert "SSD s cannot be used" in caplog.text
-        assert [one.uuid for one in agent.volumes.list()] == ["here"]
+        assert [one.uuid for one in await agent.volumes.list()] == ["here"]
         assert ids((await agent.node()).ssds) == ["t"]
         seen = await machine.seen()
         assert list(seen["subsystems"][TARGET][3]) == [1]
@@ -163,7 +163,7 @@ def test_missing_ssd(run: Run, target: RunningTarget, caplog: pytest.LogCaptureF
         (machine.folder / "away").rename(machine.folder / "s")
         await machine.engine.lost()
         await machine.start()
-        assert [one.uuid for one in agent.volumes.list()] == ["both", "here"]
+        assert [one.uuid for one in await agent.volumes.list()] == ["both", "here"]
         seen = await machine.seen()
         assert seen["raids"] == [("v-both", "online", 2)]
         assert list(seen["subsystems"][TARGET][3]) == [1, 2]
@@ -186,7 +186,7 @@ def test_removal_waits_for_the_missing_ssd(run: Run, target: RunningTarget) -> N
         agent = await machine.boot()
         seen = await machine.seen()
         assert (seen["lvols"], seen["raids"]) == ([], [])
-        assert agent.volumes.list() == ()
+        assert await agent.volumes.list() == ()
 
     run(steps)
 

@@ -26,6 +26,7 @@ from volumes.models import (
 from volumes.selectors import LIVE
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.export_work import exports_drop, exports_make, exports_withdraw
+from volumes.services.losses import losses_follow
 from volumes.services.node_work import NodeError, node_call
 from volumes.services.replica_states import replica_state_set
 
@@ -120,6 +121,7 @@ def _begin(replica: Replica, source: Replica, message: str, until: float) -> Cop
         return CopyState(trouble="it was withdrawn")
     spec = _spec(replica, source, export)
     outcome = _ask(source, partial(NodeClient.ensure_sync, spec=spec), until)
+    losses_follow({source.pk: source}, {source.pk: outcome}, until=until)
     if isinstance(outcome, NodeError):
         return CopyState(trouble=f"node {source.backend_id}: {outcome}")
     return CopyState(begun=True, trouble=message)

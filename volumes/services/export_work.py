@@ -15,6 +15,7 @@ from provisioner.common.queue import enqueue_on_commit
 from volumes.models import Export, Protocol, Publication, Replica, Volume, target_nqn
 from volumes.selectors import LIVE, exports_with_nodes
 from volumes.services.deadlines import unfinished_deadline
+from volumes.services.losses import losses_follow
 from volumes.services.namespace_ids import namespace_id_bar, namespace_ids_take, namespace_ids_touch
 from volumes.services.node_work import (
     NodeError,
@@ -37,11 +38,13 @@ class ExportWork:
 
 
 def exports_make(rows: QuerySet[Export], *, until: float) -> ExportWork:
-    """Export on all nodes in parallel; those that confirm become READY. A host that has another NQN
-    than before waits until no node can still admit the former one to its target.
+    """Export on all nodes in parallel; those that confirm become READY. A replica that its node
+    does not have is Missing. A host that has another NQN than before waits until no node can still
+    admit the former one to its target.
     """
     exports = {e.pk: e for e in exports_with_nodes(_admissible(rows))}
     outcomes = exports_ensure(exports.values(), until=until)
+    losses_follow({key: e.replica for key, e in exports.items()}, outcomes, until=until)
     done = [key for key, outcome in outcomes.items() if isinstance(outcome, bool)]
     moved = Export.objects.filter(pk__in=done, state=LifeState.CREATING).update(
         state=LifeState.READY, deadline_at=None

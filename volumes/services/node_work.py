@@ -58,11 +58,25 @@ def _pieces(rows: Iterable[SubVolume]) -> tuple[wire.Piece, ...]:
 
 
 def replicas_ensure(volume: Volume, replicas: Iterable[Replica], *, until: float) -> Outcomes:
-    """Each replica is on its node as the rows say. Outcomes by key; True: newly made."""
+    """Each replica is made on its node, as the rows say, or was. Only for rows that are CREATING:
+    what was READY once is never made again. Outcomes by key; True: newly made.
+    """
 
     def work(r: Replica) -> Work:
         spec = replica_spec(volume, r)
         return r.pk, r.backend, partial(NodeClient.ensure_volume, uuid=r.uuid, spec=spec)
+
+    return _on_nodes(map(work, replicas), until)
+
+
+def replicas_change(volume: Volume, replicas: Iterable[Replica], *, until: float) -> Outcomes:
+    """Each replica, which is on its node, becomes as the rows say. A node that does not have it
+    refuses by NOT_FOUND.
+    """
+
+    def work(r: Replica) -> Work:
+        spec = replica_spec(volume, r)
+        return r.pk, r.backend, partial(NodeClient.change_volume, uuid=r.uuid, spec=spec)
 
     return _on_nodes(map(work, replicas), until)
 

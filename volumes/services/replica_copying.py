@@ -16,6 +16,8 @@ from volumes.services.copies import (
     copy_source,
 )
 from volumes.services.export_work import exports_want_all
+from volumes.services.losses import replicas_look
+from volumes.services.node_contents import is_lost
 from volumes.services.replacement import (
     NEVER_ATTACHED,
     NODE_SECONDS,
@@ -30,6 +32,7 @@ COPIES_AT_MOST = 10
 POLL_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 RATE = "rate"
+LOST = "the node lost its new replica"
 GOOD = frozenset({ReplicaState.AVAILABLE, ReplicaState.UNKNOWN})
 
 
@@ -40,7 +43,7 @@ def replica_copy(context: Context, replica: Replica) -> Waiting | None:
     :raises FillingFailed: it was begun anew too often.
     """
     if replica.replica_state == ReplicaState.MISSING:
-        return replica_give_up(context, replica, "the node lost its new replica")
+        return replica_give_up(context, replica, LOST)
     if replica.replica_state == ReplicaState.UNKNOWN:
         return _close(context, replica) or _leave_to_host(context, replica)
     if not _copies(replica).exclude(state=LifeState.DELETING).exists():
@@ -100,7 +103,12 @@ def _close(context: Context, replica: Replica) -> Waiting | None:
 
 
 def _settle(context: Context, replica: Replica) -> Waiting | None:
-    """It is Available; that of a one-replica volume takes over later."""
+    """It is Available, as its node has it; that of a one-replica volume takes over later."""
+    outcome = replicas_look([replica], until=calls_until())[replica.pk]
+    if is_lost(outcome):
+        return replica_give_up(context, replica, LOST)
+    if not isinstance(outcome, bool):
+        return Waiting(f"node {replica.backend_id} to show the new replica", NODE_SECONDS)
     if replica.volume.num_replicas == 1:
         return None
     with context.transaction():

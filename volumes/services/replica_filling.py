@@ -9,6 +9,8 @@ from provisioner.common.models import LifeState
 from tasks.runner import Context
 from volumes.models import Replica, ReplicaState, Volume
 from volumes.services.export_work import exports_make, exports_want_all
+from volumes.services.losses import replicas_look
+from volumes.services.node_contents import is_lost
 from volumes.services.placing import Beginning, replicas_claim
 from volumes.services.replacement import (
     AVOID,
@@ -23,7 +25,7 @@ from volumes.services.replacement import (
     replica_made_by,
     volume_of,
 )
-from volumes.services.replica_copying import replica_copy
+from volumes.services.replica_copying import LOST, replica_copy
 from volumes.services.replica_making import replicas_make
 from volumes.services.replica_rules import unchanged_required
 from volumes.services.volume_creation import NodesFailed
@@ -92,6 +94,8 @@ def _claim(context: Context, volume: Volume) -> Waiting:
 
 
 def _wait_for_host(context: Context, replica: Replica) -> Waiting:
+    if is_lost(replicas_look([replica], until=calls_until())[replica.pk]):
+        return replica_give_up(context, replica, LOST)
     publications = list(replica.volume.publications.select_related("host"))
     if replica.replica_state == ReplicaState.TERMINATING:
         raise FillingFailed(f"the new replica {replica.uuid!r} was marked for removal")

@@ -10,11 +10,15 @@ from tasks.runner import Context
 from volumes.models import Replica, ReplicaState, Volume
 from volumes.selectors import LIVE
 from volumes.services.export_work import replicas_withdraw
+from volumes.services.losses import replicas_look
+from volumes.services.node_contents import is_lost
 from volumes.services.replacement import (
     HOST_SECONDS,
     LEAVING,
     NEVER_ATTACHED,
+    NODE_SECONDS,
     Waiting,
+    calls_until,
     never_attached,
     replica_leaving,
     replica_made_by,
@@ -33,9 +37,11 @@ class ReplicaLost(ProvisionerError):
 def replica_leave(context: Context) -> Waiting | None:
     """The host uses the old replica no more; None: that is so, or no host uses the volume.
 
-    :raises ReplicaLost: the new one is not Available any more.
+    :raises ReplicaLost: the new one is not Available any more, or its node lost it.
     :raises ReplicaTerminating: another one is being removed.
     """
+    if waiting := _look(context.task):
+        return waiting
     leaving = replica_leaving(context.task)
     if leaving is None or not leaving.volume.publications.exists():
         return None
@@ -44,6 +50,20 @@ def replica_leave(context: Context) -> Waiting | None:
             _available_required(context.task)
             _mark(leaving)
     return Waiting(f"its host to confirm that it uses replica {leaving.uuid} no more", HOST_SECONDS)
+
+
+def _look(task: Task) -> Waiting | None:
+    """None: the node of the new replica has it. Before that is known, nothing goes for it.
+
+    :raises ReplicaLost: the node lost it.
+    """
+    new = replica_made_by(task)
+    outcome = replicas_look([new], until=calls_until())[new.pk] if new else False
+    if is_lost(outcome):
+        raise ReplicaLost(f"the new replica of volume {task.volume_id!r} is lost: {outcome}")
+    if new is None or isinstance(outcome, bool):
+        return None
+    return Waiting(f"node {new.backend_id} to show the new replica", NODE_SECONDS)
 
 
 def _mark(leaving: Replica) -> None:
@@ -59,8 +79,10 @@ def replica_leave_unconfirmed(context: Context) -> None:
     """The host did not confirm in time: the old replica is withdrawn all the same, for by the
     host's own word the new one is Available.
 
-    :raises ReplicaLost: it is not any more.
+    :raises ReplicaLost: it is not any more, or its node did not say that it has it.
     """
+    if waiting := _look(context.task):
+        raise ReplicaLost(f"waited in vain for {waiting.text}")
     with context.transaction():
         _available_required(context.task)
         _withdraw(Replica.objects.filter(LIVE, pk=context.task.outputs[LEAVING]))

@@ -4,12 +4,16 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from inventory.models import Backend
+from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.services import tasks_abort, tasks_hear
 from volumes.models import Replica, ReplicaState, Volume
-from volumes.selectors import LIVE, volumes_visible
+from volumes.selectors import LIVE, replicas_with_nodes, volumes_visible
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.export_work import replicas_withdraw
+from volumes.services.losses import replicas_look
+from volumes.services.node_contents import is_lost
 from volumes.services.node_work import call_deadline
 from volumes.services.replica_rules import NotReplicated, ReplicaNotExists, ReplicaTerminating
 from volumes.services.replica_states import replica_state_set
@@ -66,11 +70,14 @@ def replica_confirm(*, volume_uuid: str, replica_uuid: str, tenant_id: str | Non
 def replica_report(
     *, volume_uuid: str, replica_uuid: str, state: ReplicaState, tenant_id: str | None
 ) -> None:
-    """What a host says of a replica: Available, Missing or Synchronizing.
+    """What a host says of a replica: Available, Missing or Synchronizing. Of one that is Missing,
+    its node must have it.
 
     :raises VolumeNotExists, ReplicaNotExists, NotReplicated: as they say.
     :raises ReplicaTerminating: it is marked for removal, which only its confirmation ends.
     """
+    if state != ReplicaState.MISSING:
+        _held_required(volume_uuid, replica_uuid, tenant_id)
     with transaction.atomic(durable=True):
         volume, replica = _locked(volume_uuid, replica_uuid, tenant_id)
         if volume.num_replicas == 1:
@@ -84,6 +91,20 @@ def replica_report(
         if replica.replica_state != state:
             replica_state_set(Replica.objects.filter(pk=replica.pk), state)
         tasks_hear(volume_id=volume.uuid)
+
+
+def _held_required(volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> None:
+    """:raises ReplicaNotExists: it is Missing, and its node says that it does not have it."""
+    rows = Replica.objects.filter(
+        volume__in=volumes_visible(tenant_id).filter(uuid=volume_uuid),
+        uuid=replica_uuid,
+        state=LifeState.READY,
+        replica_state=ReplicaState.MISSING,
+        backend__in=Backend.objects.available(),
+    )
+    for outcome in replicas_look(replicas_with_nodes(rows), until=call_deadline()).values():
+        if is_lost(outcome):
+            raise ReplicaNotExists(f"the node of replica {replica_uuid!r} lost it: {outcome}")
 
 
 def marked_confirm(volume: Volume) -> None:

@@ -15,6 +15,7 @@ from volumes.models import Replica, Snapshot, Volume
 from volumes.selectors import LIVE, snapshots_with_nodes, volumes_visible
 from volumes.services.capacity import ClaimLost
 from volumes.services.deadlines import unfinished_deadline
+from volumes.services.losses import losses_follow
 from volumes.services.node_work import call_deadline, failures_text, lack_space, snapshots_ensure
 from volumes.services.pieces import node_required, pieces_claim
 from volumes.services.volume_creation import NodesFailed
@@ -153,6 +154,7 @@ def _make(snapshot: Snapshot, until: float) -> None:
     snapshots = {s.pk: s for s in snapshots_with_nodes(rows)}
     outcomes = snapshots_ensure(snapshots.values(), until=until)
     replicas = {key: s.replica for key, s in snapshots.items()}
+    losses_follow(replicas, outcomes, until=until)
     failures = failures_text(replicas, outcomes)
     if failures and snapshot_abandon(snapshot):
         raise (NoFreeSpace if lack_space(outcomes) else NodesFailed)(failures)

@@ -3,13 +3,13 @@ forward.
 """
 
 from django.db import transaction
-from django.db.models import F
-from django.utils import timezone
+from django.db.models import F, Q, QuerySet
 
+from inventory.models import Backend
 from provisioner.common.models import LifeState
 from provisioner.common.parsing import INT64_MAX
 from provisioner.common.results import InvalidInput, ProvisionerError, ResultCode
-from volumes.models import Replica, SubVolume, Volume
+from volumes.models import Replica, ReplicaState, SubVolume, Volume
 from volumes.selectors import (
     LIVE,
     replicas_expanded_offline,
@@ -18,8 +18,8 @@ from volumes.selectors import (
 )
 from volumes.services.capacity import ClaimLost, Claims, claims_take
 from volumes.services.deadlines import unfinished_deadline
-from volumes.services.export_work import replicas_withdraw
-from volumes.services.node_work import call_deadline, failures_text, replicas_ensure
+from volumes.services.losses import losses_follow, replicas_look
+from volumes.services.node_work import call_deadline, failures_text, replicas_change
 from volumes.services.volume_removal import VolumeNotExists
 from volumes.sizing import GIB, claimed_bytes
 
@@ -52,9 +52,13 @@ def volume_grow(
     :raises InvalidSize: not larger than it is, or a read-only snapshot volume.
     :raises NoFreeSpace: an SSD (or the desired IOPS of a node) has no room for it; nothing changed.
     :raises TenantCapacityExceeded: the budget has no room for it; nothing changed.
-    :raises NodeNotAvailable: a node is down, or cannot expand what a host has; nothing changed.
+    :raises NodeNotAvailable: a node is down, or cannot expand what a host has; a replica is
+        Missing, also by what its node says only now, or is being rebuilt; nothing changed. All
+        replicas were lost just now.
     :raises GrowthUnfinished: a node did not answer; it will be finished.
     """
+    until = call_deadline()
+    _look(volume_uuid, tenant_id, until)
     try:
         with transaction.atomic(durable=True):
             volume = _claim(volume_uuid, tenant_id, new_gib, request_key)
@@ -65,11 +69,23 @@ def volume_grow(
         ) from error
     if volume.growing_to_bytes is None:
         return
-    if failures := growth_finish(volume, until=call_deadline()):
+    if failures := growth_finish(volume, until=until):
         raise GrowthUnfinished(
             f"growing to {new_gib} GiB is recorded and will be finished when all nodes answer: "
             f"{failures}"
         )
+    replicas = volume.replicas.filter(state=LifeState.READY)
+    if not replicas.exclude(replica_state=ReplicaState.MISSING).exists():
+        _none_missing(replicas)
+
+
+def _look(volume_uuid: str, tenant_id: str | None, until: float) -> None:
+    """Whether the nodes that are up have the replicas: what is lost is Missing then."""
+    volumes = volumes_visible(tenant_id).filter(uuid=volume_uuid)
+    rows = Replica.objects.filter(
+        volume__in=volumes, state=LifeState.READY, backend__in=Backend.objects.available()
+    )
+    replicas_look(replicas_with_nodes(rows), until=until)
 
 
 def _claim(volume_uuid: str, tenant_id: str | None, new_gib: int, request_key: str) -> Volume:
@@ -85,7 +101,7 @@ def _claim(volume_uuid: str, tenant_id: str | None, new_gib: int, request_key: s
         return volume
     _check(volume, new_gib)
     _refuse_exported_spans(volume)
-    _only_made_replicas(volume)
+    _whole_required(volume)
     replicas = list(volume.replicas.filter(state=LifeState.READY).select_related("backend"))
     _claim_replicas(volume, replicas, new_gib * GIB - size)
     volume.claimed_bytes = claimed_bytes(
@@ -97,15 +113,23 @@ def _claim(volume_uuid: str, tenant_id: str | None, new_gib: int, request_key: s
     return volume
 
 
-def _only_made_replicas(volume: Volume) -> None:
-    """One that is being filled is given up: its task fills another, of the new size.
-
-    :raises NodeNotAvailable: one is being made.
-    """
-    replicas_withdraw(volume.replicas.filter(LIVE, filling=True), deadline_at=timezone.now())
-    if volume.replicas.filter(state=LifeState.CREATING).exists():
+def _whole_required(volume: Volume) -> None:
+    """:raises NodeNotAvailable: a replica is being made or rebuilt, or is Missing."""
+    live = volume.replicas.filter(LIVE)
+    for replica in live.filter(Q(filling=True) | Q(state=LifeState.CREATING)):
         raise NodeNotAvailable(
-            f"a replica of volume {volume.uuid!r} is being added: nothing was changed, try again"
+            f"replica {replica.uuid!r} of volume {volume.uuid!r} is being rebuilt on node "
+            f"{replica.backend_id}: nothing was changed, try again when that has ended"
+        )
+    _none_missing(live)
+
+
+def _none_missing(replicas: QuerySet[Replica]) -> None:
+    """:raises NodeNotAvailable: one is."""
+    for replica in replicas.filter(replica_state=ReplicaState.MISSING):
+        raise NodeNotAvailable(
+            f"replica {replica.uuid!r} on node {replica.backend_id} is Missing: a volume grows "
+            "when all its replicas are there; wait for a new one, or remove it"
         )
 
 
@@ -173,12 +197,17 @@ def _claim_replicas(volume: Volume, replicas: list[Replica], extra_bytes: int) -
 def growth_finish(volume: Volume, *, until: float) -> str:
     """Bring a claimed growth to all nodes. Empty when done, else which nodes failed and how.
 
-    A node that was removed by force makes up for it when it comes back.
+    Only what is there grows. A replica that is Missing, or that its node turns out to have lost,
+    is not waited for: should it be there again, the check of its node grows it. A node that was
+    removed by force makes up for it when it comes back.
     """
     rows = volume.replicas.filter(state=LifeState.READY, backend__isnull=False)
     replicas = {r.pk: r for r in replicas_with_nodes(rows)}
-    outcomes = replicas_ensure(volume, replicas.values(), until=until)
-    if failures := failures_text(replicas, outcomes):
+    outcomes = replicas_change(volume, replicas.values(), until=until)
+    losses_follow(replicas, outcomes, until=until)
+    missing = set(rows.filter(replica_state=ReplicaState.MISSING).values_list("pk", flat=True))
+    awaited = {key: outcome for key, outcome in outcomes.items() if key not in missing}
+    if failures := failures_text(replicas, awaited):
         return failures
     Volume.objects.filter(
         pk=volume.pk, state=LifeState.READY, growing_to_bytes=volume.growing_to_bytes

@@ -49,7 +49,7 @@ def make_app(*, token: str | None = None, more_routes: Sequence[BaseRoute] = ())
         Route("/v1/node/license", license_, methods=["GET", "PUT"]),
         Route("/v1/node/syslogs", syslogs, methods=["GET", "PUT"]),
         Route("/v1/volumes", volumes, methods=["GET"]),
-        Route("/v1/volumes/{uuid}", volume, methods=["GET", "PUT", "DELETE"]),
+        Route("/v1/volumes/{uuid}", volume, methods=["GET", "PUT", "PATCH", "DELETE"]),
         Route("/v1/volumes/{uuid}/sync", sync, methods=["GET", "PUT", "DELETE"]),
         Route("/v1/snapshots", snapshots, methods=["GET"]),
         Route("/v1/snapshots/{uuid}", snapshot, methods=["GET", "PUT", "DELETE"]),
@@ -106,7 +106,7 @@ async def syslogs(request: Request) -> Response:
 
 
 async def volumes(request: Request) -> Response:
-    return answer(VolumeList(volumes=agent_of(request).volumes.list()))
+    return answer(VolumeList(volumes=await agent_of(request).volumes.list()))
 
 
 async def volume(request: Request) -> Response:
@@ -115,11 +115,14 @@ async def volume(request: Request) -> Response:
     if request.method == "DELETE":
         await agent.volumes.remove(uuid, read_generation(request))
         return gone()
+    if request.method not in {"PUT", "PATCH"}:
+        return answer(await agent.volumes.read(uuid))
+    spec = await read_body(request, VolumeSpec)
+    agent.witness(Name(uuid), spec)
     if request.method == "PUT":
-        spec = await read_body(request, VolumeSpec)
-        agent.witness(Name(uuid), spec)
         return accepted(is_new=await agent.volumes.ensure(uuid, spec))
-    return answer(agent.volumes.read(uuid))
+    await agent.volumes.change(uuid, spec)
+    return accepted(is_new=False)
 
 
 async def sync(request: Request) -> Response:
@@ -136,7 +139,7 @@ async def sync(request: Request) -> Response:
 
 
 async def snapshots(request: Request) -> Response:
-    return answer(SnapshotList(snapshots=agent_of(request).snapshots.list()))
+    return answer(SnapshotList(snapshots=await agent_of(request).snapshots.list()))
 
 
 async def snapshot(request: Request) -> Response:
@@ -149,7 +152,7 @@ async def snapshot(request: Request) -> Response:
         spec = await read_body(request, SnapshotSpec)
         agent.witness(Name.of_snapshot(uuid), spec)
         return accepted(is_new=await agent.snapshots.ensure(uuid, spec))
-    return answer(agent.snapshots.read(uuid))
+    return answer(await agent.snapshots.read(uuid))
 
 
 async def targets(request: Request) -> Response:

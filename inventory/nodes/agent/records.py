@@ -149,5 +149,11 @@ class Records:
             nqn,
         )
 
+    def forget_contents(self) -> None:
+        """All but the settings, and all generations that were seen."""
+        with self._database.transaction():
+            for table in ("volume", "snapshot", "target", "namespace", "fence"):
+                self._all(f"DELETE FROM {table} WHERE node = ?")  # noqa: S608
+
     def _all(self, sql: str, *values: object) -> list[tuple[str, ...]]:
         return self._database.execute(sql, self._node, *values)

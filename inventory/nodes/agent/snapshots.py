@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.fences import Fences, Name
 from inventory.nodes.agent.locks import Locks
+from inventory.nodes.agent.presence import Presence
 from inventory.nodes.agent.records import Records
 from inventory.nodes.agent.volumes import lock_of_snapshot, lock_of_volume
 from inventory.nodes.engines.base import Engine
@@ -31,36 +32,38 @@ class Snapshots:
         self._records = records
         self._fences = fences
         self._locks = locks
+        self._presence = Presence(engine, records, fences)
 
-    def list(self) -> tuple[Snapshot, ...]:
-        """Ordered by uuid; without those on SSDs that are absent."""
-        absent = self._engine.absent_ssds
-        return tuple(
-            _shown(uuid, spec)
-            for uuid, spec in self._records.snapshots().items()
-            if absent.isdisjoint(piece.ssd_id for piece in spec.pieces)
-        )
+    async def list(self) -> tuple[Snapshot, ...]:
+        """Ordered by uuid; without those that are lost, or on SSDs that are absent."""
+        there = await self._presence.snapshots()
+        return tuple(_shown(uuid, spec) for uuid, spec in there.items())
 
-    def read(self, uuid: str) -> Snapshot:
+    async def read(self, uuid: str) -> Snapshot:
         """:raises NodeRefused: NOT_FOUND"""
         spec = self._records.snapshot(uuid)
         if spec is None:
             raise NodeRefused(RefusalCode.NOT_FOUND, f"snapshot {uuid} is not here")
+        try:
+            await self._presence.require_snapshot(uuid, spec)
+        except NodeRefused as lost:
+            raise NodeRefused(RefusalCode.NOT_FOUND, lost.message) from lost
         return _shown(uuid, spec)
 
     async def ensure(self, uuid: str, spec: SnapshotSpec) -> bool:
         """The snapshot is as ``spec`` says; True when it was taken.
 
-        :raises NodeRefused: STALE, NOT_FOUND (the volume), CONFLICT, NO_SPACE.
+        :raises NodeRefused: STALE, CONFLICT, NO_SPACE, NOT_FOUND (the volume, or the snapshot
+            itself: it was taken once and is lost), UNAVAILABLE (an SSD is missing).
         """
         name = Name.of_snapshot(uuid)
         async with self._hold(uuid, spec.volume_uuid):
             self._fences.admit(name, spec.generation)
             await self._finish_removal(uuid)
-            if self._is_there(uuid, spec):
+            if await self._is_there(uuid, spec):
                 return False
             try:
-                self._check_volume(spec)
+                await self._check_volume(spec)
                 await self._engine.remove_snapshot(uuid)  # what a crash left unrecorded
                 await self._engine.ensure_snapshot(uuid, spec)
             except NodeRefused:
@@ -112,26 +115,22 @@ class Snapshots:
                 return False
             return True
 
-    def _is_there(self, uuid: str, spec: SnapshotSpec) -> bool:
-        """:raises NodeRefused: CONFLICT; the generation, which stays unseen, or another value."""
+    async def _is_there(self, uuid: str, spec: SnapshotSpec) -> bool:
+        """:raises NodeRefused: CONFLICT; the generation, which stays unseen, or another value.
+        NOT_FOUND, UNAVAILABLE; it was taken, and is lost or out of reach.
+        """
         old = self._records.snapshot(uuid)
-        if old is not None and old != spec:
+        if old is None:
+            return False
+        if old != spec:
             raise NodeRefused(
                 RefusalCode.CONFLICT, f"snapshot {uuid} is {_text(old)}, not {_text(spec)}"
             )
-        return old is not None
+        await self._presence.require_snapshot(uuid, old)
+        return True
 
-    def _check_volume(self, spec: SnapshotSpec) -> None:
-        volume = self._records.volume(spec.volume_uuid)
-        if (
-            volume is None
-            or volume.generation != spec.volume_generation
-            or self._fences.is_removed(Name(spec.volume_uuid))
-        ):
-            raise NodeRefused(
-                RefusalCode.NOT_FOUND,
-                f"volume {spec.volume_uuid} of generation {spec.volume_generation} is not here",
-            )
+    async def _check_volume(self, spec: SnapshotSpec) -> None:
+        volume = await self._presence.volume(spec.volume_uuid, spec.volume_generation)
         refuse_other_snapshot_layout(volume, spec)
 
     async def _finish_removal(self, uuid: str) -> None:

@@ -2,6 +2,7 @@
 
 from inventory.nodes.agent.fences import Fences, Name
 from inventory.nodes.agent.locks import Locks
+from inventory.nodes.agent.presence import Presence
 from inventory.nodes.agent.records import Records
 from inventory.nodes.agent.volumes import lock_of_volume
 from inventory.nodes.engines.base import Engine
@@ -22,9 +23,9 @@ class Syncs:
 
     def __init__(self, engine: Engine, records: Records, fences: Fences, locks: Locks) -> None:
         self._engine = engine
-        self._records = records
         self._fences = fences
         self._locks = locks
+        self._presence = Presence(engine, records, fences)
 
     async def read(self, uuid: str) -> Sync:
         """:raises NodeRefused: NOT_FOUND"""
@@ -36,13 +37,14 @@ class Syncs:
     async def ensure(self, uuid: str, spec: SyncSpec) -> bool:
         """The volume is being copied as ``spec`` says, or was; True when the copy was begun.
 
-        :raises NodeRefused: STALE, NOT_FOUND (the volume), CONFLICT.
+        :raises NodeRefused: STALE, NOT_FOUND (the volume), UNAVAILABLE (its SSD is missing),
+            CONFLICT.
         """
         name = Name.of_sync(uuid)
         async with self._locks.hold(lock_of_volume(uuid)):
             self._fences.admit(name, spec.generation)
             self._fences.raise_to(name, spec.generation)
-            self._check_volume(uuid, spec)
+            await self._presence.volume(uuid, spec.volume_generation)
             old = await self._engine.copy(uuid)
             if old is not None and old.generation == spec.generation:
                 _check_same(uuid, old, spec)
@@ -62,18 +64,6 @@ class Syncs:
             self._fences.admit_removal(name, generation)
             self._fences.raise_to(name, generation, removed=True)
             await self._engine.stop_copy(uuid)
-
-    def _check_volume(self, uuid: str, spec: SyncSpec) -> None:
-        volume = self._records.volume(uuid)
-        if (
-            volume is None
-            or volume.generation != spec.volume_generation
-            or self._fences.is_removed(Name(uuid))
-        ):
-            raise NodeRefused(
-                RefusalCode.NOT_FOUND,
-                f"volume {uuid} of generation {spec.volume_generation} is not here",
-            )
 
 
 def _check_same(uuid: str, old: Sync, spec: SyncSpec) -> None:

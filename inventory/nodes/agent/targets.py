@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.fences import Fences, Name
 from inventory.nodes.agent.locks import Locks
+from inventory.nodes.agent.presence import Presence
 from inventory.nodes.agent.records import NamespaceRecord, Records
 from inventory.nodes.agent.volumes import lock_of_volume
 from inventory.nodes.engines.base import NOTICE_SECONDS, Engine, TargetState
@@ -55,6 +56,7 @@ class Targets:
         self._fences = fences
         self._locks = locks
         self._notice_seconds = notice_seconds
+        self._presence = Presence(engine, records, fences)
         self._late: list[str] = []
         self._emptied: dict[str, asyncio.Task[None]] = {}
 
@@ -70,19 +72,17 @@ class Targets:
         self._emptied.clear()
 
     async def list(self) -> tuple[Target, ...]:
-        """Ordered by NQN."""
+        """Ordered by NQN; without namespaces whose volumes are lost, or on SSDs that are absent."""
         portals = (await self._engine.facts()).portals
         connected = await self._engine.connected_hosts()
         controllers = await self._engine.controllers()
-        members: dict[str, list[Namespace]] = {}
-        for record in self._records.namespaces():
-            members.setdefault(record.nqn, []).append(_shown(record))
+        members = await self._members()
         return tuple(
             Target(
                 nqn=nqn,
                 host_nqn=host_nqn,
                 listeners=portals,
-                namespaces=tuple(members[nqn]),
+                namespaces=members.get(nqn, ()),
                 connected_hosts=connected.get(nqn, ()),
                 controllers=controllers.get(nqn),
             )
@@ -101,15 +101,26 @@ class Targets:
             nqn=nqn,
             host_nqn=host_nqn,
             listeners=portals,
-            namespaces=tuple(_shown(record) for record in self._records.namespaces(nqn)),
+            namespaces=(await self._members()).get(nqn, ()),
             connected_hosts=connected.get(nqn, ()),
             controllers=controllers.get(nqn),
         )
 
+    async def _members(self) -> dict[str, tuple[Namespace, ...]]:
+        """What hosts can see, by NQN."""
+        members: dict[str, tuple[Namespace, ...]] = {}
+        recorded = self._records.namespaces()
+        there = await self._presence.volumes()
+        for one in recorded:
+            if one.uuid in there:
+                members[one.nqn] = (*members.get(one.nqn, ()), _shown(one))
+        return members
+
     async def ensure(self, nqn: str, uuid: str, spec: NamespaceSpec) -> bool:
         """The volume is in the target as ``spec`` says; True when it was not before.
 
-        :raises NodeRefused: STALE, NOT_FOUND (the volume), CONFLICT, ID_IN_USE.
+        :raises NodeRefused: STALE, NOT_FOUND (the volume), UNAVAILABLE (its SSD is missing),
+            CONFLICT, ID_IN_USE.
         """
         name = Name(uuid, nqn)
         async with self._locks.hold(lock_of_volume(uuid), f"target {nqn}"):
@@ -119,10 +130,11 @@ class Targets:
             spec = spec.numbered(None)
             members = self._records.namespaces(nqn)
             old = self._records.namespace(nqn, uuid)
-            if old == spec:
-                await self._renumber(nqn, self._records.host(nqn) or spec.host_nqn, members)
-                return False
             try:
+                await self._presence.volume(uuid)
+                if old == spec:
+                    await self._renumber(nqn, self._records.host(nqn) or spec.host_nqn, members)
+                    return False
                 self._check(nqn, uuid, old, spec)
                 others = [other for other in members if other.uuid != uuid]
                 _check_members(others, spec)
@@ -186,7 +198,8 @@ class Targets:
         if host_nqn is None:
             await self._empty(nqn)
         else:
-            members = self._records.namespaces(nqn)
+            there = await self._presence.volumes()
+            members = [one for one in self._records.namespaces(nqn) if one.uuid in there]
             await self._engine.apply_target(self._state(nqn, host_nqn, members))
 
     def _number_controllers(self, wanted: ControllerIds | None) -> None:
@@ -222,29 +235,9 @@ class Targets:
         )
 
     def _check(self, nqn: str, uuid: str, old: NamespaceSpec | None, spec: NamespaceSpec) -> None:
-        volume = self._records.volume(uuid)
-        if volume is None or self._fences.is_removed(Name(uuid)):
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
-        if absent := {piece.ssd_id for piece in volume.pieces} & self._engine.absent_ssds:
-            raise NodeRefused(
-                RefusalCode.UNAVAILABLE,
-                f"volume {uuid} lies on {', '.join(sorted(absent))}, which is missing",
-            )
         if old is None or old.nsid != spec.nsid:
             self._check_id(nqn, uuid, spec.nsid)
-        if old is None:
-            return
-        if old.by_piece != spec.by_piece:
-            raise NodeRefused(
-                RefusalCode.CONFLICT,
-                f"volume {uuid} is in {nqn} with byPiece = {old.by_piece}, not {spec.by_piece}",
-            )
-        if old.generation == spec.generation:
-            raise NodeRefused(
-                RefusalCode.CONFLICT,
-                f"generation {old.generation} of volume {uuid} in {nqn} is namespace {old.nsid} for"
-                f" host {old.host_nqn}, not {spec.nsid} for {spec.host_nqn}",
-            )
+        _check_same(nqn, uuid, old, spec)
 
     def _check_id(self, nqn: str, uuid: str, nsid: int) -> None:
         former = self._records.former(nqn, nsid, since=time.time() - REUSE_SECONDS)
@@ -289,6 +282,27 @@ class Targets:
     async def _finish_removal(self, nqn: str, uuid: str) -> None:
         if self._fences.is_removed(Name(uuid, nqn)) and self._records.namespace(nqn, uuid):
             await self._take_out(nqn, uuid)
+
+
+def _check_same(nqn: str, uuid: str, old: NamespaceSpec | None, spec: NamespaceSpec) -> None:
+    if old is None:
+        return
+    if old.nsid != spec.nsid:
+        raise NodeRefused(
+            RefusalCode.CONFLICT,
+            f"volume {uuid} is namespace {old.nsid} of {nqn}, not {spec.nsid}",
+        )
+    if old.by_piece != spec.by_piece:
+        raise NodeRefused(
+            RefusalCode.CONFLICT,
+            f"volume {uuid} is in {nqn} with byPiece = {old.by_piece}, not {spec.by_piece}",
+        )
+    if old.generation == spec.generation:
+        raise NodeRefused(
+            RefusalCode.CONFLICT,
+            f"generation {old.generation} of volume {uuid} in {nqn} is for host"
+            f" {old.host_nqn}, not {spec.host_nqn}",
+        )
 
 
 def _check_members(others: Iterable[NamespaceRecord], spec: NamespaceSpec) -> None:

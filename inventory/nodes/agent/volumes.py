@@ -1,16 +1,16 @@
 """The rules for volumes."""
 
 import logging
-from collections.abc import Iterable
 
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.fences import Fences, Name
 from inventory.nodes.agent.locks import Locks
+from inventory.nodes.agent.presence import Presence
 from inventory.nodes.agent.records import Records
 from inventory.nodes.engines.base import Engine
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import check_layout, refuse_difference, refuse_other_layout
-from inventory.nodes.wire import Piece, RefusalCode, SnapshotSpec, Source, Volume, VolumeSpec
+from inventory.nodes.wire import Piece, RefusalCode, Source, Volume, VolumeSpec
 
 log = logging.getLogger(__name__)
 
@@ -19,9 +19,10 @@ class Volumes:
     """The volumes of a node: made, grown, limited and removed, each change at most once.
 
     The order of writes makes a repeat converge after a crash at any point. A volume is recorded
-    after the engine has it, so what is recorded is there. Its removal is recorded as begun before
-    the engine is told and as done afterwards; one that was interrupted is finished by ``mend``, by
-    the next removal, or by the next write of a later generation.
+    after the engine has it, so what is recorded was there: if it is not any more, it is lost, and
+    never made again. Its removal is recorded as begun before the engine is told and as done
+    afterwards; one that was interrupted is finished by ``mend``, by the next removal, or by the
+    next write of a later generation.
     """
 
     def __init__(
@@ -32,33 +33,31 @@ class Volumes:
         self._records = records
         self._fences = fences
         self._locks = locks
+        self._presence = Presence(engine, records, fences)
         self._late: set[str] = set()
 
-    def list(self) -> tuple[Volume, ...]:
-        """Ordered by uuid; without those on SSDs that are absent."""
+    async def list(self) -> tuple[Volume, ...]:
+        """Ordered by uuid; without those that are lost, or on SSDs that are absent."""
         exported = self._records.exported()
-        volumes = self._records.volumes().items()
-        return tuple(
-            self._shown(uuid, spec, uuid in exported)
-            for uuid, spec in volumes
-            if not self._absent(spec.pieces)
-        )
+        volumes = (await self._presence.volumes()).items()
+        return tuple(self._shown(uuid, spec, uuid in exported) for uuid, spec in volumes)
 
-    def read(self, uuid: str) -> Volume:
+    async def read(self, uuid: str) -> Volume:
         """:raises NodeRefused: NOT_FOUND"""
         spec = self._records.volume(uuid)
         if spec is None:
             raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
-        if absent := self._absent(spec.pieces):
-            raise NodeRefused(
-                RefusalCode.NOT_FOUND, f"volume {uuid} lies on {absent}, which is missing"
-            )
+        try:
+            await self._presence.require_volume(uuid, spec)
+        except NodeRefused as lost:
+            raise NodeRefused(RefusalCode.NOT_FOUND, lost.message) from lost
         return self._shown(uuid, spec, bool(self._records.targets_of(uuid)))
 
     async def ensure(self, uuid: str, spec: VolumeSpec) -> bool:
-        """The volume is as ``spec`` says; True when it was made.
+        """The volume is there, as ``spec`` says; True when it was made, False when it was there.
 
-        :raises NodeRefused: INVALID, STALE, CONFLICT, NO_SPACE, NOT_FOUND (an SSD, the source),
+        :raises NodeRefused: INVALID, STALE, CONFLICT (it is there, but different), NO_SPACE,
+            NOT_FOUND (an SSD, the source, or the volume itself: it was made once and is lost),
             IN_USE (a snapshot that has its snapshot volume).
         """
         check_layout(spec)
@@ -66,19 +65,41 @@ class Volumes:
         async with self._locks.hold(*{lock_of_volume(uuid), *_lock_of_source(spec.source)}):
             self._fences.admit(name, spec.generation)
             await self._finish_removal(uuid)
-            old = self._records.volume(uuid)
-            if old == spec:
+            if await self._is_there(uuid, spec):
                 return False
-            _check_same_volume(uuid, old, spec)
             try:
-                await self._apply(uuid, old, spec)
+                await self._check_source(spec)
+                # what a crash left unrecorded may be of another volume of that name
+                await self._engine.remove_volume(uuid)
+                await self._engine.create_volume(uuid, spec)
+                await self._engine.set_qos(uuid, spec.qos)
             except NodeRefused:
                 self._fences.raise_to(name, spec.generation)
                 raise
             with self._database.transaction():
                 self._records.put_volume(uuid, spec)
                 self._fences.raise_to(name, spec.generation)
-            return old is None
+            return True
+
+    async def change(self, uuid: str, spec: VolumeSpec) -> None:
+        """A volume that is there becomes as ``spec`` says: larger, with other limits. It is never
+        made.
+
+        :raises NodeRefused: INVALID, STALE, NOT_FOUND (the volume, an SSD), UNAVAILABLE (its SSD
+            is missing), CONFLICT (not a change that is possible), NO_SPACE.
+        """
+        check_layout(spec)
+        async with self._locks.hold(lock_of_volume(uuid)):
+            self._fences.admit(Name(uuid), spec.generation)
+            await self._finish_removal(uuid)
+            old = await self._presence.volume(uuid, spec.generation)
+            refuse_difference(uuid, old, spec)
+            if old.pieces != spec.pieces:
+                await self._engine.expand_volume(uuid, spec)
+            if old.qos != spec.qos:
+                await self._engine.set_qos(uuid, spec.qos)
+            if old != spec:
+                self._records.put_volume(uuid, spec)
 
     async def remove(self, uuid: str, generation: int) -> None:
         """The volume is gone, and so is its copy to another node.
@@ -102,8 +123,14 @@ class Volumes:
     async def mend_limits(self) -> set[str]:
         """Try again what could not be restored; the volumes where that was possible."""
         late = self._late
-        self._late = {uuid for uuid in sorted(late) if not await self._is_limited(uuid)}
-        return late - self._late
+        if not late:
+            return set()
+        there = await self._presence.volumes()
+        for uuid in sorted(late - there.keys()):
+            log.error("volume %s is recorded, but not in the data plane", uuid)
+        here = late & there.keys()
+        self._late = {uuid for uuid in sorted(here) if not await self._is_limited(uuid)}
+        return here - self._late
 
     async def mend(self) -> bool:
         """Finish removals that were interrupted, which may take long; True: there is none left,
@@ -118,7 +145,7 @@ class Volumes:
             spec = self._records.volume(uuid)
             is_here = spec is not None and not self._fences.is_removed(Name(uuid))
             try:
-                if spec is not None and is_here and not self._absent(spec.pieces):
+                if spec is not None and is_here:
                     await self._engine.set_qos(uuid, spec.qos)
             except Exception:
                 log.exception("volume %s is not as it was before the restart", uuid)
@@ -138,29 +165,32 @@ class Volumes:
         enforced = self._engine.enforced(spec.qos)
         return Volume(uuid=uuid, exported=exported, enforced_qos=enforced, **dict(spec))
 
-    def _absent(self, pieces: Iterable[Piece]) -> str:
-        """The SSDs of a volume that are absent, in words; empty: it is all there."""
-        absent = {piece.ssd_id for piece in pieces} & self._engine.absent_ssds
-        return ", ".join(sorted(absent))
-
-    async def _apply(self, uuid: str, old: VolumeSpec | None, spec: VolumeSpec) -> None:
+    async def _is_there(self, uuid: str, spec: VolumeSpec) -> bool:
+        """:raises NodeRefused: CONFLICT; the generation, which stays unseen, or another value.
+        NOT_FOUND, UNAVAILABLE; it was made, and is lost or out of reach: it is not made again.
+        """
+        old = self._records.volume(uuid)
         if old is None:
-            self._check_source(spec)
-            # what a crash left unrecorded may be of another volume of that name
-            await self._engine.remove_volume(uuid)
-        else:
-            refuse_difference(uuid, old, spec)
-        if old is None or old.pieces != spec.pieces:
-            await self._engine.ensure_volume(uuid, spec)
-        if old is None or old.qos != spec.qos:
-            await self._engine.set_qos(uuid, spec.qos)
+            return False
+        _check_same_volume(uuid, old, spec)
+        refuse_difference(uuid, old, spec)
+        if old != spec:
+            raise NodeRefused(
+                RefusalCode.CONFLICT,
+                f"volume {uuid} is here with {old.capacity} bytes and {old.qos}, not"
+                f" {spec.capacity} and {spec.qos}: a create changes nothing",
+            )
+        await self._presence.require_volume(uuid, old)
+        return True
 
-    def _check_source(self, spec: VolumeSpec) -> None:
-        """:raises NodeRefused: NOT_FOUND, CONFLICT, IN_USE; nothing can be made from it."""
+    async def _check_source(self, spec: VolumeSpec) -> None:
+        """:raises NodeRefused: NOT_FOUND, UNAVAILABLE, CONFLICT, IN_USE; nothing can be made from
+        it.
+        """
         source = spec.source
         if source is None:
             return
-        refuse_other_layout(source, *self._layout_of(source), spec)
+        refuse_other_layout(source, *await self._layout_of(source), spec)
         if not source.kind.is_snapshot_volume:
             return
         if other := self._records.snapshot_volume_of(source.uuid):
@@ -168,30 +198,18 @@ class Volumes:
                 RefusalCode.IN_USE, f"snapshot {source.uuid} has the snapshot volume {other}"
             )
 
-    def _layout_of(self, source: Source) -> tuple[tuple[Piece, ...], int]:
-        """Pieces and block size of a source.
+    async def _layout_of(self, source: Source) -> tuple[tuple[Piece, ...], int]:
+        """Pieces and block size of a source. A snapshot whose volume is lost is as good as it was.
 
-        :raises NodeRefused: NOT_FOUND; it is not there, of another generation or being removed.
+        :raises NodeRefused: NOT_FOUND, UNAVAILABLE
         """
-        found: SnapshotSpec | VolumeSpec | None
-        if source.kind.is_of_snapshot:
-            name = Name.of_snapshot(source.uuid)
-            found = snapshot = self._records.snapshot(source.uuid)
-            volume = self._records.volume(snapshot.volume_uuid) if snapshot else None
-        else:
-            name = Name(source.uuid)
-            found = volume = self._records.volume(source.uuid)
-        if (
-            found is None
-            or volume is None
-            or found.generation != source.generation
-            or self._fences.is_removed(name)
-        ):
-            raise NodeRefused(
-                RefusalCode.NOT_FOUND,
-                f"{name.kind} {source.uuid} of generation {source.generation} is not here",
-            )
-        return found.pieces, volume.block_size
+        if not source.kind.is_of_snapshot:
+            volume = await self._presence.volume(source.uuid, source.generation)
+            return volume.pieces, volume.block_size
+        snapshot = await self._presence.snapshot(source.uuid, source.generation)
+        of = self._records.volume(snapshot.volume_uuid)
+        assert of is not None, "a volume with snapshots is not removed"
+        return snapshot.pieces, of.block_size
 
     def _users(self, uuid: str) -> str:
         """What holds the volume, in words; empty: nothing."""
@@ -211,13 +229,13 @@ class Volumes:
         self._records.drop_volume(uuid)
 
 
-def _check_same_volume(uuid: str, old: VolumeSpec | None, spec: VolumeSpec) -> None:
+def _check_same_volume(uuid: str, old: VolumeSpec, spec: VolumeSpec) -> None:
     """A volume keeps its generation for life: a new one never comes to hold a former one's data.
 
     The refused generation does not count as seen: the removal of the former volume is still to
     come.
     """
-    if old is not None and old.generation != spec.generation:
+    if old.generation != spec.generation:
         raise NodeRefused(
             RefusalCode.CONFLICT,
             f"a volume {uuid} of generation {old.generation} is still here, not {spec.generation}",

@@ -73,6 +73,14 @@ class Known:
     targets: Set[str]
 
 
+@dataclass(frozen=True)
+class Held:
+    """What is there now with all its pieces, by uuid; not what lies on absent SSDs."""
+
+    volumes: Set[str]
+    snapshots: Set[str]
+
+
 class Engine(Protocol):
     """All methods raise ``NodeRefused`` when nothing was done; anything else: it may have been."""
 
@@ -94,13 +102,23 @@ class Engine(Protocol):
 
     async def facts(self) -> EngineFacts: ...
 
-    async def ensure_volume(self, uuid: str, spec: VolumeSpec) -> None:
-        """The volume is there with these pieces: made, or each piece grown to its size.
+    async def held(self) -> Held:
+        """What the data plane has, whatever was recorded of it; also what is half made."""
 
-        A new volume reads as its source, and beyond that, or without a source, as zeros; a
-        read-only one cannot be written. A refusal (NO_SPACE, NOT_FOUND for an SSD, CONFLICT where
-        it would have to shrink or change) leaves all pieces as they were. The QoS is not its
-        business.
+    async def create_volume(self, uuid: str, spec: VolumeSpec) -> None:
+        """The volume, of which nothing is there, is made with these pieces.
+
+        It reads as its source, and beyond that, or without a source, as zeros; a read-only one
+        cannot be written. A refusal (NO_SPACE, NOT_FOUND for an SSD or the source, CONFLICT where a
+        volume is there) leaves nothing of it. The QoS is not its business.
+        """
+
+    async def expand_volume(self, uuid: str, spec: VolumeSpec) -> None:
+        """Each piece of the volume, which is there, is grown to its size, and pieces that come
+        after those are made. A piece that should be there already is never made.
+
+        A refusal (NOT_FOUND for the volume, a piece of it or an SSD, NO_SPACE, CONFLICT where it
+        would have to shrink or change) leaves all pieces as they were.
         """
 
     async def remove_volume(self, uuid: str) -> None:
@@ -111,7 +129,7 @@ class Engine(Protocol):
     async def ensure_snapshot(self, uuid: str, spec: SnapshotSpec) -> None:
         """The snapshot is there: the volume, which is, as it was at some moment of the call.
 
-        A refusal (NO_SPACE for what it reserves) leaves all as it was.
+        A refusal (NO_SPACE for what it reserves, NOT_FOUND for the volume) leaves all as it was.
         """
 
     async def remove_snapshot(self, uuid: str) -> None:

@@ -34,6 +34,12 @@ class CopyRate(Wire):
     bytes_per_second: Bytes
 
 
+class Expendable(Wire):
+    """All that a node may lose; None: whatever it has."""
+
+    volumes: tuple[str, ...] | None = None
+
+
 class Violations(Wire):
     violations: tuple[str, ...]
 
@@ -51,6 +57,18 @@ async def faults(request: Request) -> Response:
 
 async def restart(request: Request) -> Response:
     await _service_of(request).restart()
+    return gone()
+
+
+async def vanish(request: Request) -> Response:
+    """204, also where it was not there."""
+    await _service_of(request).vanish(read_name(request, "uuid"))
+    return gone()
+
+
+async def empty(request: Request) -> Response:
+    only = await read_body(request, Expendable)
+    await _service_of(request).come_back_empty(only.volumes)
     return gone()
 
 
@@ -90,6 +108,8 @@ def _service_of(request: Request) -> "NodeService":
 ROUTES = (
     Route("/sim/faults", faults, methods=["GET", "PUT", "DELETE"]),
     Route("/sim/restart", restart, methods=["POST"]),
+    Route("/sim/empty", empty, methods=["POST"]),
+    Route("/sim/volumes/{uuid}/vanish", vanish, methods=["POST"]),
     Route("/sim/hosts/{nqn:path}", hosts, methods=["PUT"]),
     Route("/sim/volumes/{uuid}/mark", mark, methods=["GET", "PUT"]),
     Route("/sim/copies", copies, methods=["GET", "PUT"]),

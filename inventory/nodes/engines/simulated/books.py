@@ -41,6 +41,14 @@ class Books:
         )
         return VolumeSpec.model_validate_json(rows[0][0]) if rows else None
 
+    def names(self, kind: Kind) -> frozenset[str]:
+        """The uuids of all volumes or all snapshots."""
+        rows = self._database.execute(
+            f"SELECT uuid FROM simulated_{kind} WHERE node = ?",  # noqa: S608
+            self._node,
+        )
+        return frozenset(row[0] for row in rows)
+
     def volumes(self) -> dict[str, VolumeSpec]:
         rows = self._database.execute(
             "SELECT uuid, spec FROM simulated_volume WHERE node = ?", self._node

@@ -74,6 +74,12 @@ class Copies:
         if copy := self._copies.pop(uuid, None):
             _stop_timer(copy)
 
+    def lose(self, uuid: str) -> None:
+        """What is read is there no longer."""
+        copy = self._copies.get(uuid)
+        if copy is not None and copy.state is SyncState.RUNNING:
+            self._fail(copy, f"volume {uuid} is not here any more")
+
     def clear(self) -> None:
         """Stop and forget all."""
         for uuid in tuple(self._copies):

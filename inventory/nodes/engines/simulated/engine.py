@@ -7,13 +7,13 @@ from itertools import chain
 from typing import Any
 
 from inventory.nodes.agent.database import Database
-from inventory.nodes.engines.base import EngineFacts, Known, TargetState
+from inventory.nodes.engines.base import EngineFacts, Held, Known, TargetState
 from inventory.nodes.engines.simulated.books import Books
 from inventory.nodes.engines.simulated.copies import Copies
 from inventory.nodes.engines.simulated.network import Network
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import refuse_difference
-from inventory.nodes.strays import Stray
+from inventory.nodes.strays import Stray, StrayKind
 from inventory.nodes.target_ids import ANY_CONTROLLERS, ControllerIds
 from inventory.nodes.wire import (
     Changes,
@@ -119,19 +119,30 @@ class SimulatedEngine:
         self._there(uuid)
         self.books.put_mark(uuid, mark)
 
-    async def ensure_volume(self, uuid: str, spec: VolumeSpec) -> None:
+    async def held(self) -> Held:
         await asyncio.sleep(0)
-        there = self.volume(uuid)
-        if there is not None:
-            refuse_difference(uuid, there, spec)
-        elif spec.source is not None:
+        return Held(self.books.names("volume"), self.books.names("snapshot"))
+
+    async def create_volume(self, uuid: str, spec: VolumeSpec) -> None:
+        await asyncio.sleep(0)
+        if self.volume(uuid) is not None:
+            raise NodeRefused(RefusalCode.CONFLICT, f"volume {uuid} is here already")
+        if spec.source is not None:
             self._check_source(spec.source)
         more = _allocations(spec.pieces)
-        for ssd_id, size in _allocations(there.pieces if there else ()).items():
+        self._check_space(more)
+        self.books.make_volume(uuid, spec)
+        self._use(more)
+
+    async def expand_volume(self, uuid: str, spec: VolumeSpec) -> None:
+        await asyncio.sleep(0)
+        there = self._there(uuid)
+        refuse_difference(uuid, there, spec)
+        more = _allocations(spec.pieces)
+        for ssd_id, size in _allocations(there.pieces).items():
             more[ssd_id] -= size
         self._check_space(more)
-        put = self.books.make_volume if there is None else self.books.put_volume
-        put(uuid, spec)
+        self.books.put_volume(uuid, spec)
         self._use(more)
 
     async def remove_volume(self, uuid: str) -> None:
@@ -165,13 +176,17 @@ class SimulatedEngine:
 
     async def set_qos(self, uuid: str, qos: Qos) -> None:
         await asyncio.sleep(0)
+        self._there(uuid)
         self.qos[uuid] = qos
 
     def enforced(self, qos: Qos) -> Qos:
         return qos
 
     async def apply_target(self, target: TargetState) -> None:
+        """Without volumes that are not there, as SPDK does."""
         await asyncio.sleep(0)
+        present = {nsid: uuid for nsid, uuid in target.namespaces.items() if self.volume(uuid)}
+        target = replace(target, namespaces=present)
         there = self._subsystems.get(target.nqn)
         if there is not None and there.controllers != target.controllers:
             if target.controllers is None or self.hosts.get(target.nqn):
@@ -218,7 +233,26 @@ class SimulatedEngine:
         self.copies.end(uuid)
 
     async def strays(self, known: Known) -> tuple[Stray, ...]:
-        return self.strange
+        held = await self.held()
+        lost = (known.volumes.keys() - held.volumes) | (known.snapshots.keys() - held.snapshots)
+        return (*self.strange, *(Stray(kind=StrayKind.LOST, name=one) for one in sorted(lost)))
+
+    def lose(self, uuid: str) -> None:
+        """As if the data plane lost a volume or snapshot under the agent: what hosts and copies
+        have of it goes with it.
+        """
+        there = self.volume(uuid)
+        snapshot = self.snapshots().get(uuid)
+        self.books.drop_volume(uuid)
+        self.books.drop_snapshot(uuid)
+        self.qos.pop(uuid, None)
+        pieces = chain(there.pieces if there else (), snapshot.pieces if snapshot else ())
+        self._use({ssd_id: -size for ssd_id, size in _allocations(pieces).items()})
+        for target in self.targets.values():
+            left = {nsid: one for nsid, one in target.namespaces.items() if one != uuid}
+            self.targets[target.nqn] = replace(target, namespaces=left)
+        self.copies.lose(uuid)
+        self.network.changed()
 
     def cut_off(self, is_cut_off: bool) -> None:
         """Neither reach other nodes nor be reached by them."""

@@ -52,6 +52,16 @@ class SimulatedNode:
         """As if an SSD forgot a volume or snapshot, with its namespaces; ``bootId`` is new."""
         self._loop.run(self._service.lose(uuid))
 
+    def vanish(self, uuid: str) -> None:
+        """A volume or snapshot vanishes from the data plane; the agent has it on record still."""
+        self._loop.run(self._service.vanish(uuid))
+
+    def come_back_empty(self) -> None:
+        """All volumes, snapshots, targets and seen generations are gone; settings stay; ``bootId``
+        is new.
+        """
+        self._loop.run(self._service.come_back_empty())
+
     def lose_targets(self) -> None:
         """As if the node forgot all its targets; ``bootId`` is new."""
         self._loop.run(self._service.lose_targets())

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from starlette.responses import Response
@@ -20,6 +21,8 @@ from inventory.nodes.engines.simulated.engine import SimulatedEngine
 from inventory.nodes.engines.simulated.faults import Fault, FaultCounter, FaultKind, Faults
 from inventory.nodes.engines.simulated.network import Network
 from inventory.nodes.engines.simulated.witness import Witness
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.wire import RefusalCode
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,25 @@ class NodeService:
         self._records.drop_snapshot(uuid)
         await self.engine.remove_volume(uuid)
         await self.engine.remove_snapshot(uuid)
+        await self.restart()
+
+    async def vanish(self, uuid: str) -> None:
+        """As if it vanished from the data plane under an agent that has it on record."""
+        self.engine.lose(uuid)
+
+    async def come_back_empty(self, only: Collection[str] | None = None) -> None:
+        """As if all SSDs were replaced and the agent installed anew, with its settings alone.
+
+        :raises NodeRefused: IN_USE; the node has something that is not among ``only``.
+        """
+        await self.crash()
+        there = {*self.engine.volumes(), *self.engine.snapshots()}
+        if only is not None and (more := there - set(only)):
+            await self.restart()
+            raise NodeRefused(RefusalCode.IN_USE, f"{', '.join(sorted(more))} would be lost")
+        for uuid in there:
+            self.engine.lose(uuid)
+        self._records.forget_contents()
         await self.restart()
 
     async def lose_targets(self) -> None:

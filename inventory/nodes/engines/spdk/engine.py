@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from inventory.nodes.engines.base import VERSION, EngineFacts, Known, TargetState
+from inventory.nodes.engines.base import VERSION, EngineFacts, Held, Known, TargetState
 from inventory.nodes.engines.spdk.books import Books
 from inventory.nodes.engines.spdk.chains import Chains, Parts
 from inventory.nodes.engines.spdk.config import SpdkConfig
 from inventory.nodes.engines.spdk.copies import Copies
 from inventory.nodes.engines.spdk.lvols import Lvols
 from inventory.nodes.engines.spdk.methods import NEEDED
+from inventory.nodes.engines.spdk.presence import find_held
 from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.scrubs import Scrubs
 from inventory.nodes.engines.spdk.snapshots import Snapshots
@@ -128,8 +129,14 @@ class SpdkEngine:
             total_iops=self._config.total_iops,
         )
 
-    async def ensure_volume(self, uuid: str, spec: VolumeSpec) -> None:
-        await self._volumes.ensure(uuid, spec)
+    async def held(self) -> Held:
+        return find_held(self._stores, await View.read(self._rpc), self._books)
+
+    async def create_volume(self, uuid: str, spec: VolumeSpec) -> None:
+        await self._volumes.create(uuid, spec)
+
+    async def expand_volume(self, uuid: str, spec: VolumeSpec) -> None:
+        await self._volumes.expand(uuid, spec)
 
     async def remove_volume(self, uuid: str) -> None:
         await self._volumes.remove(uuid)

@@ -6,6 +6,8 @@ from inventory.nodes.engines.spdk.books import Books
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.stores import CLEARING_SECONDS
 from inventory.nodes.engines.spdk.view import Bdev, Lvol, Lvstore, read_bdev
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.wire import RefusalCode
 
 MIB = 2**20
 MAX_MIB = 2**63 // MIB
@@ -49,9 +51,14 @@ class Lvols:
         await self.grow(lvstore, name, size)
 
     async def grow(self, lvstore: Lvstore, name: str, size: int) -> None:
-        """Never smaller."""
+        """Never smaller.
+
+        :raises NodeRefused: NOT_FOUND; it is not there.
+        """
         found = await read_bdev(self._rpc, alias(lvstore, name))
-        if found is not None and found.size < size:
+        if found is None:
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"{alias(lvstore, name)} is not there")
+        if found.size < size:
             await self._rpc.call(
                 "bdev_lvol_resize", name=alias(lvstore, name), size_in_mib=in_mib(size)
             )

@@ -6,6 +6,7 @@ from inventory.nodes.engines.spdk.books import SnapshotEntry
 from inventory.nodes.engines.spdk.chains import Parts
 from inventory.nodes.engines.spdk.claims import check_space
 from inventory.nodes.engines.spdk.names import snapshot_name, volume_name
+from inventory.nodes.engines.spdk.presence import volume_there
 from inventory.nodes.engines.spdk.rpc import RpcRefused
 from inventory.nodes.engines.spdk.view import View
 from inventory.nodes.engines.spdk.volumes import Volumes
@@ -37,6 +38,7 @@ class Snapshots:
         await self.remove(uuid)  # what a crash left
         async with self._stores.hold(spec.pieces):
             view = await View.read(self._rpc)
+            volume_there(self._stores, view, self._books, spec.volume_uuid)
             await self._volumes.refuse_torn(view, volume)
             entry = SnapshotEntry(uuid, spec, snapshot_name(uuid))
             check_space(self._stores, view, entry.name, spec.pieces)

@@ -8,6 +8,7 @@ from inventory.nodes.engines.spdk.books import VolumeEntry
 from inventory.nodes.engines.spdk.chains import Parts
 from inventory.nodes.engines.spdk.claims import check_sizes, check_space
 from inventory.nodes.engines.spdk.names import volume_name
+from inventory.nodes.engines.spdk.presence import refuse_lost, volume_there
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused
 from inventory.nodes.engines.spdk.spans import Spans
 from inventory.nodes.engines.spdk.targets import Targets
@@ -33,12 +34,18 @@ class Volumes:
         self._spans = spans
         self._targets = targets
 
-    async def ensure(self, uuid: str, spec: VolumeSpec) -> None:
+    async def create(self, uuid: str, spec: VolumeSpec) -> None:
         """See :class:`Engine`."""
         entry = self._books.volumes.get(uuid)
-        if entry is None or not entry.made:
-            await self._make(uuid, spec)
-        elif entry.spec != spec or not entry.is_whole:
+        if entry is not None and entry.made:
+            raise NodeRefused(RefusalCode.CONFLICT, f"volume {uuid} is here already")
+        await self._make(uuid, spec)
+        await self._spans.ready(self._books.volumes[uuid])
+
+    async def expand(self, uuid: str, spec: VolumeSpec) -> None:
+        """See :class:`Engine`."""
+        entry = volume_there(self._stores, await View.read(self._rpc), self._books, uuid)
+        if entry.spec != spec or not entry.is_whole:
             refuse_difference(uuid, entry.spec, spec)
             await self._grow(entry, spec)
         await self._spans.ready(self._books.volumes[uuid])
@@ -123,11 +130,15 @@ class Volumes:
         source = spec.source
         if source is None:
             return
-        there = self._books.snapshots if source.kind.is_of_snapshot else self._books.volumes
-        if source.uuid not in there:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"source {source.uuid} is not here")
         if source.kind is SourceKind.CLONE_OF_VOLUME:
-            await self.refuse_torn(view, self._books.volumes[source.uuid])
+            there = volume_there(self._stores, view, self._books, source.uuid)
+            await self.refuse_torn(view, there)
+            return
+        entry = self._books.snapshots.get(source.uuid)
+        if entry is None or not entry.is_made:
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"snapshot {source.uuid} is not here")
+        what = f"snapshot {source.uuid}"
+        refuse_lost(self._stores, view, what, entry.name, entry.spec.pieces)
 
     async def refuse_torn(self, view: View, entry: VolumeEntry) -> None:
         """:raises NodeRefused: CONFLICT; its pieces cannot be caught at one moment: SPDK can stop

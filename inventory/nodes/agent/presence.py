@@ -1,0 +1,87 @@
+"""Whether what a request refers to is there: recorded by the agent, and in the data plane."""
+
+from collections.abc import Iterable
+
+from inventory.nodes.agent.fences import Fences, Name
+from inventory.nodes.agent.records import Records
+from inventory.nodes.engines.base import Engine
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.wire import Piece, RefusalCode, SnapshotSpec, VolumeSpec
+
+
+class Presence:
+    """The one place that decides what a node has.
+
+    A record alone proves nothing: an lvol may have vanished, an SSD may have come back empty. What
+    the engine does not hold is lost: nobody refers to it, lists it or makes it again.
+    """
+
+    def __init__(self, engine: Engine, records: Records, fences: Fences) -> None:
+        self._engine = engine
+        self._records = records
+        self._fences = fences
+
+    async def volumes(self) -> dict[str, VolumeSpec]:
+        """All that are there, ordered by uuid. Records are read first: what is made or removed
+        meanwhile never seems to be there.
+        """
+        recorded = self._records.volumes()
+        held = (await self._engine.held()).volumes
+        return {uuid: spec for uuid, spec in recorded.items() if uuid in held}
+
+    async def snapshots(self) -> dict[str, SnapshotSpec]:
+        """As :meth:`volumes`."""
+        recorded = self._records.snapshots()
+        held = (await self._engine.held()).snapshots
+        return {uuid: spec for uuid, spec in recorded.items() if uuid in held}
+
+    async def volume(self, uuid: str, generation: int | None = None) -> VolumeSpec:
+        """The volume, of that generation if one is given.
+
+        :raises NodeRefused: NOT_FOUND; it is not here, is being removed, or is lost.
+            UNAVAILABLE; it lies on an SSD that is missing.
+        """
+        name, spec = Name(uuid), self._records.volume(uuid)
+        if spec is None or self._is_other(name, spec.generation, generation):
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"{_text(name, generation)} is not here")
+        await self.require_volume(uuid, spec)
+        return spec
+
+    async def snapshot(self, uuid: str, generation: int | None = None) -> SnapshotSpec:
+        """As :meth:`volume`."""
+        name, spec = Name.of_snapshot(uuid), self._records.snapshot(uuid)
+        if spec is None or self._is_other(name, spec.generation, generation):
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"{_text(name, generation)} is not here")
+        await self.require_snapshot(uuid, spec)
+        return spec
+
+    async def require_volume(self, uuid: str, spec: VolumeSpec) -> None:
+        """A recorded volume is in the data plane.
+
+        :raises NodeRefused: NOT_FOUND; it is lost. UNAVAILABLE; its SSD is missing.
+        """
+        if uuid not in (await self._engine.held()).volumes:
+            raise self._lost(Name(uuid), spec.pieces)
+
+    async def require_snapshot(self, uuid: str, spec: SnapshotSpec) -> None:
+        """As :meth:`require_volume`."""
+        if uuid not in (await self._engine.held()).snapshots:
+            raise self._lost(Name.of_snapshot(uuid), spec.pieces)
+
+    def _is_other(self, name: Name, there: int, asked: int | None) -> bool:
+        return asked not in (None, there) or self._fences.is_removed(name)
+
+    def _lost(self, name: Name, pieces: Iterable[Piece]) -> NodeRefused:
+        what = _text(name, None)
+        absent = {piece.ssd_id for piece in pieces} & self._engine.absent_ssds
+        if absent:
+            text = f"{what} lies on {', '.join(sorted(absent))}, which is missing"
+            return NodeRefused(RefusalCode.UNAVAILABLE, text)
+        return NodeRefused(
+            RefusalCode.NOT_FOUND, f"{what} is recorded, but this node lost its data"
+        )
+
+
+def _text(name: Name, generation: int | None) -> str:
+    of = "" if generation is None else f" of generation {generation}"
+    return f"{name.kind} {name.uuid}{of}"

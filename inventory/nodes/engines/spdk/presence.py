@@ -1,0 +1,56 @@
+"""Whether what the books promise is in the target. What is not, is lost: it is never made again."""
+
+from collections.abc import Iterable
+
+from inventory.nodes.engines.base import Held
+from inventory.nodes.engines.spdk.books import Books, VolumeEntry
+from inventory.nodes.engines.spdk.names import volume_name
+from inventory.nodes.engines.spdk.stores import Stores
+from inventory.nodes.engines.spdk.view import View
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.wire import Piece, RefusalCode
+
+
+def find_held(stores: Stores, view: View, books: Books) -> Held:
+    """The volumes and snapshots all of whose pieces have their lvol."""
+
+    def is_whole(name: str, pieces: Iterable[Piece]) -> bool:
+        lvstores = [stores.find(view, piece.ssd_id) for piece in pieces]
+        return all(lvstore and view.find(lvstore, name) for lvstore in lvstores)
+
+    return Held(
+        volumes={
+            one.uuid
+            for one in books.volumes.values()
+            if one.made and is_whole(volume_name(one.uuid), one.made_pieces)
+        },
+        snapshots={
+            one.uuid
+            for one in books.snapshots.values()
+            if one.is_made and is_whole(one.name, one.spec.pieces)
+        },
+    )
+
+
+def volume_there(stores: Stores, view: View, books: Books, uuid: str) -> VolumeEntry:
+    """The entry of a volume that is there.
+
+    :raises NodeRefused: as :func:`refuse_lost` says.
+    """
+    entry = books.volumes.get(uuid)
+    if entry is None or not entry.made:
+        raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
+    refuse_lost(stores, view, f"volume {uuid}", volume_name(uuid), entry.made_pieces)
+    return entry
+
+
+def refuse_lost(stores: Stores, view: View, what: str, name: str, pieces: Iterable[Piece]) -> None:
+    """Each piece has its lvol ``name``.
+
+    :raises NodeRefused: NOT_FOUND; one has none. UNAVAILABLE; its SSD is missing.
+    """
+    for piece in pieces:
+        if view.find(stores.get(view, piece.ssd_id), name) is None:
+            raise NodeRefused(
+                RefusalCode.NOT_FOUND, f"{what} is lost: SSD {piece.ssd_id} has no {name}"
+            )

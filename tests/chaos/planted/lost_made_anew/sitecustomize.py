@@ -1,0 +1,18 @@
+"""A lost replica is made again, empty, instead of being called Missing."""
+
+from types import ModuleType
+from typing import Any
+
+from tests.chaos.planted.plant import after_import
+
+
+def _make(module: ModuleType) -> None:
+    from volumes.services.node_work import call_deadline, replicas_ensure
+
+    def make_anew(replica: Any) -> None:
+        replicas_ensure(replica.volume, [replica], until=call_deadline())
+
+    module._mark_missing = make_anew  # type: ignore[attr-defined]
+
+
+after_import("volumes.services.losses", _make)

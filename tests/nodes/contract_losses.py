@@ -1,0 +1,178 @@
+"""The part of the engines' contract that is about data that is gone: a node says so, and never puts
+something empty in its place.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from inventory.nodes.client import NodeClient
+from inventory.nodes.wire import Qos, RefusalCode, SourceKind
+from tests.nodes.specs import (
+    GIB,
+    MIB,
+    OTHER_TARGET,
+    TARGET,
+    Restart,
+    derived,
+    namespace,
+    open_copy,
+    piece,
+    pieces_on,
+    refused,
+    snapshot,
+    volume,
+)
+
+Vanish = Callable[[str], None]
+NOT_FOUND = RefusalCode.NOT_FOUND
+OF_VOLUME, OF_SNAPSHOT = SourceKind.CLONE_OF_VOLUME, SourceKind.CLONE_OF_SNAPSHOT
+
+
+class LossContract:
+    """``vanish`` takes a volume or snapshot out of the data plane, behind the agent's back."""
+
+    @pytest.fixture
+    def vanish(self) -> Vanish:
+        raise NotImplementedError
+
+    def test_a_lost_volume_is_not_there(
+        self, client: NodeClient, ssds: list[str], vanish: Vanish, restart: Restart
+    ) -> None:
+        for uuid in ("lost", "kept"):
+            client.ensure_volume(uuid, volume(piece(ssds[0])))
+        vanish("lost")
+        for _ in range(2):
+            assert client.read_volume("lost") is None
+            assert [one.uuid for one in client.list_volumes()] == ["kept"]
+            restart()
+
+    @pytest.mark.breaks_generations
+    @pytest.mark.parametrize("restarted", [False, True])
+    def test_a_lost_volume_is_changed_by_nobody(
+        self,
+        client: NodeClient,
+        ssds: list[str],
+        vanish: Vanish,
+        restart: Restart,
+        *,
+        restarted: bool,
+    ) -> None:
+        spec = volume(piece(ssds[0]))
+        client.ensure_volume("lost", spec)
+        vanish("lost")
+        if restarted:
+            restart()
+        node = client.read_node()
+        for other in (
+            spec,
+            volume(piece(ssds[0], 2 * GIB)),
+            volume(piece(ssds[0]), piece(ssds[1])),
+            volume(piece(ssds[0]), qos=Qos(max_iops=5000)),
+        ):
+            refused(NOT_FOUND, partial(client.change_volume, "lost", other), "lost")
+        refused(NOT_FOUND, lambda: client.ensure_volume("lost", spec), "lost")
+        assert client.list_volumes() == ()
+        assert client.read_node() == node
+
+    def test_nothing_refers_to_a_lost_volume(
+        self, client: NodeClient, peer: NodeClient, ssds: list[str], vanish: Vanish
+    ) -> None:
+        client.ensure_volume("lost", volume(piece(ssds[0])))
+        copy = open_copy(peer)
+        vanish("lost")
+        taken = snapshot(piece(ssds[0], GIB, 0), volume_uuid="lost", volume_generation=1)
+        clone = derived(piece(ssds[0], GIB, 0), kind=OF_VOLUME, of="lost")
+        for call in (
+            lambda: client.ensure_namespace(TARGET, "lost", namespace()),
+            lambda: client.ensure_snapshot("taken", taken),
+            lambda: client.ensure_volume("clone", clone),
+            lambda: client.ensure_sync("lost", copy),
+        ):
+            refused(NOT_FOUND, call, "lost")
+        assert client.list_targets() == ()
+        assert client.list_snapshots() == ()
+        assert client.list_volumes() == ()
+        assert client.read_sync("lost") is None
+
+    def test_an_export_is_not_confirmed_without_its_volume(
+        self, client: NodeClient, ssds: list[str], vanish: Vanish, restart: Restart
+    ) -> None:
+        for nsid, uuid in enumerate(("lost", "kept"), 1):
+            client.ensure_volume(uuid, volume(piece(ssds[0])))
+            client.ensure_namespace(TARGET, uuid, namespace(nsid))
+        vanish("lost")
+        for _ in range(2):
+            same = namespace()
+            refused(NOT_FOUND, partial(client.ensure_namespace, TARGET, "lost", same), "lost")
+            assert client.ensure_namespace(TARGET, "kept", namespace(2)) is False
+            [target] = client.list_targets()
+            assert [one.volume_uuid for one in target.namespaces] == ["kept"]
+            restart()
+
+    def test_a_lost_volume_is_removed_and_made_as_another(
+        self, client: NodeClient, ssds: list[str], vanish: Vanish
+    ) -> None:
+        before = client.read_node()
+        client.ensure_volume("lost", volume(piece(ssds[0])))
+        client.ensure_namespace(TARGET, "lost", namespace())
+        vanish("lost")
+        refused(RefusalCode.IN_USE, lambda: client.remove_volume("lost", 1), TARGET)
+        client.remove_namespace(TARGET, "lost", 1)
+        client.remove_volume("lost", 1)
+        assert client.read_node() == before
+        assert client.ensure_volume("lost", volume(piece(ssds[0]), generation=2)) is True
+        assert client.ensure_namespace(OTHER_TARGET, "lost", namespace()) is True
+
+    def test_a_lost_piece_is_a_lost_volume(
+        self, client: NodeClient, vanish: Vanish, restart: Restart
+    ) -> None:
+        pieces = pieces_on(client, GIB, 64 * MIB)
+        client.ensure_volume("lost", volume(*pieces))
+        vanish("lost")
+        larger = volume(pieces[0], piece(pieces[1].ssd_id, 128 * MIB))
+        for _ in range(2):
+            refused(NOT_FOUND, partial(client.change_volume, "lost", larger), "lost")
+            refused(NOT_FOUND, partial(client.ensure_volume, "lost", volume(*pieces)), "lost")
+            assert client.list_volumes() == ()
+            restart()
+
+    def test_a_lost_snapshot_is_not_taken_again(
+        self, client: NodeClient, ssds: list[str], vanish: Vanish, restart: Restart
+    ) -> None:
+        client.ensure_volume("parent", volume(piece(ssds[0]), generation=7))
+        spec = snapshot(piece(ssds[0], GIB, 0))
+        client.ensure_snapshot("taken", spec)
+        vanish("taken")
+        shown = derived(
+            piece(ssds[0], GIB, 0), kind=SourceKind.READ_ONLY_SNAPSHOT_VOLUME, of="taken"
+        )
+        clone = derived(piece(ssds[0], GIB, 0), kind=OF_SNAPSHOT, of="taken")
+        for _ in range(2):
+            assert client.read_snapshot("taken") is None
+            assert client.list_snapshots() == ()
+            refused(NOT_FOUND, lambda: client.ensure_snapshot("taken", spec), "taken")
+            refused(NOT_FOUND, lambda: client.ensure_volume("shown", shown), "taken")
+            refused(NOT_FOUND, lambda: client.ensure_volume("clone", clone), "taken")
+            restart()
+        client.remove_snapshot("taken", 1)
+        client.remove_volume("parent", 7)
+
+    @pytest.mark.parametrize(("kind", "of"), [(OF_VOLUME, "parent"), (OF_SNAPSHOT, "taken")])
+    def test_a_lost_clone_is_not_cloned_again(
+        self, client: NodeClient, ssds: list[str], vanish: Vanish, *, kind: SourceKind, of: str
+    ) -> None:
+        """What its source holds by now is not what it held."""
+        client.ensure_volume("parent", volume(piece(ssds[0]), generation=7))
+        client.ensure_snapshot("taken", snapshot(piece(ssds[0], GIB, 0)))
+        generation = 7 if of == "parent" else 1
+        more: dict[str, Any] = {"kind": kind, "of": of, "generation_of": generation}
+        clone = derived(piece(ssds[0], GIB, 0), **more)
+        client.ensure_volume("clone", clone)
+        vanish("clone")
+        refused(NOT_FOUND, lambda: client.ensure_volume("clone", clone), "clone")
+        larger = derived(piece(ssds[0], 2 * GIB, 0), **more)
+        refused(NOT_FOUND, lambda: client.change_volume("clone", larger), "clone")
+        assert [one.uuid for one in client.list_volumes()] == ["parent"]
