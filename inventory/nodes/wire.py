@@ -7,7 +7,7 @@ success.
 ==================================================  ===========================================
 ``GET /v1/node``                                    :class:`Node`
 ``GET /v1/node/strays``                             :class:`~inventory.nodes.strays.Strays`
-``PUT /v1/node/provisioner``                        :class:`ProvisionerSettings`
+``PUT, DELETE /v1/node/provisioner``                :class:`ProvisionerSettings`
 ``GET, PUT /v1/node/license``                       :class:`License`
 ``GET, PUT /v1/node/syslogs``                       :class:`~inventory.nodes.syslogs.SyslogServers`
 ``GET /v1/volumes``                                 :class:`VolumeList`
@@ -38,12 +38,18 @@ it connects to as a host does. The copy runs on after the PUT is answered; it fa
 goes, which is how a copy is stopped for certain. It is not kept over a restart of the engine or the
 agent: a GET then finds none, and a PUT begins anew. It ends with the volume.
 
+**Pool and owner.** A node belongs to the pool whose provisioner's settings it has. It refuses
+settings and new things of another pool (``CONFLICT``), unless the settings say ``takeOver``;
+``DELETE /v1/node/provisioner?pool=uuid`` lets it go. Volumes and snapshots carry an ``owner``, which
+the node keeps as it is. What is there with an owner is never taken for another owner's, also where
+the generation is the same (``CONFLICT``); what was made without one gets it with the next write.
+
 **In use.** A volume that is exported or has snapshots, and a snapshot that has a snapshot volume,
 are not removed (``IN_USE``). A clone does not hold its source.
 """
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -80,6 +86,42 @@ class Refusal(Wire):
     message: str
 
 
+class PoolIdentity(Wire):
+    """A pool, by its uuid; the name is for people."""
+
+    uuid: Identifier
+    name: str = Field(default="", max_length=64)
+
+    def __str__(self) -> str:
+        return f"{self.name or 'pool'} ({self.uuid})"
+
+
+class Owner(Wire):
+    """Whose a volume or snapshot is: that of the volume ``volume`` of a tenant, in a pool.
+
+    ``alias``, and ``more`` (bounded by who writes it), are what rows are made from again where they
+    were lost. ``complete``: it holds the data; false while a copy or a host still fills it.
+    """
+
+    pool: Identifier
+    tenant: str = Field(max_length=255)
+    volume: Identifier
+    alias: str = Field(default="", max_length=255)
+    complete: bool = True
+    more: dict[str, Any] = Field(default_factory=dict)
+
+    def is_same(self, other: "Owner") -> bool:
+        """The same pool, tenant and volume; what is told of it may differ."""
+        return self._who == other._who
+
+    @property
+    def _who(self) -> tuple[str, str, str]:
+        return (self.pool, self.tenant, self.volume)
+
+    def __str__(self) -> str:
+        return f"volume {self.volume} of tenant {self.tenant!r} in pool {self.pool}"
+
+
 class Portal(Wire):
     """Where a node's NVMe-oF targets listen; ``transport`` as the reference spells it."""
 
@@ -105,6 +147,9 @@ class Ssd(Wire):
 class Node(Wire):
     """Identity and state of a node. ``boot_id`` changes at each start of the engine.
     ``expands_spans_online``: a volume on several SSDs can be expanded while it is exported.
+
+    ``pool``: that it belongs to. ``newest_generation``: no write had a greater one, as far as the
+    node remembers.
     """
 
     persistent_id: Identifier
@@ -119,6 +164,8 @@ class Node(Wire):
     portals: tuple[Portal, ...]
     ssds: tuple[Ssd, ...]
     expands_spans_online: bool = False
+    pool: PoolIdentity | None = None
+    newest_generation: int = 0
 
     @property
     def certified(self) -> bool:
@@ -152,6 +199,7 @@ class ProvisionerSettings(Wire):
     """What a node must know to probe its provisioner.
 
     The bearer of its probes is ``token``, or one of the authorization server where there is one.
+    ``take_over``: the node leaves another pool for this one.
     """
 
     name: str = Field(max_length=16)
@@ -164,6 +212,8 @@ class ProvisionerSettings(Wire):
         default="", description="PEM that the node trusts when it calls url; empty: the system's"
     )
     authorization_server: AuthorizationServer | None = None
+    pool: PoolIdentity | None = None
+    take_over: bool = False
 
 
 class License(Wire):
@@ -227,8 +277,8 @@ class VolumeSpec(Wire):
 
     Capacities are multiples of the block size (512 or 4096), at least one block; an SSD holds one
     piece of a volume at most. A THICK piece takes its capacity or more of its SSD, a THIN one its
-    capacity or less. A later PUT, of the same generation, may make pieces larger, append pieces and
-    change the QoS; nothing else may change.
+    capacity or less. A later PUT, of the same generation, may make pieces larger, append pieces,
+    change the QoS and what its owner tells; nothing else may change.
 
     With a ``source`` the volume is THIN, in blocks of its source's size, and its first pieces lie
     on the SSDs of its source's pieces: of their capacities for a snapshot volume, of these or
@@ -242,6 +292,7 @@ class VolumeSpec(Wire):
     pieces: tuple[Piece, ...] = Field(min_length=1)
     qos: Qos = Qos()
     source: Source | None = None
+    owner: Owner | None = None
 
     @property
     def capacity(self) -> int:
@@ -272,6 +323,7 @@ class SnapshotSpec(Wire):
     volume_uuid: Identifier
     volume_generation: Generation
     pieces: tuple[Piece, ...] = Field(min_length=1)
+    owner: Owner | None = None
 
 
 class Snapshot(SnapshotSpec):

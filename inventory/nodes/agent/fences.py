@@ -95,9 +95,20 @@ class Fences:
             oldest = surplus[0][0]
             log.warning("node %s forgets generations early: too many removals", self._node)
         self._database.execute(
-            f"DELETE FROM fence WHERE at <= ? AND {GONE}",  # noqa: S608
-            *(oldest, self._node),
+            f"DELETE FROM fence WHERE at <= ? AND {GONE} AND generation < ?",  # noqa: S608
+            *(oldest, self._node, self.newest()),
         )
+
+    def newest(self) -> int:
+        """The greatest generation of all names, which is never forgotten."""
+        rows = self._database.execute(
+            "SELECT max(generation) FROM fence WHERE node = ?", self._node
+        )
+        return rows[0][0] or 0
+
+    def forget_gone(self) -> None:
+        """Forget the names of what is not there; within the caller's transaction."""
+        self._database.execute(f"DELETE FROM fence WHERE {GONE}", self._node)  # noqa: S608
 
     def _seen(self, name: Name) -> tuple[int, bool]:
         rows = self._database.execute(

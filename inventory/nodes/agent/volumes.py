@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.fences import Fences, Name
 from inventory.nodes.agent.locks import Locks
+from inventory.nodes.agent.owners import Membership, refuse_other_owner, refuse_other_pool
 from inventory.nodes.agent.records import Records
 from inventory.nodes.engines.base import Engine
 from inventory.nodes.errors import NodeRefused
@@ -25,13 +26,20 @@ class Volumes:
     """
 
     def __init__(
-        self, engine: Engine, database: Database, records: Records, fences: Fences, locks: Locks
+        self,
+        engine: Engine,
+        database: Database,
+        records: Records,
+        fences: Fences,
+        locks: Locks,
+        membership: Membership,
     ) -> None:
         self._engine = engine
         self._database = database
         self._records = records
         self._fences = fences
         self._locks = locks
+        self._membership = membership
         self._late: set[str] = set()
 
     def list(self) -> tuple[Volume, ...]:
@@ -67,9 +75,13 @@ class Volumes:
             self._fences.admit(name, spec.generation)
             await self._finish_removal(uuid)
             old = self._records.volume(uuid)
+            if old is not None and spec.owner is None:
+                spec = spec.model_copy(update={"owner": old.owner})
             if old == spec:
                 return False
             _check_same_volume(uuid, old, spec)
+            if old is None:
+                refuse_other_pool(self._membership.pool, spec.owner)
             try:
                 await self._apply(uuid, old, spec)
             except NodeRefused:
@@ -217,7 +229,10 @@ def _check_same_volume(uuid: str, old: VolumeSpec | None, spec: VolumeSpec) -> N
     The refused generation does not count as seen: the removal of the former volume is still to
     come.
     """
-    if old is not None and old.generation != spec.generation:
+    if old is None:
+        return
+    refuse_other_owner(f"volume {uuid} of generation {old.generation}", old, spec)
+    if old.generation != spec.generation:
         raise NodeRefused(
             RefusalCode.CONFLICT,
             f"a volume {uuid} of generation {old.generation} is still here, not {spec.generation}",

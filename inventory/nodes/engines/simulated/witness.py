@@ -3,6 +3,7 @@
 from collections import OrderedDict
 
 from inventory.nodes.agent.fences import Name
+from inventory.nodes.agent.owners import refuse_other_owner
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import refuse_difference
 from inventory.nodes.wire import NamespaceSpec, SnapshotSpec, SyncSpec, VolumeSpec
@@ -16,7 +17,8 @@ class Witness:
     """``violations``: each time one name and generation came with a content that it may not have.
 
     A volume may become larger and get another QoS within one generation (a delayed repeat of the
-    smaller one is no violation either), a copy may have other portals; nothing else may differ.
+    smaller one is no violation either), a copy may have other portals, and what an owner tells may
+    change; nothing else may differ.
     """
 
     def __init__(self) -> None:
@@ -42,6 +44,9 @@ class Witness:
                 return
             if _is_growth(name, spec, seen):
                 return
+        if isinstance(seen, SnapshotSpec) and isinstance(spec, SnapshotSpec):
+            if seen == spec.model_copy(update={"owner": seen.owner}) and _is_same_owner(seen, spec):
+                return
         if isinstance(seen, SyncSpec) and isinstance(spec, SyncSpec) and seen.is_same(spec):
             return
         self.violations.append(f"{name}: {seen!r} and {spec!r}")
@@ -50,6 +55,11 @@ class Witness:
 def _is_growth(name: Name, old: VolumeSpec, new: VolumeSpec) -> bool:
     try:
         refuse_difference(name.uuid, old, new)
+        refuse_other_owner(name.uuid, old, new)
     except NodeRefused:
         return False
     return True
+
+
+def _is_same_owner(old: SnapshotSpec, new: SnapshotSpec) -> bool:
+    return not (old.owner and new.owner) or old.owner.is_same(new.owner)
