@@ -5,7 +5,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from inventory.models import Backend, Ssd
-from inventory.services.backends import BackendNotFound
+from inventory.services.backends import BackendNotFound, node_release
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
 from volumes.models import Export, Replica, ReplicaState, Snapshot, SubVolume, Volume
@@ -31,11 +31,13 @@ def backend_remove(*, persistent_id: str, force: bool) -> None:
             if backend is None:
                 raise BackendNotFound.of(persistent_id)
             _give_up_replicas(backend, force=force)
+            addresses = backend.mgmt_ips
             backend.delete()
     except IntegrityError as error:
         raise BackendHasVolumes(
             f"a volume was placed on backend {persistent_id!r} at the same moment"
         ) from error
+    node_release(persistent_id, addresses, backend.mgmt_port)
 
 
 def _lock_what_it_holds(persistent_id: str) -> None:

@@ -9,11 +9,15 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from inventory.models import Backend
+from inventory.services.backends import settings_push
+from inventory.services.pool_checks import generation_compare, is_of_other_pool
+from provisioner.common.writes import writes_barred
 from volumes.models import Export
 from volumes.services.export_work import exports_make
 from volumes.services.losses import ReadyRows, losses_note
 from volumes.services.node_contents import NodeContents, nodes_read
 from volumes.services.node_work import call_deadline
+from volumes.services.owner_marks import owners_mark
 from volumes.services.orphans import orphans_note, orphans_remove
 from volumes.services.replica_return import replicas_return
 
@@ -29,14 +33,22 @@ def nodes_check() -> None:
     first that waited longest. Workers that run this at once choose different nodes.
 
     What is lost must have been READY before the nodes were read and still be; what no row knows is
-    looked up after that: so nothing counts as either that is just being made or removed.
+    looked up after that: so nothing counts as either that is just being made or removed. Where a
+    node turns out to be newer than this database, nothing more is done.
     """
+    if writes_barred():
+        return
     chosen = _choose(timezone.now())
     before = ReadyRows.of(chosen)
     read_at = timezone.now()
     answers = nodes_read(chosen, timeout_seconds=READ_SECONDS)
     lost: list[int] = []
+    for answer in answers.values():
+        if isinstance(answer, NodeContents) and not is_of_other_pool(answer.node):
+            generation_compare(answer.node)
     for backend in chosen:
+        if writes_barred():
+            return
         answer = answers[backend.pk]
         if isinstance(answer, NodeContents) and answer.node.persistent_id == backend.pk:
             lost += _check(backend, answer, before, read_at)
@@ -51,9 +63,16 @@ def _check(
 ) -> list[int]:
     """Check one node; a failure hinders no other. The keys of exports that must be made again."""
     lost: list[int] = []
+    if is_of_other_pool(contents.node):
+        about = {"backend": backend.pk, "pool": str(contents.node.pool)}
+        log.error("another pool took this node over", extra=about)
+        return lost
     try:
+        if contents.node.pool is None:
+            settings_push(backend.pk)
         replicas_return(backend, contents)
         lost = losses_note(backend, contents, before)
+        owners_mark(backend, contents)
         orphans_note(backend, contents)
         orphans_remove(backend)
     except Exception:
