@@ -184,13 +184,11 @@ def run(task_id: str) -> None:
     except (SystemExit, KeyboardInterrupt):
         context.not_an_attempt()
         raise
-    except DatabaseError as error:
-        _broken(context, error)
     except ProvisionerError as error:
         log.info("task failed", extra={"task": task_id, "reason": f"{error} {error.internal}"})
         _fail(context, error.code, error.description)
-    except Exception:
-        _broken(context)
+    except Exception as error:  # noqa: BLE001 - logged where it is a bug
+        _broken(context, error)
 
 
 def _claim(task_id: str) -> Context | None:
@@ -215,12 +213,12 @@ def _claim(task_id: str) -> Context | None:
     return Context(mine, saga) if mine else None
 
 
-def _broken(context: Context, error: DatabaseError | None = None) -> None:
+def _broken(context: Context, error: Exception) -> None:
     """A bug, or the database's own refusal to go on, which ends nothing."""
     if refusal_of(error):
         context.not_an_attempt()
         return
-    log.exception("task failed", extra={"task": context.task.pk})
+    log.error("task failed", extra={"task": context.task.pk}, exc_info=error)
     _fail(context, ResultCode.InternalError, "internal error; the log has the details")
 
 

@@ -40,9 +40,10 @@ agent: a GET then finds none, and a PUT begins anew. It ends with the volume.
 
 **Pool and owner.** A node belongs to the pool whose provisioner's settings it has. It refuses
 settings and new things of another pool (``CONFLICT``), unless the settings say ``takeOver``;
-``DELETE /v1/node/provisioner?pool=uuid`` lets it go. Volumes and snapshots carry an ``owner``, which
-the node keeps as it is. What is there with an owner is never taken for another owner's, also where
-the generation is the same (``CONFLICT``); what was made without one gets it with the next write.
+``DELETE /v1/node/provisioner?pool=uuid`` lets it go. Volumes and snapshots carry an ``owner``,
+which the node keeps as it is. What is there with an owner is never taken for another owner's, also
+where the generation is the same (``CONFLICT``); what was made without one gets it with the next
+write.
 
 **In use.** A volume that is exported or has snapshots, and a snapshot that has a snapshot volume,
 are not removed (``IN_USE``). A clone does not hold its source.

@@ -41,6 +41,8 @@ def generation_compare(node: Node) -> None:
     """Write down, where that is so, that a node of this pool has seen a greater generation than
     this database ever handed out: it is older than the node.
     """
+    if is_of_other_pool(node):
+        return
     last = generation_last()
     if node.newest_generation > last:
         database_doubted(
@@ -66,7 +68,9 @@ def _other_pools(client: NodeClient, node: Node, mine: PoolIdentity) -> list[str
             f"storage node {node.persistent_id!r} does not say what it holds: {error}"
         ) from error
     named = {node.pool.uuid: str(node.pool)} if node.pool else {}
-    return [named.get(uuid, f"pool {uuid}") for uuid in sorted({*_uuids(held), *named} - {mine.uuid})]
+    return [
+        named.get(uuid, f"pool {uuid}") for uuid in sorted({*_uuids(held), *named} - {mine.uuid})
+    ]
 
 
 def _uuids(owners: Iterable[Owner | None]) -> set[str]:

@@ -44,9 +44,7 @@ def place(api: Api, uuid: str, number: int = 0) -> dict[str, object]:
     return dict(volume(api, uuid)["location"][number])
 
 
-def stray_volume(
-    node_id: str, uuid: str, generation: int = 10**9, pool: str | None = None
-) -> None:
+def stray_volume(node_id: str, uuid: str, generation: int = 10**9, pool: str | None = None) -> None:
     """A volume that nobody here asked for, of this pool or of another."""
     owner = wire.Owner(pool=pool or pool_uuid(), tenant="0", volume=uuid, alias=f"alias of {uuid}")
     backend = Backend.objects.get(pk=node_id)

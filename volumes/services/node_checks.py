@@ -2,13 +2,14 @@
 
 import datetime as dt
 import logging
+from collections.abc import Mapping
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from inventory.models import Backend
+from inventory.models import Backend, Recovery
 from inventory.services.backends import settings_push
 from inventory.services.pool_checks import generation_compare, is_of_other_pool
 from provisioner.common.writes import writes_barred
@@ -16,9 +17,10 @@ from volumes.models import Export
 from volumes.services.export_work import exports_make
 from volumes.services.losses import ReadyRows, losses_note
 from volumes.services.node_contents import NodeContents, nodes_read
-from volumes.services.node_work import call_deadline
-from volumes.services.owner_marks import owners_mark
+from volumes.services.node_work import NodeError, call_deadline
 from volumes.services.orphans import orphans_note, orphans_remove
+from volumes.services.owner_marks import owners_mark
+from volumes.services.recovery.database import node_recover
 from volumes.services.replica_return import replicas_return
 
 log = logging.getLogger(__name__)
@@ -43,9 +45,7 @@ def nodes_check() -> None:
     read_at = timezone.now()
     answers = nodes_read(chosen, timeout_seconds=READ_SECONDS)
     lost: list[int] = []
-    for answer in answers.values():
-        if isinstance(answer, NodeContents) and not is_of_other_pool(answer.node):
-            generation_compare(answer.node)
+    _compare_generations(answers)
     for backend in chosen:
         if writes_barred():
             return
@@ -56,6 +56,14 @@ def nodes_check() -> None:
             log.info("node not checked", extra={"backend": backend.pk, "reason": str(answer)})
     if lost:
         exports_make(Export.objects.filter(pk__in=lost), until=call_deadline())
+
+
+def _compare_generations(answers: Mapping[str, NodeContents | NodeError]) -> None:
+    """But for nodes without which an older database was put in order."""
+    awaited = {node for recovery in Recovery.objects.all() for node in recovery.awaited}
+    for backend_id, answer in answers.items():
+        if isinstance(answer, NodeContents) and backend_id not in awaited:
+            generation_compare(answer.node)
 
 
 def _check(
@@ -70,6 +78,7 @@ def _check(
     try:
         if contents.node.pool is None:
             settings_push(backend.pk)
+        node_recover(backend, contents)
         replicas_return(backend, contents)
         lost = losses_note(backend, contents, before)
         owners_mark(backend, contents)

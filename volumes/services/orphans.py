@@ -94,7 +94,9 @@ def _strangers(backend: Backend, contents: NodeContents) -> Iterator[Orphan]:
     found += _namespaces(backend, contents)
     mine, restored = pool_uuid(), list(Recovery.objects.all())
     for orphan in found:
-        is_late = any(r.after_generation < orphan.generation <= r.until_generation for r in restored)
+        is_late = any(
+            r.after_generation < orphan.generation <= r.until_generation for r in restored
+        )
         is_data = orphan.kind != OrphanKind.NAMESPACE or orphan.uuid in strange
         orphan.kept = orphan.pool != mine or (is_late and is_data)
         yield orphan

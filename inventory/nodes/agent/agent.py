@@ -67,8 +67,8 @@ class Agent:
         self._membership = Membership(database, self._records, fences)
         locks = Locks()
         parts = (engine, database, self._records, fences, locks)
-        self._volumes = Volumes(*parts, self._membership)
-        self._snapshots = Snapshots(*parts, self._membership)
+        self._volumes = Volumes(*parts, membership=self._membership)
+        self._snapshots = Snapshots(*parts, membership=self._membership)
         self._targets = Targets(*parts)
         self._syncs = Syncs(engine, self._records, fences, locks)
         engine.on_change = self._changed

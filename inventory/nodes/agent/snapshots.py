@@ -31,6 +31,7 @@ class Snapshots:
         records: Records,
         fences: Fences,
         locks: Locks,
+        *,
         membership: Membership,
     ) -> None:
         self._engine = engine

@@ -32,6 +32,7 @@ class Volumes:
         records: Records,
         fences: Fences,
         locks: Locks,
+        *,
         membership: Membership,
     ) -> None:
         self._engine = engine

@@ -44,12 +44,8 @@ class Witness:
                 return
             if _is_growth(name, spec, seen):
                 return
-        if isinstance(seen, SnapshotSpec) and isinstance(spec, SnapshotSpec):
-            if seen == spec.model_copy(update={"owner": seen.owner}) and _is_same_owner(seen, spec):
-                return
-        if isinstance(seen, SyncSpec) and isinstance(spec, SyncSpec) and seen.is_same(spec):
-            return
-        self.violations.append(f"{name}: {seen!r} and {spec!r}")
+        if not _is_told_anew(seen, spec):
+            self.violations.append(f"{name}: {seen!r} and {spec!r}")
 
 
 def _is_growth(name: Name, old: VolumeSpec, new: VolumeSpec) -> bool:
@@ -61,5 +57,12 @@ def _is_growth(name: Name, old: VolumeSpec, new: VolumeSpec) -> bool:
     return True
 
 
-def _is_same_owner(old: SnapshotSpec, new: SnapshotSpec) -> bool:
-    return not (old.owner and new.owner) or old.owner.is_same(new.owner)
+def _is_told_anew(old: Spec, new: Spec) -> bool:
+    if isinstance(old, SnapshotSpec) and isinstance(new, SnapshotSpec):
+        return _differ_in_what_is_told(old, new)
+    return isinstance(old, SyncSpec) and isinstance(new, SyncSpec) and old.is_same(new)
+
+
+def _differ_in_what_is_told(old: SnapshotSpec, new: SnapshotSpec) -> bool:
+    same_owner = not (old.owner and new.owner) or old.owner.is_same(new.owner)
+    return same_owner and old == new.model_copy(update={"owner": old.owner})
