@@ -33,10 +33,8 @@ class Backups:
         writes_forget()
 
     def _run(self, program: str, *arguments: str) -> None:
-        command: Iterable[str | Path] = [self._programs / program, *arguments]
-        done = subprocess.run(
-            list(command), capture_output=True, text=True, timeout=60, check=False
-        )
+        command = [str(self._programs / program), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
 
 

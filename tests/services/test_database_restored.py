@@ -16,6 +16,7 @@ from inventory.models import Pool
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.services.generations import generation_last
 from provisioner.common import writes
+from tests.api.snapshot_steps import tenant
 from tests.api.volume_steps import GIB, HOST, create, created, probe_host, published
 from tests.backups import Backups
 from tests.conftest import Api
@@ -191,7 +192,7 @@ def test_another_tenant_never_gets_what_a_name_held(
     api: Api, pool: PoolOf, fleet: SimulatedFleet, backups: Backups, capsys
 ) -> None:
     pool(1)
-    assert api.post("/tenants", {"tenantId": TENANT_B, "capacity": 1000}).status == "Success"
+    tenant(api, TENANT_B, 1000)
     backups.take()
     created(api, "of-a", uuid="zz")
     fleet.nodes[0].write("zz", "secret of a")
