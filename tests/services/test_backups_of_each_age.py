@@ -228,7 +228,12 @@ def test_drain(world: World, capsys: pytest.CaptureFixture[str], age: str) -> No
         world.fleet.set_copy_rate(2**40)
         settle()
     else:
-        world.at(age, lambda: (drained(world.api, old.persistent_id), settle()))
+
+        def move() -> None:
+            drained(world.api, old.persistent_id)
+            settle()
+
+        world.at(age, move)
     [new] = world.holders(FIRST)
     assert new != old
     world.backups.restore()

@@ -63,7 +63,7 @@ def _confirm(export: Export) -> None:
     """The node has it, so the volume is published."""
     done = {"state": LifeState.READY, "deadline_at": None}
     Export.objects.filter(pk=export.pk).update(**done)
-    Publication.objects.filter(pk=export.publication_id).update(**done)
+    Publication.objects.filter(exports=export.pk).update(**done)
 
 
 def _renumber(export: Export) -> None:
