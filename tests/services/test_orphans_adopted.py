@@ -51,8 +51,7 @@ def test_all_of_a_lost_volume(
     classes = {"numReplicas": 2, "maxIOPSPerGB": 7, "maxReplicaDownTime": 3}
     two = created(api, "two", storageClass=classes)
     one = created(api, "one")
-    snapped(api, one, "taken", uuid="taken")
-    shown = assigned(api, "taken", "shown")
+    shown = assigned(api, snapped(api, one, "taken"), "shown")
     for replica in Replica.objects.all():
         node_named(fleet, str(replica.backend_id)).write(replica.uuid, "data")
     before = {v["uuid"]: v for v in api.get("/volumes").body}
