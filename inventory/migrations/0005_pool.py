@@ -7,6 +7,9 @@ from django.db import migrations, models
 SEAL = """
 CREATE FUNCTION provisioner_seal() RETURNS text LANGUAGE plpgsql STABLE AS $$
 BEGIN
+    IF pg_is_in_recovery() THEN
+        RETURN (SELECT seal FROM inventory_pool);
+    END IF;
     RETURN concat_ws('/',
         (SELECT system_identifier FROM pg_control_system()),
         (SELECT oid FROM pg_database WHERE datname = current_database()),
@@ -15,7 +18,8 @@ BEGIN
 END $$
 """
 """Tells this database from all of its copies: the cluster, the database, the table, and the
-timeline, which is another after a recovery to a point in time and after a standby took over."""
+timeline, which is another after a recovery to a point in time and after a standby took over. A
+standby, which takes no writes, does not ask."""
 
 LAG = 1_000_000
 """How far, in microseconds, generations may stay behind the clock."""
