@@ -2,7 +2,6 @@
 not decide. Whoever can tell registers the question; everybody asks here.
 """
 
-import threading
 import time
 from collections.abc import Callable
 
@@ -25,13 +24,13 @@ class WritesBarred(ProvisionerError):
 
 
 class _Answer:
-    """The last one of this process, and when it was asked for."""
+    """The last one of this process: the reason, and until when it counts. Threads ask beside each
+    other: where the database is away, none waits for another.
+    """
 
     def __init__(self) -> None:
         self.question: Question = lambda: ""
-        self.lock = threading.Lock()
-        self.until = 0.0
-        self.reason = ""
+        self.last = ("", 0.0)
 
 
 _answer = _Answer()
@@ -44,17 +43,17 @@ def register_question(question: Question) -> None:
 
 def writes_forget() -> None:
     """Ask anew with the next use."""
-    _answer.until = 0.0
+    _answer.last = ("", 0.0)
 
 
 def writes_barred() -> str:
     """Why nothing may be written now, as of STALE_SECONDS ago at most; empty: it may."""
-    with _answer.lock:
-        if time.monotonic() >= _answer.until:
-            asked_at = time.monotonic()
-            _answer.reason = _answer.question()
-            _answer.until = asked_at + STALE_SECONDS
-        return _answer.reason
+    reason, until = _answer.last
+    asked_at = time.monotonic()
+    if asked_at >= until:
+        reason = _answer.question()
+        _answer.last = (reason, asked_at + STALE_SECONDS)
+    return reason
 
 
 def writes_required() -> None:

@@ -12,17 +12,23 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
-from inventory.models import Pool
+from inventory.models import Backend, Pool
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.services.generations import generation_last
+from inventory.views.probe import PROBE
 from provisioner.common import writes
+from tasks.models import Task, TaskType
+from tasks.runner import run
 from tests.api.snapshot_steps import tenant
 from tests.api.volume_steps import GIB, HOST, create, created, probe_host, published
 from tests.backups import Backups
 from tests.conftest import Api
 from tests.services.test_node_checks import check, collect_overdue
 from volumes.models import Export, Orphan, Replica, Volume
+from volumes.reconcilers import collect
 from volumes.services.audit import audit
+from volumes.services.moves import replicas_move
+from volumes.services.node_checks import nodes_check
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PoolOf = Callable[[int], list[str]]
@@ -114,7 +120,7 @@ def test_the_database_itself_hands_out_nothing(api: Api, pool: PoolOf, backups: 
     backups.take()
     writes.writes_barred()
     backups.restore()
-    writes._answer.reason, writes._answer.until = "", time.monotonic() + 3600
+    writes._answer.last = ("", time.monotonic() + 3600)
     try:
         answer = create(api, "v")
     finally:
@@ -209,3 +215,28 @@ def test_another_tenant_never_gets_what_a_name_held(
     Orphan.objects.update(first_seen_at=timezone.now() - dt.timedelta(days=9))
     check()
     assert fleet.nodes[0].read("zz") == "secret of a"
+
+
+def test_nothing_works_by_itself_meanwhile(
+    api: Api, pool: PoolOf, fleet: SimulatedFleet, backups: Backups
+) -> None:
+    """Collector, node checks, moves and tasks stand still; nodes still probe."""
+    [node, _] = pool(2)
+    created(api, "v")
+    assert api.post(f"/backends/{node}/drain").status == "Success"
+    Volume.objects.update(state="CREATING", deadline_at=timezone.now() - dt.timedelta(days=1))
+    backups.take()
+    backups.restore()
+    task = Task.objects.create(type=TaskType.UPDATE_INVENTORY)
+    collect()
+    replicas_move()
+    run(task.pk)
+    Backend.objects.update(checked_at=None)
+    nodes_check()
+    assert Volume.objects.get().state == "CREATING"
+    assert list(Task.objects.values_list("state", "attempts")) == [("IDLE", 0)]
+    assert Backend.objects.filter(checked_at__isnull=False).count() == 0
+    assert api.get("/readyz").http == 200
+    assert fleet.nodes[0].persistent_id == node
+    token = api.as_role("NODE", node=node).post("/probe", PROBE | {"persistentID": node})
+    assert token.status == "Success"
