@@ -33,6 +33,7 @@ from volumes.services.node_checks import nodes_check
 pytestmark = pytest.mark.django_db(transaction=True)
 PoolOf = Callable[[int], list[str]]
 TENANT_B = "b"
+MINUTE = 60 * 10**6
 
 
 @pytest.fixture
@@ -69,9 +70,8 @@ def test_keys_follow_the_clock_and_never_come_again(api: Api, pool: PoolOf) -> N
     pool(1)
     before = time.time_ns() // 1000
     created(api, "v")
-    after = time.time_ns() // 1000
     key = Replica.objects.get().pk
-    assert before <= key <= after + 10
+    assert abs(key - before) < MINUTE, "clocks may be set, also while this runs"
     assert key < 2**53
     probe_host(api)
     published(api, Volume.objects.get().uuid)

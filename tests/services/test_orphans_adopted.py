@@ -121,7 +121,9 @@ def test_of_another_pool_is_only_discarded(
     api: Api, pool: Pool, fleet: SimulatedFleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     [node] = pool(1)
-    stray_volume(node, "theirs", pool="another")
+    stray_volume(node, "theirs")
+    database = fleet.nodes[0].agent._records._database
+    database.execute("UPDATE volume SET spec = json_set(spec, '$.owner.pool', 'another')")
     check()
     with pytest.raises(CommandError):
         orphans(capsys, "adopt", key("alias of theirs"))
