@@ -35,7 +35,7 @@ def number_each_by_itself(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("inventory", "0005_pool"),
+        ("inventory", "0006_pool"),
         ("volumes", "0006_exports_by_piece"),
     ]
 

@@ -94,7 +94,7 @@ def add_pool(apps, schema_editor):
 
 class Migration(migrations.Migration):
 
-    dependencies = [("inventory", "0004_ssd_block_size")]
+    dependencies = [("inventory", "0005_expands_spans_online")]
 
     operations = [
         migrations.CreateModel(
