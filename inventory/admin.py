@@ -13,7 +13,9 @@ from inventory.models import (
     InventorySample,
     License,
     Liveness,
+    Pool,
     Portal,
+    Recovery,
     Ssd,
     SyslogRecord,
     SyslogServer,
@@ -241,6 +243,22 @@ class SyslogRecordAdmin(ReadOnlyAdmin):
     @admin.display(description="record")
     def text(self, record: SyslogRecord) -> str:
         return bytes(record.content).decode("utf-8", "replace")
+
+
+@admin.register(Pool)
+class PoolAdmin(ReadOnlyAdmin):
+    """The identity of this pool. A doubt bars writes: ``manage.py database_restored``."""
+
+    list_display = ["__str__", "doubt", "doubt_since"]
+    fields = ["name", "uuid", "seal", "doubt", "doubt_since"]
+
+
+@admin.register(Recovery)
+class RecoveryAdmin(ReadOnlyAdmin):
+    """When an older database was put in order, and which nodes are still to be compared."""
+
+    list_display = ["at", "after_generation", "until_generation", "awaited"]
+    fields = ["at", ("after_generation", "until_generation"), "awaited"]
 
 
 @admin.register(License)

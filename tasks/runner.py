@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from provisioner.common.results import ProvisionerError, ResultCode
 from provisioner.common.stopping import is_stopping
+from provisioner.common.writes import refusal_of, writes_barred
 from tasks.models import ACTIVE, Task, TaskState
 from tasks.saga import Later, Outputs, Saga, saga_of, undo
 from tasks.selectors import WAITS_FOR
@@ -74,8 +75,8 @@ class Context:
         self._write(progress=self._reached(fraction), lease_until=lease_until, **measures)
 
     def expect_to_go_on(self) -> None:
-        """:raises HandedOn: this process is being stopped."""
-        if is_stopping():
+        """:raises HandedOn: this process is being stopped, or nothing may be written now."""
+        if is_stopping() or writes_barred():
             raise HandedOn
 
     @contextmanager
@@ -166,7 +167,7 @@ def run(task_id: str) -> None:
     InternalError; a database that cannot be reached ends nothing: the task is resumed later. A task
     whose workers died ``task_attempts`` times with no step done between is FAILED, too.
     """
-    context = _claim(task_id)
+    context = None if writes_barred() else _claim(task_id)
     if context is None:
         return
     try:
@@ -186,9 +187,8 @@ def run(task_id: str) -> None:
     except ProvisionerError as error:
         log.info("task failed", extra={"task": task_id, "reason": f"{error} {error.internal}"})
         _fail(context, error.code, error.description)
-    except Exception:
-        log.exception("task failed", extra={"task": task_id})
-        _fail(context, ResultCode.InternalError, "internal error; the log has the details")
+    except Exception as error:  # noqa: BLE001 - logged where it is a bug
+        _broken(context, error)
 
 
 def _claim(task_id: str) -> Context | None:
@@ -211,6 +211,15 @@ def _claim(task_id: str) -> Context | None:
         return None
     mine = Task.objects.filter(pk=task_id, lease_owner=changes["lease_owner"]).first()
     return Context(mine, saga) if mine else None
+
+
+def _broken(context: Context, error: Exception) -> None:
+    """A bug, or the database's own refusal to go on, which ends nothing."""
+    if refusal_of(error):
+        context.not_an_attempt()
+        return
+    log.error("task failed", extra={"task": context.task.pk}, exc_info=error)
+    _fail(context, ResultCode.InternalError, "internal error; the log has the details")
 
 
 def _expect_survival(context: Context) -> None:

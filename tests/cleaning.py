@@ -9,8 +9,10 @@ from django.core.servers.basehttp import ServerHandler
 from django.db import connection, transaction
 from django.test import TransactionTestCase
 
-KEPT = {"django_content_type", "auth_permission"}
-"""What ``flush`` takes away and then makes again, the same, from the models."""
+KEPT = {"django_content_type", "auth_permission", "inventory_pool"}
+"""What ``flush`` takes away and then makes again, the same, from the models; and the pool, without
+which no generation is handed out.
+"""
 IDLE_SECONDS = 5.0
 
 _running: set[int] = set()

@@ -188,7 +188,8 @@ def base_rows(transactional_db: None) -> None:
     """What migrations add and the clean-up between tests takes away."""
     from django.contrib.auth.models import Group
 
-    from inventory.models import License
+    from inventory.models import License, Pool
+    from inventory.services.pool import database_sealed
     from volumes.models import DEFAULT_TENANT, Tenant
 
     default = Tenant(tenant_id=DEFAULT_TENANT, name="default", follows_pool=True)
@@ -196,6 +197,8 @@ def base_rows(transactional_db: None) -> None:
     License.objects.update_or_create(
         defaults={"type": "PRODUCTION", "expires_at": None, "max_backends": 1000}
     )
+    Pool.objects.get_or_create(defaults={"name": "tests"})
+    database_sealed()
     Group.objects.bulk_create([Group(name=role) for role in Role], ignore_conflicts=True)
 
 

@@ -12,6 +12,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from provisioner.common.models import LifeState
+from provisioner.common.writes import writes_barred
 from volumes.models import Export, Publication, Replica, Snapshot, Volume
 from volumes.services.deadlines import overdue_take
 from volumes.services.export_work import (
@@ -36,9 +37,11 @@ log = logging.getLogger(__name__)
 
 def collect() -> None:
     """One round over everything whose deadline has passed. A failure in one step hinders no
-    other.
+    other. Nothing is done where the database may be older than the nodes.
     """
     for step in STEPS:
+        if writes_barred():
+            return
         try:
             step()
         except Exception:

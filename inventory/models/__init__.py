@@ -4,6 +4,7 @@ from inventory.models.backend import Backend, BackendAddress, ReleasedSlot
 from inventory.models.host import WITH_AGENT, ClientType, Host
 from inventory.models.license import License, LicenseType
 from inventory.models.liveness import LATE_FACTOR, Liveness
+from inventory.models.pool import Pool, Recovery
 from inventory.models.portal import Portal
 from inventory.models.sample import InventorySample
 from inventory.models.ssd import Ssd
@@ -20,7 +21,9 @@ __all__ = [
     "License",
     "LicenseType",
     "Liveness",
+    "Pool",
     "Portal",
+    "Recovery",
     "ReleasedSlot",
     "Ssd",
     "SyslogRecord",

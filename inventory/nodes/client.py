@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import TypeVar
+from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 
@@ -85,6 +86,11 @@ class NodeClient:
     ) -> None:
         """The node probes ``settings.url`` from now on, at once for the first time."""
         self._put("/v1/node/provisioner", settings, timeout)
+
+    def release(self, pool_uuid: str, *, timeout: float | None = None) -> None:
+        """The node belongs to this pool no more, and probes nobody; one of another pool stays."""
+        call = NodeCall("DELETE", "/v1/node/provisioner", {}, query=f"?pool={quote(pool_uuid)}")
+        self._call(call, timeout, _expect_gone)
 
     def read_license(self, *, timeout: float | None = None) -> License:
         return self._get(License, "/v1/node/license", timeout)

@@ -7,7 +7,7 @@ a success.
 ==================================================  ===========================================
 ``GET /v1/node``                                    :class:`Node`
 ``GET /v1/node/strays``                             :class:`~inventory.nodes.strays.Strays`
-``PUT /v1/node/provisioner``                        :class:`ProvisionerSettings`
+``PUT, DELETE /v1/node/provisioner``                :class:`ProvisionerSettings`
 ``GET, PUT /v1/node/license``                       :class:`License`
 ``GET, PUT /v1/node/syslogs``                       :class:`~inventory.nodes.syslogs.SyslogServers`
 ``GET /v1/volumes``                                 :class:`VolumeList`
@@ -46,30 +46,27 @@ it connects to as a host does. The copy runs on after the PUT is answered; it fa
 goes, which is how a copy is stopped for certain. It is not kept over a restart of the engine or the
 agent: a GET then finds none, and a PUT begins anew. It ends with the volume.
 
+**Pool and owner.** A node belongs to the pool whose provisioner's settings it has. It refuses
+settings and new things of another pool (``CONFLICT``), unless the settings say ``takeOver``;
+``DELETE /v1/node/provisioner?pool=uuid`` lets it go. Volumes and snapshots carry an ``owner``,
+which the node keeps as it is. What is there with an owner is never taken for another owner's, also
+where the generation is the same (``CONFLICT``); what was made without one gets it with the next
+write.
+
 **In use.** A volume that is exported or has snapshots, and a snapshot that has a snapshot volume,
 are not removed (``IN_USE``). A clone does not hold its source.
 """
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from inventory.nodes.target_ids import ControllerIds
+from inventory.nodes.wire_base import Bytes, Generation, Identifier, Nqn, Owner, PoolIdentity, Wire
 
-Bytes = Annotated[int, Field(ge=0, lt=2**63)]
-Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]
-Generation = Annotated[int, Field(ge=1, lt=2**63)]
-Nqn = Annotated[str, Field(min_length=1, max_length=223)]
-
-
-class Wire(BaseModel):
-    """Base of all wire types: camelCase outside, immutable inside, unknown fields ignored."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel, validate_by_name=True, serialize_by_alias=True, frozen=True
-    )
+__all__ = ["Bytes", "Generation", "Identifier", "Nqn", "Owner", "PoolIdentity", "Wire"]
+"""Of the imported names, those that belong to the API."""
 
 
 class RefusalCode(StrEnum):
@@ -116,6 +113,9 @@ class Ssd(Wire):
 class Node(Wire):
     """Identity and state of a node. ``boot_id`` changes at each start of the engine.
     ``expands_spans_online``: a volume on several SSDs can be expanded while it is exported.
+
+    ``pool``: that it belongs to. ``newest_generation``: no write had a greater one, as far as the
+    node remembers.
     """
 
     persistent_id: Identifier
@@ -130,6 +130,8 @@ class Node(Wire):
     portals: tuple[Portal, ...]
     ssds: tuple[Ssd, ...]
     expands_spans_online: bool = False
+    pool: PoolIdentity | None = None
+    newest_generation: int = 0
 
     @property
     def certified(self) -> bool:
@@ -163,6 +165,7 @@ class ProvisionerSettings(Wire):
     """What a node must know to probe its provisioner.
 
     The bearer of its probes is ``token``, or one of the authorization server where there is one.
+    ``take_over``: the node leaves another pool for this one.
     """
 
     name: str = Field(max_length=16)
@@ -175,6 +178,8 @@ class ProvisionerSettings(Wire):
         default="", description="PEM that the node trusts when it calls url; empty: the system's"
     )
     authorization_server: AuthorizationServer | None = None
+    pool: PoolIdentity | None = None
+    take_over: bool = False
 
 
 class License(Wire):
@@ -238,8 +243,8 @@ class VolumeSpec(Wire):
 
     Capacities are multiples of the block size (512 or 4096), at least one block; an SSD holds one
     piece of a volume at most. A THICK piece takes its capacity or more of its SSD, a THIN one its
-    capacity or less. A PATCH, of the same generation, may make pieces larger, append pieces and
-    change the QoS; nothing else may change.
+    capacity or less. A PATCH, of the same generation, may make pieces larger, append pieces,
+    change the QoS and what its owner tells; nothing else may change.
 
     With a ``source`` the volume is THIN, in blocks of its source's size, and its first pieces lie
     on the SSDs of its source's pieces: of their capacities for a snapshot volume, of these or
@@ -253,6 +258,7 @@ class VolumeSpec(Wire):
     pieces: tuple[Piece, ...] = Field(min_length=1)
     qos: Qos = Qos()
     source: Source | None = None
+    owner: Owner | None = None
 
     @property
     def capacity(self) -> int:
@@ -283,6 +289,7 @@ class SnapshotSpec(Wire):
     volume_uuid: Identifier
     volume_generation: Generation
     pieces: tuple[Piece, ...] = Field(min_length=1)
+    owner: Owner | None = None
 
 
 class Snapshot(SnapshotSpec):

@@ -25,11 +25,15 @@ from inventory.services.controller_slots import slot_take
 from inventory.services.licenses import license_refuse_full, license_text
 from inventory.services.node_settings import node_settings_with_token, silence_ends_at
 from inventory.services.nodes import node_client, node_transport
+from inventory.services.pool import pool_identity
+from inventory.services.pool_checks import pool_required
 from inventory.services.readings import new_portals, new_ssds, node_facts
 from inventory.services.syslog_readings import syslogs_ask_first
 from provisioner.common.results import ProvisionerError, ResultCode
 
 log = logging.getLogger(__name__)
+
+RELEASE_SECONDS = 3.0
 
 
 class BackendNotFound(ProvisionerError):
@@ -59,14 +63,16 @@ def backend_add(
     zone: str | None = None,
     region: str | None = None,
     host_id: str | None = None,
+    take_over: bool = False,
 ) -> Backend:
     """Add the node at the first of ``mgmt_ips`` that can be connected to; from then on it probes.
 
     Without ``host_id`` the one counts that the node itself reports. The settings are on the node
     before it is stored. Where another add of the same node wins in between, the node may hold the
-    loser's location until its next probe.
+    loser's location until its next probe. ``take_over``: also one of another pool.
 
     :raises LocationTooLong, BackendKnown, HostHasBackend, NodeHasNoSsd, NodeNotAvailable:
+    :raises OtherPool: it is another pool's, and not to be taken over.
     :raises NoBackendLicensed: the licence does not allow one more.
     """
     check_location(rack=rack, zone=zone, region=region)
@@ -85,7 +91,8 @@ def backend_add(
     _take_over(backend, node, host_id)
     identity = {"host_id": backend.host_id, "persistent_id": backend.persistent_id}
     refuse_known(mgmt_ips=mgmt_ips, mgmt_port=mgmt_port, **identity)
-    _hand_over(backend, client)
+    pool_required(client, node, take_over=take_over)
+    _hand_over(backend, client, take_over=take_over)
     try:
         _insert(backend, mgmt_ips, node)
     except IntegrityError:
@@ -105,14 +112,15 @@ def _take_over(backend: Backend, node: Node, host_id: str | None) -> None:
         setattr(backend, name, value)
 
 
-def _hand_over(backend: Backend, client: NodeClient) -> None:
+def _hand_over(backend: Backend, client: NodeClient, *, take_over: bool) -> None:
     """Write our settings onto the node, and the licence if one was installed.
 
     :raises NodeNotAvailable: it does not take them.
     """
     node_settings, backend.token_expires_at = node_settings_with_token(backend)
+    told = node_settings.model_copy(update={"take_over": take_over})
     try:
-        client.put_provisioner(node_settings, timeout=CALL_SECONDS)
+        client.put_provisioner(told, timeout=CALL_SECONDS)
         if text := license_text():
             client.put_license(License(license=text), timeout=CALL_SECONDS)
     except (NodeRefused, NodeUnreachable) as error:
@@ -200,3 +208,13 @@ def settings_push(persistent_id: str) -> None:
         log.warning("settings not sent", extra={"backend": persistent_id, "reason": str(error)})
         return
     Backend.objects.filter(pk=persistent_id).update(token_expires_at=expires_at)
+
+
+def node_release(persistent_id: str, mgmt_ips: Sequence[str], mgmt_port: int) -> None:
+    """Let the node of a removed backend go, as far as it answers: another pool may add it then."""
+    client = NodeClient(node_transport(), mgmt_ips, mgmt_port)
+    try:
+        client.release(pool_identity().uuid, timeout=RELEASE_SECONDS)
+    except (NodeRefused, NodeUnreachable) as error:
+        about = {"backend": persistent_id, "reason": str(error)}
+        log.warning("node not released", extra=about)

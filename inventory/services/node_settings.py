@@ -6,7 +6,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from inventory.models import LATE_FACTOR, Backend
-from inventory.nodes.wire import AuthorizationServer, ProvisionerSettings, Tag
+from inventory.nodes.wire import AuthorizationServer, PoolIdentity, ProvisionerSettings, Tag
+from inventory.services.pool import pool_identity
 from provisioner.access.authorization_server import OidcServer, authorization_server_current
 from provisioner.access.callers import Role
 from provisioner.access.tokens import token_issue
@@ -20,8 +21,8 @@ def silence_ends_at(heard_at: dt.datetime) -> dt.datetime:
     return heard_at + dt.timedelta(seconds=LATE_FACTOR * interval)
 
 
-def node_settings(backend: Backend) -> ProvisionerSettings:
-    """The settings of a backend, without a token; also the answer to its probes."""
+def node_settings(backend: Backend, pool: PoolIdentity | None = None) -> ProvisionerSettings:
+    """The settings of a backend, without a token; without a pool, the answer to its probes."""
     environment = settings.ENVIRONMENT
     location = {
         "rack": backend.rack,
@@ -36,6 +37,7 @@ def node_settings(backend: Backend) -> ProvisionerSettings:
         in_use=backend.in_use,
         tags=tuple(Tag(name=name, value=value) for name, value in location.items() if value),
         authorization_server=authorization_settings(authorization_server_current()),
+        pool=pool,
     )
 
 
@@ -66,7 +68,7 @@ def node_settings_with_token(backend: Backend) -> tuple[ProvisionerSettings, dt.
     )
     ca = environment.node_ca.read_text() if environment.node_ca else ""
     update = {"token": token, "ca_certificate": ca}
-    return node_settings(backend).model_copy(update=update), expires_at
+    return node_settings(backend, pool_identity()).model_copy(update=update), expires_at
 
 
 def token_renewal_due_before() -> dt.datetime:

@@ -26,6 +26,12 @@ DEFAULT_PORT = 443
 class BackendAddInput(LocationInput):
     mgmtIPs = ManagementAddresses(source="mgmt_ips")
     mgmtPort = Port(default=DEFAULT_PORT, source="mgmt_port")
+    takeOver = serializers.BooleanField(
+        default=False,
+        source="take_over",
+        help_text="also a node that belongs to another pool, or holds volumes of one",
+    )
+    extensions = ("takeOver",)
 
 
 class BackendUpdateInput(LocationInput):

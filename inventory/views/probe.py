@@ -72,6 +72,7 @@ class ProbeViewSet(ApiViewSet):
     """A node may speak for itself only; an administrator for any node."""
 
     resource = "probe"
+    goes_on = True
     operations: ClassVar = {
         "create": Operation("Probe", "NotExists", body=ProbeInput, example=PROBE, adds=ProbeOutput)
     }
@@ -96,6 +97,6 @@ class ProbeViewSet(ApiViewSet):
             )
         )
         settings = node_settings(backend).model_dump(
-            exclude={"token", "ca_certificate"}, exclude_none=True
+            exclude={"token", "ca_certificate", "take_over"}, exclude_none=True
         )
         return success(provisioner=settings)

@@ -85,6 +85,7 @@ class ForwardLogInput(Input):
 
 class ForwardLogViewSet(ApiViewSet):
     resource = "forward_log"
+    goes_on = True
     operations: ClassVar = {
         "create": Operation(
             "Forward Log",

@@ -51,6 +51,7 @@ class TokenViewSet(ApiViewSet):
     """Tokens for the user whose name and password are given; a token gives no further tokens."""
 
     resource = "token"
+    goes_on = True
     authentication_classes = [BasicAuthentication]  # noqa: RUF012
     operations: ClassVar = {
         "create": Operation(

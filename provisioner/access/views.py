@@ -11,6 +11,7 @@ from urllib.parse import quote
 from django.db import OperationalError
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
@@ -19,6 +20,7 @@ from provisioner.access.callers import Caller
 from provisioner.common.database import is_conflict
 from provisioner.common.operations import Operation
 from provisioner.common.parsing import ignored_fields, path_identifiers
+from provisioner.common.writes import writes_required
 
 TELLS_IGNORED = frozenset({HTTPStatus.OK, HTTPStatus.BAD_REQUEST})
 IGNORED_AT_MOST = 20
@@ -31,13 +33,15 @@ class ApiViewSet(ViewSet):
 
     ``open_to_all``: credentials are not even looked at, so that wrong ones do no harm.
     ``operations``: by action, what each takes and answers. ``aliases``: other names that its path
-    begins with.
+    begins with. ``goes_on``: its writes change nothing that nodes hold, and are taken also while a
+    database that may be older than the nodes bars all others.
     """
 
     resource: ClassVar[str]
     operations: ClassVar[dict[str, Operation]] = {}
     aliases: ClassVar[tuple[str, ...]] = ()
     open_to_all: ClassVar[bool] = False
+    goes_on: ClassVar[bool] = False
     http_method_names = [  # noqa: RUF012 - View declares it of the instance
         "get",
         "head",
@@ -53,6 +57,8 @@ class ApiViewSet(ViewSet):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         path_identifiers(kwargs)
+        if request.method not in SAFE_METHODS and not self.goes_on:
+            writes_required()
         if request.method == "GET" or self._is_keyed(request):
             name = str(request.method).lower()
             setattr(self, name, partial(_past_conflicts, getattr(self, name)))

@@ -21,6 +21,7 @@ from rest_framework.response import Response
 
 from provisioner.common.database import unavailable
 from provisioner.common.results import ProvisionerError, ResultCode
+from provisioner.common.writes import WritesBarred, refusal_of
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,11 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
 
     Anticipated errors are logged as info; all others are bugs: logged with a trace, told to nobody.
     """
+    error = refusal_of(error) or error
+    if isinstance(error, WritesBarred):
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+        log.warning("writes are barred", extra={"reason": error.description})
+        return Response(transport_envelope(status, error.description), status=status)
     if isinstance(error, ProvisionerError):
         log.info(
             "refused",

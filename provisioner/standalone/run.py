@@ -8,6 +8,7 @@ from types import FrameType
 
 from django.core.management import call_command
 
+from inventory.services.generations import generations_raise
 from provisioner.environment import Environment
 from provisioner.standalone.administrator import NAME, Credentials, administrator, host_token
 from provisioner.standalone.client import Client, NoAnswer
@@ -50,6 +51,7 @@ def _run(environment: Environment, *, scenario: bool, leave: bool) -> None:
     folder.complete(environment)
     say(f"Starting the API, four simulated storage nodes and a host; data and logs: {folder.path}")
     call_command("migrate", verbosity=0, interactive=False)
+    generations_raise()
     credentials = administrator()
     write_secret(folder.host_token, host_token())
     node_token = f"Bearer {environment.node_token.get_secret_value()}"

@@ -17,6 +17,7 @@ from inventory.models import (
     Host,
     InventorySample,
     License,
+    Recovery,
     Ssd,
     SyslogServer,
     SyslogSource,
@@ -155,6 +156,7 @@ def make_rows(count):
     License.objects.get_or_create()
     for number in range(there, count):
         InventorySample.objects.create(backends=[{"hardwareId": f"aa:{number}"}])
+        Recovery.objects.create(after_generation=number, until_generation=2 * number)
         host = Host.objects.create(
             uuid=f"host-{number}",
             name=f"compute-{number}",

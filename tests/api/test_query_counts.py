@@ -10,6 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from provisioner.access import authorization_server
+from provisioner.common import writes
 from tasks.models import Task, TaskType
 from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
@@ -23,7 +24,9 @@ Count = Callable[..., list[str]]
 def statements(api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Count:
     """Those of a call, made in this thread; there are nodes, a published volume and another."""
     monkeypatch.setattr(authorization_server, "CACHE_SECONDS", 3600)
+    monkeypatch.setattr(writes, "STALE_SECONDS", 3600)
     pool(4)
+    writes.writes_forget()  # the next create asks, for all that follow
     published(api, created(api, "first", storageClass={"numReplicas": 2}), probe_host(api))
     created(api, "second")
     # with a key, as the load balancer gives each request one

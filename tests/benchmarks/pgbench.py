@@ -42,8 +42,9 @@ def recordable_keys(system: System) -> None:
     """From now on keys of volumes and replicas are numbers that mean nothing else."""
     with system.connect() as database:
         database.execute(f"SELECT setval('volumes_volume_id_seq', {FIRST_VOLUME})")
-        database.execute(f"SELECT setval('volumes_replica_id_seq', {FIRST_REPLICA})")
-        database.execute(f"ALTER SEQUENCE volumes_replica_id_seq CACHE {CACHED_KEYS}")
+        database.execute(f"CREATE SEQUENCE recordable START {FIRST_REPLICA} CACHE {CACHED_KEYS}")
+        default = "nextval('recordable')"
+        database.execute(f"ALTER TABLE volumes_replica ALTER COLUMN id SET DEFAULT {default}")
 
 
 def create_script(system: System, number: int, replicas: int) -> str:

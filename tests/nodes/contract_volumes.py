@@ -158,7 +158,7 @@ class VolumeContract:
         spec = volume(piece(ssds[0]), piece(ssds[1], much))
         values = (ssds[1], str(node.ssds[1].free), str(much))
         refused(RefusalCode.NO_SPACE, lambda: client.ensure_volume(uuid, spec), *values)
-        assert client.read_node() == node
+        assert client.read_node().ssds == node.ssds
         assert client.read_volume(uuid) is None
 
     def test_no_space_to_grow(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
@@ -167,7 +167,7 @@ class VolumeContract:
         much = (node.ssds[0].capacity // 4096 + 1) * 4096
         spec = volume(piece(ssds[0], much))
         refused(RefusalCode.NO_SPACE, lambda: client.change_volume(uuid, spec))
-        assert client.read_node() == node
+        assert client.read_node().ssds == node.ssds
 
     def test_unknown_ssd(self, client: NodeClient, uuid: str) -> None:
         spec = volume(piece("no-such-ssd"))

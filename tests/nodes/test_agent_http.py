@@ -189,6 +189,7 @@ def test_names_on_the_wire(raw: Raw, node: SimulatedNode) -> None:
         "pieces": [{"ssdId": ssd_id, "capacity": 4096, "allocated": 4096}],
         "qos": {"maxIops": 0, "maxBw": 0},
         "source": None,
+        "owner": None,
         "uuid": "v",
         "exported": True,
         "enforcedQos": {"maxIops": 0, "maxBw": 0},

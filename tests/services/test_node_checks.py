@@ -20,6 +20,7 @@ from volumes.reconcilers import collect
 from volumes.services import orphans
 from volumes.services.audit import audit
 from volumes.services.node_checks import nodes_check
+from volumes.services.ownership import pool_uuid
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
@@ -43,8 +44,9 @@ def place(api: Api, uuid: str, number: int = 0) -> dict[str, object]:
     return dict(volume(api, uuid)["location"][number])
 
 
-def stray_volume(node_id: str, uuid: str, generation: int = 10**9) -> None:
-    """A volume that nobody here asked for."""
+def stray_volume(node_id: str, uuid: str, generation: int = 10**9, pool: str | None = None) -> None:
+    """A volume that nobody here asked for, of this pool or of another."""
+    owner = wire.Owner(pool=pool or pool_uuid(), tenant="0", volume=uuid, alias=f"alias of {uuid}")
     backend = Backend.objects.get(pk=node_id)
     [ssd, *_] = backend.ssds.all()
     node_client(backend).ensure_volume(
@@ -54,6 +56,7 @@ def stray_volume(node_id: str, uuid: str, generation: int = 10**9) -> None:
             provisioning_type=wire.ProvisioningType.THICK,
             block_size=4096,
             pieces=(wire.Piece(ssd_id=ssd.ssd_id, capacity=GIB, allocated=GIB),),
+            owner=owner,
         ),
     )
 

@@ -332,19 +332,21 @@ class OrphanAdmin(ReadOnlyAdmin):
         "uuid",
         "kind",
         "backend_link",
-        "target_nqn",
-        "generation",
+        "alias",
+        "tenant_id",
+        "kept",
         "size",
         "first_seen_at",
         "last_seen_at",
     ]
-    list_filter = ["kind", "backend"]
+    list_filter = ["kind", "kept", "backend"]
     list_select_related = ["backend"]
-    search_fields = ["=uuid", "target_nqn"]
+    search_fields = ["=uuid", "target_nqn", "alias", "=tenant_id"]
     fields = [
         "uuid",
         "kind",
         "backend",
+        ("alias", "tenant_id", "volume_uuid", "pool", "kept"),
         ("target_nqn", "generation"),
         "size",
         ("first_seen_at", "last_seen_at"),

@@ -13,9 +13,11 @@ class OrphanKind(models.TextChoices):
 
 
 class Orphan(models.Model):
-    """Something on a node that no row knows. It is removed when it was seen for long enough.
+    """Something on a node that no row knows. It is removed when it was seen for long enough, unless
+    it is ``kept``: until an operator decides.
 
-    ``target_nqn`` is empty but for a namespace; ``uuid`` is then its volume's.
+    ``target_nqn`` is empty but for a namespace; ``uuid`` is then its volume's. ``pool``,
+    ``tenant_id``, ``volume_uuid`` and ``alias``: whose it is, as it says of itself.
     """
 
     backend = models.ForeignKey(Backend, on_delete=models.CASCADE, related_name="orphans")
@@ -24,6 +26,11 @@ class Orphan(models.Model):
     target_nqn = models.CharField(max_length=223, blank=True)
     generation = models.BigIntegerField()
     size_bytes = models.BigIntegerField(default=0)
+    pool = models.CharField(max_length=64, blank=True, default="", db_default="")
+    tenant_id = models.CharField(max_length=255, blank=True, default="", db_default="")
+    volume_uuid = models.CharField(max_length=64, blank=True, default="", db_default="")
+    alias = models.CharField(max_length=255, blank=True, default="", db_default="")
+    kept = models.BooleanField(default=False, db_default=False)
     first_seen_at = models.DateTimeField(default=timezone.now)
     last_seen_at = models.DateTimeField(default=timezone.now)
 

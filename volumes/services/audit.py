@@ -13,6 +13,9 @@ from inventory.models import Backend, Ssd
 from inventory.nodes import wire
 from inventory.nodes.strays import StrayKind
 from inventory.services.controller_slots import controller_ids
+from inventory.services.generations import generation_last
+from inventory.services.pool import database_doubt, pool_identity
+from inventory.services.pool_checks import is_of_other_pool
 from provisioner.common.models import LifeState
 from volumes.models import (
     Export,
@@ -51,6 +54,8 @@ def audit() -> list[Difference]:
 
 def _compare() -> Iterator[Difference]:
     """Nodes are read before the rows: a row is there before what it stands for."""
+    if doubt := database_doubt():
+        yield Difference("database", doubt)
     backends = list(Backend.objects.prefetch_related("addresses"))
     answers = nodes_read(backends, timeout_seconds=NODE_SECONDS)
     for backend in backends:
@@ -80,6 +85,7 @@ def _strays(backends: Iterable[Backend]) -> Iterator[Difference]:
 
 def _compare_node(backend: Backend, contents: NodeContents) -> Iterator[Difference]:
     name = f"node {backend.pk}"
+    yield from _compare_pool(name, contents.node)
     rows = Replica.objects.filter(backend=backend).select_related("volume")
     replicas = list(rows.prefetch_related("sub_volumes__ssd"))
     at_rest = [r for r in replicas if _ready(r) and r.volume.growing_to_bytes is None]
@@ -107,6 +113,15 @@ def _compare_node(backend: Backend, contents: NodeContents) -> Iterator[Differen
         yield from _compare_drives(backend, contents.node)
 
 
+def _compare_pool(name: str, node: wire.Node) -> Iterator[Difference]:
+    if node.pool is None or is_of_other_pool(node):
+        theirs = node.pool or "no pool"
+        yield Difference(name, f"belongs to {theirs}, should to {pool_identity()}")
+    elif node.newest_generation > (last := generation_last()):
+        text = f"has seen generation {node.newest_generation}, the last of this database is {last}"
+        yield Difference(name, text)
+
+
 def _ready(row: Replica | Snapshot) -> bool:
     return row.state == LifeState.READY
 
@@ -121,9 +136,14 @@ def _compare_things(
             yield Difference(name, f"does not hold {kind} {uuid}")
             continue
         for key in type(spec).model_fields:
-            is_now, should_be = getattr(found, key), getattr(spec, key)
+            is_now, should_be = _comparable(getattr(found, key)), _comparable(getattr(spec, key))
             if is_now != should_be:
                 yield Difference(name, f"{kind} {uuid}: {key} is {is_now}, should be {should_be}")
+
+
+def _comparable(value: object) -> object:
+    """Whether a copy is complete, its node is told with its next check."""
+    return value.model_copy(update={"complete": True}) if isinstance(value, wire.Owner) else value
 
 
 def _unknown(

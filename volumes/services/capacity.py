@@ -88,6 +88,17 @@ def _claim_performance(backend_id: str, iops: int, bandwidth: int) -> None:
         raise ClaimLost
 
 
+def budget_take(tenant_id: str, size: int) -> None:
+    """Take of the tenant's budget alone; ``size`` may be negative.
+
+    :raises TenantCapacityExceeded, TenantNotFound:
+    """
+    if size > 0:
+        _claim_budget(tenant_id, size)
+    else:
+        Tenant.objects.filter(pk=tenant_id).update(used_bytes=F("used_bytes") + size)
+
+
 def _claim_budget(tenant_id: str, size: int) -> None:
     within = Q(capacity_bytes=0) | Q(used_bytes__lte=F("capacity_bytes") - size)
     tenant = Tenant.objects.filter(pk=tenant_id)

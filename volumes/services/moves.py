@@ -16,6 +16,7 @@ from django.utils import timezone
 from inventory.models import WITH_AGENT
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError
+from provisioner.common.writes import writes_barred
 from tasks.models import ACTIVE, Task, TaskState, TaskType
 from tasks.services import tasks_stop
 from volumes.models import Drain, Replica, ReplicaMove
@@ -40,9 +41,9 @@ OF_DRAIN = f"outputs__{DRAIN}"
 
 def replicas_move() -> None:
     """One round: start as many moves as may be active, on one worker at a time; first in the place
-    of what is lost.
+    of what is lost. None where the database may be older than the nodes.
     """
-    turn = turn_take(JOB)
+    turn = None if writes_barred() else turn_take(JOB)
     if turn is None:
         return
     try:

@@ -2,21 +2,27 @@
 
 import datetime as dt
 import logging
+from collections.abc import Mapping
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from inventory.models import Backend
+from inventory.models import Backend, Recovery
+from inventory.services.backends import settings_push
 from inventory.services.controller_slots import slot_ensure
+from inventory.services.pool_checks import generation_compare, is_of_other_pool
+from provisioner.common.writes import writes_barred
 from volumes.models import Export
 from volumes.services.export_repair import exports_repair
 from volumes.services.export_work import exports_make
 from volumes.services.losses import ReadyRows, losses_note
 from volumes.services.node_contents import NodeContents, nodes_read
-from volumes.services.node_work import call_deadline
+from volumes.services.node_work import NodeError, call_deadline
 from volumes.services.orphans import orphans_note, orphans_remove
+from volumes.services.owner_marks import owners_mark
+from volumes.services.recovery.database import node_recover
 from volumes.services.replica_return import replicas_return
 
 log = logging.getLogger(__name__)
@@ -31,14 +37,20 @@ def nodes_check() -> None:
     first that waited longest. Workers that run this at once choose different nodes.
 
     What is lost must have been READY before the nodes were read and still be; what no row knows is
-    looked up after that: so nothing counts as either that is just being made or removed.
+    looked up after that: so nothing counts as either that is just being made or removed. Where a
+    node turns out to be newer than this database, nothing more is done.
     """
+    if writes_barred():
+        return
     chosen = _choose(timezone.now())
     before = ReadyRows.of(chosen)
     read_at = timezone.now()
     answers = nodes_read(chosen, timeout_seconds=READ_SECONDS)
     lost: list[int] = []
+    _compare_generations(answers)
     for backend in chosen:
+        if writes_barred():
+            return
         answer = answers[backend.pk]
         if isinstance(answer, NodeContents) and answer.node.persistent_id == backend.pk:
             lost += _check(backend, answer, before, read_at)
@@ -48,16 +60,32 @@ def nodes_check() -> None:
         exports_make(Export.objects.filter(pk__in=lost), until=call_deadline())
 
 
+def _compare_generations(answers: Mapping[str, NodeContents | NodeError]) -> None:
+    """But for nodes without which an older database was put in order."""
+    awaited = {node for recovery in Recovery.objects.all() for node in recovery.awaited}
+    for backend_id, answer in answers.items():
+        if isinstance(answer, NodeContents) and backend_id not in awaited:
+            generation_compare(answer.node)
+
+
 def _check(
     backend: Backend, contents: NodeContents, before: ReadyRows, read_at: dt.datetime
 ) -> list[int]:
     """Check one node; a failure hinders no other. The keys of exports that must be made again."""
     lost: list[int] = []
+    if is_of_other_pool(contents.node):
+        about = {"backend": backend.pk, "pool": str(contents.node.pool)}
+        log.error("another pool took this node over", extra=about)
+        return lost
     try:
+        if contents.node.pool is None:
+            settings_push(backend.pk)
         slot_ensure(backend)
+        node_recover(backend, contents)
         replicas_return(backend, contents)
         lost = exports_repair(backend, contents)
         lost += losses_note(backend, contents, before)
+        owners_mark(backend, contents)
         orphans_note(backend, contents)
         orphans_remove(backend)
     except Exception:

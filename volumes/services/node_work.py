@@ -17,6 +17,7 @@ from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable, cal
 from inventory.services.controller_slots import controller_ids
 from inventory.services.nodes import node_client
 from volumes.models import Export, Replica, Snapshot, SubVolume, Volume
+from volumes.services.ownership import replica_owner, snapshot_owner
 from volumes.sizing import GIB
 
 LEAST_SECONDS = 0.1
@@ -37,6 +38,7 @@ def replica_spec(volume: Volume, replica: Replica) -> wire.VolumeSpec:
         pieces=_pieces(replica.sub_volumes.all()),
         qos=wire.Qos(max_iops=volume.max_iops_per_gb * gib, max_bw=volume.max_bw_per_gb * gib),
         source=wire.Source.model_validate(replica.source) if replica.source else None,
+        owner=replica_owner(volume, replica),
     )
 
 
@@ -47,6 +49,7 @@ def snapshot_spec(snapshot: Snapshot) -> wire.SnapshotSpec:
         volume_uuid=snapshot.replica.uuid,
         volume_generation=snapshot.replica_id,
         pieces=_pieces(snapshot.sub_volumes.all()),
+        owner=snapshot_owner(snapshot),
     )
 
 

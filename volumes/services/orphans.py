@@ -1,4 +1,8 @@
-"""What a node holds and no row knows: noted, and removed when it was seen for long enough."""
+"""What a node holds and no row knows: noted, and removed when it was seen for long enough.
+
+What another pool made, what does not say whose it is, and what was made after the state that an
+older database was restored to, is kept: an operator decides.
+"""
 
 import datetime as dt
 import logging
@@ -9,29 +13,36 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from inventory.models import Backend
+from inventory.models import Backend, Recovery
 from inventory.nodes import wire
 from inventory.nodes.client import NodeClient, call_all
 from inventory.services.nodes import node_client
 from volumes.models import Export, Orphan, OrphanKind, Replica, Snapshot, Volume
 from volumes.services.node_contents import NodeContents
 from volumes.services.node_work import call_deadline, seconds_left
+from volumes.services.ownership import pool_uuid
 
 log = logging.getLogger(__name__)
 
 REMOVE_AT_MOST = 100
 Key = tuple[str, str, str, int]
 """Kind, uuid, target and generation."""
+TOLD = ("size_bytes", "pool", "tenant_id", "volume_uuid", "alias", "kept")
+"""Columns that may change while it is seen."""
 
 
 def orphans_note(backend: Backend, contents: NodeContents) -> None:
     """Write down what the node held when it was read and no row knows now; forget what is gone."""
     seen = {_key(orphan): orphan for orphan in _strangers(backend, contents)}
-    noted = {_key(orphan): orphan.pk for orphan in Orphan.objects.filter(backend=backend)}
-    gone = [pk for key, pk in noted.items() if key not in seen]
+    noted = {_key(orphan): orphan for orphan in Orphan.objects.filter(backend=backend)}
+    gone = [orphan.pk for key, orphan in noted.items() if key not in seen]
     Orphan.objects.filter(pk__in=gone).delete()
-    still = [pk for key, pk in noted.items() if key in seen]
-    Orphan.objects.filter(pk__in=still).update(last_seen_at=timezone.now())
+    same = [o.pk for key, o in noted.items() if key in seen and _told(o) == _told(seen[key])]
+    Orphan.objects.filter(pk__in=same).update(last_seen_at=timezone.now())
+    for key, orphan in noted.items():
+        if key in seen and orphan.pk not in same:
+            told = _told(seen[key])
+            Orphan.objects.filter(pk=orphan.pk).update(last_seen_at=timezone.now(), **told)
     new = [orphan for key, orphan in seen.items() if key not in noted]
     Orphan.objects.bulk_create(new, ignore_conflicts=True)
     for orphan in new:
@@ -39,18 +50,20 @@ def orphans_note(backend: Backend, contents: NodeContents) -> None:
 
 
 def orphans_remove(backend: Backend) -> None:
-    """Remove from the node what was noted longer ago than ``orphan_grace_hours`` and has a name
-    that no row knows, in any state or place. REMOVE_AT_MOST at a time.
+    """Remove from the node what was noted longer ago than ``orphan_grace_hours``, is not kept, and
+    has a name that no row knows, in any state or place. REMOVE_AT_MOST at a time.
 
     The generation on the node is what is removed: a later one of that name stays.
     """
     grace = dt.timedelta(hours=settings.ENVIRONMENT.orphan_grace_hours)
-    old = Orphan.objects.filter(backend=backend, first_seen_at__lte=timezone.now() - grace)
+    old = Orphan.objects.filter(
+        backend=backend, kept=False, first_seen_at__lte=timezone.now() - grace
+    )
     node, until = node_client(backend), call_deadline()
     for kind in (OrphanKind.NAMESPACE, OrphanKind.SNAPSHOT, OrphanKind.VOLUME):
         removable = _nameless(kind, old.filter(kind=kind))
         orphans = {orphan.pk: orphan for orphan in removable[:REMOVE_AT_MOST]}
-        calls = {pk: _removal(node, o, seconds_left(until)) for pk, o in orphans.items()}
+        calls = {pk: orphan_removal(node, o, seconds_left(until)) for pk, o in orphans.items()}
         for pk, outcome in call_all(calls, timeout_seconds=seconds_left(until)).items():
             text = {"orphan": str(orphans[pk]), "reason": str(outcome or "")}
             log.warning("orphan not removed" if outcome else "orphan removed", extra=text)
@@ -58,7 +71,8 @@ def orphans_remove(backend: Backend) -> None:
                 Orphan.objects.filter(pk=pk).delete()
 
 
-def _removal(node: NodeClient, orphan: Orphan, timeout: float) -> Callable[[], None]:
+def orphan_removal(node: NodeClient, orphan: Orphan, timeout: float) -> Callable[[], None]:
+    """The call that removes it from its node, of the generation that it has there."""
     uuid, generation = orphan.uuid, orphan.generation
     match orphan.kind:
         case OrphanKind.NAMESPACE:
@@ -73,11 +87,26 @@ def _removal(node: NodeClient, orphan: Orphan, timeout: float) -> Callable[[], N
 def _strangers(backend: Backend, contents: NodeContents) -> Iterator[Orphan]:
     """A row of that very generation knows a thing: on this node, or on none (removed by force)."""
     replicas = Replica.objects.filter(Q(backend=backend) | Q(backend=None))
-    yield from _unknown(OrphanKind.VOLUME, backend, contents.volumes, replicas)
+    found = list(_unknown(OrphanKind.VOLUME, backend, contents.volumes, replicas))
     snapshots = Snapshot.objects.filter(Q(replica__backend=backend) | Q(replica__backend=None))
-    yield from _unknown(OrphanKind.SNAPSHOT, backend, contents.snapshots, snapshots)
+    found += _unknown(OrphanKind.SNAPSHOT, backend, contents.snapshots, snapshots)
+    strange = {orphan.uuid for orphan in found if orphan.kind == OrphanKind.VOLUME}
+    found += _namespaces(backend, contents)
+    mine, restored = pool_uuid(), list(Recovery.objects.all())
+    for orphan in found:
+        is_late = any(
+            r.after_generation < orphan.generation <= r.until_generation for r in restored
+        )
+        is_data = orphan.kind != OrphanKind.NAMESPACE or orphan.uuid in strange
+        orphan.kept = orphan.pool != mine or (is_late and is_data)
+        yield orphan
+
+
+def _namespaces(backend: Backend, contents: NodeContents) -> Iterator[Orphan]:
+    """They are whose their volume is."""
     exports = Export.objects.filter(replica__backend=backend)
     known = set(exports.values_list("target_nqn", "replica__uuid"))
+    owners = {volume.uuid: volume.owner for volume in contents.volumes}
     for target in contents.targets:
         for one in target.namespaces:
             if (target.nqn, one.volume_uuid) not in known:
@@ -87,6 +116,7 @@ def _strangers(backend: Backend, contents: NodeContents) -> Iterator[Orphan]:
                     uuid=one.volume_uuid,
                     target_nqn=target.nqn,
                     generation=one.generation,
+                    **_owned(owners.get(one.volume_uuid)),
                 )
 
 
@@ -106,7 +136,23 @@ def _unknown(
                 uuid=one.uuid,
                 generation=one.generation,
                 size_bytes=sum(piece.allocated for piece in one.pieces),
+                **_owned(one.owner),
             )
+
+
+def _owned(owner: wire.Owner | None) -> dict[str, str]:
+    if owner is None:
+        return {}
+    return {
+        "pool": owner.pool,
+        "tenant_id": owner.tenant,
+        "volume_uuid": owner.volume,
+        "alias": owner.alias,
+    }
+
+
+def _told(orphan: Orphan) -> dict[str, object]:
+    return {name: getattr(orphan, name) for name in TOLD}
 
 
 def _nameless(kind: OrphanKind, orphans: Iterable[Orphan]) -> list[Orphan]:

@@ -4,13 +4,18 @@ A host that uses the volume fills it; where none does, the nodes copy. A replica
 seen is never copied into, nor one whose copy was outdated: another takes its place.
 """
 
+from functools import partial
+
 from inventory.models import Backend
+from inventory.nodes.client import NodeClient
 from provisioner.common.models import LifeState
 from tasks.runner import Context
 from volumes.models import Replica, ReplicaState, Volume
+from volumes.selectors import replicas_with_nodes
 from volumes.services.export_work import exports_make, exports_want_all
 from volumes.services.losses import replicas_look
 from volumes.services.node_contents import is_lost
+from volumes.services.node_work import node_call, replica_spec
 from volumes.services.placing import Beginning, replicas_claim
 from volumes.services.replacement import (
     AVOID,
@@ -63,9 +68,9 @@ def replica_fill(context: Context) -> Waiting | None:
     if replica is None or replica.backend is None:
         return replica_give_up(context, replica, "the node of its new replica was removed")
     if replica.filling:
-        return replica_copy(context, replica)
+        return replica_copy(context, replica) or _told_complete(replica)
     if replica.replica_state == ReplicaState.AVAILABLE:
-        return None
+        return _told_complete(replica)
     return _wait_for_host(context, replica)
 
 
@@ -91,6 +96,23 @@ def _claim(context: Context, volume: Volume) -> Waiting:
         return Waiting(error.description, NODE_SECONDS)
     context.outputs["replicas"] = count
     return Waiting("its new replica to be made")
+
+
+def _told_complete(replica: Replica) -> Waiting | None:
+    """Its node knows that it holds the data, before what it replaces goes: so it is found again by
+    a database that does not know of it.
+    """
+    [found] = replicas_with_nodes(Replica.objects.filter(pk=replica.pk).select_related("volume"))
+    spec = replica_spec(found.volume, found)
+    if spec.owner is not None:
+        owner = spec.owner.model_copy(update={"complete": True})
+        spec = spec.model_copy(update={"owner": owner})
+    call = partial(NodeClient.change_volume, uuid=found.uuid, spec=spec)
+    assert found.backend is not None
+    outcome = node_call(found.backend, call, until=calls_until())
+    if isinstance(outcome, bool):
+        return None
+    return Waiting(f"node {found.backend_id} to note that the copy is complete", NODE_SECONDS)
 
 
 def _wait_for_host(context: Context, replica: Replica) -> Waiting:

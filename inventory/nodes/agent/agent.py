@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.fences import Fences, Name
 from inventory.nodes.agent.locks import Locks
+from inventory.nodes.agent.owners import Membership
 from inventory.nodes.agent.records import Records
 from inventory.nodes.agent.snapshots import Snapshots
 from inventory.nodes.agent.syncs import Syncs
@@ -62,11 +63,12 @@ class Agent:
         self.boot_id = ""
         self._is_up = False
         self._records = Records(database, identity.persistent_id)
-        fences = Fences(database, identity.persistent_id)
+        self._fences = fences = Fences(database, identity.persistent_id)
+        self._membership = Membership(database, self._records, fences)
         locks = Locks()
         parts = (engine, database, self._records, fences, locks)
-        self._volumes = Volumes(*parts)
-        self._snapshots = Snapshots(*parts)
+        self._volumes = Volumes(*parts, membership=self._membership)
+        self._snapshots = Snapshots(*parts, membership=self._membership)
         self._targets = Targets(*parts)
         self._syncs = Syncs(engine, self._records, fences, locks)
         engine.on_change = self._changed
@@ -139,6 +141,8 @@ class Agent:
             portals=facts.portals,
             ssds=facts.ssds,
             expands_spans_online=facts.expands_spans_online,
+            pool=self._membership.pool,
+            newest_generation=self._fences.newest(),
         )
 
     async def strays(self) -> Strays:
@@ -149,17 +153,24 @@ class Agent:
 
     @property
     def provisioner(self) -> ProvisionerSettings | None:
-        return self._records.setting("provisioner", ProvisionerSettings)
+        return self._membership.settings
 
     def put_provisioner(self, settings: ProvisionerSettings) -> None:
-        """Probe these settings' url from now on."""
-        self._records.put_setting("provisioner", settings)
+        """Probe these settings' url from now on.
+
+        :raises NodeRefused: CONFLICT; they are of another pool.
+        """
+        self._membership.put(settings)
         self._changed(0)
+
+    def leave_provisioner(self, pool_uuid: str) -> None:
+        """Belong to that pool, and probe it, no more."""
+        self._membership.leave(pool_uuid)
 
     def answered(self, asked: ProvisionerSettings, told: ProvisionerSettings) -> None:
         """Take over what the reply to a probe says, unless newer settings came meanwhile."""
         if told != asked and self.provisioner == asked:
-            self._records.put_setting("provisioner", told)
+            self._membership.put(told)
 
     @property
     def license(self) -> License:

@@ -45,7 +45,7 @@ def make_app(*, token: str | None = None, more_routes: Sequence[BaseRoute] = ())
     routes: list[BaseRoute] = [
         Route("/v1/node", node, methods=["GET"]),
         Route("/v1/node/strays", strays, methods=["GET"]),
-        Route("/v1/node/provisioner", provisioner, methods=["PUT"]),
+        Route("/v1/node/provisioner", provisioner, methods=["PUT", "DELETE"]),
         Route("/v1/node/license", license_, methods=["GET", "PUT"]),
         Route("/v1/node/syslogs", syslogs, methods=["GET", "PUT"]),
         Route("/v1/volumes", volumes, methods=["GET"]),
@@ -85,7 +85,11 @@ async def strays(request: Request) -> Response:
 
 
 async def provisioner(request: Request) -> Response:
-    agent_of(request).put_provisioner(await read_body(request, ProvisionerSettings))
+    agent = agent_of(request)
+    if request.method == "DELETE":
+        agent.leave_provisioner(request.query_params.get("pool", ""))
+        return gone()
+    agent.put_provisioner(await read_body(request, ProvisionerSettings))
     return accepted(is_new=False)
 
 

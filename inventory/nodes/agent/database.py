@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS fence (
     PRIMARY KEY (node, uuid, nqn, kind)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS fence_by_age ON fence (node, at);
+CREATE INDEX IF NOT EXISTS fence_by_generation ON fence (node, generation);
 """
 
 

@@ -11,6 +11,8 @@ from inventory.nodes.wire import RefusalCode
 KEEP_SECONDS = 24 * 3600
 KEEP_GONE = 200_000
 PURGE_EVERY = 1000  # writes
+NEWEST = "newest generation"
+"""The setting that keeps it when names are forgotten."""
 
 GONE = """
     node = ?
@@ -95,8 +97,28 @@ class Fences:
             oldest = surplus[0][0]
             log.warning("node %s forgets generations early: too many removals", self._node)
         self._database.execute(
+            "INSERT OR REPLACE INTO setting VALUES (?, ?, ?)",
+            *(self._node, NEWEST, str(self.newest())),
+        )
+        self._database.execute(
             f"DELETE FROM fence WHERE at <= ? AND {GONE}",  # noqa: S608
             *(oldest, self._node),
+        )
+
+    def newest(self) -> int:
+        """The greatest generation of all names, forgotten ones among them."""
+        rows = self._database.execute(
+            "SELECT max(generation) FROM fence WHERE node = ?1 UNION ALL"
+            " SELECT value FROM setting WHERE node = ?1 AND name = ?2",
+            *(self._node, NEWEST),
+        )
+        return max(int(row[0] or 0) for row in rows)
+
+    def forget_gone(self) -> None:
+        """Forget the names of what is not there; within the caller's transaction."""
+        self._database.execute(f"DELETE FROM fence WHERE {GONE}", self._node)  # noqa: S608
+        self._database.execute(
+            "DELETE FROM setting WHERE node = ? AND name = ?", self._node, NEWEST
         )
 
     def _seen(self, name: Name) -> tuple[int, bool]:

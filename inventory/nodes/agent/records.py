@@ -31,6 +31,9 @@ class Records:
     def put_setting(self, name: str, value: BaseModel) -> None:
         self._all("INSERT OR REPLACE INTO setting VALUES (?, ?, ?)", name, value.model_dump_json())
 
+    def drop_setting(self, name: str) -> None:
+        self._all("DELETE FROM setting WHERE node = ? AND name = ?", name)
+
     def volume(self, uuid: str) -> VolumeSpec | None:
         rows = self._all("SELECT spec FROM volume WHERE node = ? AND uuid = ?", uuid)
         return VolumeSpec.model_validate_json(rows[0][0]) if rows else None
@@ -70,7 +73,7 @@ class Records:
 
     def put_snapshot(self, uuid: str, spec: SnapshotSpec) -> None:
         self._all(
-            "INSERT INTO snapshot VALUES (?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?, ?)",
             *(uuid, spec.volume_uuid, spec.model_dump_json()),
         )
 

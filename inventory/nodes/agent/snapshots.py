@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.fences import Fences, Name
 from inventory.nodes.agent.locks import Locks
+from inventory.nodes.agent.owners import Membership, refuse_other_owner, refuse_other_pool
 from inventory.nodes.agent.presence import Presence
 from inventory.nodes.agent.records import Records
 from inventory.nodes.agent.volumes import lock_of_snapshot, lock_of_volume
@@ -25,13 +26,21 @@ class Snapshots:
     """
 
     def __init__(
-        self, engine: Engine, database: Database, records: Records, fences: Fences, locks: Locks
+        self,
+        engine: Engine,
+        database: Database,
+        records: Records,
+        fences: Fences,
+        locks: Locks,
+        *,
+        membership: Membership,
     ) -> None:
         self._engine = engine
         self._database = database
         self._records = records
         self._fences = fences
         self._locks = locks
+        self._membership = membership
         self._presence = Presence(engine, records, fences)
 
     async def list(self) -> tuple[Snapshot, ...]:
@@ -62,6 +71,7 @@ class Snapshots:
             await self._finish_removal(uuid)
             if await self._is_there(uuid, spec):
                 return False
+            refuse_other_pool(self._membership.pool, spec.owner)
             try:
                 await self._check_volume(spec)
                 await self._engine.remove_snapshot(uuid)  # what a crash left unrecorded
@@ -116,17 +126,22 @@ class Snapshots:
             return True
 
     async def _is_there(self, uuid: str, spec: SnapshotSpec) -> bool:
-        """:raises NodeRefused: CONFLICT; the generation, which stays unseen, or another value.
-        NOT_FOUND, UNAVAILABLE; it was taken, and is lost or out of reach.
+        """It is; what its owner tells is as last said.
+
+        :raises NodeRefused: CONFLICT; the generation, which stays unseen, or another value.
+            NOT_FOUND, UNAVAILABLE; it was taken, and is lost or out of reach.
         """
         old = self._records.snapshot(uuid)
         if old is None:
             return False
-        if old != spec:
+        refuse_other_owner(f"snapshot {uuid} of generation {old.generation}", old, spec)
+        if spec != old and spec != old.model_copy(update={"owner": spec.owner}):
             raise NodeRefused(
                 RefusalCode.CONFLICT, f"snapshot {uuid} is {_text(old)}, not {_text(spec)}"
             )
         await self._presence.require_snapshot(uuid, old)
+        if spec.owner and spec.owner != old.owner:
+            self._records.put_snapshot(uuid, spec)
         return True
 
     async def _check_volume(self, spec: SnapshotSpec) -> None:

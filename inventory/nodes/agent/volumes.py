@@ -5,6 +5,7 @@ import logging
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.fences import Fences, Name
 from inventory.nodes.agent.locks import Locks
+from inventory.nodes.agent.owners import Membership, refuse_other_owner, refuse_other_pool
 from inventory.nodes.agent.presence import Presence
 from inventory.nodes.agent.records import Records
 from inventory.nodes.engines.base import Engine
@@ -26,13 +27,21 @@ class Volumes:
     """
 
     def __init__(
-        self, engine: Engine, database: Database, records: Records, fences: Fences, locks: Locks
+        self,
+        engine: Engine,
+        database: Database,
+        records: Records,
+        fences: Fences,
+        locks: Locks,
+        *,
+        membership: Membership,
     ) -> None:
         self._engine = engine
         self._database = database
         self._records = records
         self._fences = fences
         self._locks = locks
+        self._membership = membership
         self._presence = Presence(engine, records, fences)
         self._late: set[str] = set()
 
@@ -67,6 +76,7 @@ class Volumes:
             await self._finish_removal(uuid)
             if await self._is_there(uuid, spec):
                 return False
+            refuse_other_pool(self._membership.pool, spec.owner)
             try:
                 await self._check_source(spec)
                 # what a crash left unrecorded may be of another volume of that name
@@ -82,8 +92,8 @@ class Volumes:
             return True
 
     async def change(self, uuid: str, spec: VolumeSpec) -> None:
-        """A volume that is there becomes as ``spec`` says: larger, with other limits. It is never
-        made.
+        """A volume that is there becomes as ``spec`` says: larger, with other limits, with what its
+        owner tells now. It is never made.
 
         :raises NodeRefused: INVALID, STALE, NOT_FOUND (the volume, an SSD), UNAVAILABLE (its SSD
             is missing), CONFLICT (not a change that is possible), NO_SPACE.
@@ -93,6 +103,9 @@ class Volumes:
             self._fences.admit(Name(uuid), spec.generation)
             await self._finish_removal(uuid)
             old = await self._presence.volume(uuid, spec.generation)
+            refuse_other_owner(f"volume {uuid} of generation {old.generation}", old, spec)
+            if spec.owner is None:
+                spec = spec.model_copy(update={"owner": old.owner})
             refuse_difference(uuid, old, spec)
             if old.pieces != spec.pieces:
                 await self._engine.expand_volume(uuid, spec)
@@ -174,7 +187,7 @@ class Volumes:
             return False
         _check_same_volume(uuid, old, spec)
         refuse_difference(uuid, old, spec)
-        if old != spec:
+        if old != spec.model_copy(update={"owner": old.owner}):
             raise NodeRefused(
                 RefusalCode.CONFLICT,
                 f"volume {uuid} is here with {old.capacity} bytes and {old.qos}, not"
@@ -235,6 +248,7 @@ def _check_same_volume(uuid: str, old: VolumeSpec, spec: VolumeSpec) -> None:
     The refused generation does not count as seen: the removal of the former volume is still to
     come.
     """
+    refuse_other_owner(f"volume {uuid} of generation {old.generation}", old, spec)
     if old.generation != spec.generation:
         raise NodeRefused(
             RefusalCode.CONFLICT,

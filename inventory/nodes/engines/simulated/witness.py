@@ -3,6 +3,7 @@
 from collections import OrderedDict
 
 from inventory.nodes.agent.fences import Name
+from inventory.nodes.agent.owners import refuse_other_owner
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import refuse_difference
 from inventory.nodes.wire import NamespaceSpec, SnapshotSpec, SyncSpec, VolumeSpec
@@ -17,7 +18,7 @@ class Witness:
 
     A volume may become larger and get another QoS within one generation (a delayed repeat of the
     smaller one is no violation either), a copy may have other portals, a namespace other
-    controllers; nothing else may differ.
+    controllers, and what an owner tells may change; nothing else may differ.
     """
 
     def __init__(self) -> None:
@@ -43,20 +44,27 @@ class Witness:
                 return
             if _is_growth(name, spec, seen):
                 return
-        if (
-            isinstance(seen, NamespaceSpec)
-            and isinstance(spec, NamespaceSpec)
-            and seen.numbered(None) == spec.numbered(None)
-        ):
-            return
-        if isinstance(seen, SyncSpec) and isinstance(spec, SyncSpec) and seen.is_same(spec):
-            return
-        self.violations.append(f"{name}: {seen!r} and {spec!r}")
+        if not _is_told_anew(seen, spec):
+            self.violations.append(f"{name}: {seen!r} and {spec!r}")
 
 
 def _is_growth(name: Name, old: VolumeSpec, new: VolumeSpec) -> bool:
     try:
         refuse_difference(name.uuid, old, new)
+        refuse_other_owner(name.uuid, old, new)
     except NodeRefused:
         return False
     return True
+
+
+def _is_told_anew(old: Spec, new: Spec) -> bool:
+    if isinstance(old, SnapshotSpec) and isinstance(new, SnapshotSpec):
+        return _differ_in_what_is_told(old, new)
+    if isinstance(old, NamespaceSpec) and isinstance(new, NamespaceSpec):
+        return old.numbered(None) == new.numbered(None)
+    return isinstance(old, SyncSpec) and isinstance(new, SyncSpec) and old.is_same(new)
+
+
+def _differ_in_what_is_told(old: SnapshotSpec, new: SnapshotSpec) -> bool:
+    same_owner = not (old.owner and new.owner) or old.owner.is_same(new.owner)
+    return same_owner and old == new.model_copy(update={"owner": old.owner})

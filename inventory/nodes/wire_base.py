@@ -1,0 +1,55 @@
+"""What all types of the storage-node API share, and whose things are."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+Bytes = Annotated[int, Field(ge=0, lt=2**63)]
+Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]
+Generation = Annotated[int, Field(ge=1, lt=2**63)]
+Nqn = Annotated[str, Field(min_length=1, max_length=223)]
+
+
+class Wire(BaseModel):
+    """Base of all wire types: camelCase outside, immutable inside, unknown fields ignored."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, serialize_by_alias=True, frozen=True
+    )
+
+
+class PoolIdentity(Wire):
+    """A pool, by its uuid; the name is for people."""
+
+    uuid: Identifier
+    name: str = Field(default="", max_length=64)
+
+    def __str__(self) -> str:
+        return f"{self.name or 'pool'} ({self.uuid})"
+
+
+class Owner(Wire):
+    """Whose a volume or snapshot is: that of the volume ``volume`` of a tenant, in a pool.
+
+    ``alias``, and ``more`` (bounded by who writes it), are what rows are made from again where they
+    were lost. ``complete``: it holds the data; false while a copy or a host still fills it.
+    """
+
+    pool: Identifier
+    tenant: str = Field(max_length=255)
+    volume: Identifier
+    alias: str = Field(default="", max_length=255)
+    complete: bool = True
+    more: dict[str, Any] = Field(default_factory=dict)
+
+    def is_same(self, other: "Owner") -> bool:
+        """The same pool, tenant and volume; what is told of it may differ."""
+        return self._who == other._who
+
+    @property
+    def _who(self) -> tuple[str, str, str]:
+        return (self.pool, self.tenant, self.volume)
+
+    def __str__(self) -> str:
+        return f"volume {self.volume} of tenant {self.tenant!r} in pool {self.pool}"

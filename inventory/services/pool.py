@@ -1,0 +1,65 @@
+"""The identity of this pool, and whether its database is the one that its nodes know."""
+
+import logging
+
+from django.db import connection
+from django.utils import timezone
+
+from inventory.models import Pool
+from inventory.nodes.wire import PoolIdentity
+from provisioner.common.writes import writes_forget
+
+log = logging.getLogger(__name__)
+
+COMMAND = "manage.py database_restored"
+ANOTHER = "this database was restored or copied, and may be older than its storage nodes"
+
+
+def pool_identity() -> PoolIdentity:
+    """What nodes, and all that is made on them, are marked with."""
+    pool = Pool.objects.get()
+    return PoolIdentity(uuid=pool.uuid, name=pool.name)
+
+
+def database_doubt() -> str:
+    """Why the database may be older than its nodes; empty: it is the one that they know."""
+    doubt, is_sealed = _read()
+    return doubt or ("" if is_sealed else ANOTHER)
+
+
+def writes_question() -> str:
+    """Why nothing may be written, for clients and operators; empty: it may."""
+    doubt = database_doubt()
+    return f"{doubt}; nothing is written until an operator runs {COMMAND!r}" if doubt else ""
+
+
+def database_doubted(reason: str) -> None:
+    """From now on nothing is written, until the database is put in order: each process knows within
+    ``STALE_SECONDS``, and the database hands out no generation at once.
+    """
+    changes = {"doubt": reason, "doubt_since": timezone.now()}
+    if Pool.objects.filter(doubt="").update(**changes):
+        log.error("the database is older than a node", extra={"reason": reason})
+    writes_forget()
+
+
+def database_sealed() -> None:
+    """This database is the pool's: it is written to again. Within the caller's transaction."""
+    seal = ""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT provisioner_seal()")
+            [seal] = cursor.fetchone()
+    Pool.objects.update(seal=seal, doubt="", doubt_since=None)
+    writes_forget()
+
+
+def _read() -> tuple[str, bool]:
+    """Doubt, and whether the seal is this database's own. Another database than PostgreSQL has no
+    seal: there only the nodes tell.
+    """
+    seal = "seal = provisioner_seal()" if connection.vendor == "postgresql" else "1 = 1"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT doubt, {seal} FROM inventory_pool")  # noqa: S608 - our own words
+        doubt, is_sealed = cursor.fetchone() or (ANOTHER, False)
+    return str(doubt), bool(is_sealed)

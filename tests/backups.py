@@ -1,0 +1,44 @@
+"""Backups of the tests' own database, made and restored by PostgreSQL's programs."""
+
+import subprocess
+from pathlib import Path
+from urllib.parse import quote
+
+from django.db import connection
+
+from provisioner.common.writes import writes_forget
+from tests.servers import postgresql_programs
+
+
+class Backups:
+    """In ``folder``, each by its name."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._programs = postgresql_programs(folder)
+
+    def take(self, name: str = "backup") -> None:
+        self._run("pg_dump", "--format=custom", f"--file={self._folder / name}", _url())
+
+    def restore(self, name: str = "backup") -> None:
+        """All tables are made anew, in the same database, under whoever uses it."""
+        options = [
+            "--clean",
+            "--if-exists",
+            "--no-owner",
+            "--exit-on-error",
+            "--single-transaction",
+        ]
+        self._run("pg_restore", *options, f"--dbname={_url()}", str(self._folder / name))
+        writes_forget()
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._programs / program), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def _url() -> str:
+    told = connection.settings_dict
+    user, password = (quote(str(told[name]), safe="") for name in ("USER", "PASSWORD"))
+    return f"postgresql://{user}:{password}@{told['HOST']}:{told['PORT']}/{told['NAME']}"

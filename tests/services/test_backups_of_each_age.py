@@ -1,0 +1,263 @@
+"""A backup that was made before, between and after each kind of operation, restored later: what was
+acknowledged is usable, or is kept and told; nothing shows what it did not hold.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
+from tests.api.snapshot_steps import assigned, cloned, snapped
+from tests.api.volume_steps import GIB, HOST, created, probe_host, published, volume
+from tests.backups import Backups
+from tests.conftest import Answer, Api
+from tests.services.drain_steps import drained, node_named, settle, work
+from tests.services.test_database_restored import recovered, unpublished
+from volumes.models import Export, Orphan, Publication, Replica, Snapshot, Volume
+from volumes.services.audit import audit
+from volumes.services.moves import replicas_move
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PoolOf = Callable[[int], list[str]]
+BEFORE, BETWEEN, AFTER = "before", "between", "after"
+SLOW_MS = 2500
+FIRST, SECOND = "first", "second"
+
+
+@dataclass
+class World:
+    """A pool with a volume that holds data, and what is done to it."""
+
+    api: Api
+    fleet: SimulatedFleet
+    backups: Backups
+
+    def done(self, answer: Answer) -> None:
+        assert answer.status == "Success", answer
+
+    def holders(self, uuid: str) -> list[SimulatedNode]:
+        return [node for node in self.fleet.nodes if uuid in node.volumes()]
+
+    def rows_pass(self) -> bool:
+        """Something is under way."""
+        models = (Volume, Replica, Snapshot, Publication, Export)
+        return any(model.objects.filter(deadline_at__isnull=False).exists() for model in models)
+
+    def at(self, age: str, operation: Callable[[], object]) -> None:
+        """Do it, and make a backup of this age."""
+        if age == BEFORE:
+            self.backups.take()
+        if age == BETWEEN:
+            self._between(operation)
+        else:
+            operation()
+        if age == AFTER:
+            self.backups.take()
+
+    def _between(self, operation: Callable[[], object]) -> None:
+        for node in self.fleet.nodes:
+            for method in ("PUT", "PATCH", "POST", "DELETE"):
+                node.faults.slow(SLOW_MS, method=method, times=1)
+        failed: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                operation()
+            except BaseException as error:  # noqa: BLE001 - told by the main thread
+                failed.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        while not self.rows_pass() and thread.is_alive():
+            time.sleep(0.01)
+        self.backups.take()
+        thread.join()
+        for node in self.fleet.nodes:
+            node.faults.clear()
+        assert not failed, failed
+
+
+@pytest.fixture
+def world(api: Api, pool: PoolOf, fleet: SimulatedFleet, tmp_path: Path) -> World:
+    pool(3)
+    probe_host(api)
+    made = World(api, fleet, Backups(tmp_path))
+    assert created(api, FIRST, uuid=FIRST) == FIRST
+    made.holders(FIRST)[0].write(FIRST, "data")
+    return made
+
+
+def usable(world: World, uuid: str, data: str) -> None:
+    """It is shown, can be published and expanded, and each replica holds its data."""
+    shown = volume(world.api, uuid)
+    assert {place["replicaState"] for place in shown["location"]} <= {"Unknown", "Available"}
+    for replica in Replica.objects.filter(volume__uuid=uuid):
+        assert node_named(world.fleet, str(replica.backend_id)).read(replica.uuid) == data
+    answer = world.api.post("/publish", {"volId": uuid, "hostId": HOST})
+    assert answer.status in {"Success", "AlreadyPublished"}, answer
+    size = shown["capacity"] // GIB + 5
+    world.done(world.api.patch(f"/volumes/{uuid}", {"newCapacity": size}))
+    unpublished(world.api, uuid)
+
+
+def kept(world: World, alias: str) -> None:
+    """It is told, with what makes it somebody's, and stays."""
+    orphans = Orphan.objects.filter(alias=alias, kind="volume")
+    assert orphans
+    for orphan in orphans:
+        assert (orphan.kept, orphan.tenant_id) == (True, "0")
+        assert orphan.size_bytes > 0
+
+
+def in_order(*strange: str) -> None:
+    """The audit finds nothing but what is kept."""
+    found = [d for d in audit() if not any(name in d.text for name in strange)]
+    drives = [d for d in found if "bytes are used" in d.text and strange]
+    assert [d for d in found if d not in drives] == []
+
+
+AGES = pytest.mark.parametrize("age", [BEFORE, BETWEEN, AFTER])
+
+
+@AGES
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_create(world: World, capsys: pytest.CaptureFixture[str], age: str, replicas: int) -> None:
+    more = {"storageClass": {"numReplicas": replicas}}
+    world.at(age, lambda: created(world.api, SECOND, uuid=SECOND, **more))
+    copies = [(n, u) for n in world.fleet.nodes for u in n.volumes() if u != FIRST]
+    assert len(copies) == replicas
+    for node, uuid in copies:
+        node.write(uuid, "more")
+    world.backups.restore()
+    recovered(capsys)
+    if age == BEFORE:
+        kept(world, SECOND)
+        in_order(*(uuid for _, uuid in copies))
+    else:
+        usable(world, SECOND, "more")
+        in_order()
+    usable(world, FIRST, "data")
+
+
+@AGES
+def test_clone(world: World, capsys: pytest.CaptureFixture[str], age: str) -> None:
+    made: list[str] = []
+    world.at(age, lambda: made.append(cloned(world.api, FIRST, SECOND)))
+    world.backups.restore()
+    recovered(capsys)
+    if age == BEFORE:
+        kept(world, SECOND)
+    else:
+        usable(world, made[0], "data")
+    usable(world, FIRST, "data")
+
+
+@AGES
+def test_snapshot(world: World, capsys: pytest.CaptureFixture[str], age: str) -> None:
+    world.at(age, lambda: snapped(world.api, FIRST, SECOND))
+    world.backups.restore()
+    recovered(capsys)
+    in_order()
+    usable(world, FIRST, "data")
+    [taken] = world.api.get("/snapshots").body
+    assert taken["alias"] == SECOND
+    shown = assigned(world.api, Snapshot.objects.get().uuid, "of-it")
+    assert world.holders(shown)[0].read(shown) == "data"
+
+
+@AGES
+def test_expand(world: World, capsys: pytest.CaptureFixture[str], age: str) -> None:
+    world.at(age, lambda: world.done(world.api.patch(f"/volumes/{FIRST}", {"newCapacity": 30})))
+    world.backups.restore()
+    recovered(capsys)
+    assert volume(world.api, FIRST)["capacity"] == 30 * GIB
+    in_order()
+    usable(world, FIRST, "data")
+
+
+@AGES
+def test_publish(world: World, capsys: pytest.CaptureFixture[str], age: str) -> None:
+    world.at(age, lambda: published(world.api, FIRST))
+    world.backups.restore()
+    recovered(capsys)
+    assert Publication.objects.get().state == "READY"
+    in_order()
+    usable(world, FIRST, "data")
+    in_order()
+
+
+@AGES
+def test_unpublish(world: World, capsys: pytest.CaptureFixture[str], age: str) -> None:
+    published(world.api, FIRST)
+    world.at(age, lambda: unpublished(world.api, FIRST))
+    world.backups.restore()
+    recovered(capsys)
+    assert Publication.objects.count() == (1 if age == BEFORE else 0)
+    in_order()
+    usable(world, FIRST, "data")
+    in_order()
+
+
+@AGES
+def test_delete(world: World, capsys: pytest.CaptureFixture[str], age: str) -> None:
+    created(world.api, SECOND, uuid=SECOND)
+    world.at(age, lambda: world.done(world.api.delete(f"/volumes/{SECOND}")))
+    world.backups.restore()
+    recovered(capsys)
+    if age == BEFORE:
+        assert volume(world.api, SECOND)["location"][0]["replicaState"] == "Missing"
+        world.done(world.api.delete(f"/volumes/{SECOND}"))
+    assert [v["alias"] for v in world.api.get("/volumes").body] == [FIRST]
+    in_order()
+    usable(world, FIRST, "data")
+
+
+@AGES
+def test_drain(world: World, capsys: pytest.CaptureFixture[str], age: str) -> None:
+    [old] = world.holders(FIRST)
+    if age == BETWEEN:
+        world.fleet.set_copy_rate(0)
+        drained(world.api, old.persistent_id)
+        replicas_move()
+        for _ in range(6):
+            work()
+        world.backups.take()
+        world.fleet.set_copy_rate(2**40)
+        settle()
+    else:
+
+        def move() -> None:
+            drained(world.api, old.persistent_id)
+            settle()
+
+        world.at(age, move)
+    [new] = world.holders(FIRST)
+    assert new != old
+    world.backups.restore()
+    recovered(capsys)
+    [replica] = Replica.objects.filter(volume__uuid=FIRST)
+    assert replica.backend_id == new.persistent_id
+    in_order()
+    usable(world, FIRST, "data")
+
+
+@AGES
+def test_add_replica(world: World, capsys: pytest.CaptureFixture[str], age: str) -> None:
+    two = {"storageClass": {"numReplicas": 2}}
+    created(world.api, SECOND, uuid=SECOND, **two)
+    published(world.api, SECOND)
+
+    def add() -> None:
+        world.done(world.api.post(f"/replica/{SECOND}", {}))
+
+    world.at(age, add)
+    world.backups.restore()
+    recovered(capsys)
+    assert len(volume(world.api, SECOND)["location"]) == (2 if age == BEFORE else 3)
+    if age == BEFORE:
+        kept(world, SECOND)
+    usable(world, FIRST, "data")

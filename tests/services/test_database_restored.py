@@ -1,0 +1,242 @@
+"""A database that is older than its nodes: a backup of each age, restored by PostgreSQL's own
+programs and put in order by the documented step alone.
+"""
+
+import datetime as dt
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.utils import timezone
+
+from inventory.models import Backend, Pool
+from inventory.nodes.engines.simulated import SimulatedFleet
+from inventory.services.generations import generation_last
+from inventory.views.probe import PROBE
+from provisioner.common import writes
+from tasks.models import Task, TaskType
+from tasks.runner import run
+from tests.api.snapshot_steps import tenant
+from tests.api.volume_steps import GIB, HOST, create, created, probe_host, published
+from tests.backups import Backups
+from tests.conftest import Api
+from tests.services.test_node_checks import check, collect_overdue
+from volumes.models import Export, Orphan, Replica, Volume
+from volumes.reconcilers import collect
+from volumes.services.audit import audit
+from volumes.services.moves import replicas_move
+from volumes.services.node_checks import nodes_check
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PoolOf = Callable[[int], list[str]]
+TENANT_B = "b"
+MINUTE = 60 * 10**6
+
+
+@pytest.fixture
+def backups(tmp_path: Path) -> Backups:
+    return Backups(tmp_path)
+
+
+def recovered(capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    """What the documented step said; then all periodic work was done once."""
+    capsys.readouterr()
+    call_command("database_restored", *options)
+    said = capsys.readouterr().out
+    check()
+    collect_overdue()
+    check()
+    return said
+
+
+def unpublished(api: Api, uuid: str, host: str = HOST) -> None:
+    assert api.post("/unpublish", {"volId": uuid, "hostId": host}).status == "Success"
+
+
+def exports_of(fleet: SimulatedFleet) -> list[tuple[str, int]]:
+    """Target and namespace id of all that is exported."""
+    return sorted(
+        (target.nqn, nsid)
+        for node in fleet.nodes
+        for target in node.engine.targets.values()
+        for nsid in target.namespaces
+    )
+
+
+def test_keys_follow_the_clock_and_never_come_again(api: Api, pool: PoolOf) -> None:
+    pool(1)
+    before = time.time_ns() // 1000
+    created(api, "v")
+    key = Replica.objects.get().pk
+    assert abs(key - before) < MINUTE, "clocks may be set, also while this runs"
+    assert key < 2**53
+    probe_host(api)
+    published(api, Volume.objects.get().uuid)
+    assert Export.objects.get().pk > key
+
+
+def test_keys_grow_when_the_clock_steps_back(api: Api, pool: PoolOf) -> None:
+    pool(1)
+    ahead = time.time_ns() // 1000 + 3600 * 10**6
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT provisioner_generations_raise(%s)", [ahead])
+    created(api, "v1")
+    created(api, "v2")
+    assert list(Replica.objects.values_list("pk", flat=True)) == [ahead + 1, ahead + 2]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setval('provisioner_generations', 1000)")
+
+
+def test_writes_are_refused_until_the_step_is_done(
+    api: Api, pool: PoolOf, backups: Backups, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pool(1)
+    uuid = created(api, "v")
+    backups.take()
+    backups.restore()
+    for answer in (
+        create(api, "w"),
+        api.delete(f"/volumes/{uuid}"),
+        api.patch(f"/volumes/{uuid}", {"newCapacity": 20}),
+        api.delete("/reset_inventory"),
+    ):
+        assert (answer.http, answer.status) == (503, "ServiceUnavailable")
+        assert "manage.py database_restored" in answer.description
+    assert [v["alias"] for v in api.get("/volumes").body] == ["v"]
+    collect_overdue()
+    check()
+    assert "writes go on" in recovered(capsys)
+    created(api, "w")
+    assert recovered(capsys) == "this database is as new as its nodes: nothing was done\n"
+    assert audit() == []
+
+
+def test_the_database_itself_hands_out_nothing(api: Api, pool: PoolOf, backups: Backups) -> None:
+    """Within the second in which a process may not know yet."""
+    pool(1)
+    backups.take()
+    writes.writes_barred()
+    backups.restore()
+    writes._answer.last = ("", time.monotonic() + 3600)
+    try:
+        answer = create(api, "v")
+    finally:
+        writes.writes_forget()
+    assert (answer.http, answer.status) == (503, "ServiceUnavailable")
+    assert "manage.py database_restored" in answer.description
+    assert not Volume.objects.exists()
+
+
+def test_an_answer_is_at_most_a_second_old(base_rows: None) -> None:
+    assert writes.writes_barred() == ""
+    Pool.objects.update(doubt="it is old")
+    end = time.monotonic() + writes.STALE_SECONDS
+    while not (reason := writes.writes_barred()):
+        assert time.monotonic() < end + 0.1
+    assert reason.startswith("it is old; ")
+    assert writes.STALE_SECONDS == 1.0
+
+
+def test_a_node_that_is_newer_bars_writes(
+    api: Api, pool: PoolOf, backups: Backups, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A copy of the database's files has the same seal; its nodes tell."""
+    [node] = pool(1)
+    created(api, "v")
+    old = 1000
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setval('provisioner_generations', %s)", [old])
+    check()
+    answer = create(api, "w")
+    assert (answer.http, answer.status) == (503, "ServiceUnavailable")
+    assert f"older than storage node '{node}'" in answer.description
+    Pool.objects.update(doubt_since=timezone.now() - dt.timedelta(minutes=1))
+    assert "writes go on" in recovered(capsys)
+    created(api, "w")
+    assert generation_last() > Replica.objects.order_by("pk")[0].pk
+
+
+def test_published_and_unpublished_since(
+    api: Api, pool: PoolOf, fleet: SimulatedFleet, backups: Backups, capsys
+) -> None:
+    pool(1)
+    uuid = created(api, "v")
+    probe_host(api)
+    backups.take()
+    for _ in range(12):
+        published(api, uuid)
+        unpublished(api, uuid)
+    backups.restore()
+    recovered(capsys)
+    probe_host(api)
+    published(api, uuid)
+    assert len(exports_of(fleet)) == 1
+    assert audit() == []
+
+
+def test_an_export_that_was_unpublished_since_is_made_again(
+    api: Api, pool: PoolOf, fleet: SimulatedFleet, backups: Backups, capsys
+) -> None:
+    pool(1)
+    uuid = created(api, "v")
+    published(api, uuid, probe_host(api))
+    backups.take()
+    unpublished(api, uuid)
+    backups.restore()
+    recovered(capsys)
+    assert len(exports_of(fleet)) == 1
+    assert Export.objects.get().state == "READY"
+    assert audit() == []
+    unpublished(api, uuid)
+    assert exports_of(fleet) == []
+
+
+def test_another_tenant_never_gets_what_a_name_held(
+    api: Api, pool: PoolOf, fleet: SimulatedFleet, backups: Backups, capsys
+) -> None:
+    pool(1)
+    tenant(api, TENANT_B, 1000)
+    backups.take()
+    created(api, "of-a", uuid="zz")
+    fleet.nodes[0].write("zz", "secret of a")
+    backups.restore()
+    recovered(capsys)
+    [orphan] = Orphan.objects.all()
+    told = (orphan.uuid, orphan.alias, orphan.tenant_id, orphan.size_bytes, orphan.kept)
+    assert told == ("zz", "of-a", "0", 10 * GIB, True)
+    b = api.as_role("ADMIN", tenant=TENANT_B)
+    answer = create(b, "of-b", uuid="zz")
+    assert answer.status != "Success"
+    assert "of-a" not in answer.description
+    assert fleet.nodes[0].read("zz") == "secret of a"
+    Orphan.objects.update(first_seen_at=timezone.now() - dt.timedelta(days=9))
+    check()
+    assert fleet.nodes[0].read("zz") == "secret of a"
+
+
+def test_nothing_works_by_itself_meanwhile(
+    api: Api, pool: PoolOf, fleet: SimulatedFleet, backups: Backups
+) -> None:
+    """Collector, node checks, moves and tasks stand still; nodes still probe."""
+    [node, _] = pool(2)
+    created(api, "v")
+    assert api.post(f"/backends/{node}/drain").status == "Success"
+    Volume.objects.update(state="CREATING", deadline_at=timezone.now() - dt.timedelta(days=1))
+    backups.take()
+    backups.restore()
+    task = Task.objects.create(type=TaskType.UPDATE_INVENTORY)
+    collect()
+    replicas_move()
+    run(task.pk)
+    Backend.objects.update(checked_at=None)
+    nodes_check()
+    assert Volume.objects.get().state == "CREATING"
+    assert list(Task.objects.values_list("state", "attempts")) == [("IDLE", 0)]
+    assert Backend.objects.filter(checked_at__isnull=False).count() == 0
+    assert api.get("/readyz").http == 200
+    assert fleet.nodes[0].persistent_id == node
+    token = api.as_role("NODE", node=node).post("/probe", PROBE | {"persistentID": node})
+    assert token.status == "Success"

@@ -1,0 +1,160 @@
+"""What an operator decides about what only nodes know."""
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from inventory.models import Backend
+from inventory.nodes.engines.simulated import SimulatedFleet
+from tests.api.snapshot_steps import assigned, consumed, snapped
+from tests.api.volume_steps import GIB, created, probe_host, published, volume
+from tests.backups import Backups
+from tests.conftest import Api
+from tests.services.drain_steps import node_named
+from tests.services.test_database_restored import recovered
+from tests.services.test_node_checks import Pool, check, stray_volume
+from volumes.models import Orphan, Replica, Volume
+from volumes.services.audit import audit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def backups(tmp_path: Path) -> Backups:
+    return Backups(tmp_path)
+
+
+def orphans(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    capsys.readouterr()
+    call_command("orphans", *map(str, arguments))
+    return capsys.readouterr().out
+
+
+def key(alias: str) -> int:
+    return Orphan.objects.filter(alias=alias)[0].pk
+
+
+def test_all_of_a_lost_volume(
+    api: Api,
+    pool: Pool,
+    fleet: SimulatedFleet,
+    backups: Backups,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A replicated one with its class, a snapshot, what shows the snapshot."""
+    pool(3)
+    probe_host(api)
+    backups.take()
+    classes = {"numReplicas": 2, "maxIOPSPerGB": 7, "maxReplicaDownTime": 3}
+    two = created(api, "two", storageClass=classes)
+    one = created(api, "one")
+    shown = assigned(api, snapped(api, one, "taken"), "shown")
+    for replica in Replica.objects.all():
+        node_named(fleet, str(replica.backend_id)).write(replica.uuid, "data")
+    before = {v["uuid"]: v for v in api.get("/volumes").body}
+    budget = consumed(api)
+    backups.restore()
+    recovered(capsys)
+    listed = orphans(capsys, "list")
+    for alias in ("two", "one", "taken", "shown"):
+        assert f"{alias!r} of tenant '0'" in listed
+    with pytest.raises(CommandError, match="1 of 1 failed"):
+        orphans(capsys, "adopt", key("shown"))
+    with pytest.raises(CommandError, match="1 of 1 failed"):
+        orphans(capsys, "adopt", key("taken"))
+    for alias in ("two", "one", "taken", "shown"):
+        assert "is adopted" in orphans(capsys, "adopt", key(alias))
+    check()
+    assert (Orphan.objects.count(), audit(), consumed(api)) == (0, [], budget)
+    for uuid in (two, one, shown):
+        found, wanted = volume(api, uuid), before[uuid]
+        for name in ("alias", "capacity", "numReplicas", "maxIOPSPerGB", "maxReplicaDownTime"):
+            assert found.get(name) == wanted.get(name), name
+        places = [place["backend"] for place in wanted["location"]]
+        assert [place["backend"] for place in found["location"]] == places
+    published(api, two)
+    assert api.patch(f"/volumes/{two}", {"newCapacity": 20}).status == "Success"
+    assert audit() == []
+
+
+def test_no_room_in_the_budget(
+    api: Api, pool: Pool, backups: Backups, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pool(1)
+    backups.take()
+    created(api, "v")
+    backups.restore()
+    recovered(capsys)
+    budget = {"name": "default", "capacity": 5, "totalIOPS": 0, "totalBW": 0}
+    assert api.put("/tenants/0", budget).status == "Success"
+    with pytest.raises(CommandError, match="1 of 1 failed"):
+        orphans(capsys, "adopt", key("v"))
+    assert "has a budget of 5 GiB" in capsys.readouterr().err
+    assert (Volume.objects.count(), Orphan.objects.get().alias) == (0, "v")
+
+
+def test_discarded(
+    api: Api,
+    pool: Pool,
+    fleet: SimulatedFleet,
+    backups: Backups,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pool(1)
+    backups.take()
+    created(api, "v")
+    backups.restore()
+    recovered(capsys)
+    Orphan.objects.update(first_seen_at=timezone.now() - dt.timedelta(days=99))
+    check()
+    assert len(fleet.nodes[0].volumes()) == 1
+    assert "is removed" in orphans(capsys, "discard", key("v"))
+    assert (fleet.nodes[0].volumes(), Orphan.objects.count()) == ({}, 0)
+    with pytest.raises(CommandError):
+        orphans(capsys, "discard", 10**6)
+
+
+def test_of_another_pool_is_only_discarded(
+    api: Api, pool: Pool, fleet: SimulatedFleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [node] = pool(1)
+    stray_volume(node, "theirs")
+    database = fleet.nodes[0].agent._records._database
+    database.execute("UPDATE volume SET spec = json_set(spec, '$.owner.pool', 'another')")
+    check()
+    with pytest.raises(CommandError):
+        orphans(capsys, "adopt", key("alias of theirs"))
+    assert "can only be discarded" in capsys.readouterr().err
+    assert "is removed" in orphans(capsys, "discard", key("alias of theirs"))
+    assert fleet.nodes[0].volumes() == {}
+
+
+def test_a_node_that_was_away_is_compared_when_it_is_back(
+    api: Api,
+    pool: Pool,
+    fleet: SimulatedFleet,
+    backups: Backups,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    [node] = pool(1)
+    uuid = created(api, "v")
+    backups.take()
+    assert api.patch(f"/volumes/{uuid}", {"newCapacity": 20}).status == "Success"
+    created(api, "w")
+    fleet.nodes[0].faults.go_down()
+    backups.restore()
+    with pytest.raises(CommandError, match=f"nodes do not answer .*{node}"):
+        call_command("database_restored")
+    assert api.post("/volumes", {"alias": "x", "capacity": 1}).http == 503
+    said = recovered(capsys, "--without", node)
+    assert f"node {node} is compared when it is back" in said
+    fleet.nodes[0].faults.come_up()
+    check()
+    assert volume(api, uuid)["capacity"] == 20 * GIB
+    assert Orphan.objects.get().kept is True
+    created(api, "x")
+    assert [d for d in audit() if "no row knows" not in d.text and "claimed" not in d.text] == []
+    Backend.objects.get()

@@ -1,0 +1,42 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from provisioner.common.results import ProvisionerError
+from volumes.models import Orphan
+from volumes.services.recovery.adoption import orphan_adopt, orphan_discard
+
+ACTIONS = {"adopt": orphan_adopt, "discard": orphan_discard}
+
+
+class Command(BaseCommand):
+    """Exit code 1 where one of those named was not adopted or discarded; the others were."""
+
+    help = (
+        "What nodes hold and no row knows: list it, adopt it as the volume or snapshot that it "
+        "says it is, or discard it for good."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("action", choices=["list", *ACTIONS])
+        parser.add_argument("ids", nargs="*", type=int, metavar="ID")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["action"] == "list":
+            self._list()
+            return
+        failed = 0
+        for orphan_id in options["ids"]:
+            try:
+                self.stdout.write(ACTIONS[options["action"]](orphan_id))
+            except ProvisionerError as error:
+                failed += 1
+                self.stderr.write(error.description)
+        if failed:
+            raise CommandError(f"{failed} of {len(options['ids'])} failed")
+
+    def _list(self) -> None:
+        for orphan in Orphan.objects.order_by("pk"):
+            about = f"{orphan.alias!r} of tenant {orphan.tenant_id!r} in pool {orphan.pool or '?'}"
+            kept = "kept" if orphan.kept else "removed when it is old enough"
+            self.stdout.write(f"{orphan.pk}  {orphan}: {about}, {orphan.size_bytes} bytes, {kept}")
