@@ -12,6 +12,7 @@ from inventory.models import Host
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tasks import runner
 from tasks.models import Task
+from tests.api.released_clients import AGENT, DRIVER
 from tests.api.test_replicas import all_available, places, replicated, report
 from tests.api.volume_steps import HOST, created, probe_host, published, volume
 from tests.conftest import Answer, Api
@@ -188,24 +189,32 @@ def test_the_last_available_replica_stays(api: Api, online: tuple[str, list[str]
 @pytest.mark.parametrize(
     ("client", "asked", "by_worker"),
     [
-        ("Agent", {}, False),
-        ("Kubernetes", {}, False),
-        ("Openstack", {}, True),
-        ("Openstack", {"migrationHandler": "agent"}, False),
-        ("Agent", {"migrationHandler": "PROVISIONER"}, True),
+        (AGENT, {}, False),
+        ({"clientType": "Kubernetes", "version": "1.0"}, {}, False),
+        (DRIVER, {}, True),
+        (DRIVER, {"migrationHandler": "agent"}, False),
+        (AGENT, {"migrationHandler": "PROVISIONER"}, True),
     ],
 )
 def test_who_does_the_work(
-    api: Api, online: tuple[str, list[str]], client: str, asked: dict[str, str], by_worker: bool
+    api: Api,
+    online: tuple[str, list[str]],
+    client: dict[str, Any],
+    asked: dict[str, str],
+    by_worker: bool,
 ) -> None:
-    """What a worker does, a host cannot take for its own, nor end."""
+    """What a worker does, a host cannot take for its own, nor end; so its agent is not shown it:
+    agents take every task in their list for theirs.
+    """
     uuid, [leaving, _] = online
-    Host.objects.update(client_type=client)
+    Host.objects.update(agent_until=None)
+    probe_host(api, **client)
     task_id = migrate(api, uuid, leaving, **asked).body["taskId"]
-    [task] = api.get("/tasks", hostId=HOST).body
+    [task] = api.get("/tasks", taskId=task_id).body
     tag = {"name": "migrationHandler", "value": "PROVISIONER"}
     assert (tag in task["taskConfiguration"]) is by_worker
-    assert task["state"] == ("RUNNING" if by_worker else "IDLE")
+    assert (task["state"], task["hostId"]) == ("RUNNING" if by_worker else "IDLE", HOST)
+    assert api.get("/tasks", hostId=HOST).body == ([] if by_worker else [task])
     update = {"taskId": task_id, "hostId": HOST, "state": "FINISHED"}
     answer = api.put("/tasks", update)
     assert answer.status == ("UpdateTaskFailed" if by_worker else "Success")

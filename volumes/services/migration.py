@@ -12,7 +12,6 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Max
 
-from inventory.models import WITH_AGENT
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.models import Task, TaskType
@@ -130,8 +129,9 @@ def _task(
     tags = {"volId": volume.uuid, "replicaId": leaving.uuid, "volumeAlias": volume.alias}
     if destination:
         tags["destinationBackendId"] = destination
-    has_agent = publication.host.client_type in WITH_AGENT
-    by_worker = not has_agent if handler is None else handler is Handler.PROVISIONER
+    by_worker = (
+        not publication.host.has_agent if handler is None else handler is Handler.PROVISIONER
+    )
     if by_worker:
         tags[HANDLER_TAG] = Handler.PROVISIONER.value
     return task_create(

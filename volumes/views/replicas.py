@@ -48,8 +48,8 @@ class MigrateInput(Input):
         Handler,
         required=False,
         source="handler",
-        help_text="who does the work; absent: the host's agent, if its clientType is Agent or "
-        "Kubernetes, else the provisioner",
+        help_text="who does the work; absent: the host's agent, if it has one, else the "
+        "provisioner",
     )
 
 
