@@ -173,6 +173,7 @@ def _target(publications: list[Publication]) -> dict[str, Any]:
     nodes = {e.replica.backend_id for p in publications for e in p.exports.all() if _exported(e)}
     return {
         "name": target_nqn(host.uuid),
+        "targetName": target_nqn(host.uuid),
         "alias": host.name,
         "connectedBackends": [{"persistentID": node} for node in sorted(n for n in nodes if n)],
         "hostTargetConnectedTo": host.name,
@@ -184,13 +185,11 @@ def _exported(export: Any) -> bool:
     return bool(export.state == LifeState.READY)
 
 
-def paths_json(publications: Iterable[Publication], volume_uuid: str) -> list[dict[str, Any]]:
+def paths_json(rows: list[Publication], volume_uuid: str) -> list[dict[str, Any]]:
     """The target's paths to one volume: one entry per node that exports it."""
-    rows = list(publications)
     return [
         _target(rows)
         | {
-            "targetName": target_nqn(publication.host_id),
             "backend": {"persistentID": export.replica.backend_id},
             "namespaceId": publication.nsid,
         }

@@ -3,6 +3,7 @@ from typing import ClassVar
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from provisioner.access.callers import Role
 from provisioner.common.api import success
 from provisioner.common.moment import one_moment
 from provisioner.common.operations import HOST, Operation
@@ -58,7 +59,9 @@ class UnpublishViewSet(TenantViewSet):
 
 
 class TargetsViewSet(TenantViewSet):
-    """Reference, "Get Targets"; with both query fields, the paths to the volume."""
+    """Reference, "Get Targets". With both query fields, Cinder's driver needs the paths to the
+    volume, an agent needs one entry: a host's own token, and who probed last, tell them apart.
+    """
 
     resource: ClassVar[str] = "targets"
     operations: ClassVar = {
@@ -71,6 +74,8 @@ class TargetsViewSet(TenantViewSet):
     def list(self, request: Request, tenant: str | None = None) -> Response:
         wanted = {"host_id": None, "volume_id": None} | parse_query(TargetsInput, request)
         publications = publications_of_targets(tenant_id=self.tenant_scope, **wanted)
-        if wanted["host_id"] and wanted["volume_id"]:
-            return Response(paths_json(publications, wanted["volume_id"]))
-        return Response(targets_json(publications))
+        rows = list(publications)
+        asks_for_paths = all(wanted.values()) and Role.HOST not in self.caller.roles
+        if asks_for_paths and all(row.host.probed_by_driver for row in rows):
+            return Response(paths_json(rows, wanted["volume_id"]))
+        return Response(targets_json(rows))
