@@ -241,7 +241,7 @@ class SyslogOutput(Output):
 class LicenseOutput(Output):
     type = serializers.CharField()
     expirationDate = serializers.CharField(required=False)
-    maxBackends = serializers.IntegerField()
+    maxBackends = serializers.IntegerField(required=False, help_text="absent: no limit")
     example: ClassVar = {
         "type": "POC",
         "expirationDate": "2026-12-23T00:00:00.000+0000",

@@ -226,7 +226,7 @@ def test_no_room_anywhere(
     others.update(in_use=False)
     drained(api, node)
     settle()
-    assert "in use: 6" in refusals(api, node)[uuid]
+    assert "6 nodes cordoned" in refusals(api, node)[uuid]
     others.update(in_use=True)
     retry()
     settle()

@@ -266,7 +266,7 @@ def test_refused(api: Api, online: tuple[str, list[str]]) -> None:
     api.post("/unpublish", {"volId": uuid, "hostId": OTHER_HOST})
     nowhere = migrate(api, uuid, leaving, destinationBackendId="no-such-node")
     assert nowhere.status == "NoBackendToMigrateReplica"
-    assert "destinationBackendId: 4" in nowhere.description
+    assert "destinationBackendId no-such-node: 0 of 4 nodes" in nowhere.description
     api.patch(f"/replica/{uuid}/{leaving}")
     assert migrate(api, uuid, staying).status == "ReplicaTerminating"
     assert api.get("/tasks").body == []

@@ -227,7 +227,7 @@ def test_pauses_grow_while_it_fails(api: Api, fleet: SimulatedFleet) -> None:
         assert ReplicaMove.objects.get().attempts == move.attempts
         retry()
     assert pauses == [1, 2, 4]
-    assert "in use: 2" in ReplicaMove.objects.get().refusal
+    assert "2 nodes cordoned" in ReplicaMove.objects.get().refusal
     free.update(in_use=True)
     settle()
     assert whole(fleet, uuid)
