@@ -233,6 +233,24 @@ def run(task_id: str) -> Task:
     return Task.objects.get(pk=task_id)
 
 
+def test_a_migration_that_names_no_replica_takes_the_first_to_go(
+    api: Api, online: tuple[str, list[str]]
+) -> None:
+    uuid, _ = online
+    oldest, youngest = Replica.objects.filter(volume__uuid=uuid).order_by("pk")
+
+    def chosen() -> str:
+        task_id = api.post("/migrate_volume", {"volId": uuid}).body["taskId"]
+        [task] = api.get("/tasks", taskId=task_id).body
+        abort = {"taskId": task_id, "hostId": HOST, "state": "ABORTED"}
+        assert api.put("/tasks", abort).status == "Success"
+        return str({tag["name"]: tag["value"] for tag in task["taskConfiguration"]}["replicaId"])
+
+    assert chosen() == oldest.uuid
+    assert api.put(f"/backends/{youngest.backend_id}", {"inUse": False}).status == "Success"
+    assert chosen() == youngest.uuid
+
+
 def test_one_migration_of_a_volume_at_a_time(api: Api, online: tuple[str, list[str]]) -> None:
     uuid, [leaving, staying] = online
     assert migrate(api, uuid, leaving).status == "Success"
@@ -245,7 +263,7 @@ def test_refused(api: Api, online: tuple[str, list[str]]) -> None:
     assert migrate(api, uuid, "none").status == "ReplicaNotFound"
     body = {"volId": uuid, "repId": leaving}
     assert api.post("/nobody/migrate_volume", body).status == "TenantNotFound"
-    assert api.post("/migrate_volume", {"volId": uuid}).http == 400
+    assert api.post("/migrate_volume", {"repId": leaving}).http == 400
     wrong = migrate(api, uuid, leaving, migrationHandler="NOBODY")
     assert (wrong.http, wrong.status) == (400, "InvalidInput")
     single = created(api, "single")

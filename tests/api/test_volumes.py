@@ -169,6 +169,34 @@ def test_number_of_replicas(api: Api, pool: Pool, replicas: int) -> None:
     assert answer.description == f"numReplicas = {replicas}: must be 1 to 3"
 
 
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        ({"numReplicas": 1}, False),
+        ({"numReplicas": 2}, True),
+        ({"numReplicas": 2, "replicable": True}, True),
+        ({"numReplicas": 1, "replicable": True}, True),
+        ({"numReplicas": 1, "replicable": False}, False),
+    ],
+)
+def test_replicable_reads_back_as_asked(
+    api: Api, pool: Pool, asked: dict[str, object], shown: bool
+) -> None:
+    pool(2)
+    answer = create(api, "v", storageClass=asked)
+    assert "ignoredFields" not in answer.body
+    assert volume(api, answer.body["uuid"])["replicable"] is shown
+
+
+def test_several_replicas_are_replicable(api: Api, pool: Pool) -> None:
+    pool(2)
+    answer = create(api, "v", storageClass={"numReplicas": 2, "replicable": False})
+    assert (answer.http, answer.status) == (400, "InvalidInput")
+    assert answer.description == (
+        "storageClass.replicable = False: must be true for several replicas"
+    )
+
+
 def test_no_matching_backend_says_why(api: Api, pool: Pool) -> None:
     nodes = pool(3)
     assert api.put(f"/backends/{nodes[0]}", {"inUse": False}).status == "Success"

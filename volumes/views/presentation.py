@@ -40,7 +40,7 @@ def _volume(
         "capacity": volume.capacity_bytes,
         "provisioningType": volume.provisioning_type,
         "numReplicas": len(replicas),
-        "replicable": not alone,
+        "replicable": volume.replicable,
         "maxIOPS": volume.max_iops_per_gb * gib,
         "desiredIOPS": volume.desired_iops_per_gb * gib,
         "maxBW": volume.max_bw_per_gb * gib,
