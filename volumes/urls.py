@@ -8,7 +8,13 @@ from rest_framework.viewsets import ViewSet
 from volumes.views.drains import DrainsViewSet, MaintenanceViewSet
 from volumes.views.metrics import MetricsViewSet
 from volumes.views.pool import RemovableBackendViewSet, RemovableHostViewSet
-from volumes.views.publications import PublishViewSet, TargetsViewSet, UnpublishViewSet
+from volumes.views.publications import (
+    ConnectViewSet,
+    DisconnectViewSet,
+    PublishViewSet,
+    TargetsViewSet,
+    UnpublishViewSet,
+)
 from volumes.views.replicas import MigrationsViewSet, ReplicasViewSet
 from volumes.views.snapshots import (
     ClonesViewSet,
@@ -64,6 +70,8 @@ urlpatterns = [
         ReplicasViewSet,
         {"patch": "report"},
     ),
+    *_both("connect", ConnectViewSet, {"post": "create"}),
+    *_both("disconnect", DisconnectViewSet, {"post": "create"}),
     *_both("migrate_volume", MigrationsViewSet, {"post": "create"}),
     *_both("snapshots", SnapshotsViewSet, {"get": "list", "post": "create"}),
     *_both(

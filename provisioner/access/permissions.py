@@ -62,6 +62,8 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "hosts.destroy": _ADMIN,
     "host_probe.create": _HOST,
     "publish.create": _HOST,
+    "connect.create": _STORAGE,
+    "disconnect.create": _STORAGE,
     "unpublish.create": _HOST,
     "targets.list": _HOST_READ,
     "tasks.list": _HOST_READ,

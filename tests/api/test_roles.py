@@ -125,6 +125,8 @@ def test_what_a_storage_client_may_do():
         "snapshots.destroy",
         "snapshot_volumes.create",
         "clone_volume.create",
+        "connect.create",
+        "disconnect.create",
         "host_probe.create",
         "hosts.list",
         "targets.list",

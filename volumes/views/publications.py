@@ -1,14 +1,18 @@
+from dataclasses import replace
 from typing import ClassVar
 
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from inventory.views.outputs import TaskIdOutput
 from provisioner.access.callers import Role
 from provisioner.common.api import success
 from provisioner.common.moment import one_moment
 from provisioner.common.operations import HOST, Operation
 from provisioner.common.parsing import parse_body, parse_query
+from tasks.models import TaskType
 from volumes.selectors import publications_of_targets
+from volumes.services.attachment import attachment_ask
 from volumes.services.publications import volume_publish, volume_unpublish
 from volumes.views.base import TenantViewSet
 from volumes.views.inputs import PublishInput, TargetsInput, UnpublishInput
@@ -56,6 +60,39 @@ class UnpublishViewSet(TenantViewSet):
         fields = {"host_id": None} | parse_body(UnpublishInput, request)
         volume_unpublish(tenant_id=self.tenant_scope, **fields)
         return success()
+
+
+class ConnectViewSet(TenantViewSet):
+    """Extension: the host's agent attaches the volume."""
+
+    resource: ClassVar[str] = "connect"
+    task_type = TaskType.CONNECT_VOLUME
+    operations: ClassVar = {
+        "create": Operation(
+            "Connect",
+            "HostNotFound VolumeNotFound VolumeNotPublished NotAvailable TaskAlreadyRunning "
+            "TenantNotFound",
+            body=PublishInput,
+            example={"hostId": HOST, "volId": VOLUME},
+            adds=TaskIdOutput,
+            extension=True,
+        )
+    }
+
+    def create(self, request: Request, tenant: str | None = None) -> Response:
+        fields = parse_body(PublishInput, request)
+        task = attachment_ask(type=self.task_type, tenant_id=self.tenant_scope, **fields)
+        return success(taskId=task.task_id)
+
+
+class DisconnectViewSet(ConnectViewSet):
+    """Extension: the host's agent takes the volume's array apart."""
+
+    resource: ClassVar[str] = "disconnect"
+    task_type = TaskType.DISCONNECT_VOLUME
+    operations: ClassVar = {
+        "create": replace(ConnectViewSet.operations["create"], summary="Disconnect")
+    }
 
 
 class TargetsViewSet(TenantViewSet):
