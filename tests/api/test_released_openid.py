@@ -1,6 +1,7 @@
 """The agent of release 3.22 where an authorization server is set: it asks that for tokens."""
 
 import time
+from urllib.parse import urlencode
 
 import pytest
 import urllib3
@@ -25,10 +26,9 @@ def openid(api: Api, token_server: TokenServer, monkeypatch: pytest.MonkeyPatch)
 def token_of_agent(server: TokenServer) -> str:
     """By the form that the agent posts."""
     form = {"grant_type": "client_credentials", "client_id": AGENTS}
-    fields = form | {"client_secret": SECRETS[AGENTS]}
-    answer = urllib3.request(
-        "POST", f"{server.url}/token", fields=fields, encode_multipart=False, retries=False
-    )
+    fields = urlencode(form | {"client_secret": SECRETS[AGENTS]})
+    typed = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = urllib3.request("POST", f"{server.url}/token", body=fields, headers=typed)
     token = answer.json()
     assert (answer.reason, token["expires_in"]) == ("OK", 300)
     return str(token["access_token"])
