@@ -77,13 +77,13 @@ def _upsert(host: Host, columns: Sequence[str]) -> None:
 def _write_of_driver(host: Host, columns: Sequence[str]) -> None:
     """One UPDATE decides, row by row, what of ``columns`` is the agent's to say."""
     has_agent = Q(agent_until__gte=host.last_probe_at)
-    changes = {}
-    for name in columns:
-        value = Value(getattr(host, name), output_field=Host._meta.get_field(name))
-        if name in OF_ANY_PROBE:
-            changes[name] = value
-        elif name != "agent_until":
-            changes[name] = Case(When(has_agent, F(name)), default=value)
+    changes: dict[str, Value | Case] = {}
+    for field in Host._meta.concrete_fields:
+        value = Value(getattr(host, field.name), output_field=field)
+        if field.name in OF_ANY_PROBE:
+            changes[field.name] = value
+        elif field.name in columns and field.name != "agent_until":
+            changes[field.name] = Case(When(has_agent, F(field.name)), default=value)
     if not Host.objects.filter(pk=host.pk).update(**changes):
         host.save(force_insert=True)
 

@@ -42,11 +42,7 @@ class MigrateInput(Input):
 
     extensions = ("destinationBackendId", "migrationHandler")
     volId = Identifier(source="volume_uuid")
-    repId = Identifier(
-        required=False,
-        source="replica_uuid",
-        help_text="absent: one on a cordoned node if there is one, else the oldest",
-    )
+    repId = Identifier(required=False, source="replica_uuid")
     destinationBackendId = Identifier(required=False, allow_blank=True, source="destination")
     migrationHandler = AnyCase(
         Handler,
