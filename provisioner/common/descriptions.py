@@ -290,8 +290,8 @@ OPERATIONS: dict[str, str] = {
     "snapshots.destroy": "Delete a snapshot that has no snapshot volume.",
     "syslog.list": "The syslog servers, as the pool's nodes have them.",
     "targets.list": "Targets of the hosts: all, those of a host, or those of a volume. With both, "
-    "one entry for the target; one for each node, with its backend, where a host was last probed by "
-    "Cinder's driver and the caller is not of role HOST.",
+    "one entry for the target; one for each node, with its backend, where a host was last probed "
+    "by Cinder's driver and the caller is not of role HOST.",
     "tasks.list": "All tasks, those that a host works off, or one task. Hosts ask for theirs every "
     "second.",
     "tasks.update": "Report the progress of a task, end it, or stop it with the state `ABORTED`.",

@@ -3,6 +3,7 @@ a rack twice (contract, section 6).
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def agent(api: Api, pool: Pool) -> ReleasedClient:
     return client
 
 
-def attached(api: Api, **storage: object) -> str:
+def attached(api: Api, **storage: Any) -> str:
     """A volume of two Available replicas that the host has."""
     uuid = replicated(api, **storage)
     published(api, uuid, HOST)

@@ -6,6 +6,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -98,7 +99,7 @@ def agents(api: Api) -> Iterator[Agents]:
         running.stop()
 
 
-def attached(api: Api, agents: Agents, host: str, number: int = 2, **storage: object) -> str:
+def attached(api: Api, agents: Agents, host: str, number: int = 2, **storage: Any) -> str:
     uuid = replicated(api, "vol", number, **storage)
     published(api, uuid, host)
     come_to(api, uuid, *["Available"] * number)
