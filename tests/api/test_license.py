@@ -52,7 +52,7 @@ def test_without_a_licence_nothing_is_limited(api, pool, expires_at):
     from django.apps import apps
 
     restrict(type="POC", expires_at=expires_at, max_backends=4)
-    import_module("inventory.migrations.0006_no_license_no_limit").lift(apps, None)
+    import_module("inventory.migrations.0007_no_license_no_limit").lift(apps, None)
     assert api.get("/license").body == {"type": "PRODUCTION"}
     assert len(pool(5)) == 5
 
@@ -63,7 +63,7 @@ def test_an_installed_licence_is_kept_by_the_upgrade(api, worker):
     from django.apps import apps
 
     assert api.post("/license", {"license": issued(type="POC", maxBackends=2)}).status == "Success"
-    import_module("inventory.migrations.0006_no_license_no_limit").lift(apps, None)
+    import_module("inventory.migrations.0007_no_license_no_limit").lift(apps, None)
     assert api.get("/license").body == {"type": "POC", "maxBackends": 2}
 
 

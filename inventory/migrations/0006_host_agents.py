@@ -13,7 +13,7 @@ def agents_of_known_hosts(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -
 
 
 class Migration(migrations.Migration):
-    dependencies = [("inventory", "0004_ssd_block_size")]
+    dependencies = [("inventory", "0005_expands_spans_online")]
 
     operations = [
         migrations.AddField(

@@ -11,7 +11,7 @@ def lift(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 class Migration(migrations.Migration):
     """Where no licence is installed, nothing is limited."""
 
-    dependencies = [("inventory", "0005_host_agents")]
+    dependencies = [("inventory", "0006_host_agents")]
 
     operations = [
         migrations.AlterField(
