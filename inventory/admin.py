@@ -192,6 +192,7 @@ class HostAdmin(_LivingAdmin):
         "name",
         "uuid",
         "available",
+        "has_agent",
         "client_type",
         "version",
         "multipath",
@@ -202,8 +203,12 @@ class HostAdmin(_LivingAdmin):
     fieldsets = [
         (None, {"fields": ["name", "uuid", "nqn", "available", "related", "tasks"]}),
         ("Client", {"fields": ["client_type", "version", "multipath", "used_namespace_ids"]}),
-        ("Life", {"fields": ["last_probe_at", "duration", "available_until"]}),
+        ("Life", {"fields": ["last_probe_at", "duration", "available_until", "agent_until"]}),
     ]
+
+    @admin.display(description="agent", boolean=True)
+    def has_agent(self, host: Host) -> bool:
+        return host.has_agent
 
     @admin.display(description="tasks")
     def tasks(self, host: Host) -> str:

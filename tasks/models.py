@@ -12,7 +12,9 @@ def new_uuid() -> str:
 
 
 class TaskType(models.TextChoices):
-    """The reference's types, "Get Tasks", and the extension ``ReplicaSync``."""
+    """The reference's types, "Get Tasks", and extensions: ``ReplicaSync``, and those two that the
+    hosts' agent of release 3.22 works off.
+    """
 
     REMOTE_MIGRATION = "RemoteMigration"
     INSTALL_LICENSE = "InstallLicense"
@@ -20,6 +22,8 @@ class TaskType(models.TextChoices):
     FETCH_INVENTORY = "FetchInventory"
     RESET_INVENTORY = "ResetInventory"
     REPLICA_SYNC = "ReplicaSync"
+    CONNECT_VOLUME = "ConnectVolume"
+    DISCONNECT_VOLUME = "DisconnectVolume"
 
 
 class TaskState(models.TextChoices):

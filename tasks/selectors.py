@@ -41,15 +41,20 @@ COLUMNS = (
 def task_list(
     *, task_id: str | None = None, host_id: str | None = None, tenant_id: str | None = None
 ) -> list[Mapping[str, Any]]:
-    """COLUMNS of the tasks that clients see, by id: ended ones until their retention is over.
+    """COLUMNS of the tasks that clients see, by id: ended ones until their retention is over. With
+    ``host_id``: the tasks that this host works off. Its agent takes every task in that list for
+    its own.
 
     ``GET /tasks?hostId=`` comes from every host every second: there are no model instances, and
-    what is over but not purged yet is left out here, where that costs less than in the query.
+    what is left out is left out here, where that costs less than in the query.
     """
     rows = task_rows(task_id=task_id, host_id=host_id, tenant_id=tenant_id)
     now = timezone.now()
     return [
-        row for row in rows if not row["ended_at"] or row["ended_at"] > now - _kept(row["type"])
+        row
+        for row in rows
+        if (not row["ended_at"] or row["ended_at"] > now - _kept(row["type"]))
+        and (host_id is None or _is_hosts(row))
     ]
 
 

@@ -51,7 +51,7 @@ class Percent(serializers.FloatField):
 
 class TagInput(Input):
     name = serializers.CharField(max_length=255)
-    value = serializers.CharField(max_length=4096, allow_blank=True)
+    value = serializers.CharField(max_length=4096, allow_blank=True, default="")
 
 
 class TaskUpdateInput(Input):

@@ -195,7 +195,7 @@ def base_rows(transactional_db: None) -> None:
     default = Tenant(tenant_id=DEFAULT_TENANT, name="default", follows_pool=True)
     Tenant.objects.bulk_create([default], ignore_conflicts=True)
     License.objects.update_or_create(
-        defaults={"type": "PRODUCTION", "expires_at": None, "max_backends": 1000}
+        defaults={"type": "PRODUCTION", "expires_at": None, "max_backends": None}
     )
     Pool.objects.get_or_create(defaults={"name": "tests"})
     database_sealed()

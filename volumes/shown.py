@@ -38,6 +38,7 @@ class VolumeShown(NamedTuple):
     claimed_bytes: int
     provisioning_type: str
     num_replicas: int
+    replicable: bool
     max_iops_per_gb: int
     desired_iops_per_gb: int
     max_bw_per_gb: int

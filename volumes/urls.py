@@ -12,7 +12,13 @@ from volumes.views.pool import (
     RemovableHostViewSet,
     VolumesHostProbeViewSet,
 )
-from volumes.views.publications import PublishViewSet, TargetsViewSet, UnpublishViewSet
+from volumes.views.publications import (
+    ConnectViewSet,
+    DisconnectViewSet,
+    PublishViewSet,
+    TargetsViewSet,
+    UnpublishViewSet,
+)
 from volumes.views.replicas import MigrationsViewSet, ReplicasViewSet
 from volumes.views.snapshots import (
     ClonesViewSet,
@@ -69,6 +75,8 @@ urlpatterns = [
         ReplicasViewSet,
         {"patch": "report"},
     ),
+    *_both("connect", ConnectViewSet, {"post": "create"}),
+    *_both("disconnect", DisconnectViewSet, {"post": "create"}),
     *_both("migrate_volume", MigrationsViewSet, {"post": "create"}),
     *_both("snapshots", SnapshotsViewSet, {"get": "list", "post": "create"}),
     *_both(

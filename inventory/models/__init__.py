@@ -1,7 +1,7 @@
 """The pool: storage nodes (backends) with their SSDs and portals, and the hosts that use them."""
 
 from inventory.models.backend import Backend, BackendAddress, ReleasedSlot
-from inventory.models.host import WITH_AGENT, ClientType, Host
+from inventory.models.host import DRIVER_VERSION, ClientType, Host
 from inventory.models.license import License, LicenseType
 from inventory.models.liveness import LATE_FACTOR, Liveness
 from inventory.models.pool import Pool, Recovery
@@ -11,8 +11,8 @@ from inventory.models.ssd import Ssd
 from inventory.models.syslog import SyslogRecord, SyslogServer, SyslogSource
 
 __all__ = [
+    "DRIVER_VERSION",
     "LATE_FACTOR",
-    "WITH_AGENT",
     "Backend",
     "BackendAddress",
     "ClientType",

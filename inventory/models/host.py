@@ -5,17 +5,18 @@ from django.utils import timezone
 
 from inventory.models.liveness import Liveness
 
+DRIVER_VERSION = "cinder-driver"
+"""How the version in the probes of Cinder's driver begins: it speaks for hosts, and is no agent."""
+
 
 class ClientType(models.TextChoices):
-    """What speaks for a host (contract, section 7)."""
+    """What a client says it is. It does not say whether the host has an agent: KIOXIA's agent
+    sends ``Openstack``, Cinder's driver ``Agent``.
+    """
 
     KUBERNETES = "Kubernetes"
     AGENT = "Agent"
     OPENSTACK = "Openstack"
-
-
-WITH_AGENT = (ClientType.AGENT, ClientType.KUBERNETES)
-"""Hosts whose software adds, fills and removes replicas by itself."""
 
 
 class Host(models.Model):
@@ -23,7 +24,9 @@ class Host(models.Model):
 
     ``nqn`` is unique: targets let hosts in by it, so two hosts with one would reach each other's
     volumes. ``used_namespace_ids``: NVMe namespace ids the host says it uses already.
-    ``available_until``: three probe durations after its last probe.
+    ``available_until``: three probe durations after its last probe. ``agent_until``: the same after
+    the last probe that came from an agent on the host, and not from a driver elsewhere;
+    ``probed_by_driver``: the last probe of all came from a driver.
     """
 
     uuid = models.CharField(primary_key=True, max_length=64)
@@ -36,6 +39,8 @@ class Host(models.Model):
     used_namespace_ids = models.JSONField(default=list, blank=True)
     last_probe_at = models.DateTimeField()
     available_until = models.DateTimeField(db_index=True)
+    agent_until = models.DateTimeField(null=True, blank=True, db_index=True)
+    probed_by_driver = models.BooleanField(default=False)
 
     class Meta:
         ordering: ClassVar = ["uuid"]
@@ -46,6 +51,11 @@ class Host(models.Model):
     @property
     def is_available(self) -> bool:
         return self.available_until >= timezone.now()
+
+    @property
+    def has_agent(self) -> bool:
+        """Whether software on the host adds, fills and removes replicas by itself."""
+        return self.agent_until is not None and self.agent_until >= timezone.now()
 
     @property
     def state(self) -> Liveness:

@@ -13,20 +13,23 @@ class LicenseType(models.TextChoices):
 class License(models.Model):
     """The licence in force: there is one row, and adding a backend locks it.
 
-    ``expires_at`` None is no expiration; ``encrypted_text`` is empty while none was installed.
+    ``expires_at`` None is no expiration, ``max_backends`` None no limit. While none was installed,
+    ``encrypted_text`` is empty, and nothing is limited.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
-    type = models.CharField(max_length=16, choices=LicenseType.choices, default=LicenseType.POC)
+    type = models.CharField(
+        max_length=16, choices=LicenseType.choices, default=LicenseType.PRODUCTION
+    )
     expires_at = models.DateTimeField(null=True, blank=True)
-    max_backends = models.PositiveIntegerField(default=4)
+    max_backends = models.PositiveIntegerField(null=True, blank=True)
     encrypted_text = models.TextField(blank=True)
 
     class Meta:
         constraints: ClassVar = [models.CheckConstraint(condition=Q(id=1), name="one_license")]
 
     def __str__(self) -> str:
-        return f"{self.type}, {self.max_backends} backends"
+        return f"{self.type}, {self.max_backends or 'any number of'} backends"
 
     @property
     def is_expired(self) -> bool:

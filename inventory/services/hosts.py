@@ -4,10 +4,14 @@ import datetime as dt
 from collections.abc import Sequence
 
 from django.db import IntegrityError
+from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 
-from inventory.models import LATE_FACTOR, ClientType, Host
+from inventory.models import DRIVER_VERSION, LATE_FACTOR, ClientType, Host
 from provisioner.common.results import ProvisionerError, ResultCode
+
+OF_ANY_PROBE = frozenset({"name", "last_probe_at", "probed_by_driver"})
+"""Columns that also a driver's probe of a host with an agent changes."""
 
 
 class NqnTaken(ProvisionerError):
@@ -34,14 +38,18 @@ def host_probe(
     multipath: bool = False,
     used_namespace_ids: Sequence[int] | None = None,
 ) -> None:
-    """The host lives and is as it says; its first probe makes it. One statement. The NQN of a host
-    that is known stays: what is published to it depends on that.
+    """Record that the host lives and what it says of itself; its first probe makes it. The NQN of a
+    host that is known stays: what is published to it depends on that.
 
-    ``duration``: seconds until its next probe. ``used_namespace_ids``: None leaves what is known.
+    A driver speaks for a host from elsewhere: while an agent probes the host, a driver's probe
+    changes the host's name alone. ``duration``: seconds until the next probe.
+    ``used_namespace_ids``: None leaves what is known.
 
     :raises NqnTaken: another host has the NQN.
     """
     now = timezone.now()
+    until = now + dt.timedelta(seconds=LATE_FACTOR * duration)
+    by_driver = version.startswith(DRIVER_VERSION)
     host = Host(
         uuid=uuid,
         name=name,
@@ -52,20 +60,37 @@ def host_probe(
         multipath=multipath,
         used_namespace_ids=list(used_namespace_ids or ()),
         last_probe_at=now,
-        available_until=now + dt.timedelta(seconds=LATE_FACTOR * duration),
+        available_until=until,
+        agent_until=None if by_driver else until,
+        probed_by_driver=by_driver,
     )
     kept = {"uuid", "nqn"} | ({"used_namespace_ids"} if used_namespace_ids is None else set())
+    write = _write_of_driver if by_driver else _upsert
     columns = [field.name for field in Host._meta.concrete_fields if field.name not in kept]
     try:
-        _upsert(host, columns)
+        write(host, columns)
     except IntegrityError as error:
         other = Host.objects.filter(nqn=nqn).exclude(pk=uuid).first()
         if other is not None:
             raise NqnTaken.by(other, host_id=uuid) from error
-        _upsert(host, columns)  # two first probes of one host met in the index of the NQN
+        write(host, columns)  # two first probes of one host met in an index
 
 
 def _upsert(host: Host, columns: Sequence[str]) -> None:
     Host.objects.bulk_create(
         [host], update_conflicts=True, unique_fields=["uuid"], update_fields=columns
     )
+
+
+def _write_of_driver(host: Host, columns: Sequence[str]) -> None:
+    """One UPDATE decides, row by row, what of ``columns`` is the agent's to say."""
+    has_agent = Q(agent_until__gte=host.last_probe_at)
+    changes: dict[str, Value | Case] = {}
+    for field in Host._meta.concrete_fields:
+        value = Value(getattr(host, field.name), output_field=field)
+        if field.name in OF_ANY_PROBE:
+            changes[field.name] = value
+        elif field.name in columns and field.name != "agent_until":
+            changes[field.name] = Case(When(has_agent, F(field.name)), default=value)
+    if not Host.objects.filter(pk=host.pk).update(**changes):
+        host.save(force_insert=True)

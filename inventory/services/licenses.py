@@ -112,10 +112,11 @@ def license_refuse_full(*, lock: bool = False) -> None:
     current = rows.get()
     if current.is_expired:
         raise NoBackendLicensed(f"the licence expired at {_shown(current.expires_at)}")
-    if Backend.objects.count() >= current.max_backends:
+    limit = current.max_backends
+    if limit is not None and (number := Backend.objects.count()) >= limit:
         raise NoBackendLicensed(
-            f"the licence ({current.type}) allows {current.max_backends} backends, and the pool "
-            "has so many"
+            f"licence limit reached ({number} of {limit} nodes): install a licence for more, or "
+            "remove a node"
         )
 
 

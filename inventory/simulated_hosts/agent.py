@@ -23,20 +23,22 @@ log = logging.getLogger(__name__)
 class Behaviour:
     """``look_seconds``: how often a host looks at its volumes and their nodes while all is well;
     while something goes on, it looks at each poll. ``bytes_per_second``: how fast it synchronizes a
-    leg.
+    leg. A host that ``only_reports`` neither heals nor migrates.
     """
 
     client_type: str = "Agent"
     version: str = "3.22"
+    only_reports: bool = False
     probe_seconds: float = 30.0
     poll_seconds: float = 1.0
     look_seconds: float = 5.0
     bytes_per_second: float = 2**30
 
-    @property
-    def works(self) -> bool:
-        """Whether it heals and migrates; what speaks for OpenStack only reports."""
-        return self.client_type in {"Agent", "Kubernetes"}
+
+def host_identity(name: str) -> tuple[str, str]:
+    """The uuid and the NQN of the host of this name, always the same."""
+    host = str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
+    return host, f"nqn.2014-08.org.nvmexpress:uuid:{host}"
 
 
 class HostAgent:
@@ -48,8 +50,7 @@ class HostAgent:
 
     def __init__(self, name: str, behaviour: Behaviour, endpoint: Endpoint, nodes: Nodes) -> None:
         self.name = name
-        self.uuid = str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
-        self.nqn = f"nqn.2014-08.org.nvmexpress:uuid:{self.uuid}"
+        self.uuid, self.nqn = host_identity(name)
         self._behaviour = behaviour
         self._nodes = nodes
         self._api = Connection(endpoint)
@@ -103,7 +104,7 @@ class HostAgent:
     async def _poll(self) -> None:
         rows = await self._api.read(f"/tasks?hostId={self.uuid}")
         tasks = [task for task in map(MigrationTask.of, rows) if task is not None]
-        if self._behaviour.works:
+        if not self._behaviour.only_reports:
             self._migrations.follow(tasks)
         if self._migrations.volumes or _now() >= self._look_at:
             await self._look(frozenset(task.volume for task in tasks))
@@ -135,7 +136,7 @@ class HostAgent:
         for volume in volumes.values():
             array = self._arrays[volume.uuid]
             changed |= await self._tend(volume, array)
-            if self._behaviour.works and volume.uuid not in migrating and not changed:
+            if not self._behaviour.only_reports and volume.uuid not in migrating and not changed:
                 changed |= await self._healing.step(volume, array, _now())
         return changed or await self._migrations.step(volumes, self._arrays, _now())
 

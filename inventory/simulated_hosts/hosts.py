@@ -6,16 +6,28 @@ from collections.abc import Sequence
 from inventory.simulated_hosts.agent import Behaviour, HostAgent
 from inventory.simulated_hosts.connection import Endpoint
 from inventory.simulated_hosts.nodes import Nodes
+from inventory.simulated_hosts.released_agent import ReleasedAgent
 
 FIRST_PROBES_PER_SECOND = 200
 
 
 class SimulatedHosts:
-    """The hosts of these names. Each has a connection of its own, as if on a server of its own."""
+    """The hosts of these names. Each has a connection of its own, as if on a server of its own.
 
-    def __init__(self, names: Sequence[str], behaviour: Behaviour, endpoint: Endpoint) -> None:
+    ``released``: they send what KIOXIA's agent of release 3.22 sends, and nothing else.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        behaviour: Behaviour,
+        endpoint: Endpoint,
+        *,
+        released: bool = False,
+    ) -> None:
         self._nodes = Nodes(endpoint, behaviour.poll_seconds)
-        self.agents = tuple(HostAgent(name, behaviour, endpoint, self._nodes) for name in names)
+        agent = ReleasedAgent if released else HostAgent
+        self.agents = tuple(agent(name, behaviour, endpoint, self._nodes) for name in names)
 
     async def run(self) -> None:
         """Until cancelled. They do not begin all at once."""

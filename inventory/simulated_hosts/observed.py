@@ -39,6 +39,7 @@ class Volume:
     """A volume of several replicas that is published to the host."""
 
     uuid: str
+    alias: str
     capacity_bytes: int
     most_ms_missing: int
     legs: Mapping[str, Leg]
@@ -49,6 +50,7 @@ class Volume:
         legs = [Leg.of(place, nodes) for place in row["location"]]
         return cls(
             uuid=row["uuid"],
+            alias=row["alias"],
             capacity_bytes=row["capacity"],
             most_ms_missing=row["maxReplicaDownTime"] * MS_PER_MINUTE,
             legs={leg.uuid: leg for leg in legs},

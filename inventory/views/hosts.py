@@ -73,9 +73,9 @@ class HostProbeViewSet(ApiViewSet):
                 "hostId": HOST,
                 "hostNqn": f"nqn.2014-08.org.nvmexpress:uuid:{HOST}",
                 "name": "host1",
-                "clientType": "Agent",
-                "version": "3.22",
-                "duration": 60,
+                "clientType": "Openstack",
+                "version": "3.22.170",
+                "duration": 30,
             },
         )
     }
@@ -94,4 +94,5 @@ def host_json(host: Host, used_namespace_ids: Iterable[int]) -> dict[str, Any]:
         "duration": host.duration,
         "multipath": host.multipath,
         "usedNamespacesIds": sorted(set(used_namespace_ids)),
+        "hasAgent": host.has_agent,
     }

@@ -44,8 +44,12 @@ class LicenseViewSet(ApiViewSet):
 
 
 def license_json(current: License) -> dict[str, object]:
-    """As the reference shows it; a licence that does not expire has no expirationDate."""
-    fields = {"type": current.type, "maxBackends": current.max_backends}
+    """As the reference shows it; a licence that does not expire has no expirationDate, one without
+    a limit no maxBackends.
+    """
+    fields: dict[str, object] = {"type": current.type}
+    if current.max_backends is not None:
+        fields["maxBackends"] = current.max_backends
     if current.expires_at is not None:
         fields["expirationDate"] = f"{iso_milliseconds(current.expires_at)}+0000"
     return fields

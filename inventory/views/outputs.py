@@ -137,6 +137,7 @@ class InfoOutput(Output):
 
 
 class HostOutput(Output):
+    extensions = ("hasAgent",)
     uuid = serializers.CharField()
     name = serializers.CharField()
     nqn = serializers.CharField()
@@ -147,17 +148,19 @@ class HostOutput(Output):
     duration = serializers.IntegerField(help_text="seconds between probes")
     multipath = serializers.BooleanField()
     usedNamespacesIds = serializers.ListField(child=serializers.IntegerField())
+    hasAgent = serializers.BooleanField(help_text="software on the host replicates by itself")
     example: ClassVar = {
         "uuid": HOST,
         "name": "host1",
         "nqn": f"nqn.2014-08.org.nvmexpress:uuid:{HOST}",
-        "clientType": "Agent",
+        "clientType": "Openstack",
         "state": "Available",
-        "version": "3.22",
+        "version": "3.22.170",
         "lastProbTime": 1633005301913,
-        "duration": 60,
+        "duration": 30,
         "multipath": True,
         "usedNamespacesIds": [1, 2],
+        "hasAgent": True,
     }
 
 
@@ -238,7 +241,7 @@ class SyslogOutput(Output):
 class LicenseOutput(Output):
     type = serializers.CharField()
     expirationDate = serializers.CharField(required=False)
-    maxBackends = serializers.IntegerField()
+    maxBackends = serializers.IntegerField(required=False, help_text="absent: no limit")
     example: ClassVar = {
         "type": "POC",
         "expirationDate": "2026-12-23T00:00:00.000+0000",

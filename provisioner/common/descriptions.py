@@ -129,11 +129,13 @@ FIELDS: dict[str, str] = {
     "publicKey": "PEM of the key that verifies tokens.",
     "pushInterval": "Seconds between two probes.",
     "rack": "Rack that the node stands in.",
+    "ReplicaInput.racks": "Only in these racks; empty: what the volume is bound to.",
     "racks": "Only in these racks; empty: in any.",
     "reason": "Why, in words.",
     "region": "Region that the node stands in.",
+    "ReplicaInput.regions": "Only in these regions; empty: what the volume is bound to.",
     "regions": "Only in these regions; empty: in any.",
-    "repId": "The replica that is moved.",
+    "repId": "The replica that is moved; absent: one on a cordoned node, else the oldest.",
     "replicaID": "Uuid of the replica.",
     "replicaState": "`Available`, `Synchronizing` or `Missing`, as the host sees the replica.",
     "replicaUuid": "Uuid of the replica.",
@@ -208,6 +210,7 @@ FIELDS: dict[str, str] = {
     "waitsFor": "What the drain waits for, in words; absent: nothing.",
     "writable": "Whether hosts may write to the volume.",
     "zone": "Zone that the node stands in.",
+    "ReplicaInput.zones": "Only in these zones; empty: what the volume is bound to.",
     "zones": "Only in these zones; empty: in any.",
 }
 
@@ -228,6 +231,10 @@ OPERATIONS: dict[str, str] = {
     "one that is Unavailable although it holds volumes: their replicas there become Missing.",
     "clone_volume.create": "Make a thin volume that begins with the content of another one, on "
     "the same storage node. It has a life of its own: the source may be deleted.",
+    "connect.create": "Ask the agent of a host to attach a volume that is published to it, as a "
+    "task; where that is done, the tag path names the block device.",
+    "disconnect.create": "Ask the agent of a host to take the array of a volume apart, as a task; "
+    "unpublish it then.",
     "documentation.swagger": "This description as a page, by Swagger UI, from local files.",
     "documentation.redoc": "This description as a page, by Redoc, from local files.",
     "drain.create": "Cordon a storage node and move all its replicas to other nodes, a few at a "
@@ -282,8 +289,11 @@ OPERATIONS: dict[str, str] = {
     "snapshots.create": "Keep the present content of a volume with one replica.",
     "snapshots.destroy": "Delete a snapshot that has no snapshot volume.",
     "syslog.list": "The syslog servers, as the pool's nodes have them.",
-    "targets.list": "Targets of the hosts: all, those of a host, or those of a volume.",
-    "tasks.list": "All tasks, the tasks of a host, or one task. Hosts ask for theirs every second.",
+    "targets.list": "Targets of the hosts: all, those of a host, or those of a volume. With both, "
+    "one entry for the target; one for each node, with its backend, where a host was last probed "
+    "by Cinder's driver and the caller is not of role HOST.",
+    "tasks.list": "All tasks, those that a host works off, or one task. Hosts ask for theirs every "
+    "second.",
     "tasks.update": "Report the progress of a task, end it, or stop it with the state `ABORTED`.",
     "tasks.destroy": "Remove a task that has ended from the list.",
     "tenants.list": "Tenants with their budgets and what of these is used.",

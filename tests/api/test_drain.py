@@ -9,6 +9,7 @@ from django.utils import timezone
 from inventory.models import Backend, Host
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tasks.models import Task
+from tests.api.released_clients import DRIVER
 from tests.api.snapshot_steps import cloned, snapped
 from tests.api.test_replicas import all_available, places, replicated
 from tests.api.volume_steps import HOST, created, probe_host, published, volume
@@ -155,7 +156,7 @@ def test_a_mixed_node(
     published(api, online)
     all_available(api, online)
     by_hand = placed_on([node, second], lambda: replicated(api, "by-hand"))
-    other_host = probe_host(api, "other-host", clientType="Openstack")
+    other_host = probe_host(api, "other-host", **DRIVER)
     published(api, by_hand, other_host)
     all_available(api, by_hand)
     movable = [by_hand, thick, thin, spanned, clone, offline, fresh, online]
@@ -225,7 +226,7 @@ def test_no_room_anywhere(
     others.update(in_use=False)
     drained(api, node)
     settle()
-    assert "in use: 6" in refusals(api, node)[uuid]
+    assert "6 nodes cordoned" in refusals(api, node)[uuid]
     others.update(in_use=True)
     retry()
     settle()

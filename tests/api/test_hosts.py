@@ -54,6 +54,7 @@ def test_first_probe_makes_the_host(api):
         "duration": 30,
         "multipath": True,
         "usedNamespacesIds": [],
+        "hasAgent": True,
     }
 
 

@@ -10,7 +10,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.conf import settings as django_settings
 from django.db import connection
-from django.utils import timezone
 
 from inventory.models import Backend, License
 from inventory.services import licenses
@@ -45,25 +44,27 @@ def restrict(**fields):
 # reading
 
 
-def test_poc_is_what_there_is_without_a_licence(api):
-    """As the migration makes it: 30 days from the first start, 4 backends."""
+@pytest.mark.parametrize("expires_at", [None, dt.datetime(2026, 1, 1, tzinfo=dt.UTC)])
+def test_without_a_licence_nothing_is_limited(api, pool, expires_at):
+    """Also where an older version had put its own limits in its place."""
     from importlib import import_module
 
     from django.apps import apps
 
-    License.objects.all().delete()
-    before = timezone.now()
-    import_module("inventory.migrations.0002_poc_license").add(apps, None)
-    answer = api.get("/license")
-    assert answer.http == 200
-    expires = dt.datetime.strptime(answer.body.pop("expirationDate"), "%Y-%m-%dT%H:%M:%S.%f%z")
-    assert answer.body == {"type": "POC", "maxBackends": 4}
-    days = dt.timedelta(days=30)
-    assert before + days - dt.timedelta(seconds=1) < expires <= timezone.now() + days
+    restrict(type="POC", expires_at=expires_at, max_backends=4)
+    import_module("inventory.migrations.0009_no_license_no_limit").lift(apps, None)
+    assert api.get("/license").body == {"type": "PRODUCTION"}
+    assert len(pool(5)) == 5
 
 
-def test_licence_that_does_not_expire_has_no_date(api):
-    assert api.get("/license").body == {"type": "PRODUCTION", "maxBackends": 1000}
+def test_an_installed_licence_is_kept_by_the_upgrade(api, worker):
+    from importlib import import_module
+
+    from django.apps import apps
+
+    assert api.post("/license", {"license": issued(type="POC", maxBackends=2)}).status == "Success"
+    import_module("inventory.migrations.0009_no_license_no_limit").lift(apps, None)
+    assert api.get("/license").body == {"type": "POC", "maxBackends": 2}
 
 
 # installing
@@ -118,7 +119,8 @@ def test_majority_of_nodes_must_take_it(api, pool, fleet, worker, down, expected
         node.faults.go_down()
     answer = api.post("/license", {"license": issued(maxBackends=9)})
     assert (answer.http, answer.status) == (200, expected)
-    assert api.get("/license").body["maxBackends"] == (9 if expected == "Success" else 1000)
+    limit = {"maxBackends": 9} if expected == "Success" else {}
+    assert api.get("/license").body == {"type": "PRODUCTION"} | limit
     if expected == "LicenseError":
         lost = ", ".join(sorted(node.persistent_id for node in fleet.nodes[:down]))
         assert answer.description == (
@@ -183,7 +185,7 @@ def test_expired_licence(api):
     answer = api.post("/license", {"license": issued(expirationDate="2020-02-26T00:00:00Z")})
     assert answer.status == "InvalidLicense"
     assert answer.description == "the licence expired at 2020-02-26T00:00:00+00:00"
-    assert api.get("/license").body["maxBackends"] == 1000
+    assert api.get("/license").body == {"type": "PRODUCTION"}
 
 
 def test_system_without_a_vendors_key(api, settings):
@@ -217,7 +219,7 @@ def test_number_of_backends(api, pool, fleet):
     answer = api.post("/backends", body(fleet.nodes[2]))
     assert (answer.http, answer.status) == (200, "LicenseError")
     assert answer.description == (
-        "the licence (PRODUCTION) allows 2 backends, and the pool has so many"
+        "licence limit reached (2 of 2 nodes): install a licence for more, or remove a node"
     )
     assert api.post("/backends", body(fleet.nodes[0])).status == "AlreadyExists"
     assert api.delete(f"/backends/{first}").status == "Success"

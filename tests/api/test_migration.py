@@ -12,6 +12,7 @@ from inventory.models import Host
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tasks import runner
 from tasks.models import Task
+from tests.api.released_clients import AGENT, DRIVER
 from tests.api.test_replicas import all_available, places, replicated, report
 from tests.api.volume_steps import HOST, created, probe_host, published, volume
 from tests.conftest import Answer, Api
@@ -188,24 +189,32 @@ def test_the_last_available_replica_stays(api: Api, online: tuple[str, list[str]
 @pytest.mark.parametrize(
     ("client", "asked", "by_worker"),
     [
-        ("Agent", {}, False),
-        ("Kubernetes", {}, False),
-        ("Openstack", {}, True),
-        ("Openstack", {"migrationHandler": "agent"}, False),
-        ("Agent", {"migrationHandler": "PROVISIONER"}, True),
+        (AGENT, {}, False),
+        ({"clientType": "Kubernetes", "version": "1.0"}, {}, False),
+        (DRIVER, {}, True),
+        (DRIVER, {"migrationHandler": "agent"}, False),
+        (AGENT, {"migrationHandler": "PROVISIONER"}, True),
     ],
 )
 def test_who_does_the_work(
-    api: Api, online: tuple[str, list[str]], client: str, asked: dict[str, str], by_worker: bool
+    api: Api,
+    online: tuple[str, list[str]],
+    client: dict[str, Any],
+    asked: dict[str, str],
+    by_worker: bool,
 ) -> None:
-    """What a worker does, a host cannot take for its own, nor end."""
+    """What a worker does, a host cannot take for its own, nor end; so its agent is not shown it:
+    agents take every task in their list for theirs.
+    """
     uuid, [leaving, _] = online
-    Host.objects.update(client_type=client)
+    Host.objects.update(agent_until=None)
+    probe_host(api, **client)
     task_id = migrate(api, uuid, leaving, **asked).body["taskId"]
-    [task] = api.get("/tasks", hostId=HOST).body
+    [task] = api.get("/tasks", taskId=task_id).body
     tag = {"name": "migrationHandler", "value": "PROVISIONER"}
     assert (tag in task["taskConfiguration"]) is by_worker
-    assert task["state"] == ("RUNNING" if by_worker else "IDLE")
+    assert (task["state"], task["hostId"]) == ("RUNNING" if by_worker else "IDLE", HOST)
+    assert api.get("/tasks", hostId=HOST).body == ([] if by_worker else [task])
     update = {"taskId": task_id, "hostId": HOST, "state": "FINISHED"}
     answer = api.put("/tasks", update)
     assert answer.status == ("UpdateTaskFailed" if by_worker else "Success")
@@ -224,6 +233,24 @@ def run(task_id: str) -> Task:
     return Task.objects.get(pk=task_id)
 
 
+def test_a_migration_that_names_no_replica_takes_the_first_to_go(
+    api: Api, online: tuple[str, list[str]]
+) -> None:
+    uuid, _ = online
+    oldest, youngest = Replica.objects.filter(volume__uuid=uuid).order_by("pk")
+
+    def chosen() -> str:
+        task_id = api.post("/migrate_volume", {"volId": uuid}).body["taskId"]
+        [task] = api.get("/tasks", taskId=task_id).body
+        abort = {"taskId": task_id, "hostId": HOST, "state": "ABORTED"}
+        assert api.put("/tasks", abort).status == "Success"
+        return str({tag["name"]: tag["value"] for tag in task["taskConfiguration"]}["replicaId"])
+
+    assert chosen() == oldest.uuid
+    assert api.put(f"/backends/{youngest.backend_id}", {"inUse": False}).status == "Success"
+    assert chosen() == youngest.uuid
+
+
 def test_one_migration_of_a_volume_at_a_time(api: Api, online: tuple[str, list[str]]) -> None:
     uuid, [leaving, staying] = online
     assert migrate(api, uuid, leaving).status == "Success"
@@ -236,7 +263,7 @@ def test_refused(api: Api, online: tuple[str, list[str]]) -> None:
     assert migrate(api, uuid, "none").status == "ReplicaNotFound"
     body = {"volId": uuid, "repId": leaving}
     assert api.post("/nobody/migrate_volume", body).status == "TenantNotFound"
-    assert api.post("/migrate_volume", {"volId": uuid}).http == 400
+    assert api.post("/migrate_volume", {"repId": leaving}).http == 400
     wrong = migrate(api, uuid, leaving, migrationHandler="NOBODY")
     assert (wrong.http, wrong.status) == (400, "InvalidInput")
     single = created(api, "single")
@@ -257,7 +284,7 @@ def test_refused(api: Api, online: tuple[str, list[str]]) -> None:
     api.post("/unpublish", {"volId": uuid, "hostId": OTHER_HOST})
     nowhere = migrate(api, uuid, leaving, destinationBackendId="no-such-node")
     assert nowhere.status == "NoBackendToMigrateReplica"
-    assert "destinationBackendId: 4" in nowhere.description
+    assert "destinationBackendId no-such-node: 0 of 4 nodes" in nowhere.description
     api.patch(f"/replica/{uuid}/{leaving}")
     assert migrate(api, uuid, staying).status == "ReplicaTerminating"
     assert api.get("/tasks").body == []

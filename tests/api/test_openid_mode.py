@@ -67,7 +67,7 @@ class TestRealServer:
         assert api.post(PATH, real_server.body()).status == "Success"
         assert get(real_server.token("the-provisioner")).http == 200
         assert get(real_server.token("a-monitor")).http == 200
-        refused(get(real_server.token("a-storage-client")), 403, "Forbidden")
+        refused(get(real_server.token("a-storage-client"), "/license"), 403, "Forbidden")
         assert get(real_server.token("an-adfs-monitor")).http == 200
         refused(get(real_server.token("a-stranger")), 403, "Forbidden")
         storage = real_server.token("a-storage-client")

@@ -121,7 +121,7 @@ def test_no_node_for_another_replica_says_why(api: Api, pool: Pool) -> None:
     api.put(f"/backends/{free}", {"rack": taken})
     rack = api.post(f"/replica/{uuid}", {})
     assert rack.status == "SameRackNotAllowed"
-    assert "one replica per rack: 1" in rack.description
+    assert "1 node in a rack with a replica already" in rack.description
     api.put(f"/backends/{free}", {"rack": "r9", "inUse": False})
     assert api.post(f"/replica/{uuid}", {}).status == "NotInUse"
     api.put(f"/backends/{free}", {"inUse": True})
@@ -137,7 +137,7 @@ def test_no_space_for_another_replica(api: Api, pool: Pool) -> None:
         Ssd.objects.filter(pk=ssd.pk).update(used_bytes=ssd.capacity_bytes - GIB)
     answer = api.post(f"/replica/{uuid}", {})
     assert answer.status == "NoFreeSpace"
-    assert "space: 1" in answer.description
+    assert "1 node with less than 10 GiB free on one SSD" in answer.description
 
 
 def test_no_node_with_the_desired_performance(api: Api, pool: Pool) -> None:
@@ -146,7 +146,7 @@ def test_no_node_with_the_desired_performance(api: Api, pool: Pool) -> None:
     Backend.objects.filter(used_iops=0).update(used_iops=F("total_iops"))
     answer = api.post(f"/replica/{uuid}", {})
     assert answer.status == "NoMatchingBackend"
-    assert "desired IOPS: 1" in answer.description
+    assert "unreserved IOPS" in answer.description
 
 
 def test_the_budget_counts_every_replica(api: Api, pool: Pool) -> None:

@@ -146,6 +146,16 @@ CALLS: dict[str, list[tuple[str, Any]]] = {
         ("POST /t1/publish", {"volId": "{idle}", "hostId": "{host}"}),
         ("POST /publish", {"volId": "{idle}", "hostId": "{host}"}),
     ],
+    "connect.create": [
+        ("POST /t2/connect", {"volId": "{volume}", "hostId": "{host}"}),
+        ("POST /t1/connect", {"volId": "{volume}", "hostId": "{host}"}),
+        ("POST /connect", {"volId": "{volume}", "hostId": "{host}"}),
+    ],
+    "disconnect.create": [
+        ("POST /t2/disconnect", {"volId": "{volume}", "hostId": "{host}"}),
+        ("POST /t1/disconnect", {"volId": "{volume}", "hostId": "{host}"}),
+        ("POST /disconnect", {"volId": "{volume}", "hostId": "{host}"}),
+    ],
     "unpublish.create": [
         ("POST /t2/unpublish", {"volId": "{volume}", "hostId": "{host}"}),
         ("POST /t1/unpublish", {"volId": "{volume}", "hostId": "{host}"}),

@@ -169,13 +169,41 @@ def test_number_of_replicas(api: Api, pool: Pool, replicas: int) -> None:
     assert answer.description == f"numReplicas = {replicas}: must be 1 to 3"
 
 
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        ({"numReplicas": 1}, False),
+        ({"numReplicas": 2}, True),
+        ({"numReplicas": 2, "replicable": True}, True),
+        ({"numReplicas": 1, "replicable": True}, True),
+        ({"numReplicas": 1, "replicable": False}, False),
+    ],
+)
+def test_replicable_reads_back_as_asked(
+    api: Api, pool: Pool, asked: dict[str, object], shown: bool
+) -> None:
+    pool(2)
+    answer = create(api, "v", storageClass=asked)
+    assert "ignoredFields" not in answer.body
+    assert volume(api, answer.body["uuid"])["replicable"] is shown
+
+
+def test_several_replicas_are_replicable(api: Api, pool: Pool) -> None:
+    pool(2)
+    answer = create(api, "v", storageClass={"numReplicas": 2, "replicable": False})
+    assert (answer.http, answer.status) == (400, "InvalidInput")
+    assert answer.description == (
+        "storageClass.replicable = False: must be true for several replicas"
+    )
+
+
 def test_no_matching_backend_says_why(api: Api, pool: Pool) -> None:
     nodes = pool(3)
     assert api.put(f"/backends/{nodes[0]}", {"inUse": False}).status == "Success"
     answer = create(api, "v", storageClass={"zones": ["nowhere"]})
     assert answer.status == "NoMatchingBackend"
     assert answer.description == (
-        "0 of 1 replicas can be placed on 3 nodes; nodes taken away by filter: in use: 1, zone: 2"
+        "0 of 1 replicas can be placed on 3 nodes: zone nowhere: 0 of 3 nodes; 1 node cordoned"
     )
 
 
@@ -184,7 +212,7 @@ def test_not_enough_matching_backends(api: Api, pool: Pool) -> None:
     answer = create(api, "v", storageClass={"numReplicas": 3})
     assert answer.status == "NotEnoughMatchingBackends"
     assert "2 of 3 replicas" in answer.description
-    assert "one replica per node: 2" in answer.description
+    assert "2 nodes with a replica already" in answer.description
     assert audit() == []
 
 
@@ -204,7 +232,7 @@ def test_local_volume_needs_a_node_inside_a_host(api: Api, pool: Pool) -> None:
     pool(2)
     answer = create(api, "v", protocol="Local")
     assert answer.status == "NoMatchingBackend"
-    assert "protocol: 2" in answer.description
+    assert "2 nodes with no hostId, as a Local volume needs" in answer.description
 
 
 def test_span_over_ssds(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
@@ -212,7 +240,8 @@ def test_span_over_ssds(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     [backend] = api.get("/backends").body
     per_ssd = backend["totalCapacity"] // backend["numberOfSSDs"] // GIB
     wanted = per_ssd + 10
-    assert "space: 1" in create(api, "v", capacity=wanted).description
+    refused = create(api, "v", capacity=wanted).description
+    assert f"1 node with less than {wanted} GiB free on one SSD" in refused
     uuid = created(api, "v", capacity=wanted, storageClass={"allowSpan": True})
     [location] = api.get(f"/volume_extended/{uuid}").body[0]["location"]
     assert [piece["capacity"] // GIB for piece in location["subVolumes"]] == [per_ssd, 10]
@@ -232,7 +261,7 @@ def test_volumes_of_a_class_that_must_not_share_an_ssd(api: Api, pool: Pool) -> 
     assert len(used) == ssds
     answer = create(api, "one-more", storageClass=alone)
     assert answer.status == "NoMatchingBackend"
-    assert "shareSSDBetweenVolumes: 1" in answer.description
+    assert "1 node where the storage class is on every SSD with room" in answer.description
 
 
 def test_desired_performance_is_claimed_and_given_back(api: Api, pool: Pool) -> None:
@@ -242,7 +271,7 @@ def test_desired_performance_is_claimed_and_given_back(api: Api, pool: Pool) -> 
     uuid = created(api, "v", capacity=10, storageClass={"desiredIOPSPerGB": share})
     assert api.get("/backends").body[0]["availableIOPS"] == before - 10 * share
     refused = create(api, "w", storageClass={"desiredIOPSPerGB": share})
-    assert "desired IOPS: 1" in refused.description
+    assert "unreserved IOPS" in refused.description
     assert api.delete(f"/volumes/{uuid}").status == "Success"
     assert api.get("/backends").body[0]["availableIOPS"] == before
 
@@ -254,7 +283,7 @@ def test_dry_run_changes_nothing_and_explains(api: Api, pool: Pool) -> None:
     [chosen] = answer.body["chosen"]
     assert chosen["backend"] == {"persistentID": nodes[2]}
     assert chosen["subVolumes"][0]["capacity"] == 10 * GIB
-    reason = "the node's zone z1 is not among z2"
+    reason = "the node's zone is z1, not z2"
     assert answer.body["refused"] == [
         {"backend": {"persistentID": node}, "filter": "zone", "reason": reason}
         for node in sorted(nodes[:2])

@@ -128,8 +128,6 @@ class System:
             service.kill()
 
     def _join(self) -> None:
-        with self.connect() as database:
-            database.execute("UPDATE inventory_license SET max_backends = 10000")
         for number, (_, place) in enumerate(announced(self.services["nodes"].log, NODES)):
             address, port = place.split(":")
             body = {"mgmtIPs": [address], "mgmtPort": int(port), "rack": f"r{number}"}

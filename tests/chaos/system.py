@@ -97,8 +97,6 @@ class System:
         self.nodes = announced(log, NODES)
 
     def _join(self) -> None:
-        with self.connect() as database:
-            database.execute("UPDATE inventory_license SET max_backends = 1000")
         for number, (_, place) in enumerate(self.nodes):
             address, port = place.split(":")
             body = {"mgmtIPs": [address], "mgmtPort": int(port), "rack": f"r{number // 2}"}

@@ -9,6 +9,7 @@ from pytest_django.fixtures import Settings
 from inventory.models import Backend, Host
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tasks.models import Task
+from tests.api.released_clients import DRIVER
 from tests.api.test_replicas import all_available, places, replicated
 from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
@@ -158,7 +159,7 @@ def test_a_node_removed_by_force(api: Api, fleet: SimulatedFleet) -> None:
 
 
 def test_hosts_that_heal_by_themselves_are_left_to_it(api: Api, fleet: SimulatedFleet) -> None:
-    for kind in ("Agent", "Kubernetes"):
+    for kind in ("Agent", "Kubernetes", "Openstack"):
         uuid = a_volume(api, fleet, kind)
         published(api, uuid, probe_host(api, f"host-{kind}", clientType=kind))
         missing(uuid, 60)
@@ -170,7 +171,7 @@ def test_a_host_that_does_not_brings_the_new_one_up_to_date(
     api: Api, fleet: SimulatedFleet
 ) -> None:
     uuid = a_volume(api, fleet)
-    published(api, uuid, probe_host(api, clientType="Openstack"))
+    published(api, uuid, probe_host(api, **DRIVER))
     [lost] = missing(uuid, 60)
     kept = set(places(api, uuid)) - {lost}
     settle(host_without_agent(api, fleet, uuid))
@@ -183,7 +184,7 @@ def test_a_host_that_does_not_brings_the_new_one_up_to_date(
 
 def test_nobody_could_fill_it_while_its_host_is_away(api: Api, fleet: SimulatedFleet) -> None:
     uuid = a_volume(api, fleet)
-    published(api, uuid, probe_host(api, clientType="Openstack"))
+    published(api, uuid, probe_host(api, **DRIVER))
     Host.objects.update(available_until=ago(1))
     missing(uuid, 60)
     replicas_move()
@@ -226,7 +227,7 @@ def test_pauses_grow_while_it_fails(api: Api, fleet: SimulatedFleet) -> None:
         assert ReplicaMove.objects.get().attempts == move.attempts
         retry()
     assert pauses == [1, 2, 4]
-    assert "in use: 2" in ReplicaMove.objects.get().refusal
+    assert "2 nodes cordoned" in ReplicaMove.objects.get().refusal
     free.update(in_use=True)
     settle()
     assert whole(fleet, uuid)

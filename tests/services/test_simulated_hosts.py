@@ -34,10 +34,10 @@ class Hosts:
         self._loop = LoopThread("simulated-hosts")
         self._running: list[asyncio.Task[None]] = []
 
-    def start(self, *names: str, speed: float = FAST, client_type: str = "Agent") -> list[str]:
+    def start(self, *names: str, speed: float = FAST, only_reports: bool = False) -> list[str]:
         """Uuids of hosts that have probed."""
         behaviour = Behaviour(
-            client_type=client_type, poll_seconds=0.05, look_seconds=0.1, bytes_per_second=speed
+            only_reports=only_reports, poll_seconds=0.05, look_seconds=0.1, bytes_per_second=speed
         )
         caller = self._api.as_role("HOST").authorization
         endpoint = Endpoint.of(self._api.url, ssl.create_default_context(), caller)
@@ -154,9 +154,9 @@ def test_an_aborted_migration_is_left_alone(api: Api, pool: Pool, hosts: Hosts) 
     assert set(places(api, uuid)) == before
 
 
-def test_what_speaks_for_openstack_only_reports(api: Api, pool: Pool, hosts: Hosts) -> None:
+def test_a_host_that_only_reports_does_not_migrate(api: Api, pool: Pool, hosts: Hosts) -> None:
     pool(4)
-    [host] = hosts.start("a", client_type="Openstack")
+    [host] = hosts.start("a", only_reports=True)
     uuid = attached(api, host)
     asked = migrate(api, uuid, min(places(api, uuid)), migrationHandler="AGENT")
     attached(api, host, alias="meanwhile")

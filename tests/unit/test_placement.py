@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from volumes.placement.explanation import TAKEN, WISHES
 from volumes.placement.filters import FILTERS
 from volumes.placement.layout import PIECE_BYTES, lay_out
 from volumes.placement.request import Candidate, Drive, PlacementRequest
-from volumes.placement.scheduler import plan
+from volumes.placement.scheduler import FILTER_NAMES, plan
 
 GIB = 2**30
 
@@ -72,9 +73,9 @@ WHY = {
     "former volume removed": ("a deleted volume of this uuid is still to be removed from the node"),
     "hostId": "the node's hostId is other, not h",
     "destinationBackendId": "the node is not m",
-    "region": "the node's region r1 is not among r2",
-    "zone": "the node's zone None is not among z",
-    "rack": "the node's rack a is not among b, c",
+    "region": "the node's region is r1, not r2",
+    "zone": "the node has no zone, not z",
+    "rack": "the node's rack is a, not b or c",
     "protocol": "the node runs inside no host, as a Local volume needs",
     "block size": "none of the node's SSDs takes volumes in blocks of 4096 bytes",
     "space": f"{9 * GIB} bytes are free, {10 * GIB} are needed",
@@ -83,9 +84,28 @@ WHY = {
     "desired bandwidth": "1 B/s are free, 2 are desired",
 }
 
+TEXTS = {
+    "in use": "1 node cordoned",
+    "Available": "1 node unavailable",
+    "answering": "1 node that just failed to make the volume",
+    "former volume removed": "1 node still to be cleared of a deleted volume of this uuid",
+    "hostId": "hostId h: 0 of 1 node",
+    "destinationBackendId": "destinationBackendId m: 0 of 1 node",
+    "region": "region r2: 0 of 1 node",
+    "zone": "zone z: 0 of 1 node",
+    "rack": "rack b or c: 0 of 1 node",
+    "protocol": "1 node with no hostId, as a Local volume needs",
+    "block size": "1 node with no SSD for blocks of 4096 bytes",
+    "space": "1 node with less than 10 GiB free on one SSD",
+    "shareSSDBetweenVolumes": "1 node where the storage class is on every SSD with room",
+    "desired IOPS": "1 node with less than 2 unreserved IOPS",
+    "desired bandwidth": "1 node with less than 2 B/s unreserved",
+}
 
-def test_every_filter_is_tried_here() -> None:
+
+def test_every_filter_is_tried_here_and_has_its_words() -> None:
     assert list(REFUSALS) == [one.name for one in FILTERS]
+    assert {*WISHES, *TAKEN} == {*FILTER_NAMES}
 
 
 @pytest.mark.parametrize("name", REFUSALS)
@@ -95,9 +115,46 @@ def test_filter_refuses_by_name_and_says_how_many(name: str) -> None:
     assert outcome.refused["n"].filter == name
     assert outcome.refused["n"].why == WHY[name]
     assert outcome.chosen == ()
-    assert outcome.explain() == (
-        "0 of 1 replicas can be placed on 1 nodes; nodes taken away by filter: " + f"{name}: 1"
+    assert outcome.explain() == f"0 of 1 replicas can be placed on 1 node: {TEXTS[name]}"
+
+
+def test_a_refusal_names_what_was_wanted_and_counts_nodes() -> None:
+    nodes = [
+        node("a", zone="z1"),
+        node("b", zone="z2"),
+        node("c", in_use=False),
+        node("d", available=False, zone="z1"),
+    ]
+    nowhere = plan(wish(zones=("nowhere",)), nodes)
+    assert nowhere.explain() == (
+        "0 of 1 replicas can be placed on 4 nodes: "
+        "zone nowhere: 0 of 4 nodes; 1 node cordoned; 1 node unavailable"
     )
+    some = plan(wish(zones=("z1", "z2"), replicas=3), nodes)
+    assert some.explain() == (
+        "2 of 3 replicas can be placed on 4 nodes: "
+        "zone z1 or z2: 3 of 4 nodes; 1 node cordoned; 1 node unavailable; "
+        "2 nodes with a replica already"
+    )
+    assert plan(wish(), nodes[:1]).explain() == "1 of 1 replicas can be placed on 1 node"
+    assert "None" not in nowhere.explain() + "".join(why for _, why in nowhere.refused.values())
+
+
+def test_the_words_for_space() -> None:
+    small = [node("n", free=(9,))]
+    texts = {
+        plan(wish(**changes), small).explain().rpartition("less than ")[2]
+        for changes in (
+            {"allow_span": True},
+            {"claimed_bytes": 10 * GIB + 1},
+            {"pieces": ((5 * GIB, 5 * GIB), (5 * GIB, 5 * GIB))},
+        )
+    }
+    assert texts == {
+        "10 GiB free on all SSDs together",
+        "10737418241 bytes free on one SSD",
+        "10 GiB free on 2 SSDs, as where it is copied from",
+    }
 
 
 def test_one_replica_per_node_and_rack() -> None:
@@ -110,7 +167,9 @@ def test_one_replica_per_node_and_rack() -> None:
         "rack 2",
     ]
     assert [refusal.why for refusal in outcome.refused.values()] == ["rack 1 has a replica already"]
-    assert "one replica per node: 4, one replica per rack: 1" in outcome.explain()
+    assert "4 nodes with a replica already; 1 node in a rack with a replica already" in (
+        outcome.explain()
+    )
 
 
 def test_racks_may_repeat_where_the_class_allows_it() -> None:

@@ -30,7 +30,8 @@ def volume(*legs: tuple[str, str] | tuple[str, str, bool]) -> Volume:
         for node, state, *rest in legs
     ]
     return Volume.of(
-        {"uuid": "v", "capacity": 10, "maxReplicaDownTime": 1, "location": location}, NODES
+        {"uuid": "v", "alias": "v", "capacity": 10, "maxReplicaDownTime": 1, "location": location},
+        NODES,
     )
 
 

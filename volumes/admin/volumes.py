@@ -128,7 +128,7 @@ class VolumeAdmin(ReadOnlyAdmin):
             "Placement",
             {
                 "fields": [
-                    ("num_replicas", "protocol", "host_id"),
+                    ("num_replicas", "replicable", "protocol", "host_id"),
                     ("regions", "zones", "racks"),
                     ("same_rack_allowed", "allow_span", "share_ssd"),
                     "storage_class_name",

@@ -42,6 +42,9 @@ class Volume(Requested):
     reserved_space_percentage = models.PositiveSmallIntegerField(default=0)
     claimed_bytes = models.BigIntegerField()
     num_replicas = models.PositiveSmallIntegerField(help_text="as asked for at creation")
+    replicable = models.BooleanField(
+        default=False, help_text="as asked for at creation: hosts build an array over it"
+    )
     protocol = models.CharField(max_length=8, choices=Protocol.choices)
     block_size = models.PositiveIntegerField()
     max_iops_per_gb = models.BigIntegerField(default=0)

@@ -54,6 +54,10 @@ def _on(request: PlacementRequest) -> str:
     return f", on {len(request.pieces)} SSDs as where it is copied from" if request.pieces else ""
 
 
+def _has(name: str, value: str | None) -> str:
+    return f"the node's {name} is {value}" if value else f"the node has no {name}"
+
+
 def layout_on(node: Candidate, request: PlacementRequest) -> tuple[PlannedPiece, ...] | None:
     return _layout(request, usable_drives(node, request))
 
@@ -74,7 +78,7 @@ FILTERS: tuple[Filter, ...] = (
     Filter(
         "hostId",
         lambda n, r: not r.host_id or n.host_id == r.host_id,
-        lambda n, r: f"the node's hostId is {n.host_id}, not {r.host_id}",
+        lambda n, r: f"{_has('hostId', n.host_id)}, not {r.host_id}",
     ),
     Filter(
         "destinationBackendId",
@@ -84,17 +88,17 @@ FILTERS: tuple[Filter, ...] = (
     Filter(
         "region",
         lambda n, r: not r.regions or n.region in r.regions,
-        lambda n, r: f"the node's region {n.region} is not among {', '.join(r.regions)}",
+        lambda n, r: f"{_has('region', n.region)}, not {' or '.join(r.regions)}",
     ),
     Filter(
         "zone",
         lambda n, r: not r.zones or n.zone in r.zones,
-        lambda n, r: f"the node's zone {n.zone} is not among {', '.join(r.zones)}",
+        lambda n, r: f"{_has('zone', n.zone)}, not {' or '.join(r.zones)}",
     ),
     Filter(
         "rack",
         lambda n, r: not r.racks or n.rack in r.racks,
-        lambda n, r: f"the node's rack {n.rack} is not among {', '.join(r.racks)}",
+        lambda n, r: f"{_has('rack', n.rack)}, not {' or '.join(r.racks)}",
     ),
     Filter(
         "protocol",

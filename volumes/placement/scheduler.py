@@ -3,10 +3,10 @@
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from volumes.placement.explanation import explain
 from volumes.placement.filters import (
     FILTERS,
     ONE_PER_NODE,
@@ -39,7 +39,7 @@ class Plan:
     request: PlacementRequest
     chosen: tuple[PlannedReplica, ...]
     refused: Mapping[str, Refusal]
-    nodes: int
+    pool: tuple[Candidate, ...]
     host_known: bool
 
     @property
@@ -47,16 +47,8 @@ class Plan:
         return len(self.chosen) == self.request.replicas
 
     def explain(self) -> str:
-        """For the operator: each filter that took nodes away, with how many, in the order asked."""
-        counts = Counter(refused.filter for refused in self.refused.values())
-        if not self.complete:
-            counts[ONE_PER_NODE] += len(self.chosen)
-        took = ", ".join(f"{name}: {counts[name]}" for name in FILTER_NAMES if counts[name])
-        return (
-            f"{len(self.chosen)} of {self.request.replicas} replicas can be placed on "
-            f"{self.nodes} nodes; "
-            f"nodes taken away by filter: {took or 'none'}"
-        )
+        """For the operator: what was wanted, and what took nodes away."""
+        return explain(self.request, self.pool, self.refused, len(self.chosen))
 
 
 def plan(request: PlacementRequest, candidates: Iterable[Candidate]) -> Plan:
@@ -81,7 +73,7 @@ def plan(request: PlacementRequest, candidates: Iterable[Candidate]) -> Plan:
             chosen.append(PlannedReplica(node, pieces))
             racks.add(node.rack_key)
     host_known = not request.host_id or any(n.host_id == request.host_id for n in nodes)
-    return Plan(request, tuple(chosen), refused, len(nodes), host_known)
+    return Plan(request, tuple(chosen), refused, tuple(nodes), host_known)
 
 
 def _tie(seed: str, persistent_id: str) -> bytes:

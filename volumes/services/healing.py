@@ -19,7 +19,7 @@ from django.db.models import (
 from django.db.models.functions import Cast, Greatest
 from django.utils import timezone
 
-from inventory.models import WITH_AGENT, Backend
+from inventory.models import Backend
 from provisioner.common.models import LifeState
 from volumes.models import Publication, Replica, ReplicaState
 
@@ -36,7 +36,7 @@ def replicas_lost(watched_since: dt.datetime) -> QuerySet[Replica]:
     now = timezone.now()
     away = list(Backend.objects.filter(available_until__lt=now).values_list("pk", flat=True))
     published = Publication.objects.filter(volume=OuterRef("volume"))
-    heals_itself = Exists(published.filter(host__client_type__in=WITH_AGENT))
+    heals_itself = Exists(published.filter(host__agent_until__gte=now))
     host_is_there = Exists(published.filter(host__available_until__gte=now))
     on_node_away = Q(~Exists(published), backend__in=away)
     minutes = Cast("volume__max_replica_down_minutes", IntegerField())

@@ -12,7 +12,6 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Max
 
-from inventory.models import WITH_AGENT
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.models import Task, TaskType
@@ -66,13 +65,14 @@ class NoBackendToMigrateReplica(ProvisionerError):
 def volume_migrate(
     *,
     volume_uuid: str,
-    replica_uuid: str,
     tenant_id: str | None,
+    replica_uuid: str = "",
     destination: str = "",
     handler: Handler | None = None,
     outputs: Mapping[str, Any] | None = None,
 ) -> Task:
-    """A task that moves a replica; ``destination`` names the node, else placement does. Absent a
+    """A task that moves a replica; where none is named, one on a cordoned node if there is one,
+    else the oldest. ``destination`` names the node, else placement does. Absent a
     ``handler``, the host's agent does the work if it has one. ``outputs``: what the task is to
     carry along, beside its own.
 
@@ -87,9 +87,7 @@ def volume_migrate(
         if volume is None:
             raise VolumeNoFound(f"there is no volume {volume_uuid!r}")
         replicas = replicas_beside(volume)
-        replica = next((r for r in replicas if r.uuid == replica_uuid), None)
-        if replica is None:
-            raise ReplicaNotFound(f"volume {volume_uuid!r} has no replica {replica_uuid!r}")
+        replica = _named_or_first_to_go(volume, replicas, replica_uuid)
         publication = _only_publication(volume)
         _replicas_ready(volume, replicas)
         if task_active(volume_id=volume.uuid) is not None:
@@ -103,6 +101,13 @@ def volume_migrate(
             handler=handler,
             outputs=outputs or {},
         )
+
+
+def _named_or_first_to_go(volume: Volume, replicas: list[Replica], uuid: str) -> Replica:
+    named = [r for r in replicas if uuid in {"", r.uuid}]
+    if not named:
+        raise ReplicaNotFound(f"volume {volume.uuid!r} has no replica {uuid!r}")
+    return min(named, key=lambda r: (r.backend is None or r.backend.in_use, r.pk))
 
 
 def is_hosts(task: Task) -> bool:
@@ -130,8 +135,9 @@ def _task(
     tags = {"volId": volume.uuid, "replicaId": leaving.uuid, "volumeAlias": volume.alias}
     if destination:
         tags["destinationBackendId"] = destination
-    has_agent = publication.host.client_type in WITH_AGENT
-    by_worker = not has_agent if handler is None else handler is Handler.PROVISIONER
+    by_worker = (
+        not publication.host.has_agent if handler is None else handler is Handler.PROVISIONER
+    )
     if by_worker:
         tags[HANDLER_TAG] = Handler.PROVISIONER.value
     return task_create(

@@ -13,7 +13,6 @@ from django.conf import settings
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from inventory.models import WITH_AGENT
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError
 from provisioner.common.writes import writes_barred
@@ -153,7 +152,7 @@ def _submit(replica: Replica, outputs: dict[str, str]) -> Task:
             raise CannotMove(
                 f"volume {volume.uuid!r} is published, but to no host that is Available"
             )
-        if users.filter(host__client_type__in=WITH_AGENT).exists():
+        if users.filter(host__agent_until__gte=timezone.now()).exists():
             return volume_migrate(
                 volume_uuid=volume.uuid, replica_uuid=replica.uuid, tenant_id=None, outputs=outputs
             )

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from provisioner.common.models import LifeState
 from provisioner.common.queue import enqueue_on_commit
-from tasks.models import Task
+from tasks.models import Task, TaskType
 from tasks.selectors import task_active, task_is_hosts
 from tasks.services import VolumeHasTask, tasks_hear
 from volumes.models import Export, Replica, Volume
@@ -105,7 +105,8 @@ def _begin(volume: Volume) -> Beginning:
         raise NodesFailed(f"volume {volume.uuid!r} was unpublished just now: try again")
     task = _no_task_of_ours(locked)
     tasks_hear(volume_id=volume.uuid)
-    return Beginning(made_by=task.pk if task else "")
+    is_migration = task is not None and task.type == TaskType.REMOTE_MIGRATION
+    return Beginning(made_by=task.pk if task and is_migration else "")
 
 
 def _drop(replicas: tuple[Replica, ...]) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from provisioner.common.results import ResultCode
-from volumes.models import Replica, Volume
+from volumes.models import Replica, ReplicaState, Volume
 from volumes.placement.filters import ONE_PER_RACK
 from volumes.placement.request import PlacementRequest
 from volumes.placement.scheduler import FILTER_NAMES, Plan
@@ -49,14 +49,20 @@ REASONS: dict[str, type[NoCandidate]] = {
 }
 
 
+FREES_RACK = frozenset({ReplicaState.MISSING, ReplicaState.TERMINATING})
+"""States of replicas whose rack may take the one in their place: a pool of two racks must heal."""
+
+
 @dataclass(frozen=True)
 class ReplicaWish:
-    """Where the new replica may lie; lists that are absent are the volume's own."""
+    """Where the new replica may lie beside what the volume says: it can allow a rack twice, and
+    what it lists replaces the volume's list. Nothing listed is no wish.
+    """
 
     same_rack_allowed: bool = False
-    racks: tuple[str, ...] | None = None
-    zones: tuple[str, ...] | None = None
-    regions: tuple[str, ...] | None = None
+    racks: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
 
 
 def replica_request(
@@ -68,20 +74,21 @@ def replica_request(
     wish: ReplicaWish | None = None,
     avoid: frozenset[str] = frozenset(),
 ) -> PlacementRequest:
-    """For one replica beside those ``present``, with their backends; the one that is ``leaving``
-    leaves its rack free. ``destination``: the one node that will do.
+    """For one replica beside those ``present``, with their backends. The one that is ``leaving``,
+    and those that are lost or on their way out, leave their racks free, but not their nodes.
+    ``destination``: the one node that will do.
     """
+    wish = wish or ReplicaWish()
     request = placement_request(volume, replicas=1, avoid=avoid, beside=tuple(present))
-    racks = {r.backend.rack_key for r in present if r.backend and r != leaving}
-    request = replace(request, taken_racks=frozenset(racks), destination=destination)
-    if wish is None:
-        return request
+    staying = [r for r in present if r != leaving and r.replica_state not in FREES_RACK]
     return replace(
         request,
-        same_rack_allowed=wish.same_rack_allowed,
-        racks=request.racks if wish.racks is None else wish.racks,
-        zones=request.zones if wish.zones is None else wish.zones,
-        regions=request.regions if wish.regions is None else wish.regions,
+        taken_racks=frozenset(r.backend.rack_key for r in staying if r.backend),
+        destination=destination,
+        same_rack_allowed=request.same_rack_allowed or wish.same_rack_allowed,
+        racks=wish.racks or request.racks,
+        zones=wish.zones or request.zones,
+        regions=wish.regions or request.regions,
     )
 
 

@@ -53,7 +53,9 @@ class NodesFailed(ProvisionerError):
 
 @dataclass(frozen=True)
 class VolumeRequest:
-    """What a client asks for; rates per GiB, 0 is no limit or no wish."""
+    """What a client asks for; rates per GiB, 0 is no limit or no wish. ``replicable`` None: it is
+    if it has several replicas.
+    """
 
     alias: str
     capacity_gib: int
@@ -62,6 +64,7 @@ class VolumeRequest:
     reserved_space_percentage: int = 0
     protocol: Protocol = Protocol.NVMEOF
     num_replicas: int = 1
+    replicable: bool | None = None
     same_rack_allowed: bool = False
     racks: tuple[str, ...] = ()
     zones: tuple[str, ...] = ()
@@ -113,6 +116,9 @@ def volume_dry_run(*, tenant_id: str, request: VolumeRequest) -> Plan:
 def _draft(tenant_id: str, request: VolumeRequest, request_key: str = "") -> Volume:
     if not 1 <= request.num_replicas <= MOST_REPLICAS_AT_CREATION:
         raise InvalidReplicas(f"numReplicas = {request.num_replicas}: must be 1 to 3")
+    several = request.num_replicas > 1
+    if several and request.replicable is False:
+        raise InvalidInput.of("storageClass.replicable", False, "must be true for several replicas")
     if not request.share_ssd and not request.storage_class_name:
         raise InvalidInput.of(
             "storageClass.name", "", "is required where shareSSDBetweenVolumes is false"
@@ -124,6 +130,7 @@ def _draft(tenant_id: str, request: VolumeRequest, request_key: str = "") -> Vol
             )
     capacity = request.capacity_gib * GIB
     fields = {k: v for k, v in vars(request).items() if k not in {"capacity_gib", "uuid"}}
+    fields["replicable"] = bool(request.replicable or several)
     return Volume(
         uuid=request.uuid or str(uuids.uuid4()),
         tenant_id=tenant_id,

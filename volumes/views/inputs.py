@@ -21,8 +21,12 @@ class Names(serializers.ListField):
 
 
 class StorageClassInput(Input):
+    """Reference, "Create Volume", and what clients of release 3.22 send beside it."""
+
+    extensions = ("replicable",)
     sameRackAllowed = serializers.BooleanField(required=False, source="same_rack_allowed")
     numReplicas = Whole(required=False, source="num_replicas")
+    replicable = serializers.BooleanField(required=False)
     racks = Names(required=False)
     zones = Names(required=False)
     regions = Names(required=False)

@@ -197,19 +197,20 @@ class TenantOutput(Output):
 
 
 class TargetOutput(Output):
-    """With both query fields, a path to the volume: also the last three."""
+    """As a path to one volume: also the last two."""
 
     extensions = ("targetName", "backend", "namespaceId")
     name = serializers.CharField(help_text="NQN")
+    targetName = serializers.CharField(help_text="NQN")
     alias = serializers.CharField()
     connectedBackends = BackendRef(many=True)
     hostTargetConnectedTo = serializers.CharField()
     numNamespaces = serializers.IntegerField()
-    targetName = serializers.CharField(required=False)
     backend = BackendRef(required=False)
     namespaceId = serializers.IntegerField(required=False)
     example: ClassVar = {
         "name": f"nqn.2022-08.com.kioxia:{HOST}",
+        "targetName": f"nqn.2022-08.com.kioxia:{HOST}",
         "alias": "host1",
         "connectedBackends": [{"persistentID": NODE}],
         "hostTargetConnectedTo": "host1",

@@ -40,7 +40,7 @@ def _volume(
         "capacity": volume.capacity_bytes,
         "provisioningType": volume.provisioning_type,
         "numReplicas": len(replicas),
-        "replicable": not alone,
+        "replicable": volume.replicable,
         "maxIOPS": volume.max_iops_per_gb * gib,
         "desiredIOPS": volume.desired_iops_per_gb * gib,
         "maxBW": volume.max_bw_per_gb * gib,
@@ -173,6 +173,7 @@ def _target(publications: list[Publication]) -> dict[str, Any]:
     nodes = {e.replica.backend_id for p in publications for e in p.exports.all() if _exported(e)}
     return {
         "name": target_nqn(host.uuid),
+        "targetName": target_nqn(host.uuid),
         "alias": host.name,
         "connectedBackends": [{"persistentID": node} for node in sorted(n for n in nodes if n)],
         "hostTargetConnectedTo": host.name,
@@ -184,13 +185,11 @@ def _exported(export: Any) -> bool:
     return bool(export.state == LifeState.READY)
 
 
-def paths_json(publications: Iterable[Publication], volume_uuid: str) -> list[dict[str, Any]]:
+def paths_json(rows: list[Publication], volume_uuid: str) -> list[dict[str, Any]]:
     """The target's paths to one volume: one entry per node that exports it."""
-    rows = list(publications)
     return [
         _target(rows)
         | {
-            "targetName": target_nqn(publication.host_id),
             "backend": {"persistentID": export.replica.backend_id},
             "namespaceId": export.nsid,
         }

@@ -1,13 +1,18 @@
+from dataclasses import replace
 from typing import ClassVar
 
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from inventory.views.outputs import TaskIdOutput
+from provisioner.access.callers import Role
 from provisioner.common.api import success
 from provisioner.common.moment import one_moment
 from provisioner.common.operations import HOST, Operation
 from provisioner.common.parsing import parse_body, parse_query
+from tasks.models import TaskType
 from volumes.selectors import publications_of_targets
+from volumes.services.attachment import attachment_ask
 from volumes.services.publications import volume_publish, volume_unpublish
 from volumes.views.base import TenantViewSet
 from volumes.views.inputs import PublishInput, TargetsInput, UnpublishInput
@@ -57,8 +62,43 @@ class UnpublishViewSet(TenantViewSet):
         return success()
 
 
+class ConnectViewSet(TenantViewSet):
+    """Extension: the host's agent attaches the volume."""
+
+    resource: ClassVar[str] = "connect"
+    task_type = TaskType.CONNECT_VOLUME
+    operations: ClassVar = {
+        "create": Operation(
+            "Connect",
+            "HostNotFound VolumeNotFound VolumeNotPublished NotAvailable TaskAlreadyRunning "
+            "TenantNotFound",
+            body=PublishInput,
+            example={"hostId": HOST, "volId": VOLUME},
+            adds=TaskIdOutput,
+            extension=True,
+        )
+    }
+
+    def create(self, request: Request, tenant: str | None = None) -> Response:
+        fields = parse_body(PublishInput, request)
+        task = attachment_ask(type=self.task_type, tenant_id=self.tenant_scope, **fields)
+        return success(taskId=task.task_id)
+
+
+class DisconnectViewSet(ConnectViewSet):
+    """Extension: the host's agent takes the volume's array apart."""
+
+    resource: ClassVar[str] = "disconnect"
+    task_type = TaskType.DISCONNECT_VOLUME
+    operations: ClassVar = {
+        "create": replace(ConnectViewSet.operations["create"], summary="Disconnect")
+    }
+
+
 class TargetsViewSet(TenantViewSet):
-    """Reference, "Get Targets"; with both query fields, the paths to the volume."""
+    """Reference, "Get Targets". With both query fields, Cinder's driver needs the paths to the
+    volume, an agent needs one entry: a host's own token, and who probed last, tell them apart.
+    """
 
     resource: ClassVar[str] = "targets"
     operations: ClassVar = {
@@ -71,6 +111,8 @@ class TargetsViewSet(TenantViewSet):
     def list(self, request: Request, tenant: str | None = None) -> Response:
         wanted = {"host_id": None, "volume_id": None} | parse_query(TargetsInput, request)
         publications = publications_of_targets(tenant_id=self.tenant_scope, **wanted)
-        if wanted["host_id"] and wanted["volume_id"]:
-            return Response(paths_json(publications, wanted["volume_id"]))
-        return Response(targets_json(publications))
+        rows = list(publications)
+        asks_for_paths = all(wanted.values()) and Role.HOST not in self.caller.roles
+        if asks_for_paths and all(row.host.probed_by_driver for row in rows):
+            return Response(paths_json(rows, wanted["volume_id"]))
+        return Response(targets_json(rows))

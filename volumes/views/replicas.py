@@ -42,14 +42,14 @@ class MigrateInput(Input):
 
     extensions = ("destinationBackendId", "migrationHandler")
     volId = Identifier(source="volume_uuid")
-    repId = Identifier(source="replica_uuid")
+    repId = Identifier(required=False, source="replica_uuid")
     destinationBackendId = Identifier(required=False, allow_blank=True, source="destination")
     migrationHandler = AnyCase(
         Handler,
         required=False,
         source="handler",
-        help_text="who does the work; absent: the host's agent, if its clientType is Agent or "
-        "Kubernetes, else the provisioner",
+        help_text="who does the work; absent: the host's agent, if it has one, else the "
+        "provisioner",
     )
 
 

@@ -45,6 +45,15 @@ class Command(BaseCommand):
         parser.add_argument(
             "--client-type", default="Agent", choices=["Agent", "Kubernetes", "Openstack"]
         )
+        parser.add_argument(
+            "--only-report", action="store_true", help="they neither heal nor migrate"
+        )
+        parser.add_argument(
+            "--released-agent",
+            action="store_true",
+            help="send what KIOXIA's agent of release 3.22 sends, call by call, and nothing else; "
+            "--client-type, --agent-version, --only-report and --look-seconds do not count then",
+        )
         parser.add_argument("--agent-version", default="3.22", help="that they report")
         parser.add_argument("--probe-seconds", type=float, default=30)
         parser.add_argument("--poll-seconds", type=float, default=1, help="of tasks")
@@ -68,7 +77,9 @@ class Command(BaseCommand):
         except (OSError, ValueError) as error:
             raise CommandError(str(error)) from error
         names = [f"{options['name']}-{number + 1}" for number in range(options["count"])]
-        asyncio.run(self._run(SimulatedHosts(names, _behaviour(options), endpoint), parent))
+        released = options["released_agent"]
+        hosts = SimulatedHosts(names, _behaviour(options), endpoint, released=released)
+        asyncio.run(self._run(hosts, parent))
 
     async def _run(self, hosts: SimulatedHosts, parent: int | None) -> None:
         stop = asyncio.Event()
@@ -94,6 +105,7 @@ def _behaviour(options: dict[str, Any]) -> Behaviour:
     return Behaviour(
         client_type=options["client_type"],
         version=options["agent_version"],
+        only_reports=options["only_report"],
         probe_seconds=options["probe_seconds"],
         poll_seconds=options["poll_seconds"],
         look_seconds=options["look_seconds"],

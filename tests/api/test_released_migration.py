@@ -1,0 +1,77 @@
+"""What the agent of release 3.22 says of a migration that goes wrong, as it says it."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.api.released_clients import AGENT, ANYWHERE, HOST, ReleasedClient
+from tests.api.test_replicas import all_available, places, replicated
+from tests.api.volume_steps import published
+from tests.conftest import Api
+from tests.services.test_unfinished import collect_overdue
+from volumes.services.audit import audit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+
+
+@pytest.fixture
+def agent(api: Api, pool: Pool) -> ReleasedClient:
+    pool(4)
+    client = ReleasedClient.of(api, "HOST")
+    client.probe(AGENT)
+    return client
+
+
+def begun(api: Api) -> tuple[str, str, dict[str, object]]:
+    """A volume, its replica that is to leave, and the task."""
+    uuid = replicated(api, "vol")
+    published(api, uuid, HOST)
+    leaving, _ = all_available(api, uuid)
+    task_id = api.post("/migrate_volume", {"volId": uuid, "repId": leaving}).body["taskId"]
+    [task] = api.get("/tasks", taskId=task_id).body
+    return uuid, leaving, task
+
+
+def said(task: dict[str, object], **changes: object) -> dict[str, object]:
+    """All that the agent knows of a task; ``N/A`` is what it has for absent fields."""
+    names = ("taskId", "hostId", "progress", "taskConfiguration")
+    known = {name: task[name] for name in names}
+    return known | {"statusDescription": "N/A"} | changes
+
+
+def test_an_agent_that_reaches_no_new_replica_takes_the_old_one_away(
+    api: Api, agent: ReleasedClient
+) -> None:
+    """It means the new one, and names the old one: that is gone, so the new one stays."""
+    uuid, leaving, task = begun(api)
+    before = set(places(api, uuid))
+    agent.done("POST", f"replica/{uuid}", ANYWHERE)
+    [new] = set(places(api, uuid)) - before
+    agent.done("PATCH", f"replica/{uuid}/{leaving}")
+    agent.done("DELETE", f"replica/{uuid}/{leaving}")
+    text = "Could not connect to replica after adding it"
+    failed = {"state": "FAILED", "taskStatus": "CommunicationError", "statusDescription": text}
+    agent.done("PUT", "tasks", said(task, **failed))
+    assert set(places(api, uuid)) == (before - {leaving}) | {new}
+    agent.done("PATCH", f"replica/{uuid}/{new}/Synchronizing")
+    agent.done("PATCH", f"replica/{uuid}/{new}/Available")
+    collect_overdue()
+    assert audit() == []
+
+
+def test_an_agent_that_does_not_have_the_volume(api: Api, agent: ReleasedClient) -> None:
+    uuid, leaving, task = begun(api)
+    failed = {"state": "FAILED", "taskStatus": "VolumeNotFound"}
+    agent.done("PUT", "tasks", said(task, **failed, statusDescription="Could not find volume: vol"))
+    [ended] = agent.get(f"tasks?hostId={HOST}")
+    assert (ended["state"], ended["taskStatus"]) == ("FAILED", "VolumeNotFound")
+    assert leaving in places(api, uuid)
+
+
+def test_a_tag_without_a_value(api: Api, agent: ReleasedClient) -> None:
+    _, _, task = begun(api)
+    tags = [{"name": "path", "value": None}]
+    agent.done("PUT", "tasks", said(task, state="RUNNING", taskConfiguration=tags))
+    [shown] = agent.get(f"tasks?hostId={HOST}")
+    assert shown["taskConfiguration"] == [{"name": "path", "value": ""}]

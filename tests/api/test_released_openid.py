@@ -1,0 +1,58 @@
+"""The agent of release 3.22 where an authorization server is set: it asks that for tokens."""
+
+import time
+from urllib.parse import urlencode
+
+import pytest
+import urllib3
+
+from tests.api.released_clients import AGENT, HOST, ReleasedClient
+from tests.conftest import Api
+from tests.oidc.token_server import SECRETS, TokenServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+AGENTS = "host-agents"
+ROLES = {"prov-resource": {"roles": ["HOST"]}}
+
+
+@pytest.fixture
+def openid(api: Api, token_server: TokenServer, monkeypatch: pytest.MonkeyPatch) -> TokenServer:
+    monkeypatch.setitem(SECRETS, AGENTS, "of the agents")
+    token_server.claims[AGENTS] = {"resource_access": ROLES}
+    assert api.post("/auth_server", token_server.body()).status == "Success"
+    return token_server
+
+
+def token_of_agent(server: TokenServer) -> str:
+    """By the form that the agent posts."""
+    form = {"grant_type": "client_credentials", "client_id": AGENTS}
+    fields = urlencode(form | {"client_secret": SECRETS[AGENTS]})
+    typed = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = urllib3.request("POST", f"{server.url}/token", body=fields, headers=typed)
+    token = answer.json()
+    assert (answer.reason, token["expires_in"]) == ("OK", 300)
+    return str(token["access_token"])
+
+
+def test_its_calls(api: Api, openid: TokenServer) -> None:
+    agent = ReleasedClient(api.url, f"Bearer {token_of_agent(openid)}")
+    agent.probe(AGENT)
+    assert agent.get(f"targets?hostId={HOST}") == []
+    assert agent.get(f"tasks?hostId={HOST}") == []
+    assert agent.get("backends") == []
+    assert agent.call("PATCH", "replica/v/r/Available").status == "NotExists"
+    assert agent.call("POST", "volumes", {"alias": "a", "capacity": 1}).http == 403
+
+
+def test_it_starts_without_a_token_and_is_told_when_one_is_over(
+    api: Api, openid: TokenServer
+) -> None:
+    """It finds ``Status 401`` in the text; its first call is for the version, by any token."""
+    unknown = ReleasedClient(api.url, "Bearer Unknown")
+    assert unknown.get("info")["version"] == "1.1"
+    openid.claims[AGENTS] = {"resource_access": ROLES, "exp": int(time.time()) - 600}
+    over = ReleasedClient(api.url, f"Bearer {token_of_agent(openid)}")
+    for client in (unknown, over):
+        refused = client.call("GET", f"tasks?hostId={HOST}")
+        assert refused.http == 401
+        assert "Status 401" in refused.description

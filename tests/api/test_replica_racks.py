@@ -1,0 +1,104 @@
+"""Where a replica goes that the agent of release 3.22 asks for: it lists nothing, and never allows
+a rack twice (contract, section 6).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from inventory.models import Backend
+from tests.api.released_clients import AGENT, ANYWHERE, HOST, ReleasedClient
+from tests.api.test_replicas import all_available, places, replicated, report
+from tests.api.volume_steps import published
+from tests.conftest import Answer, Api
+from volumes.services.audit import audit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+NAMES = ("a", "b", "a", "b")
+
+
+@pytest.fixture
+def agent(api: Api, pool: Pool) -> ReleasedClient:
+    """In a pool of four nodes: two racks, in a zone each."""
+    for node, name in zip(pool(4), NAMES, strict=True):
+        place = {"rack": f"rack-{name}", "zone": f"zone-{name}"}
+        assert api.put(f"/backends/{node}", place).status == "Success"
+    client = ReleasedClient.of(api, "HOST")
+    client.probe(AGENT)
+    return client
+
+
+def attached(api: Api, **storage: Any) -> str:
+    """A volume of two Available replicas that the host has."""
+    uuid = replicated(api, **storage)
+    published(api, uuid, HOST)
+    all_available(api, uuid)
+    return uuid
+
+
+def rack_of(api: Api, uuid: str, replica: str) -> str:
+    node = places(api, uuid)[replica]["backend"]["persistentID"]
+    return str(Backend.objects.get(pk=node).rack)
+
+
+def add(agent: ReleasedClient, uuid: str) -> Answer:
+    return agent.call("POST", f"replica/{uuid}", ANYWHERE)
+
+
+def added(api: Api, agent: ReleasedClient, uuid: str) -> str:
+    """The new replica."""
+    before = set(places(api, uuid))
+    answer = add(agent, uuid)
+    assert answer.status == "Success", answer
+    [new] = set(places(api, uuid)) - before
+    return new
+
+
+def test_a_lost_replica_is_replaced_within_its_rack(api: Api, agent: ReleasedClient) -> None:
+    uuid = attached(api)
+    lost, kept = places(api, uuid)
+    assert rack_of(api, uuid, lost) != rack_of(api, uuid, kept)
+    assert add(agent, uuid).status == "SameRackNotAllowed"
+    assert report(api, uuid, lost, "Missing").status == "Success"
+    new = added(api, agent, uuid)
+    assert rack_of(api, uuid, new) == rack_of(api, uuid, lost)
+    assert audit() == []
+
+
+def test_a_migration_goes_on_within_the_rack_it_leaves(api: Api, agent: ReleasedClient) -> None:
+    uuid = attached(api)
+    leaving, _ = places(api, uuid)
+    ReleasedClient.of(api, "STORAGE").done(
+        "POST", "migrate_volume", {"volId": uuid, "repId": leaving}
+    )
+    new = added(api, agent, uuid)
+    assert rack_of(api, uuid, new) == rack_of(api, uuid, leaving)
+    assert audit() == []
+
+
+def test_what_the_volume_is_bound_to_holds(api: Api, agent: ReleasedClient) -> None:
+    uuid = attached(api, zones=["zone-a"], sameRackAllowed=True)
+    refused = add(agent, uuid)
+    assert refused.status == "TopologyConstraints"
+    assert {rack_of(api, uuid, replica) for replica in places(api, uuid)} == {"rack-a"}
+
+
+def test_a_volume_that_may_have_a_rack_twice_may_have_it_now(
+    api: Api, agent: ReleasedClient
+) -> None:
+    uuid = attached(api, sameRackAllowed=True)
+    added(api, agent, uuid)
+    assert len(places(api, uuid)) == 3
+
+
+def test_a_wish_replaces_what_the_volume_lists(api: Api, agent: ReleasedClient) -> None:
+    uuid = attached(api, zones=["zone-a"], sameRackAllowed=True)
+    wish = ANYWHERE | {"zones": ["zone-b"]}
+    agent.done("POST", f"replica/{uuid}", wish)
+    assert sorted(rack_of(api, uuid, replica) for replica in places(api, uuid)) == [
+        "rack-a",
+        "rack-a",
+        "rack-b",
+    ]

@@ -1,0 +1,77 @@
+"""A plan in words, for operators: what was wanted, and how many nodes each rule took away."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from volumes.placement.filters import FILTERS, ONE_PER_NODE, ONE_PER_RACK, Refusal
+from volumes.placement.request import Candidate, PlacementRequest
+
+GIB = 2**30
+Words = Callable[[PlacementRequest], str]
+
+WISHES: Mapping[str, Words] = {
+    "hostId": lambda r: f"hostId {r.host_id}",
+    "destinationBackendId": lambda r: f"destinationBackendId {r.destination}",
+    "region": lambda r: f"region {' or '.join(r.regions)}",
+    "zone": lambda r: f"zone {' or '.join(r.zones)}",
+    "rack": lambda r: f"rack {' or '.join(r.racks)}",
+}
+"""What was asked for by name: the text counts the nodes that have it."""
+
+TAKEN: Mapping[str, Words] = {
+    "in use": lambda r: "cordoned",
+    "Available": lambda r: "unavailable",
+    "answering": lambda r: "that just failed to make the volume",
+    "former volume removed": lambda r: "still to be cleared of a deleted volume of this uuid",
+    "protocol": lambda r: "with no hostId, as a Local volume needs",
+    "block size": lambda r: f"with no SSD for blocks of {r.block_size} bytes",
+    "space": lambda r: f"with less than {_size(r.claimed_bytes)} free{_where(r)}",
+    "shareSSDBetweenVolumes": lambda r: "where the storage class is on every SSD with room",
+    "desired IOPS": lambda r: f"with less than {r.desired_iops} unreserved IOPS",
+    "desired bandwidth": lambda r: f"with less than {r.desired_bw} B/s unreserved",
+    ONE_PER_NODE: lambda r: "with a replica already",
+    ONE_PER_RACK: lambda r: "in a rack with a replica already",
+}
+"""What else takes nodes away: the text counts those."""
+
+
+def explain(
+    request: PlacementRequest,
+    pool: Sequence[Candidate],
+    refused: Mapping[str, Refusal],
+    chosen: int,
+) -> str:
+    """How many replicas can be placed and, where nodes were taken away, by what."""
+    taken = Counter(refusal.filter for refusal in refused.values())
+    if chosen < request.replicas:
+        taken[ONE_PER_NODE] += chosen
+    found = {name: _passing(name, request, pool) for name in WISHES}
+    parts = [
+        f"{wanted(request)}: {found[name]} of {_nodes(len(pool))}"
+        for name, wanted in WISHES.items()
+        if found[name] < len(pool)
+    ]
+    parts += [
+        f"{_nodes(taken[name])} {words(request)}" for name, words in TAKEN.items() if taken[name]
+    ]
+    start = f"{chosen} of {request.replicas} replicas can be placed on {_nodes(len(pool))}"
+    return f"{start}: {'; '.join(parts)}" if parts else start
+
+
+def _passing(name: str, request: PlacementRequest, pool: Sequence[Candidate]) -> int:
+    passes = next(one.passes for one in FILTERS if one.name == name)
+    return sum(passes(node, request) for node in pool)
+
+
+def _nodes(number: int) -> str:
+    return "1 node" if number == 1 else f"{number} nodes"
+
+
+def _size(number: int) -> str:
+    return f"{number} bytes" if number % GIB else f"{number // GIB} GiB"
+
+
+def _where(request: PlacementRequest) -> str:
+    if request.pieces:
+        return f" on {len(request.pieces)} SSDs, as where it is copied from"
+    return " on all SSDs together" if request.allow_span else " on one SSD"

@@ -1,0 +1,34 @@
+"""ConnectVolume and DisconnectVolume: the host works them off, and ends them."""
+
+import datetime as dt
+
+from django.conf import settings
+from django.utils import timezone
+
+from tasks.models import Task, TaskType
+from tasks.runner import Context
+from tasks.saga import Later, Saga, Step, register
+from volumes.sagas.patience import NoSignOfLife
+from volumes.sagas.replica_sync import lock_volume
+
+
+def supervise(context: Context) -> Later:
+    """:raises NoSignOfLife: the host did not end it within ``migration_silence_seconds``."""
+    silence = dt.timedelta(seconds=settings.ENVIRONMENT.migration_silence_seconds)
+    left = context.task.created_at + silence - timezone.now()
+    if left <= dt.timedelta(0):
+        raise NoSignOfLife(f"its host did not do it within {silence.total_seconds():.0f} s")
+    return Later(left.total_seconds(), waits_for="the host")
+
+
+def nothing_left(context: Context) -> None:
+    return None
+
+
+def is_hosts(task: Task) -> bool:
+    return True
+
+
+for kind in (TaskType.CONNECT_VOLUME, TaskType.DISCONNECT_VOLUME):
+    steps = (Step(supervise), Step(nothing_left))
+    register(Saga(kind, steps, lock_first=lock_volume, is_hosts=is_hosts))
