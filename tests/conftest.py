@@ -213,7 +213,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="session")
 def _running_fleet(authority: Authority) -> Iterator[SimulatedFleet]:
-    certificate, key = authority.server("nodes", ["127.0.0.1"])
+    certificate, key = authority.node("nodes", ["127.0.0.1"])
     with SimulatedFleet(
         count=NODES, certificate=certificate, key=key, token=NODE_TOKEN, copy_rate=COPY_RATE
     ) as fleet:

@@ -66,8 +66,17 @@ class NodeClient:
     :raises NodeUnreachable: it may have been done; after 5xx, TLS failures, garbage too.
     """
 
-    def __init__(self, transport: NodeTransport, addresses: Sequence[str], port: int) -> None:
+    def __init__(
+        self,
+        transport: NodeTransport,
+        addresses: Sequence[str],
+        port: int,
+        *,
+        node_id: str | None = None,
+    ) -> None:
+        """``node_id``: the persistentID that the node's certificate must not contradict."""
         self._transport = transport
+        self._node_id = node_id
         self._addresses = tuple(addresses)
         self._port = port
         first = self._addresses[0] if self._addresses else ""
@@ -185,7 +194,11 @@ class NodeClient:
         started = time.monotonic()
         outcome = "UNREACHABLE"
         try:
-            value = parse(self._transport.send(self._addresses, self._port, call, timeout))
+            value = parse(
+                self._transport.send(
+                    self._addresses, self._port, call, timeout, node_id=self._node_id
+                )
+            )
             outcome = "OK"
         except NodeRefused as refusal:
             outcome = refusal.code.value

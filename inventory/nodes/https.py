@@ -6,7 +6,7 @@ each operation of the socket gets what is left of the whole call's time.
 
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -25,7 +25,14 @@ IDLE_SECONDS = 30.0  # well below the agent's keep-alive, so that it is this sid
 MAX_ANSWER_BYTES = 64 * 2**20
 CONNECTIONS_PER_HOST = 64
 
+CheckCertificate = Callable[[bytes | None], None]
+"""Called with the server's verified certificate (DER).
+
+:raises ValueError: nothing may be sent to its holder.
+"""
+
 _deadline: ContextVar[float] = ContextVar("deadline")
+_check: ContextVar[CheckCertificate | None] = ContextVar("check", default=None)
 
 
 class CannotConnect(HTTPError):
@@ -79,8 +86,19 @@ class _Connection(HTTPSConnection):
             raise CannotConnect(str(error)) from error
 
     def request(self, *args: Any, **kwargs: Any) -> None:
+        self._check_certificate()
         self._used_at = time.monotonic()
         super().request(*args, **kwargs)
+
+    def _check_certificate(self) -> None:
+        check, connection = _check.get(), self.sock
+        if check is None:
+            return
+        is_secured = isinstance(connection, ssl.SSLSocket)
+        try:
+            check(connection.getpeercert(binary_form=True) if is_secured else None)
+        except ValueError as error:
+            raise CannotConnect(str(error)) from error
 
     @property
     def is_connected(self) -> bool:
@@ -115,12 +133,23 @@ class Pools:
         )
         self._manager.pool_classes_by_scheme = {"https": _Pool}
 
-    def call(self, host: str, port: int, request: Outgoing) -> tuple[int, bytes]:
+    def call(
+        self, host: str, port: int, request: Outgoing, check: CheckCertificate | None = None
+    ) -> tuple[int, bytes]:
         """Send the request, once at most; status and body. Only inside ``finish_within``.
+
+        ``check``: judges the server's certificate before anything is sent.
 
         :raises CannotConnect: nothing was sent.
         :raises OSError, urllib3.exceptions.HTTPError: it may have been sent.
         """
+        token = _check.set(check)
+        try:
+            return self._send(host, port, request)
+        finally:
+            _check.reset(token)
+
+    def _send(self, host: str, port: int, request: Outgoing) -> tuple[int, bytes]:
         timeout = urllib3.Timeout(connect=_left(CONNECT_SECONDS), read=_left(READ_SECONDS))
         response = self._manager.connection_from_host(host, port, scheme="https").urlopen(
             request.method,

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from urllib3.exceptions import HTTPError
 from inventory.nodes.errors import NodeUnreachable
 from inventory.nodes.https import CannotConnect, Outgoing, Pools, client_context, finish_within
 from inventory.nodes.waits import begin_wait
+from provisioner.common.certificate_roles import CertificateRole, require_role
 
 Observer = Callable[[str, str, str, str, float], None]
 """Called after each call with "address:port", method, path template, outcome and seconds. The
@@ -70,9 +72,18 @@ class NodeTransport:
         self.observers: list[Observer] = list(observers)
 
     def send(
-        self, addresses: Sequence[str], port: int, call: NodeCall, timeout: float | None = None
+        self,
+        addresses: Sequence[str],
+        port: int,
+        call: NodeCall,
+        timeout: float | None = None,
+        *,
+        node_id: str | None = None,
     ) -> tuple[int, bytes]:
         """The status and body that the first connectable address answers.
+
+        Nothing is sent to a server whose certificate is not a storage node's, or is of another
+        node than ``node_id``.
 
         The whole call ends within ``timeout`` seconds (default and at most CALL_SECONDS), name
         look-ups apart.
@@ -81,11 +92,12 @@ class NodeTransport:
         """
         begin_wait()
         failures = []
+        check = partial(require_role, role=CertificateRole.NODE, node_id=node_id)
         request = Outgoing(call.method, call.path, self._headers, call.body)
         with finish_within(CALL_SECONDS if timeout is None else min(timeout, CALL_SECONDS)):
             for address in addresses:
                 try:
-                    return self._own_pools().call(address, port, request)
+                    return self._own_pools().call(address, port, request, check)
                 except CannotConnect as error:
                     failures.append(f"{address}: {error}")
                 except (OSError, HTTPError) as error:

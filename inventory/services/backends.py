@@ -84,6 +84,7 @@ def backend_add(
     _take_over(backend, node, host_id)
     identity = {"host_id": backend.host_id, "persistent_id": backend.persistent_id}
     refuse_known(mgmt_ips=mgmt_ips, mgmt_port=mgmt_port, **identity)
+    client = NodeClient(node_transport(), mgmt_ips, mgmt_port, node_id=backend.persistent_id)
     _hand_over(backend, client)
     try:
         _insert(backend, mgmt_ips, node)
@@ -158,7 +159,7 @@ def backend_update(*, persistent_id: str, changes: BackendChanges) -> None:
     port = changes.get("mgmt_port", backend.mgmt_port)
     _refuse_changes(backend, changes, port)
     if port != backend.mgmt_port:
-        client = NodeClient(node_transport(), backend.mgmt_ips, port)
+        client = NodeClient(node_transport(), backend.mgmt_ips, port, node_id=persistent_id)
         check_same_node(backend, read_node(client, backend.mgmt_ips, port), port)
     try:
         _store(persistent_id, changes)

@@ -28,4 +28,6 @@ def node_transport() -> NodeTransport:
 
 def node_client(backend: Backend) -> NodeClient:
     """The node of a backend; reads its addresses unless they are prefetched."""
-    return NodeClient(node_transport(), backend.mgmt_ips, backend.mgmt_port)
+    return NodeClient(
+        node_transport(), backend.mgmt_ips, backend.mgmt_port, node_id=backend.persistent_id
+    )

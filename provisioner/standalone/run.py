@@ -52,13 +52,16 @@ def _run(environment: Environment, *, scenario: bool, leave: bool) -> None:
     call_command("migrate", verbosity=0, interactive=False)
     credentials = administrator()
     write_secret(folder.host_token, host_token())
-    node_token = f"Bearer {environment.node_token.get_secret_value()}"
     system = System(folder, environment)
     with system.running():
         if scenario:
-            stage = Stage(_client(system.url, folder, credentials.header))
+            stage = Stage(_api_client(system.url, folder, credentials.header))
             admins = {
-                port: _client(f"https://{address}:{port}", folder, node_token)
+                port: Client(
+                    f"https://{address}:{port}",
+                    ca=folder.ca,
+                    certificate=folder.provisioner_certificate,
+                )
                 for address, port in system.nodes
             }
             Scenario(stage, system.nodes, admins).play()
@@ -70,7 +73,7 @@ def _run(environment: Environment, *, scenario: bool, leave: bool) -> None:
                 time.sleep(0.5)
 
 
-def _client(url: str, folder: DataFolder, authorization: str) -> Client:
+def _api_client(url: str, folder: DataFolder, authorization: str) -> Client:
     return Client(
         url,
         ca=folder.ca,

@@ -273,7 +273,7 @@ class Anonymous(BaseHTTPRequestHandler):
 def test_node_without_persistent_id(api, fleet, authority):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Anonymous)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(*authority.server("anonymous", ["127.0.0.1"]))
+    tls.load_cert_chain(*authority.node("anonymous", ["127.0.0.1"]))
     server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

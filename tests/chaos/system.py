@@ -85,7 +85,7 @@ class System:
             self._nodes.kill()
 
     def _start_nodes(self, folder: Path) -> None:
-        certificate, key = self.stack.authority.server("nodes", ["127.0.0.1"])
+        certificate, key = self.stack.authority.node("nodes", ["127.0.0.1"])
         self.store = folder / "nodes" / "nodes.sqlite3"
         command = [sys.executable, str(ROOT / "manage.py"), "simulate_nodes", "--count", str(NODES)]
         command += ["--ssds", str(SSDS), "--ssd-gib", str(SSD_GIB), "--data", str(folder / "nodes")]

@@ -11,11 +11,13 @@ from inventory.nodes import https
 from inventory.nodes.client import NodeClient, NodeRefused, NodeTransport, NodeUnreachable
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
 from inventory.nodes.wire import RefusalCode
+from provisioner.common.certificate_roles import CertificateRole
 from tests.nodes.certificates import KeyPair, TestCa
 from tests.nodes.conftest import TOKEN
 from tests.nodes.servers import answering, talking
 from tests.nodes.specs import TARGET, namespace, piece, volume
 
+NODE, PROVISIONER = CertificateRole.NODE, CertificateRole.PROVISIONER
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
@@ -118,8 +120,8 @@ def test_wrong_token(node: SimulatedNode, ca: TestCa, token: str | None) -> None
 
 
 def test_client_certificates(ca: TestCa, server_pair: KeyPair, tmp_path: Path) -> None:
-    stranger = TestCa(tmp_path / "other").issue("client")
-    own = ca.issue("client")
+    stranger = TestCa(tmp_path / "other").issue("client", PROVISIONER)
+    own = ca.issue("client", PROVISIONER)
     with SimulatedFleet(
         1,
         certificate=server_pair.certificate,
@@ -143,15 +145,17 @@ def test_a_new_ca_without_a_gap(ca: TestCa, tmp_path: Path) -> None:
     new = TestCa(tmp_path / "new")
     both = tmp_path / "both.pem"
     both.write_bytes(ca.file.read_bytes() + new.file.read_bytes())
-    old_pair, new_pair = ca.issue("both"), new.issue("both")
-    steps = [(ca.file, old_pair), (both, old_pair), (both, new_pair), (new.file, new_pair)]
+    old, new_ = (
+        {role: one.issue(f"{role}-pair", role) for role in (NODE, PROVISIONER)} for one in (ca, new)
+    )
+    steps = [(ca.file, old), (both, old), (both, new_), (new.file, new_)]
     for now, then in pairwise(steps):
         for server, client in ((now, then), (then, now), (then, then)):
-            trusted, own = client
+            trusted, own = client[0], client[1][PROVISIONER]
             with SimulatedFleet(
                 1,
-                certificate=server[1].certificate,
-                key=server[1].key,
+                certificate=server[1][NODE].certificate,
+                key=server[1][NODE].key,
                 ca=server[0],
                 require_client_certificate=True,
             ) as fleet:

@@ -83,7 +83,7 @@ class TestNewTokens:
     """The key of tokens and the token for nodes, changed at once: each process restarts once."""
 
     def test_tokens_hold_and_nodes_are_caught_up(self, stack: Stack) -> None:
-        certificate, key = stack.authority.server("nodes", ["127.0.0.1"])
+        certificate, key = stack.authority.node("nodes", ["127.0.0.1"])
         node: dict[str, Any] = {
             "certificate": certificate,
             "key": key,

@@ -81,7 +81,7 @@ class Pool:
 
 @pytest.fixture
 def pool(api: Api, authority: Authority, settings: Settings, tmp_path: Path) -> Iterator[Pool]:
-    pair = KeyPair(*authority.server("spdk-nodes", ["127.0.0.1"]))
+    pair = KeyPair(*authority.node("spdk-nodes", ["127.0.0.1"]))
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(
         update={"node_ca": authority.path, "node_token": SecretStr(TOKEN)}
     )
