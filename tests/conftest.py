@@ -60,6 +60,7 @@ LONGEST = (
 NODES = 6
 NODE_TOKEN = "node-token-of-the-tests"
 COPY_RATE = 2**40
+HOST_ID = "6d4a8383-c09f-4f91-836d-5ed192ca6f64"
 ZONES = ("z1", "z1", "z2", "z2", "z3", "z3")
 RACKS = ("r1", "r2", "r3", "r4", "r5", "r6")
 _http = urllib3.PoolManager(maxsize=64, retries=False)
@@ -90,13 +91,22 @@ class Api:
         self.authorization = authorization
         self.headers = headers
 
-    def as_role(self, *roles: str, tenant: str | None = None, node: str | None = None) -> "Api":
-        """The same API, called with a token of these roles."""
+    def as_role(
+        self,
+        *roles: str,
+        tenant: str | None = None,
+        node: str | None = None,
+        host: str | None = None,
+    ) -> "Api":
+        """The same API, called with a token of these roles; HOST without ``host``: of HOST_ID."""
+        if Role.HOST in roles and host is None:
+            host = HOST_ID
         token, _ = token_issue(
             name="tester",
             roles=frozenset(Role(role) for role in roles),
             tenant_id=tenant,
             node_id=node,
+            host_id=host,
             lifetime=dt.timedelta(hours=1),
         )
         return Api(self.url, f"Bearer {token}")

@@ -23,6 +23,7 @@ class Host(models.Model):
 
     ``nqn`` is unique: targets let hosts in by it, so two hosts with one would reach each other's
     volumes. ``used_namespace_ids``: NVMe namespace ids the host says it uses already.
+    ``tenant_id``: the one tenant whose volumes it may have; empty: it serves all.
     ``available_until``: three probe durations after its last probe.
     """
 
@@ -36,6 +37,7 @@ class Host(models.Model):
     used_namespace_ids = models.JSONField(default=list, blank=True)
     last_probe_at = models.DateTimeField()
     available_until = models.DateTimeField(db_index=True)
+    tenant_id = models.CharField(max_length=64, blank=True, default="")
 
     class Meta:
         ordering: ClassVar = ["uuid"]

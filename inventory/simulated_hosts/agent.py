@@ -39,6 +39,11 @@ class Behaviour:
         return self.client_type in {"Agent", "Kubernetes"}
 
 
+def host_uuid(name: str) -> str:
+    """The id of the simulated host of this name."""
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
+
+
 class HostAgent:
     """The agent of the host of this name, whose uuid and NQN are always the same for it.
 
@@ -48,7 +53,7 @@ class HostAgent:
 
     def __init__(self, name: str, behaviour: Behaviour, endpoint: Endpoint, nodes: Nodes) -> None:
         self.name = name
-        self.uuid = str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
+        self.uuid = host_uuid(name)
         self.nqn = f"nqn.2014-08.org.nvmexpress:uuid:{self.uuid}"
         self._behaviour = behaviour
         self._nodes = nodes

@@ -11,11 +11,24 @@ FIRST_PROBES_PER_SECOND = 200
 
 
 class SimulatedHosts:
-    """The hosts of these names. Each has a connection of its own, as if on a server of its own."""
+    """The hosts of these names. Each has a connection of its own, as if on a server of its own.
 
-    def __init__(self, names: Sequence[str], behaviour: Behaviour, endpoint: Endpoint) -> None:
-        self._nodes = Nodes(endpoint, behaviour.poll_seconds)
-        self.agents = tuple(HostAgent(name, behaviour, endpoint, self._nodes) for name in names)
+    ``tokens``: one of each host, in the order of names; without them all call as ``endpoint`` says.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        behaviour: Behaviour,
+        endpoint: Endpoint,
+        tokens: Sequence[str] = (),
+    ) -> None:
+        endpoints = [endpoint.with_token(token) for token in tokens] or [endpoint] * len(names)
+        self._nodes = Nodes(endpoints[0], behaviour.poll_seconds)
+        self.agents = tuple(
+            HostAgent(name, behaviour, own, self._nodes)
+            for name, own in zip(names, endpoints, strict=True)
+        )
 
     async def run(self) -> None:
         """Until cancelled. They do not begin all at once."""

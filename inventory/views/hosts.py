@@ -55,8 +55,8 @@ class HostViewSet(ApiViewSet):
     @one_moment()
     def list(self, request: Request) -> Response:
         fields = parse_query(HostListInput, request)
-        hosts = Page.of(fields).cut(host_list(name=fields.get("hostName")), "uuid")
-        return self.present(hosts)
+        rows = host_list(name=fields.get("hostName"), tenant_id=self.caller.tenant_id)
+        return self.present(Page.of(fields).cut(rows, "uuid"))
 
     def present(self, hosts: Iterable[Host]) -> Response:
         return Response([host_json(host, host.used_namespace_ids) for host in hosts])
@@ -81,7 +81,13 @@ class HostProbeViewSet(ApiViewSet):
     }
 
     def create(self, request: Request) -> Response:
-        host_probe(**parse_body(HostProbeInput, request))
+        fields = parse_body(HostProbeInput, request)
+        self.own_host(fields["uuid"])
+        host_probe(
+            **fields,
+            tenant_id=self.caller.tenant_id,
+            is_its_own=self.caller.host_id is not None,
+        )
         return success()
 
 

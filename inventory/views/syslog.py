@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inventory.models import SyslogServer
-from inventory.selectors import syslog_server_list
+from inventory.selectors import host_is_named, syslog_server_list
 from inventory.services.syslog_forwarding import syslog_forward
 from inventory.syslog.record import APP_NAME, HOST, PARAMETER_NAME, Level, LoggingType, Record
 from inventory.views.outputs import SyslogOutput
@@ -103,6 +104,9 @@ class ForwardLogViewSet(ApiViewSet):
 
     def create(self, request: Request) -> Response:
         fields = parse_body(ForwardLogInput, request)
+        host_id = self.caller.host_id
+        if host_id is not None and not host_is_named(host_id, fields["host"]):
+            raise PermissionDenied(f"this token is of host {host_id!r}, not of {fields['host']!r}")
         syslog_forward(record=Record(at=timezone.now(), **fields))
         return success()
 

@@ -33,6 +33,7 @@ class OidcClaims(BaseModel):
     appid: str | None = None
     tenant: str | None = None
     node: str | None = None
+    host: str | None = None
     roles: list[str] | str = []
     resource_access: dict[str, _Access] | None = None
 
@@ -62,7 +63,8 @@ def oidc_caller(token: str, server: OidcServer) -> Caller:
     The backends client is the nodes': its tokens may send the probes of any node and no more,
     unless it is the provisioner's client too.
 
-    :raises TokenRefused: not signed by that server, expired, or not for us.
+    :raises TokenRefused: not signed by that server, expired, not for us, or of role HOST but no
+        host.
     :raises KeysUnreadable: the server's keys cannot be had.
     """
     claims = oidc_verify(token, server, server.keys(), audience=server.audience)
@@ -70,7 +72,9 @@ def oidc_caller(token: str, server: OidcServer) -> Caller:
     if claims.client == backends != server.provisioner.client_id:
         return Caller(claims.name, frozenset({Role.NODE}), speaks_for_all_nodes=True)
     roles = claims.roles_at(server.provisioner.resource_id)
-    return Caller(claims.name, roles, claims.tenant, claims.node)
+    if Role.HOST in roles and claims.host is None:
+        raise TokenRefused("a token of role HOST needs the claim `host`, the id of its host")
+    return Caller(claims.name, roles, claims.tenant, claims.node, claims.host)
 
 
 def oidc_verify(token: str, server: OidcServer, keys: Keys, *, audience: str = "") -> OidcClaims:

@@ -20,6 +20,10 @@ ALGORITHM = "HS256"
 PARTY = "provisioner"
 """Issuer and audience: a token made for something else with the same key is no token of ours."""
 
+HOST_UNBOUND = (
+    "a token of role HOST names its host: have it issued again, with "
+    "`manage.py token_create --role HOST --host ID`"
+)
 SHORTEST = dt.timedelta(hours=1)
 LONGEST = dt.timedelta(days=30)
 
@@ -28,12 +32,35 @@ class TokenRefused(Exception):
     """This is no valid token of ours; the text may be shown to the caller."""
 
 
+class WrongBinding(ValueError):
+    """What a token is to be bound to does not go with its roles."""
+
+    def __init__(self, name: str, rule: str) -> None:
+        super().__init__(f"{name} {rule}")
+        self.name = name
+        self.rule = rule
+
+
 class _Claims(BaseModel):
     sub: str
     exp: int
     roles: list[str]
     tenant: str | None = None
     node: str | None = None
+    host: str | None = None
+
+
+def bindings_check(roles: Collection[Role], *, node_id: str | None, host_id: str | None) -> None:
+    """A node's token names its node, and a host's its host; a host's has no other role.
+
+    :raises WrongBinding: names the binding, and the rule.
+    """
+    if (Role.NODE in roles) != (node_id is not None):
+        raise WrongBinding("node", "is needed with role NODE, and only then")
+    if (Role.HOST in roles) != (host_id is not None):
+        raise WrongBinding("host", "is needed with role HOST, and only then")
+    if host_id is not None and set(roles) != {Role.HOST}:
+        raise WrongBinding("host", "is for tokens of role HOST alone")
 
 
 def token_issue(
@@ -42,6 +69,7 @@ def token_issue(
     roles: Collection[Role],
     tenant_id: str | None = None,
     node_id: str | None = None,
+    host_id: str | None = None,
     lifetime: dt.timedelta,
 ) -> tuple[str, dt.datetime]:
     """A signed token and when it expires, to the second."""
@@ -55,7 +83,7 @@ def token_issue(
         "iat": issued_at,
         "exp": expires_at,
     }
-    bindings = {"tenant": tenant_id, "node": node_id}
+    bindings = {"tenant": tenant_id, "node": node_id, "host": host_id}
     claims |= {claim: value for claim, value in bindings.items() if value is not None}
     return jwt.encode(claims, _keys()[0], algorithm=ALGORITHM), expires_at
 
@@ -71,6 +99,8 @@ def token_verify(token: str) -> Caller:
         raise TokenRefused("the token is not valid here") from error
     if expires_at <= time.time():
         raise TokenRefused("the token has expired")
+    if Role.HOST in caller.roles and caller.host_id is None:
+        raise TokenRefused(HOST_UNBOUND)
     return caller
 
 
@@ -79,7 +109,7 @@ def _read(token: str, keys: tuple[str, ...]) -> tuple[Caller, int]:
     """The caller, and the second at which the token expires, which is left to check."""
     claims = _Claims.model_validate(_decode(token, keys))
     roles = frozenset(role for role in Role if role in claims.roles)
-    return Caller(claims.sub, roles, claims.tenant, claims.node), claims.exp
+    return Caller(claims.sub, roles, claims.tenant, claims.node, claims.host), claims.exp
 
 
 def _decode(token: str, keys: tuple[str, ...]) -> dict[str, Any]:

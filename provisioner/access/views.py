@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from django.db import OperationalError
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
@@ -94,6 +94,17 @@ class ApiViewSet(ViewSet):
         if not given:
             return ""
         return hashlib.sha256(repr((given, self.request.path, content)).encode()).hexdigest()
+
+    def own_host(self, named: str | None) -> str | None:
+        """The host that a call is about: the one it names, or the one that its token speaks for;
+        None: any.
+
+        :raises PermissionDenied: HTTP 403, the token speaks for another host.
+        """
+        bound = self.caller.host_id
+        if bound is not None and named not in {None, bound}:
+            raise PermissionDenied(f"this token is of host {bound!r}, not of {named!r}")
+        return bound or named
 
     @property
     def caller(self) -> Caller:

@@ -8,6 +8,7 @@ from types import FrameType
 
 from django.core.management import call_command
 
+from inventory.simulated_hosts import host_uuid
 from provisioner.environment import Environment
 from provisioner.standalone.administrator import NAME, Credentials, administrator, host_token
 from provisioner.standalone.client import Client, NoAnswer
@@ -15,7 +16,7 @@ from provisioner.standalone.folder import DataFolder, FolderInUse, write_secret
 from provisioner.standalone.scenario import Scenario
 from provisioner.standalone.screen import say
 from provisioner.standalone.stage import Stage, StepFailed
-from provisioner.standalone.system import ROOT, StartFailed, System
+from provisioner.standalone.system import HOST_NAME, ROOT, StartFailed, System
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -51,7 +52,7 @@ def _run(environment: Environment, *, scenario: bool, leave: bool) -> None:
     say(f"Starting the API, four simulated storage nodes and a host; data and logs: {folder.path}")
     call_command("migrate", verbosity=0, interactive=False)
     credentials = administrator()
-    write_secret(folder.host_token, host_token())
+    write_secret(folder.host_token, host_token(host_uuid(f"{HOST_NAME}-1")))
     system = System(folder, environment)
     with system.running():
         if scenario:

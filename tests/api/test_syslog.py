@@ -145,7 +145,7 @@ def test_they_go_when_no_node_has_any(api, fleet, pool, work):
 def test_every_field_arrives(api, receiver, work):
     rsyslog = receiver("udp", "tcp", "tls")
     before = timezone.now()
-    answer = api.as_role("HOST").post("/forward_log", request())
+    answer = api.as_role("HOST", host="TestHost").post("/forward_log", request())
     assert (answer.http, answer.body) == (200, SUCCESS)
     assert work() == ["inventory.jobs.send_syslog_records"] * 3
     records = rsyslog.records(3)

@@ -33,6 +33,7 @@ class PublishViewSet(TenantViewSet):
     def create(self, request: Request, tenant: str | None = None) -> Response:
         fields = parse_body(PublishInput, request)
         key = self.request_key(fields)
+        self.own_host(fields["host_id"])
         volume_publish(tenant_id=self.tenant_scope, request_key=key, **fields)
         return success()
 
@@ -52,7 +53,8 @@ class UnpublishViewSet(TenantViewSet):
     }
 
     def create(self, request: Request, tenant: str | None = None) -> Response:
-        fields = {"host_id": None} | parse_body(UnpublishInput, request)
+        fields = parse_body(UnpublishInput, request)
+        fields["host_id"] = self.own_host(fields.get("host_id"))
         volume_unpublish(tenant_id=self.tenant_scope, **fields)
         return success()
 
@@ -70,7 +72,9 @@ class TargetsViewSet(TenantViewSet):
     @one_moment()
     def list(self, request: Request, tenant: str | None = None) -> Response:
         wanted = {"host_id": None, "volume_id": None} | parse_query(TargetsInput, request)
-        publications = publications_of_targets(tenant_id=self.tenant_scope, **wanted)
-        if wanted["host_id"] and wanted["volume_id"]:
+        self.own_host(wanted["host_id"])
+        host = self.caller.host_id
+        publications = publications_of_targets(tenant_id=self.tenant_scope, seen_by=host, **wanted)
+        if wanted["host_id"] and wanted["volume_id"] and host is None:
             return Response(paths_json(publications, wanted["volume_id"]))
         return Response(targets_json(publications))
