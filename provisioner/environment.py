@@ -105,10 +105,9 @@ class Environment(BaseSettings):
         None, description="PEM of the CA that signed the nodes' certificates."
     )
     node_certificate: Path | None = Field(
-        None, description="PEM client certificate and key shown to nodes (mutual TLS)."
-    )
-    node_token: SecretStr = Field(
-        SecretStr(""), description="Token shown to nodes where they have no mutual TLS."
+        None,
+        description="PEM client certificate and key shown to nodes (mutual TLS): of role "
+        "provisioner, as `manage.py certificates` makes provisioner.pem.",
     )
     auth_server_ca: Path | None = Field(
         None,

@@ -21,7 +21,8 @@ class Backend(models.Model):
     A node whose ``refresh_wanted_at`` is later than ``refreshed_at`` said that something of it
     changed, or was started anew, and was not read since. ``syslogs_wanted_at``: its syslog settings
     are to be read. ``checked_at``: when its volumes, snapshots and targets were last compared with
-    the rows, in the boot ``checked_boot_id``.
+    the rows, in the boot ``checked_boot_id``. ``encrypted_token`` and its digest: the token that
+    the node demands of us, where it has no mutual TLS; no two nodes have one.
     """
 
     persistent_id = models.CharField(primary_key=True, max_length=64)
@@ -56,6 +57,8 @@ class Backend(models.Model):
     checked_at = models.DateTimeField(null=True, blank=True)
     checked_boot_id = models.CharField(max_length=64, blank=True)
     token_expires_at = models.DateTimeField(help_text="of the token this node probes with")
+    encrypted_token = models.TextField(blank=True)
+    token_digest = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = BackendQuerySet.as_manager()
@@ -63,6 +66,11 @@ class Backend(models.Model):
     class Meta:
         ordering: ClassVar = ["persistent_id"]
         constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["token_digest"],
+                condition=~Q(token_digest=""),
+                name="one_backend_per_node_token",
+            ),
             models.CheckConstraint(
                 condition=Q(used_iops__gte=0) & Q(used_iops__lte=F("total_iops")),
                 name="backend_iops_within_total",

@@ -11,7 +11,7 @@ from inventory.nodes.errors import NodeRefused, NodeUnreachable
 from inventory.nodes.parallel import call_all, call_each
 from inventory.nodes.strays import Stray, Strays
 from inventory.nodes.syslogs import SyslogServers
-from inventory.nodes.transport import NodeCall, NodeTransport, Observer
+from inventory.nodes.transport import ANY_NODE, NodeCall, NodeTransport, Observer, Peer
 from inventory.nodes.wire import (
     License,
     NamespaceSpec,
@@ -37,6 +37,7 @@ __all__ = [
     "NodeTransport",
     "NodeUnreachable",
     "Observer",
+    "Peer",
     "call_all",
     "call_each",
 ]
@@ -72,11 +73,10 @@ class NodeClient:
         addresses: Sequence[str],
         port: int,
         *,
-        node_id: str | None = None,
+        peer: Peer = ANY_NODE,
     ) -> None:
-        """``node_id``: the persistentID that the node's certificate must not contradict."""
         self._transport = transport
-        self._node_id = node_id
+        self._peer = peer
         self._addresses = tuple(addresses)
         self._port = port
         first = self._addresses[0] if self._addresses else ""
@@ -195,9 +195,7 @@ class NodeClient:
         outcome = "UNREACHABLE"
         try:
             value = parse(
-                self._transport.send(
-                    self._addresses, self._port, call, timeout, node_id=self._node_id
-                )
+                self._transport.send(self._addresses, self._port, call, timeout, peer=self._peer)
             )
             outcome = "OK"
         except NodeRefused as refusal:

@@ -40,6 +40,28 @@ class NodeCall:
         return self.template.format_map(names) + self.query
 
 
+@dataclass(frozen=True)
+class Peer:
+    """Which node must answer, and the token that this node, and no other, demands.
+
+    :raises ValueError: a header cannot carry the token.
+    """
+
+    node_id: str | None = None
+    token: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        if not (self.token.isascii() and self.token.isprintable()):
+            raise ValueError("the token holds characters that a header cannot carry")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+
+ANY_NODE = Peer()
+
+
 class NodeTransport:
     """Pooled HTTPS to storage nodes: one per process, shared by its threads.
 
@@ -58,15 +80,13 @@ class NodeTransport:
         *,
         ca_file: str | Path | None = None,
         client_certificate: tuple[str | Path, str | Path] | None = None,
-        token: str | None = None,
+        token: str = "",
         observers: Iterable[Observer] = (),
     ) -> None:
+        """``token``: shown where the peer has none; for tools that speak to one node."""
         self._context = client_context(ca_file=ca_file, client_certificate=client_certificate)
         self._headers = {"Accept": "application/json", "Content-Type": "application/json"}
-        if token:
-            if not (token.isascii() and token.isprintable()):
-                raise ValueError("the token holds characters that a header cannot carry")
-            self._headers["Authorization"] = f"Bearer {token}"
+        self._default = Peer(token=token)
         self._pools = Pools(self._context)
         self._process_id = os.getpid()
         self.observers: list[Observer] = list(observers)
@@ -78,12 +98,12 @@ class NodeTransport:
         call: NodeCall,
         timeout: float | None = None,
         *,
-        node_id: str | None = None,
+        peer: Peer = ANY_NODE,
     ) -> tuple[int, bytes]:
         """The status and body that the first connectable address answers.
 
         Nothing is sent to a server whose certificate is not a storage node's, or is of another
-        node than ``node_id``.
+        node than ``peer``.
 
         The whole call ends within ``timeout`` seconds (default and at most CALL_SECONDS), name
         look-ups apart.
@@ -92,8 +112,9 @@ class NodeTransport:
         """
         begin_wait()
         failures = []
-        check = partial(require_role, role=CertificateRole.NODE, node_id=node_id)
-        request = Outgoing(call.method, call.path, self._headers, call.body)
+        headers = self._headers | self._default.headers | peer.headers
+        check = partial(require_role, role=CertificateRole.NODE, node_id=peer.node_id)
+        request = Outgoing(call.method, call.path, headers, call.body)
         with finish_within(CALL_SECONDS if timeout is None else min(timeout, CALL_SECONDS)):
             for address in addresses:
                 try:

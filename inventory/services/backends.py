@@ -1,5 +1,6 @@
 """Adding storage nodes to the pool and changing them (contract, section 3)."""
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from typing import TypedDict
@@ -23,9 +24,10 @@ from inventory.services.backend_checks import (
 )
 from inventory.services.licenses import license_refuse_full, license_text
 from inventory.services.node_settings import node_settings_with_token, silence_ends_at
-from inventory.services.nodes import node_client, node_transport
+from inventory.services.nodes import node_client, node_client_at
 from inventory.services.readings import new_portals, new_ssds, node_facts
 from inventory.services.syslog_readings import syslogs_ask_first
+from provisioner.access.secrets import encrypt
 from provisioner.common.results import ProvisionerError, ResultCode
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,21 @@ class BackendChanges(TypedDict, total=False):
     host_id: str | None
     in_use: bool
     mgmt_port: int
+    encrypted_token: str
+    token_digest: str
+
+
+class TokenColumns(TypedDict):
+    encrypted_token: str
+    token_digest: str
+
+
+def token_columns(node_token: str | None) -> TokenColumns:
+    """A node's token as it is stored; none where it is empty."""
+    if not node_token:
+        return {"encrypted_token": "", "token_digest": ""}
+    digest = hashlib.sha256(node_token.encode()).hexdigest()
+    return {"encrypted_token": encrypt(node_token), "token_digest": digest}
 
 
 def backend_add(
@@ -58,34 +75,41 @@ def backend_add(
     zone: str | None = None,
     region: str | None = None,
     host_id: str | None = None,
+    node_token: str = "",
 ) -> Backend:
     """Add the node at the first of ``mgmt_ips`` that can be connected to; from then on it probes.
 
     Without ``host_id`` the one counts that the node itself reports. The settings are on the node
     before it is stored. Where another add of the same node wins in between, the node may hold the
-    loser's location until its next probe.
+    loser's location until its next probe. ``node_token``: what the node demands of callers, where
+    it has no mutual TLS; it is shown to no other node.
 
     :raises LocationTooLong, BackendKnown, HostHasBackend, NodeHasNoSsd, NodeNotAvailable:
     :raises NoBackendLicensed: the licence does not allow one more.
     """
     check_location(rack=rack, zone=zone, region=region)
-    refuse_known(mgmt_ips=mgmt_ips, mgmt_port=mgmt_port, host_id=host_id)
+    token = token_columns(node_token)
+    digest = token["token_digest"]
+    refuse_known(mgmt_ips=mgmt_ips, mgmt_port=mgmt_port, host_id=host_id, token_digest=digest)
     license_refuse_full()
-    client = NodeClient(node_transport(), mgmt_ips, mgmt_port)
     backend = Backend(
+        **token,
         mgmt_port=mgmt_port,
         rack=rack,
         zone=zone,
         region=region,
         refreshed_at=timezone.now(),
     )
-    node = read_node(client, mgmt_ips, mgmt_port)
+    node = read_node(node_client_at(backend, mgmt_ips, mgmt_port), mgmt_ips, mgmt_port)
     check_usable(node)
     _take_over(backend, node, host_id)
-    identity = {"host_id": backend.host_id, "persistent_id": backend.persistent_id}
+    identity = {
+        "host_id": backend.host_id,
+        "persistent_id": backend.persistent_id,
+        "token_digest": digest,
+    }
     refuse_known(mgmt_ips=mgmt_ips, mgmt_port=mgmt_port, **identity)
-    client = NodeClient(node_transport(), mgmt_ips, mgmt_port, node_id=backend.persistent_id)
-    _hand_over(backend, client)
+    _hand_over(backend, node_client_at(backend, mgmt_ips, mgmt_port))
     try:
         _insert(backend, mgmt_ips, node)
     except IntegrityError:
@@ -159,7 +183,7 @@ def backend_update(*, persistent_id: str, changes: BackendChanges) -> None:
     port = changes.get("mgmt_port", backend.mgmt_port)
     _refuse_changes(backend, changes, port)
     if port != backend.mgmt_port:
-        client = NodeClient(node_transport(), backend.mgmt_ips, port, node_id=persistent_id)
+        client = node_client_at(backend, backend.mgmt_ips, port)
         check_same_node(backend, read_node(client, backend.mgmt_ips, port), port)
     try:
         _store(persistent_id, changes)
@@ -174,6 +198,7 @@ def _refuse_changes(backend: Backend, changes: BackendChanges, port: int) -> Non
         mgmt_ips=backend.mgmt_ips,
         mgmt_port=port,
         host_id=changes.get("host_id"),
+        token_digest=changes.get("token_digest", ""),
         besides=backend.persistent_id,
     )
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from inventory.nodes.client import NodeClient, NodeRefused, NodeTransport, NodeUnreachable
+from inventory.nodes.client import NodeClient, NodeRefused, NodeTransport, NodeUnreachable, Peer
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.nodes.wire import RefusalCode
 from provisioner.common.certificate_roles import CertificateRole
@@ -123,12 +123,12 @@ def test_nothing_is_sent_to_another_node_than_is_meant(ca: TestCa) -> None:
     pair = ca.issue("first", NODE, node_ids=["node-a", "node-b"])
     transport = NodeTransport(ca_file=ca.file)
     with serving(pair) as (port, heard):
-        client = NodeClient(transport, ["127.0.0.1"], port, node_id="node-c")
+        client = NodeClient(transport, ["127.0.0.1"], port, peer=Peer("node-c"))
         with pytest.raises(NodeUnreachable, match="is of node node-a, node-b, not of node-c"):
             client.read_node()
     assert b"".join(heard) == b""
     with talking(pair, answering(b"HTTP/1.1 503 -\r\nContent-Length: 0\r\n\r\n")) as port:
-        client = NodeClient(transport, ["127.0.0.1"], port, node_id="node-b")
+        client = NodeClient(transport, ["127.0.0.1"], port, peer=Peer("node-b"))
         with pytest.raises(NodeUnreachable, match="HTTP status 503"):
             client.read_node()
 
@@ -139,9 +139,9 @@ def test_a_kept_connection_is_judged_for_each_node_anew(ca: TestCa) -> None:
         [node] = fleet.nodes
         transport = NodeTransport(ca_file=ca.file)
         there = ([node.address], node.port)
-        assert NodeClient(transport, *there, node_id=FIRST_NODE).read_node().name == "node-1"
+        assert NodeClient(transport, *there, peer=Peer(FIRST_NODE)).read_node().name == "node-1"
         with pytest.raises(NodeUnreachable, match="not of other"):
-            NodeClient(transport, *there, node_id="other").read_node()
+            NodeClient(transport, *there, peer=Peer("other")).read_node()
 
 
 def test_an_address_that_the_certificate_does_not_name(ca: TestCa) -> None:

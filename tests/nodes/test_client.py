@@ -110,8 +110,8 @@ def test_wrong_ca(node: SimulatedNode, tmp_path: Path) -> None:
         NodeClient(stranger, [node.address], node.port).read_node()
 
 
-@pytest.mark.parametrize("token", [None, "wrong"])
-def test_wrong_token(node: SimulatedNode, ca: TestCa, token: str | None) -> None:
+@pytest.mark.parametrize("token", ["", "wrong"])
+def test_wrong_token(node: SimulatedNode, ca: TestCa, token: str) -> None:
     transport = NodeTransport(ca_file=ca.file, token=token)
     client = NodeClient(transport, [node.address], node.port)
     with pytest.raises(NodeRefused) as caught:

@@ -49,8 +49,9 @@ def token(stack: Stack) -> str:
 def fleet(stack: Stack, token: str) -> Iterator[SimulatedFleet]:
     """Three nodes in the pool."""
     certificate, key = stack.authority.node("nodes", ["127.0.0.1"])
-    node_token = stack.environment["NODE_TOKEN"]
-    with SimulatedFleet(3, certificate=certificate, key=key, token=node_token) as fleet:
+    with SimulatedFleet(
+        3, certificate=certificate, key=key, ca=stack.ca, require_client_certificate=True
+    ) as fleet:
         client = Client(stack, token)
         for node in fleet.nodes:
             client.call("POST", "/backends", {"mgmtIPs": [node.address], "mgmtPort": node.port})
