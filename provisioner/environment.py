@@ -109,6 +109,17 @@ class Environment(BaseSettings):
         description="PEM client certificate and key shown to nodes (mutual TLS): of role "
         "provisioner, as `manage.py certificates` makes provisioner.pem.",
     )
+    login_attempts: int = Field(
+        10,
+        ge=1,
+        le=10_000,
+        description="How many wrong passwords of one user name from one address are tried in "
+        "LOGIN_WINDOW_SECONDS before more are answered with 429; ten times as many of one name, or "
+        "from one address.",
+    )
+    login_window_seconds: Seconds = Field(
+        300, description="After this a name and an address may fail LOGIN_ATTEMPTS times again."
+    )
     auth_server_ca: Path | None = Field(
         None,
         description="PEM of the CA that signed the authorization server's certificate. Default: "
