@@ -17,6 +17,7 @@ from inventory.models import (
     SyslogSource,
 )
 from provisioner.common.models import LifeState
+from provisioner.common.parsing import INT64_MAX
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def pool_free_bytes() -> int:
     """What is free on all backends that are Available."""
     drives = Ssd.objects.filter(present=True, backend__in=Backend.objects.available())
     free: int | None = drives.aggregate(free=Sum(F("capacity_bytes") - F("used_bytes")))["free"]
-    return free or 0
+    return min(free or 0, INT64_MAX)
 
 
 def host_list(*, name: str | None = None, tenant_id: str | None = None) -> QuerySet[Host]:

@@ -213,6 +213,19 @@ class Environment(BaseSettings):
         le=43_200,
         description="How long a record that a syslog server does not take is kept and tried again.",
     )
+    syslog_most_records: int = Field(
+        10_000,
+        ge=1,
+        le=10_000_000,
+        description="How many records wait for one syslog server at most; what comes beyond is "
+        "dropped and counted (`provisioner_syslog_records_dropped_total`).",
+    )
+    syslog_most_bytes: int = Field(
+        64 * 2**20,
+        ge=2**17,
+        le=2**40,
+        description="The same for their bytes together.",
+    )
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body.")
     metrics_open: bool = Field(False, description="Answer GET /metrics without credentials.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

@@ -22,7 +22,7 @@ from urllib3.response import BaseHTTPResponse
 CONNECT_SECONDS = 2.0
 READ_SECONDS = 10.0
 IDLE_SECONDS = 30.0  # well below the agent's keep-alive, so that it is this side that closes
-MAX_ANSWER_BYTES = 64 * 2**20
+MAX_ANSWER_BYTES = 2**20
 CONNECTIONS_PER_HOST = 64
 
 CheckCertificate = Callable[[bytes | None], None]
@@ -40,7 +40,7 @@ class CannotConnect(HTTPError):
 
 
 class AnswerTooLarge(HTTPError):
-    """The answer is longer than MAX_ANSWER_BYTES."""
+    """The answer is longer than the request allows."""
 
 
 @contextmanager
@@ -112,12 +112,13 @@ class _Pool(HTTPSConnectionPool):
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A request as it is put on the wire."""
+    """A request as it is put on the wire; an answer of more bytes is given up."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: bytes | None = None
+    most_bytes: int = MAX_ANSWER_BYTES
 
 
 class Pools:
@@ -160,21 +161,21 @@ class Pools:
             retries=False,
             preload_content=False,
         )
-        return response.status, _read(response)
+        return response.status, _read(response, request.most_bytes)
 
     def close(self) -> None:
         self._manager.clear()
 
 
-def _read(response: BaseHTTPResponse) -> bytes:
+def _read(response: BaseHTTPResponse, most_bytes: int) -> bytes:
     try:
-        body = response.read(MAX_ANSWER_BYTES + 1)
+        body = response.read(most_bytes + 1)
     except BaseException:
         response.close()
         raise
-    if len(body) > MAX_ANSWER_BYTES:
+    if len(body) > most_bytes:
         response.close()
-        raise AnswerTooLarge(f"answer of more than {MAX_ANSWER_BYTES} bytes")
+        raise AnswerTooLarge(f"answer of more than {most_bytes} bytes")
     response.release_conn()
     return body
 

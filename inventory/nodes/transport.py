@@ -20,19 +20,23 @@ Observer = Callable[[str, str, str, str, float], None]
 outcome is ``OK``, ``UNREACHABLE`` or a refusal's code."""
 
 CALL_SECONDS = 15.0
+MOST_BYTES = 2**18
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class NodeCall:
-    """One call of the node API; ``template`` with ``names`` filled in is its path."""
+    """One call of the node API; ``template`` with ``names`` filled in is its path. An answer of
+    more than ``most_bytes`` is given up.
+    """
 
     method: str
     template: str
     names: Mapping[str, str] = field(default_factory=dict)
     query: str = ""
     body: bytes | None = None
+    most_bytes: int = MOST_BYTES
 
     @property
     def path(self) -> str:
@@ -114,7 +118,7 @@ class NodeTransport:
         failures = []
         headers = self._headers | self._default.headers | peer.headers
         check = partial(require_role, role=CertificateRole.NODE, node_id=peer.node_id)
-        request = Outgoing(call.method, call.path, headers, call.body)
+        request = Outgoing(call.method, call.path, headers, call.body, call.most_bytes)
         with finish_within(CALL_SECONDS if timeout is None else min(timeout, CALL_SECONDS)):
             for address in addresses:
                 try:

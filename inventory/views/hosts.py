@@ -22,11 +22,12 @@ from provisioner.common.parsing import Identifier, Input, Whole, parse_body, par
 from provisioner.common.times import epoch_milliseconds
 
 LAST_NAMESPACE_ID = 2**32 - 2
+MOST_NAMESPACES = 4096
 LONGEST_DURATION = 2**31 - 1
 
 
 class HostListInput(PageInput):
-    hostName = serializers.CharField(required=False)
+    hostName = serializers.CharField(required=False, max_length=255)
 
 
 class HostProbeInput(Input):
@@ -40,6 +41,7 @@ class HostProbeInput(Input):
     usedNamespacesIds = serializers.ListField(
         child=Whole(min_value=1, max_value=LAST_NAMESPACE_ID),
         required=False,
+        max_length=MOST_NAMESPACES,
         source="used_namespace_ids",
     )
 

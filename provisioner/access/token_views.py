@@ -37,6 +37,7 @@ class TokenInput(Input):
         child=serializers.ChoiceField(choices=list(Role)),
         required=False,
         allow_empty=False,
+        max_length=2 * len(Role),
         help_text="default: all roles of the caller",
     )
     tenant = Identifier(required=False, help_text="the one tenant whose objects the token sees")

@@ -19,11 +19,13 @@ from provisioner.access.callers import Caller
 from provisioner.common.database import is_conflict
 from provisioner.common.operations import Operation
 from provisioner.common.parsing import ignored_fields, path_identifiers
+from provisioner.common.results import InvalidInput
 
 TELLS_IGNORED = frozenset({HTTPStatus.OK, HTTPStatus.BAD_REQUEST})
 IGNORED_AT_MOST = 20
 IGNORED_LENGTH = 128
 CONFLICTS_AT_MOST = 3
+LONGEST_KEY = 255
 
 
 class ApiViewSet(ViewSet):
@@ -89,10 +91,14 @@ class ApiViewSet(ViewSet):
     def request_key(self, content: object) -> str:
         """What a request and its repeats have in common, and no other: a digest of the header
         ``Idempotency-Key``, the path and the parsed content. Empty without the header.
+
+        :raises InvalidInput: the key is too long.
         """
         given = self.request.headers.get("Idempotency-Key")
         if not given:
             return ""
+        if len(given) > LONGEST_KEY:
+            raise InvalidInput.of("Idempotency-Key", given, f"has at most {LONGEST_KEY} characters")
         return hashlib.sha256(repr((given, self.request.path, content)).encode()).hexdigest()
 
     def own_host(self, named: str | None) -> str | None:
