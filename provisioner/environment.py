@@ -120,6 +120,11 @@ class Environment(BaseSettings):
     login_window_seconds: Seconds = Field(
         300, description="After this a name and an address may fail LOGIN_ATTEMPTS times again."
     )
+    auth_server_http: bool = Field(
+        False,
+        description="Take http addresses of an authorization server, too. For development: who can "
+        "change what goes over the wire chooses the keys that tokens are verified with.",
+    )
     auth_server_ca: Path | None = Field(
         None,
         description="PEM of the CA that signed the authorization server's certificate. Default: "
