@@ -53,7 +53,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "provisioner.access.admin_login.TooManyLoginsAnswer",
+    "provisioner.access.admin_login.AdministrationPages",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 
@@ -109,6 +109,8 @@ STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
+# not where everything is on localhost: browsers would demand https of all else there, too
+SECURE_HSTS_SECONDS = 0 if ENVIRONMENT.is_embedded else 31_536_000
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_SECURE = True
 SECURE_PROXY_SSL_HEADER = (

@@ -30,14 +30,26 @@ class GuardedBackend(ModelBackend):
         return login_checked(username, source, lambda: check(request, username, password, **kwargs))
 
 
-class TooManyLoginsAnswer:
-    """Answers HTTP 429 where a page refuses to try a password."""
+POLICY = (
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+"""What a browser runs and loads on the administration pages: nothing that is not ours."""
+
+
+class AdministrationPages:
+    """Tells browsers what the pages may load, and answers HTTP 429 where a page refuses to try a
+    password.
+    """
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
+        response = self.get_response(request)
+        if request.path_info.startswith("/admin"):
+            response.headers.setdefault("Content-Security-Policy", POLICY)
+        return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if not isinstance(error, TooManyLogins):

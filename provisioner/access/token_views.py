@@ -78,6 +78,7 @@ class TokenViewSet(ApiViewSet):
             tenant_id=fields.get("tenant"),
             node_id=fields.get("node"),
             host_id=fields.get("host"),
+            user=self.caller.name,
             lifetime=dt.timedelta(seconds=fields["expiration"]),
         )
         return success(token=token, expirationDate=f"{iso_milliseconds(expires_at)}+0000")

@@ -1,12 +1,14 @@
 """Local tokens: JWT, HS256, signed by the first key and verified by all (contract, section 2).
 
-A token cannot be taken back before it expires; dropping the key that signed it drops all of its
-tokens.
+A token is taken back by its id (:mod:`provisioner.access.revocation`); dropping the key that signed
+it drops all of its tokens.
 """
 
 import datetime as dt
 import time
+import uuid
 from collections.abc import Collection
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +17,7 @@ from django.conf import settings
 from pydantic import BaseModel, ValidationError
 
 from provisioner.access.callers import Caller, Role
+from provisioner.access.revocation import why_revoked
 
 ALGORITHM = "HS256"
 PARTY = "provisioner"
@@ -48,6 +51,16 @@ class _Claims(BaseModel):
     tenant: str | None = None
     node: str | None = None
     host: str | None = None
+    user: str = ""
+    jti: str = ""
+
+
+@dataclass(frozen=True)
+class _Token:
+    caller: Caller
+    expires_at: int
+    token_id: str
+    user: str
 
 
 def bindings_check(roles: Collection[Role], *, node_id: str | None, host_id: str | None) -> None:
@@ -70,20 +83,24 @@ def token_issue(
     tenant_id: str | None = None,
     node_id: str | None = None,
     host_id: str | None = None,
+    user: str = "",
     lifetime: dt.timedelta,
 ) -> tuple[str, dt.datetime]:
-    """A signed token and when it expires, to the second."""
+    """A signed token and when it expires, to the second. ``user``: the local user who has it
+    issued: it counts while that user is active.
+    """
     issued_at = dt.datetime.now(dt.UTC).replace(microsecond=0)
     expires_at = issued_at + lifetime
     claims: dict[str, Any] = {
         "iss": PARTY,
         "aud": PARTY,
         "sub": name,
+        "jti": uuid.uuid4().hex,
         "roles": sorted(roles),
         "iat": issued_at,
         "exp": expires_at,
     }
-    bindings = {"tenant": tenant_id, "node": node_id, "host": host_id}
+    bindings = {"tenant": tenant_id, "node": node_id, "host": host_id, "user": user or None}
     claims |= {claim: value for claim, value in bindings.items() if value is not None}
     return jwt.encode(claims, _keys()[0], algorithm=ALGORITHM), expires_at
 
@@ -91,25 +108,46 @@ def token_issue(
 def token_verify(token: str) -> Caller:
     """The caller a token speaks for; roles that this version does not know are left out.
 
-    :raises TokenRefused: not signed by any of our keys, expired, or not a token at all.
+    :raises TokenRefused: not signed by any of our keys, expired, revoked, of a user who is not
+        active, of role HOST but no host, or not a token at all.
     """
+    found = _verified(token)
+    if reason := why_revoked(found.token_id, found.user):
+        raise TokenRefused(reason)
+    if Role.HOST in found.caller.roles and found.caller.host_id is None:
+        raise TokenRefused(HOST_UNBOUND)
+    return found.caller
+
+
+def token_identify(token: str) -> tuple[str, dt.datetime]:
+    """The id of a token of ours, and when it expires: what to revoke it by.
+
+    :raises TokenRefused: it is none, has expired, or is of before tokens had ids.
+    """
+    found = _verified(token)
+    if not found.token_id:
+        raise TokenRefused("the token has no id: only a change of TOKEN_KEYS takes it back")
+    return found.token_id, dt.datetime.fromtimestamp(found.expires_at, dt.UTC)
+
+
+def _verified(token: str) -> _Token:
+    """:raises TokenRefused: not signed by any of our keys, expired, or not a token at all."""
     try:
-        caller, expires_at = _read(token, _keys())
+        found = _read(token, _keys())
     except (jwt.InvalidTokenError, ValidationError, ArithmeticError, ValueError) as error:
         raise TokenRefused("the token is not valid here") from error
-    if expires_at <= time.time():
+    if found.expires_at <= time.time():
         raise TokenRefused("the token has expired")
-    if Role.HOST in caller.roles and caller.host_id is None:
-        raise TokenRefused(HOST_UNBOUND)
-    return caller
+    return found
 
 
 @lru_cache(maxsize=4096)  # callers show the same token with each request
-def _read(token: str, keys: tuple[str, ...]) -> tuple[Caller, int]:
-    """The caller, and the second at which the token expires, which is left to check."""
+def _read(token: str, keys: tuple[str, ...]) -> _Token:
+    """What a token says; that it has not expired, and counts still, is left to check."""
     claims = _Claims.model_validate(_decode(token, keys))
     roles = frozenset(role for role in Role if role in claims.roles)
-    return Caller(claims.sub, roles, claims.tenant, claims.node, claims.host), claims.exp
+    caller = Caller(claims.sub, roles, claims.tenant, claims.node, claims.host)
+    return _Token(caller, claims.exp, claims.jti, claims.user)
 
 
 def _decode(token: str, keys: tuple[str, ...]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class Command(BaseCommand):
     :raises CommandError: an argument breaks its rule.
     """
 
-    help = "Issue a token and print it. It cannot be taken back before it expires."
+    help = "Issue a token and print it. `token_revoke` takes it back."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--name", required=True, help="who it is for; shown in logs")
