@@ -94,9 +94,13 @@ class _Connection(HTTPSConnection):
         check, connection = _check.get(), self.sock
         if check is None:
             return
-        is_secured = isinstance(connection, ssl.SSLSocket)
+        shown = (
+            connection.getpeercert(binary_form=True)
+            if isinstance(connection, ssl.SSLSocket)
+            else None
+        )
         try:
-            check(connection.getpeercert(binary_form=True) if is_secured else None)
+            check(shown)
         except ValueError as error:
             raise CannotConnect(str(error)) from error
 
