@@ -94,13 +94,9 @@ class _Connection(HTTPSConnection):
         check, connection = _check.get(), self.sock
         if check is None:
             return
-        shown = (
-            connection.getpeercert(binary_form=True)
-            if isinstance(connection, ssl.SSLSocket)
-            else None
-        )
+        secured = connection if isinstance(connection, ssl.SSLSocket) else None
         try:
-            check(shown)
+            check(secured and secured.getpeercert(binary_form=True))
         except ValueError as error:
             raise CannotConnect(str(error)) from error
 

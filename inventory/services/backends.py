@@ -1,8 +1,8 @@
 """Adding storage nodes to the pool and changing them (contract, section 3)."""
 
-import hashlib
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import TypedDict
 
 from django.conf import settings
@@ -24,10 +24,10 @@ from inventory.services.backend_checks import (
 )
 from inventory.services.licenses import license_refuse_full, license_text
 from inventory.services.node_settings import node_settings_with_token, silence_ends_at
+from inventory.services.node_tokens import token_columns
 from inventory.services.nodes import node_client, node_client_at
 from inventory.services.readings import new_portals, new_ssds, node_facts
 from inventory.services.syslog_readings import syslogs_ask_first
-from provisioner.access.secrets import encrypt
 from provisioner.common.results import ProvisionerError, ResultCode
 
 log = logging.getLogger(__name__)
@@ -52,19 +52,6 @@ class BackendChanges(TypedDict, total=False):
     mgmt_port: int
     encrypted_token: str
     token_digest: str
-
-
-class TokenColumns(TypedDict):
-    encrypted_token: str
-    token_digest: str
-
-
-def token_columns(node_token: str | None) -> TokenColumns:
-    """A node's token as it is stored; none where it is empty."""
-    if not node_token:
-        return {"encrypted_token": "", "token_digest": ""}
-    digest = hashlib.sha256(node_token.encode()).hexdigest()
-    return {"encrypted_token": encrypt(node_token), "token_digest": digest}
 
 
 def backend_add(
@@ -103,17 +90,20 @@ def backend_add(
     node = read_node(node_client_at(backend, mgmt_ips, mgmt_port), mgmt_ips, mgmt_port)
     check_usable(node)
     _take_over(backend, node, host_id)
-    identity = {
-        "host_id": backend.host_id,
-        "persistent_id": backend.persistent_id,
-        "token_digest": digest,
-    }
-    refuse_known(mgmt_ips=mgmt_ips, mgmt_port=mgmt_port, **identity)
+    refuse = partial(
+        refuse_known,
+        mgmt_ips=mgmt_ips,
+        mgmt_port=mgmt_port,
+        host_id=backend.host_id,
+        persistent_id=backend.persistent_id,
+        token_digest=digest,
+    )
+    refuse()
     _hand_over(backend, node_client_at(backend, mgmt_ips, mgmt_port))
     try:
         _insert(backend, mgmt_ips, node)
     except IntegrityError:
-        refuse_known(mgmt_ips=mgmt_ips, mgmt_port=mgmt_port, **identity)
+        refuse()
         raise _changed_meanwhile(node.persistent_id) from None
     return backend
 

@@ -1,6 +1,5 @@
 """How services reach storage nodes."""
 
-import logging
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -10,10 +9,8 @@ from inventory.metrics import count_node_call
 from inventory.models import Backend
 from inventory.nodes.client import NodeClient, NodeTransport, Peer
 from inventory.nodes.waits import before_wait
-from provisioner.access.secrets import UnreadableSecret, decrypt
+from inventory.services.node_tokens import node_token
 from provisioner.common.database import release_connection
-
-log = logging.getLogger(__name__)
 
 before_wait(release_connection)
 
@@ -41,16 +38,3 @@ def node_client_at(backend: Backend, mgmt_ips: Sequence[str], mgmt_port: int) ->
     """
     peer = Peer(backend.persistent_id or None, node_token(backend))
     return NodeClient(node_transport(), mgmt_ips, mgmt_port, peer=peer)
-
-
-def node_token(backend: Backend) -> str:
-    """The token that this node demands; "": none, it goes by our certificate, or the stored one
-    cannot be read, which is logged.
-    """
-    if not backend.encrypted_token:
-        return ""
-    try:
-        return decrypt(backend.encrypted_token)
-    except UnreadableSecret as error:
-        log.error("node token not readable", extra={"reason": str(error)})
-        return ""

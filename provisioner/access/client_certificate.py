@@ -100,8 +100,9 @@ def _require_client_here(request: HttpRequest) -> None:
     :raises WrongRole: there is none, or it is no client's.
     """
     connection = request.META.get("gunicorn.socket")
-    is_secured = isinstance(connection, ssl.SSLSocket)
-    certificate = connection.getpeercert(binary_form=True) if is_secured else None
+    if not isinstance(connection, ssl.SSLSocket):
+        raise WrongRole(NONE_VERIFIED)
+    certificate = connection.getpeercert(binary_form=True)
     if not certificate:
         raise WrongRole(NONE_VERIFIED)
     require_role(certificate, CertificateRole.CLIENT)

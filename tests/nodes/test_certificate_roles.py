@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from inventory.nodes.client import NodeClient, NodeRefused, NodeTransport, NodeUnreachable, Peer
 from inventory.nodes.engines.simulated import SimulatedFleet
@@ -61,7 +61,7 @@ def test_the_agent_accepts_the_provisioner(ca: TestCa, call_as: Callable[[KeyPai
 @pytest.mark.parametrize("purposes", [BOTH_PURPOSES, ()], ids=["any use", "no use named"])
 def test_the_agent_refuses_every_other_role(
     role: CertificateRole,
-    purposes: tuple[object, ...],
+    purposes: tuple[ObjectIdentifier, ...],
     ca: TestCa,
     call_as: Callable[[KeyPair], str],
     caplog: pytest.LogCaptureFixture,
