@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('inventory', '0004_ssd_block_size'),
+        ('inventory', '0005_expands_spans_online'),
     ]
 
     operations = [

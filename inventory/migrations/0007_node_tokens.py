@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('inventory', '0005_host_tenant'),
+        ('inventory', '0006_host_tenant'),
     ]
 
     operations = [
