@@ -114,10 +114,8 @@ def snapshots_visible(tenant_id: str | None) -> QuerySet[Snapshot]:
 
 def snapshots_of_host(rows: QuerySet[Snapshot], host_id: str | None) -> QuerySet[Snapshot]:
     """Those of volumes that are published to the host; None: all."""
-    if host_id is None:
-        return rows
     to_host = Publication.objects.filter(volume=OuterRef("volume"), host_id=host_id)
-    return rows.filter(Exists(to_host))
+    return rows if host_id is None else rows.filter(Exists(to_host))
 
 
 def snapshots_shown(rows: QuerySet[Snapshot]) -> QuerySet[Snapshot]:
@@ -144,10 +142,8 @@ def publications_of_targets(
     tenant_id: str | None,
     seen_by: str | None = None,
 ) -> QuerySet[Publication]:
-    """Publications that are namespaces of targets, with exports and hosts.
-
-    ``seen_by``: a host, which sees its own target and, of those of others, the volumes that it has
-    too: else it could not know that it shares them.
+    """Publications that are namespaces of targets, with exports and hosts. ``seen_by``: a host,
+    which sees its own target and, of those of others, the volumes that it shares with them.
     """
     rows = Publication.objects.filter(nsid__isnull=False)
     if seen_by is not None:

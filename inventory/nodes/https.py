@@ -96,7 +96,7 @@ class _Connection(HTTPSConnection):
             return
         secured = connection if isinstance(connection, ssl.SSLSocket) else None
         try:
-            check(secured and secured.getpeercert(binary_form=True))
+            check(secured.getpeercert(binary_form=True) if secured else None)
         except ValueError as error:
             raise CannotConnect(str(error)) from error
 
