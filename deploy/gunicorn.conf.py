@@ -38,6 +38,7 @@ limit_request_line = 8190
 limit_request_field_size = 16_380
 limit_request_fields = 100
 forwarded_allow_ips = ",".join(ENVIRONMENT.trusted_proxies)
+forwarder_headers = ""  # the API is at the root: no caller, and no proxy, moves it by SCRIPT_NAME
 control_socket_disable = True
 accesslog = None  # the request log of the API says more
 logconfig_dict = LOGGING | {

@@ -13,6 +13,10 @@ SECONDS = Histogram(
     ["method", "path"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 15),
 )
+DROPPED = Counter(
+    "provisioner_syslog_records_dropped",
+    "Records that were not kept, because too many wait for a syslog server already.",
+)
 
 
 def count_node_call(address: str, method: str, template: str, outcome: str, seconds: float) -> None:

@@ -17,6 +17,7 @@ from inventory.models import (
     SyslogSource,
 )
 from provisioner.common.models import LifeState
+from provisioner.common.parsing import INT64_MAX
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,20 @@ def pool_free_bytes() -> int:
     """What is free on all backends that are Available."""
     drives = Ssd.objects.filter(present=True, backend__in=Backend.objects.available())
     free: int | None = drives.aggregate(free=Sum(F("capacity_bytes") - F("used_bytes")))["free"]
-    return free or 0
+    return min(free or 0, INT64_MAX)
 
 
-def host_list(*, name: str | None = None) -> QuerySet[Host]:
-    """All hosts, or those of that name."""
-    return Host.objects.filter(name=name) if name is not None else Host.objects.all()
+def host_list(*, name: str | None = None, tenant_id: str | None = None) -> QuerySet[Host]:
+    """All hosts, or those of that name, and that may have volumes of that tenant."""
+    rows = Host.objects.all() if name is None else Host.objects.filter(name=name)
+    return rows if tenant_id is None else rows.filter(tenant_id__in=("", tenant_id))
+
+
+def host_is_named(host_id: str, name: str) -> bool:
+    """Whether this is the host's id or, in any case of letters, the name that it gives itself."""
+    if name == host_id:
+        return True
+    return Host.objects.filter(pk=host_id, name__iexact=name).exists()
 
 
 def syslog_server_list() -> QuerySet[SyslogServer]:

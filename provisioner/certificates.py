@@ -1,8 +1,9 @@
 """The pool's own certificates: a CA, and what it signs for servers and clients.
 
-Keys are ECDSA P-256, readable by their owner alone, and never overwritten. Asking again is safe:
-a certificate is renewed, with its key, in the last third of its life, when it lacks a host that is
-asked for, or when another CA signed it.
+Each certificate has one role (:mod:`provisioner.common.certificate_roles`). Keys are ECDSA P-256,
+readable by their owner alone, and never overwritten. Asking again is safe: a certificate is
+renewed, with its key, in the last third of its life, when it lacks a host or a role that is asked
+for, or when another CA signed it.
 """
 
 import datetime as dt
@@ -22,6 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from provisioner.common.certificate_roles import CertificateRole, role_names
 
 CA_LIFE = dt.timedelta(days=3650)
 LEAF_LIFE = dt.timedelta(days=397)
@@ -62,21 +65,43 @@ class Authority:
         return self.folder / "ca.pem"
 
     def server(self, name: str, hosts: Iterable[str]) -> tuple[Path, Path]:
-        """Certificate and key of a server that is reached under these names and addresses."""
+        """Certificate and key of an API that is reached under these names and addresses."""
+        return self._listening(name, hosts, role_names(CertificateRole.API))
+
+    def node(
+        self, name: str, hosts: Iterable[str], node_ids: Collection[str] = ()
+    ) -> tuple[Path, Path]:
+        """Certificate and key of a storage node that is reached under these names and addresses.
+
+        ``node_ids``: the persistentIDs it is good for; none: any at these addresses.
+        """
+        return self._listening(name, hosts, role_names(CertificateRole.NODE, node_ids))
+
+    def client(self, name: str) -> Path:
+        """One PEM file with the certificate and key of a client of the API."""
+        return self._calling(name, CertificateRole.CLIENT)
+
+    def provisioner(self, name: str = "provisioner") -> Path:
+        """One PEM file with the certificate and key that the provisioner shows to nodes."""
+        return self._calling(name, CertificateRole.PROVISIONER)
+
+    def _listening(
+        self, name: str, hosts: Iterable[str], roles: Collection[x509.GeneralName]
+    ) -> tuple[Path, Path]:
         path, key_path = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         key = _key(key_path)
-        wanted = tuple(dict.fromkeys(_general_name(host) for host in hosts))
+        wanted = tuple(dict.fromkeys([*(_general_name(host) for host in hosts), *roles]))
         if self._must_renew(path, wanted):
             signed = self._sign(name, key, ExtendedKeyUsageOID.SERVER_AUTH, wanted)
             _write(path, _pem(signed), 0o644)
         return path, key_path
 
-    def client(self, name: str) -> Path:
-        """One PEM file with the certificate and key of a client."""
+    def _calling(self, name: str, role: CertificateRole) -> Path:
         path = self.folder / f"{name}.pem"
-        if self._must_renew(path, ()):
+        wanted = role_names(role)
+        if self._must_renew(path, wanted):
             key = _read_key(path) if path.exists() else _new_key()
-            signed = self._sign(name, key, ExtendedKeyUsageOID.CLIENT_AUTH, ())
+            signed = self._sign(name, key, role.purpose, wanted)
             _write(path, _pem(signed) + _key_pem(key), 0o600)
         return path
 
@@ -85,7 +110,7 @@ class Authority:
         name: str,
         key: Key,
         purpose: x509.ObjectIdentifier,
-        hosts: Collection[x509.GeneralName],
+        names: Collection[x509.GeneralName],
     ) -> x509.Certificate:
         subject = self.certificate.subject
         builder = _builder(_name(name), subject, key.public_key(), LEAF_LIFE)
@@ -95,20 +120,21 @@ class Authority:
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
             .add_extension(issuer, critical=False)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
         )
-        if hosts:
-            builder = builder.add_extension(x509.SubjectAlternativeName(hosts), critical=False)
         return builder.sign(self.key, hashes.SHA256())
 
-    def _must_renew(self, path: Path, hosts: Collection[x509.GeneralName]) -> bool:
+    def _must_renew(self, path: Path, names: Collection[x509.GeneralName]) -> bool:
         if not path.exists():
             return True
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
         left = certificate.not_valid_after_utc - dt.datetime.now(dt.UTC)
+        found = _alternative_names(certificate)
         return (
             left < LEAF_LIFE / 3
             or not _signed_by(certificate, self.certificate)
-            or not set(hosts) <= set(_hosts(certificate))
+            or not set(names) <= set(found)
+            or _uris(names) != _uris(found)
         )
 
 
@@ -120,12 +146,16 @@ def _signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bo
     return True
 
 
-def _hosts(certificate: x509.Certificate) -> list[x509.GeneralName]:
+def _alternative_names(certificate: x509.Certificate) -> list[x509.GeneralName]:
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
         return []
     return list(extension.value)
+
+
+def _uris(names: Iterable[x509.GeneralName]) -> set[x509.GeneralName]:
+    return {name for name in names if isinstance(name, x509.UniformResourceIdentifier)}
 
 
 def _general_name(host: str) -> x509.GeneralName:

@@ -105,10 +105,25 @@ class Environment(BaseSettings):
         None, description="PEM of the CA that signed the nodes' certificates."
     )
     node_certificate: Path | None = Field(
-        None, description="PEM client certificate and key shown to nodes (mutual TLS)."
+        None,
+        description="PEM client certificate and key shown to nodes (mutual TLS): of role "
+        "provisioner, as `manage.py certificates` makes provisioner.pem.",
     )
-    node_token: SecretStr = Field(
-        SecretStr(""), description="Token shown to nodes where they have no mutual TLS."
+    login_attempts: int = Field(
+        10,
+        ge=1,
+        le=10_000,
+        description="How many wrong passwords of one user name from one address are tried in "
+        "LOGIN_WINDOW_SECONDS before more are answered with 429; ten times as many of one name, or "
+        "from one address.",
+    )
+    login_window_seconds: Seconds = Field(
+        300, description="After this a name and an address may fail LOGIN_ATTEMPTS times again."
+    )
+    auth_server_http: bool = Field(
+        False,
+        description="Take http addresses of an authorization server, too. For development: who can "
+        "change what goes over the wire chooses the keys that tokens are verified with.",
     )
     auth_server_ca: Path | None = Field(
         None,
@@ -202,6 +217,19 @@ class Environment(BaseSettings):
         ge=1,
         le=43_200,
         description="How long a record that a syslog server does not take is kept and tried again.",
+    )
+    syslog_most_records: int = Field(
+        10_000,
+        ge=1,
+        le=10_000_000,
+        description="How many records wait for one syslog server at most; what comes beyond is "
+        "dropped and counted (`provisioner_syslog_records_dropped_total`).",
+    )
+    syslog_most_bytes: int = Field(
+        64 * 2**20,
+        ge=2**17,
+        le=2**40,
+        description="The same for their bytes together.",
     )
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body.")
     metrics_open: bool = Field(False, description="Answer GET /metrics without credentials.")

@@ -1,5 +1,5 @@
 """Where Django looks for the models of this package."""
 
-from provisioner.access.models import AuthorizationServer
+from provisioner.access.models import AuthorizationServer, RevokedToken
 
-__all__ = ["AuthorizationServer"]
+__all__ = ["AuthorizationServer", "RevokedToken"]

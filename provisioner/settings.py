@@ -53,6 +53,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "provisioner.access.admin_login.AdministrationPages",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 
@@ -96,7 +97,10 @@ def _database() -> dict[str, Any]:
 
 DATABASES = {"default": _database()}
 
+AUTHENTICATION_BACKENDS = ["provisioner.access.admin_login.GuardedBackend"]
 AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
@@ -105,6 +109,8 @@ STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
+# not where everything is on localhost: browsers would demand https of all else there, too
+SECURE_HSTS_SECONDS = 0 if ENVIRONMENT.is_embedded else 31_536_000
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_SECURE = True
 SECURE_PROXY_SSL_HEADER = (

@@ -127,11 +127,14 @@ class TaskViewSet(ApiViewSet):
 
     def list(self, request: Request) -> Response:
         fields = parse_query(TaskListInput, request)
+        fields["host_id"] = self.own_host(fields.get("host_id"))
         tasks = task_list(**fields, tenant_id=self.caller.tenant_id)
         return Response([task_json(task) for task in tasks])
 
     def update(self, request: Request) -> Response:
-        task_update(**parse_body(TaskUpdateInput, request), tenant_id=self.caller.tenant_id)
+        fields = parse_body(TaskUpdateInput, request)
+        self.own_host(fields["host_id"])
+        task_update(**fields, tenant_id=self.caller.tenant_id)
         return success()
 
     def destroy(self, request: Request) -> Response:

@@ -19,7 +19,6 @@ import urllib3
 from django.conf import settings as django_settings
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.core.servers.basehttp import WSGIRequestHandler
-from pydantic import SecretStr
 from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
 
@@ -58,8 +57,8 @@ LONGEST = (
 )
 """Begun first, in this order; each other file takes half a minute at most."""
 NODES = 6
-NODE_TOKEN = "node-token-of-the-tests"
 COPY_RATE = 2**40
+HOST_ID = "6d4a8383-c09f-4f91-836d-5ed192ca6f64"
 ZONES = ("z1", "z1", "z2", "z2", "z3", "z3")
 RACKS = ("r1", "r2", "r3", "r4", "r5", "r6")
 _http = urllib3.PoolManager(maxsize=64, retries=False)
@@ -90,13 +89,22 @@ class Api:
         self.authorization = authorization
         self.headers = headers
 
-    def as_role(self, *roles: str, tenant: str | None = None, node: str | None = None) -> "Api":
-        """The same API, called with a token of these roles."""
+    def as_role(
+        self,
+        *roles: str,
+        tenant: str | None = None,
+        node: str | None = None,
+        host: str | None = None,
+    ) -> "Api":
+        """The same API, called with a token of these roles; HOST without ``host``: of HOST_ID."""
+        if Role.HOST in roles and host is None:
+            host = HOST_ID
         token, _ = token_issue(
             name="tester",
             roles=frozenset(Role(role) for role in roles),
             tenant_id=tenant,
             node_id=node,
+            host_id=host,
             lifetime=dt.timedelta(hours=1),
         )
         return Api(self.url, f"Bearer {token}")
@@ -216,9 +224,14 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="session")
 def _running_fleet(authority: Authority) -> Iterator[SimulatedFleet]:
-    certificate, key = authority.server("nodes", ["127.0.0.1"])
+    certificate, key = authority.node("nodes", ["127.0.0.1"])
     with SimulatedFleet(
-        count=NODES, certificate=certificate, key=key, token=NODE_TOKEN, copy_rate=COPY_RATE
+        count=NODES,
+        certificate=certificate,
+        key=key,
+        ca=authority.path,
+        require_client_certificate=True,
+        copy_rate=COPY_RATE,
     ) as fleet:
         yield fleet
 
@@ -233,7 +246,7 @@ def fleet(
     """
     _running_fleet.reset()
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(
-        update={"node_ca": authority.path, "node_token": SecretStr(NODE_TOKEN)}
+        update={"node_ca": authority.path, "node_certificate": authority.provisioner()}
     )
     nodes.node_transport.cache_clear()
     yield _running_fleet

@@ -17,6 +17,8 @@ from tests.servers import NoServer, Servers, database_name, drop_leftovers
 
 SETTINGS = {
     "SECRET_KEY": "only-for-tests-only-for-tests-only-for-tests",
+    # their authorization servers have no certificates
+    "AUTH_SERVER_HTTP": "true",
     "LOG_LEVEL": "WARNING",
     "LOG_FORMAT": "text",
     "DJANGO_LIVE_TEST_SERVER_ADDRESS": "127.0.0.1",

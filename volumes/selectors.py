@@ -114,6 +114,12 @@ def snapshots_visible(tenant_id: str | None) -> QuerySet[Snapshot]:
     return rows if tenant_id is None else rows.filter(tenant_id=tenant_id)
 
 
+def snapshots_of_host(rows: QuerySet[Snapshot], host_id: str | None) -> QuerySet[Snapshot]:
+    """Those of volumes that are published to the host; None: all."""
+    to_host = Publication.objects.filter(volume=OuterRef("volume"), host_id=host_id)
+    return rows if host_id is None else rows.filter(Exists(to_host))
+
+
 def snapshots_shown(rows: QuerySet[Snapshot]) -> QuerySet[Snapshot]:
     """Snapshots with the names of their volumes and replicas."""
     return rows.select_related("volume", "replica")
@@ -132,10 +138,20 @@ def exports_with_nodes(rows: QuerySet[Export]) -> QuerySet[Export]:
 
 
 def publications_of_targets(
-    *, host_id: str | None, volume_id: str | None, tenant_id: str | None
+    *,
+    host_id: str | None,
+    volume_id: str | None,
+    tenant_id: str | None,
+    seen_by: str | None = None,
 ) -> QuerySet[Publication]:
-    """Publications that are namespaces of targets, with exports and hosts."""
+    """Publications that are namespaces of targets, with exports and hosts. ``seen_by``: a host,
+    which sees its own target and, of those of others, the volumes that it shares with them.
+    """
     rows = Publication.objects.exclude(volume__protocol=Protocol.LOCAL)
+    if seen_by is not None:
+        shared = Publication.objects.filter(volume=OuterRef("volume"), host_id=seen_by)
+        mine = Q(host_id=seen_by)
+        rows = rows.filter(mine | Q(Exists(shared), volume__uuid=volume_id) if volume_id else mine)
     if host_id is not None:
         rows = rows.filter(host_id=host_id)
     if tenant_id is not None:

@@ -23,7 +23,8 @@ class Backend(models.Model):
     are to be read. ``checked_at``: when its volumes, snapshots and targets were last compared with
     the rows, in the boot ``checked_boot_id``. ``controller_slot``: which NVMe controller ids its
     targets have, see :mod:`inventory.services.controller_slots`; null until the next node check if
-    the version before added the node.
+    the version before added the node. ``encrypted_token`` and its digest: the token that the node
+    demands of us, where it has no mutual TLS; no two nodes have one.
     """
 
     persistent_id = models.CharField(primary_key=True, max_length=64)
@@ -59,6 +60,8 @@ class Backend(models.Model):
     checked_boot_id = models.CharField(max_length=64, blank=True)
     token_expires_at = models.DateTimeField(help_text="of the token this node probes with")
     controller_slot = models.PositiveSmallIntegerField(unique=True, null=True, blank=True)
+    encrypted_token = models.TextField(blank=True)
+    token_digest = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = BackendQuerySet.as_manager()
@@ -66,6 +69,11 @@ class Backend(models.Model):
     class Meta:
         ordering: ClassVar = ["persistent_id"]
         constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["token_digest"],
+                condition=~Q(token_digest=""),
+                name="one_backend_per_node_token",
+            ),
             models.CheckConstraint(
                 condition=Q(used_iops__gte=0) & Q(used_iops__lte=F("total_iops")),
                 name="backend_iops_within_total",

@@ -24,6 +24,7 @@ class Host(models.Model):
 
     ``nqn`` is unique: targets let hosts in by it, so two hosts with one would reach each other's
     volumes. ``used_namespace_ids``: NVMe namespace ids the host says it uses already.
+    ``tenant_id``: the one tenant whose volumes it may have; empty: it serves all.
     ``available_until``: three probe durations after its last probe. ``agent_until``: the same after
     the last probe that came from an agent on the host, and not from a driver elsewhere;
     ``probed_by_driver``: the last probe of all came from a driver.
@@ -41,6 +42,7 @@ class Host(models.Model):
     available_until = models.DateTimeField(db_index=True)
     agent_until = models.DateTimeField(null=True, blank=True, db_index=True)
     probed_by_driver = models.BooleanField(default=False)
+    tenant_id = models.CharField(max_length=64, blank=True, default="")
 
     class Meta:
         ordering: ClassVar = ["uuid"]

@@ -12,7 +12,7 @@ from inventory.nodes.errors import NodeRefused, NodeUnreachable
 from inventory.nodes.parallel import call_all, call_each
 from inventory.nodes.strays import Stray, Strays
 from inventory.nodes.syslogs import SyslogServers
-from inventory.nodes.transport import NodeCall, NodeTransport, Observer
+from inventory.nodes.transport import ANY_NODE, MOST_BYTES, NodeCall, NodeTransport, Observer, Peer
 from inventory.nodes.wire import (
     License,
     NamespaceSpec,
@@ -38,9 +38,16 @@ __all__ = [
     "NodeTransport",
     "NodeUnreachable",
     "Observer",
+    "Peer",
     "call_all",
     "call_each",
 ]
+
+BYTES_OF_LISTS = 8 * 2**20
+"""Of all volumes, snapshots or targets of a node: some ten thousand of them."""
+BYTES_OF_NODE = 2**20
+LISTS = frozenset({"/v1/volumes", "/v1/snapshots", "/v1/targets", "/v1/node/strays"})
+LARGE = frozenset({"/v1/node", "/v1/node/syslogs", "/v1/targets/{nqn}"})
 
 T = TypeVar("T")
 W = TypeVar("W", bound=BaseModel)
@@ -67,8 +74,16 @@ class NodeClient:
     :raises NodeUnreachable: it may have been done; after 5xx, TLS failures, garbage too.
     """
 
-    def __init__(self, transport: NodeTransport, addresses: Sequence[str], port: int) -> None:
+    def __init__(
+        self,
+        transport: NodeTransport,
+        addresses: Sequence[str],
+        port: int,
+        *,
+        peer: Peer = ANY_NODE,
+    ) -> None:
         self._transport = transport
+        self._peer = peer
         self._addresses = tuple(addresses)
         self._port = port
         first = self._addresses[0] if self._addresses else ""
@@ -176,7 +191,7 @@ class NodeClient:
         self._delete(NAMESPACE, generation, timeout, nqn=nqn, uuid=uuid)
 
     def _get(self, kind: type[W], template: str, timeout: float | None, **names: str) -> W:
-        call = NodeCall("GET", template, names)
+        call = NodeCall("GET", template, names, most_bytes=_most_bytes(template))
         return self._call(call, timeout, lambda answer: _read(kind, answer))
 
     def _find(self, kind: type[W], template: str, timeout: float | None, **names: str) -> W | None:
@@ -204,7 +219,9 @@ class NodeClient:
         started = time.monotonic()
         outcome = "UNREACHABLE"
         try:
-            value = parse(self._transport.send(self._addresses, self._port, call, timeout))
+            value = parse(
+                self._transport.send(self._addresses, self._port, call, timeout, peer=self._peer)
+            )
             outcome = "OK"
         except NodeRefused as refusal:
             outcome = refusal.code.value
@@ -213,6 +230,13 @@ class NodeClient:
             seconds = time.monotonic() - started
             self._transport.observe(self._label, call, outcome, seconds)
         return value
+
+
+def _most_bytes(template: str) -> int:
+    """What an honest node's answer has at most."""
+    if template in LISTS:
+        return BYTES_OF_LISTS
+    return BYTES_OF_NODE if template in LARGE else MOST_BYTES
 
 
 def _read(kind: type[W], answer: Answer) -> W:

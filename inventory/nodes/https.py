@@ -6,7 +6,7 @@ each operation of the socket gets what is left of the whole call's time.
 
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -22,10 +22,17 @@ from urllib3.response import BaseHTTPResponse
 CONNECT_SECONDS = 2.0
 READ_SECONDS = 10.0
 IDLE_SECONDS = 30.0  # well below the agent's keep-alive, so that it is this side that closes
-MAX_ANSWER_BYTES = 64 * 2**20
+MAX_ANSWER_BYTES = 2**20
 CONNECTIONS_PER_HOST = 64
 
+CheckCertificate = Callable[[bytes | None], None]
+"""Called with the server's verified certificate (DER).
+
+:raises ValueError: nothing may be sent to its holder.
+"""
+
 _deadline: ContextVar[float] = ContextVar("deadline")
+_check: ContextVar[CheckCertificate | None] = ContextVar("check", default=None)
 
 
 class CannotConnect(HTTPError):
@@ -33,7 +40,7 @@ class CannotConnect(HTTPError):
 
 
 class AnswerTooLarge(HTTPError):
-    """The answer is longer than MAX_ANSWER_BYTES."""
+    """The answer is longer than the request allows."""
 
 
 @contextmanager
@@ -79,8 +86,19 @@ class _Connection(HTTPSConnection):
             raise CannotConnect(str(error)) from error
 
     def request(self, *args: Any, **kwargs: Any) -> None:
+        self._check_certificate()
         self._used_at = time.monotonic()
         super().request(*args, **kwargs)
+
+    def _check_certificate(self) -> None:
+        check, connection = _check.get(), self.sock
+        if check is None:
+            return
+        secured = connection if isinstance(connection, ssl.SSLSocket) else None
+        try:
+            check(secured.getpeercert(binary_form=True) if secured else None)
+        except ValueError as error:
+            raise CannotConnect(str(error)) from error
 
     @property
     def is_connected(self) -> bool:
@@ -94,12 +112,13 @@ class _Pool(HTTPSConnectionPool):
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A request as it is put on the wire."""
+    """A request as it is put on the wire; an answer of more bytes is given up."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: bytes | None = None
+    most_bytes: int = MAX_ANSWER_BYTES
 
 
 class Pools:
@@ -115,12 +134,23 @@ class Pools:
         )
         self._manager.pool_classes_by_scheme = {"https": _Pool}
 
-    def call(self, host: str, port: int, request: Outgoing) -> tuple[int, bytes]:
+    def call(
+        self, host: str, port: int, request: Outgoing, check: CheckCertificate | None = None
+    ) -> tuple[int, bytes]:
         """Send the request, once at most; status and body. Only inside ``finish_within``.
+
+        ``check``: judges the server's certificate before anything is sent.
 
         :raises CannotConnect: nothing was sent.
         :raises OSError, urllib3.exceptions.HTTPError: it may have been sent.
         """
+        token = _check.set(check)
+        try:
+            return self._send(host, port, request)
+        finally:
+            _check.reset(token)
+
+    def _send(self, host: str, port: int, request: Outgoing) -> tuple[int, bytes]:
         timeout = urllib3.Timeout(connect=_left(CONNECT_SECONDS), read=_left(READ_SECONDS))
         response = self._manager.connection_from_host(host, port, scheme="https").urlopen(
             request.method,
@@ -131,21 +161,21 @@ class Pools:
             retries=False,
             preload_content=False,
         )
-        return response.status, _read(response)
+        return response.status, _read(response, request.most_bytes)
 
     def close(self) -> None:
         self._manager.clear()
 
 
-def _read(response: BaseHTTPResponse) -> bytes:
+def _read(response: BaseHTTPResponse, most_bytes: int) -> bytes:
     try:
-        body = response.read(MAX_ANSWER_BYTES + 1)
+        body = response.read(most_bytes + 1)
     except BaseException:
         response.close()
         raise
-    if len(body) > MAX_ANSWER_BYTES:
+    if len(body) > most_bytes:
         response.close()
-        raise AnswerTooLarge(f"answer of more than {MAX_ANSWER_BYTES} bytes")
+        raise AnswerTooLarge(f"answer of more than {most_bytes} bytes")
     response.release_conn()
     return body
 

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from inventory.nodes.wire import Wire
 
+MOST_SERVERS = 16
 NO_NUL = r"^[^\x00]*$"
 
 ShortText = Annotated[str, Field(max_length=255, pattern=NO_NUL)]
@@ -24,4 +25,4 @@ class SyslogServer(Wire):
 
 
 class SyslogServers(Wire):
-    servers: tuple[SyslogServer, ...] = ()
+    servers: tuple[SyslogServer, ...] = Field(default=(), max_length=MOST_SERVERS)

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,30 +13,57 @@ from urllib3.exceptions import HTTPError
 from inventory.nodes.errors import NodeUnreachable
 from inventory.nodes.https import CannotConnect, Outgoing, Pools, client_context, finish_within
 from inventory.nodes.waits import begin_wait
+from provisioner.common.certificate_roles import CertificateRole, require_role
 
 Observer = Callable[[str, str, str, str, float], None]
 """Called after each call with "address:port", method, path template, outcome and seconds. The
 outcome is ``OK``, ``UNREACHABLE`` or a refusal's code."""
 
 CALL_SECONDS = 15.0
+MOST_BYTES = 2**18
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class NodeCall:
-    """One call of the node API; ``template`` with ``names`` filled in is its path."""
+    """One call of the node API; ``template`` with ``names`` filled in is its path. An answer of
+    more than ``most_bytes`` is given up.
+    """
 
     method: str
     template: str
     names: Mapping[str, str] = field(default_factory=dict)
     query: str = ""
     body: bytes | None = None
+    most_bytes: int = MOST_BYTES
 
     @property
     def path(self) -> str:
         names = {key: quote(name, safe="") for key, name in self.names.items()}
         return self.template.format_map(names) + self.query
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Which node must answer, and the token that this node, and no other, demands.
+
+    :raises ValueError: a header cannot carry the token.
+    """
+
+    node_id: str | None = None
+    token: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        if not (self.token.isascii() and self.token.isprintable()):
+            raise ValueError("the token holds characters that a header cannot carry")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+
+ANY_NODE = Peer()
 
 
 class NodeTransport:
@@ -56,23 +84,30 @@ class NodeTransport:
         *,
         ca_file: str | Path | None = None,
         client_certificate: tuple[str | Path, str | Path] | None = None,
-        token: str | None = None,
+        token: str = "",
         observers: Iterable[Observer] = (),
     ) -> None:
+        """``token``: shown where the peer has none; for tools that speak to one node."""
         self._context = client_context(ca_file=ca_file, client_certificate=client_certificate)
         self._headers = {"Accept": "application/json", "Content-Type": "application/json"}
-        if token:
-            if not (token.isascii() and token.isprintable()):
-                raise ValueError("the token holds characters that a header cannot carry")
-            self._headers["Authorization"] = f"Bearer {token}"
+        self._default = Peer(token=token)
         self._pools = Pools(self._context)
         self._process_id = os.getpid()
         self.observers: list[Observer] = list(observers)
 
     def send(
-        self, addresses: Sequence[str], port: int, call: NodeCall, timeout: float | None = None
+        self,
+        addresses: Sequence[str],
+        port: int,
+        call: NodeCall,
+        timeout: float | None = None,
+        *,
+        peer: Peer = ANY_NODE,
     ) -> tuple[int, bytes]:
         """The status and body that the first connectable address answers.
+
+        Nothing is sent to a server whose certificate is not a storage node's, or is of another
+        node than ``peer``.
 
         The whole call ends within ``timeout`` seconds (default and at most CALL_SECONDS), name
         look-ups apart.
@@ -81,11 +116,13 @@ class NodeTransport:
         """
         begin_wait()
         failures = []
-        request = Outgoing(call.method, call.path, self._headers, call.body)
+        headers = self._headers | self._default.headers | peer.headers
+        check = partial(require_role, role=CertificateRole.NODE, node_id=peer.node_id)
+        request = Outgoing(call.method, call.path, headers, call.body, call.most_bytes)
         with finish_within(CALL_SECONDS if timeout is None else min(timeout, CALL_SECONDS)):
             for address in addresses:
                 try:
-                    return self._own_pools().call(address, port, request)
+                    return self._own_pools().call(address, port, request, check)
                 except CannotConnect as error:
                     failures.append(f"{address}: {error}")
                 except (OSError, HTTPError) as error:

@@ -63,7 +63,19 @@ from typing import Self
 from pydantic import Field
 
 from inventory.nodes.target_ids import ControllerIds
-from inventory.nodes.wire_base import Bytes, Generation, Identifier, Nqn, Owner, PoolIdentity, Wire
+from inventory.nodes.wire_base import (
+    Bytes,
+    BytesOfNode,
+    BytesOfSsd,
+    Generation,
+    Identifier,
+    Nqn,
+    Owner,
+    PerSecond,
+    PoolIdentity,
+    Wire,
+)
+from provisioner.common.limits import MOST_SSDS
 
 __all__ = ["Bytes", "Generation", "Identifier", "Nqn", "Owner", "PoolIdentity", "Wire"]
 """Of the imported names, those that belong to the API."""
@@ -91,9 +103,9 @@ class Refusal(Wire):
 class Portal(Wire):
     """Where a node's NVMe-oF targets listen; ``transport`` as the reference spells it."""
 
-    ip: str
+    ip: str = Field(max_length=255)
     port: int = Field(ge=1, le=65535)
-    transport: str = "TCP_IP"
+    transport: str = Field(default="TCP_IP", max_length=64)
 
 
 class Ssd(Wire):
@@ -103,10 +115,10 @@ class Ssd(Wire):
 
     ssd_id: str = Field(min_length=1, max_length=255)
     name: str = Field(max_length=255)
-    capacity: Bytes
-    free: Bytes
-    outgrown: Bytes = 0
-    block_sizes: tuple[int, ...] = (512, 4096)
+    capacity: BytesOfSsd
+    free: BytesOfSsd
+    outgrown: BytesOfSsd = 0
+    block_sizes: tuple[int, ...] = Field(default=(512, 4096), max_length=16)
     certified: bool = True
 
 
@@ -123,12 +135,12 @@ class Node(Wire):
     version: str = Field(max_length=64)
     target_driver_version: str = Field(max_length=64)
     host_id: Identifier | None = None
-    boot_id: str
-    total_bw: Bytes
-    total_iops: Bytes
-    authentication_mode: str = "LOCAL"
-    portals: tuple[Portal, ...]
-    ssds: tuple[Ssd, ...]
+    boot_id: str = Field(max_length=255)
+    total_bw: PerSecond
+    total_iops: PerSecond
+    authentication_mode: str = Field(default="LOCAL", max_length=255)
+    portals: tuple[Portal, ...] = Field(max_length=256)
+    ssds: tuple[Ssd, ...] = Field(max_length=MOST_SSDS)
     expands_spans_online: bool = False
     pool: PoolIdentity | None = None
     newest_generation: int = 0
@@ -398,12 +410,12 @@ class Probe(Wire):
     """What a node pushes to ``POST {url}/probe`` (reference, "Probe")."""
 
     persistent_id: Identifier = Field(alias="persistentID")
-    available_capacity: Bytes
-    total_capacity: Bytes
-    used_bw: Bytes = Field(alias="usedBW")
-    total_bw: Bytes = Field(alias="totalBW")
-    used_iops: Bytes = Field(alias="usedIOPS")
-    total_iops: Bytes = Field(alias="totalIOPS")
+    available_capacity: BytesOfNode
+    total_capacity: BytesOfNode
+    used_bw: PerSecond = Field(alias="usedBW")
+    total_bw: PerSecond = Field(alias="totalBW")
+    used_iops: PerSecond = Field(alias="usedIOPS")
+    total_iops: PerSecond = Field(alias="totalIOPS")
     mgmt_ips: tuple[str, ...] = Field(alias="mgmtIPs")
     mgmt_port: int
     provisioner: dict[str, object]

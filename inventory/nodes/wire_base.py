@@ -5,8 +5,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from provisioner.common.limits import MOST_BYTES_OF_NODE, MOST_BYTES_OF_SSD, MOST_PER_SECOND
+
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]
+BytesOfSsd = Annotated[int, Field(ge=0, le=MOST_BYTES_OF_SSD)]
+BytesOfNode = Annotated[int, Field(ge=0, le=MOST_BYTES_OF_NODE)]
+PerSecond = Annotated[int, Field(ge=0, le=MOST_PER_SECOND)]
 Generation = Annotated[int, Field(ge=1, lt=2**63)]
 Nqn = Annotated[str, Field(min_length=1, max_length=223)]
 

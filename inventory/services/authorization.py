@@ -113,8 +113,9 @@ def _prove(server: OidcServer) -> None:
     keys = server.keys(fresh=True)
     provisioner_claims = _claims(provisioner, server, keys, "", ProvisionerTokenInvalid)
     backends_claims = _claims(backends, server, keys, server.audience, BackendsTokenInvalid)
-    _check_admin(provisioner_claims, server.provisioner, ProvisionerClientNoAdmin)
-    _check_admin(backends_claims, server.backends, BackendsClientNoAdmin)
+    is_for_us = bool(server.audience)
+    _check_admin(provisioner_claims, server.provisioner, is_for_us, ProvisionerClientNoAdmin)
+    _check_admin(backends_claims, server.backends, is_for_us, BackendsClientNoAdmin)
 
 
 def _token(server: OidcServer, client: OidcClient, failure: type[ProvisionerError]) -> str:
@@ -142,11 +143,14 @@ def _claims(
         raise failure(f"the token that {server.token_url} gave is not usable: {error}") from error
 
 
-def _check_admin(claims: OidcClaims, client: OidcClient, failure: type[ProvisionerError]) -> None:
-    if Role.ADMIN not in claims.roles_at(client.resource_id):
+def _check_admin(
+    claims: OidcClaims, client: OidcClient, is_for_us: bool, failure: type[ProvisionerError]
+) -> None:
+    if Role.ADMIN not in claims.roles_at(client.resource_id, is_for_us=is_for_us):
+        more = "" if is_for_us else "; roles beside resources count where an audience is set"
         raise failure(
             f"the token of client {client.client_id!r} has no role ADMIN at resource "
-            f"{client.resource_id!r}"
+            f"{client.resource_id!r}{more}"
         )
 
 

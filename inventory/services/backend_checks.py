@@ -56,6 +56,7 @@ def refuse_known(
     mgmt_port: int,
     host_id: str | None = None,
     persistent_id: str | None = None,
+    token_digest: str = "",
     besides: str | None = None,
 ) -> None:
     """Say what of it another backend than ``besides`` has already.
@@ -72,6 +73,12 @@ def refuse_known(
             f"the storage node at {mgmt_ips[0]} port {mgmt_port} has persistentID "
             f"{persistent_id!r} and is in the pool already"
         )
+    if token_digest:
+        other = Backend.objects.filter(token_digest=token_digest).exclude(pk=besides).first()
+        if other is not None:
+            raise BackendKnown(
+                f"backend {other.pk!r} has this nodeToken: each node needs one of its own"
+            )
     if host_id:
         other = Backend.objects.filter(host_id=host_id).exclude(pk=besides).first()
         if other is not None:

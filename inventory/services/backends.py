@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import TypedDict
 
 from django.conf import settings
@@ -24,7 +25,8 @@ from inventory.services.backend_checks import (
 from inventory.services.controller_slots import slot_take
 from inventory.services.licenses import license_refuse_full, license_text
 from inventory.services.node_settings import node_settings_with_token, silence_ends_at
-from inventory.services.nodes import node_client, node_transport
+from inventory.services.node_tokens import token_columns
+from inventory.services.nodes import node_client, node_client_at
 from inventory.services.pool import pool_identity
 from inventory.services.pool_checks import pool_required
 from inventory.services.readings import new_portals, new_ssds, node_facts
@@ -53,6 +55,8 @@ class BackendChanges(TypedDict, total=False):
     host_id: str | None
     in_use: bool
     mgmt_port: int
+    encrypted_token: str
+    token_digest: str
 
 
 def backend_add(
@@ -64,39 +68,51 @@ def backend_add(
     region: str | None = None,
     host_id: str | None = None,
     take_over: bool = False,
+    node_token: str = "",
 ) -> Backend:
     """Add the node at the first of ``mgmt_ips`` that can be connected to; from then on it probes.
 
     Without ``host_id`` the one counts that the node itself reports. The settings are on the node
     before it is stored. Where another add of the same node wins in between, the node may hold the
-    loser's location until its next probe. ``take_over``: also one of another pool.
+    loser's location until its next probe. ``node_token``: what the node demands of callers, where
+    it has no mutual TLS; it is shown to no other node. ``take_over``: also one of another pool.
 
     :raises LocationTooLong, BackendKnown, HostHasBackend, NodeHasNoSsd, NodeNotAvailable:
     :raises OtherPool: it is another pool's, and not to be taken over.
     :raises NoBackendLicensed: the licence does not allow one more.
     """
     check_location(rack=rack, zone=zone, region=region)
-    refuse_known(mgmt_ips=mgmt_ips, mgmt_port=mgmt_port, host_id=host_id)
+    token = token_columns(node_token)
+    digest = token["token_digest"]
+    refuse_known(mgmt_ips=mgmt_ips, mgmt_port=mgmt_port, host_id=host_id, token_digest=digest)
     license_refuse_full()
-    client = NodeClient(node_transport(), mgmt_ips, mgmt_port)
     backend = Backend(
+        **token,
         mgmt_port=mgmt_port,
         rack=rack,
         zone=zone,
         region=region,
         refreshed_at=timezone.now(),
     )
-    node = read_node(client, mgmt_ips, mgmt_port)
+    node = read_node(node_client_at(backend, mgmt_ips, mgmt_port), mgmt_ips, mgmt_port)
     check_usable(node)
     _take_over(backend, node, host_id)
-    identity = {"host_id": backend.host_id, "persistent_id": backend.persistent_id}
-    refuse_known(mgmt_ips=mgmt_ips, mgmt_port=mgmt_port, **identity)
+    refuse = partial(
+        refuse_known,
+        mgmt_ips=mgmt_ips,
+        mgmt_port=mgmt_port,
+        host_id=backend.host_id,
+        persistent_id=backend.persistent_id,
+        token_digest=digest,
+    )
+    refuse()
+    client = node_client_at(backend, mgmt_ips, mgmt_port)
     pool_required(client, node, take_over=take_over)
     _hand_over(backend, client, take_over=take_over)
     try:
         _insert(backend, mgmt_ips, node)
     except IntegrityError:
-        refuse_known(mgmt_ips=mgmt_ips, mgmt_port=mgmt_port, **identity)
+        refuse()
         raise _changed_meanwhile(node.persistent_id) from None
     return backend
 
@@ -168,7 +184,7 @@ def backend_update(*, persistent_id: str, changes: BackendChanges) -> None:
     port = changes.get("mgmt_port", backend.mgmt_port)
     _refuse_changes(backend, changes, port)
     if port != backend.mgmt_port:
-        client = NodeClient(node_transport(), backend.mgmt_ips, port)
+        client = node_client_at(backend, backend.mgmt_ips, port)
         check_same_node(backend, read_node(client, backend.mgmt_ips, port), port)
     try:
         _store(persistent_id, changes)
@@ -183,6 +199,7 @@ def _refuse_changes(backend: Backend, changes: BackendChanges, port: int) -> Non
         mgmt_ips=backend.mgmt_ips,
         mgmt_port=port,
         host_id=changes.get("host_id"),
+        token_digest=changes.get("token_digest", ""),
         besides=backend.persistent_id,
     )
 
@@ -210,9 +227,8 @@ def settings_push(persistent_id: str) -> None:
     Backend.objects.filter(pk=persistent_id).update(token_expires_at=expires_at)
 
 
-def node_release(persistent_id: str, mgmt_ips: Sequence[str], mgmt_port: int) -> None:
+def node_release(persistent_id: str, client: NodeClient) -> None:
     """Let the node of a removed backend go, as far as it answers: another pool may add it then."""
-    client = NodeClient(node_transport(), mgmt_ips, mgmt_port)
     try:
         client.release(pool_identity().uuid, timeout=RELEASE_SECONDS)
     except (NodeRefused, NodeUnreachable) as error:

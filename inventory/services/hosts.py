@@ -27,6 +27,12 @@ class NqnTaken(ProvisionerError):
         )
 
 
+class HostOfOthers(ProvisionerError):
+    """A tenant's caller speaks for a host that is not its tenant's alone."""
+
+    code = ResultCode.AlreadyExists
+
+
 def host_probe(
     *,
     uuid: str,
@@ -37,6 +43,7 @@ def host_probe(
     duration: int,
     multipath: bool = False,
     used_namespace_ids: Sequence[int] | None = None,
+    tenant_id: str | None = None,
 ) -> None:
     """Record that the host lives and what it says of itself; its first probe makes it. The NQN of a
     host that is known stays: what is published to it depends on that.
@@ -44,6 +51,8 @@ def host_probe(
     A driver speaks for a host from elsewhere: while an agent probes the host, a driver's probe
     changes the host's name alone. ``duration``: seconds until the next probe.
     ``used_namespace_ids``: None leaves what is known.
+
+    ``tenant_id``: of the caller; a host that it makes belongs to that tenant.
 
     :raises NqnTaken: another host has the NQN.
     """
@@ -63,8 +72,10 @@ def host_probe(
         available_until=until,
         agent_until=None if by_driver else until,
         probed_by_driver=by_driver,
+        tenant_id=tenant_id or "",
     )
-    kept = {"uuid", "nqn"} | ({"used_namespace_ids"} if used_namespace_ids is None else set())
+    kept = {"uuid", "nqn", "tenant_id"}
+    kept |= {"used_namespace_ids"} if used_namespace_ids is None else set()
     write = _write_of_driver if by_driver else _upsert
     columns = [field.name for field in Host._meta.concrete_fields if field.name not in kept]
     try:
@@ -74,6 +85,31 @@ def host_probe(
         if other is not None:
             raise NqnTaken.by(other, host_id=uuid) from error
         write(host, columns)  # two first probes of one host met in an index
+
+
+def host_of_tenant_required(host: Host, *, nqn: str, tenant_id: str, is_its_own: bool) -> None:
+    """A caller that is bound to the tenant may report this host with this NQN. ``is_its_own``: the
+    caller speaks for this host alone.
+
+    :raises HostOfOthers: the host is another tenant's, or serves all and has another NQN.
+    """
+    if host.tenant_id == tenant_id:
+        return
+    if host.tenant_id:
+        raise HostOfOthers(f"host {host.pk!r} belongs to another tenant")
+    if host.nqn != nqn and not is_its_own:
+        raise HostOfOthers(
+            f"host {host.pk!r} serves all tenants and has another NQN: only its own token, or "
+            "one of role STORAGE or ADMIN that is bound to no tenant, changes that"
+        )
+
+
+def host_assign(*, uuid: str, tenant_id: str) -> bool:
+    """The host has volumes of this tenant alone from now on ("": of all); False: there is none.
+
+    What is published to it stays.
+    """
+    return bool(Host.objects.filter(pk=uuid).update(tenant_id=tenant_id))
 
 
 def _upsert(host: Host, columns: Sequence[str]) -> None:

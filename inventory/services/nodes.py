@@ -1,13 +1,15 @@
 """How services reach storage nodes."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from django.conf import settings
 
 from inventory.metrics import count_node_call
 from inventory.models import Backend
-from inventory.nodes.client import NodeClient, NodeTransport
+from inventory.nodes.client import NodeClient, NodeTransport, Peer
 from inventory.nodes.waits import before_wait
+from inventory.services.node_tokens import node_token
 from provisioner.common.database import release_connection
 
 before_wait(release_connection)
@@ -21,11 +23,18 @@ def node_transport() -> NodeTransport:
     return NodeTransport(
         ca_file=environment.node_ca,
         client_certificate=(pem, pem) if pem else None,
-        token=environment.node_token.get_secret_value() or None,
         observers=[count_node_call],
     )
 
 
 def node_client(backend: Backend) -> NodeClient:
     """The node of a backend; reads its addresses unless they are prefetched."""
-    return NodeClient(node_transport(), backend.mgmt_ips, backend.mgmt_port)
+    return node_client_at(backend, backend.mgmt_ips, backend.mgmt_port)
+
+
+def node_client_at(backend: Backend, mgmt_ips: Sequence[str], mgmt_port: int) -> NodeClient:
+    """The node of a backend, at other addresses than it is stored with. A backend that is not
+    stored may have no persistentID yet: any node is meant then.
+    """
+    peer = Peer(backend.persistent_id or None, node_token(backend))
+    return NodeClient(node_transport(), mgmt_ips, mgmt_port, peer=peer)

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Count, F, Sum
+from django.db.models.functions import Length
 from django.utils import timezone
 
+from inventory.metrics import DROPPED
 from inventory.models import SyslogRecord, SyslogServer
 from inventory.syslog.record import Record
 from inventory.syslog.transport import LARGEST_RECORD, Destination, send
@@ -34,7 +36,10 @@ def syslog_forward(*, record: Record) -> None:
     """Take a record for every usable server; it is sent soon, and tried again for
     SYSLOG_RETRY_MINUTES.
 
-    :raises SyslogNotAvailable: no server is in state true, or none of those can be used.
+    A server that too much waits for already does not get it: that is counted.
+
+    :raises SyslogNotAvailable: no server is in state true, none of those can be used, or too much
+        waits for each.
     :raises InvalidInput: it is larger than every transport carries.
     """
     environment = settings.ENVIRONMENT
@@ -46,7 +51,7 @@ def syslog_forward(*, record: Record) -> None:
         rule = f"the record has {len(content)} bytes, syslog carries {LARGEST_RECORD}"
         raise InvalidInput.of("message", record.message, rule)
     with transaction.atomic(durable=True):
-        servers = _usable_servers()
+        servers = _with_room(_usable_servers(), len(content))
         SyslogRecord.objects.bulk_create(
             SyslogRecord(server=server, content=content, created_at=record.at) for server in servers
         )
@@ -72,6 +77,28 @@ def _usable_servers() -> list[SyslogServer]:
         reason = "; ".join(problems) or "no syslog server is known to be connected"
         raise SyslogNotAvailable(f"there is no syslog server to forward to: {reason}")
     return usable
+
+
+def _with_room(servers: Sequence[SyslogServer], size: int) -> list[SyslogServer]:
+    """Those for which another record of so many bytes may wait; the servers are locked.
+
+    :raises SyslogNotAvailable: there is none.
+    """
+    environment = settings.ENVIRONMENT
+    waiting = SyslogRecord.objects.filter(server__in=servers).values("server").order_by("server")
+    sums = waiting.annotate(records=Count("pk"), bytes=Sum(Length("content")))
+    full = {
+        row["server"]
+        for row in sums
+        if row["records"] >= environment.syslog_most_records
+        or row["bytes"] + size > environment.syslog_most_bytes
+    }
+    if full:
+        DROPPED.inc(len(full))
+    room = [server for server in servers if server.pk not in full]
+    if not room:
+        raise SyslogNotAvailable("too many records wait for the syslog servers already: try later")
+    return room
 
 
 def destination(server: SyslogServer) -> Destination:

@@ -1,7 +1,8 @@
 """The pool's syslog settings, as a node has them (contract, sections 3 and 10).
 
-The settings of one node count: of the first that has any, and then of the last that said that it
-changed them. When that node leaves the pool they stay until another one was read.
+The settings of one node count: of the first that has any, until an operator chooses another
+(``manage.py syslog_source``). What other nodes say changes nothing: one node cannot have the logs
+of all sent elsewhere. When that node leaves the pool they stay until another one was read.
 """
 
 import datetime as dt
@@ -31,6 +32,21 @@ def syslogs_ask_first(backend: Backend) -> None:
         return
     Backend.objects.filter(pk=backend.pk).update(syslogs_wanted_at=timezone.now())
     enqueue_on_commit("inventory.jobs.read_syslogs", backend.pk)
+
+
+def syslog_source_choose(*, persistent_id: str) -> bool:
+    """The settings of this node count from now on, as soon as they are read; False: it is not in
+    the pool.
+    """
+    with transaction.atomic(durable=True):
+        rows = Backend.objects.select_for_update().filter(pk=persistent_id)
+        if not rows.update(syslogs_wanted_at=timezone.now()):
+            return False
+        source = _locked_source()
+        source.backend_id = persistent_id
+        source.save(update_fields=["backend"])
+        enqueue_on_commit("inventory.jobs.read_syslogs", persistent_id)
+    return True
 
 
 def syslogs_read(*, persistent_id: str) -> None:
@@ -98,13 +114,11 @@ def _counts(
 ) -> bool:
     """Whether what was read takes the place of what is known.
 
-    Nothing wanted any more: a later reading is stored already. A node without settings takes away
-    only its own.
+    Nothing wanted any more: a later reading is stored already.
     """
     if source.backend_id is None:
         return bool(servers)
-    ours = source.backend_id == backend.pk
-    return backend.syslogs_wanted_at is not None and (ours or bool(servers))
+    return backend.syslogs_wanted_at is not None and source.backend_id == backend.pk
 
 
 def _replace(servers: Sequence[syslogs.SyslogServer]) -> None:

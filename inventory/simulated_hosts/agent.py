@@ -37,8 +37,13 @@ class Behaviour:
 
 def host_identity(name: str) -> tuple[str, str]:
     """The uuid and the NQN of the host of this name, always the same."""
-    host = str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
+    host = host_uuid(name)
     return host, f"nqn.2014-08.org.nvmexpress:uuid:{host}"
+
+
+def host_uuid(name: str) -> str:
+    """The id of the simulated host of this name."""
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
 
 
 class HostAgent:

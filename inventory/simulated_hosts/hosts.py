@@ -14,6 +14,7 @@ FIRST_PROBES_PER_SECOND = 200
 class SimulatedHosts:
     """The hosts of these names. Each has a connection of its own, as if on a server of its own.
 
+    ``tokens``: one of each host, in the order of names; without them all call as ``endpoint`` says.
     ``released``: they send what KIOXIA's agent of release 3.22 sends, and nothing else.
     """
 
@@ -22,12 +23,17 @@ class SimulatedHosts:
         names: Sequence[str],
         behaviour: Behaviour,
         endpoint: Endpoint,
+        tokens: Sequence[str] = (),
         *,
         released: bool = False,
     ) -> None:
-        self._nodes = Nodes(endpoint, behaviour.poll_seconds)
+        endpoints = [endpoint.with_token(token) for token in tokens] or [endpoint] * len(names)
+        self._nodes = Nodes(endpoints[0], behaviour.poll_seconds)
         agent = ReleasedAgent if released else HostAgent
-        self.agents = tuple(agent(name, behaviour, endpoint, self._nodes) for name in names)
+        self.agents = tuple(
+            agent(name, behaviour, own, self._nodes)
+            for name, own in zip(names, endpoints, strict=True)
+        )
 
     async def run(self) -> None:
         """Until cancelled. They do not begin all at once."""

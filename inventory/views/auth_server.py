@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from django.conf import settings
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -26,10 +27,11 @@ PUBLIC_KEY, JWK_SET = "authorizationServerPublicKey", "authorizationServerJwkSet
 
 def _web_address(value: str) -> None:
     parts = urlsplit(value)  # the ValueError of a malformed one is the field's own error
-    wrong = parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc
+    schemes = {"https", "http"} if settings.ENVIRONMENT.auth_server_http else {"https"}
+    wrong = parts.scheme not in schemes or not parts.hostname or "@" in parts.netloc
     if wrong or parts.port == 0 or not value.isascii() or not value.isprintable() or " " in value:
         raise serializers.ValidationError(
-            "must be an http or https URL with a host, and without user and password"
+            "must be an https URL with a host, and without user and password"
         )
 
 

@@ -1,5 +1,6 @@
 """``/backends`` and ``/info`` (reference, "Inventory Management")."""
 
+import re
 from typing import Any, ClassVar, cast
 
 from rest_framework import serializers
@@ -9,6 +10,7 @@ from rest_framework.response import Response
 from inventory.models import Portal
 from inventory.selectors import BackendSummary, backend_list, pool_free_bytes, syslog_source_id
 from inventory.services.backends import BackendChanges, backend_add, backend_update
+from inventory.services.node_tokens import token_columns
 from inventory.views.fields import LocationInput, ManagementAddresses, Port
 from inventory.views.outputs import BackendOutput, InfoOutput, PersistentIdOutput
 from provisioner.access.authorization_server import authentication_mode
@@ -23,20 +25,38 @@ API_LEVEL = "1.1"
 DEFAULT_PORT = 443
 
 
+class NodeToken(serializers.RegexField):
+    """A secret that a header can carry, long enough not to be guessed."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        rule = "must be 32 to 512 printable ASCII characters without spaces"
+        super().__init__(
+            re.compile(r"^[!-~]{32,512}\Z"),
+            max_length=512,
+            write_only=True,
+            error_messages={"invalid": rule, "max_length": rule},
+            help_text="the token of this node alone, where it goes without mutual TLS",
+            **kwargs,
+        )
+
+
 class BackendAddInput(LocationInput):
+    extensions = ("nodeToken", "takeOver")
     mgmtIPs = ManagementAddresses(source="mgmt_ips")
     mgmtPort = Port(default=DEFAULT_PORT, source="mgmt_port")
+    nodeToken = NodeToken(required=False, source="node_token")
     takeOver = serializers.BooleanField(
         default=False,
         source="take_over",
         help_text="also a node that belongs to another pool, or holds volumes of one",
     )
-    extensions = ("takeOver",)
 
 
 class BackendUpdateInput(LocationInput):
+    extensions = ("nodeToken",)
     inUse = serializers.BooleanField(required=False, source="in_use")
     mgmtPort = Port(required=False, source="mgmt_port")
+    nodeToken = NodeToken(required=False, allow_null=True, allow_blank=True, source="node_token")
 
 
 class BackendViewSet(ApiViewSet):
@@ -77,7 +97,10 @@ class BackendViewSet(ApiViewSet):
         return success(persistentID=backend.persistent_id)
 
     def update(self, request: Request, persistent_id: str) -> Response:
-        changes = cast("BackendChanges", parse_body(BackendUpdateInput, request))
+        fields = parse_body(BackendUpdateInput, request)
+        if "node_token" in fields:
+            fields |= token_columns(fields.pop("node_token"))
+        changes = cast("BackendChanges", fields)
         backend_update(persistent_id=persistent_id, changes=changes)
         return success()
 

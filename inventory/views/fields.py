@@ -15,10 +15,19 @@ NQN = re.compile(r"nqn\.\d{4}-(0[1-9]|1[0-2])\.[A-Za-z0-9][A-Za-z0-9.-]*:[!-~]+"
 NQN_LENGTH = 223
 
 
+LONGEST_LOCATION = 4096
+"""Above this it is malformed; what a location may have is the service's rule."""
+
+
 class ManagementAddress(serializers.CharField):
     """An IP address or a DNS name, in the one form in which equal ones are equal."""
 
     default_error_messages = {"address": "must be an IP address or a DNS name"}  # noqa: RUF012
+
+    def __init__(self, **kwargs: Any) -> None:
+        rule = self.default_error_messages["address"]
+        length = DNS_NAME_LENGTH + len("[].")
+        super().__init__(max_length=length, error_messages={"max_length": rule}, **kwargs)
 
     def to_internal_value(self, data: Any) -> str:
         text = super().to_internal_value(data).removeprefix("[").removesuffix("]")
@@ -65,12 +74,18 @@ class Port(Whole):
         super().__init__(min_value=1, max_value=65535, **kwargs)
 
 
+def _location() -> serializers.CharField:
+    return serializers.CharField(
+        required=False, allow_null=True, allow_blank=True, max_length=LONGEST_LOCATION
+    )
+
+
 class LocationInput(Input):
     """Where a node stands: null or an empty string is "not set". Their length is the service's."""
 
-    rack = serializers.CharField(required=False, allow_null=True, allow_blank=True)
-    zone = serializers.CharField(required=False, allow_null=True, allow_blank=True)
-    region = serializers.CharField(required=False, allow_null=True, allow_blank=True)
+    rack = _location()
+    zone = _location()
+    region = _location()
     hostId = Identifier(required=False, allow_null=True, allow_blank=True, source="host_id")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

@@ -20,11 +20,12 @@ from provisioner.common.parsing import Identifier, Input, Whole, parse_query
 from provisioner.common.times import epoch_milliseconds
 
 LAST_NAMESPACE_ID = 2**32 - 2
+MOST_NAMESPACES = 4096
 LONGEST_DURATION = 2**31 - 1
 
 
 class HostListInput(PageInput):
-    hostName = serializers.CharField(required=False)
+    hostName = serializers.CharField(required=False, max_length=255)
 
 
 class HostProbeInput(Input):
@@ -38,6 +39,7 @@ class HostProbeInput(Input):
     usedNamespacesIds = serializers.ListField(
         child=Whole(min_value=1, max_value=LAST_NAMESPACE_ID),
         required=False,
+        max_length=MOST_NAMESPACES,
         source="used_namespace_ids",
     )
 
@@ -53,8 +55,8 @@ class HostViewSet(ApiViewSet):
     @one_moment()
     def list(self, request: Request) -> Response:
         fields = parse_query(HostListInput, request)
-        hosts = Page.of(fields).cut(host_list(name=fields.get("hostName")), "uuid")
-        return self.present(hosts)
+        rows = host_list(name=fields.get("hostName"), tenant_id=self.caller.tenant_id)
+        return self.present(Page.of(fields).cut(rows, "uuid"))
 
     def present(self, hosts: Iterable[Host]) -> Response:
         return Response([host_json(host, host.used_namespace_ids) for host in hosts])

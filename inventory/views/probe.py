@@ -12,8 +12,17 @@ from inventory.services.probe import ProbeReport, backend_probe
 from inventory.views.outputs import ProbeOutput
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
+from provisioner.common.limits import MOST_BYTES_OF_NODE, MOST_PER_SECOND, MOST_SSDS
 from provisioner.common.operations import NODE, Operation
 from provisioner.common.parsing import Identifier, Input, Whole, parse_body
+
+MOST_TAGS = 64
+MOST_ADDRESSES = 64
+
+
+class NodeTagInput(Input):
+    name = serializers.CharField(required=False, allow_blank=True, max_length=255)
+    value = serializers.CharField(required=False, allow_blank=True, max_length=4096)
 
 
 class ProvisionerInput(Input):
@@ -21,8 +30,8 @@ class ProvisionerInput(Input):
 
     inUse = serializers.BooleanField(required=False)
     pushInterval = Whole(required=False)
-    url = serializers.CharField(required=False, allow_blank=True)
-    tags = serializers.ListField(required=False, child=serializers.DictField())
+    url = serializers.CharField(required=False, allow_blank=True, max_length=2048)
+    tags = serializers.ListField(required=False, child=NodeTagInput(), max_length=MOST_TAGS)
 
 
 class ProbeInput(Input):
@@ -30,17 +39,19 @@ class ProbeInput(Input):
 
     extensions = ("bootId",)
     persistentID = Identifier()
-    availableCapacity = Whole()
-    totalCapacity = Whole()
-    usedBW = Whole()
-    totalBW = Whole()
-    usedIOPS = Whole()
-    totalIOPS = Whole()
-    mgmtIPs = serializers.ListField(child=serializers.CharField(max_length=255))
+    availableCapacity = Whole(max_value=MOST_BYTES_OF_NODE)
+    totalCapacity = Whole(max_value=MOST_BYTES_OF_NODE)
+    usedBW = Whole(max_value=MOST_PER_SECOND)
+    totalBW = Whole(max_value=MOST_PER_SECOND)
+    usedIOPS = Whole(max_value=MOST_PER_SECOND)
+    totalIOPS = Whole(max_value=MOST_PER_SECOND)
+    mgmtIPs = serializers.ListField(
+        child=serializers.CharField(max_length=255), max_length=MOST_ADDRESSES
+    )
     mgmtPort = Whole()
     provisioner = ProvisionerInput()
     version = serializers.CharField(max_length=64)
-    numberOfSSDs = Whole()
+    numberOfSSDs = Whole(max_value=MOST_SSDS)
     certified = serializers.BooleanField()
     targetDriverVersion = serializers.CharField(max_length=64)
     changes = Whole()

@@ -7,13 +7,15 @@ from typing import Any, ClassVar
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inventory.models import SyslogServer
-from inventory.selectors import syslog_server_list
+from inventory.selectors import host_is_named, syslog_server_list
 from inventory.services.syslog_forwarding import syslog_forward
 from inventory.syslog.record import APP_NAME, HOST, PARAMETER_NAME, Level, LoggingType, Record
+from inventory.syslog.transport import LARGEST_RECORD
 from inventory.views.outputs import SyslogOutput
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
@@ -21,6 +23,7 @@ from provisioner.common.fields import AnyCase
 from provisioner.common.operations import Operation
 from provisioner.common.parsing import Input, parse_body
 
+MOST_PARAMETERS = 100
 HOST_RULE = "must be 1 to 255 printable ASCII characters without spaces"
 APP_NAME_RULE = "must be 1 to 48 printable ASCII characters without spaces"
 PARAMETER_NAME_RULE = 'must be 1 to 32 printable ASCII characters without spaces, = ] "'
@@ -47,16 +50,27 @@ class Word(serializers.RegexField):
 
 class ParameterInput(Input):
     name = Word(PARAMETER_NAME, PARAMETER_NAME_RULE)
-    value = Text(allow_blank=True)
+    value = Text(allow_blank=True, max_length=LARGEST_RECORD)
 
 
-@extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}})
+@extend_schema_field(
+    {
+        "type": "object",
+        "maxProperties": MOST_PARAMETERS,
+        "additionalProperties": {"type": "string", "maxLength": LARGEST_RECORD},
+    }
+)
 class Parameters(serializers.Field[Any, Any, Any, Any]):
     """An object of texts, or a list of ``{"name": .., "value": ..}``; a null value is absent."""
 
-    default_error_messages = {"shape": "must be an object of texts"}  # noqa: RUF012
+    default_error_messages = {  # noqa: RUF012
+        "shape": "must be an object of texts",
+        "many": f"has at most {MOST_PARAMETERS} texts",
+    }
 
     def to_internal_value(self, data: Any) -> list[tuple[str, str]]:
+        if isinstance(data, Mapping | list) and len(data) > MOST_PARAMETERS:
+            self.fail("many")
         if isinstance(data, Mapping):
             return [_pair(name, value) for name, value in data.items() if value is not None]
         if not isinstance(data, list):
@@ -69,7 +83,7 @@ def _pair(name: str, value: Any) -> tuple[str, str]:
     if not PARAMETER_NAME.fullmatch(name):
         raise serializers.ValidationError(f"the name {name[:80]!r} {PARAMETER_NAME_RULE}")
     try:
-        return name, Text(allow_blank=True).run_validation(value)
+        return name, Text(allow_blank=True, max_length=LARGEST_RECORD).run_validation(value)
     except serializers.ValidationError as error:
         raise serializers.ValidationError({name: error.detail}) from error
 
@@ -79,7 +93,7 @@ class ForwardLogInput(Input):
     level = AnyCase(Level)
     host = Word(HOST, HOST_RULE)
     appName = Word(APP_NAME, APP_NAME_RULE, source="app_name")
-    message = Text()
+    message = Text(max_length=LARGEST_RECORD)
     parametersList = Parameters(default=(), source="parameters")
 
 
@@ -104,6 +118,9 @@ class ForwardLogViewSet(ApiViewSet):
 
     def create(self, request: Request) -> Response:
         fields = parse_body(ForwardLogInput, request)
+        host_id = self.caller.host_id
+        if host_id is not None and not host_is_named(host_id, fields["host"]):
+            raise PermissionDenied(f"this token is of host {host_id!r}, not of {fields['host']!r}")
         syslog_forward(record=Record(at=timezone.now(), **fields))
         return success()
 

@@ -1,8 +1,8 @@
-"""The authorization server in the administration site; its secrets are not shown there."""
+"""The authorization server, without its secrets, and revoked tokens in the administration site."""
 
 from django.contrib import admin
 
-from provisioner.access.models import AuthorizationServer
+from provisioner.access.models import AuthorizationServer, RevokedToken
 from provisioner.common.admin import ReadOnlyAdmin
 
 
@@ -29,3 +29,12 @@ class AuthorizationServerAdmin(ReadOnlyAdmin):
         ),
         ("Life", {"fields": ["changed_at"]}),
     ]
+
+
+@admin.register(RevokedToken)
+class RevokedTokenAdmin(ReadOnlyAdmin):
+    """``manage.py token_revoke`` adds them; they go when they have expired."""
+
+    list_display = ["token_id", "revoked_at", "expires_at"]
+    search_fields = ["token_id"]
+    fields = ["token_id", "revoked_at", "expires_at"]

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from provisioner.access.authorization_server import authorization_server_current
 from provisioner.access.callers import Caller
 from provisioner.access.local_users import user_verify
+from provisioner.access.login_attempts import TooManyLogins
 from provisioner.access.oidc_tokens import oidc_caller
 from provisioner.access.signing_keys import KeysUnreadable
 from provisioner.access.tokens import TokenRefused, token_verify
@@ -29,15 +30,18 @@ class _HeaderAuthentication(BaseAuthentication):
         scheme, _, credentials = request.headers.get("Authorization", "").strip().partition(" ")
         if scheme.lower() != self.scheme:
             return None
-        caller = self.verify(credentials.strip())
+        caller = self.verify(credentials.strip(), request.META.get("REMOTE_ADDR", ""))
         logs.caller.set(caller.name)
         return caller, self.scheme
 
     def authenticate_header(self, request: Request) -> str:
         return CHALLENGE
 
-    def verify(self, credentials: str) -> Caller:
-        """:raises AuthenticationFailed: HTTP 401, these are no valid credentials."""
+    def verify(self, credentials: str, source: str) -> Caller:
+        """``source``: the address that they come from.
+
+        :raises AuthenticationFailed: HTTP 401, these are no valid credentials.
+        """
         raise NotImplementedError
 
 
@@ -46,16 +50,31 @@ class BasicAuthentication(_HeaderAuthentication):
 
     scheme = "basic"
 
-    def verify(self, credentials: str) -> Caller:
+    def verify(self, credentials: str, source: str) -> Caller:
+        """:raises TriesLater: HTTP 429, too many wrong ones were tried; nothing was hashed."""
         try:
             decoded = base64.b64decode(credentials, validate=True)
         except (binascii.Error, ValueError) as error:
             raise AuthenticationFailed("the Basic credentials are malformed") from error
         name, _, password = _text(decoded).partition(":")
         valid = len(name) <= LONGEST_NAME and "\0" not in name
-        if not valid or (caller := user_verify(name, password)) is None:
+        try:
+            caller = user_verify(name, password, source=source) if valid else None
+        except TooManyLogins as error:
+            raise TriesLater(str(error), error.seconds) from error
+        if caller is None:
             raise AuthenticationFailed("wrong user name or password")
         return caller
+
+
+class TriesLater(APIException):
+    """Nobody looked whether the credentials are good."""
+
+    status_code = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, text: str, seconds: int) -> None:
+        super().__init__(text)
+        self.retry_after = seconds
 
 
 class CannotVerify(APIException):
@@ -69,7 +88,7 @@ class BearerAuthentication(_HeaderAuthentication):
 
     scheme = "bearer"
 
-    def verify(self, credentials: str) -> Caller:
+    def verify(self, credentials: str, source: str) -> Caller:
         """:raises CannotVerify: HTTP 503, the authorization server's keys cannot be had."""
         server = authorization_server_current()
         try:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from provisioner.access import secrets
 from provisioner.access.models import AuthorizationServer
-from provisioner.access.signing_keys import Keys, keys_new, keys_shared
+from provisioner.access.signing_keys import Keys, KeysUnreadable, keys_new, keys_shared
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,16 @@ class OidcServer:
     backends: OidcClient
 
     def keys(self, *, fresh: bool = False) -> Keys:
-        """Its signing keys; ``fresh``: read now, not what this process read before."""
+        """Its signing keys; ``fresh``: read now, not what this process read before.
+
+        :raises KeysUnreadable: they would come over http, which may be changed on the way.
+        """
+        is_open = self.jwk_set_url.lower().startswith("http:")
+        if is_open and not settings.ENVIRONMENT.auth_server_http:
+            raise KeysUnreadable(
+                f"the keys at {self.jwk_set_url} do not come over https: set the authorization "
+                "server anew with POST /auth_server"
+            )
         make = keys_new if fresh else keys_shared
         ca = self.ca_certificate()
         return make(public_key=self.public_key, jwk_set_url=self.jwk_set_url, ca=ca)

@@ -14,25 +14,35 @@ class Role(StrEnum):
     HOST = "HOST"
 
 
+_OF_HOSTS = frozenset({Role.HOST})
+
+
 @dataclass(frozen=True)
 class Caller:
     """An authenticated caller; DRF's ``request.user``.
 
     ``tenant_id``: other tenants' objects are not seen at all. ``node_id``: the one node whose
     probes a ``NODE`` token may send; ``speaks_for_all_nodes``: it may send those of any.
+    ``host_id``: the one host that a ``HOST`` token speaks for.
     """
 
     name: str
     roles: frozenset[Role]
     tenant_id: str | None = None
     node_id: str | None = None
+    host_id: str | None = None
     speaks_for_all_nodes: bool = False
 
     is_authenticated = True
 
     @property
+    def acts_as(self) -> frozenset[Role]:
+        """The roles that count: for a host it acts as HOST alone, and as HOST for a host alone."""
+        return self.roles & _OF_HOSTS if self.host_id is not None else self.roles - _OF_HOSTS
+
+    @property
     def is_admin(self) -> bool:
-        return Role.ADMIN in self.roles
+        return Role.ADMIN in self.acts_as
 
     def speaks_for(self, node_id: str) -> bool:
         """Whether it may send the probes of this node."""

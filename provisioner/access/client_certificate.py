@@ -1,5 +1,6 @@
 """Client certificates, and what is believed of a proxy (contract, section 2)."""
 
+import base64
 import ipaddress
 import ssl
 from collections.abc import Callable
@@ -9,20 +10,29 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from provisioner.common.api import transport_response
+from provisioner.common.certificate_roles import CertificateRole, WrongRole, require_role
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
-PROXY_HEADERS = ("HTTP_X_SSL_CLIENT_VERIFY", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO")
+PROXY_HEADERS = (
+    "HTTP_X_SSL_CLIENT_VERIFY",
+    "HTTP_X_SSL_CLIENT_CERT",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_PROTO",
+)
+NONE_VERIFIED = "a client certificate is required, and none was verified"
 HEALTH_CHECKS = frozenset({"/healthz", "/readyz"})
 
 
 class ClientCertificate:
-    """Refuses callers without a certificate where the operator demands one: HTTP 403.
+    """Refuses callers without a client's certificate where the operator demands one: HTTP 403.
 
-    A trusted proxy says in ``X-SSL-Client-Verify`` whether it verified one, and in
-    ``X-Forwarded-For`` for whom it speaks (which becomes ``REMOTE_ADDR``). From anybody else these
-    headers are dropped, and the certificate must have been verified on this very connection.
-    Health checks need none.
+    A trusted proxy says in ``X-SSL-Client-Verify`` whether it verified one, in
+    ``X-SSL-Client-Cert`` which (base64 of its DER; a proxy that does not say it has checked the
+    role itself), and in ``X-Forwarded-For`` for whom it speaks (which becomes ``REMOTE_ADDR``).
+    From anybody else these headers are dropped, and the certificate must have been verified on this
+    very connection. Certificates of nodes and of the provisioner are no clients'. Health checks
+    need none.
     """
 
     def __init__(self, get_response: Handler) -> None:
@@ -31,17 +41,17 @@ class ClientCertificate:
         self.proxies = [ipaddress.ip_network(p) for p in settings.ENVIRONMENT.trusted_proxies]
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if self._is_proxy(request.META.get("REMOTE_ADDR", "")):
-            verified = request.META.get("HTTP_X_SSL_CLIENT_VERIFY") == "SUCCESS"
+        is_proxy = self._is_proxy(request.META.get("REMOTE_ADDR", ""))
+        if is_proxy:
             request.META["REMOTE_ADDR"] = self._client_behind_proxies(request)
         else:
-            verified = _verified_here(request)
             for header in PROXY_HEADERS:
                 request.META.pop(header, None)
-        if self.required and not verified and request.path_info not in HEALTH_CHECKS:
-            return transport_response(
-                HTTPStatus.FORBIDDEN, "a client certificate is required, and none was verified"
-            )
+        if self.required and request.path_info not in HEALTH_CHECKS:
+            try:
+                _require_client_behind(request) if is_proxy else _require_client_here(request)
+            except WrongRole as error:
+                return transport_response(HTTPStatus.FORBIDDEN, str(error))
         return self.get_response(request)
 
     def _is_proxy(self, address: str) -> bool:
@@ -70,7 +80,29 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _verified_here(request: HttpRequest) -> bool:
-    """Whether this connection's own TLS verified a certificate; OpenSSL shows no other."""
+def _require_client_behind(proxied: HttpRequest) -> None:
+    """:raises WrongRole: the proxy verified no certificate, or one that is no client's."""
+    if proxied.META.get("HTTP_X_SSL_CLIENT_VERIFY") != "SUCCESS":
+        raise WrongRole(NONE_VERIFIED)
+    encoded = proxied.META.get("HTTP_X_SSL_CLIENT_CERT")
+    if encoded is None:
+        return
+    try:
+        certificate = base64.b64decode(encoded, validate=True)
+    except ValueError as error:
+        raise WrongRole("the proxy's X-SSL-Client-Cert is not base64") from error
+    require_role(certificate, CertificateRole.CLIENT)
+
+
+def _require_client_here(request: HttpRequest) -> None:
+    """This connection's own TLS verified the certificate; OpenSSL shows no other.
+
+    :raises WrongRole: there is none, or it is no client's.
+    """
     connection = request.META.get("gunicorn.socket")
-    return isinstance(connection, ssl.SSLSocket) and bool(connection.getpeercert())
+    if not isinstance(connection, ssl.SSLSocket):
+        raise WrongRole(NONE_VERIFIED)
+    certificate = connection.getpeercert(binary_form=True)
+    if not certificate:
+        raise WrongRole(NONE_VERIFIED)
+    require_role(certificate, CertificateRole.CLIENT)

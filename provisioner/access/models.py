@@ -41,3 +41,14 @@ class AuthorizationServer(models.Model):
 
     def __str__(self) -> str:
         return self.token_url
+
+
+class RevokedToken(models.Model):
+    """A local token that counts no more, until it expires by itself."""
+
+    token_id = models.CharField(primary_key=True, max_length=64)
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.token_id

@@ -13,6 +13,10 @@ from provisioner.access.tokens import TokenRefused
 LEEWAY_SECONDS = 5
 """How far the clocks of that server and of this one may differ."""
 LONGEST_NAME = 150
+NO_AUDIENCE = (
+    "the token names no resource that it has roles at, and no audience is set to tell that it is "
+    "for this API: set authorizationServerAudience with POST /auth_server"
+)
 
 
 class _Access(BaseModel):
@@ -33,6 +37,7 @@ class OidcClaims(BaseModel):
     appid: str | None = None
     tenant: str | None = None
     node: str | None = None
+    host: str | None = None
     roles: list[str] | str = []
     resource_access: dict[str, _Access] | None = None
 
@@ -45,12 +50,16 @@ class OidcClaims(BaseModel):
         name = self.preferred_username or self.client or self.sub or "unnamed"
         return name[:LONGEST_NAME]
 
-    def roles_at(self, resource_id: str) -> frozenset[Role]:
+    def roles_at(self, resource_id: str, *, is_for_us: bool) -> frozenset[Role]:
         """Roles that this version knows: Keycloak's of the resource, or else ADFS's, which are in
-        tokens that have no ``resource_access``.
+        tokens that have no ``resource_access``. They name no resource, so they count only where the
+        audience says whom the token is for (``is_for_us``): else those of another application
+        would do.
         """
         if self.resource_access is not None:
             held = self.resource_access.get(resource_id, _Access()).roles
+        elif not is_for_us:
+            held = []
         else:
             held = [self.roles] if isinstance(self.roles, str) else self.roles
         return frozenset(role for role in Role if role in held)
@@ -62,15 +71,23 @@ def oidc_caller(token: str, server: OidcServer) -> Caller:
     The backends client is the nodes': its tokens may send the probes of any node and no more,
     unless it is the provisioner's client too.
 
-    :raises TokenRefused: not signed by that server, expired, or not for us.
+    :raises TokenRefused: not signed by that server, expired, not for us, or of role HOST but no
+        host.
     :raises KeysUnreadable: the server's keys cannot be had.
     """
     claims = oidc_verify(token, server, server.keys(), audience=server.audience)
-    backends = server.backends.client_id
-    if claims.client == backends != server.provisioner.client_id:
+    is_for_us = bool(server.audience)
+    backends = server.backends
+    if claims.client == backends.client_id != server.provisioner.client_id:
+        if not is_for_us and not claims.roles_at(backends.resource_id, is_for_us=False):
+            raise TokenRefused(NO_AUDIENCE)
         return Caller(claims.name, frozenset({Role.NODE}), speaks_for_all_nodes=True)
-    roles = claims.roles_at(server.provisioner.resource_id)
-    return Caller(claims.name, roles, claims.tenant, claims.node)
+    if not is_for_us and claims.resource_access is None:
+        raise TokenRefused(NO_AUDIENCE)
+    roles = claims.roles_at(server.provisioner.resource_id, is_for_us=is_for_us)
+    if Role.HOST in roles and claims.host is None:
+        raise TokenRefused("a token of role HOST needs the claim `host`, the id of its host")
+    return Caller(claims.name, roles, claims.tenant, claims.node, claims.host)
 
 
 def oidc_verify(token: str, server: OidcServer, keys: Keys, *, audience: str = "") -> OidcClaims:

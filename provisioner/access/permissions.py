@@ -73,26 +73,46 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "token.create": frozenset(Role),
 }
 
-POOL_WIDE = frozenset(
+OF_TENANTS = frozenset(
     {
-        "backends.create",
-        "backends.update",
-        "backends.destroy",
-        "drain.create",
-        "drain.destroy",
-        "drain.retrieve",
-        "maintenance.retrieve",
-        "tenants.create",
-        "hosts.destroy",
-        "metrics.list",
-        "license.create",
-        "inventory.destroy",
-        "auth_server.create",
-        "auth_server.destroy",
-        "auth_server.list",
+        "tenants.list",
+        "volumes.create",
+        "volumes.update",
+        "volumes.destroy",
+        "volumes.list",
+        "volumes.retrieve",
+        "volumes.by_alias",
+        "volumes.extended",
+        "snapshots.create",
+        "snapshots.destroy",
+        "snapshots.list",
+        "snapshots.retrieve",
+        "snapshots.by_volume",
+        "snapshots.by_alias",
+        "snapshot_volumes.create",
+        "clone_volume.create",
+        "replicas.create",
+        "replicas.mark",
+        "replicas.confirm",
+        "replicas.report",
+        "migrate_volume.create",
+        "hosts.list",
+        "host_probe.create",
+        "publish.create",
+        "unpublish.create",
+        "targets.list",
+        "tasks.list",
+        "tasks.update",
+        "tasks.destroy",
+        # the portals of nodes are where hosts connect to volumes
+        "backends.list",
+        "backends.retrieve",
     }
 )
-"""What concerns all tenants at once: refused to a token that is bound to one."""
+"""What a token that is bound to a tenant may reach: its own objects. All else is the pool's.
+
+A host's token reaches what HOST may, of its host alone, whether it is bound to a tenant or not.
+"""
 
 
 class RoleAllows(BasePermission):
@@ -109,6 +129,7 @@ class RoleAllows(BasePermission):
         if view.action not in view.action_map.values():
             return True
         line = f"{view.resource}.{view.action}"
-        if request.user.tenant_id is not None and line in POOL_WIDE:
+        is_tenants = request.user.tenant_id is not None and request.user.host_id is None
+        if is_tenants and line not in OF_TENANTS:
             return False
-        return bool(ALLOWED.get(line, frozenset()) & request.user.roles)
+        return bool(ALLOWED.get(line, frozenset()) & request.user.acts_as)

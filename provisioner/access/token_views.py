@@ -10,7 +10,13 @@ from rest_framework.response import Response
 
 from provisioner.access.authentication import BasicAuthentication
 from provisioner.access.callers import Caller, Role
-from provisioner.access.tokens import LONGEST, SHORTEST, token_issue
+from provisioner.access.tokens import (
+    LONGEST,
+    SHORTEST,
+    WrongBinding,
+    bindings_check,
+    token_issue,
+)
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
 from provisioner.common.operations import Operation, Output
@@ -31,10 +37,12 @@ class TokenInput(Input):
         child=serializers.ChoiceField(choices=list(Role)),
         required=False,
         allow_empty=False,
+        max_length=2 * len(Role),
         help_text="default: all roles of the caller",
     )
     tenant = Identifier(required=False, help_text="the one tenant whose objects the token sees")
     node = Identifier(required=False, help_text="persistentID; with role NODE, and only then")
+    host = Identifier(required=False, help_text="hostId; with role HOST, and only then")
     name = Identifier(required=False, help_text="told apart in logs as <user>/<name>")
 
 
@@ -70,21 +78,25 @@ class TokenViewSet(ApiViewSet):
             roles=_granted(self.caller, fields),
             tenant_id=fields.get("tenant"),
             node_id=fields.get("node"),
+            host_id=fields.get("host"),
+            user=self.caller.name,
             lifetime=dt.timedelta(seconds=fields["expiration"]),
         )
         return success(token=token, expirationDate=f"{iso_milliseconds(expires_at)}+0000")
 
 
 def _granted(caller: Caller, fields: dict[str, Any]) -> frozenset[Role]:
-    """The roles asked for, if the caller may give them away; a node's only ADMIN may.
+    """The roles asked for, if the caller may give them away; a node's or a host's only ADMIN may.
 
     :raises PermissionDenied: HTTP 403, one of them is not the caller's to give.
-    :raises InvalidInput: a node without the role NODE, or the role without a node.
+    :raises InvalidInput: a node or host without its role, or the role without a node or host.
     """
-    roles = frozenset(Role(role) for role in fields.get("roles", caller.roles))
-    given = frozenset(Role) if caller.is_admin else caller.roles - {Role.NODE}
+    roles = frozenset(Role(role) for role in fields.get("roles", caller.acts_as))
+    given = frozenset(Role) if caller.is_admin else caller.acts_as - {Role.NODE}
     if missing := sorted(roles - given):
         raise PermissionDenied(f"{caller.name} may not issue a token of role {', '.join(missing)}")
-    if (Role.NODE in roles) != ("node" in fields):
-        raise InvalidInput.of("node", fields.get("node"), "is needed with role NODE, and only then")
+    try:
+        bindings_check(roles, node_id=fields.get("node"), host_id=fields.get("host"))
+    except WrongBinding as error:
+        raise InvalidInput.of(error.name, fields.get(error.name), error.rule) from error
     return roles

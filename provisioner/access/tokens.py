@@ -1,12 +1,14 @@
 """Local tokens: JWT, HS256, signed by the first key and verified by all (contract, section 2).
 
-A token cannot be taken back before it expires; dropping the key that signed it drops all of its
-tokens.
+A token is taken back by its id (:mod:`provisioner.access.revocation`); dropping the key that signed
+it drops all of its tokens.
 """
 
 import datetime as dt
 import time
+import uuid
 from collections.abc import Collection
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -15,11 +17,16 @@ from django.conf import settings
 from pydantic import BaseModel, ValidationError
 
 from provisioner.access.callers import Caller, Role
+from provisioner.access.revocation import why_revoked
 
 ALGORITHM = "HS256"
 PARTY = "provisioner"
 """Issuer and audience: a token made for something else with the same key is no token of ours."""
 
+HOST_UNBOUND = (
+    "a token of role HOST names its host: have it issued again, with "
+    "`manage.py token_create --role HOST --host ID`"
+)
 SHORTEST = dt.timedelta(hours=1)
 LONGEST = dt.timedelta(days=30)
 
@@ -28,12 +35,45 @@ class TokenRefused(Exception):
     """This is no valid token of ours; the text may be shown to the caller."""
 
 
+class WrongBinding(ValueError):
+    """What a token is to be bound to does not go with its roles."""
+
+    def __init__(self, name: str, rule: str) -> None:
+        super().__init__(f"{name} {rule}")
+        self.name = name
+        self.rule = rule
+
+
 class _Claims(BaseModel):
     sub: str
     exp: int
     roles: list[str]
     tenant: str | None = None
     node: str | None = None
+    host: str | None = None
+    user: str = ""
+    jti: str = ""
+
+
+@dataclass(frozen=True)
+class _Token:
+    caller: Caller
+    expires_at: int
+    token_id: str
+    user: str
+
+
+def bindings_check(roles: Collection[Role], *, node_id: str | None, host_id: str | None) -> None:
+    """A node's token names its node, and a host's its host; a host's has no other role.
+
+    :raises WrongBinding: names the binding, and the rule.
+    """
+    if (Role.NODE in roles) != (node_id is not None):
+        raise WrongBinding("node", "is needed with role NODE, and only then")
+    if (Role.HOST in roles) != (host_id is not None):
+        raise WrongBinding("host", "is needed with role HOST, and only then")
+    if host_id is not None and set(roles) != {Role.HOST}:
+        raise WrongBinding("host", "is for tokens of role HOST alone")
 
 
 def token_issue(
@@ -42,20 +82,25 @@ def token_issue(
     roles: Collection[Role],
     tenant_id: str | None = None,
     node_id: str | None = None,
+    host_id: str | None = None,
+    user: str = "",
     lifetime: dt.timedelta,
 ) -> tuple[str, dt.datetime]:
-    """A signed token and when it expires, to the second."""
+    """A signed token and when it expires, to the second. ``user``: the local user who has it
+    issued: it counts while that user is active.
+    """
     issued_at = dt.datetime.now(dt.UTC).replace(microsecond=0)
     expires_at = issued_at + lifetime
     claims: dict[str, Any] = {
         "iss": PARTY,
         "aud": PARTY,
         "sub": name,
+        "jti": uuid.uuid4().hex,
         "roles": sorted(roles),
         "iat": issued_at,
         "exp": expires_at,
     }
-    bindings = {"tenant": tenant_id, "node": node_id}
+    bindings = {"tenant": tenant_id, "node": node_id, "host": host_id, "user": user or None}
     claims |= {claim: value for claim, value in bindings.items() if value is not None}
     return jwt.encode(claims, _keys()[0], algorithm=ALGORITHM), expires_at
 
@@ -63,23 +108,46 @@ def token_issue(
 def token_verify(token: str) -> Caller:
     """The caller a token speaks for; roles that this version does not know are left out.
 
-    :raises TokenRefused: not signed by any of our keys, expired, or not a token at all.
+    :raises TokenRefused: not signed by any of our keys, expired, revoked, of a user who is not
+        active, of role HOST but no host, or not a token at all.
     """
+    found = _verified(token)
+    if reason := why_revoked(found.token_id, found.user):
+        raise TokenRefused(reason)
+    if Role.HOST in found.caller.roles and found.caller.host_id is None:
+        raise TokenRefused(HOST_UNBOUND)
+    return found.caller
+
+
+def token_identify(token: str) -> tuple[str, dt.datetime]:
+    """The id of a token of ours, and when it expires: what to revoke it by.
+
+    :raises TokenRefused: it is none, has expired, or is of before tokens had ids.
+    """
+    found = _verified(token)
+    if not found.token_id:
+        raise TokenRefused("the token has no id: only a change of TOKEN_KEYS takes it back")
+    return found.token_id, dt.datetime.fromtimestamp(found.expires_at, dt.UTC)
+
+
+def _verified(token: str) -> _Token:
+    """:raises TokenRefused: not signed by any of our keys, expired, or not a token at all."""
     try:
-        caller, expires_at = _read(token, _keys())
+        found = _read(token, _keys())
     except (jwt.InvalidTokenError, ValidationError, ArithmeticError, ValueError) as error:
         raise TokenRefused("the token is not valid here") from error
-    if expires_at <= time.time():
+    if found.expires_at <= time.time():
         raise TokenRefused("the token has expired")
-    return caller
+    return found
 
 
 @lru_cache(maxsize=4096)  # callers show the same token with each request
-def _read(token: str, keys: tuple[str, ...]) -> tuple[Caller, int]:
-    """The caller, and the second at which the token expires, which is left to check."""
+def _read(token: str, keys: tuple[str, ...]) -> _Token:
+    """What a token says; that it has not expired, and counts still, is left to check."""
     claims = _Claims.model_validate(_decode(token, keys))
     roles = frozenset(role for role in Role if role in claims.roles)
-    return Caller(claims.sub, roles, claims.tenant, claims.node), claims.exp
+    caller = Caller(claims.sub, roles, claims.tenant, claims.node, claims.host)
+    return _Token(caller, claims.exp, claims.jti, claims.user)
 
 
 def _decode(token: str, keys: tuple[str, ...]) -> dict[str, Any]:

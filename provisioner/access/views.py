@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from django.db import OperationalError
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, PermissionDenied
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,12 +20,14 @@ from provisioner.access.callers import Caller
 from provisioner.common.database import is_conflict
 from provisioner.common.operations import Operation
 from provisioner.common.parsing import ignored_fields, path_identifiers
+from provisioner.common.results import InvalidInput
 from provisioner.common.writes import writes_required
 
 TELLS_IGNORED = frozenset({HTTPStatus.OK, HTTPStatus.BAD_REQUEST})
 IGNORED_AT_MOST = 20
 IGNORED_LENGTH = 128
 CONFLICTS_AT_MOST = 3
+LONGEST_KEY = 255
 
 
 class ApiViewSet(ViewSet):
@@ -95,11 +97,26 @@ class ApiViewSet(ViewSet):
     def request_key(self, content: object) -> str:
         """What a request and its repeats have in common, and no other: a digest of the header
         ``Idempotency-Key``, the path and the parsed content. Empty without the header.
+
+        :raises InvalidInput: the key is too long.
         """
         given = self.request.headers.get("Idempotency-Key")
         if not given:
             return ""
+        if len(given) > LONGEST_KEY:
+            raise InvalidInput.of("Idempotency-Key", given, f"has at most {LONGEST_KEY} characters")
         return hashlib.sha256(repr((given, self.request.path, content)).encode()).hexdigest()
+
+    def own_host(self, named: str | None) -> str | None:
+        """The host that a call is about: the one it names, or the one that its token speaks for;
+        None: any.
+
+        :raises PermissionDenied: HTTP 403, the token speaks for another host.
+        """
+        bound = self.caller.host_id
+        if bound is not None and named not in {None, bound}:
+            raise PermissionDenied(f"this token is of host {bound!r}, not of {named!r}")
+        return bound or named
 
     @property
     def caller(self) -> Caller:

@@ -92,6 +92,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
     response = Response(transport_envelope(status, description), status=status)
     if challenge := getattr(error, "auth_header", None):
         response["WWW-Authenticate"] = challenge
+    if seconds := getattr(error, "retry_after", None):
+        response["Retry-After"] = str(seconds)
     return response
 
 

@@ -33,7 +33,7 @@ IDEMPOTENCY_KEY: Schema = {
     "description": "Any text. The same request again with the same key, because no answer came, is "
     "answered as the first one was, and changes nothing more.",
     "x-extension": True,
-    "schema": {"type": "string"},
+    "schema": {"type": "string", "maxLength": 255},
 }
 IGNORED_FIELDS: Schema = {"$ref": "#/components/schemas/IgnoredFields"}
 IGNORED_HEADER: Schema = {"Ignored-Fields": {"$ref": "#/components/headers/IgnoredFields"}}

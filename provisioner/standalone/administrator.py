@@ -47,7 +47,9 @@ def administrator() -> Credentials:
     return Credentials(password, token)
 
 
-def host_token() -> str:
+def host_token(host_id: str) -> str:
     """A token for the simulated host, for as long as one may be valid."""
-    token, _ = token_issue(name="simulated-hosts", roles=[Role.HOST], lifetime=LONGEST)
+    token, _ = token_issue(
+        name="simulated-host", roles=[Role.HOST], host_id=host_id, lifetime=LONGEST
+    )
     return token

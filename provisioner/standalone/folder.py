@@ -15,7 +15,6 @@ FIRST_SETTINGS = """\
 # Settings of this data folder, made at its first start; docs/settings.md lists all there are.
 # What the environment sets goes before them.
 SECRET_KEY={secret_key}
-NODE_TOKEN={node_token}
 REDIS_URL=memory://localhost/
 TLS_CERTIFICATE=${{DATA_DIR}}/tls/server.pem
 TLS_KEY=${{DATA_DIR}}/tls/server.key
@@ -42,7 +41,6 @@ class DataFolder:
         self.tls = path / "tls"
         self.logs = path / "logs"
         self.nodes = path / "nodes"
-        self.node_token = path / "node_token"
         self.host_token = path / "host_token"
 
     @property
@@ -53,6 +51,11 @@ class DataFolder:
     def client_certificate(self) -> Path:
         """Certificate and key that clients of the API show."""
         return self.tls / "ssdtoolbox.pem"
+
+    @property
+    def provisioner_certificate(self) -> Path:
+        """Certificate and key that the provisioner shows to nodes."""
+        return self.tls / "provisioner.pem"
 
     @property
     def node_certificate(self) -> tuple[Path, Path]:
@@ -76,15 +79,14 @@ class DataFolder:
         return descriptor
 
     def complete(self, environment: Environment) -> None:
-        """Make what is missing, renew old certificates, and give the nodes their token."""
+        """Make what is missing, and renew old certificates."""
         authority = Authority.of(self.tls)
         authority.server("server", _names(environment))
-        authority.server("node", ["localhost", "127.0.0.1", "::1"])
-        for client in ("ssdtoolbox", "provisioner"):
-            authority.client(client)
+        authority.node("node", ["localhost", "127.0.0.1", "::1"])
+        authority.client("ssdtoolbox")
+        authority.provisioner()
         for folder in (self.logs, self.nodes):
             folder.mkdir(mode=0o700, exist_ok=True)
-        write_secret(self.node_token, environment.node_token.get_secret_value())
 
 
 def prepare() -> None:
@@ -98,8 +100,7 @@ def prepare() -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings = folder / SETTINGS_FILE
         if not settings.exists():
-            keys = {name: secrets.token_urlsafe(48) for name in ("secret_key", "node_token")}
-            write_secret(settings, FIRST_SETTINGS.format(**keys))
+            write_secret(settings, FIRST_SETTINGS.format(secret_key=secrets.token_urlsafe(48)))
     except OSError as error:
         raise SystemExit(f"provisioner: DATA_DIR cannot be written: {error}.") from None
     os.environ["DATA_DIR"] = str(folder)

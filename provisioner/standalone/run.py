@@ -9,6 +9,7 @@ from types import FrameType
 from django.core.management import call_command
 
 from inventory.services.generations import generations_raise
+from inventory.simulated_hosts import host_uuid
 from provisioner.environment import Environment
 from provisioner.standalone.administrator import NAME, Credentials, administrator, host_token
 from provisioner.standalone.client import Client, NoAnswer
@@ -16,7 +17,7 @@ from provisioner.standalone.folder import DataFolder, FolderInUse, write_secret
 from provisioner.standalone.scenario import Scenario
 from provisioner.standalone.screen import say
 from provisioner.standalone.stage import Stage, StepFailed
-from provisioner.standalone.system import ROOT, StartFailed, System
+from provisioner.standalone.system import HOST_NAME, ROOT, StartFailed, System
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -53,14 +54,17 @@ def _run(environment: Environment, *, scenario: bool, leave: bool) -> None:
     call_command("migrate", verbosity=0, interactive=False)
     generations_raise()
     credentials = administrator()
-    write_secret(folder.host_token, host_token())
-    node_token = f"Bearer {environment.node_token.get_secret_value()}"
+    write_secret(folder.host_token, host_token(host_uuid(f"{HOST_NAME}-1")))
     system = System(folder, environment)
     with system.running():
         if scenario:
-            stage = Stage(_client(system.url, folder, credentials.header))
+            stage = Stage(_api_client(system.url, folder, credentials.header))
             admins = {
-                port: _client(f"https://{address}:{port}", folder, node_token)
+                port: Client(
+                    f"https://{address}:{port}",
+                    ca=folder.ca,
+                    certificate=folder.provisioner_certificate,
+                )
                 for address, port in system.nodes
             }
             Scenario(stage, system.nodes, admins).play()
@@ -72,7 +76,7 @@ def _run(environment: Environment, *, scenario: bool, leave: bool) -> None:
                 time.sleep(0.5)
 
 
-def _client(url: str, folder: DataFolder, authorization: str) -> Client:
+def _api_client(url: str, folder: DataFolder, authorization: str) -> Client:
     return Client(
         url,
         ca=folder.ca,

@@ -93,7 +93,6 @@ class System:
             "--certificate": certificate,
             "--key": key,
             "--ca": self._folder.ca,
-            "--token-file": self._folder.node_token,
         }
         self._start_command("nodes", "simulate_nodes", options, "--require-client-certificate")
 

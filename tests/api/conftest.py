@@ -4,6 +4,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 
+from provisioner.access import login_attempts
 from tests.api.syslog_steps import configured, receiver, rsyslog, work  # noqa: F401
 from tests.api.wire import ADMIN, basic
 from tests.oidc.fixtures import (  # noqa: F401
@@ -13,6 +14,15 @@ from tests.oidc.fixtures import (  # noqa: F401
     real_server,
     token_server,
 )
+
+
+@pytest.fixture(autouse=True)
+def _no_failed_logins():
+    """Those of other tests do not count."""
+    login_attempts._own._counts.clear()
+    if shared := login_attempts._shared():
+        for key in shared._redis.scan_iter(f"{login_attempts.PREFIX}*"):
+            shared._redis.delete(key)
 
 
 @pytest.fixture

@@ -106,16 +106,27 @@ class TestBasic:
 
 class TestBearer:
     def test_says_who_it_is(self):
-        token = issue(name="x", roles={Role.HOST, Role.NODE}, tenant_id="t", node_id="n")
-        caller = Caller("x", frozenset({Role.HOST, Role.NODE}), "t", "n")
+        roles = {Role.HOST, Role.NODE}
+        token = issue(name="x", roles=roles, tenant_id="t", node_id="n", host_id="h")
+        caller = Caller("x", frozenset(roles), "t", "n", "h")
         assert token_verify(token) == caller
 
     def test_expires_to_the_second(self):
-        token, expires_at = token_issue(name="x", roles={Role.HOST}, lifetime=HOUR)
+        token, expires_at = token_issue(name="x", roles={Role.STORAGE}, lifetime=HOUR)
         left = expires_at - dt.datetime.now(dt.UTC)
         assert HOUR - dt.timedelta(seconds=2) < left <= HOUR
         claims = jwt.decode(token, options={"verify_signature": False})
         assert dt.datetime.fromtimestamp(claims["exp"], dt.UTC) == expires_at
+
+    @pytest.mark.parametrize("roles", [["HOST"], ["HOST", "ADMIN"]])
+    def test_a_host_s_that_names_no_host(self, get, keys, roles):
+        description = refused(get(bearer(sign(roles=roles))), 401, "Unauthorized")
+        assert "names its host: have it issued again" in description
+
+    def test_a_host_acts_as_host_alone(self, keys):
+        both = token_verify(sign(roles=["HOST", "ADMIN"], host="h"))
+        assert both.acts_as == {Role.HOST}
+        assert not both.is_admin
 
     def test_keys_are_rotated(self, get, keys):
         old = bearer(issue())

@@ -10,6 +10,7 @@ import pytest
 from django.utils import timezone
 
 from inventory.models import Backend, BackendAddress
+from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.nodes.wire import RefusalCode, Tag
 from provisioner.access.callers import Role
 from provisioner.access.tokens import token_verify
@@ -270,10 +271,62 @@ class Anonymous(BaseHTTPRequestHandler):
         pass
 
 
+TOKENS = ("a-token-that-the-first-node-demands", "a-token-that-the-other-node-demands")
+
+
+@pytest.fixture
+def token_fleets(fleet, authority, tmp_path):
+    """Two nodes without mutual TLS, each of which demands its own token."""
+    certificate, key = authority.node("nodes", ["127.0.0.1"])
+    with (
+        SimulatedFleet(1, certificate=certificate, key=key, token=TOKENS[0]) as first,
+        SimulatedFleet(
+            1, certificate=certificate, key=key, token=TOKENS[1], id_prefix="02:00:01"
+        ) as second,
+    ):
+        yield first.nodes[0], second.nodes[0]
+
+
+def test_each_node_is_shown_its_own_token_alone(api, token_fleets):
+    """What a hostile node was shown is of no use at another."""
+    places = [{"mgmtIPs": [node.address], "mgmtPort": node.port} for node in token_fleets]
+    assert api.post("/backends", places[0]).status == "NotAvailable"
+    for place, token in zip(places, TOKENS, strict=True):
+        assert api.post("/backends", place | {"nodeToken": token}).status == "Success"
+    volumes = [api.post("/volumes", {"alias": f"v{n}", "capacity": 1}) for n in range(4)]
+    assert {answer.status for answer in volumes} == {"Success"}
+    assert all(len(node.volumes()) == 2 for node in token_fleets)
+    shown = json.dumps(api.get("/backends").body)
+    stored = json.dumps(list(Backend.objects.values("encrypted_token", "token_digest")))
+    assert not any(token in shown + stored for token in TOKENS)
+
+
+def test_no_two_nodes_have_one_token(api, token_fleets):
+    first, second = ({"mgmtIPs": [n.address], "mgmtPort": n.port} for n in token_fleets)
+    added = api.post("/backends", first | {"nodeToken": TOKENS[0]}).body["persistentID"]
+    for token in (TOKENS[0], TOKENS[1]):
+        answer = api.post("/backends", second | {"nodeToken": token})
+    assert answer.status == "Success"
+    again = api.post("/backends", {"mgmtIPs": ["127.0.0.9"], "nodeToken": TOKENS[0]})
+    assert again.status == "AlreadyExists"
+    assert f"backend {added!r} has this nodeToken" in again.description
+    answer = api.put(f"/backends/{added}", {"nodeToken": TOKENS[1]})
+    assert answer.status == "AlreadyExists"
+    assert api.put(f"/backends/{added}", {"nodeToken": None}).status == "Success"
+    assert Backend.objects.get(pk=added).encrypted_token == ""
+
+
+def test_a_token_that_no_header_carries_or_anybody_guesses(api):
+    for token in ("short", "x" * 513, "with a space" * 4, "ä" * 40):
+        place = {"mgmtIPs": ["127.0.0.1"], "nodeToken": token}
+        answer = api.post("/backends", place)
+        assert (answer.http, answer.status) == (400, "InvalidInput")
+
+
 def test_node_without_persistent_id(api, fleet, authority):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Anonymous)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(*authority.server("anonymous", ["127.0.0.1"]))
+    tls.load_cert_chain(*authority.node("anonymous", ["127.0.0.1"]))
     server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -150,6 +150,7 @@ NO_BODY = {
         "StorageClassInput",
         "ProvisionerInput",
         "TagInput",
+        "NodeTagInput",
         "LocationInput",
         "Input",
         "ParameterInput",

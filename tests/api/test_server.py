@@ -1,5 +1,6 @@
 """What only the real server shows: gunicorn with TLS, as ``deploy/gunicorn.conf.py`` sets it up."""
 
+import base64
 import contextlib
 import json
 import os
@@ -14,15 +15,21 @@ from pathlib import Path
 
 import pytest
 import urllib3
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from django.db import connection
 
 from provisioner.certificates import Authority
+from provisioner.common.certificate_roles import CertificateRole
 from tests.api.wire import ADMIN
+from tests.nodes.certificates import KeyPair, TestCa
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 JSON = {"Content-Type": "application/json"}
 PROXY = "127.0.0.2"
+CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
 
 
 class Server:
@@ -55,6 +62,11 @@ class Server:
             stderr=self._log,
         )
         self._wait()
+
+    def signed(self, folder: Path, role: CertificateRole | None) -> KeyPair:
+        """A certificate of this CA that TLS takes from clients, with this role or none."""
+        shared = TestCa(folder / "callers", signed_by=self.authority)
+        return shared.issue("caller", *filter(None, [role]), purposes=[CLIENT_AUTH])
 
     def context(self, *, certificate: bool) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(self.authority.path))
@@ -207,6 +219,38 @@ class TestClientCertificates:
             pytest.raises(urllib3.exceptions.HTTPError),
         ):
             http.request("GET", f"https://127.0.0.1:{strict_server.port}/info")
+
+    @pytest.mark.parametrize("role", [*CertificateRole, None])
+    def test_one_of_another_role_is_no_clients(self, strict_server, tmp_path, role):
+        pair = strict_server.signed(tmp_path, role)
+        context = strict_server.context(certificate=False)
+        context.load_cert_chain(pair.certificate, pair.key)
+        with urllib3.PoolManager(ssl_context=context, retries=False) as http:
+            answer = http.request("GET", f"https://127.0.0.1:{strict_server.port}/info")
+        assert answer.status == (200 if role is CertificateRole.CLIENT else 403)
+        if answer.status == 403:
+            held = f"has role {role}" if role else "has no role"
+            assert f"'CN=caller' {held}; client is needed" in json.loads(answer.data)["description"]
+
+    @pytest.mark.parametrize("role", [*CertificateRole, None])
+    def test_the_proxy_s_word_is_checked_for_the_role(self, strict_server, tmp_path, role):
+        certificate = x509.load_pem_x509_certificate(
+            strict_server.signed(tmp_path, role).certificate.read_bytes()
+        )
+        encoded = base64.b64encode(certificate.public_bytes(Encoding.DER)).decode()
+        headers = {"X-SSL-Client-Verify": "SUCCESS", "X-SSL-Client-Cert": encoded}
+        answer = strict_server.request(
+            "GET", "/info", headers=headers, certificate=False, source=PROXY
+        )
+        assert answer.status == (200 if role is CertificateRole.CLIENT else 403)
+
+    @pytest.mark.parametrize("encoded", ["", "x", "AAAA", "===="])
+    def test_what_is_no_certificate(self, strict_server, encoded):
+        headers = {"X-SSL-Client-Verify": "SUCCESS", "X-SSL-Client-Cert": encoded}
+        answer = strict_server.request(
+            "GET", "/info", headers=headers, certificate=False, source=PROXY
+        )
+        assert answer.status == 403
 
     @pytest.mark.parametrize(
         ("source", "verify", "http"),

@@ -5,10 +5,13 @@
 import datetime as dt
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from inventory.jobs import poll_syslogs
+from inventory.metrics import DROPPED
 from inventory.models import Backend, SyslogRecord, SyslogServer, SyslogSource
+from inventory.views.probe import PROBE as NODE_PROBE
 from tests.api.syslog_steps import SUCCESS, request, server, wanted
 from tests.syslog_parser import BOM, parse
 
@@ -67,14 +70,31 @@ def test_a_later_node_is_not_read_where_settings_are_known(api, fleet, configure
     assert api.get("/info").body["syslogsBackend"] == first
 
 
-def test_change_on_any_node_is_taken(api, fleet, pool, work):
+def test_no_other_node_has_the_logs_sent_elsewhere(api, fleet, pool, work):
+    """Whatever it says of itself, and however often."""
+    fleet.nodes[0].set_syslogs([server("udp://192.0.2.1")])
+    first, second = pool(2)
+    work()
+    fleet.nodes[1].set_syslogs([server("udp://192.0.2.66")])
+    for _ in range(2):
+        report = NODE_PROBE | {"persistentID": second, "changes": 2}
+        assert api.as_role("NODE", node=second).post("/probe", report).status == "Success"
+        work()
+        poll_syslogs()
+    assert [s["url"] for s in api.get("/syslog").body] == ["udp://192.0.2.1"]
+    assert api.get("/info").body["syslogsBackend"] == first
+
+
+def test_a_change_on_the_chosen_node_is_taken(api, fleet, pool, work):
     fleet.nodes[0].set_syslogs([server("udp://192.0.2.1"), server("udp://192.0.2.9", 2)])
     first, second = pool(2)
     work()
     assert api.get("/info").body["syslogsBackend"] == first
     kept = SyslogServer.objects.get(url="udp://192.0.2.1")
     fleet.nodes[1].set_syslogs([server("udp://192.0.2.1", 7), server("tls://192.0.2.2", 8)])
-    wanted(second)
+    with pytest.raises(CommandError, match="no backend"):
+        call_command("syslog_source", "none")
+    call_command("syslog_source", second)
     poll_syslogs()
     assert [s["url"] for s in api.get("/syslog").body] == ["udp://192.0.2.1", "tls://192.0.2.2"]
     assert api.get("/info").body["syslogsBackend"] == second
@@ -145,7 +165,7 @@ def test_they_go_when_no_node_has_any(api, fleet, pool, work):
 def test_every_field_arrives(api, receiver, work):
     rsyslog = receiver("udp", "tcp", "tls")
     before = timezone.now()
-    answer = api.as_role("HOST").post("/forward_log", request())
+    answer = api.as_role("HOST", host="TestHost").post("/forward_log", request())
     assert (answer.http, answer.body) == (200, SUCCESS)
     assert work() == ["inventory.jobs.send_syslog_records"] * 3
     records = rsyslog.records(3)
@@ -301,3 +321,19 @@ def test_only_servers_in_state_true(api, rsyslog, configured, work):
     api.post("/forward_log", request())
     assert len(work()) == 1
     assert [record["transport"] for record in rsyslog.records(1)] == ["tcp"]
+
+
+def test_what_waits_is_bounded_and_what_is_dropped_counted(api, configured, work, settings):
+    """Nobody takes the records: the server does not answer."""
+    configured(server("udp://127.0.0.1:9"))
+    most = {"syslog_most_records": 3, "syslog_most_bytes": 2**17}
+    settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update=most)
+    before = DROPPED._value.get()
+    said = [api.post("/forward_log", request()).status for _ in range(5)]
+    assert said == ["Success"] * 3 + ["SyslogNotAvailable"] * 2
+    assert SyslogRecord.objects.count() == 3
+    assert DROPPED._value.get() == before + 2
+    SyslogRecord.objects.all().delete()
+    big = request(message="x" * 60_000)
+    said = [api.post("/forward_log", big).status for _ in range(3)]
+    assert said == ["Success", "Success", "SyslogNotAvailable"]

@@ -58,7 +58,7 @@ def test_idle_task(api):
 
 
 def test_host_reports_a_task_to_its_end(api):
-    host = api.as_role(Role.HOST)
+    host = api.as_role(Role.HOST, host="h1")
     task_id = make(stoppable=True)
     assert put(host, task_id, state="RUNNING", progress=12.5).body == SUCCESS
     running = only(host)
@@ -158,7 +158,7 @@ def test_abort_of_what_cannot_be_stopped(api, state):
 def test_what_a_worker_works_off_is_not_the_clients(api, said, become):
     """Else a host could end what cannot be stopped, or make it its own."""
     task_id = Task.objects.create(type=TaskType.INSTALL_LICENSE, state=TaskState.RUNNING).pk
-    answer = api.as_role(Role.HOST).put("/tasks", {"taskId": task_id, "hostId": ""} | said)
+    answer = api.as_role(Role.STORAGE).put("/tasks", {"taskId": task_id, "hostId": ""} | said)
     assert answer.status == "UpdateTaskFailed"
     assert answer.description == (
         f"task '{task_id}' (InstallLicense, RUNNING, not stoppable) cannot become {become}"

@@ -7,36 +7,41 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
-from provisioner.access.permissions import ALLOWED, POOL_WIDE
+from inventory.models import Host
+from inventory.views.probe import PROBE as NODE_PROBE
+from provisioner.access.callers import Role
+from provisioner.access.permissions import ALLOWED, OF_TENANTS
 from tasks.models import Task, TaskType
 from tasks.services import task_create
 from tests.api.test_bad_input import counts
 from tests.api.test_replicas import all_available
+from tests.api.test_roles import guarded
 from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
 
+PROBE = {
+    "hostNqn": "nqn.2020-01.x:host",
+    "name": "host",
+    "clientType": "Agent",
+    "version": "1.4",
+    "duration": 30,
+}
+
 NOT_A_TENANTS = {
     "backends.list": "nodes belong to all",
     "backends.retrieve": "nodes belong to all",
-    "probe.create": "nodes belong to all",
-    "hosts.list": "hosts belong to all",
-    "host_probe.create": "hosts belong to all",
-    "inventory.list": "nodes belong to all",
-    "license.list": "the licence is the pool's",
-    "syslog.list": "the pool's servers",
-    "forward_log.create": "names a host and an application, no object",
-    "token.create": "Basic credentials only, and they are bound to no tenant",
 }
 """Operations that can name no tenant's object."""
 
 CALLS: dict[str, list[tuple[str, Any]]] = {
     "tenants.list": [("GET /tenants", None)],
-    "tenants.update": [("PUT /tenants/t2", {"capacity": 0, "totalIOPS": 0, "totalBW": 0})],
-    "tenants.destroy": [("DELETE /tenants/t2", None)],
+    "hosts.list": [("GET /hosts", None), ("GET /hosts?hostName=theirs", None)],
+    "host_probe.create": [("POST /host_probe", {**PROBE, "hostId": "{theirhost}"})],
     "volumes.create": [
         ("POST /t2/volumes", {"alias": "new", "capacity": 1}),
         ("POST /volumes", {"alias": "new", "capacity": 1, "tenantId": "t2"}),
@@ -145,6 +150,8 @@ CALLS: dict[str, list[tuple[str, Any]]] = {
         ("POST /t2/publish", {"volId": "{idle}", "hostId": "{host}"}),
         ("POST /t1/publish", {"volId": "{idle}", "hostId": "{host}"}),
         ("POST /publish", {"volId": "{idle}", "hostId": "{host}"}),
+        ("POST /t1/publish", {"volId": "{ours}", "hostId": "{theirhost}"}),
+        ("POST /publish", {"volId": "{ours}", "hostId": "{theirhost}"}),
     ],
     "connect.create": [
         ("POST /t2/connect", {"volId": "{volume}", "hostId": "{host}"}),
@@ -178,6 +185,8 @@ CALLS: dict[str, list[tuple[str, Any]]] = {
 }
 
 UNSEEN = {
+    "AlreadyExists",
+    "HostNotFound",
     "TenantNotFound",
     "NotExists",
     "VolumeNotFound",
@@ -197,6 +206,8 @@ def theirs(api: Api, pool: Pool) -> dict[str, str]:
     volume = created(api, "theirs", "/t2/volumes", storageClass={"numReplicas": 2})
     idle = created(api, "idle", "/t2/volumes")
     published(api, volume, probe_host(api))
+    their_host = probe_host(api, "their-host", name="theirs")
+    call_command("host_assign", their_host, "--tenant", "t2")
     replica, _ = all_available(api, volume)
     source = created(api, "source", "/t2/volumes")
     snapshot = api.post("/t2/snapshots", {"alias": "snap", "volumeID": source})
@@ -211,6 +222,8 @@ def theirs(api: Api, pool: Pool) -> dict[str, str]:
         "snapshot": snapshot.body["persistentId"],
         "replica": replica,
         "host": HOST,
+        "theirhost": their_host,
+        "ours": created(api, "ours", "/t1/volumes"),
         "backend": nodes[0],
         "task": task.task_id,
     }
@@ -225,7 +238,8 @@ def filled(text: Any, names: dict[str, str]) -> Any:
 
 
 def test_the_table_has_no_hole() -> None:
-    assert set(CALLS) | set(NOT_A_TENANTS) | (POOL_WIDE & set(ALLOWED)) == set(ALLOWED)
+    assert set(CALLS) | set(NOT_A_TENANTS) == OF_TENANTS
+    assert set(ALLOWED) > OF_TENANTS
 
 
 def test_nothing_of_another_tenant_is_seen_or_changed(api: Api, theirs: dict[str, str]) -> None:
@@ -241,8 +255,10 @@ def test_nothing_of_another_tenant_is_seen_or_changed(api: Api, theirs: dict[str
                 assert answer.status in UNSEEN, case
             elif line == "tenants.list":
                 assert [row["tenantId"] for row in answer.body] == ["t1"]
+            elif request == "GET /hosts":
+                assert [row["uuid"] for row in answer.body] == [HOST]
             else:
-                assert answer.body == [], case
+                assert [row for row in answer.body if row.get("uuid") != theirs["ours"]] == [], case
     now = counts(), api.get("/t2/volumes").body, list(Task.objects.values())
     assert [_timeless(part) for part in now] == [_timeless(part) for part in before]
 
@@ -254,9 +270,64 @@ def _timeless(value: Any) -> Any:
 
 
 def test_what_concerns_all_tenants_is_refused(api: Api) -> None:
-    bound = api.as_role("ADMIN", tenant="t1")
-    for request in ("POST /backends", "PUT /backends/x", "DELETE /backends/x", "POST /tenants"):
-        method, _, path = request.partition(" ")
-        assert bound.call(method, path, {}).http == 403, request
-    assert bound.delete("/hosts/x").http == 403
-    assert bound.get("/metrics").http == 403
+    """Whatever is not said to be a tenant's is not: so is each operation that is added."""
+    for role in Role:
+        bound = api.as_role(role, tenant="t1")
+        for method, path, line in guarded():
+            if line not in OF_TENANTS and line != "token.create" and role is not Role.HOST:
+                answer = bound.call(method, f"/{path}", {})
+                assert answer.http == 403, (role, method, path, answer)
+
+
+def test_a_tenant_does_not_lift_its_own_budget_nor_speak_for_nodes(
+    api: Api, theirs: dict[str, str]
+) -> None:
+    bound = api.as_role("ADMIN", tenant="t2")
+    budget = {"capacity": 0, "totalIOPS": 0, "totalBW": 0}
+    assert bound.put("/tenants/t2", budget).http == 403
+    assert bound.delete("/tenants/t2").http == 403
+    node = {"persistentID": theirs["backend"]}
+    assert bound.post("/probe", NODE_PROBE | node).http == 403
+    log = {"loggingType": "EVENT", "level": "INFO", "host": "h", "appName": "a", "message": "m"}
+    assert bound.post("/forward_log", log).http == 403
+
+
+def test_a_host_that_a_tenant_s_caller_makes_is_its_tenant_s(
+    api: Api, theirs: dict[str, str]
+) -> None:
+    ours = api.as_role("ADMIN", tenant="t1")
+    probe_host(ours, "our-host")
+    assert "our-host" in {row["uuid"] for row in ours.get("/hosts").body}
+    theirs_alone = api.as_role("ADMIN", tenant="t2")
+    assert "our-host" not in {row["uuid"] for row in theirs_alone.get("/hosts").body}
+    other = {"volId": theirs["idle"], "hostId": "our-host"}
+    for caller in (theirs_alone, api):
+        assert caller.post("/publish", other).status == "HostNotFound"
+    assert (
+        ours.post("/publish", {"volId": theirs["ours"], "hostId": "our-host"}).status == "Success"
+    )
+
+
+def test_a_tenant_s_caller_changes_no_nqn_of_a_host_that_serves_all(
+    api: Api, theirs: dict[str, str]
+) -> None:
+    """Else what another tenant has published there would be exported to the new one."""
+    ours = api.as_role("ADMIN", tenant="t1")
+    answer = ours.post("/host_probe", PROBE | {"hostId": HOST, "hostNqn": "nqn.2020-01.x:evil"})
+    assert answer.status == "AlreadyExists"
+    assert Host.objects.get(pk=HOST).nqn == f"nqn.2014-08.org.nvmexpress:uuid:{HOST}"
+    same = {"hostId": HOST, "hostNqn": f"nqn.2014-08.org.nvmexpress:uuid:{HOST}"}
+    assert ours.post("/host_probe", PROBE | same).status == "Success"
+    own = api.as_role("HOST", tenant="t1", host=HOST)
+    changed = PROBE | {"hostId": HOST, "hostNqn": "nqn.2020-01.x:new"}
+    assert own.post("/host_probe", changed).status == "Success"
+    assert Host.objects.get(pk=HOST).tenant_id == ""
+
+
+def test_a_host_is_given_to_a_tenant_by_command(api: Api, theirs: dict[str, str]) -> None:
+    for wrong in (["their-host", "--tenant", "none"], ["none"]):
+        with pytest.raises(CommandError, match="There is no"):
+            call_command("host_assign", *wrong)
+    call_command("host_assign", "their-host")
+    ours = api.as_role("ADMIN", tenant="t1")
+    assert "their-host" in {row["uuid"] for row in ours.get("/hosts").body}

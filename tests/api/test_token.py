@@ -25,6 +25,12 @@ def post(live_server):
     return post
 
 
+@pytest.fixture
+def get_tasks(live_server):
+    """``GET /tasks`` with these headers."""
+    return lambda headers: send(live_server.url, "GET", "/tasks", headers=headers)
+
+
 def lifetime(answer):
     """Seconds from now until the date the answer names."""
     at = dt.datetime.strptime(answer.body["expirationDate"], "%Y-%m-%dT%H:%M:%S.%f%z")
@@ -70,7 +76,7 @@ def test_never_widened(post, make_user):
     assert description == "HTTP Status 403 - u may not issue a token of role ADMIN"
 
 
-@pytest.mark.parametrize("role", sorted(set(Role) - {Role.NODE}))
+@pytest.mark.parametrize("role", sorted(set(Role) - {Role.NODE, Role.HOST}))
 def test_an_admin_gives_any_role(post, admin_header, role):
     token = post(admin_header, roles=[role]).body["token"]
     assert token_verify(token).roles == {role}
@@ -85,9 +91,26 @@ def test_a_node_s_token_names_its_node(post, admin_header):
         assert answer.description.startswith("node = ")
 
 
-def test_a_node_s_token_only_an_admin_gives(post, make_user):
-    user = make_user("u", "pw", "NODE")
-    refused(post(user, node="n1"), 403, "Forbidden")
+def test_a_host_s_token_names_its_host_and_has_no_other_role(post, admin_header):
+    token = post(admin_header, roles=["HOST"], host="h1", tenant="t1").body["token"]
+    assert token_verify(token) == Caller("admin", frozenset({Role.HOST}), "t1", None, "h1")
+    both = {"roles": ["HOST", "STORAGE"], "host": "h1"}
+    for fields in ({"roles": ["HOST"]}, {"host": "h1"}, both):
+        answer = post(admin_header, **fields)
+        assert (answer.http, answer.status) == (400, "InvalidInput")
+        assert answer.description.startswith("host = ")
+
+
+@pytest.mark.parametrize(("role", "binding"), [("NODE", "node"), ("HOST", "host")])
+def test_a_node_s_or_host_s_token_only_an_admin_gives(post, make_user, role, binding):
+    user = make_user("u", "pw", role, "STORAGE")
+    refused(post(user, roles=[role], **{binding: "n1"}), 403, "Forbidden")
+
+
+def test_a_user_of_role_host_is_bound_to_no_host_and_so_acts_as_none(post, get_tasks, make_user):
+    user = make_user("u", "pw", "HOST")
+    refused(get_tasks(user), 403, "Forbidden")
+    refused(post(user), 403, "Forbidden")
 
 
 @pytest.mark.parametrize(
@@ -123,9 +146,17 @@ class TestCommand:
         call_command("token_create", *arguments.split())
         assert token_verify(capsys.readouterr().out.strip()).node_id == "n1"
 
+    def test_of_a_host(self, capsys):
+        arguments = "--name h --role HOST --host h1 --expiration 2592000"
+        call_command("token_create", *arguments.split())
+        assert token_verify(capsys.readouterr().out.strip()).host_id == "h1"
+
     @pytest.mark.parametrize(
         "arguments",
         [
+            "--name n --role HOST --expiration 3600",
+            "--name n --role HOST --role STORAGE --host h1 --expiration 3600",
+            "--name n --role ADMIN --host h1 --expiration 3600",
             "--name n --role NODE --expiration 3600",
             "--name n --role ADMIN --node n1 --expiration 3600",
             "--name n --role ADMIN --expiration 3599",

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tests.conftest import Answer, Api
+from tests.conftest import HOST_ID, Answer, Api
 
-HOST = "6d4a8383-c09f-4f91-836d-5ed192ca6f64"
+HOST = HOST_ID
 GIB = 2**30
 
 

@@ -18,13 +18,11 @@ from tests.system.stack import DEPLOY, ROOT, Postgres, Redis, Service, announced
 
 NODES = 16
 SSD_GIB = str(2**20)
-NODE_TOKEN = "node-token-of-the-benchmarks"
 API_WORKERS = 2
 SETTINGS = {
     "SECRET_KEY": "only-for-benchmarks-only-for-benchmarks",
     "API_HOST": "127.0.0.1",
     "API_WORKERS": str(API_WORKERS),
-    "NODE_TOKEN": NODE_TOKEN,
     # rows made by SQL stand for nothing that a node has
     "NODE_CHECK_INTERVAL_SECONDS": "86400",
 }
@@ -60,6 +58,7 @@ class System:
             "TLS_CERTIFICATE": certificate,
             "TLS_KEY": key,
             "NODE_CA": self.ca,
+            "NODE_CERTIFICATE": str(authority.provisioner()),
         }
         manage(self.environment, "migrate", "-v0")
         self._http = urllib3.PoolManager(ca_certs=self.ca, retries=False)
@@ -68,9 +67,10 @@ class System:
         self._celery("worker", "--pool=threads", "--concurrency=4")
         self._celery("beat")
         command = ["simulate_nodes", "--count", str(NODES), "--ssd-gib", SSD_GIB]
-        self._python(
-            "nodes", str(ROOT / "manage.py"), *command, "--certificate", certificate, "--key", key
-        )
+        certificate, key = map(str, authority.node("nodes", ["127.0.0.1"]))
+        command += ["--certificate", certificate, "--key", key]
+        command += ["--ca", self.ca, "--require-client-certificate"]
+        self._python("nodes", str(ROOT / "manage.py"), *command)
         token = ("token_create", "--name=benchmark", "--role=ADMIN", "--expiration=7200")
         self.token = manage(self.environment, *token).strip()
         self.ready("API", self.port, "/readyz")

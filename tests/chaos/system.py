@@ -17,7 +17,6 @@ COPY_MIB = 2048
 """Per second: the larger volumes take some seconds, so that faults meet them."""
 BASE_SLOWNESS = {"kind": "SLOW", "milliseconds": 100, "times": 0}
 """Of every call of a node, so that faults meet changes that are half done."""
-NODE_TOKEN = "node-token-of-the-tests"
 SETTINGS = {
     "API_WORKERS": "1",
     "API_THREADS": "16",
@@ -66,9 +65,8 @@ class System:
         :raises urllib3.exceptions.HTTPError: it is down.
         """
         address = self.nodes[number][1]
-        headers = {"Authorization": f"Bearer {NODE_TOKEN}"}
         url = f"https://{address}{path}"
-        answer = self._http.request(method, url, json=body, headers=headers, timeout=10)
+        answer = self._http.request(method, url, json=body, timeout=10)
         return answer.json() if answer.data else None
 
     def node_faults(self, number: int, *calls: Mapping[str, object], down: float = 0) -> None:
@@ -85,15 +83,20 @@ class System:
             self._nodes.kill()
 
     def _start_nodes(self, folder: Path) -> None:
-        certificate, key = self.stack.authority.server("nodes", ["127.0.0.1"])
+        certificate, key = self.stack.authority.node("nodes", ["127.0.0.1"])
         self.store = folder / "nodes" / "nodes.sqlite3"
         command = [sys.executable, str(ROOT / "manage.py"), "simulate_nodes", "--count", str(NODES)]
         command += ["--ssds", str(SSDS), "--ssd-gib", str(SSD_GIB), "--data", str(folder / "nodes")]
         command += ["--certificate", str(certificate), "--key", str(key)]
+        command += ["--ca", str(self.stack.ca), "--require-client-certificate"]
         command += ["--copy-mib", str(COPY_MIB)]
         log = folder / "nodes.log"
         self._nodes = Service(command, self.stack.environment, log)
-        self._http = urllib3.PoolManager(ca_certs=str(self.stack.ca), retries=False)
+        self._http = urllib3.PoolManager(
+            ca_certs=str(self.stack.ca),
+            cert_file=str(self.stack.authority.provisioner()),
+            retries=False,
+        )
         self.nodes = announced(log, NODES)
 
     def _join(self) -> None:

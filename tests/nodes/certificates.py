@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from provisioner.certificates import Authority
+from provisioner.common.certificate_roles import CertificateRole, role_names
 
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3", "::1")
 
@@ -24,26 +28,44 @@ class TestCa:
 
     __test__ = False
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, signed_by: Authority | None = None) -> None:
+        """``signed_by``: a CA to sign for, in place of one of its own."""
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
-        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._key = signed_by.key if signed_by else ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, directory.name)])
+        self.file = directory / "ca.pem"
+        if signed_by:
+            self._name = signed_by.certificate.subject
+            self.file = signed_by.path
+            return
         builder = _builder(self._name, self._name, self._key.public_key()).add_extension(
             x509.BasicConstraints(ca=True, path_length=0), critical=True
         )
-        self.file = directory / "ca.pem"
         self.file.write_bytes(_pem(builder.sign(self._key, hashes.SHA256())))
 
-    def issue(self, name: str) -> KeyPair:
-        """A certificate for all loopback addresses that tests use, as server or client."""
+    def issue(
+        self,
+        name: str,
+        *roles: CertificateRole,
+        purposes: Collection[x509.ObjectIdentifier] | None = None,
+        node_ids: Collection[str] = (),
+    ) -> KeyPair:
+        """A certificate for all loopback addresses that tests use; with other ``purposes`` than its
+        roles need where they are given.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         names: list[x509.GeneralName] = [x509.DNSName("localhost")]
         names += [x509.IPAddress(ipaddress.ip_address(address)) for address in ADDRESSES]
+        for role in roles:
+            names += role_names(role, node_ids)
+        usages = [role.purpose for role in roles] if purposes is None else list(purposes)
         builder = _builder(subject, self._name, key.public_key()).add_extension(
             x509.SubjectAlternativeName(names), critical=False
         )
+        if usages:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         pair = KeyPair(self._directory / f"{name}.pem", self._directory / f"{name}.key")
         pair.certificate.write_bytes(_pem(builder.sign(self._key, hashes.SHA256())))
         pair.key.write_bytes(

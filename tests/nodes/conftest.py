@@ -8,6 +8,7 @@ import pytest
 
 from inventory.nodes.client import NodeClient, NodeTransport
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
+from provisioner.common.certificate_roles import CertificateRole
 from tests.nodes.certificates import KeyPair, TestCa
 from tests.spdk.fixtures import make_node, targets  # noqa: F401
 
@@ -22,7 +23,7 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> TestCa:
 
 @pytest.fixture(scope="session")
 def server_pair(ca: TestCa) -> KeyPair:
-    return ca.issue("node")
+    return ca.issue("node", CertificateRole.NODE)
 
 
 @pytest.fixture(scope="session")

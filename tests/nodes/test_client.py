@@ -6,16 +6,19 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from inventory.nodes import https
 from inventory.nodes.client import NodeClient, NodeRefused, NodeTransport, NodeUnreachable
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
-from inventory.nodes.wire import RefusalCode
+from inventory.nodes.wire import Node, RefusalCode
+from provisioner.common.certificate_roles import CertificateRole
 from tests.nodes.certificates import KeyPair, TestCa
 from tests.nodes.conftest import TOKEN
 from tests.nodes.servers import answering, talking
 from tests.nodes.specs import TARGET, namespace, piece, volume
 
+NODE, PROVISIONER = CertificateRole.NODE, CertificateRole.PROVISIONER
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
@@ -108,8 +111,8 @@ def test_wrong_ca(node: SimulatedNode, tmp_path: Path) -> None:
         NodeClient(stranger, [node.address], node.port).read_node()
 
 
-@pytest.mark.parametrize("token", [None, "wrong"])
-def test_wrong_token(node: SimulatedNode, ca: TestCa, token: str | None) -> None:
+@pytest.mark.parametrize("token", ["", "wrong"])
+def test_wrong_token(node: SimulatedNode, ca: TestCa, token: str) -> None:
     transport = NodeTransport(ca_file=ca.file, token=token)
     client = NodeClient(transport, [node.address], node.port)
     with pytest.raises(NodeRefused) as caught:
@@ -118,8 +121,8 @@ def test_wrong_token(node: SimulatedNode, ca: TestCa, token: str | None) -> None
 
 
 def test_client_certificates(ca: TestCa, server_pair: KeyPair, tmp_path: Path) -> None:
-    stranger = TestCa(tmp_path / "other").issue("client")
-    own = ca.issue("client")
+    stranger = TestCa(tmp_path / "other").issue("client", PROVISIONER)
+    own = ca.issue("client", PROVISIONER)
     with SimulatedFleet(
         1,
         certificate=server_pair.certificate,
@@ -143,15 +146,17 @@ def test_a_new_ca_without_a_gap(ca: TestCa, tmp_path: Path) -> None:
     new = TestCa(tmp_path / "new")
     both = tmp_path / "both.pem"
     both.write_bytes(ca.file.read_bytes() + new.file.read_bytes())
-    old_pair, new_pair = ca.issue("both"), new.issue("both")
-    steps = [(ca.file, old_pair), (both, old_pair), (both, new_pair), (new.file, new_pair)]
+    old, new_ = (
+        {role: one.issue(f"{role}-pair", role) for role in (NODE, PROVISIONER)} for one in (ca, new)
+    )
+    steps = [(ca.file, old), (both, old), (both, new_), (new.file, new_)]
     for now, then in pairwise(steps):
         for server, client in ((now, then), (then, now), (then, then)):
-            trusted, own = client
+            trusted, own = client[0], client[1][PROVISIONER]
             with SimulatedFleet(
                 1,
-                certificate=server[1].certificate,
-                key=server[1].key,
+                certificate=server[1][NODE].certificate,
+                key=server[1][NODE].key,
                 ca=server[0],
                 require_client_certificate=True,
             ) as fleet:
@@ -278,3 +283,45 @@ def test_connection_that_the_node_closed_is_not_used_again(
         node.faults.go_down()
         node.faults.come_up()
     client.read_node()
+
+
+@pytest.mark.parametrize(("read", "most"), [("read_volume", 2**18), ("list_volumes", 2**23)])
+def test_an_answer_of_more_than_the_call_needs_is_given_up(
+    read: str, most: int, server_pair: KeyPair, transport: NodeTransport
+) -> None:
+    """A hostile node fills no worker's memory: reading ends at the bound."""
+    sent = [0]
+
+    def talk(connection: ssl.SSLSocket) -> None:
+        connection.recv(65536)
+        connection.sendall(HEAD + b"Content-Length: 1000000000\r\n\r\n")
+        for _ in range(4096):
+            sent[0] += connection.send(b" " * 2**16)
+
+    with talking(server_pair, talk) as port:
+        client = NodeClient(transport, ["127.0.0.1"], port)
+        with pytest.raises(NodeUnreachable, match=f"more than {most} bytes"):
+            getattr(client, read)(*(["v"] if read == "read_volume" else []))
+    assert sent[0] < most + 32 * 2**20
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"totalBw": 2**62},
+        {"totalIops": 2**62},
+        {"ssds": [{"ssdId": "s", "name": "s", "capacity": 2**62, "free": 0}]},
+        {"ssds": [{"ssdId": "s", "name": "s", "capacity": 1, "free": 2**62}]},
+        {"ssds": [{"ssdId": f"{n}", "name": "s", "capacity": 1, "free": 1} for n in range(257)]},
+        {"bootId": "b" * 256},
+        {"portals": [{"ip": "1" * 256, "port": 1}]},
+    ],
+)
+def test_numbers_above_all_hardware_are_no_answer(
+    client: NodeClient, changes: dict[str, object]
+) -> None:
+    """Else one node that lies makes sums over the pool that no client can hold."""
+    honest = client.read_node().model_dump(mode="json")
+    Node.model_validate(honest)
+    with pytest.raises(ValidationError):
+        Node.model_validate(honest | changes)

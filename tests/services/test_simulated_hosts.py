@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from inventory.models import Backend
 from inventory.nodes.engines.simulated.loop import LoopThread
-from inventory.simulated_hosts import Behaviour, Endpoint, SimulatedHosts
+from inventory.simulated_hosts import Behaviour, Endpoint, SimulatedHosts, host_uuid
 from tests.api.test_migration import migrate
 from tests.api.test_replicas import places, replicated
 from tests.api.volume_steps import GIB, published, volume
@@ -39,9 +39,10 @@ class Hosts:
         behaviour = Behaviour(
             only_reports=only_reports, poll_seconds=0.05, look_seconds=0.1, bytes_per_second=speed
         )
-        caller = self._api.as_role("HOST").authorization
-        endpoint = Endpoint.of(self._api.url, ssl.create_default_context(), caller)
-        hosts = SimulatedHosts(names, behaviour, endpoint)
+        endpoint = Endpoint.of(self._api.url, ssl.create_default_context())
+        callers = [self._api.as_role("HOST", host=host_uuid(name)) for name in names]
+        tokens = [caller.authorization.removeprefix("Bearer ") for caller in callers]
+        hosts = SimulatedHosts(names, behaviour, endpoint, tokens)
         self._loop.run(self._begin(hosts))
         uuids = [agent.uuid for agent in hosts.agents]
         eventually(lambda: self._known() >= set(uuids), seconds=SECONDS, what="they probe")

@@ -26,7 +26,7 @@ address = "127.0.0.1"
 port = {port}
 certificate = "{pair.certificate}"
 key = "{pair.key}"
-token_file = "{folder}/token"
+{callers}
 socket = "{socket}"
 state_folder = "{folder}/state"
 total_bandwidth = 4_000_000_000
@@ -52,12 +52,16 @@ def write_config(
     zeroes: Sequence[bool] = (True, False, True),
     block_sizes: Sequence[int] = (4096, 4096, 512),
     gib: int = SSD_GIB,
+    client_ca: Path | None = None,
 ) -> Path:
-    """The file of a node with as many SSDs as are told whether unmapping zeroes them."""
+    """The file of a node with as many SSDs as are told whether unmapping zeroes them. Callers show
+    a certificate of ``client_ca``, or without one the TOKEN.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "state").mkdir(exist_ok=True)
     (folder / "token").write_text(TOKEN)
     text = CONFIG.format(
+        callers=f'client_ca = "{client_ca}"' if client_ca else f'token_file = "{folder}/token"',
         number=number,
         port=free_port(),
         pair=pair,

@@ -19,7 +19,7 @@ from django.db import connection
 
 from inventory.nodes.engines.simulated import SimulatedFleet
 from provisioner.certificates import Authority
-from tests.conftest import NODE_TOKEN, Api
+from tests.conftest import Api
 from tests.servers import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -120,7 +120,7 @@ def production(
         "API_PORT": str(port),
         "API_WORKERS": "2",
         "NODE_CA": str(authority.path),
-        "NODE_TOKEN": NODE_TOKEN,
+        "NODE_CERTIFICATE": str(authority.provisioner()),
         "NODE_CALL_SECONDS": "4",
         "UNFINISHED_SECONDS": "5",
         "COLLECT_INTERVAL_SECONDS": "1",

@@ -208,7 +208,7 @@ class Stack:
             "PUBLIC_URL": self.url,
             "UNREADY_SECONDS": "4",
             "NODE_CA": str(self.ca),
-            "NODE_TOKEN": "node-token-of-the-tests",
+            "NODE_CERTIFICATE": str(self.authority.provisioner()),
             **settings,
         }
 

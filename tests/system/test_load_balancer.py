@@ -48,9 +48,10 @@ def token(stack: Stack) -> str:
 @pytest.fixture(scope="module")
 def fleet(stack: Stack, token: str) -> Iterator[SimulatedFleet]:
     """Three nodes in the pool."""
-    certificate, key = stack.authority.server("nodes", ["127.0.0.1"])
-    node_token = stack.environment["NODE_TOKEN"]
-    with SimulatedFleet(3, certificate=certificate, key=key, token=node_token) as fleet:
+    certificate, key = stack.authority.node("nodes", ["127.0.0.1"])
+    with SimulatedFleet(
+        3, certificate=certificate, key=key, ca=stack.ca, require_client_certificate=True
+    ) as fleet:
         client = Client(stack, token)
         for node in fleet.nodes:
             client.call("POST", "/backends", {"mgmtIPs": [node.address], "mgmtPort": node.port})

@@ -16,7 +16,8 @@ from tests.system.stack import Stack
 pytestmark = pytest.mark.timeout(120)
 OLD, NEW = "old-data-key-" * 4, "new-data-key-" * 4
 OLD_TOKENS, NEW_TOKENS = "old-token-key" * 4, "new-token-key" * 4
-NEW_NODE_TOKEN = "the-new-token-of-nodes"
+OLD_NODE_TOKEN = "the-old-token-of-this-node-alone-"
+NEW_NODE_TOKEN = "the-new-token-of-this-node-alone-"
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +83,10 @@ def test_a_backup_restored_beside_it(stack: Stack) -> None:
 
 
 class TestNewTokens:
-    """The key of tokens and the token for nodes, changed at once: each process restarts once."""
+    """The key of tokens and the token of a node, changed at once."""
 
     def test_tokens_hold_and_nodes_are_caught_up(self, stack: Stack) -> None:
-        certificate, key = stack.authority.server("nodes", ["127.0.0.1"])
+        certificate, key = stack.authority.node("nodes", ["127.0.0.1"])
         node: dict[str, Any] = {
             "certificate": certificate,
             "key": key,
@@ -99,16 +100,20 @@ class TestNewTokens:
         def call(method: str, path: str, body: object = None) -> Any:
             return http.request(method, f"{stack.url}{path}", json=body, headers=headers).json()
 
-        with SimulatedFleet(1, token=stack.environment["NODE_TOKEN"], **node):
+        with SimulatedFleet(1, token=OLD_NODE_TOKEN, **node):
             body = {"mgmtIPs": ["127.0.0.1"], "mgmtPort": node["base_port"]}
-            assert call("POST", "/backends", body)["status"] == "Success"
+            added = call("POST", "/backends", body | {"nodeToken": OLD_NODE_TOKEN})
+            assert added["status"] == "Success"
             for name in ("stays", "goes"):
                 volume = {"alias": name, "uuid": name, "capacity": 1}
                 assert call("POST", "/volumes", volume)["status"] == "Success"
         with SimulatedFleet(1, token=NEW_NODE_TOKEN, **node) as fleet:
             assert call("DELETE", "/volumes/goes")["status"] == "Success"
             assert len(fleet.nodes[0].volumes()) == 2, "the node refuses the old token"
-            changed = {"NODE_TOKEN": NEW_NODE_TOKEN, "TOKEN_KEYS": f"{NEW_TOKENS},{OLD_TOKENS}"}
+            told = {"nodeToken": NEW_NODE_TOKEN}
+            put = call("PUT", f"/backends/{added['persistentID']}", told)
+            assert put["status"] == "Success"
+            changed = {"TOKEN_KEYS": f"{NEW_TOKENS},{OLD_TOKENS}"}
             stack.environment.update(changed)
             for service in (*stack.apis, *stack.workers):
                 service.environment = {**service.environment, **changed}

@@ -6,27 +6,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.core.management import call_command
 
 from inventory.nodes.engines.simulated import SimulatedFleet
+from inventory.simulated_hosts import host_uuid
 from tests.api.test_migration import migrate
 from tests.api.test_replicas import places
+from tests.conftest import Api
 from tests.services.test_simulated_hosts import SECONDS, attached, ended, states, task_of
 from tests.system.conftest import Process, Production, eventually
 from tests.system.test_kills import pool_of, settled
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
-PASSWORD = "correct-horse-battery-staple"
 
 
 @pytest.fixture
-def hosts(
-    production: Production, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Process]:
+def hosts(production: Production, tmp_path: Path) -> Iterator[Process]:
     """Two, that synchronize 10 GiB within three seconds."""
-    monkeypatch.setenv("USER_PASSWORD", PASSWORD)
-    call_command("user_create", "agents", "--role", "HOST")
-    environment = production.server.environment | {"HOST_CREDENTIALS": f"agents:{PASSWORD}"}
+    callers = [Api("", "").as_role("HOST", host=host_uuid(f"host-{n}")) for n in (1, 2)]
+    tokens = [caller.authorization.removeprefix("Bearer ") for caller in callers]
+    environment = production.server.environment | {"HOST_TOKEN": "\n".join(tokens)}
     command = [sys.executable, "manage.py", "simulate_hosts", "--count", "2"]
     command += ["--url", production.url, "--sync-mib", "3500", "--exit-with-parent"]
     command += ["--poll-seconds", "0.1", "--look-seconds", "0.2"]

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 from pytest_django.fixtures import Settings
 
 from inventory.services import nodes as node_services
@@ -24,7 +23,6 @@ from tests.sagas.checks import resume
 from tests.spdk.client import Client
 from tests.spdk.host import Host, NoAccess
 from tests.spdk.kernel import Kernel
-from tests.spdk.nodes import TOKEN
 from tests.spdk.processes import NodeProcesses, restart
 from volumes.reconcilers import collect
 from volumes.services.audit import audit
@@ -82,13 +80,14 @@ class Pool:
 
 @pytest.fixture
 def pool(api: Api, authority: Authority, settings: Settings, tmp_path: Path) -> Iterator[Pool]:
-    pair = KeyPair(*authority.server("spdk-nodes", ["127.0.0.1"]))
+    pair = KeyPair(*authority.node("spdk-nodes", ["127.0.0.1"]))
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(
-        update={"node_ca": authority.path, "node_token": SecretStr(TOKEN)}
+        update={"node_ca": authority.path, "node_certificate": authority.provisioner()}
     )
     node_services.node_transport.cache_clear()
     transport = node_services.node_transport()
     shape = {"zeroes": (True, False), "block_sizes": (BLOCK, BLOCK), "gib": 128}
+    shape["client_ca"] = authority.path
     nodes = [
         NodeProcesses(number, tmp_path / str(number), pair, transport, **shape)
         for number in (1, 2, 3)

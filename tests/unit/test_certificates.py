@@ -1,16 +1,21 @@
 """The pool's CA and what it signs: usable by TLS, kept, renewed in time."""
 
 import datetime as dt
+import io
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from django.core.management import CommandError, call_command
 
 from provisioner import certificates
 from provisioner.certificates import LEAF_LIFE, Authority
+from provisioner.common.certificate_roles import CertificateRole, WrongRole, require_role
 
 
 def serial(path: Path) -> int:
@@ -107,7 +112,11 @@ def test_a_new_host_makes_a_new_certificate(tmp_path: Path) -> None:
     assert serial(server) != before
     names = x509.load_pem_x509_certificate(server.read_bytes()).extensions
     found = names.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert [str(name.value) for name in found] == ["localhost", "10.0.0.7"]
+    assert [str(name.value) for name in found] == [
+        "localhost",
+        "10.0.0.7",
+        "urn:provisioner:role:api",
+    ]
 
 
 def test_what_another_ca_signed_is_signed_anew(tmp_path: Path) -> None:
@@ -118,3 +127,63 @@ def test_what_another_ca_signed_is_signed_anew(tmp_path: Path) -> None:
     Authority.of(tmp_path).server("server", ["localhost"])
     assert serial(server) != before
     assert key.read_bytes() == key_before
+
+
+@pytest.mark.parametrize("role", CertificateRole)
+def test_each_certificate_has_one_role(tmp_path: Path, role: CertificateRole) -> None:
+    certificate = made(Authority.of(tmp_path), role)
+    for wanted in CertificateRole:
+        if wanted is role:
+            require_role(certificate, wanted)
+        else:
+            with pytest.raises(WrongRole, match=f"has role {role}; {wanted} is needed"):
+                require_role(certificate, wanted)
+
+
+def made(authority: Authority, role: CertificateRole) -> bytes:
+    """The certificate of a role (DER), all in files of one name."""
+    make: dict[CertificateRole, Callable[[], Path]] = {
+        CertificateRole.API: lambda: authority.server("one", ["localhost"])[0],
+        CertificateRole.NODE: lambda: authority.node("one", ["localhost"])[0],
+        CertificateRole.CLIENT: lambda: authority.client("one"),
+        CertificateRole.PROVISIONER: lambda: authority.provisioner("one"),
+    }
+    pem = make[role]().read_bytes()
+    return x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+
+
+def test_a_certificate_of_before_gets_its_role(tmp_path: Path) -> None:
+    """As those that were made before roles, it has another, or none, in the file of its name."""
+    authority = Authority.of(tmp_path)
+    made(authority, CertificateRole.CLIENT)
+    require_role(made(authority, CertificateRole.PROVISIONER), CertificateRole.PROVISIONER)
+
+
+def test_a_node_s_certificate_is_good_for_the_nodes_it_names(tmp_path: Path) -> None:
+    authority = Authority.of(tmp_path)
+    for named, others in (((), ()), (("a", "b"), ("c",)), (("c",), ("a", "b"))):
+        path, _ = authority.node("node", ["localhost"], named)
+        pem = x509.load_pem_x509_certificate(path.read_bytes())
+        certificate = pem.public_bytes(Encoding.DER)
+        for node_id in (*named, None):
+            require_role(certificate, CertificateRole.NODE, node_id=node_id)
+        for node_id in others:
+            with pytest.raises(WrongRole, match=f"not of {node_id}"):
+                require_role(certificate, CertificateRole.NODE, node_id=node_id)
+
+
+def test_the_command_makes_what_it_is_told(tmp_path: Path) -> None:
+    node = ("--storage-node", "--name", "node-1", "--persistent-id", "n1", "--host", "127.0.0.1")
+    for arguments in ((), node):
+        call_command("certificates", f"--dir={tmp_path}", *arguments, stdout=io.StringIO())
+    roles = {
+        "server": CertificateRole.API,
+        "node-1": CertificateRole.NODE,
+        "ssdtoolbox": CertificateRole.CLIENT,
+        "provisioner": CertificateRole.PROVISIONER,
+    }
+    for name, role in roles.items():
+        pem = x509.load_pem_x509_certificate((tmp_path / f"{name}.pem").read_bytes())
+        require_role(pem.public_bytes(Encoding.DER), role, node_id="n1")
+    with pytest.raises(CommandError, match="--storage-node"):
+        call_command("certificates", f"--dir={tmp_path}", "--persistent-id", "n1")

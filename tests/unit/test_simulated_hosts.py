@@ -123,7 +123,7 @@ def test_which_tasks_are_taken(more: dict[str, Any], taken: set[str]) -> None:
         (["--url", "https://h/path"], "the url must be like https://host:port"),
         (["--url", "https://h", "--count", "0"], "--count 0: must be more than 0"),
         (["--url", "https://h", "--poll-seconds", "-1"], "--poll-seconds -1.0: must be"),
-        (["--url", "https://h", "--token-file", __file__], "cannot carry"),
+        (["--url", "https://h", "--token-file", __file__], "tokens for 1 hosts"),
         (["--url", "https://h", "--credentials-file", ".gitignore"], "must be NAME:PASSWORD"),
     ],
 )

@@ -7,6 +7,7 @@ from django.utils import timezone
 from inventory.models import Backend, Ssd
 from inventory.services.backends import BackendNotFound, node_release
 from inventory.services.controller_slots import slot_release
+from inventory.services.nodes import node_client
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
 from volumes.models import Export, Replica, ReplicaState, Snapshot, SubVolume, Volume
@@ -34,13 +35,13 @@ def backend_remove(*, persistent_id: str, force: bool) -> None:
                 raise BackendNotFound.of(persistent_id)
             _give_up_replicas(backend, force=force)
             slot_release(backend)
-            addresses = backend.mgmt_ips
+            node = node_client(backend)
             backend.delete()
     except IntegrityError as error:
         raise BackendHasVolumes(
             f"a volume was placed on backend {persistent_id!r} at the same moment"
         ) from error
-    node_release(persistent_id, addresses, backend.mgmt_port)
+    node_release(persistent_id, node)
 
 
 def _lock_what_it_holds(persistent_id: str) -> None:

@@ -1,18 +1,20 @@
 """The NQN of a host: its row alone says who may connect to its targets (contract, section 7)."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.models import Q
 
 from inventory.models import Host
-from inventory.services.hosts import NqnTaken, host_probe
+from inventory.services.hosts import NqnTaken, host_of_tenant_required, host_probe
 from volumes.models import Export, Publication, Volume, target_nqn
 from volumes.selectors import LIVE
 from volumes.services.export_work import exports_renew
 
 
-def host_report(*, uuid: str, nqn: str, **facts: Any) -> None:
+def host_report(
+    *, uuid: str, nqn: str, tenant_id: str | None = None, is_its_own: bool = False, **facts: Any
+) -> None:
     """Record a probe, as :func:`~inventory.services.hosts.host_probe` does, also of a host that has
     another NQN than before. Its exports are made anew: no node admits the new NQN before all nodes
     have confirmed that they admit the former one no more. A node that is away holds that up until
@@ -20,16 +22,43 @@ def host_report(*, uuid: str, nqn: str, **facts: Any) -> None:
 
     The NQN of a host that is Unavailable and has nothing published is taken over: that host goes.
 
+    ``tenant_id``: of the caller; None: it is bound to no tenant. ``is_its_own``: the caller speaks
+    for this host alone.
+
+    :raises HostOfOthers: the caller's tenant may not change this host.
     :raises NqnTaken: another host has the NQN, or targets that are not this host's may still admit
         it.
     """
-    while not Host.objects.filter(pk=uuid, nqn=nqn).exists():
-        if _claim(uuid, nqn):
+    caller = Caller(tenant_id, is_its_own)
+    while not _is_so(uuid, nqn, caller):
+        if _claim(uuid, nqn, caller):
             break
-    host_probe(uuid=uuid, nqn=nqn, **facts)
+    host_probe(uuid=uuid, nqn=nqn, tenant_id=tenant_id, **facts)
 
 
-def _claim(uuid: str, nqn: str) -> bool:
+class Caller(NamedTuple):
+    """Who reports a host."""
+
+    tenant_id: str | None
+    is_its_own: bool
+
+    def require(self, host: Host, nqn: str) -> None:
+        """:raises HostOfOthers: the caller may not report this host with this NQN."""
+        if self.tenant_id is not None:
+            host_of_tenant_required(
+                host, nqn=nqn, tenant_id=self.tenant_id, is_its_own=self.is_its_own
+            )
+
+
+def _is_so(uuid: str, nqn: str, caller: Caller) -> bool:
+    """The host has the NQN already."""
+    host = Host.objects.filter(pk=uuid, nqn=nqn).first()
+    if host is not None:
+        caller.require(host, nqn)
+    return host is not None
+
+
+def _claim(uuid: str, nqn: str, caller: Caller) -> bool:
     """Give the host the NQN, if it is known, or see that the NQN is free; False: try again, a
     volume was published to it meanwhile. In the one order of locks: volumes, then hosts.
     """
@@ -41,19 +70,21 @@ def _claim(uuid: str, nqn: str) -> bool:
         hosts = {host.pk: host for host in concerned.order_by("pk")}
         if Publication.objects.filter(host=uuid).exclude(volume__in=keys).exists():
             return False
-        is_known = hosts.pop(uuid, None) is not None
+        known = hosts.pop(uuid, None)
+        if known is not None:
+            caller.require(known, nqn)
         for other in hosts.values():
-            _take_over(other, uuid)
+            _take_over(other, uuid, caller)
         _refuse_admitted_elsewhere(uuid, nqn)
-        if is_known:
+        if known is not None:
             Host.objects.filter(pk=uuid).update(nqn=nqn)
             host_exports_renew(uuid)
         return True
 
 
-def _take_over(other: Host, uuid: str) -> None:
-    """:raises NqnTaken: the other host is Available, or has volumes."""
-    if other.is_available:
+def _take_over(other: Host, uuid: str, caller: Caller) -> None:
+    """:raises NqnTaken: the other host is Available, has volumes, or is another tenant's."""
+    if other.is_available or caller.tenant_id not in {None, other.tenant_id}:
         raise NqnTaken.by(other, host_id=uuid)
     rows = Publication.objects.filter(host=other).order_by("volume__uuid")
     if volumes := list(rows.values_list("volume__uuid", flat=True)):

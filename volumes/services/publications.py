@@ -62,7 +62,7 @@ def volume_publish(
     back; one that is being filled follows when nothing can be copied into it any more.
 
     :raises VolumeNotFound: there is none, for this tenant.
-    :raises HostNotFound: the host never probed.
+    :raises HostNotFound: the host never probed, or belongs to another tenant than the volume.
     :raises AlreadyPublished: all was there, and not by an earlier try of the same request.
     :raises VolumeNotInHost: a ``Local`` volume whose node does not run inside that host.
     :raises PublishFailed: no replica could be exported, or the volume is being expanded and must
@@ -97,6 +97,8 @@ def _locked(volume_uuid: str, host_id: str, tenant_id: str | None) -> tuple[Volu
     host = Host.objects.select_for_update().filter(pk=host_id).first()
     if host is None:
         raise HostNotFound(f"there is no host {host_id!r}: it must send POST /host_probe first")
+    if host.tenant_id not in {"", volume.tenant_id}:
+        raise HostNotFound(f"host {host_id!r} has volumes of another tenant alone")
     return volume, host
 
 

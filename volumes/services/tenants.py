@@ -28,11 +28,6 @@ def _pool_required() -> None:
         raise PoolEmpty("there is no backend in the pool yet: add one with POST /backends first")
 
 
-def _visible_required(tenant_id: str, bound: str | None) -> None:
-    if bound not in {None, tenant_id}:
-        raise TenantNotFound.of(tenant_id)
-
-
 def tenant_create(
     *, name: str, capacity_gib: int, total_iops: int, total_bw: int, tenant_id: str | None = None
 ) -> Tenant:
@@ -56,18 +51,14 @@ def tenant_create(
         raise TenantAlreadyExists(f"a tenant with {taken} exists already") from error
 
 
-def tenant_update(
-    *, tenant_id: str, bound: str | None, capacity_gib: int, total_iops: int, total_bw: int
-) -> None:
-    """Set a tenant's budgets; the default tenant follows the pool no longer then. ``bound``: the
-    only tenant that the caller sees, None for all.
+def tenant_update(*, tenant_id: str, capacity_gib: int, total_iops: int, total_bw: int) -> None:
+    """Set a tenant's budgets; the default tenant follows the pool no longer then.
 
     :raises TenantNotFound: there is no such tenant.
     :raises InvalidInput: the budget is less than what is used.
     :raises PoolEmpty: there is no backend.
     """
     _pool_required()
-    _visible_required(tenant_id, bound)
     budget = capacity_gib * GIB
     tenant = Tenant.objects.filter(pk=tenant_id)
     enough = tenant if budget == 0 else tenant.filter(used_bytes__lte=budget)
@@ -87,8 +78,8 @@ def same_tenant_required(in_path: str, in_body: str) -> None:
         raise InvalidInput.of("tenantId", in_body, f"the path names tenant {in_path!r}")
 
 
-def tenant_delete(*, tenant_id: str, bound: str | None) -> None:
-    """Remove a tenant that has no volumes. ``bound``: as in :func:`tenant_update`.
+def tenant_delete(*, tenant_id: str) -> None:
+    """Remove a tenant that has no volumes.
 
     :raises InvalidInput: it is the default tenant.
     :raises TenantNotFound: there is no such tenant.
@@ -98,7 +89,6 @@ def tenant_delete(*, tenant_id: str, bound: str | None) -> None:
     if tenant_id == DEFAULT_TENANT:
         raise InvalidInput.of("tenantId", tenant_id, "the default tenant cannot be deleted")
     _pool_required()
-    _visible_required(tenant_id, bound)
     try:
         with transaction.atomic(durable=True):
             deleted, _ = Tenant.objects.filter(pk=tenant_id).delete()

@@ -1,6 +1,16 @@
 """What the views of tenants' objects share."""
 
+from django.db.models import QuerySet
+
 from provisioner.access.views import ApiViewSet
+from volumes.models import Snapshot, Volume
+from volumes.selectors import (
+    snapshots_of_host,
+    snapshots_visible,
+    volumes_filter,
+    volumes_visible,
+)
+from volumes.services.host_rights import require_volume_of_host
 from volumes.services.tenant_scope import tenant_for_create, tenant_scope
 
 
@@ -10,6 +20,26 @@ class TenantViewSet(ApiViewSet):
     @property
     def tenant_scope(self) -> str | None:
         return tenant_scope(named=self.kwargs.get("tenant"), bound=self.caller.tenant_id)
+
+    @property
+    def volumes(self) -> QuerySet[Volume]:
+        """The volumes that the caller sees: a host those that are published to it."""
+        rows = volumes_visible(self.tenant_scope)
+        return volumes_filter(rows, backend_id=None, host_id=self.caller.host_id)
+
+    @property
+    def snapshots(self) -> QuerySet[Snapshot]:
+        """The snapshots that the caller sees: a host those of the volumes that it sees."""
+        return snapshots_of_host(snapshots_visible(self.tenant_scope), self.caller.host_id)
+
+    def scope_of_volume(self, volume_uuid: str) -> str | None:
+        """As :attr:`tenant_scope`, for a call about a volume that a host must have.
+
+        :raises VolumeNotExists: the caller speaks for a host that does not have it.
+        """
+        scope = self.tenant_scope
+        require_volume_of_host(volume_uuid, self.caller.host_id, tenant_id=scope)
+        return scope
 
     def tenant_scope_of(self, in_body: str | None) -> str | None:
         """As :attr:`tenant_scope`, for a call whose body may name the tenant too."""

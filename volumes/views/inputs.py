@@ -13,11 +13,15 @@ from volumes.services.volume_creation import VolumeRequest
 from volumes.sizing import MAX_GIB
 from volumes.views.presentation import BLOCK_SIZES
 
+MOST_NAMES = 1000
 INT32_MAX = 2**31 - 1
 
 
 class Names(serializers.ListField):
     child = serializers.CharField(max_length=255)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=MOST_NAMES, **kwargs)
 
 
 class StorageClassInput(Input):

@@ -61,5 +61,11 @@ class VolumesHostProbeViewSet(HostProbeViewSet):
     """Reference, "Host Probe"."""
 
     def create(self, request: Request) -> Response:
-        host_report(**parse_body(HostProbeInput, request))
+        fields = parse_body(HostProbeInput, request)
+        self.own_host(fields["uuid"])
+        host_report(
+            **fields,
+            tenant_id=self.caller.tenant_id,
+            is_its_own=self.caller.host_id is not None,
+        )
         return success()

@@ -5,7 +5,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inventory.views.outputs import TaskIdOutput
-from provisioner.access.callers import Role
 from provisioner.common.api import success
 from provisioner.common.moment import one_moment
 from provisioner.common.operations import HOST, Operation
@@ -38,6 +37,7 @@ class PublishViewSet(TenantViewSet):
     def create(self, request: Request, tenant: str | None = None) -> Response:
         fields = parse_body(PublishInput, request)
         key = self.request_key(fields)
+        self.own_host(fields["host_id"])
         volume_publish(tenant_id=self.tenant_scope, request_key=key, **fields)
         return success()
 
@@ -57,7 +57,8 @@ class UnpublishViewSet(TenantViewSet):
     }
 
     def create(self, request: Request, tenant: str | None = None) -> Response:
-        fields = {"host_id": None} | parse_body(UnpublishInput, request)
+        fields = parse_body(UnpublishInput, request)
+        fields["host_id"] = self.own_host(fields.get("host_id"))
         volume_unpublish(tenant_id=self.tenant_scope, **fields)
         return success()
 
@@ -110,9 +111,11 @@ class TargetsViewSet(TenantViewSet):
     @one_moment()
     def list(self, request: Request, tenant: str | None = None) -> Response:
         wanted = {"host_id": None, "volume_id": None} | parse_query(TargetsInput, request)
-        publications = publications_of_targets(tenant_id=self.tenant_scope, **wanted)
+        self.own_host(wanted["host_id"])
+        host = self.caller.host_id
+        publications = publications_of_targets(tenant_id=self.tenant_scope, seen_by=host, **wanted)
         rows = list(publications)
-        asks_for_paths = all(wanted.values()) and Role.HOST not in self.caller.roles
+        asks_for_paths = all(wanted.values()) and host is None
         if asks_for_paths and all(row.host.probed_by_driver for row in rows):
             return Response(paths_json(rows, wanted["volume_id"]))
         return Response(targets_json(rows))

@@ -83,7 +83,7 @@ class ReplicasViewSet(TenantViewSet):
         lists = {name: tuple(v) for name, v in fields.items() if isinstance(v, list)}
         replica_add(
             volume_uuid=volume_uuid,
-            tenant_id=self.tenant_scope,
+            tenant_id=self.scope_of_volume(volume_uuid),
             wish=ReplicaWish(**fields | lists),
         )
         return success()
@@ -91,17 +91,15 @@ class ReplicasViewSet(TenantViewSet):
     def mark(
         self, request: Request, volume_uuid: str, replica_uuid: str, tenant: str | None = None
     ) -> Response:
-        replica_mark(
-            volume_uuid=volume_uuid, replica_uuid=replica_uuid, tenant_id=self.tenant_scope
-        )
+        scope = self.scope_of_volume(volume_uuid)
+        replica_mark(volume_uuid=volume_uuid, replica_uuid=replica_uuid, tenant_id=scope)
         return success()
 
     def confirm(
         self, request: Request, volume_uuid: str, replica_uuid: str, tenant: str | None = None
     ) -> Response:
-        replica_confirm(
-            volume_uuid=volume_uuid, replica_uuid=replica_uuid, tenant_id=self.tenant_scope
-        )
+        scope = self.scope_of_volume(volume_uuid)
+        replica_confirm(volume_uuid=volume_uuid, replica_uuid=replica_uuid, tenant_id=scope)
         return success()
 
     def report(
@@ -112,7 +110,7 @@ class ReplicasViewSet(TenantViewSet):
             volume_uuid=volume_uuid,
             replica_uuid=replica_uuid,
             state=ReplicaState(reported),
-            tenant_id=self.tenant_scope,
+            tenant_id=self.scope_of_volume(volume_uuid),
         )
         return success()
 

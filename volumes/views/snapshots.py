@@ -10,7 +10,7 @@ from provisioner.common.operations import Operation
 from provisioner.common.pagination import Page, PageInput
 from provisioner.common.parsing import parse_body, parse_query
 from volumes.models import Snapshot
-from volumes.selectors import snapshots_shown, snapshots_visible
+from volumes.selectors import snapshots_shown
 from volumes.services.snapshot_creation import SnapshotRequest, snapshot_create
 from volumes.services.snapshot_removal import snapshot_delete
 from volumes.services.snapshot_volume_creation import (
@@ -51,20 +51,20 @@ class SnapshotsViewSet(TenantViewSet):
 
     @one_moment()
     def list(self, request: Request, tenant: str | None = None) -> Response:
-        return self._page(request, snapshots_visible(self.tenant_scope))
+        return self._page(request, self.snapshots)
 
     @one_moment()
     def by_volume(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
-        rows = snapshots_visible(self.tenant_scope).filter(volume__uuid=volume_uuid)
+        rows = self.snapshots.filter(volume__uuid=volume_uuid)
         return self._page(request, rows)
 
     @one_moment()
     def by_alias(self, request: Request, alias: str, tenant: str | None = None) -> Response:
-        return self._page(request, snapshots_visible(self.tenant_scope).filter(alias=alias))
+        return self._page(request, self.snapshots.filter(alias=alias))
 
     @one_moment()
     def retrieve(self, request: Request, snapshot_uuid: str, tenant: str | None = None) -> Response:
-        return self._shown(snapshots_visible(self.tenant_scope).filter(uuid=snapshot_uuid))
+        return self._shown(self.snapshots.filter(uuid=snapshot_uuid))
 
     def _page(self, request: Request, rows: QuerySet[Snapshot]) -> Response:
         return self._shown(Page.of(parse_query(PageInput, request)).cut(rows, "uuid"))

@@ -59,9 +59,9 @@ class TenantsViewSet(ApiViewSet):
     def update(self, request: Request, tenant_id: str) -> Response:
         fields = {"tenant_id": tenant_id} | parse_body(TenantBudgetInput, request)
         same_tenant_required(tenant_id, fields["tenant_id"])
-        tenant_update(**fields, bound=self.caller.tenant_id)
+        tenant_update(**fields)
         return success()
 
     def destroy(self, request: Request, tenant_id: str) -> Response:
-        tenant_delete(tenant_id=tenant_id, bound=self.caller.tenant_id)
+        tenant_delete(tenant_id=tenant_id)
         return success()

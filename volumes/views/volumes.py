@@ -10,7 +10,7 @@ from provisioner.common.operations import Operation
 from provisioner.common.pagination import Page
 from provisioner.common.parsing import parse_body, parse_query
 from volumes.models import Volume
-from volumes.selectors import pieces_of_volume, volumes_filter, volumes_visible
+from volumes.selectors import pieces_of_volume, volumes_filter
 from volumes.services.sessions import sessions_read
 from volumes.services.volume_creation import volume_create, volume_dry_run
 from volumes.services.volume_growth import volume_grow
@@ -72,19 +72,19 @@ class VolumesViewSet(TenantViewSet):
     def list(self, request: Request, tenant: str | None = None) -> Response:
         fields = parse_query(VolumeListInput, request)
         rows = volumes_filter(
-            volumes_visible(self.tenant_scope),
+            self.volumes,
             backend_id=fields.get("backend_id"),
-            host_id=fields.get("host_id"),
+            host_id=self.own_host(fields.get("host_id")),
         )
         return self._volumes(Page.of(fields).cut(rows, "uuid"))
 
     @one_moment()
     def retrieve(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
-        return self._volumes(volumes_visible(self.tenant_scope).filter(uuid=volume_uuid))
+        return self._volumes(self.volumes.filter(uuid=volume_uuid))
 
     @one_moment()
     def by_alias(self, request: Request, alias: str, tenant: str | None = None) -> Response:
-        rows = volumes_visible(self.tenant_scope).filter(alias=alias)
+        rows = self.volumes.filter(alias=alias)
         return self._volumes(rows.order_by("uuid"))
 
     def _volumes(self, rows: QuerySet[Volume]) -> Response:
@@ -92,7 +92,7 @@ class VolumesViewSet(TenantViewSet):
 
     def extended(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
         with one_moment():
-            rows = volumes_visible(self.tenant_scope).filter(uuid=volume_uuid)
+            rows = self.volumes.filter(uuid=volume_uuid)
             found = [(shown, list(pieces_of_volume(shown[0].id))) for shown in volumes_shown(rows)]
         return Response(
             [

@@ -5,13 +5,14 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from inventory.models import License
+from inventory.models import Backend, License
 from provisioner.access.models import AuthorizationServer
 from provisioner.access.secrets import UnreadableSecret, decrypt, encrypt
 from tasks.models import ACTIVE, Task, TaskType
 
 STORED = (
     (License, ("encrypted_text",)),
+    (Backend, ("encrypted_token",)),
     (AuthorizationServer, ("provisioner_client_secret", "backends_client_secret")),
 )
 

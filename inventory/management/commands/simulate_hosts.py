@@ -28,7 +28,8 @@ class Command(BaseCommand):
     help = (
         "Run simulated hosts until SIGTERM or SIGINT: each probes, reports and heals the replicas "
         "of the volumes published to it, and works off its migrations. Prints one line per host: "
-        f"hostId NQN. Credentials: --token-file or {TOKEN_VARIABLE}, a token of role HOST; else "
+        f"hostId NQN. Credentials: --token-file or {TOKEN_VARIABLE}, one token of role STORAGE for "
+        "all, or one line per host with a token of role HOST that is bound to it; else "
         f"--credentials-file or {CREDENTIALS_VARIABLE}, NAME:PASSWORD."
     )
     requires_system_checks = ()
@@ -73,12 +74,14 @@ class Command(BaseCommand):
             context = ssl.create_default_context(cafile=options["ca"])
             if options["certificate"]:
                 context.load_cert_chain(options["certificate"], options["key"])
-            endpoint = Endpoint.of(options["url"], context, _authorization(options))
+            tokens = _tokens(options)
+            endpoint = Endpoint.of(options["url"], context, _authorization(options, tokens))
         except (OSError, ValueError) as error:
             raise CommandError(str(error)) from error
         names = [f"{options['name']}-{number + 1}" for number in range(options["count"])]
+        own_tokens = tokens if tokens[1:] else ()
         released = options["released_agent"]
-        hosts = SimulatedHosts(names, _behaviour(options), endpoint, released=released)
+        hosts = SimulatedHosts(names, _behaviour(options), endpoint, own_tokens, released=released)
         asyncio.run(self._run(hosts, parent))
 
     async def _run(self, hosts: SimulatedHosts, parent: int | None) -> None:
@@ -113,13 +116,24 @@ def _behaviour(options: dict[str, Any]) -> Behaviour:
     )
 
 
-def _authorization(options: dict[str, Any]) -> str:
+def _tokens(options: dict[str, Any]) -> list[str]:
+    """One for all hosts, one for each, or none.
+
+    :raises CommandError: there is a file, but nothing in it, or not one line for each host.
+    """
+    tokens = _secret(options["token_file"], TOKEN_VARIABLE).split()
+    if len(tokens) > 1 and len(tokens) != options["count"]:
+        raise CommandError(f"there are {len(tokens)} tokens for {options['count']} hosts")
+    return tokens
+
+
+def _authorization(options: dict[str, Any], tokens: list[str]) -> str:
     """The header, or "" if nothing is given.
 
     :raises CommandError: there is a file, but nothing in it, or no NAME:PASSWORD.
     """
-    if token := _secret(options["token_file"], TOKEN_VARIABLE):
-        return f"Bearer {token}"
+    if tokens:
+        return f"Bearer {tokens[0]}"
     credentials = _secret(options["credentials_file"], CREDENTIALS_VARIABLE)
     if credentials and ":" not in credentials:
         raise CommandError("the credentials must be NAME:PASSWORD")

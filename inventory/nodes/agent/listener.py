@@ -1,6 +1,7 @@
 """Sockets, TLS and HTTP/1.1 around the agent's application."""
 
 import asyncio
+import logging
 import socket
 import ssl
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from inventory.nodes.agent.requests import refusal
+from inventory.nodes.wire import RefusalCode
+from provisioner.common.certificate_roles import CertificateRole, WrongRole, require_role
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
     from uvicorn._types import ASGI3Application
@@ -21,9 +26,14 @@ HANDSHAKE_SECONDS = 10
 BACKLOG = 128
 
 
+log = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True)
 class TlsFiles:
-    """The agent's certificate and key, and, to demand certificates of callers, their CA (PEM)."""
+    """The agent's certificate and key, and, to demand the provisioner's certificate of callers, the
+    CA that signed it (PEM).
+    """
 
     certificate: str | Path
     key: str | Path
@@ -42,6 +52,9 @@ class TlsFiles:
 
 class Listener:
     """One address and port on which an application answers. For one event loop.
+
+    Where TLS demands a certificate, only the provisioner's will do: any other of the same CA is
+    answered 401, whatever it asks for.
 
     The port is reserved from construction to ``release``, also while closed: then connections are
     refused, and nobody else gets the port.
@@ -97,9 +110,23 @@ class Listener:
         return bound
 
     def _protocol(self) -> HttpToolsProtocol:
-        protocol = HttpToolsProtocol(_http_config(), self._state, {})
+        kind = _ForProvisioner if self._tls.verify_mode == ssl.CERT_REQUIRED else HttpToolsProtocol
+        protocol = kind(_http_config(), self._state, {})
         protocol.app = self._app
         return protocol
+
+
+class _ForProvisioner(HttpToolsProtocol):
+    """A connection on which everybody but the provisioner is refused."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        connection = transport.get_extra_info("ssl_object")
+        try:
+            require_role(connection.getpeercert(binary_form=True), CertificateRole.PROVISIONER)
+        except WrongRole as error:
+            log.warning("caller refused: %s", error, extra={"client": str(self.client)})
+            self.app = cast("ASGI3Application", refusal(RefusalCode.UNAUTHORIZED, str(error)))
 
 
 @lru_cache(maxsize=1)

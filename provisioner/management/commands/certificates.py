@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from provisioner.certificates import Authority
 
@@ -13,9 +13,10 @@ class Command(BaseCommand):
     """Makes what is missing and renews what is near its end; keys stay as they are."""
 
     help = (
-        "Makes the pool's CA, a server certificate (of the API, or with --name of a storage node), "
-        "ssdtoolbox.pem for clients of the API and provisioner.pem, which the provisioner shows to "
-        "nodes. Run it again at any time: keys stay, certificates near their end are renewed."
+        "Makes the pool's CA, a server certificate (of the API, or with --storage-node of a "
+        "storage node), ssdtoolbox.pem for clients of the API and provisioner.pem, which the "
+        "provisioner shows to nodes. None can stand in for another. Run it again at any time: keys "
+        "stay, certificates near their end or without a role are renewed."
     )
     requires_system_checks = ()
 
@@ -31,10 +32,24 @@ class Command(BaseCommand):
             "--name", default="server", help="of the server: names its files (default: server)"
         )
 
+        parser.add_argument(
+            "--storage-node", action="store_true", help="the server is a storage node, not the API"
+        )
+        parser.add_argument(
+            "--persistent-id",
+            action="append",
+            default=[],
+            help="of the storage node: its certificate is good for no other; may be repeated",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["persistent_id"] and not options["storage_node"]:
+            raise CommandError("--persistent-id is for a storage node: give --storage-node, too.")
         authority = Authority.of(options["dir"])
         hosts = options["host"] or ["localhost", "127.0.0.1", "::1"]
-        certificate, key = authority.server(options["name"], hosts)
-        made = [authority.path, certificate, key]
-        made += [authority.client(name) for name in ("ssdtoolbox", "provisioner")]
+        if options["storage_node"]:
+            pair = authority.node(options["name"], hosts, options["persistent_id"])
+        else:
+            pair = authority.server(options["name"], hosts)
+        made = [authority.path, *pair, authority.client("ssdtoolbox"), authority.provisioner()]
         self.stdout.write("\n".join(str(path) for path in made))

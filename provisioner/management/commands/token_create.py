@@ -6,7 +6,13 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from provisioner.access.callers import Role
-from provisioner.access.tokens import LONGEST, SHORTEST, token_issue
+from provisioner.access.tokens import (
+    LONGEST,
+    SHORTEST,
+    WrongBinding,
+    bindings_check,
+    token_issue,
+)
 
 
 class Command(BaseCommand):
@@ -15,7 +21,7 @@ class Command(BaseCommand):
     :raises CommandError: an argument breaks its rule.
     """
 
-    help = "Issue a token and print it. It cannot be taken back before it expires."
+    help = "Issue a token and print it. `token_revoke` takes it back."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--name", required=True, help="who it is for; shown in logs")
@@ -24,6 +30,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--tenant", help="the one tenant whose objects the token sees")
         parser.add_argument("--node", help="persistentID, with role NODE")
+        parser.add_argument("--host", help="hostId, with role HOST: the token speaks for it alone")
         parser.add_argument(
             "--expiration", type=int, required=True, help="seconds: 1 hour to 30 days"
         )
@@ -33,13 +40,16 @@ class Command(BaseCommand):
         if not SHORTEST.total_seconds() <= seconds <= LONGEST.total_seconds():
             raise CommandError("--expiration must be 3600 (1 hour) to 2592000 (30 days).")
         roles = {Role(role) for role in options["roles"]}
-        if (Role.NODE in roles) != (options["node"] is not None):
-            raise CommandError("--node is needed with --role NODE, and only then.")
+        try:
+            bindings_check(roles, node_id=options["node"], host_id=options["host"])
+        except WrongBinding as error:
+            raise CommandError(f"--{error}.") from error
         token, _ = token_issue(
             name=options["name"],
             roles=roles,
             tenant_id=options["tenant"],
             node_id=options["node"],
+            host_id=options["host"],
             lifetime=dt.timedelta(seconds=seconds),
         )
         self.stdout.write(token)

@@ -1,0 +1,21 @@
+"""``manage.py syslog_source``: which node's syslog settings are the pool's."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from inventory.services.syslog_readings import syslog_source_choose
+
+
+class Command(BaseCommand):
+    """:raises CommandError: the node is not in the pool."""
+
+    help = "Take the syslog settings of a storage node for those of the pool."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("node", help="persistentID")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not syslog_source_choose(persistent_id=options["node"]):
+            raise CommandError(f"There is no backend {options['node']!r}.")
+        self.stdout.write(f"The syslog settings of {options['node']} are the pool's.")

@@ -1,0 +1,36 @@
+"""The tokens that nodes without mutual TLS demand of us: one for each node, stored encrypted."""
+
+import hashlib
+import logging
+from typing import TypedDict
+
+from inventory.models import Backend
+from provisioner.access.secrets import UnreadableSecret, decrypt, encrypt
+
+log = logging.getLogger(__name__)
+
+
+class TokenColumns(TypedDict):
+    encrypted_token: str
+    token_digest: str
+
+
+def token_columns(node_token: str | None) -> TokenColumns:
+    """A node's token as it is stored; none where it is empty."""
+    if not node_token:
+        return {"encrypted_token": "", "token_digest": ""}
+    digest = hashlib.sha256(node_token.encode()).hexdigest()
+    return {"encrypted_token": encrypt(node_token), "token_digest": digest}
+
+
+def node_token(backend: Backend) -> str:
+    """The token that this node demands; "": none, it goes by our certificate, or the stored one
+    cannot be read, which is logged.
+    """
+    if not backend.encrypted_token:
+        return ""
+    try:
+        return decrypt(backend.encrypted_token)
+    except UnreadableSecret as error:
+        log.error("node token not readable", extra={"reason": str(error)})
+        return ""

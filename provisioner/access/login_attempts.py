@@ -1,0 +1,189 @@
+"""How often passwords are tried, and how many are hashed at once.
+
+A slow hash is what makes guessing slow, and what makes it an attack on everybody else: so each try
+is counted before it is hashed, and hashing has a lane of its own that leaves threads to others.
+Counts are in Redis, where all processes see them; while it cannot be reached, in this process.
+"""
+
+import hashlib
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TypeVar
+
+import redis
+from django.conf import settings
+
+log = logging.getLogger(__name__)
+
+PREFIX = "provisioner:login:"
+MANY = 10
+"""How many times as many tries one name, or one source, has over all of the other."""
+REDIS_SECONDS = 0.3
+REST_SECONDS = 5.0
+MOST_KEPT = 10_000
+HASHED_AT_ONCE = 2
+WAITING_AT_ONCE = 2
+
+T = TypeVar("T")
+Counts = dict[str, tuple[int, float]]
+"""By key: tries in the window, and how many seconds of it are left."""
+
+_lane = threading.BoundedSemaphore(HASHED_AT_ONCE)
+_seats = threading.BoundedSemaphore(HASHED_AT_ONCE + WAITING_AT_ONCE)
+
+
+class TooManyLogins(Exception):
+    """Too many passwords are tried; the text may be shown to the caller."""
+
+    def __init__(self, text: str, *, seconds: float) -> None:
+        super().__init__(text)
+        self.seconds = max(1, math.ceil(seconds))
+
+
+def login_checked(name: str, source: str, check: Callable[[], T | None]) -> T | None:
+    """What ``check`` says, which hashes a password; None: it is wrong, and counts as a failure.
+
+    :raises TooManyLogins: this name or source failed too often, or too many are tried at once;
+        nothing was hashed.
+    """
+    keys = _limits(name, source)
+    counts = _counted(keys)
+    waits = [left for key, (count, left) in counts.items() if count > keys[key]]
+    if waits:
+        log.warning("login refused", extra={"client": source})
+        raise TooManyLogins("too many failed logins: try again later", seconds=max(waits))
+    found = _hashed(check)
+    if found is not None:
+        _forget(keys)
+    return found
+
+
+def _hashed(check: Callable[[], T | None]) -> T | None:
+    if not _seats.acquire(blocking=False):
+        raise TooManyLogins("too many logins at once: try again", seconds=1)
+    try:
+        with _lane:
+            return check()
+    finally:
+        _seats.release()
+
+
+def _limits(name: str, source: str) -> dict[str, int]:
+    """By key, how many tries the window has. Names are digested: what is typed there may be a
+    password.
+    """
+    attempts = settings.ENVIRONMENT.login_attempts
+    who = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return {
+        f"{PREFIX}{who}:{source}": attempts,
+        f"{PREFIX}{who}": attempts * MANY,
+        f"{PREFIX}:{source}": attempts * MANY,
+    }
+
+
+def _counted(keys: dict[str, int]) -> Counts:
+    window: int = settings.ENVIRONMENT.login_window_seconds
+    shared = _shared()
+    if shared is not None:
+        counts = shared.count(list(keys), window)
+        if counts is not None:
+            return counts
+    return _own.count(list(keys), window)
+
+
+def _forget(keys: dict[str, int]) -> None:
+    """The try that was right, at every key, and all that went before it by this name from here."""
+    pair, *others = keys
+    shared = _shared()
+    if shared is not None:
+        shared.forget(pair, others)
+    _own.forget(pair, others)
+
+
+class _Own:
+    """Counts of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counts = {}
+
+    def count(self, keys: list[str], window: int) -> Counts:
+        now = time.monotonic()
+        with self._lock:
+            if len(self._counts) > MOST_KEPT:
+                self._counts = {k: (n, end) for k, (n, end) in self._counts.items() if end > now}
+            if len(self._counts) > MOST_KEPT:
+                self._counts.clear()
+            for key in keys:
+                count, end = self._counts.get(key, (0, 0.0))
+                self._counts[key] = (count + 1, end) if end > now else (1, now + window)
+            return {key: (self._counts[key][0], self._counts[key][1] - now) for key in keys}
+
+    def forget(self, pair: str, others: list[str]) -> None:
+        with self._lock:
+            self._counts.pop(pair, None)
+            for key in others:
+                if key in self._counts:
+                    count, end = self._counts[key]
+                    self._counts[key] = (max(count - 1, 0), end)
+
+
+class _Shared:
+    """Counts in Redis. After a failure it is left alone for REST_SECONDS."""
+
+    def __init__(self, url: str) -> None:
+        self._redis = redis.Redis.from_url(
+            url, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
+        )
+        self._rests_until = 0.0
+
+    def count(self, keys: list[str], window: int) -> Counts | None:
+        """None: it cannot be reached."""
+        if time.monotonic() < self._rests_until:
+            return None
+        try:
+            with self._redis.pipeline() as pipe:
+                for key in keys:
+                    pipe.set(key, 0, ex=window, nx=True)
+                    pipe.incr(key)
+                    pipe.ttl(key)
+                said = pipe.execute()
+        except redis.RedisError as error:
+            self._rest(error)
+            return None
+        return {key: (said[3 * n + 1], float(said[3 * n + 2])) for n, key in enumerate(keys)}
+
+    def forget(self, pair: str, others: list[str]) -> None:
+        if time.monotonic() < self._rests_until:
+            return
+        try:
+            with self._redis.pipeline() as pipe:
+                pipe.delete(pair)
+                for key in others:
+                    # a window that ended meanwhile begins with one try to spare, and for a minute
+                    pipe.decr(key)
+                    pipe.expire(key, 60, nx=True)
+                pipe.execute()
+        except redis.RedisError as error:
+            self._rest(error)
+
+    def _rest(self, error: redis.RedisError) -> None:
+        self._rests_until = time.monotonic() + REST_SECONDS
+        log.warning("logins are counted by each process alone", extra={"reason": str(error)})
+
+
+_own = _Own()
+
+
+def _shared() -> _Shared | None:
+    url = settings.ENVIRONMENT.broker_url.get_secret_value()
+    return _of(url) if url.startswith("redis") else None
+
+
+@lru_cache(maxsize=2)
+def _of(url: str) -> _Shared:
+    return _Shared(url)

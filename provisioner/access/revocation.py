@@ -1,0 +1,67 @@
+"""Tokens that count no more before they expire: revoked ones, and those of users not active.
+
+Each process reads both anew every CACHE_SECONDS, together with the authorization server.
+"""
+
+import datetime as dt
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from provisioner.access import authorization_server
+from provisioner.access.models import RevokedToken
+
+
+@dataclass(frozen=True)
+class _Known:
+    revoked: frozenset[str]
+    users: frozenset[str]
+    read_at: float
+
+
+_known: _Known | None = None
+
+
+def token_revoke(*, token_id: str, expires_at: dt.datetime) -> None:
+    """The token counts no more, in each process within CACHE_SECONDS. What expired is forgotten."""
+    RevokedToken.objects.filter(expires_at__lt=timezone.now()).delete()
+    RevokedToken.objects.bulk_create(
+        [RevokedToken(token_id=token_id, expires_at=expires_at)], ignore_conflicts=True
+    )
+    revocations_forget()
+
+
+def why_revoked(token_id: str, user: str) -> str:
+    """Why a token of this id, that this user had issued, counts no more; "": it does. An empty id
+    or user is not looked for.
+    """
+    known = _read()
+    if token_id in known.revoked:
+        return "the token was revoked"
+    if user and user not in known.users and not _active_users().filter(username=user).exists():
+        return f"the token is of user {user!r}, who is not active"
+    return ""
+
+
+def revocations_forget() -> None:
+    """This process reads them anew."""
+    global _known  # noqa: PLW0603 - one value for all threads; assignment is atomic
+    _known = None
+
+
+def _read() -> _Known:
+    global _known  # noqa: PLW0603
+    now, known = time.monotonic(), _known
+    if known is None or now - known.read_at >= authorization_server.CACHE_SECONDS:
+        revoked = RevokedToken.objects.values_list("token_id", flat=True)
+        users = _active_users().values_list("username", flat=True)
+        _known = known = _Known(frozenset(revoked), frozenset(users), now)
+    return known
+
+
+def _active_users() -> QuerySet[Any]:
+    return get_user_model().objects.filter(is_active=True)

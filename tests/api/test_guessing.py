@@ -1,0 +1,170 @@
+"""Passwords are not guessed, and those who try do not keep others waiting."""
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from pydantic import SecretStr
+
+from provisioner.access import login_attempts
+from provisioner.access.local_users import user_verify
+from provisioner.access.login_attempts import TooManyLogins
+from tests.api.wire import basic, refused, send
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LIMIT = 10
+DEAD_REDIS = "redis://127.0.0.1:1/0"
+
+
+class SlowHasher(PBKDF2PasswordHasher):
+    """As slow as in production, and it counts how many hash at once."""
+
+    iterations = 1000
+    running = most = total = 0
+    _lock = threading.Lock()
+
+    def encode(self, *args: Any, **kwargs: Any) -> str:
+        with SlowHasher._lock:
+            SlowHasher.running += 1
+            SlowHasher.total += 1
+            SlowHasher.most = max(SlowHasher.most, SlowHasher.running)
+        try:
+            threading.Event().wait(0.2)
+            return super().encode(*args, **kwargs)
+        finally:
+            with SlowHasher._lock:
+                SlowHasher.running -= 1
+
+
+@pytest.fixture
+def hasher(settings):
+    settings.PASSWORD_HASHERS = ["tests.api.test_guessing.SlowHasher"]
+    SlowHasher.running = SlowHasher.most = SlowHasher.total = 0
+    return SlowHasher
+
+
+@pytest.fixture
+def get(live_server):
+    return lambda headers: send(live_server.url, "GET", "/tasks", headers=headers)
+
+
+@pytest.fixture(params=["shared", "redis is down"])
+def counts(request, settings):
+    """Counted in Redis, and without it."""
+    if request.param != "shared":
+        settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(
+            update={"broker_url": SecretStr(DEAD_REDIS)}
+        )
+
+
+def test_guessing_is_answered_429_without_hashing(get, make_user, counts):
+    good = make_user("op", "right password", "ADMIN")
+    for _ in range(LIMIT):
+        refused(get(basic("op", "wrong")), 401, "Unauthorized")
+    answer = get(basic("op", "wrong"))
+    assert "too many failed logins" in refused(answer, 429, "TooManyRequests")
+    assert 290 <= int(answer.headers["Retry-After"]) <= 300
+    assert get(good).http == 429, "also the right one, while it was not verified before"
+    assert get(basic("other", "wrong")).http == 401, "other names go on"
+
+
+def test_who_was_verified_before_is_not_locked_out(get, make_user):
+    good = make_user("op", "right password", "ADMIN")
+    assert get(good).http == 200
+    for _ in range(LIMIT + 1):
+        answer = get(basic("op", "wrong"))
+    assert answer.http == 429
+    assert get(good).http == 200
+
+
+def test_a_right_password_takes_the_failures_back(make_user):
+    make_user("op", "right password", "ADMIN")
+    for _ in range(3):
+        for _ in range(LIMIT - 1):
+            assert user_verify("op", "wrong", source="192.0.2.1") is None
+        login_attempts.login_checked("op", "192.0.2.1", lambda: True)
+
+
+@pytest.mark.parametrize(
+    "who",
+    [lambda n: ("op", f"192.0.2.{n}"), lambda n: (f"name-{n}", "192.0.2.1")],
+    ids=["of one name from everywhere", "of all names from one address"],
+)
+def test_many_of_one_kind_are_refused_too(who, counts):
+    for number in range(LIMIT * login_attempts.MANY):
+        name, source = who(number)
+        assert login_attempts.login_checked(name, source, lambda: None) is None
+    name, source = who(1000)
+    with pytest.raises(TooManyLogins):
+        login_attempts.login_checked(name, source, lambda: None)
+
+
+def test_all_processes_count_together(make_user):
+    """Each has a client of its own; Redis is what they share."""
+    for number in range(LIMIT):
+        login_attempts._of.cache_clear()
+        assert login_attempts.login_checked("op", "192.0.2.1", lambda: None) is None, number
+    login_attempts._of.cache_clear()
+    login_attempts._own._counts.clear()
+    with pytest.raises(TooManyLogins):
+        login_attempts.login_checked("op", "192.0.2.1", lambda: None)
+
+
+def test_hashing_leaves_threads_to_others(live_server, make_user, hasher):
+    """64 clients guess at once, of names of their own: few hash, and the rest wait for nothing."""
+    answers: list[int] = []
+
+    def guess(number: int) -> None:
+        answer = send(live_server.url, "GET", "/tasks", headers=basic(f"u{number}", "x"))
+        answers.append(answer.http)
+
+    threads = [threading.Thread(target=guess, args=(n,)) for n in range(64)]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert set(answers) == {401, 429}
+    assert len(answers) == 64
+    assert hasher.most <= login_attempts.HASHED_AT_ONCE
+    assert answers.count(401) == hasher.total
+    assert time.monotonic() - began < 30
+
+
+def test_the_counts_of_a_process_are_bounded(monkeypatch):
+    monkeypatch.setattr(login_attempts, "MOST_KEPT", 30)
+    own = login_attempts._Own()
+    for number in range(200):
+        own.count([f"key-{number}"], 300)
+    assert len(own._counts) <= 31
+
+
+def test_the_window_ends():
+    own = login_attempts._Own()
+    assert own.count(["k"], 300)["k"][0] == 1
+    assert own.count(["k"], 300)["k"][0] == 2
+    own._counts["k"] = (99, time.monotonic() - 1)
+    assert own.count(["k"], 300)["k"][0] == 1
+
+
+def test_the_administration_pages_are_guarded_too(client, django_user_model):
+    django_user_model.objects.create_superuser("root", password="right password")
+    form = {"username": "root", "password": "wrong"}
+    for _ in range(LIMIT):
+        assert client.post("/admin/login/", form, secure=True).status_code == 200
+    answer = client.post("/admin/login/", form, secure=True)
+    assert answer.status_code == 429
+    assert int(answer.headers["Retry-After"]) > 200
+
+
+@pytest.mark.parametrize("password", ["8362951740", "storageadmin1"])
+def test_digits_and_the_user_s_name_are_no_passwords(password):
+    from django.contrib.auth import get_user_model
+    from django.contrib.auth.password_validation import validate_password
+    from django.core.exceptions import ValidationError
+
+    with pytest.raises(ValidationError):
+        validate_password(password, get_user_model()(username="storageadmin"))

@@ -1,0 +1,134 @@
+"""Tokens that are taken back, and what browsers and proxies are told."""
+
+import datetime as dt
+import io
+import json
+
+import jwt
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from provisioner.access import revocation
+from provisioner.access.authorization_server import CACHE_SECONDS
+from provisioner.access.callers import Role
+from provisioner.access.models import RevokedToken
+from provisioner.access.revocation import revocations_forget
+from provisioner.access.tokens import token_issue
+from tests.api.test_server import PROXY, Server
+from tests.api.wire import bearer, refused, send
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _read_anew():
+    revocations_forget()
+
+
+@pytest.fixture
+def get(live_server):
+    return lambda token: send(live_server.url, "GET", "/tasks", headers=bearer(token))
+
+
+def issued() -> str:
+    return token_issue(name="x", roles=[Role.ADMIN], lifetime=dt.timedelta(hours=1))[0]
+
+
+@pytest.fixture
+def revoke(monkeypatch):
+    def revoke(token, *arguments):
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{token}\n"))
+        call_command("token_revoke", *arguments, stdout=io.StringIO())
+
+    return revoke
+
+
+def test_one_token_is_taken_back(get, revoke):
+    token, other = issued(), issued()
+    assert get(token).http == 200
+    revoke(token)
+    revoke(token)
+    assert "was revoked" in refused(get(token), 401, "Unauthorized")
+    assert get(other).http == 200
+
+
+def test_by_its_id(get, revoke):
+    token = issued()
+    token_id = jwt.decode(token, options={"verify_signature": False})["jti"]
+    revoke("", f"--id={token_id}")
+    refused(get(token), 401, "Unauthorized")
+
+
+@pytest.mark.parametrize("text", ["", "x", "a.b.c"])
+def test_what_is_no_token(revoke, text):
+    with pytest.raises(CommandError, match="not valid"):
+        revoke(text)
+    with pytest.raises(CommandError, match="--id"):
+        revoke("", "--id=" + 65 * "x")
+
+
+def test_other_processes_see_it_in_time(get, monkeypatch):
+    """As they do: this one has read what was before, and looks again when that is old."""
+    token = issued()
+    assert get(token).http == 200
+    token_id = jwt.decode(token, options={"verify_signature": False})["jti"]
+    later = timezone.now() + dt.timedelta(hours=1)
+    RevokedToken.objects.create(token_id=token_id, expires_at=later)
+    read = revocation._known
+    assert read is not None
+    assert CACHE_SECONDS < 5
+    aged = revocation._Known(read.revoked, read.users, read.read_at - CACHE_SECONDS)
+    monkeypatch.setattr(revocation, "_known", aged)
+    refused(get(token), 401, "Unauthorized")
+
+
+def test_what_expired_is_forgotten(revoke):
+    past = timezone.now() - dt.timedelta(seconds=1)
+    RevokedToken.objects.create(token_id="old", expires_at=past)
+    revoke(issued())
+    assert not RevokedToken.objects.filter(pk="old").exists()
+
+
+@pytest.mark.parametrize("end", ["deactivated", "deleted"])
+def test_tokens_of_a_user_who_is_no_more_active(get, live_server, make_user, end):
+    user = make_user("op", "right password", "ADMIN")
+    answer = send(live_server.url, "POST", "/token", json.dumps({"name": "ci"}), user)
+    token = answer.body["token"]
+    assert get(token).http == 200
+    rows = get_user_model().objects.filter(username="op")
+    rows.update(is_active=False) if end == "deactivated" else rows.delete()
+    revocations_forget()
+    assert "user 'op', who is not active" in refused(get(token), 401, "Unauthorized")
+
+
+def test_a_token_of_a_user_who_is_new_counts_at_once(get, live_server, make_user):
+    assert get(issued()).http == 200, "who is active was read"
+    user = make_user("new", "right password", "ADMIN")
+    answer = send(live_server.url, "POST", "/token", "{}", user)
+    assert get(answer.body["token"]).http == 200
+
+
+def test_administration_pages_run_nothing_that_is_not_ours(client):
+    answer = client.get("/admin/login/", secure=True)
+    assert answer.status_code == 200
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe-inline" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+    assert b"<script>" not in answer.content
+    assert b" style=" not in answer.content
+
+
+def test_nobody_moves_the_api_by_a_header(django_db_setup, tmp_path):
+    """Also not through a proxy, which passes on what callers say."""
+    server = Server(tmp_path, TRUSTED_PROXIES=PROXY)
+    try:
+        for header in ("SCRIPT_NAME", "PATH_INFO", "Script-Name"):
+            for source in (None, PROXY):
+                answer = server.request("GET", "/info", headers={header: "/x"}, source=source)
+                assert answer.status == 200, (header, source, answer.data)
+    finally:
+        server.stop()

@@ -1,0 +1,30 @@
+"""``manage.py host_assign``: whose volumes a host may have."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from inventory.services.hosts import host_assign
+from volumes.models import Tenant
+
+
+class Command(BaseCommand):
+    """:raises CommandError: there is no such host or tenant."""
+
+    help = (
+        "Let a host have the volumes of one tenant alone, or of all again. What is published to it "
+        "stays published."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("host", help="hostId")
+        parser.add_argument("--tenant", help="tenantId; default: all tenants")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        tenant = options["tenant"]
+        if tenant is not None and not Tenant.objects.filter(pk=tenant).exists():
+            raise CommandError(f"There is no tenant {tenant!r}.")
+        if not host_assign(uuid=options["host"], tenant_id=tenant or ""):
+            raise CommandError(f"There is no host {options['host']!r}.")
+        whose = f"tenant {tenant}" if tenant else "all tenants"
+        self.stdout.write(f"Host {options['host']} has volumes of {whose}.")
