@@ -321,8 +321,7 @@ class NamespaceSpec(Wire):
     ``controllers``: this node's alone. Those that overlap the ones told before are refused
     (``CONFLICT``); a target that has others is made anew when no host is connected to it.
 
-    ``by_piece``: for a copy of what spans SSDs. Each piece is a namespace, with ``nsid`` and the
-    ids after it; the target has no other volume.
+    ``by_piece``: to copy what spans SSDs. Each piece is a namespace, from ``nsid`` on, alone there.
     """
 
     generation: Generation

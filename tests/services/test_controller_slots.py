@@ -43,7 +43,7 @@ def test_a_node_that_comes_back_has_its_slot_again(
     assert not ReleasedSlot.objects.exists()
 
 
-def slots() -> dict[str, int]:
+def slots() -> dict[str, int | None]:
     return dict(Backend.objects.values_list("persistent_id", "controller_slot"))
 
 

@@ -208,7 +208,8 @@ class NvmfMethods(Module):
             raise Refused(INTERNAL, f"Unable to create subsystem {nqn}")
         self._subsystems.all[nqn] = Subsystem(
             *(nqn, serial_number, model_number, max_namespaces),
-            *(ana_reporting, allow_any_host, dmrsl, min_cntlid, max_cntlid),
+            *(ana_reporting, allow_any_host),
+            *(dmrsl, min_cntlid, max_cntlid),
         )
         return True
 
