@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 3# processes of the tests: they wait more than they work
 COMPILE := $(BIN)/pip-compile -q --strip-extras --no-header --annotation-style=line \
-	--no-emit-index-url --no-emit-find-links --allow-unsafe
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --generate-hashes
 
 # what the tools that import the settings need; nothing is opened or signed with it
 CHECK := SECRET_KEY=only-for-checks-only-for-checks-only DATA_DIR=build DATABASE_URL=sqlite://:memory: \
@@ -55,7 +55,7 @@ schema: .venv/.dev
 budgets: .venv/.dev
 	$(BIN)/python -m tests.budgets
 
-requirements: .venv/.dev ## pin requirements.in and requirements-dev.in anew
+requirements: .venv/.dev ## pin requirements.in and requirements-dev.in anew, with hashes; takes minutes
 	$(COMPILE) -o requirements.txt requirements.in
 	$(COMPILE) -o requirements-dev.txt requirements-dev.in
 
@@ -65,12 +65,12 @@ clean: ## remove what was made here: .venv, caches, build; DATA_DIR stays
 
 .venv/.run: requirements.txt | $(BIN)/python
 	@echo "Installing what the system needs into .venv; this takes a minute, once."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
 .venv/.dev: requirements-dev.txt requirements.txt | $(BIN)/python
 	@echo "Installing the tools for tests and checks into .venv; this takes a minute or two, once."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@ .venv/.run
 
 $(BIN)/python:
