@@ -16,6 +16,7 @@ from inventory.services.backend_checks import (
     BackendKnown,
     NodeNotAvailable,
     check_location,
+    check_reaches_us,
     check_same_node,
     check_usable,
     read_node,
@@ -81,6 +82,7 @@ def backend_add(
     )
     node = read_node(client, mgmt_ips, mgmt_port)
     check_usable(node)
+    check_reaches_us(mgmt_ips)
     _take_over(backend, node, host_id)
     identity = {"host_id": backend.host_id, "persistent_id": backend.persistent_id}
     refuse_known(mgmt_ips=mgmt_ips, mgmt_port=mgmt_port, **identity)

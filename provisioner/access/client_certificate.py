@@ -13,7 +13,10 @@ from provisioner.common.api import transport_response
 Handler = Callable[[HttpRequest], HttpResponse]
 
 PROXY_HEADERS = ("HTTP_X_SSL_CLIENT_VERIFY", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO")
-HEALTH_CHECKS = frozenset({"/healthz", "/readyz"})
+WITHOUT = frozenset({"/healthz", "/readyz", "/probe", "/metrics"})
+"""Health checks need none. Agents of nodes and Prometheus show what they have: a token, or for
+metrics a password.
+"""
 
 
 class ClientCertificate:
@@ -22,7 +25,7 @@ class ClientCertificate:
     A trusted proxy says in ``X-SSL-Client-Verify`` whether it verified one, and in
     ``X-Forwarded-For`` for whom it speaks (which becomes ``REMOTE_ADDR``). From anybody else these
     headers are dropped, and the certificate must have been verified on this very connection.
-    Health checks need none.
+    The paths of WITHOUT need none.
     """
 
     def __init__(self, get_response: Handler) -> None:
@@ -38,11 +41,17 @@ class ClientCertificate:
             verified = _verified_here(request)
             for header in PROXY_HEADERS:
                 request.META.pop(header, None)
-        if self.required and not verified and request.path_info not in HEALTH_CHECKS:
+        if self.required and not verified and not self._needs_none(request):
             return transport_response(
                 HTTPStatus.FORBIDDEN, "a client certificate is required, and none was verified"
             )
         return self.get_response(request)
+
+    def _needs_none(self, request: HttpRequest) -> bool:
+        """A password could be guessed without a certificate, but for the one of Prometheus."""
+        path = request.path_info.rstrip("/")
+        scheme = request.headers.get("Authorization", "").partition(" ")[0].lower()
+        return path in WITHOUT and (path != "/probe" or scheme == "bearer")
 
     def _is_proxy(self, address: str) -> bool:
         try:

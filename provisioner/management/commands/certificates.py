@@ -8,14 +8,17 @@ from django.core.management.base import BaseCommand
 
 from provisioner.certificates import Authority
 
+SERVER = "server"
+
 
 class Command(BaseCommand):
     """Makes what is missing and renews what is near its end; keys stay as they are."""
 
     help = (
-        "Makes the pool's CA, a server certificate (of the API, or with --name of a storage node), "
-        "ssdtoolbox.pem for clients of the API and provisioner.pem, which the provisioner shows to "
-        "nodes. Run it again at any time: keys stay, certificates near their end are renewed."
+        "Makes the pool's CA, a server certificate (of the API, with haproxy.pem, or with --name "
+        "of a storage node), ssdtoolbox.pem for clients of the API and provisioner.pem, which the "
+        "provisioner shows to nodes. The folder holds the CA's key: no server needs all of it, and "
+        "none ca.key. Run it again at any time: keys stay, certificates near their end are renewed."
     )
     requires_system_checks = ()
 
@@ -28,7 +31,7 @@ class Command(BaseCommand):
             help="name or address under which the server is reached; may be repeated",
         )
         parser.add_argument(
-            "--name", default="server", help="of the server: names its files (default: server)"
+            "--name", default=SERVER, help=f"of the server: names its files (default: {SERVER})"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -36,5 +39,7 @@ class Command(BaseCommand):
         hosts = options["host"] or ["localhost", "127.0.0.1", "::1"]
         certificate, key = authority.server(options["name"], hosts)
         made = [authority.path, certificate, key]
+        if options["name"] == SERVER:
+            made.append(authority.balancer(SERVER))
         made += [authority.client(name) for name in ("ssdtoolbox", "provisioner")]
         self.stdout.write("\n".join(str(path) for path in made))
