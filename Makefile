@@ -10,7 +10,7 @@ CHECK := SECRET_KEY=only-for-checks-only-for-checks-only DATA_DIR=build DATABASE
 	REDIS_URL=memory://
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-embedded chaos bench check lint format types layers migrations settings schema budgets requirements clean
+.PHONY: help demo test test-tools test-embedded chaos bench check lint format types layers migrations settings schema budgets requirements clean
 
 help: ## this list (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -21,8 +21,11 @@ demo: .venv/.run ## start the whole system with simulated nodes and show the mai
 test: .venv/.dev ## all tests; ARGS= goes to pytest, as in ARGS="tests/unit -k settings"
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
+test-tools: .venv/.dev ## install the programs that some tests need, from Debian's packages; says which, and asks; YES=1: does not ask
+	@YES=$(YES) $(BIN)/python -m tests.programs
+
 test-embedded: .venv/.dev ## the tests of volumes, faults and concurrency on SQLite, as the embedded form has it
-	@mkdir -p build && DATABASE_URL=sqlite:///$(CURDIR)/build/embedded.sqlite3 \
+	@mkdir -p build && TEST_DATABASE_URL=sqlite:///$(CURDIR)/build/embedded.sqlite3 \
 	  $(BIN)/python -m pytest -q tests/api/test_volumes.py tests/api/test_volume_life.py \
 	  tests/api/test_publications.py \
 	  tests/services/test_unfinished.py tests/services/test_healing.py tests/concurrency
