@@ -3,6 +3,7 @@ minutes later with a node that is Unavailable or a call that fails.
 """
 
 import copy
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,6 +29,7 @@ def check() -> None:
 
     :raises CannotStart: PUBLIC_URL, the nodes' credentials, the database or its migrations.
     """
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "provisioner.settings")
     if not apps.ready:
         django.setup()
     _check_settings()

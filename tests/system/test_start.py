@@ -33,7 +33,8 @@ def url(name: str) -> str:
 
 @pytest.fixture
 def settings_that_work() -> dict[str, str]:
-    return os.environ | {
+    inherited = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
+    return inherited | {
         "DATABASE_URL": url(str(connection.settings_dict["NAME"])),
         "API_PORT": str(free_port()),
         "NODE_TOKEN": "token",

@@ -1,0 +1,63 @@
+"""README.md's commands for the demo; and the demo where further nodes are in the pool."""
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests import pages
+from tests.servers import free_port
+from tests.system.test_standalone import Standalone, wait_until
+
+SHELL = ["bash", "-euo", "pipefail", "-c"]
+
+
+def texts(data: Path, port: int, password: str) -> list[str]:
+    """The blocks, for this demo; the second goes on in the shell of the first."""
+    two_minutes, further = (block.text for block in pages.of("demo"))
+    shell = "\n".join(re.findall(r"(?m)^(?:api\(\)|url=|PASSWORD=).*$", two_minutes))
+    changed = {".data/": f"{data}/", "30100": str(port), "PASSWORD=...": f"PASSWORD={password}"}
+    made = [two_minutes, f"{shell}\n{further.rstrip().removesuffix('&')}"]
+    for shown, here in changed.items():
+        made = [text.replace(shown, here) for text in made]
+    return made
+
+
+@contextmanager
+def further_nodes(script: str, log: Path) -> Iterator[None]:
+    with (
+        log.open("wb") as output,
+        subprocess.Popen([*SHELL, script], stdout=output, start_new_session=True) as process,
+    ):
+        yield
+        os.killpg(process.pid, signal.SIGTERM)
+
+
+@pytest.mark.timeout(300)
+def test_the_demo_and_its_commands_beside_further_nodes(tmp_path: Path) -> None:
+    port, data = free_port(), tmp_path / "data"
+    first = Standalone(data, port)
+    first.wait_for("another one:")
+    [password] = re.findall(r"Password +(\S+)", first.output)
+    two_minutes, further = texts(data, port, password)
+    log = tmp_path / "further"
+    with further_nodes(further, log):
+        wait_until(lambda: log.read_text().count("added") == 2, 60)
+        first.end(signal.SIGTERM)
+        second = Standalone(data, port, "--scenario")
+        second.wait_for("another one:", 180)
+        assert "Four storage nodes join" in second.output
+        done = subprocess.run(
+            [*SHELL, two_minutes], capture_output=True, text=True, check=False, timeout=60
+        )
+        second.end(signal.SIGTERM)
+    assert done.returncode == 0, done.stderr
+    codes = re.findall(r'(?m)^\{.*"status": ?"(\w+)"', done.stdout)
+    assert codes.count("NoMatchingBackend") == 1, done.stdout
+    assert set(codes) == {"NoMatchingBackend", "Success"}
+    assert "rack: 0 of 6 nodes" in done.stdout
