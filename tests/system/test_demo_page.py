@@ -15,6 +15,7 @@ from tests.servers import free_port
 from tests.system.test_standalone import Standalone, wait_until
 
 SHELL = ["bash", "-euo", "pipefail", "-c"]
+SECONDS = 150.0
 
 
 def texts(data: Path, port: int, password: str) -> list[str]:
@@ -38,19 +39,19 @@ def further_nodes(script: str, log: Path) -> Iterator[None]:
         os.killpg(process.pid, signal.SIGTERM)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_the_demo_and_its_commands_beside_further_nodes(tmp_path: Path) -> None:
     port, data = free_port(), tmp_path / "data"
     first = Standalone(data, port)
-    first.wait_for("another one:")
+    first.wait_for("another one:", SECONDS)
     [password] = re.findall(r"Password +(\S+)", first.output)
     two_minutes, further = texts(data, port, password)
     log = tmp_path / "further"
     with further_nodes(further, log):
-        wait_until(lambda: log.read_text().count("added") == 2, 60)
+        wait_until(lambda: log.read_text().count("added") == 2, SECONDS)
         first.end(signal.SIGTERM)
         second = Standalone(data, port, "--scenario")
-        second.wait_for("another one:", 180)
+        second.wait_for("another one:", SECONDS)
         assert "Four storage nodes join" in second.output
         done = subprocess.run(
             [*SHELL, two_minutes], capture_output=True, text=True, check=False, timeout=60
