@@ -49,6 +49,7 @@ def pytest_configure() -> None:
 
 LONGEST = (
     "tests/chaos/test_run.py",
+    "tests/system/test_install.py",
     "tests/api/test_schemathesis.py",
     "tests/system/test_load_balancer.py",
     "tests/system/test_standalone.py",

@@ -29,10 +29,15 @@ def blocks() -> list[Block]:
     """All, in order."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     return [
-        Block(str(page.relative_to(ROOT)), *[*info.split(), "", ""][:2], text)
+        _block(str(page.relative_to(ROOT)), info.split(), text)
         for page in pages
         for info, text in FENCE.findall(page.read_text())
     ]
+
+
+def _block(page: str, words: list[str], text: str) -> Block:
+    language, where = [*words, "", ""][:2]
+    return Block(page, language, where, text)
 
 
 def of(where: str, page: str = "") -> list[Block]:
