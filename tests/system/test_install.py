@@ -61,7 +61,8 @@ class Installed:
 @pytest.fixture(scope="module")
 def installed() -> Iterator[Installed]:
     """All blocks of the page in one shell, and then those of other pages that need its server."""
-    tool("haproxy")
+    for program in ("haproxy", "openssl"):
+        tool(program)
     found = [
         *pages.of("install"),
         *pages.of("server"),
