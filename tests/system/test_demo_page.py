@@ -49,7 +49,8 @@ def running(demo: Standalone) -> Iterator[Standalone]:
         demo.wait_for("another one:", SECONDS)
         yield demo
     finally:
-        demo.end(signal.SIGTERM)
+        demo.process.terminate()
+        demo.process.wait(SECONDS)
 
 
 @pytest.mark.timeout(400)
