@@ -72,8 +72,9 @@ class Scenario:
         self._stage.step("The nodes report for themselves")
         self._stage.wait(60, "each node has probed and is Available", self._all_available)
         for node in self._stage.read("/backends").body:
+            place = f"{node.get('rack', 'no rack')}  {node.get('zone', 'no zone')}"
             self._stage.note(
-                f"{node['persistentID']}  {node['state']}  {node['rack']}  {node['zone']}  "
+                f"{node['persistentID']}  {node['state']}  {place}  "
                 f"{node['availableCapacity'] // GIB} of {node['totalCapacity'] // GIB} GiB free"
             )
 
