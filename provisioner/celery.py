@@ -8,7 +8,7 @@ from typing import Any
 
 from celery import Celery, bootsteps
 from celery.beat import Service
-from celery.signals import beat_init, setup_logging, task_postrun, task_prerun, worker_init
+from celery.signals import beat_init, celeryd_init, setup_logging, task_postrun, task_prerun
 from celery.worker import WorkController
 from celery.worker import state as worker_state
 from django.conf import settings
@@ -86,16 +86,17 @@ def _leave_logging_alone(**_: object) -> None:
     """Celery's own would set the level of everything to that of its command line."""
 
 
-@worker_init.connect
+@celeryd_init.connect
 @beat_init.connect
 def _check(**_: object) -> None:
-    """Not of the embedded form's worker: there the API looks."""
+    """In the embedded form beat is a thread of the API, which has looked."""
     from provisioner import startup  # noqa: PLC0415 - needs the services, which need this
 
-    startup.check()
+    if not settings.ENVIRONMENT.is_embedded:
+        startup.check()
 
 
-@worker_init.connect
+@celeryd_init.connect
 def _show_metrics(**_: object) -> None:
     if port := settings.ENVIRONMENT.worker_metrics_port:
         start_http_server(port)
