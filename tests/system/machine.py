@@ -35,7 +35,7 @@ PLACES = (
     "/var/lib/provisioner",
     "/root/provisioner-ca",
 )
-SECONDS = 480.0
+SECONDS = 900.0
 OURS = {variable_name(field) for field in Environment.model_fields}
 
 

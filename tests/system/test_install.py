@@ -21,7 +21,7 @@ from tests.pages import Block
 from tests.programs import tool
 from tests.system.machine import Machine
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1000)
 SWAP = """
 gone=$(api $url/backends | python3 -c 'import json, sys
 print(*(b["persistentID"] for b in json.load(sys.stdin) if b["mgmtPort"] == 31103))')
