@@ -11,6 +11,7 @@ from provisioner import __version__
 
 WITHOUT_SECRETS = {
     "certificates",
+    "check_drive",
     "license_issue",
     "license_key",
     "node_agent",
