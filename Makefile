@@ -3,14 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 3# processes of the tests: they wait more than they work
 COMPILE := $(BIN)/pip-compile -q --strip-extras --no-header --annotation-style=line \
-	--no-emit-index-url --no-emit-find-links --allow-unsafe
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --generate-hashes
 
 # what the tools that import the settings need; nothing is opened or signed with it
 CHECK := SECRET_KEY=only-for-checks-only-for-checks-only DATA_DIR=build DATABASE_URL=sqlite://:memory: \
 	REDIS_URL=memory://
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-embedded chaos bench check lint format types layers migrations settings schema budgets requirements clean
+.PHONY: help demo test test-tools test-embedded chaos bench check lint format types layers migrations settings schema budgets requirements clean
 
 help: ## this list (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -21,8 +21,11 @@ demo: .venv/.run ## start the whole system with simulated nodes and show the mai
 test: .venv/.dev ## all tests; ARGS= goes to pytest, as in ARGS="tests/unit -k settings"
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
+test-tools: .venv/.dev ## install the programs that some tests need, from Debian's packages; says which, and asks; YES=1: does not ask
+	@YES=$(YES) $(BIN)/python -m tests.programs
+
 test-embedded: .venv/.dev ## the tests of volumes, faults and concurrency on SQLite, as the embedded form has it
-	@mkdir -p build && DATABASE_URL=sqlite:///$(CURDIR)/build/embedded.sqlite3 \
+	@mkdir -p build && TEST_DATABASE_URL=sqlite:///$(CURDIR)/build/embedded.sqlite3 \
 	  $(BIN)/python -m pytest -q tests/api/test_volumes.py tests/api/test_volume_life.py \
 	  tests/api/test_publications.py \
 	  tests/services/test_unfinished.py tests/services/test_healing.py tests/concurrency
@@ -55,7 +58,7 @@ schema: .venv/.dev
 budgets: .venv/.dev
 	$(BIN)/python -m tests.budgets
 
-requirements: .venv/.dev ## pin requirements.in and requirements-dev.in anew
+requirements: .venv/.dev ## pin requirements.in and requirements-dev.in anew, with hashes; takes minutes
 	$(COMPILE) -o requirements.txt requirements.in
 	$(COMPILE) -o requirements-dev.txt requirements-dev.in
 
@@ -65,12 +68,12 @@ clean: ## remove what was made here: .venv, caches, build; DATA_DIR stays
 
 .venv/.run: requirements.txt | $(BIN)/python
 	@echo "Installing what the system needs into .venv; this takes a minute, once."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
 .venv/.dev: requirements-dev.txt requirements.txt | $(BIN)/python
 	@echo "Installing the tools for tests and checks into .venv; this takes a minute or two, once."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@ .venv/.run
 
 $(BIN)/python:

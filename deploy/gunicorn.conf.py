@@ -9,6 +9,7 @@ import shutil
 import signal
 import time
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from ssl import SSLContext, SSLError
 from tempfile import mkdtemp
@@ -17,7 +18,7 @@ from typing import Any
 from gunicorn import util
 from gunicorn.http import wsgi
 
-from provisioner import server
+from provisioner import server, startup
 from provisioner.settings import CELERY_BROKER_URL, ENVIRONMENT, LOGGING
 
 wsgi_app = "provisioner.wsgi:application"
@@ -74,7 +75,14 @@ if ENVIRONMENT.tls_certificate:
 
 
 def on_starting(arbiter: Any) -> None:
-    """At SIGTERM, first be not ready for a while: requests come until the balancer has noticed."""
+    """Do not serve with settings that cannot work. At SIGTERM, first be not ready for a while:
+    requests come until the balancer has noticed.
+    """
+    checker = get_context("fork").Process(target=startup.check)  # Django is not for this process
+    checker.start()
+    checker.join()
+    if checker.exitcode:
+        raise SystemExit(checker.exitcode)
     end = arbiter.handle_term
 
     def leave() -> None:

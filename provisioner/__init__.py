@@ -1,0 +1,3 @@
+"""The provisioner; its version is told here, and nowhere else."""
+
+__version__ = "1.0.0"

@@ -2,11 +2,12 @@
 
 from django.contrib import admin
 
+from provisioner import __version__
 from provisioner.access.admin import AuthorizationServerAdmin
 
 __all__ = ["AuthorizationServerAdmin"]
 
-admin.site.site_header = "Provisioner"
+admin.site.site_header = f"Provisioner {__version__}"
 admin.site.site_title = "Provisioner"
 admin.site.index_title = "Pool of storage nodes"
 admin.site.site_url = None

@@ -8,11 +8,11 @@ from typing import Any
 
 from celery import Celery, bootsteps
 from celery.beat import Service
-from celery.signals import setup_logging, task_postrun, task_prerun
+from celery.signals import beat_init, celeryd_init, setup_logging, task_postrun, task_prerun
 from celery.worker import WorkController
 from celery.worker import state as worker_state
 from django.conf import settings
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Histogram, start_http_server
 
 from provisioner.common import logs, queue, stopping
 
@@ -84,6 +84,22 @@ _started_at: ContextVar[float] = ContextVar("started_at", default=0.0)
 @setup_logging.connect
 def _leave_logging_alone(**_: object) -> None:
     """Celery's own would set the level of everything to that of its command line."""
+
+
+@celeryd_init.connect
+@beat_init.connect
+def _check(**_: object) -> None:
+    """In the embedded form beat is a thread of the API, which has looked."""
+    from provisioner import startup  # noqa: PLC0415 - needs the services, which need this
+
+    if not settings.ENVIRONMENT.is_embedded:
+        startup.check()
+
+
+@celeryd_init.connect
+def _show_metrics(**_: object) -> None:
+    if port := settings.ENVIRONMENT.worker_metrics_port:
+        start_http_server(port)
 
 
 @task_prerun.connect

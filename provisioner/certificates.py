@@ -96,6 +96,13 @@ class Authority:
             _write(path, _pem(signed), 0o644)
         return path, key_path
 
+    def balancer(self, name: str) -> Path:
+        """One PEM file with certificate and key of a server, as HAProxy wants them."""
+        path = self.folder / "haproxy.pem"
+        parts = (self.folder / f"{name}.pem", self.folder / f"{name}.key")
+        _write(path, b"".join(part.read_bytes() for part in parts), 0o600)
+        return path
+
     def _calling(self, name: str, role: CertificateRole) -> Path:
         path = self.folder / f"{name}.pem"
         wanted = role_names(role)

@@ -18,7 +18,7 @@ Csv = Annotated[tuple[str, ...], NoDecode]
 
 
 DEFAULT_DATA_DIR = Path(".data")
-SETTINGS_FILE = "settings.env"
+DATA_DIR_SETTINGS = "settings.env"
 
 
 class Environment(BaseSettings):
@@ -31,10 +31,14 @@ class Environment(BaseSettings):
         frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True
     )
 
+    settings_file: Path | None = Field(
+        None,
+        description="File of variables, one `NAME=value` a line: what is not set is looked for "
+        "there. Default: `settings.env` in DATA_DIR.",
+    )
     data_dir: Path = Field(
         DEFAULT_DATA_DIR,
-        description="Folder of the embedded form: database, certificates, keys, nodes. Variables "
-        "that are not set are looked for in its `settings.env`.",
+        description="Folder of the embedded form: database, certificates, keys, nodes.",
     )
     secret_key: SecretStr = Field(
         description="Signs sessions, and tokens unless TOKEN_KEYS is set. At least 32 characters.",
@@ -83,7 +87,9 @@ class Environment(BaseSettings):
         "503: longer than the load balancer takes to notice.",
     )
     public_url: str = Field(
-        "", description="Where nodes reach this API. Default: https://API_HOST:API_PORT."
+        "",
+        description="Where nodes reach this API; must be set in production. Default of the "
+        "embedded form: https://API_HOST:API_PORT.",
     )
     allowed_hosts: Csv = Field(
         ("*",), description="Host names the API answers to, comma-separated."
@@ -232,6 +238,13 @@ class Environment(BaseSettings):
         description="The same for their bytes together.",
     )
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body.")
+    worker_metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port on which a Celery worker shows its own metrics, to all addresses and "
+        "without credentials; 0: none. They name jobs and nodes, no tenant or volume.",
+    )
     metrics_open: bool = Field(False, description="Answer GET /metrics without credentials.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Log level."
@@ -308,6 +321,11 @@ class Environment(BaseSettings):
         return self
 
     @property
+    def url_for_nodes(self) -> str:
+        """Where nodes reach the API."""
+        return self.public_url or f"https://{self.api_host}:{self.api_port}"
+
+    @property
     def is_embedded(self) -> bool:
         """All in one process: SQLite, and a broker in memory."""
         return self.broker_url.get_secret_value().startswith("memory")
@@ -322,11 +340,11 @@ def variable_name(field: str) -> str:
 def load() -> Environment:
     """Read the environment, or end the process with one sentence that names variable and rule.
 
-    What is not set is taken from ``settings.env`` in DATA_DIR, which the embedded form writes.
+    What is not set is taken from the file SETTINGS_FILE, or else from ``settings.env`` in DATA_DIR,
+    which the embedded form writes.
     """
-    folder = Path(os.environ.get("DATA_DIR") or DEFAULT_DATA_DIR)
     try:
-        return Environment(_env_file=folder / SETTINGS_FILE)
+        return Environment(_env_file=_settings_file())
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0]) if first["loc"] else ""
@@ -334,3 +352,15 @@ def load() -> Environment:
         rule = first["msg"].removeprefix("Value error, ")
         subject = f"{name}: " if name else ""
         raise SystemExit(f"provisioner: wrong setting: {subject}{rule}.") from None
+
+
+def _settings_file() -> Path:
+    """:raises SystemExit: one is named, but cannot be read."""
+    named = os.environ.get("SETTINGS_FILE")
+    if not named:
+        return Path(os.environ.get("DATA_DIR") or DEFAULT_DATA_DIR) / DATA_DIR_SETTINGS
+    try:
+        Path(named).read_bytes()
+    except OSError as error:
+        raise SystemExit(f"provisioner: wrong setting: SETTINGS_FILE: {error}.") from None
+    return Path(named)

@@ -216,4 +216,6 @@ CELERY_BEAT_SCHEDULER = (
     if CELERY_BROKER_URL.startswith("memory")
     else "redbeat.RedBeatScheduler"
 )
+CELERY_REDBEAT_REDIS_URL = CELERY_BROKER_URL
+CELERY_REDBEAT_REDIS_OPTIONS: dict[str, object] = {}
 CELERY_TIMEZONE = "UTC"

@@ -1,10 +1,21 @@
 """All paths. The API's are declared without a trailing slash: middleware makes it optional."""
 
 from django.contrib import admin
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
+
+def home(request: HttpRequest) -> HttpResponseBase:
+    """People who open the address in a browser are led to the description of the API."""
+    if request.method not in {"GET", "HEAD"}:
+        raise Http404
+    return redirect("/docs")
+
+
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("", home),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("", include("provisioner.access.urls")),

@@ -7,7 +7,6 @@ the nodes run in other threads.
 import datetime as dt
 import json
 import os
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +48,7 @@ def pytest_configure() -> None:
 
 LONGEST = (
     "tests/chaos/test_run.py",
+    "tests/system/test_install.py",
     "tests/api/test_schemathesis.py",
     "tests/system/test_load_balancer.py",
     "tests/system/test_standalone.py",
@@ -160,10 +160,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Programs that a whole run needs are installed while other tests run."""
-    if _is_whole(session.config):
-        threading.Thread(target=programs.install, args=programs.PACKAGES, daemon=True).start()
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What did not run, why, and the one command that brings it."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = [str(report.longrepr[2]) for report in skipped if isinstance(report.longrepr, tuple)]
+    for line in programs.summary(reasons):
+        terminalreporter.write_line(line, yellow=True)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,10 +1,14 @@
-"""Programs of Debian's packages that tests run: found, else installed, else loudly missed."""
+"""Programs that tests run and no wheel brings: found on this machine, or their tests are skipped.
 
-import fcntl
+``python -m tests.programs`` (``make test-tools``) installs them; no test does.
+"""
+
 import os
 import shutil
 import subprocess
-import tempfile
+import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -18,69 +22,67 @@ PACKAGES = {
     "kubectl": ("kubernetes-client",),
     "node": ("nodejs",),
     "npm": ("npm",),
-    "pgbench": ("postgresql",),
+    "openssl": ("openssl",),
 }
+"""Debian's, of each program."""
 MODULES = {"rsyslogd": "*/rsyslog/lmnsd_ossl.so"}
 """What a program needs below /usr/lib."""
 PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin"))
-LOCK = Path(tempfile.gettempdir()) / "provisioner-tests-install.lock"
-
-
-def install(*programs: str) -> None:
-    """Where there is apt-get, and as root, all that are missing are installed in one run of it.
-
-    Who else asks meanwhile waits; a package that is not to be had leaves only its program out.
-    """
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        return
-    with LOCK.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if missing := [program for program in programs if not _found(program)]:
-            _apt("update")
-            _install(missing)
-            for program in missing:
-                if not _found(program):
-                    _install([program])
+MISSING = "not on this machine: "
+COMMAND = "make test-tools"
 
 
 def installed(program: str) -> str | None:
-    """The path of a program, installed if need be and possible."""
-    if not _found(program):
-        install(program)
-    return _found(program)
-
-
-def tool(program: str) -> str:
-    """The path of a program, installed if need be.
-
-    Without it the test is skipped; under CI it fails.
-    """
-    if path := installed(program):
-        return path
-    reason = f"NO {program.upper()}: install it: apt-get install -y {' '.join(PACKAGES[program])}"
-    if os.environ.get("CI", "").lower() in {"true", "1"}:
-        pytest.fail(reason)
-    print(f"\n{reason}; ITS TEST IS SKIPPED", flush=True)
-    pytest.skip(reason)
-
-
-def _found(program: str) -> str | None:
+    """The path of a program; None if it is not here."""
     if program in MODULES and not any(Path("/usr/lib").glob(MODULES[program])):
         return None
     return shutil.which(program, path=PATH)
 
 
-def _install(programs: list[str]) -> None:
-    packages = [package for program in programs for package in PACKAGES[program]]
-    print(f"\ninstalling {' '.join(packages)} with apt-get for the tests", flush=True)
-    _apt("install", "-y", "--no-install-recommends", *packages)
+def tool(program: str) -> str:
+    """The path of a program. Without it the test is skipped; under CI it fails."""
+    return installed(program) or missing(program)
 
 
-def _apt(*arguments: str) -> None:
-    subprocess.run(
-        ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=200", *arguments],
-        env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
-        check=False,
-        timeout=400,
-        stdout=subprocess.DEVNULL,
-    )
+def missing(what: str) -> str:
+    """Skip the test; under CI, where all must run, it fails."""
+    if os.environ.get("CI", "").lower() in {"true", "1"}:
+        pytest.fail(f"{MISSING}{what}")
+    pytest.skip(f"{MISSING}{what}")
+
+
+def summary(reasons: Iterable[str]) -> list[str]:
+    """What was skipped, by what it lacks, and the command that brings it."""
+    counts = Counter(reason.partition(MISSING)[2] or reason for reason in reasons)
+    if not counts:
+        return []
+    lines = [f"{count} tests: {what}" for what, count in sorted(counts.items())]
+    return ["Not run, for want of programs:", *lines, f"All run after: {COMMAND}"]
+
+
+def main() -> int:
+    """Say what would be installed, ask (or be told YES=1), and install it with apt-get."""
+    lacking = [program for program in PACKAGES if not installed(program)]
+    packages = sorted({package for program in lacking for package in PACKAGES[program]})
+    if not lacking:
+        print("Nothing to install: all programs are here.")
+        return 0
+    print(f"Programs that are not here: {', '.join(lacking)}.")
+    print(f"Debian's packages, with what they need: {' '.join(packages)}.", flush=True)
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        print("Install them as root: apt-get install --no-install-recommends", *packages)
+        return 1
+    if os.environ.get("YES") != "1" and input("Install them? [y/N] ").lower() != "y":
+        return 1
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
+        done = subprocess.run(["apt-get", "-q", *command], env=environment, check=False)
+        if done.returncode:
+            return done.returncode
+    still = [program for program in lacking if not installed(program)]
+    print(f"Still missing: {', '.join(still)}." if still else "All programs are here.")
+    return 1 if still else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

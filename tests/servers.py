@@ -1,7 +1,6 @@
-"""PostgreSQL and Redis for the tests: this machine's, or private ones that end with the session."""
+"""PostgreSQL and Redis for the tests: private ones, which end with the session."""
 
 import contextlib
-import getpass
 import os
 import pwd
 import secrets
@@ -24,40 +23,28 @@ WAIT_SECONDS = 60.0
 PORTS = range(10_000, 31_000)
 """Below those that Linux gives to connections, 32768 and up."""
 INSTALLED_POSTGRESQL = Path("/usr/lib/postgresql")
-INSTALL = "run `make test`, which brings both, or: apt-get install -y postgresql redis-server"
+INSTALL = "run `make test`, which brings both, or install postgresql and redis-server"
 
 
 class NoServer(Exception):
-    """Neither a running server nor a program to start one was found."""
+    """No program to start one was found, or it does not start."""
 
 
 class Servers:
-    """Where the two servers are; private ones run from ``find`` until ``stop``.
+    """Each runs from the call that asks for it until ``stop``, with data of its own.
 
-    :raises NoServer: one is not to be had here.
+    :raises NoServer: there is no program for it here.
     """
 
-    def __init__(self, *, private: bool = False) -> None:
-        self._private = private
+    def __init__(self) -> None:
         self._stops: list[Callable[[], None]] = []
-
-    def postgresql(self) -> str:
-        """URL of a server on which the user may make databases."""
-        return (not self._private and running_postgresql()) or self._start_postgresql()
-
-    def redis(self) -> str:
-        """URL of an empty Redis database, emptied again at the end."""
-        url = not self._private and running_redis()
-        if not url:
-            return self._start_redis()
-        self._stops.append(lambda: _flush(url))
-        return url
 
     def stop(self) -> None:
         while self._stops:
             self._stops.pop()()
 
-    def _start_postgresql(self) -> str:
+    def postgresql(self) -> str:
+        """URL of a server on which the user may make databases."""
         folder = self._folder()
         programs = postgresql_programs(folder)
         account = unprivileged(folder)
@@ -79,7 +66,8 @@ class Servers:
         self._start(command, signal.SIGINT, folder, account, lambda: psycopg.connect(url).close())
         return url
 
-    def _start_redis(self) -> str:
+    def redis(self) -> str:
+        """URL of an empty Redis database."""
         folder = self._folder()
         port = free_port()
         url = f"redis://127.0.0.1:{port}/0"
@@ -124,39 +112,8 @@ class Servers:
         return folder
 
 
-def running_postgresql() -> str | None:
-    """The server on the default port, if one of the usual users may make databases there."""
-    for user in dict.fromkeys((getpass.getuser(), "postgres", "root")):
-        url = f"postgresql://{user}@127.0.0.1:5432/postgres"
-        try:
-            with psycopg.connect(url, connect_timeout=2, autocommit=True) as connection:
-                rights = "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
-                if connection.execute(rights).fetchone() == (True,):
-                    return url
-        except psycopg.OperationalError:
-            continue
-    return None
-
-
-def running_redis() -> str | None:
-    """An empty database of the server on the default port, claimed: two test runs share none."""
-    for number in range(15, 0, -1):
-        url = f"redis://127.0.0.1:6379/{number}"
-        try:
-            client = _client(url)
-            if client.dbsize() == 0 and client.set("test-run", os.getpid(), nx=True, ex=6 * 3600):
-                return url
-        except redis.RedisError:
-            return None
-    return None
-
-
 def _client(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
-
-
-def _flush(url: str) -> None:
-    _client(url).flushdb()
 
 
 def postgresql_programs(folder: Path) -> Path:
@@ -219,15 +176,3 @@ def free_port() -> int:
 def database_name() -> str:
     """A name of this process's own, so that two test runs on one server never meet."""
     return f"provisioner_{os.getpid()}_{secrets.token_hex(3)}"
-
-
-def drop_leftovers(url: str) -> None:
-    """Drop the test databases of runs that were killed: their process is gone."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        rows = connection.execute(
-            "SELECT datname FROM pg_database WHERE datname LIKE 'test_provisioner_%'"
-        ).fetchall()
-        for (name,) in rows:
-            process = str(name).split("_")[2]
-            if process.isdigit() and not Path(f"/proc/{process}").exists():
-                connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+from django.conf import settings
 from pydantic import ValidationError
 
 from inventory.models import Backend, BackendAddress
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
 from inventory.nodes.wire import Node
+from inventory.services.reach import is_out_of_reach
 from provisioner.common.results import ProvisionerError, ResultCode
 
 CALL_SECONDS = 8.0
@@ -101,6 +103,15 @@ def _reason(error: NodeRefused | NodeUnreachable) -> str:
         return str(error)
     fields = {".".join(map(str, wrong["loc"])) for wrong in error.__cause__.errors()}
     return f"{error}: {', '.join(sorted(fields))}"
+
+
+def check_reaches_us(mgmt_ips: Sequence[str]) -> None:
+    """:raises NodeNotAvailable: it could not report, and be Unavailable minutes later."""
+    if is_out_of_reach(mgmt_ips):
+        raise NodeNotAvailable(
+            f"the storage node at {', '.join(mgmt_ips)} cannot report to "
+            f"{settings.ENVIRONMENT.url_for_nodes}: set PUBLIC_URL to where nodes reach the API"
+        )
 
 
 def check_usable(node: Node) -> None:

@@ -17,6 +17,7 @@ from inventory.services.backend_checks import (
     BackendKnown,
     NodeNotAvailable,
     check_location,
+    check_reaches_us,
     check_same_node,
     check_usable,
     read_node,
@@ -96,6 +97,7 @@ def backend_add(
     )
     node = read_node(node_client_at(backend, mgmt_ips, mgmt_port), mgmt_ips, mgmt_port)
     check_usable(node)
+    check_reaches_us(mgmt_ips)
     _take_over(backend, node, host_id)
     refuse = partial(
         refuse_known,

@@ -32,7 +32,7 @@ def node_settings(backend: Backend, pool: PoolIdentity | None = None) -> Provisi
     }
     return ProvisionerSettings(
         name=PROVISIONER_NAME,
-        url=environment.public_url or f"https://{environment.api_host}:{environment.api_port}",
+        url=environment.url_for_nodes,
         push_interval=environment.probe_interval_seconds,
         in_use=backend.in_use,
         tags=tuple(Tag(name=name, value=value) for name, value in location.items() if value),

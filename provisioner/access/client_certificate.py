@@ -21,7 +21,10 @@ PROXY_HEADERS = (
     "HTTP_X_FORWARDED_PROTO",
 )
 NONE_VERIFIED = "a client certificate is required, and none was verified"
-HEALTH_CHECKS = frozenset({"/healthz", "/readyz"})
+WITHOUT = frozenset({"/healthz", "/readyz", "/probe", "/metrics"})
+"""Health checks need none. Agents of nodes and Prometheus show what they have: a token, or for
+metrics a password.
+"""
 
 
 class ClientCertificate:
@@ -31,8 +34,8 @@ class ClientCertificate:
     ``X-SSL-Client-Cert`` which (base64 of its DER; a proxy that does not say it has checked the
     role itself), and in ``X-Forwarded-For`` for whom it speaks (which becomes ``REMOTE_ADDR``).
     From anybody else these headers are dropped, and the certificate must have been verified on this
-    very connection. Certificates of nodes and of the provisioner are no clients'. Health checks
-    need none.
+    very connection. Certificates of nodes and of the provisioner are no clients'. The paths of
+    WITHOUT need none.
     """
 
     def __init__(self, get_response: Handler) -> None:
@@ -47,12 +50,18 @@ class ClientCertificate:
         else:
             for header in PROXY_HEADERS:
                 request.META.pop(header, None)
-        if self.required and request.path_info not in HEALTH_CHECKS:
+        if self.required and not self._needs_none(request):
             try:
                 _require_client_behind(request) if is_proxy else _require_client_here(request)
             except WrongRole as error:
                 return transport_response(HTTPStatus.FORBIDDEN, str(error))
         return self.get_response(request)
+
+    def _needs_none(self, request: HttpRequest) -> bool:
+        """A password could be guessed without a certificate, but for the one of Prometheus."""
+        path = request.path_info.rstrip("/")
+        scheme = request.headers.get("Authorization", "").partition(" ")[0].lower()
+        return path in WITHOUT and (path != "/probe" or scheme == "bearer")
 
     def _is_proxy(self, address: str) -> bool:
         try:

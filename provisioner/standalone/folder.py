@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from provisioner.certificates import Authority
-from provisioner.environment import DEFAULT_DATA_DIR, SETTINGS_FILE, Environment
+from provisioner.environment import DATA_DIR_SETTINGS, DEFAULT_DATA_DIR, Environment
 
 FIRST_SETTINGS = """\
 # Settings of this data folder, made at its first start; docs/settings.md lists all there are.
@@ -26,7 +26,7 @@ POLL_INTERVAL_SECONDS=5
 COLLECT_INTERVAL_SECONDS=2
 STOP_SECONDS=5
 """
-OTHER_FORM = ("DATABASE_URL", "REDIS_URL")
+OTHER_FORM = ("DATABASE_URL", "REDIS_URL", "SETTINGS_FILE")
 
 
 class FolderInUse(Exception):
@@ -98,7 +98,7 @@ def prepare() -> None:
     folder = Path(os.environ.get("DATA_DIR") or DEFAULT_DATA_DIR).resolve()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        settings = folder / SETTINGS_FILE
+        settings = folder / DATA_DIR_SETTINGS
         if not settings.exists():
             write_secret(settings, FIRST_SETTINGS.format(secret_key=secrets.token_urlsafe(48)))
     except OSError as error:

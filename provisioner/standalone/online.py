@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from provisioner.standalone.client import Client
-from provisioner.standalone.stage import Stage
+from provisioner.standalone.stage import Stage, StepFailed
 from provisioner.standalone.system import HOST_NAME
 
 SECONDS = 60.0
@@ -53,10 +53,7 @@ class Online:
 
     def lose_a_node(self, volume: str) -> None:
         self._stage.step("A node fails and comes back, and the host brings its replica up to date")
-        [shown] = self._stage.read(f"{self._prefix}/volumes/{volume}").body
-        node = shown["location"][0]["backend"]["persistentID"]
-        [backend] = self._stage.read(f"/backends/{node}").body
-        admin = self._nodes[backend["mgmtPort"]]
+        node, admin = self._node_of(volume)
         self._stage.note(f"node {node} answers no more: PUT {admin.url}/sim/faults")
         put = admin.call("PUT", "/sim/faults", CUT_OFF)
         self._stage.check(put.http_status == 200, "the node should take the fault")
@@ -64,6 +61,16 @@ class Online:
         self._stage.note(f"node {node} is back: DELETE {admin.url}/sim/faults")
         admin.call("DELETE", "/sim/faults")
         self._come_to(volume, "the replica is up to date", {"Available"})
+
+    def _node_of(self, volume: str) -> tuple[str, Client]:
+        """One of ours that holds a replica: further nodes may be in the pool."""
+        [shown] = self._stage.read(f"{self._prefix}/volumes/{volume}").body
+        for place in shown["location"]:
+            node = place["backend"]["persistentID"]
+            [backend] = self._stage.read(f"/backends/{node}").body
+            if admin := self._nodes.get(backend["mgmtPort"]):
+                return node, admin
+        raise StepFailed("no replica lies on one of the demo's own nodes")
 
     def _hosts(self) -> list[str]:
         hosts = self._stage.read(f"/hosts?hostName={HOST_NAME}-1").body

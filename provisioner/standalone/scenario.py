@@ -14,6 +14,7 @@ from provisioner.standalone.stage import Stage
 
 GIB = 2**30
 BUDGET_GIB = 400
+RACKS = ("rack-1", "rack-2")
 
 
 class Scenario:
@@ -60,7 +61,7 @@ class Scenario:
             node = {
                 "mgmtIPs": [address],
                 "mgmtPort": port,
-                "rack": f"rack-{1 + number // 2}",
+                "rack": RACKS[number // 2],
                 "zone": f"zone-{1 + number % 2}",
             }
             answer = self._stage.send("POST", "/backends", node, codes=("Success", "AlreadyExists"))
@@ -71,8 +72,9 @@ class Scenario:
         self._stage.step("The nodes report for themselves")
         self._stage.wait(60, "each node has probed and is Available", self._all_available)
         for node in self._stage.read("/backends").body:
+            place = f"{node.get('rack', 'no rack')}  {node.get('zone', 'no zone')}"
             self._stage.note(
-                f"{node['persistentID']}  {node['state']}  {node['rack']}  {node['zone']}  "
+                f"{node['persistentID']}  {node['state']}  {place}  "
                 f"{node['availableCapacity'] // GIB} of {node['totalCapacity'] // GIB} GiB free"
             )
 
@@ -162,7 +164,8 @@ class Scenario:
             "uuid": str(uuid.uuid4()),
             "capacity": gib,
             "provisioningType": kind,
-            "storageClass": storage_class,
+            # beside further nodes, the volumes lie on those of which the scenario knows the faults
+            "storageClass": {"racks": list(RACKS), **storage_class},
         }
 
     def _path(self, rest: str) -> str:

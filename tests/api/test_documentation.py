@@ -64,3 +64,9 @@ def test_no_docstring_shows():
     text = json.dumps(description())
     assert "``" not in text
     assert "Reference," not in text
+
+
+def test_the_root_leads_to_it():
+    answer = Client().get("/", follow=True)
+    assert answer.redirect_chain == [("/docs", 302)]
+    assert answer.status_code == 200

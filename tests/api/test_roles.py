@@ -16,8 +16,8 @@ from provisioner.access.views import ApiViewSet
 from tests.api.wire import bearer, send
 from tests.worker import running_worker
 
-OUTSIDE = re.compile(r"^admin($|/)")
-"""Paths of no view of ours: Django's administration pages."""
+OUTSIDE = re.compile(r"^$|^admin($|/)")
+"""No operations: the administration pages, and the root, which leads to a page."""
 
 ANY = "x"
 

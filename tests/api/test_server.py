@@ -51,6 +51,9 @@ class Server:
                 "DATABASE_URL": f"postgresql://{settings['USER']}@{host}/{settings['NAME']}",
                 "API_PORT": str(self.port),
                 "API_THREADS": "4",
+                "PUBLIC_URL": f"https://127.0.0.1:{self.port}",
+                "NODE_CA": str(self.authority.path),
+                "NODE_CERTIFICATE": str(self.authority.provisioner()),
                 "LOG_LEVEL": "DEBUG",
                 "LOG_FORMAT": "json",
                 "TLS_CERTIFICATE": str(certificate),
@@ -272,6 +275,18 @@ class TestClientCertificates:
     @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/healthz/"])
     def test_health_checks_need_none(self, strict_server, path):
         assert strict_server.request("GET", path, certificate=False).status == 200
+
+    @pytest.mark.parametrize("path", ["/probe", "/metrics", "/probe/"])
+    def test_who_has_a_token_of_its_own_needs_none(self, strict_server, path):
+        method = "GET" if path == "/metrics" else "POST"
+        headers = {"Authorization": "Bearer none"}
+        answer = strict_server.request(method, path, headers=headers, certificate=False)
+        assert answer.status == 401
+
+    def test_passwords_are_not_tried_without_one(self, strict_server):
+        headers = {"Authorization": "Basic eDp5"}
+        answer = strict_server.request("POST", "/probe", headers=headers, certificate=False)
+        assert answer.status == 403
 
 
 class TestLog:

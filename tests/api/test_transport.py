@@ -172,9 +172,13 @@ class TestAddresses:
         assert call("GET", path).http == 200
 
     @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "FOO"])
-    @pytest.mark.parametrize("path", ["/", "/nothing", "/echo/a/b", "/nothing/%00%ff", "/%0a"])
+    @pytest.mark.parametrize("path", ["/nothing", "/echo/a/b", "/nothing/%00%ff", "/%0a"])
     def test_unknown_paths(self, call, method, path):
         refused(call(method, path), 404, "NotFound")
+
+    @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "FOO"])
+    def test_the_root_is_a_page_alone(self, call, method):
+        refused(call(method, "/"), 404, "NotFound")
 
     @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FOO"])
     def test_unknown_methods(self, call, method):

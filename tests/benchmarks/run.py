@@ -23,7 +23,7 @@ class OutOfTime(Exception):
 def run(parts: list[str], seconds: float, sizes: Sizes, folder: Path) -> str:
     """Start all of it in ``folder``, measure, stop it; Markdown of what was measured in time."""
     if pgbench.program() is None:
-        print("NO PGBENCH: nothing is compared with it; apt-get install -y postgresql", flush=True)
+        print("NO PGBENCH: nothing is compared with it; Debian has it in postgresql", flush=True)
     system, results = System(folder), Results()
     try:
         figures.run(parts, system, seconds, sizes, results)

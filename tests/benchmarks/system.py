@@ -63,6 +63,7 @@ class System:
         manage(self.environment, "migrate", "-v0")
         self._http = urllib3.PoolManager(ca_certs=self.ca, retries=False)
         self.port = self._gunicorn("API")
+        self.environment["PUBLIC_URL"] = f"https://127.0.0.1:{self.port}"
         self.bare_port = self._gunicorn("bare view", "tests.benchmarks.bare")
         self._celery("worker", "--pool=threads", "--concurrency=4")
         self._celery("beat")

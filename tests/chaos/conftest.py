@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import tool
+
 
 @pytest.fixture
 def folder(request: pytest.FixtureRequest) -> Iterator[Path]:
     """Where PostgreSQL's account can reach it; its logs stay after a failure."""
+    tool("haproxy")
     made = Path(tempfile.mkdtemp(prefix="provisioner-chaos-"))
     failed = request.session.testsfailed
     yield made

@@ -15,7 +15,7 @@ from tests.nodes.certificates import KeyPair
 from tests.servers import free_port
 from tests.spdk.client import Client
 
-TOKEN = "a-shared-token"
+TOKEN = "the-token-of-one-node-of-these-tests"
 SSD_GIB = 16
 UP_SECONDS = 60.0
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-from pydantic import SecretStr
 from pytest_django.fixtures import Settings
 
 from inventory.services import nodes
@@ -27,11 +26,9 @@ def node(
 ) -> Iterator[SpdkNode]:
     """In the pool, alone; a host probed."""
     found = make_node(1, targets[0].socket)
-    settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(
-        update={"node_ca": ca.file, "node_token": SecretStr(TOKEN)}
-    )
+    settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"node_ca": ca.file})
     nodes.node_transport.cache_clear()
-    address = {"mgmtIPs": [found.address], "mgmtPort": found.port}
+    address = {"mgmtIPs": [found.address], "mgmtPort": found.port, "nodeToken": TOKEN}
     assert api.post("/backends", address).status == "Success"
     probe_host(api)
     yield found

@@ -119,6 +119,7 @@ def production(
         "API_HOST": "127.0.0.1",
         "API_PORT": str(port),
         "API_WORKERS": "2",
+        "PUBLIC_URL": f"https://127.0.0.1:{port}",
         "NODE_CA": str(authority.path),
         "NODE_CERTIFICATE": str(authority.provisioner()),
         "NODE_CALL_SECONDS": "4",

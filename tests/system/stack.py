@@ -226,7 +226,7 @@ class Stack:
     def _haproxy(self, ports: Sequence[int]) -> Service:
         program = installed("haproxy")
         if not program:
-            raise servers.NoServer("no HAProxy here: apt-get install -y haproxy")
+            raise servers.NoServer("no HAProxy here: make test-tools")
         certificate, key = self.authority.server("server", ["127.0.0.1", "localhost"])
         both = self.folder / "tls" / "haproxy.pem"
         both.write_bytes(certificate.read_bytes() + key.read_bytes())

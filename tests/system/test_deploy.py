@@ -60,6 +60,21 @@ class TestCompose:
         for name in COMMON:
             assert set(services[name]["environment"]) <= known
 
+    def test_only_the_balancer_is_believed(self, services: dict[str, Any]) -> None:
+        """Prometheus and others are on the same network."""
+        address = services["haproxy"]["networks"]["inside"]["ipv4_address"]
+        assert services["api-1"]["environment"]["TRUSTED_PROXIES"] == address
+
+    def test_prometheus_asks_each_process_where_it_answers(self, services: dict[str, Any]) -> None:
+        configuration = (DEPLOY / "prometheus" / "prometheus.yml").read_text()
+        api, workers = yaml.safe_load(configuration)["scrape_configs"]
+        port = services["worker-1"]["environment"]["WORKER_METRICS_PORT"]
+        assert api["static_configs"] == [{"targets": ["api-1:30100", "api-2:30100"]}]
+        assert workers["static_configs"] == [{"targets": [f"worker-{n}:{port}" for n in (1, 2)]}]
+        mounted = [volume.split(":")[-2] for volume in services["prometheus"]["volumes"][:2]]
+        assert api["basic_auth"]["password_file"] in mounted
+        assert "METRICS_OPEN" not in services["api-1"]["environment"]
+
     def test_docker_compose_reads_it(self, tmp_path: Path) -> None:
         """With the variables of .env.example and one of docs/settings.md, which goes through."""
         shutil.copy(DEPLOY / "compose.yaml", tmp_path)

@@ -106,6 +106,18 @@ def test_the_api_is_asked_what_it_answers(pods: Objects) -> None:
     assert port["containerPort"] == Environment.model_fields["api_port"].default
 
 
+def test_workers_show_metrics_where_the_pods_say(objects: Objects, pods: Objects) -> None:
+    shown = of_kind(objects, "ConfigMap")[0]["data"]["WORKER_METRICS_PORT"]
+    [worker] = [c for pod in pods for c in pod["containers"] if c["name"] == "worker"]
+    assert worker["ports"] == [{"name": "metrics", "containerPort": int(shown)}]
+    [template] = [
+        deployment["spec"]["template"]["metadata"]["annotations"]
+        for deployment in of_kind(objects, "Deployment")
+        if deployment["metadata"]["name"] == "worker"
+    ]
+    assert template == {"prometheus.io/scrape": "true", "prometheus.io/port": shown}
+
+
 def test_the_secret_is_not_kept_here() -> None:
     ignored = (Path(__file__).parents[2] / ".gitignore").read_text().splitlines()
     assert "deploy/kubernetes/secret.yaml" in ignored

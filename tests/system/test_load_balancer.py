@@ -15,6 +15,7 @@ import pytest
 import urllib3
 
 from inventory.nodes.engines.simulated import SimulatedFleet
+from tests.programs import tool
 from tests.system.stack import Stack
 
 pytestmark = pytest.mark.timeout(120)
@@ -33,6 +34,7 @@ def stack() -> Iterator[Stack]:
         "UNFINISHED_SECONDS": "5",
         "COLLECT_INTERVAL_SECONDS": "1",
     }
+    tool("haproxy")
     running = Stack(settings)
     yield running
     running.stop()

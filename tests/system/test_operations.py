@@ -11,6 +11,7 @@ import pytest
 
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tests import servers
+from tests.programs import tool
 from tests.system.stack import Stack
 
 pytestmark = pytest.mark.timeout(120)
@@ -31,6 +32,7 @@ def stack() -> Iterator[Stack]:
         "API_WORKERS": "1",
         "UNREADY_SECONDS": "0",
     }
+    tool("haproxy")
     running = Stack(settings)
     yield running
     running.stop()

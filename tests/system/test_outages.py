@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pytest
 import urllib3
 
+from tests.programs import tool
 from tests.system.stack import Stack
 
 pytestmark = pytest.mark.timeout(180)
@@ -29,6 +30,7 @@ BACK_SECONDS = 4.0
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
+    tool("haproxy")
     running = Stack()
     yield running
     running.stop()

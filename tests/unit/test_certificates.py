@@ -119,6 +119,14 @@ def test_a_new_host_makes_a_new_certificate(tmp_path: Path) -> None:
     ]
 
 
+def test_the_balancers_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    authority = Authority.of(tmp_path)
+    authority.server("server", ["localhost"])
+    pem = authority.balancer("server")
+    assert oct(pem.stat().st_mode)[-3:] == "600"
+    ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(pem)
+
+
 def test_what_another_ca_signed_is_signed_anew(tmp_path: Path) -> None:
     server, key = Authority.of(tmp_path).server("server", ["localhost"])
     before, key_before = serial(server), key.read_bytes()

@@ -13,7 +13,7 @@ from tests.servers import NoServer, Servers
 
 @pytest.fixture
 def private() -> Iterator[Servers]:
-    found = Servers(private=True)
+    found = Servers()
     yield found
     found.stop()
 
@@ -44,7 +44,7 @@ def test_without_any_program_one_line_says_what_to_install(
     monkeypatch.setattr(servers, "INSTALLED_POSTGRESQL", Path("/nowhere"))
     monkeypatch.setattr(servers, "find_spec", lambda name: None)
     monkeypatch.setenv("PATH", "")
-    install = "run `make test`, which brings both, or: apt-get install -y postgresql redis-server"
+    install = "run `make test`, which brings both, or install postgresql and redis-server"
     with pytest.raises(NoServer) as refused:
         private.postgresql()
     assert str(refused.value) == f"no PostgreSQL here: {install}"

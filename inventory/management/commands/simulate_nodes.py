@@ -6,7 +6,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import urllib3
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from urllib3.exceptions import HTTPError
 
 from inventory.nodes.engines.simulated import SimulatedFleet
 
@@ -14,6 +16,7 @@ MIB = 2**20
 GIB = 2**30
 PARENT_SECONDS = 0.5
 TOKEN_VARIABLE = "NODE_TOKEN"  # noqa: S105
+CREDENTIALS_VARIABLE = "API_CREDENTIALS"
 
 
 class Command(BaseCommand):
@@ -25,7 +28,8 @@ class Command(BaseCommand):
     help = (
         "Serve simulated storage nodes over HTTPS until SIGTERM or SIGINT. Prints one line per "
         "node: persistentID address:port. Callers must show the token of --token-file or else of "
-        f"{TOKEN_VARIABLE}, if there is one."
+        f"{TOKEN_VARIABLE}, if there is one. With --add-to, {CREDENTIALS_VARIABLE} has NAME:"
+        "PASSWORD of an ADMIN."
     )
     requires_system_checks = ()
 
@@ -46,6 +50,17 @@ class Command(BaseCommand):
         parser.add_argument("--key", type=Path, required=True, help="PEM")
         parser.add_argument("--ca", type=Path, help="PEM, of the callers' certificates")
         parser.add_argument("--token-file", type=Path)
+        parser.add_argument(
+            "--id-prefix",
+            default="02:00:00",
+            help="of their persistentIDs: another one for further nodes of a pool",
+        )
+        parser.add_argument("--add-to", metavar="URL", help="of an API that they are added to")
+        parser.add_argument(
+            "--client-certificate",
+            type=Path,
+            help="PEM with key, shown to that API, which --ca verifies",
+        )
         parser.add_argument("--require-client-certificate", action="store_true")
         parser.add_argument(
             "--exit-with-parent", action="store_true", help="stop when the starting process ends"
@@ -61,9 +76,11 @@ class Command(BaseCommand):
                 for node in fleet.nodes:
                     self.stdout.write(f"{node.persistent_id} {node.address}:{node.port}")
                 self.stdout.flush()
+                if options["add_to"]:
+                    _add(fleet, options)
                 while not stop.wait(PARENT_SECONDS) and parent in (None, os.getppid()):
                     pass
-        except OSError as error:
+        except (OSError, HTTPError) as error:
             raise CommandError(f"cannot serve: {error}") from error
 
 
@@ -87,7 +104,24 @@ def _fleet(options: dict[str, Any]) -> SimulatedFleet:
         ssds=options["ssds"],
         ssd_bytes=options["ssd_gib"] * GIB,
         copy_rate=options["copy_mib"] * MIB,
+        id_prefix=options["id_prefix"],
     )
+
+
+def _add(fleet: SimulatedFleet, options: dict[str, Any]) -> None:
+    """:raises CommandError: the API refuses one, but for those that it has."""
+    pem = options["client_certificate"]
+    http = urllib3.PoolManager(
+        ca_certs=options["ca"] and str(options["ca"]), cert_file=pem and str(pem), retries=False
+    )
+    headers = urllib3.make_headers(basic_auth=os.environ.get(CREDENTIALS_VARIABLE, ""))
+    for node in fleet.nodes:
+        body = {"mgmtIPs": [node.address], "mgmtPort": node.port}
+        answer = http.request("POST", f"{options['add_to']}/backends", json=body, headers=headers)
+        said = answer.json()
+        if said.get("status") not in {"Success", "AlreadyExists"}:
+            raise CommandError(f"{node.persistent_id} was not added: {said.get('description')}")
+        print(f"{node.persistent_id} added", flush=True)
 
 
 def _token(file: Path | None) -> str | None:

@@ -8,15 +8,18 @@ from django.core.management.base import BaseCommand, CommandError
 
 from provisioner.certificates import Authority
 
+SERVER = "server"
+
 
 class Command(BaseCommand):
     """Makes what is missing and renews what is near its end; keys stay as they are."""
 
     help = (
-        "Makes the pool's CA, a server certificate (of the API, or with --storage-node of a "
-        "storage node), ssdtoolbox.pem for clients of the API and provisioner.pem, which the "
-        "provisioner shows to nodes. None can stand in for another. Run it again at any time: keys "
-        "stay, certificates near their end or without a role are renewed."
+        "Makes the pool's CA, a server certificate (of the API, with haproxy.pem, or with "
+        "--storage-node of a storage node), ssdtoolbox.pem for clients of the API and "
+        "provisioner.pem, which the provisioner shows to nodes. None can stand in for another. The "
+        "folder holds the CA's key: no server needs all of it, and none ca.key. Run it again at "
+        "any time: keys stay, certificates near their end or without a role are renewed."
     )
     requires_system_checks = ()
 
@@ -29,7 +32,7 @@ class Command(BaseCommand):
             help="name or address under which the server is reached; may be repeated",
         )
         parser.add_argument(
-            "--name", default="server", help="of the server: names its files (default: server)"
+            "--name", default=SERVER, help=f"of the server: names its files (default: {SERVER})"
         )
 
         parser.add_argument(
@@ -51,5 +54,8 @@ class Command(BaseCommand):
             pair = authority.node(options["name"], hosts, options["persistent_id"])
         else:
             pair = authority.server(options["name"], hosts)
-        made = [authority.path, *pair, authority.client("ssdtoolbox"), authority.provisioner()]
+        made = [authority.path, *pair]
+        if options["name"] == SERVER and not options["storage_node"]:
+            made.append(authority.balancer(SERVER))
+        made += [authority.client("ssdtoolbox"), authority.provisioner()]
         self.stdout.write("\n".join(str(path) for path in made))

@@ -14,7 +14,7 @@ from provisioner.environment import Environment, variable_name
 HEAD = """# Settings
 
 Every difference between machines is an environment variable. A wrong one stops the start with a
-sentence that names it. What is not set is looked for in `settings.env` in the folder DATA_DIR.
+sentence that names it. What is not set is looked for in a file, SETTINGS_FILE.
 This page is made by `manage.py settings_table` from `provisioner/environment.py`.
 
 | variable | default | what |

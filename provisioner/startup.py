@@ -1,0 +1,99 @@
+"""What a process looks at before it serves: a wrong setting ends it now, in one sentence, and not
+minutes later with a node that is Unavailable or a call that fails.
+"""
+
+import copy
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import django
+from django.apps import apps
+from django.conf import settings
+from django.db import DatabaseError, connections
+from django.db.migrations.executor import MigrationExecutor
+from django.db.utils import load_backend
+
+
+class CannotStart(SystemExit):
+    """Ends the process with exit code 1 and the sentence on stderr."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(f"provisioner: cannot start: {sentence}.")
+
+
+def check() -> None:
+    """For the API, workers and beat; takes as long as one try to connect, and Django to load.
+
+    :raises CannotStart: PUBLIC_URL, the nodes' credentials, the database or its migrations.
+    """
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "provisioner.settings")
+    if not apps.ready:
+        django.setup()
+    _check_settings()
+    with _own_connection():
+        _check_migrations()
+        _check_nodes_reach_us()
+
+
+def check_database() -> None:
+    """For commands.
+
+    :raises CannotStart: it cannot be reached.
+    """
+    with _own_connection():
+        pass
+
+
+def _check_settings() -> None:
+    from inventory.services.nodes import node_transport  # noqa: PLC0415 - needs apps
+
+    environment = settings.ENVIRONMENT
+    if not environment.is_embedded and not environment.public_url:
+        raise CannotStart("PUBLIC_URL is not set: nodes report to it")
+    if not environment.is_embedded and not environment.node_certificate:
+        raise CannotStart("NODE_CERTIFICATE is not set: nodes ask for it")
+    try:
+        for file in filter(None, (environment.node_ca, environment.node_certificate)):
+            file.read_bytes()  # its error names the file
+        node_transport()
+    except (OSError, ValueError) as error:
+        raise CannotStart(f"{error}: NODE_CA and NODE_CERTIFICATE") from None
+    finally:
+        node_transport.cache_clear()
+
+
+@contextmanager
+def _own_connection() -> Iterator[None]:
+    """A connection that is not of the pool, which would wait, and start threads before a fork."""
+    parameters = copy.deepcopy(connections.settings["default"])
+    parameters["OPTIONS"].pop("pool", None)
+    own = load_backend(parameters["ENGINE"]).DatabaseWrapper(parameters, "default")
+    connections["default"] = own
+    try:
+        own.ensure_connection()
+        yield
+    except DatabaseError as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise CannotStart(f"the database cannot be used: {reason}") from None
+    finally:
+        own.close()
+        del connections["default"]
+
+
+def _check_migrations() -> None:
+    executor = MigrationExecutor(connections["default"])
+    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if missing:
+        first = f"{missing[0][0].app_label}.{missing[0][0].name}"
+        raise CannotStart(
+            f"the database lacks {len(missing)} migrations, {first} first: run manage.py migrate"
+        )
+
+
+def _check_nodes_reach_us() -> None:
+    from inventory.services.reach import nodes_out_of_reach  # noqa: PLC0415 - needs apps
+
+    if address := nodes_out_of_reach():
+        url = settings.ENVIRONMENT.url_for_nodes
+        raise CannotStart(f"PUBLIC_URL is {url}, which the node at {address} cannot reach")

@@ -1,0 +1,44 @@
+"""The fenced blocks of README.md and docs/: what they are, and where each is tried.
+
+After the language a block says how: ``install`` (a new server, from the first block to the last),
+``server`` (on that server afterwards), ``demo`` (while ``make demo`` runs).
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Block:
+    page: str
+    language: str
+    where: str
+    text: str
+
+    @property
+    def name(self) -> str:
+        """The page and the block's first line."""
+        return f"{self.page}: {self.text.splitlines()[0]}"
+
+
+def blocks() -> list[Block]:
+    """All, in order."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [
+        _block(str(page.relative_to(ROOT)), info.split(), text)
+        for page in pages
+        for info, text in FENCE.findall(page.read_text())
+    ]
+
+
+def _block(page: str, words: list[str], text: str) -> Block:
+    language, where = [*words, "", ""][:2]
+    return Block(page, language, where, text)
+
+
+def of(where: str, page: str = "") -> list[Block]:
+    return [block for block in blocks() if block.where == where and block.page.startswith(page)]

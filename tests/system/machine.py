@@ -1,0 +1,209 @@
+"""A server for docs/how-to/install.md: a folder stands for its ``/``, a supervisor for systemd.
+
+Nothing outside the folder is touched. PostgreSQL and Redis run as Debian's packages have them, on a
+socket in the folder and on another port. Ports and addresses that the pages say are changed into
+free ones of the loopback; so are the paths.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import psycopg
+
+from provisioner.environment import Environment, variable_name
+from provisioner.standalone import processes
+from tests import servers
+from tests.system.stack import ROOT, Postgres, Redis
+from tests.system.units import Unit
+
+STAND_INS = ("apt-get", "git", "install", "runuser", "systemctl", "useradd")
+PLACES = (
+    "/opt/provisioner",
+    "/etc/provisioner",
+    "/etc/systemd/system",
+    "/usr/local/sbin",
+    "/var/lib/provisioner",
+    "/root/provisioner-ca",
+)
+SECONDS = 900.0
+OURS = {variable_name(field) for field in Environment.model_fields}
+
+
+class Machine:
+    """``folder`` must have a short path: sockets lie in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.chmod(0o755)
+        for place in (*PLACES[1:4], "/opt", "/var/lib", "/root", "/run/postgresql", "/stand-ins"):
+            (folder / place[1:]).mkdir(parents=True)
+        self.postgres = Postgres(folder / "postgres", unix_socket_directories=self._sockets())
+        (folder / "run/postgresql/.s.PGSQL.5432").symlink_to(f".s.PGSQL.{self.postgres.port}")
+        with psycopg.connect(self.postgres.url.replace("/provisioner", "/postgres")) as connection:
+            connection.autocommit = True
+            connection.execute("DROP DATABASE provisioner")
+        (folder / "redis").mkdir()
+        self.redis = Redis(folder / "redis")
+        self.port = servers.free_port()
+        self.prefixes: Final = {shown: free_prefix() for shown in ("3010", "3020", "3110")}
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self._owners = folder / "owners"
+        self._listen()
+
+    def put(self, text: str) -> str:
+        """A text of the pages or of deploy/, for this machine."""
+        for place in PLACES:
+            text = re.sub(rf"(?<![\w/.]){place}(?![\w.])", f"{self.folder}{place}", text)
+        for shown, free in self.prefixes.items():
+            text = re.sub(rf"\b{shown}(?=\d\b|%i)", free, text)
+        changed = {
+            "%2Frun%2Fpostgresql": quote(f"{self.folder}/run/postgresql", safe=""),
+            "127.0.0.1:6379": f"127.0.0.1:{self.redis.url.split(':')[2].split('/')[0]}",
+            "BIND=:443": f"BIND=127.0.0.1:{self.port}",
+            "https://$HOST": f"https://$HOST:{self.port}",
+            "HOST=storage.example.com": "HOST=127.0.0.1",
+        }
+        for shown, here in changed.items():
+            text = text.replace(shown, here)
+        return text
+
+    def run(self, script: str) -> str:
+        """What the script prints, in bash, which ends with the first command that fails.
+
+        :raises AssertionError: one did.
+        """
+        for name in STAND_INS:
+            path = self.folder / "stand-ins" / name
+            if not path.exists():
+                path.write_text(
+                    f"#!{sys.executable} -S\n{(ROOT / 'tests/system/stand_in.py').read_text()}"
+                )
+                path.chmod(0o755)
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", self.put(script)],
+            cwd=self.folder,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=SECONDS,
+        )
+        assert done.returncode == 0, f"{done.stdout[-3000:]}\n{self.logs()}"
+        return done.stdout
+
+    def owners(self) -> dict[str, str]:
+        """``user:group`` that files were given, by their names."""
+        lines = (line.split() for line in self._owners.read_text().splitlines())
+        return {Path(source).name: owner for source, _, owner in lines}
+
+    def logs(self) -> str:
+        """The last of each unit's."""
+        found = sorted(self.folder.glob("*.log"))
+        return "\n".join(f"{log.name}: {log.read_text()[-1500:]}" for log in found)
+
+    def stop(self) -> None:
+        self._listener.close()
+        for process in self.running.values():
+            with contextlib.suppress(ProcessLookupError):
+                processes.stop(process, seconds=0.5)
+        self.redis.kill()
+        self.postgres.kill()
+
+    def _sockets(self) -> str:
+        folder = self.folder / "run/postgresql"
+        servers.unprivileged(folder)
+        return str(folder)
+
+    def _environment(self) -> dict[str, str]:
+        """That of the test without what is ours, and the stand-ins before all programs."""
+        places = (self.folder / "stand-ins", self.folder / "usr/local/sbin", self.postgres.programs)
+        path = os.pathsep.join([*map(str, places), os.environ["PATH"]])
+        kept = {name: value for name, value in os.environ.items() if name not in OURS}
+        return kept | {
+            "PATH": path,
+            "PIP_NO_COMPILE": "1",  # what is imported is compiled then
+            "STAND_IN_SOCKET": str(self.folder / "stand-ins.sock"),
+            "STAND_IN_OWNERS": str(self._owners),
+            "STAND_IN_POSTGRESQL": str(self.folder / "run/postgresql"),
+        }
+
+    def _listen(self) -> None:
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.folder / "stand-ins.sock"))
+        self._listener.listen()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                name, *arguments = json.loads(connection.makefile().readline())
+                try:
+                    self._clone() if name == "git" else self._systemctl(arguments)
+                except (OSError, ValueError, subprocess.CalledProcessError) as error:
+                    connection.sendall(f"{name}: {error!r}\n".encode())
+
+    def _clone(self) -> None:
+        """What git knows here, or would take: a change is tested before it is committed."""
+        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        names = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+        for name in names.decode().split("\0"):
+            if name and (ROOT / name).is_file():
+                copy = self.folder / "opt/provisioner" / name
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, copy)
+        command_file = self.folder / "opt/provisioner/deploy/systemd/provisioner-manage"
+        command_file.write_text(self.put(command_file.read_text()))
+
+    def _systemctl(self, arguments: list[str]) -> None:
+        verb, *rest = (word for word in arguments if not word.startswith("-"))
+        now = verb in {"start", "restart"} or (verb == "enable" and "--now" in arguments)
+        for name in rest if now else ():
+            self._begin(name if "." in name else f"{name}.service", again=verb == "restart")
+
+    def _begin(self, name: str, *, again: bool) -> None:
+        unit = Unit(self.folder / "etc/systemd/system", name, self.put)
+        for wanted in unit.words("Wants") if name.endswith(".target") else ():
+            self._begin(wanted, again=again)
+        if again and name in self.running:
+            processes.stop(self.running.pop(name), seconds=10)
+        if name not in self.running and (commands := unit.commands("ExecStart")):
+            self._start(unit, commands[0])
+
+    def _start(self, unit: Unit, command: list[str]) -> None:
+        state = self.folder / "var/lib" / unit.value("StateDirectory", "provisioner")
+        state.mkdir(exist_ok=True)
+        for before in unit.commands("ExecStartPre"):
+            subprocess.run(before, env=unit.environment, check=True, capture_output=True)
+        with (self.folder / f"{unit.name}.log").open("ab") as log:
+            # of the thread that serves, which lives as long as the test
+            self.running[unit.name] = processes.start(
+                ["env", "-C", unit.value("WorkingDirectory", "/"), *command],
+                output=log,
+                environment=unit.environment,
+            )
+
+
+def free_prefix() -> str:
+    """Four digits to which 1, 2 and 3 can be added for a free port."""
+    while True:
+        prefix = str(servers.free_port())[:4]
+        with contextlib.suppress(OSError), contextlib.ExitStack() as held:
+            for digit in "123":
+                held.enter_context(socket.create_server(("127.0.0.1", int(prefix + digit))))
+            return prefix

@@ -1,0 +1,58 @@
+"""Stands for programs that change the machine: on the PATH of an install under their names.
+
+Of ``systemctl`` and ``git clone`` the test takes care, over the socket STAND_IN_SOCKET. Accounts of
+the system are noted and left out, for nobody else may get files of a test.
+"""
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+REAL = {"install": "/usr/bin/install"}
+
+
+def main(name: str, arguments: list[str]) -> int:
+    if name in {"systemctl", "git"}:
+        return ask([name, *arguments])
+    if name == "runuser":
+        run_as(arguments)
+    if name == "install":
+        install(arguments)
+    return 0  # apt-get, useradd
+
+
+def ask(command: list[str]) -> int:
+    """What the test did with it; its words go to stderr."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(os.environ["STAND_IN_SOCKET"])
+        connection.sendall(json.dumps(command).encode() + b"\n")
+        said = connection.makefile().read()
+    sys.stderr.write(said)
+    return 1 if said else 0
+
+
+def run_as(arguments: list[str]) -> None:
+    """``runuser -u NAME -- command``."""
+    _, account, _, *command = arguments
+    if account == "postgres":
+        os.environ |= {"PGUSER": account, "PGHOST": os.environ["STAND_IN_POSTGRESQL"]}
+    os.execvp(command[0], command)  # noqa: S606
+
+
+def install(arguments: list[str]) -> None:
+    """The real one, without owners: they are noted, by target."""
+    owners = {"-o": "", "-g": ""}
+    for option in owners:
+        if option in arguments:
+            at = arguments.index(option)
+            owners[option] = arguments[at + 1]
+            del arguments[at : at + 2]
+    with Path(os.environ["STAND_IN_OWNERS"]).open("a") as notes:
+        notes.write(f"{arguments[-2]} {arguments[-1]} {owners['-o']}:{owners['-g']}\n")
+    os.execv(REAL["install"], ["install", *arguments])  # noqa: S606
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[0]).name, sys.argv[1:]))

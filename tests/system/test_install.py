@@ -1,0 +1,167 @@
+"""docs/how-to/install.md, from its first command to its last: on the runtime requirements alone."""
+
+import json
+import re
+import ssl
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
+
+from provisioner import __version__
+from tests import pages
+from tests.pages import Block
+from tests.programs import tool
+from tests.system.machine import Machine
+
+pytestmark = pytest.mark.timeout(1000)
+SWAP = """
+gone=$(api $url/backends | python3 -c 'import json, sys
+print(*(b["persistentID"] for b in json.load(sys.stdin) if b["mgmtPort"] == 31103))')
+api -X DELETE $url/backends/$gone
+"""
+REAL_NODE = (
+    '"mgmtIPs": ["10.0.0.11"], "mgmtPort": 443',
+    '"mgmtIPs": ["127.0.0.1"], "mgmtPort": 31103',
+)
+"""In place of the node of docs/storage-node.md: a simulated one, taken from the pool before."""
+
+
+@dataclass
+class Installed:
+    machine: Machine
+    output: str
+
+    @property
+    def password(self) -> str:
+        [found] = re.findall(r"user admin, password (\S+)", self.output)
+        return str(found)
+
+    @property
+    def ca(self) -> Path:
+        return self.machine.folder / "root/provisioner-ca"
+
+    def get(self, path: str, *, certificate: bool = True, credentials: bool = True) -> Any:
+        client = str(self.ca / "ssdtoolbox.pem") if certificate else None
+        headers = urllib3.make_headers(basic_auth=f"admin:{self.password}") if credentials else {}
+        with urllib3.PoolManager(
+            ca_certs=str(self.ca / "ca.pem"), cert_file=client, retries=False
+        ) as http:
+            url = f"https://127.0.0.1:{self.machine.port}{path}"
+            return http.request("GET", url, headers=headers)
+
+
+@pytest.fixture(scope="module")
+def installed() -> Iterator[Installed]:
+    """All blocks of the page in one shell, and then those of other pages that need its server."""
+    for program in ("haproxy", "openssl"):
+        tool(program)
+    found = [
+        *pages.of("install"),
+        *pages.of("server"),
+        Block("", "sh", "", SWAP),
+        *pages.of("node"),
+    ]
+    script = "".join(block.text for block in found).replace(*REAL_NODE)
+    with tempfile.TemporaryDirectory(prefix="p-", ignore_cleanup_errors=True) as folder:
+        machine = Machine(Path(folder))
+        try:
+            yield Installed(machine, machine.run(script))
+        finally:
+            machine.stop()
+
+
+def test_every_call_succeeds(installed: Installed) -> None:
+    answers = re.findall(r'(?m)^\{.*"status": ?"(\w+)"', installed.output)
+    assert len(answers) > 8, installed.output
+    assert set(answers) == {"Success"}, installed.output
+    assert f"\n{__version__}\n" in installed.output
+    assert "0 differences" in installed.output
+
+
+def test_the_environment_holds_the_runtime_requirements_alone(installed: Installed) -> None:
+    found = installed.machine.folder / "opt/provisioner/.venv/lib"
+    assert list(found.glob("python3*/site-packages/celery"))
+    assert not list(found.glob("python3*/site-packages/pytest*"))
+
+
+def test_the_nodes_report_by_themselves(installed: Installed) -> None:
+    """Through HAProxy, which asks for client certificates that they have not."""
+    end = time.monotonic() + 90
+    while True:
+        nodes = json.loads(installed.get("/backends").data)
+        assert [node["state"] for node in nodes] == ["Available"] * 3
+        if all("lastProbTime" in node for node in nodes):
+            return
+        assert time.monotonic() < end, (nodes, installed.machine.logs())
+        time.sleep(0.2)
+
+
+def test_keys_are_where_they_belong(installed: Installed) -> None:
+    machine = installed.machine
+    tls = machine.folder / "etc/provisioner/tls"
+    modes = {path.name: oct(path.stat().st_mode)[-3:] for path in tls.iterdir()}
+    assert modes == {
+        "ca.pem": "644",
+        "haproxy.pem": "600",
+        "provisioner.pem": "600",
+        "simulated-nodes.pem": "600",
+        "simulated-nodes.key": "600",
+    }
+    owners = machine.owners()
+    assert owners["haproxy.pem"] == "haproxy:haproxy"
+    assert owners["provisioner.pem"] == "provisioner:provisioner"
+    settings = machine.folder / "etc/provisioner/settings.env"
+    assert oct(settings.stat().st_mode)[-3:] == "640"
+    code = machine.folder / "opt/provisioner"
+    assert [path for path in code.rglob("*.key") if ".venv" not in path.parts] == []
+
+
+def test_nobody_is_let_in_without_a_certificate(installed: Installed) -> None:
+    for path in ("/info", "/backends", "/admin/login/", "/docs"):
+        assert installed.get(path, certificate=False).status == 403
+    assert installed.get("/metrics", certificate=False, credentials=False).status == 401
+
+
+def test_browsers_see_the_administration_and_the_description(
+    installed: Installed, tmp_path: Path
+) -> None:
+    stored = load_pkcs12((installed.ca / "browser.p12").read_bytes(), installed.password.encode())
+    assert stored.cert
+    assert stored.key
+    pem = tmp_path / "browser.pem"
+    key = stored.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pem.write_bytes(stored.cert.certificate.public_bytes(Encoding.PEM) + key)
+    context = ssl.create_default_context(cafile=installed.ca / "ca.pem")
+    context.load_cert_chain(pem)
+    url = f"https://127.0.0.1:{installed.machine.port}"
+    with urllib3.PoolManager(ssl_context=context, retries=False) as http:
+        assert http.request("GET", f"{url}/docs").status == 200
+        page = http.request("GET", f"{url}/admin/login/")
+        assert f"Provisioner {__version__}" in page.data.decode()
+        cookie = page.headers["Set-Cookie"].partition(";")[0]
+        form = {
+            "username": "admin",
+            "password": installed.password,
+            "csrfmiddlewaretoken": cookie.partition("=")[2],
+        }
+        headers = {"Cookie": cookie, "Referer": f"{url}/admin/login/"}
+        login = http.request_encode_body(
+            "POST", f"{url}/admin/login/", fields=form, headers=headers, encode_multipart=False
+        )
+        assert (login.status, bool(login.headers.get("Location"))) == (302, True)
+
+
+def test_workers_show_their_metrics(installed: Installed) -> None:
+    prefix = installed.machine.prefixes["3020"]
+    for number in "12":
+        answer = urllib3.request("GET", f"http://127.0.0.1:{prefix}{number}/metrics")
+        assert "provisioner_jobs_total" in answer.data.decode()
+        assert "uuid=" not in answer.data.decode()

@@ -1,0 +1,110 @@
+"""Each fenced block of README.md and docs/ is run by a test or read by one, or is listed here."""
+
+import configparser
+import json
+import re
+import subprocess
+import tomllib
+
+import pytest
+from django.core.management import get_commands
+
+from tests import pages
+from tests.pages import ROOT, Block
+
+RUN = {
+    "install": "tests/system/test_install.py",
+    "server": "tests/system/test_install.py",
+    "node": "tests/system/test_install.py",
+    "demo": "tests/system/test_demo_page.py",
+}
+HARDWARE = "needs SPDK, drives, or a host's kernel"
+NOT_RUN = {
+    "README.md: make demo    # the whole system with four simulated nodes and a host; plays the "
+    "main job, then serves": "CI runs both commands",
+    "docs/chaos.md: make chaos                       # 240 s of faults, a seed from the clock": (
+        "takes minutes; tests/chaos/test_run.py is a short run"
+    ),
+    "docs/chaos.md: for seed in 1 2 3; do make chaos SEED=$seed SECONDS=240; done": "the same",
+    "docs/operations.md: docker build -f deploy/Dockerfile -t provisioner:1.0.0 .": (
+        "needs a container engine; tests/system/test_deploy.py reads the files"
+    ),
+    "docs/operations.md: kubectl apply -f deploy/kubernetes/namespace.yaml": (
+        "needs a cluster; tests/system/test_kubernetes.py reads the files"
+    ),
+    "docs/storage-node.md: git clone --recursive --branch v26.05 https://github.com/spdk/spdk "
+    "/opt/spdk && cd /opt/spdk": HARDWARE,
+    "docs/storage-node.md: systemd-run --pty --uid=provisioner -p "
+    "AmbientCapabilities=CAP_NET_BIND_SERVICE \\": HARDWARE,
+    "docs/storage-node.md: systemctl enable --now spdk provisioner-node-agent": HARDWARE,
+    "docs/storage-node.md: nvme connect -t tcp -a 10.1.0.11 -s 4420 -n "
+    "nqn.2022-08.com.kioxia:6d4a8383-c09f-4f91-836d-5ed192ca6f64": HARDWARE,
+    "docs/storage-node.md: /opt/spdk/build/bin/nvmf_tgt -r /tmp/a.sock -m 0x1 & "
+    "/opt/spdk/build/bin/nvmf_tgt -r /tmp/b.sock -m 0x2 &": HARDWARE,
+}
+BLOCKS = pages.blocks()
+SHELL = [block for block in BLOCKS if block.language == "sh"]
+
+
+def test_what_is_not_run_is_known() -> None:
+    assert {block.name for block in SHELL if block.where not in RUN} == set(NOT_RUN)
+
+
+def test_each_way_of_running_has_its_test_and_its_blocks() -> None:
+    for where, test in RUN.items():
+        assert f'"{where}"' in (ROOT / test).read_text()
+        assert pages.of(where)
+
+
+def test_languages() -> None:
+    """What has none is no command: a drawing, or what a program said."""
+    assert {block.language for block in BLOCKS} <= {"sh", "json", "toml", "ini", ""}
+    commands = re.compile(
+        r"^\s*(\$ |make |curl |python|sudo |export |docker |kubectl )", re.MULTILINE
+    )
+    assert [b.name for b in BLOCKS if not b.language and commands.search(b.text)] == []
+
+
+@pytest.mark.parametrize("block", SHELL, ids=lambda block: block.name)
+def test_shell_is_well_formed(block: Block) -> None:
+    done = subprocess.run(
+        ["bash", "-n"], input=block.text, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("block", SHELL, ids=lambda block: block.name)
+def test_shell_names_what_is_there(block: Block) -> None:
+    known = {*get_commands(), "version"}
+    asked = re.findall(r"(?:manage\.py|provisioner-manage) ([a-z_]+)", block.text)
+    assert set(asked) <= known
+    made = {"deploy/kubernetes/secret.yaml", "deploy/.env", "deploy/api"}
+    for name in set(re.findall(r"(?<![\w/.~-])deploy/[\w./-]*\w", block.text)) - made:
+        assert name.startswith("deploy/tls") or (ROOT / name).exists(), name
+
+
+def test_the_other_languages_are_read() -> None:
+    for block in BLOCKS:
+        if block.language == "json":
+            json.loads(block.text)
+        elif block.language == "toml":
+            tomllib.loads(block.text)
+        elif block.language == "ini":
+            configparser.ConfigParser(strict=False, interpolation=None).read_string(block.text)
+
+
+@pytest.mark.parametrize("page", sorted({block.page for block in BLOCKS}))
+def test_links_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    text = path.read_text()
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        name, _, anchor = target.partition("#")
+        linked = (path.parent / name).resolve() if name else path
+        assert linked.exists(), target
+        if anchor:
+            titles = re.findall(r"(?m)^#+ (.+)$", linked.read_text())
+            assert anchor in {slug(title) for title in titles}, target
+
+
+def slug(title: str) -> str:
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")

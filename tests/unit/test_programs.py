@@ -1,0 +1,59 @@
+"""Tests install nothing; what they lack is said once, grouped, with the command that brings it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests import programs
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_what_was_skipped_is_grouped() -> None:
+    lacks = f"Skipped: {programs.MISSING}"
+    assert programs.summary([f"{lacks}haproxy", f"{lacks}node", f"{lacks}haproxy"]) == [
+        "Not run, for want of programs:",
+        "2 tests: haproxy",
+        "1 tests: node",
+        "All run after: make test-tools",
+    ]
+    assert programs.summary([]) == []
+
+
+def tools(tmp_path: Path, said: str = "") -> subprocess.CompletedProcess[str]:
+    """``make test-tools`` where nothing is installed but an apt-get that only notes its calls."""
+    fake = tmp_path / "apt-get"
+    fake.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n')
+    fake.chmod(0o755)
+    return subprocess.run(
+        [sys.executable, "-m", "tests.programs"],
+        cwd=ROOT,
+        env={"PATH": str(tmp_path)},
+        input=said,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_it_says_what_it_would_install_and_asks(tmp_path: Path) -> None:
+    done = tools(tmp_path, "n\n")
+    assert done.returncode == 1, done.stderr
+    assert "kubernetes-client" in done.stdout
+    if os.geteuid() == 0:
+        assert done.stdout.endswith("Install them? [y/N] ")
+    assert not (tmp_path / "calls").exists()
+
+
+def test_nothing_else_installs_packages() -> None:
+    """But this page, and what stands for the program."""
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "tests").rglob("*.py")
+        if re.search(r"[\"']apt-get[\"']|dpkg", path.read_text())
+    }
+    assert found - {"tests/unit/test_programs.py", "tests/system/machine.py"} == {
+        "tests/programs.py"
+    }

@@ -1,0 +1,40 @@
+"""The version stands in one place, and is told where people look."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+from django.contrib import admin
+
+from provisioner import __version__
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_command_needs_no_settings() -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "version"],
+        cwd=ROOT,
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == (f"{__version__}\n", "")
+
+
+def test_the_administration_shows_it() -> None:
+    assert admin.site.site_header == f"Provisioner {__version__}"
+
+
+def test_the_changelog_has_a_section_for_it() -> None:
+    assert f"\n## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_images_are_of_this_version() -> None:
+    compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
+    [ours] = {s["image"] for s in compose.values() if s["image"].startswith("provisioner:")}
+    assert ours == f"provisioner:{__version__}"
+    [image] = yaml.safe_load((ROOT / "deploy/kubernetes/kustomization.yaml").read_text())["images"]
+    assert image["newTag"] == __version__
