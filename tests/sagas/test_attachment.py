@@ -36,7 +36,9 @@ class _OfHost(SagaChecks):
         def unchanged() -> None:
             world.expect(2)
 
-        return Case(submit, unchanged, unchanged, agent, is_hosts=True)
+        return Case(
+            submit, unchanged, unchanged, (), lambda task: None, meanwhile=agent, is_hosts=True
+        )
 
 
 class TestConnectVolume(_OfHost):
