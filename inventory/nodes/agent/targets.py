@@ -287,11 +287,6 @@ class Targets:
 def _check_same(nqn: str, uuid: str, old: NamespaceSpec | None, spec: NamespaceSpec) -> None:
     if old is None:
         return
-    if old.nsid != spec.nsid:
-        raise NodeRefused(
-            RefusalCode.CONFLICT,
-            f"volume {uuid} is namespace {old.nsid} of {nqn}, not {spec.nsid}",
-        )
     if old.by_piece != spec.by_piece:
         raise NodeRefused(
             RefusalCode.CONFLICT,
@@ -300,8 +295,8 @@ def _check_same(nqn: str, uuid: str, old: NamespaceSpec | None, spec: NamespaceS
     if old.generation == spec.generation:
         raise NodeRefused(
             RefusalCode.CONFLICT,
-            f"generation {old.generation} of volume {uuid} in {nqn} is for host"
-            f" {old.host_nqn}, not {spec.host_nqn}",
+            f"generation {old.generation} of volume {uuid} in {nqn} is namespace {old.nsid} for"
+            f" host {old.host_nqn}, not {spec.nsid} for {spec.host_nqn}",
         )
 
 
