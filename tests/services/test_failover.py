@@ -15,6 +15,7 @@ from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.services.nodes import node_client
 from provisioner.common import writes
 from tests.api.snapshot_steps import snapped
+from tests.api.test_metrics import samples
 from tests.api.volume_steps import create, created, probe_host, published
 from tests.backups import Backups
 from tests.conftest import Api
@@ -57,9 +58,11 @@ def test_writes_go_on_where_nothing_is_lost(api: Api, pool: PoolOf) -> None:
     took_over()
     reason = barred(api)
     assert "a standby took over" in reason
+    assert samples(api)["provisioner_writes_barred"] == [({}, 1.0)]
     assert reason.endswith("within seconds, or an operator runs 'manage.py database_restored'")
     failover_settle()
     created(api, "w")
+    assert samples(api)["provisioner_writes_barred"] == [({}, 0.0)]
     assert Recovery.objects.get().awaited == []
     assert Replica.objects.get(volume__uuid=uuid).replica_state != "Missing"
 
