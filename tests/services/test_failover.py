@@ -1,5 +1,6 @@
 """A standby took over: nothing of the database but its timeline is another."""
 
+import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,19 +9,22 @@ import pytest
 from django.db import connection
 from django.db.models import F, Value
 from django.db.models.functions import Concat, Left, Length
+from django.utils import timezone
 
 from inventory.models import Backend, Pool, Recovery
 from inventory.nodes.client import NodeClient
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.services.nodes import node_client
 from provisioner.common import writes
+from tasks.models import Task, TaskType
 from tests.api.snapshot_steps import snapped
 from tests.api.test_metrics import samples
 from tests.api.volume_steps import create, created, probe_host, published
 from tests.backups import Backups
 from tests.conftest import Api
 from tests.services.test_node_checks import check, stray_volume
-from volumes.models import Export, Orphan, Replica, Snapshot, SubVolume
+from volumes.models import Export, Orphan, Replica, Snapshot, SubVolume, Volume
+from volumes.services.node_checks import nodes_check
 from volumes.services.recovery.failover import JOB, failover_settle
 from volumes.services.turns import turn_take
 
@@ -154,6 +158,37 @@ def test_a_node_that_is_silent_is_compared_when_it_is_back(
     [orphan] = Orphan.objects.all()
     assert (orphan.backend_id, orphan.uuid, orphan.kept) == (silent, "made", True)
     assert other != silent
+
+
+def test_a_node_that_is_back_changes_nothing_of_others(
+    api: Api, pool: PoolOf, fleet: SimulatedFleet
+) -> None:
+    """What was begun since then, on other nodes, goes on."""
+    silent, other = pool(2)
+    assert api.put(f"/backends/{silent}", {"inUse": False}).status == "Success"
+    uuid = created(api, "v")
+    published(api, uuid, probe_host(api))
+    snapped(api, uuid, "s")
+    fleet.nodes[0].faults.go_down()
+    took_over()
+    failover_settle()
+    created(api, "w")
+    under_way = {"state": "CREATING", "deadline_at": timezone.now() + dt.timedelta(hours=1)}
+    Volume.objects.filter(alias="w").update(**under_way)
+    Replica.objects.filter(volume__alias="w").update(**under_way)
+    Snapshot.objects.update(**under_way)
+    task = Task.objects.create(type=TaskType.REPLICA_SYNC, volume_id=uuid)
+    key = Export.objects.get().pk
+    fleet.nodes[0].faults.come_up()
+    Backend.objects.filter(pk=silent).update(checked_at=None)
+    nodes_check()
+    assert Recovery.objects.get().awaited == []
+    assert Export.objects.get().pk == key
+    assert Volume.objects.get(alias="w").state == "CREATING"
+    assert Replica.objects.get(volume__alias="w").state == "CREATING"
+    assert Snapshot.objects.get().state == "CREATING"
+    assert Task.objects.get(pk=task.pk).state == "IDLE"
+    assert {r.backend_id for r in Replica.objects.all()} == {other}
 
 
 def test_writes_wait_while_no_node_answers(api: Api, pool: PoolOf, fleet: SimulatedFleet) -> None:

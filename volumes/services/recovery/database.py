@@ -87,7 +87,12 @@ def node_recover(backend: Backend, contents: NodeContents) -> None:
         if backend.pk not in recovery.awaited:
             continue
         generations_raise(above=contents.node.newest_generation)
-        findings = Findings({backend.pk: contents}, recovery.after_generation, generation_last())
+        findings = Findings(
+            {backend.pk: contents},
+            recovery.after_generation,
+            generation_last(),
+            returned=backend.pk,
+        )
         with transaction.atomic(durable=True):
             rest = [node for node in recovery.awaited if node != backend.pk]
             Recovery.objects.filter(pk=recovery.pk).update(
