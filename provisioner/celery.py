@@ -69,6 +69,7 @@ app.conf.beat_schedule = {
         settings.ENVIRONMENT.collect_interval_seconds, "volumes.jobs.move_replicas"
     ),
     "check-nodes": _every(settings.ENVIRONMENT.poll_interval_seconds, "volumes.jobs.check_nodes"),
+    "settle-failover": _every(5, "volumes.jobs.settle_failover"),
     "requeue-abandoned-tasks": _every(5, "tasks.jobs.requeue_abandoned"),
     "purge-ended-tasks": _every(60, "tasks.jobs.purge_ended"),
 }

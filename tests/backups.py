@@ -32,6 +32,15 @@ class Backups:
         self._run("pg_restore", *options, f"--dbname={_url()}", str(self._folder / name))
         writes_forget()
 
+    def restore_beside(self, database: str, name: str = "backup") -> None:
+        """Into an empty database of the same server."""
+        options = ["--no-owner", "--exit-on-error", f"--dbname={self.url(database)}"]
+        self._run("pg_restore", *options, str(self._folder / name))
+
+    def url(self, database: str) -> str:
+        """Of a database of the server that the tests use."""
+        return f"{_server()}/{database}"
+
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._programs / program), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -39,6 +48,10 @@ class Backups:
 
 
 def _url() -> str:
+    return f"{_server()}/{connection.settings_dict['NAME']}"
+
+
+def _server() -> str:
     told = connection.settings_dict
     user, password = (quote(str(told[name]), safe="") for name in ("USER", "PASSWORD"))
-    return f"postgresql://{user}:{password}@{told['HOST']}:{told['PORT']}/{told['NAME']}"
+    return f"postgresql://{user}:{password}@{told['HOST']}:{told['PORT']}"

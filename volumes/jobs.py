@@ -5,6 +5,7 @@ from celery import shared_task
 from volumes import reconcilers
 from volumes.services import moves
 from volumes.services.node_checks import nodes_check
+from volumes.services.recovery.failover import failover_settle
 
 
 @shared_task
@@ -20,3 +21,8 @@ def check_nodes() -> None:
 @shared_task
 def move_replicas() -> None:
     moves.replicas_move()
+
+
+@shared_task
+def settle_failover() -> None:
+    failover_settle()

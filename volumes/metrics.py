@@ -7,6 +7,7 @@ from django.db.models import Case, Count, Model, QuerySet, Value, When
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from inventory.selectors import BackendSummary, backend_list
+from inventory.services.pool import database_doubt
 from provisioner.common.models import LifeState
 from tasks.metrics import task_metrics
 from volumes.models import (
@@ -45,6 +46,7 @@ class PoolCollector:
         yield from check_metrics()
         yield from drain_metrics()
         yield unfinished_metric()
+        yield barred_metric()
         yield from task_metrics()
 
 
@@ -105,6 +107,15 @@ def unfinished_metric() -> Metric:
         for state, number in rows.values_list("state").annotate(number=Count("pk")):
             family.add_metric([model._meta.model_name or "", state], number)
     return family
+
+
+def barred_metric() -> Metric:
+    """Whether the database may be older than its nodes."""
+    return GaugeMetricFamily(
+        "provisioner_writes_barred",
+        "1: nothing is written, as the database may be older than its nodes; 0: it is written to",
+        value=bool(database_doubt()),
+    )
 
 
 def node_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:

@@ -65,10 +65,10 @@ from pydantic import Field
 from inventory.nodes.target_ids import ControllerIds
 from inventory.nodes.wire_base import (
     Bytes,
-    BytesOfNode,
     BytesOfSsd,
     Generation,
     Identifier,
+    NewestGeneration,
     Nqn,
     Owner,
     PerSecond,
@@ -126,8 +126,7 @@ class Node(Wire):
     """Identity and state of a node. ``boot_id`` changes at each start of the engine.
     ``expands_spans_online``: a volume on several SSDs can be expanded while it is exported.
 
-    ``pool``: that it belongs to. ``newest_generation``: no write had a greater one, as far as the
-    node remembers.
+    ``pool``: that it belongs to.
     """
 
     persistent_id: Identifier
@@ -143,7 +142,7 @@ class Node(Wire):
     ssds: tuple[Ssd, ...] = Field(max_length=MOST_SSDS)
     expands_spans_online: bool = False
     pool: PoolIdentity | None = None
-    newest_generation: int = 0
+    newest_generation: NewestGeneration = 0
 
     @property
     def certified(self) -> bool:
@@ -396,32 +395,3 @@ class Sync(SyncSpec):
 
 class TargetList(Wire):
     targets: tuple[Target, ...]
-
-
-class Changes:
-    """Bits of ``changes`` in a probe (reference, "Probe")."""
-
-    PORTALS = 1
-    SYSLOGS = 2
-
-
-class Probe(Wire):
-    """What a node pushes to ``POST {url}/probe`` (reference, "Probe")."""
-
-    persistent_id: Identifier = Field(alias="persistentID")
-    available_capacity: BytesOfNode
-    total_capacity: BytesOfNode
-    used_bw: PerSecond = Field(alias="usedBW")
-    total_bw: PerSecond = Field(alias="totalBW")
-    used_iops: PerSecond = Field(alias="usedIOPS")
-    total_iops: PerSecond = Field(alias="totalIOPS")
-    mgmt_ips: tuple[str, ...] = Field(alias="mgmtIPs")
-    mgmt_port: int
-    provisioner: dict[str, object]
-    version: str
-    number_of_ssds: int = Field(alias="numberOfSSDs")
-    certified: bool
-    target_driver_version: str
-    changes: int
-    authentication_mode: str
-    boot_id: str = ""

@@ -5,7 +5,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from provisioner.common.limits import MOST_BYTES_OF_NODE, MOST_BYTES_OF_SSD, MOST_PER_SECOND
+from provisioner.common.limits import (
+    MOST_BYTES_OF_NODE,
+    MOST_BYTES_OF_SSD,
+    MOST_GENERATION,
+    MOST_PER_SECOND,
+)
 
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]
@@ -13,6 +18,8 @@ BytesOfSsd = Annotated[int, Field(ge=0, le=MOST_BYTES_OF_SSD)]
 BytesOfNode = Annotated[int, Field(ge=0, le=MOST_BYTES_OF_NODE)]
 PerSecond = Annotated[int, Field(ge=0, le=MOST_PER_SECOND)]
 Generation = Annotated[int, Field(ge=1, lt=2**63)]
+NewestGeneration = Annotated[int, Field(ge=0, le=MOST_GENERATION)]
+"""No write to a node had a greater one, as far as it remembers."""
 Nqn = Annotated[str, Field(min_length=1, max_length=223)]
 
 

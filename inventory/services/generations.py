@@ -11,6 +11,19 @@ from django.db import connection, transaction
 
 TABLES = ("volumes_replica", "volumes_snapshot", "volumes_export")
 """Whose keys are generations."""
+STALE_SECONDS = 1.0
+_lately: list[tuple[int, float]] = [(0, 0.0)]
+"""What ``generation_last`` said to this process, and until when that counts."""
+
+
+def generation_lately() -> int:
+    """As ``generation_last``, of STALE_SECONDS ago at most. A greater one may be there by now."""
+    last, until = _lately[0]
+    asked_at = time.monotonic()
+    if asked_at >= until:
+        last = generation_last()
+        _lately[0] = (last, asked_at + STALE_SECONDS)
+    return last
 
 
 def generation_last() -> int:

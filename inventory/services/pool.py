@@ -13,6 +13,10 @@ log = logging.getLogger(__name__)
 
 COMMAND = "manage.py database_restored"
 ANOTHER = "this database was restored or copied, and may be older than its storage nodes"
+TOOK_OVER = (
+    "a standby took over, or this database was recovered to a point in time, and may lack commits "
+    "that its storage nodes know"
+)
 
 
 def pool_identity() -> PoolIdentity:
@@ -23,14 +27,23 @@ def pool_identity() -> PoolIdentity:
 
 def database_doubt() -> str:
     """Why the database may be older than its nodes; empty: it is the one that they know."""
-    doubt, is_sealed = _read()
-    return doubt or ("" if is_sealed else ANOTHER)
+    doubt, strange = _read()
+    return doubt or strange
+
+
+def has_new_timeline() -> bool:
+    """Nothing but that raises doubt: it is the same database in the same cluster, which may lack
+    the last commits.
+    """
+    doubt, strange = _read()
+    return not doubt and strange == TOOK_OVER
 
 
 def writes_question() -> str:
     """Why nothing may be written, for clients and operators; empty: it may."""
     doubt = database_doubt()
-    return f"{doubt}; nothing is written until an operator runs {COMMAND!r}" if doubt else ""
+    until = "they have been asked, within seconds, or " if doubt == TOOK_OVER else ""
+    return f"{doubt}; nothing is written until {until}an operator runs {COMMAND!r}" if doubt else ""
 
 
 def database_doubted(reason: str) -> None:
@@ -54,12 +67,15 @@ def database_sealed() -> None:
     writes_forget()
 
 
-def _read() -> tuple[str, bool]:
-    """Doubt, and whether the seal is this database's own. Another database than PostgreSQL has no
-    seal: there only the nodes tell.
+def _read() -> tuple[str, str]:
+    """Doubt, and what the seal says. Another database than PostgreSQL has no seal: there only the
+    nodes tell.
     """
-    seal = "seal = provisioner_seal()" if connection.vendor == "postgresql" else "1 = 1"
+    now = "provisioner_seal()" if connection.vendor == "postgresql" else "seal"
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT doubt, {seal} FROM inventory_pool")  # noqa: S608 - our own words
-        doubt, is_sealed = cursor.fetchone() or (ANOTHER, False)
-    return str(doubt), bool(is_sealed)
+        cursor.execute(f"SELECT doubt, seal, {now} FROM inventory_pool")  # noqa: S608 - our own words
+        doubt, seal, own = cursor.fetchone() or ("", "", ANOTHER)
+    if seal == own:
+        return doubt, ""
+    is_same_table = seal and seal.rpartition("/")[0] == own.rpartition("/")[0]
+    return doubt, TOOK_OVER if is_same_table else ANOTHER

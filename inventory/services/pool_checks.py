@@ -2,10 +2,15 @@
 
 from collections.abc import Iterable
 
+from inventory.models import Recovery
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
 from inventory.nodes.wire import Node, Owner, PoolIdentity
 from inventory.services.backend_checks import CALL_SECONDS, NodeNotAvailable
-from inventory.services.generations import generation_last, generations_raise
+from inventory.services.generations import (
+    generation_last,
+    generation_lately,
+    generations_raise,
+)
 from inventory.services.pool import database_doubted, pool_identity
 from provisioner.common.writes import writes_required
 
@@ -41,13 +46,30 @@ def generation_compare(node: Node) -> None:
     """Write down, where that is so, that a node of this pool has seen a greater generation than
     this database ever handed out: it is older than the node.
     """
-    if is_of_other_pool(node):
-        return
+    if not is_of_other_pool(node):
+        _compare(node.persistent_id, node.newest_generation)
+
+
+def probe_compare(persistent_id: str, newest_generation: int) -> None:
+    """The same with what a node tells as it probes; 0: nothing. Where the node is not newer, each
+    process asks the database once a second at most, however many nodes probe.
+    """
+    is_newer = newest_generation and newest_generation > generation_lately()
+    if is_newer and persistent_id not in nodes_awaited():
+        _compare(persistent_id, newest_generation)
+
+
+def nodes_awaited() -> set[str]:
+    """Ids of nodes without which an older database was put in order: they may have seen more."""
+    return {node for recovery in Recovery.objects.all() for node in recovery.awaited}
+
+
+def _compare(persistent_id: str, newest_generation: int) -> None:
     last = generation_last()
-    if node.newest_generation > last:
+    if newest_generation > last:
         database_doubted(
-            f"this database is older than storage node {node.persistent_id!r}, which has seen "
-            f"generation {node.newest_generation}; the last of this database is {last}"
+            f"this database is older than storage node {persistent_id!r}, which has seen "
+            f"generation {newest_generation}; the last of this database is {last}"
         )
 
 

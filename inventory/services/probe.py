@@ -10,16 +10,19 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from inventory.models import Backend
-from inventory.nodes.wire import Changes
+from inventory.nodes.probes import Changes
 from inventory.services.backends import BackendNotFound
 from inventory.services.node_settings import silence_ends_at
+from inventory.services.pool_checks import probe_compare
 from inventory.services.readings import never_below_claims
 from provisioner.common.queue import enqueue_on_commit
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeReport:
-    """What a node says of itself; ``boot_id`` is None where its agent has none to give."""
+    """What a node says of itself; ``boot_id`` is None where its agent has none to give, and
+    ``newest_generation`` 0.
+    """
 
     persistent_id: str
     version: str
@@ -32,10 +35,12 @@ class ProbeReport:
     number_of_ssds: int
     changes: int
     boot_id: str | None = None
+    newest_generation: int = 0
 
 
 def backend_probe(*, report: ProbeReport) -> Backend:
     """The node lives; the row as it is afterwards. Two statements: a thousand nodes call this.
+    A node that is newer than the database bars writes.
 
     The node is read anew, by a job, when it says that its portals changed, when it was started
     anew, or when its SSDs are not those that are stored; its syslog settings when it says that they
@@ -67,6 +72,7 @@ def backend_probe(*, report: ProbeReport) -> Backend:
         enqueue_on_commit("inventory.jobs.refresh_backend", backend.persistent_id)
     if backend.syslogs_wanted_at == now:
         enqueue_on_commit("inventory.jobs.read_syslogs", backend.persistent_id)
+    probe_compare(report.persistent_id, report.newest_generation)
     return cast("Backend", backend)
 
 

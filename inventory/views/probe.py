@@ -12,7 +12,12 @@ from inventory.services.probe import ProbeReport, backend_probe
 from inventory.views.outputs import ProbeOutput
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
-from provisioner.common.limits import MOST_BYTES_OF_NODE, MOST_PER_SECOND, MOST_SSDS
+from provisioner.common.limits import (
+    MOST_BYTES_OF_NODE,
+    MOST_GENERATION,
+    MOST_PER_SECOND,
+    MOST_SSDS,
+)
 from provisioner.common.operations import NODE, Operation
 from provisioner.common.parsing import Identifier, Input, Whole, parse_body
 
@@ -35,9 +40,9 @@ class ProvisionerInput(Input):
 
 
 class ProbeInput(Input):
-    """All that the reference calls mandatory, and the extension ``bootId`` of our own agent."""
+    """All that the reference calls mandatory, and extensions of our own agent."""
 
-    extensions = ("bootId",)
+    extensions = ("bootId", "newestGeneration")
     persistentID = Identifier()
     availableCapacity = Whole(max_value=MOST_BYTES_OF_NODE)
     totalCapacity = Whole(max_value=MOST_BYTES_OF_NODE)
@@ -57,6 +62,7 @@ class ProbeInput(Input):
     changes = Whole()
     authenticationMode = serializers.CharField(max_length=16)
     bootId = serializers.CharField(required=False, allow_blank=True, max_length=64)
+    newestGeneration = Whole(required=False, max_value=MOST_GENERATION)
 
 
 PROBE = {
@@ -105,6 +111,7 @@ class ProbeViewSet(ApiViewSet):
                 number_of_ssds=fields["numberOfSSDs"],
                 changes=fields["changes"],
                 boot_id=fields.get("bootId"),
+                newest_generation=fields.get("newestGeneration", 0),
             )
         )
         settings = node_settings(backend).model_dump(

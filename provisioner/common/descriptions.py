@@ -107,6 +107,8 @@ FIELDS: dict[str, str] = {
     "TagOutput.name": "Name of the parameter.",
     "namespaceId": "NVMe namespace id of the volume in this target.",
     "newCapacity": "New size in GiB. It must be more than the present one.",
+    "newestGeneration": "No write to the node had a greater generation, as far as it remembers. "
+    "A node that has seen more than the database bars writes.",
     "nqn": "NQN by which the host connects to targets.",
     "numNamespaces": "How many namespaces the target has.",
     "numReplicas": "How many replicas the volume has.",

@@ -10,8 +10,9 @@ from rest_framework.test import APIClient
 
 from inventory.jobs import read_syslogs, refresh_backend
 from inventory.models import Backend
+from inventory.nodes.probes import Changes
 from inventory.nodes.syslogs import SyslogServer
-from inventory.nodes.wire import Changes, Portal
+from inventory.nodes.wire import Portal
 from inventory.services.readings import backend_refresh
 from provisioner.access.callers import Role
 from provisioner.access.tokens import token_issue

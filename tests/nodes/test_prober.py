@@ -9,8 +9,9 @@ import pytest
 
 from inventory.nodes.client import NodeClient
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
+from inventory.nodes.probes import Changes
 from inventory.nodes.syslogs import SyslogServer
-from inventory.nodes.wire import Changes, Portal, ProvisionerSettings, Tag
+from inventory.nodes.wire import Portal, ProvisionerSettings, Tag
 from tests.nodes.certificates import KeyPair, TestCa
 from tests.nodes.conftest import TOKEN
 from tests.nodes.servers import ProbeReceiver
@@ -72,6 +73,7 @@ def test_what_a_probe_says(
         "changes": 0,
         "authenticationMode": "LOCAL",
         "bootId": client.read_node().boot_id,
+        "newestGeneration": client.read_node().newest_generation,
     }
 
 

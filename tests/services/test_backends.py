@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from inventory.models import Backend, BackendAddress, Portal, Ssd
 from inventory.nodes import wire
+from inventory.nodes.probes import Changes
 from inventory.selectors import backend_list, pool_free_bytes
 from inventory.services.nodes import node_client
 from inventory.services.probe import ProbeReport, backend_probe
@@ -118,8 +119,8 @@ def test_totals_never_fall_below_what_is_claimed():
 @pytest.mark.parametrize(
     "fields",
     [
-        {"changes": wire.Changes.PORTALS},
-        {"changes": wire.Changes.PORTALS | wire.Changes.SYSLOGS},
+        {"changes": Changes.PORTALS},
+        {"changes": Changes.PORTALS | Changes.SYSLOGS},
         {"boot_id": "boot2"},
         {"number_of_ssds": 3},
         {"total_capacity": TIB},
@@ -134,7 +135,7 @@ def test_probe_that_asks_for_a_reading(fields):
         assert backend_probe(report=later).refresh_wanted_at == asked_at, "until it was read"
 
 
-@pytest.mark.parametrize("fields", [{"changes": wire.Changes.SYSLOGS}, {"boot_id": None}])
+@pytest.mark.parametrize("fields", [{"changes": Changes.SYSLOGS}, {"boot_id": None}])
 def test_probe_that_asks_for_nothing(fields):
     store()
     assert backend_probe(report=report(**fields)).refresh_wanted_at is None

@@ -14,7 +14,9 @@ from django.utils import timezone
 
 from inventory.models import Backend, Pool
 from inventory.nodes.engines.simulated import SimulatedFleet
+from inventory.services import generations
 from inventory.services.generations import generation_last
+from inventory.services.nodes import node_client
 from inventory.views.probe import PROBE
 from provisioner.common import writes
 from tasks.models import Task, TaskType
@@ -240,3 +242,28 @@ def test_nothing_works_by_itself_meanwhile(
     assert fleet.nodes[0].persistent_id == node
     token = api.as_role("NODE", node=node).post("/probe", PROBE | {"persistentID": node})
     assert token.status == "Success"
+
+
+def probed(api: Api, node: str, newest: int) -> None:
+    """The node tells with its probe what it has seen."""
+    generations._lately[0] = (0, 0.0)
+    said = PROBE | {"persistentID": node, "newestGeneration": newest}
+    assert api.as_role("NODE", node=node).post("/probe", said).status == "Success"
+
+
+def test_the_next_probe_tells_that_a_node_is_newer(api: Api, pool: PoolOf) -> None:
+    """A copy of the database's files, before anything was written to it."""
+    [node] = pool(1)
+    created(api, "v")
+    seen = node_client(Backend.objects.get()).read_node().newest_generation
+    assert seen == Replica.objects.get().pk
+    probed(api, node, seen)
+    assert writes.writes_barred() == ""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setval('provisioner_generations', 1000)")
+    probed(api, node, 1000)
+    assert writes.writes_barred() == ""
+    probed(api, node, seen)
+    answer = create(api, "x")
+    assert (answer.http, answer.status) == (503, "ServiceUnavailable")
+    assert f"older than storage node '{node}'" in answer.description

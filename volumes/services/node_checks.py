@@ -9,10 +9,14 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from inventory.models import Backend, Recovery
+from inventory.models import Backend
 from inventory.services.backends import settings_push
 from inventory.services.controller_slots import slot_ensure
-from inventory.services.pool_checks import generation_compare, is_of_other_pool
+from inventory.services.pool_checks import (
+    generation_compare,
+    is_of_other_pool,
+    nodes_awaited,
+)
 from provisioner.common.writes import writes_barred
 from volumes.models import Export
 from volumes.services.export_repair import exports_repair
@@ -62,7 +66,7 @@ def nodes_check() -> None:
 
 def _compare_generations(answers: Mapping[str, NodeContents | NodeError]) -> None:
     """But for nodes without which an older database was put in order."""
-    awaited = {node for recovery in Recovery.objects.all() for node in recovery.awaited}
+    awaited = nodes_awaited()
     for backend_id, answer in answers.items():
         if isinstance(answer, NodeContents) and backend_id not in awaited:
             generation_compare(answer.node)

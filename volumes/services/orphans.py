@@ -33,7 +33,7 @@ TOLD = ("size_bytes", "pool", "tenant_id", "volume_uuid", "alias", "kept")
 
 def orphans_note(backend: Backend, contents: NodeContents) -> None:
     """Write down what the node held when it was read and no row knows now; forget what is gone."""
-    seen = {_key(orphan): orphan for orphan in _strangers(backend, contents)}
+    seen = {_key(orphan): orphan for orphan in _strangers(backend.pk, contents)}
     noted = {_key(orphan): orphan for orphan in Orphan.objects.filter(backend=backend)}
     gone = [orphan.pk for key, orphan in noted.items() if key not in seen]
     Orphan.objects.filter(pk__in=gone).delete()
@@ -47,6 +47,12 @@ def orphans_note(backend: Backend, contents: NodeContents) -> None:
     Orphan.objects.bulk_create(new, ignore_conflicts=True)
     for orphan in new:
         log.warning("node holds what no row knows", extra={"orphan": str(orphan)})
+
+
+def new_orphans(backend_id: str, contents: NodeContents) -> list[Orphan]:
+    """What the node held when it was read, and neither rows nor notes know."""
+    noted = {_key(orphan) for orphan in Orphan.objects.filter(backend=backend_id)}
+    return [one for one in _strangers(backend_id, contents) if _key(one) not in noted]
 
 
 def orphans_remove(backend: Backend) -> None:
@@ -84,14 +90,14 @@ def orphan_removal(node: NodeClient, orphan: Orphan, timeout: float) -> Callable
             return partial(node.remove_volume, uuid, generation, timeout=timeout)
 
 
-def _strangers(backend: Backend, contents: NodeContents) -> Iterator[Orphan]:
+def _strangers(backend_id: str, contents: NodeContents) -> Iterator[Orphan]:
     """A row of that very generation knows a thing: on this node, or on none (removed by force)."""
-    replicas = Replica.objects.filter(Q(backend=backend) | Q(backend=None))
-    found = list(_unknown(OrphanKind.VOLUME, backend, contents.volumes, replicas))
-    snapshots = Snapshot.objects.filter(Q(replica__backend=backend) | Q(replica__backend=None))
-    found += _unknown(OrphanKind.SNAPSHOT, backend, contents.snapshots, snapshots)
+    replicas = Replica.objects.filter(Q(backend=backend_id) | Q(backend=None))
+    found = list(_unknown(OrphanKind.VOLUME, backend_id, contents.volumes, replicas))
+    snapshots = Snapshot.objects.filter(Q(replica__backend=backend_id) | Q(replica__backend=None))
+    found += _unknown(OrphanKind.SNAPSHOT, backend_id, contents.snapshots, snapshots)
     strange = {orphan.uuid for orphan in found if orphan.kind == OrphanKind.VOLUME}
-    found += _namespaces(backend, contents)
+    found += _namespaces(backend_id, contents)
     mine, restored = pool_uuid(), list(Recovery.objects.all())
     for orphan in found:
         is_late = any(
@@ -102,16 +108,16 @@ def _strangers(backend: Backend, contents: NodeContents) -> Iterator[Orphan]:
         yield orphan
 
 
-def _namespaces(backend: Backend, contents: NodeContents) -> Iterator[Orphan]:
+def _namespaces(backend_id: str, contents: NodeContents) -> Iterator[Orphan]:
     """They are whose their volume is."""
-    exports = Export.objects.filter(replica__backend=backend)
+    exports = Export.objects.filter(replica__backend=backend_id)
     known = set(exports.values_list("target_nqn", "replica__uuid"))
     owners = {volume.uuid: volume.owner for volume in contents.volumes}
     for target in contents.targets:
         for one in target.namespaces:
             if (target.nqn, one.volume_uuid) not in known:
                 yield Orphan(
-                    backend=backend,
+                    backend_id=backend_id,
                     kind=OrphanKind.NAMESPACE,
                     uuid=one.volume_uuid,
                     target_nqn=target.nqn,
@@ -122,7 +128,7 @@ def _namespaces(backend: Backend, contents: NodeContents) -> Iterator[Orphan]:
 
 def _unknown(
     kind: OrphanKind,
-    backend: Backend,
+    backend_id: str,
     found: Sequence[wire.Volume | wire.Snapshot],
     rows: QuerySet[Replica] | QuerySet[Snapshot],
 ) -> Iterator[Orphan]:
@@ -131,7 +137,7 @@ def _unknown(
     for one in found:
         if (one.uuid, one.generation) not in known:
             yield Orphan(
-                backend=backend,
+                backend_id=backend_id,
                 kind=kind,
                 uuid=one.uuid,
                 generation=one.generation,

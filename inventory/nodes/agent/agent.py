@@ -17,14 +17,13 @@ from inventory.nodes.agent.targets import Targets
 from inventory.nodes.agent.volumes import Volumes
 from inventory.nodes.engines.base import Engine, Known
 from inventory.nodes.errors import NodeRefused
+from inventory.nodes.probes import Changes, Probe
 from inventory.nodes.strays import Strays
 from inventory.nodes.syslogs import SyslogServers
 from inventory.nodes.wire import (
-    Changes,
     License,
     NamespaceSpec,
     Node,
-    Probe,
     ProvisionerSettings,
     RefusalCode,
     SnapshotSpec,
@@ -215,6 +214,7 @@ class Agent:
             changes=changes,
             authentication_mode=node.authentication_mode,
             boot_id=self.boot_id,
+            newest_generation=node.newest_generation,
         )
 
     def _authentication_mode(self) -> str:

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from inventory.nodes.agent.tokens import ProbeTokens
 from inventory.nodes.https import Outgoing, Pools, client_context, finish_within
-from inventory.nodes.wire import AuthorizationServer, Probe, ProvisionerSettings, Tag, Wire
+from inventory.nodes.probes import Probe
+from inventory.nodes.wire import AuthorizationServer, ProvisionerSettings, Tag, Wire
 from provisioner.access.web import FetchFailed
 
 PROBE_SECONDS = 15.0

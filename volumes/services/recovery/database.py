@@ -52,13 +52,13 @@ def database_recover(
     """
     _wait_for_requests()
     backends = list(Backend.objects.prefetch_related("addresses"))
-    nodes = _read(backends, without)
+    nodes = nodes_answers(backends, without=without, timeout_seconds=READ_SECONDS)
     newest = max((contents.node.newest_generation for contents in nodes.values()), default=0)
     if not (database_doubt() or since or newest > generation_last()):
         return ["this database is as new as its nodes: nothing was done"]
-    after = int(since.timestamp() * 1_000_000) if since else _greatest_key()
+    after = after_restored(since)
     generations_raise(above=newest)
-    findings = Findings(nodes, max(after - SLACK, 0), generation_last())
+    findings = Findings(nodes, after, generation_last())
     awaited = sorted({b.pk for b in backends} - set(nodes))
     with transaction.atomic(durable=True):
         Pool.objects.select_for_update().get()
@@ -87,7 +87,12 @@ def node_recover(backend: Backend, contents: NodeContents) -> None:
         if backend.pk not in recovery.awaited:
             continue
         generations_raise(above=contents.node.newest_generation)
-        findings = Findings({backend.pk: contents}, recovery.after_generation, generation_last())
+        findings = Findings(
+            {backend.pk: contents},
+            recovery.after_generation,
+            generation_last(),
+            returned=backend.pk,
+        )
         with transaction.atomic(durable=True):
             rest = [node for node in recovery.awaited if node != backend.pk]
             Recovery.objects.filter(pk=recovery.pk).update(
@@ -105,8 +110,14 @@ def _resolve(findings: Findings) -> None:
     exports_resolve(findings)
 
 
-def _read(backends: Iterable[Backend], without: Collection[str]) -> dict[str, NodeContents]:
-    answers = nodes_read(backends, timeout_seconds=READ_SECONDS)
+def nodes_answers(
+    backends: Iterable[Backend], *, without: Collection[str], timeout_seconds: float
+) -> dict[str, NodeContents]:
+    """What the nodes of this pool hold that answer, by id.
+
+    :raises NodesSilent: names nodes that do not answer and are not among those ``without``.
+    """
+    answers = nodes_read(backends, timeout_seconds=timeout_seconds)
     silent: dict[str, str] = {}
     nodes: dict[str, NodeContents] = {}
     for backend_id, answer in answers.items():
@@ -128,6 +139,14 @@ def _compare(backends: Iterable[Backend], findings: Findings) -> None:
         if contents := findings.nodes.get(backend.pk):
             replicas_return(backend, contents)
             orphans_note(backend, contents)
+
+
+def after_restored(since: dt.datetime | None = None) -> int:
+    """What has a greater generation may have been made after the restored state, which was at
+    ``since``, or has no younger row than there are.
+    """
+    after = int(since.timestamp() * 1_000_000) if since else _greatest_key()
+    return max(after - SLACK, 0)
 
 
 def _greatest_key() -> int:

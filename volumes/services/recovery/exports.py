@@ -34,6 +34,8 @@ def exports_resolve(findings: Findings) -> None:
     found = list(_namespaces(findings))
     exact = {(f.backend_id, f.nqn, f.uuid, f.nsid, f.host_nqn, f.generation) for f in found}
     rows = Export.objects.filter(LIVE, for_copy=False).select_related("replica")
+    if findings.returned:
+        rows = rows.filter(replica__backend=findings.returned)
     for export in rows.order_by("pk"):
         where = (export.replica.backend_id, export.target_nqn, export.replica.uuid)
         if (*where, export.nsid, export.host_nqn, export.pk) in exact:

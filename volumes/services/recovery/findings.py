@@ -26,11 +26,14 @@ class Copy:
 class Findings:
     """Contents of the nodes that answered, by id; ``report`` is for the operator. ``after`` and
     ``until``: the generations that may have been handed out since the restored state.
+    ``returned``: the one node, where it alone is looked at, as it is back: what is not on it, and
+    what was begun since the others were looked at, is not touched.
     """
 
     nodes: Mapping[str, NodeContents]
     after: int
     until: int
+    returned: str = ""
     report: list[str] = field(default_factory=list)
 
     def copies(self) -> Iterator[Copy]:

@@ -24,6 +24,8 @@ def snapshots_resolve(findings: Findings) -> None:
                 Snapshot.objects.filter(pk=snapshot.pk).update(**done)
         for found in contents.snapshots:
             _adopt(contents.node.persistent_id, found, findings)
+    if findings.returned:
+        return
     silent = Snapshot.objects.filter(state=LifeState.CREATING).exclude(
         replica__backend__in=list(findings.nodes)
     )

@@ -1,7 +1,7 @@
 """Volumes and replicas whose rows are older than what nodes hold."""
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from provisioner.common.models import LifeState
@@ -23,7 +23,7 @@ def volumes_resolve(findings: Findings) -> None:
     """Each volume that is not being removed, in a transaction of its own within the caller's: what
     cannot be put right is told, and hinders no other.
     """
-    for volume in Volume.objects.select_for_update().filter(LIVE).order_by("pk"):
+    for volume in _concerned(findings).select_for_update().order_by("pk"):
         said = len(findings.report)
         try:
             with transaction.atomic():
@@ -31,6 +31,15 @@ def volumes_resolve(findings: Findings) -> None:
         except ProvisionerError as error:
             del findings.report[said:]
             findings.report.append(f"volume {volume.uuid} is not resolved: {error.description}")
+
+
+def _concerned(findings: Findings) -> QuerySet[Volume]:
+    volumes = Volume.objects.filter(LIVE)
+    if not findings.returned:
+        return volumes
+    on_it = Replica.objects.filter(backend=findings.returned).values("volume")
+    owners = {copy.found.owner.volume for copy in findings.copies() if copy.found.owner}
+    return volumes.filter(Q(pk__in=on_it) | Q(uuid__in=owners))
 
 
 def _resolve(volume: Volume, findings: Findings) -> None:
@@ -41,10 +50,11 @@ def _resolve(volume: Volume, findings: Findings) -> None:
     _note_incomplete([r for r in replicas if r.pk in held], held)
     if not _has_source(replicas, held, silent):
         _adopt(volume, lost, replicas, held, findings)
-    elif volume.state == LifeState.CREATING:
+    elif volume.state == LifeState.CREATING and not findings.returned:
         _complete(volume, lost, findings)
-    _end_creation(volume, held, findings)
-    _end_tasks(volume, findings)
+    if not findings.returned:
+        _end_creation(volume, held, findings)
+        _end_tasks(volume, findings)
     _end_growth(volume, held, findings)
 
 

@@ -13,10 +13,10 @@ from inventory.nodes.engines.simulated.copies import Copies
 from inventory.nodes.engines.simulated.network import Network
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import refuse_difference
+from inventory.nodes.probes import Changes
 from inventory.nodes.strays import Stray, StrayKind
 from inventory.nodes.target_ids import ANY_CONTROLLERS, ControllerIds
 from inventory.nodes.wire import (
-    Changes,
     Piece,
     Portal,
     Qos,
