@@ -309,7 +309,7 @@ def _check_members(others: Iterable[NamespaceRecord], spec: NamespaceSpec) -> No
             )
         if other.spec.nsid == spec.nsid:
             raise NodeRefused(
-                RefusalCode.CONFLICT,
+                RefusalCode.ID_IN_USE,
                 f"namespace {spec.nsid} of {other.nqn} is volume {other.uuid} already",
             )
 

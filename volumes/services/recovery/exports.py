@@ -1,6 +1,6 @@
 """Publications and exports whose rows are older than what nodes hold."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from django.db.models import Q
@@ -45,6 +45,14 @@ def exports_resolve(findings: Findings) -> None:
     for one in found:
         if findings.is_late(one.generation):
             _adopt(one, findings)
+    _reserve_namespace_ids(found)
+
+
+def _reserve_namespace_ids(found: Iterable[Found]) -> None:
+    """No replica gets an id that something on a node has in the target, whatever that is."""
+    NamespaceId.objects.bulk_create(
+        [NamespaceId(target_nqn=one.nqn, nsid=one.nsid) for one in found], ignore_conflicts=True
+    )
 
 
 def _namespaces(findings: Findings) -> Iterator[Found]:
