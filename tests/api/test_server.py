@@ -143,10 +143,14 @@ def strict_server(servers):
     return servers(REQUIRE_CLIENT_CERTIFICATE="true", TRUSTED_PROXIES=PROXY)
 
 
-def chunked(*pieces: bytes) -> bytes:
+UNFINISHED = [b"Transfer-Encoding: chunked\r\n\r\n5\r\n{", b"Content-Length: 5\r\n\r\n{"]
+
+
+def chunked(*pieces: bytes, authorization: str) -> bytes:
     lines = [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces]
     return (
         b"POST /token HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        b"Authorization: " + authorization.encode() + b"\r\n"
         b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
         + b"".join(lines)
         + b"0\r\n\r\n"
@@ -173,10 +177,43 @@ class TestRequests:
         answer = server.request("POST", "/token", body, headers=JSON | admin_header)
         assert (answer.status, json.loads(answer.data)["status"]) == (413, "PayloadTooLarge")
 
-    def test_a_broken_chunk(self, server):
-        answer = server.raw(chunked(b"{}").replace(b"2\r\n{}", b"zz\r\n{}"))
+    @pytest.mark.parametrize(
+        ("right", "wrong"),
+        [
+            (b"2\r\n{}", b"zz\r\n{}"),
+            (b"2\r\n{}", b"5\r\n{}"),
+            (b"0\r\n\r\n", b"0\r\na: b\n\r\n"),
+            (b"0\r\n\r\n", b"0\r\n" + b"a: b\r\n" * 200 + b"\r\n"),
+        ],
+    )
+    def test_a_broken_chunk(self, server, admin_header, right, wrong):
+        sent = chunked(b"{}", authorization=admin_header["Authorization"])
+        answer = server.raw(sent.replace(right, wrong))
         assert answer.startswith(b"HTTP/1.1 400 ")
         assert set(json.loads(answer.partition(b"\r\n\r\n")[2])) == {"status", "description"}
+
+    @pytest.mark.parametrize("body", UNFINISHED)
+    def test_of_who_is_unknown_no_body_is_waited_for(self, server, body):
+        """Its connection closes: no thread has to read the rest."""
+        answer = server.raw(b"POST /token HTTP/1.1\r\nHost: x\r\n" + body)
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        assert b"\r\nConnection: close\r\n" in answer
+
+    @pytest.mark.parametrize("body", UNFINISHED)
+    def test_of_who_shows_no_certificate_no_body_is_waited_for(self, strict_server, body):
+        plain = socket.create_connection(("127.0.0.1", strict_server.port), timeout=10)
+        context = strict_server.context(certificate=False)
+        with context.wrap_socket(plain, server_hostname="127.0.0.1") as secure:
+            secure.sendall(b"POST /token HTTP/1.1\r\nHost: x\r\n" + body)
+            assert secure.recv(100).startswith(b"HTTP/1.1 403 ")
+
+    def test_a_connection_is_kept_whose_bodies_were_read(self, server, admin_header):
+        with urllib3.PoolManager(ssl_context=server.context(certificate=True)) as http:
+            url = f"https://127.0.0.1:{server.port}/token"
+            for body in (b"{}", iter([b"{", b"}"]), b"", iter([])):
+                http.request("POST", url, body=body, headers=JSON | admin_header)
+            [pool] = (http.pools[key] for key in http.pools)
+            assert pool.num_connections == 1
 
     @pytest.mark.parametrize("length", [b"-1", b"x", b"1e3", b""])
     def test_a_length_that_is_none(self, server, length):

@@ -186,7 +186,9 @@ class Stack:
         self.beats = [self._add(self._celery("beat", n)) for n in range(2)]
         self.api_urls = [f"http://127.0.0.1:{port}" for port in ports]
         self._answering(self.api_urls, self.apis[0].log)
-        self.haproxy = self._add(self._haproxy(self.environment | {"BIND": f"127.0.0.1:{self.port}"}))
+        self.haproxy = self._add(
+            self._haproxy(self.environment | {"BIND": f"127.0.0.1:{self.port}"})
+        )
         self.ready()
 
     def _add(self, service: S) -> S:
