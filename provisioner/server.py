@@ -12,7 +12,7 @@ from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 from socket import socket
 
-from gunicorn.http.body import Body, ChunkedReader
+from gunicorn.http.body import Body, ChunkedReader, LengthReader
 from gunicorn.http.wsgi import Response
 from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import TConn, ThreadWorker
@@ -163,10 +163,12 @@ class WholeResponse(Response):
         sock.sendall(b"".join(pieces))
 
 
-def _is_read(body: Body) -> bool:
+def _is_read(body: Body | None) -> bool:
     """To its end, so that no thread has to wait for the rest of it."""
-    reader = body.reader
-    return not (reader.parser if isinstance(reader, ChunkedReader) else reader.length)
+    reader = body.reader if body else None
+    if isinstance(reader, ChunkedReader):
+        return reader.parser is None
+    return not isinstance(reader, LengthReader) or reader.length == 0
 
 
 def forget(worker: ThreadWorker) -> None:

@@ -164,7 +164,9 @@ class TestCertificates:
 
 
 class TestBodies:
-    def post(self, stack: Stack, token: str, body: object) -> urllib3.BaseHTTPResponse:
+    def post(
+        self, stack: Stack, token: str, body: bytes | Iterator[bytes]
+    ) -> urllib3.BaseHTTPResponse:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         with stack.pool() as http:
             return http.request(
