@@ -76,6 +76,13 @@ class Environment(BaseSettings):
     )
     api_workers: int = Field(1, ge=1, le=256, description="API processes of one server.")
     api_threads: int = Field(16, ge=1, le=512, description="Threads of each API process.")
+    caller_requests: int = Field(
+        8,
+        ge=1,
+        le=512,
+        description="How many requests of one caller (a user, a token's name) an API process works "
+        "on at once; more are answered with 429.",
+    )
     stop_seconds: Seconds = Field(
         30, description="How long a stopping API process may finish the requests it has."
     )

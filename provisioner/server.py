@@ -12,6 +12,7 @@ from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 from socket import socket
 
+from gunicorn.http.body import Body, ChunkedReader, LengthReader
 from gunicorn.http.wsgi import Response
 from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import TConn, ThreadWorker
@@ -32,9 +33,10 @@ class RequestSocket(ssl.SSLSocket):
     """A server's end of a connection, on which nobody can hold a thread for ever.
 
     The handshake, each whole request and each write have their time; then the connection is over.
+    Of a request only the time counts in which its client is waited for.
     """
 
-    _read_until = 0.0
+    _read_seconds = 0.0
 
     def do_handshake(self, block: bool = False) -> None:
         self.settimeout(HANDSHAKE_SECONDS)
@@ -51,25 +53,26 @@ class RequestSocket(ssl.SSLSocket):
             self._begin_request()
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        left = self._read_until - time.monotonic()
+        began = time.monotonic()
         try:
-            if left <= 0:
+            if self._read_seconds <= 0:
                 raise TimeoutError
-            self.settimeout(left)
+            self.settimeout(self._read_seconds)
             return super().recv(buflen, flags)
         except TimeoutError:
             raise _too_slow("the request") from None
         finally:
+            self._read_seconds -= time.monotonic() - began
             if self.fileno() >= 0:
                 self.settimeout(WRITE_SECONDS)
 
     def shutdown(self, how: int) -> None:
         """What comes after our end of it is read for LINGER_SECONDS."""
         super().shutdown(how)
-        self._read_until = time.monotonic() + LINGER_SECONDS
+        self._read_seconds = LINGER_SECONDS
 
     def _begin_request(self) -> None:
-        self._read_until = time.monotonic() + REQUEST_SECONDS
+        self._read_seconds = REQUEST_SECONDS
         self.settimeout(WRITE_SECONDS)
 
 
@@ -140,7 +143,12 @@ class Pieces(list[bytes]):
 class WholeResponse(Response):
     """The head leaves with the first part of the body. Of a process that is killed a client, or the
     load balancer, then has a whole answer or none, and may ask another process.
+
+    Who was answered before its body was read is not listened to any more: the connection closes.
     """
+
+    def should_close(self) -> bool:
+        return super().should_close() or not _is_read(self.req.body)
 
     def write(self, arg: bytes) -> None:
         if self.headers_sent:
@@ -153,6 +161,14 @@ class WholeResponse(Response):
         finally:
             self.sock = sock
         sock.sendall(b"".join(pieces))
+
+
+def _is_read(body: Body | None) -> bool:
+    """To its end, so that no thread has to wait for the rest of it."""
+    reader = body.reader if body else None
+    if isinstance(reader, ChunkedReader):
+        return reader.parser is None
+    return not isinstance(reader, LengthReader) or reader.length == 0
 
 
 def forget(worker: ThreadWorker) -> None:

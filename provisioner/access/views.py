@@ -2,13 +2,15 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 from django.db import OperationalError
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException, PermissionDenied
 from rest_framework.permissions import SAFE_METHODS
@@ -17,6 +19,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from provisioner.access.callers import Caller
+from provisioner.access.turns import turn_of
 from provisioner.common.database import is_conflict
 from provisioner.common.operations import Operation
 from provisioner.common.parsing import ignored_fields, path_identifiers
@@ -55,6 +58,18 @@ class ApiViewSet(ViewSet):
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         return [] if self.open_to_all else super().get_authenticators()
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """The caller's turn lasts until the answer is written down: that may be most of it."""
+        with ExitStack() as self._turn:
+            answer = super().dispatch(request, *args, **kwargs)
+            return answer.render() if isinstance(answer, Response) else answer
+
+    def perform_authentication(self, request: Request) -> None:
+        """:raises TooManyAtOnce: HTTP 429, the caller has enough requests under way."""
+        super().perform_authentication(request)
+        if isinstance(request.user, Caller):
+            self._turn.enter_context(turn_of(request.user))
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

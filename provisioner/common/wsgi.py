@@ -1,17 +1,46 @@
 """What Django cannot stand in a request is mended before it sees it."""
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from io import BytesIO
-from typing import Any
+from typing import IO, Any
 
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from gunicorn.http.errors import ParseException
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
+class ChunkedBody:
+    """A body whose length is known at its end: read as a whole by the first who reads of it.
+
+    :raises RequestDataTooBig: of each read: it is longer than ``most`` bytes.
+    """
+
+    def __init__(self, stream: IO[bytes], most: int) -> None:
+        self._stream, self._most = stream, most
+
+    def read(self, size: int = -1) -> bytes:
+        return self._whole.read(size)
+
+    def readline(self, size: int = -1) -> bytes:
+        return self._whole.readline(size)
+
+    @cached_property
+    def _whole(self) -> BytesIO:
+        try:
+            body = self._stream.read(self._most + 1)
+        except ParseException as error:
+            raise OSError("what follows the chunks cannot be read") from error
+        if len(body) > self._most:
+            raise RequestDataTooBig
+        return BytesIO(body)
+
+
 def tolerant(application: Application) -> Application:
-    """Chunked bodies get a length: without one Django takes them for empty. They are read as far as
-    a body may reach and one byte more.
+    """Chunked bodies get the greatest length that a body may have: without one Django takes them
+    for empty. They are read when somebody asks for them, who then knows the caller.
 
     Charsets are ignored: JSON and query strings are UTF-8. Some break Django outside of its error
     handling.
@@ -19,8 +48,9 @@ def tolerant(application: Application) -> Application:
 
     def serve(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if "HTTP_TRANSFER_ENCODING" in environ and environ.get("wsgi.input_terminated"):
-            body = environ["wsgi.input"].read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
-            environ |= {"wsgi.input": BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+            most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+            body = ChunkedBody(environ["wsgi.input"], most)
+            environ |= {"wsgi.input": body, "CONTENT_LENGTH": str(most)}
         content_type = environ.get("CONTENT_TYPE", "")
         if "charset" in content_type.lower():
             environ["CONTENT_TYPE"] = content_type.partition(";")[0]

@@ -1,5 +1,6 @@
 """The API's paths and some that fail as no path should."""
 
+import threading
 from typing import Any
 
 from django.core.exceptions import BadRequest
@@ -71,6 +72,19 @@ class UnlistedViewSet(ApiViewSet):
         return success()
 
 
+class HeldViewSet(ApiViewSet):
+    """Answers once it may; ``begun`` counts who waits."""
+
+    resource = "tasks"
+    begun = threading.Semaphore(0)
+    goes_on_now = threading.Event()
+
+    def list(self, request: Request) -> Response:
+        self.begun.release()
+        self.goes_on_now.wait(30)
+        return success()
+
+
 def plain_fault(request: HttpRequest) -> HttpResponse:
     raise {"bug": RuntimeError, "bad": BadRequest, "database": OperationalError}[
         request.GET["kind"]
@@ -83,6 +97,7 @@ urlpatterns = [
     path("echo/<str:thing>", EchoViewSet.as_view({"get": "list"})),
     path("faulty", FaultyViewSet.as_view({"get": "list", "post": "create", "put": "update"})),
     path("unlisted", UnlistedViewSet.as_view({"get": "list"})),
+    path("held", HeldViewSet.as_view({"get": "list"})),
     path("plain_fault", plain_fault),
 ]
 handler400 = urls.handler400

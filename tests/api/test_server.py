@@ -86,13 +86,13 @@ class Server:
                 method, f"https://127.0.0.1:{self.port}{path}", body=body, headers=headers
             )
 
-    def connect(self) -> ssl.SSLSocket:
+    def connect(self, *, certificate: bool = True) -> ssl.SSLSocket:
         plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
-        return self.context(certificate=True).wrap_socket(plain, server_hostname="127.0.0.1")
+        return self.context(certificate=certificate).wrap_socket(plain, server_hostname="127.0.0.1")
 
-    def raw(self, text: bytes) -> bytes:
+    def raw(self, text: bytes, **how: bool) -> bytes:
         """The answer to just these bytes."""
-        with self.connect() as secure:
+        with self.connect(**how) as secure:
             secure.sendall(text)
             return secure.makefile("rb").read()
 
@@ -143,10 +143,14 @@ def strict_server(servers):
     return servers(REQUIRE_CLIENT_CERTIFICATE="true", TRUSTED_PROXIES=PROXY)
 
 
-def chunked(*pieces: bytes) -> bytes:
+UNFINISHED = [b"Transfer-Encoding: chunked\r\n\r\n5\r\n{", b"Content-Length: 5\r\n\r\n{"]
+
+
+def chunked(*pieces: bytes, authorization: str) -> bytes:
     lines = [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces]
     return (
         b"POST /token HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        b"Authorization: " + authorization.encode() + b"\r\n"
         b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
         + b"".join(lines)
         + b"0\r\n\r\n"
@@ -173,10 +177,33 @@ class TestRequests:
         answer = server.request("POST", "/token", body, headers=JSON | admin_header)
         assert (answer.status, json.loads(answer.data)["status"]) == (413, "PayloadTooLarge")
 
-    def test_a_broken_chunk(self, server):
-        answer = server.raw(chunked(b"{}").replace(b"2\r\n{}", b"zz\r\n{}"))
+    @pytest.mark.parametrize(
+        ("right", "wrong"),
+        [
+            (b"2\r\n{}", b"zz\r\n{}"),
+            (b"0\r\n\r\n", b"0\r\na: b\n\r\n"),
+            (b"0\r\n\r\n", b"0\r\n" + b"a: b\r\n" * 200 + b"\r\n"),
+        ],
+    )
+    def test_a_broken_chunk(self, server, admin_header, right, wrong):
+        sent = chunked(b"{}", authorization=admin_header["Authorization"])
+        answer = server.raw(sent.replace(right, wrong))
         assert answer.startswith(b"HTTP/1.1 400 ")
         assert set(json.loads(answer.partition(b"\r\n\r\n")[2])) == {"status", "description"}
+
+    @pytest.mark.parametrize("body", UNFINISHED)
+    def test_of_who_is_unknown_no_body_is_waited_for(self, server, strict_server, body):
+        for asked, certificate, http in ((server, True, b"401"), (strict_server, False, b"403")):
+            sent = b"POST /token HTTP/1.1\r\nHost: x\r\n" + body
+            answer = asked.raw(sent, certificate=certificate)  # until it closes
+            assert answer.startswith(b"HTTP/1.1 " + http)
+
+    def test_a_connection_is_kept_whose_bodies_were_read(self, server, admin_header):
+        with urllib3.PoolManager(ssl_context=server.context(certificate=True)) as http:
+            url = f"https://127.0.0.1:{server.port}/token"
+            for body in (b"{}", iter([b"{", b"}"]), b"", iter([])):
+                http.request("POST", url, body=body, headers=JSON | admin_header)
+            assert http.connection_from_url(url).num_connections == 1
 
     @pytest.mark.parametrize("length", [b"-1", b"x", b"1e3", b""])
     def test_a_length_that_is_none(self, server, length):

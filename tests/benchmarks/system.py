@@ -23,6 +23,7 @@ SETTINGS = {
     "SECRET_KEY": "only-for-benchmarks-only-for-benchmarks",
     "API_HOST": "127.0.0.1",
     "API_WORKERS": str(API_WORKERS),
+    "CALLER_REQUESTS": "512",
     # rows made by SQL stand for nothing that a node has
     "NODE_CHECK_INTERVAL_SECONDS": "86400",
 }

@@ -6,6 +6,7 @@ them: start them in the main thread.
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -184,8 +185,10 @@ class Stack:
         self.workers = [self._add(self._celery("worker", n)) for n in range(2)]
         self.beats = [self._add(self._celery("beat", n)) for n in range(2)]
         self.api_urls = [f"http://127.0.0.1:{port}" for port in ports]
-        self._answering(self.api_urls)
-        self.haproxy = self._add(self._haproxy(ports))
+        self._answering(self.api_urls, self.apis[0].log)
+        self.haproxy = self._add(
+            self._haproxy(self.environment | {"BIND": f"127.0.0.1:{self.port}"})
+        )
         self.ready()
 
     def _add(self, service: S) -> S:
@@ -223,25 +226,34 @@ class Stack:
             command += ["--pool=threads", "--concurrency=4", f"--hostname=worker-{number}@stack"]
         return Service(command, self.environment, self.folder / f"{role}-{number}.log")
 
-    def _haproxy(self, ports: Sequence[int]) -> Service:
+    def _haproxy(self, settings: Mapping[str, str]) -> Service:
         program = installed("haproxy")
         if not program:
             raise servers.NoServer("no HAProxy here: make test-tools")
         certificate, key = self.authority.server("server", ["127.0.0.1", "localhost"])
         both = self.folder / "tls" / "haproxy.pem"
         both.write_bytes(certificate.read_bytes() + key.read_bytes())
+        file = DEPLOY / "haproxy.cfg"
+        optional = re.findall(r"\$\{(\w+)-|env\((\w+)\)", file.read_text())
         environment = {
-            "BIND": f"127.0.0.1:{self.port}",
             "TLS_PEM": str(both),
             "TLS_CLIENT_CA": str(self.ca),
-            **{f"API_{n}": f"127.0.0.1:{api}" for n, api in enumerate(ports, 1)},
+            **{f"API_{n}": url.removeprefix("http://") for n, url in enumerate(self.api_urls, 1)},
             **{
-                name: self.environment[name] for name in ("KEEP_ALIVE",) if name in self.environment
+                name: settings[name]
+                for name in map("".join, [*optional, ("BIND",)])
+                if name in settings
             },
         }
-        command = [program, "-db", "-f", str(DEPLOY / "haproxy.cfg")]
-        log = self.folder / "haproxy.log"
-        return Service(command, environment, log, request=signal.SIGUSR1)
+        log = self.folder / f"haproxy-{settings['BIND']}.log"
+        return Service([program, "-db", "-f", str(file)], environment, log, request=signal.SIGUSR1)
+
+    def balancer(self, **settings: str) -> str:
+        """The URL of a further HAProxy before the same APIs, which differs by these settings."""
+        bind = f"127.0.0.1:{servers.free_port()}"
+        started = self._add(self._haproxy(self.environment | settings | {"BIND": bind}))
+        self._answering([f"https://{bind}"], started.log)
+        return f"https://{bind}"
 
     def pool(self) -> urllib3.PoolManager:
         """Connections with the client certificate, without retries."""
@@ -254,9 +266,9 @@ class Stack:
 
         :raises AssertionError: they are not.
         """
-        self._answering([*self.api_urls, self.url])
+        self._answering([*self.api_urls, self.url], self.apis[0].log)
 
-    def _answering(self, urls: Sequence[str]) -> None:
+    def _answering(self, urls: Sequence[str], log: Path) -> None:
         http = self.pool()
 
         def asked() -> None:
@@ -265,7 +277,7 @@ class Stack:
                 if answer.status != 200:
                     raise urllib3.exceptions.HTTPError(f"{url}: {answer.data.decode()}")
 
-        until(asked, self.folder / "api-0.log")
+        until(asked, log)
 
     def manage(self, *arguments: str) -> str:
         """As :func:`manage`, with the stack's settings."""

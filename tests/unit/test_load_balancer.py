@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from provisioner.environment import Environment
 from tests.api.test_roles import operations
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
@@ -41,3 +42,15 @@ def test_only_what_is_safe():
             safe.add(f"{method} {path}")
     of_tenants = {each.replace(" ", " /x", 1) for each in ANYWAY if "probe" not in each}
     assert again == safe | ANYWAY | of_tenants
+
+
+def test_its_head_names_each_variable_and_its_default():
+    head = CONFIG.read_text().partition("\nglobal\n")[0]
+    for name, default in re.findall(r"\$\{(\w+)-(\w+)\}", CONFIG.read_text()):
+        assert re.search(rf"^#   {name} +{default}, ", head, re.MULTILINE), name
+
+
+def test_a_body_that_the_api_takes_fits():
+    defaults = dict(re.findall(r"\$\{(\w+)-(\w+)\}", CONFIG.read_text()))
+    assert int(defaults["MAX_BODY"]) == Environment.model_fields["max_body_bytes"].default
+    assert int(defaults["BUFFER_BYTES"]) == int(defaults["MAX_BODY"]) + 2**16
