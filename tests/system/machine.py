@@ -34,6 +34,7 @@ PLACES = (
     "/usr/local/sbin",
     "/var/lib/provisioner",
     "/root/provisioner-ca",
+    "/root/provisioner.dump",
 )
 SECONDS = 900.0
 OURS = {variable_name(field) for field in Environment.model_fields}
