@@ -4,9 +4,11 @@ from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import URLPattern, URLResolver, include, path
+from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 
 
+@csrf_exempt
 def home(request: HttpRequest) -> HttpResponseBase:
     """People who open the address in a browser are led to the description of the API."""
     if request.method not in {"GET", "HEAD"}:

@@ -1,15 +1,18 @@
 """The fenced blocks of README.md and docs/: what they are, and where each is tried.
 
 After the language a block says how: ``install`` (a new server, from the first block to the last),
-``server`` (on that server afterwards), ``demo`` (while ``make demo`` runs).
+``server`` (on that server afterwards), ``node`` (there, once a node is free), ``demo`` (while
+``make demo`` runs).
 """
 
 import re
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"^( *)```([^\n]*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
+"""Also within a list, where it is indented."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,13 @@ def blocks() -> list[Block]:
     return [
         _block(str(page.relative_to(ROOT)), info.split(), text)
         for page in pages
-        for info, text in FENCE.findall(page.read_text())
+        for _, info, text in FENCE.findall(page.read_text())
     ]
 
 
 def _block(page: str, words: list[str], text: str) -> Block:
     language, where = [*words, "", ""][:2]
-    return Block(page, language, where, text)
+    return Block(page, language, where, textwrap.dedent(text))
 
 
 def of(where: str, page: str = "") -> list[Block]:

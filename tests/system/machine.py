@@ -34,8 +34,9 @@ PLACES = (
     "/usr/local/sbin",
     "/var/lib/provisioner",
     "/root/provisioner-ca",
+    "/root/provisioner.dump",
 )
-SECONDS = 900.0
+SECONDS = 1300.0
 OURS = {variable_name(field) for field in Environment.model_fields}
 
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from provisioner.environment import Environment, variable_name
+from tests import pages
 from tests.programs import tool
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -74,6 +75,13 @@ class TestCompose:
         mounted = [volume.split(":")[-2] for volume in services["prometheus"]["volumes"][:2]]
         assert api["basic_auth"]["password_file"] in mounted
         assert "METRICS_OPEN" not in services["api-1"]["environment"]
+
+    def test_the_page_hands_out_each_file_that_a_container_reads(self) -> None:
+        text = (DEPLOY / "compose.yaml").read_text()
+        read = set(re.findall(r"(?:/tls|see .env.example\})/([\w-]+(?:\.pem)?)", text))
+        [block] = [b.text for b in pages.blocks() if b.text.startswith("docker build")]
+        installed = re.findall(r"(?m)^ *install -m .* \S*?([\w.-]+) deploy/tls(?:/(\S+))?$", block)
+        assert read == {target or name for name, target in installed}
 
     def test_docker_compose_reads_it(self, tmp_path: Path) -> None:
         """With the variables of .env.example and one of docs/settings.md, which goes through."""

@@ -21,17 +21,30 @@ from tests.pages import Block
 from tests.programs import tool
 from tests.system.machine import Machine
 
-pytestmark = pytest.mark.timeout(1000)
+pytestmark = pytest.mark.timeout(1500)
 SWAP = """
 gone=$(api $url/backends | python3 -c 'import json, sys
 print(*(b["persistentID"] for b in json.load(sys.stdin) if b["mgmtPort"] == 31103))')
 api -X DELETE $url/backends/$gone
 """
-REAL_NODE = (
-    '"mgmtIPs": ["10.0.0.11"], "mgmtPort": 443',
-    '"mgmtIPs": ["127.0.0.1"], "mgmtPort": 31103',
-)
-"""In place of the node of docs/storage-node.md: a simulated one, taken from the pool before."""
+SINCE_THE_BACKUP = """
+for name in since-1 since-2; do
+  api --json "{\\"alias\\": \\"$name\\", \\"uuid\\": \\"$name\\", \\"capacity\\": 1}" $url/volumes
+done
+"""
+RESTORED = """
+echo "restored: $(api $url/volumes)"
+api -X DELETE $url/volumes/since-1
+"""
+ORPHAN = "$(provisioner-manage orphans list | awk '/{}/ {{print $1}}')"
+INSTEAD = {
+    # of the node of docs/storage-node.md: a simulated one, taken from the pool before
+    '"mgmtIPs": ["10.0.0.11"], "mgmtPort": 443': '"mgmtIPs": ["127.0.0.1"], "mgmtPort": 31103',
+    # of ids of orphans, which are counted over all checks of nodes
+    "orphans adopt 17 ": f"orphans adopt {ORPHAN.format('since-1')} ",
+    "orphans discard 18 ": f"orphans discard {ORPHAN.format('since-2')} ",
+}
+"""What stands for texts of the pages that differ from server to server."""
 
 
 @dataclass
@@ -63,13 +76,22 @@ def installed() -> Iterator[Installed]:
     """All blocks of the page in one shell, and then those of other pages that need its server."""
     for program in ("haproxy", "openssl"):
         tool(program)
+    back_up, *restore = pages.of("server", "docs/how-to/back-up-and-restore.md")
+    rest = [block for block in pages.of("server") if block.page != back_up.page]
     found = [
         *pages.of("install"),
-        *pages.of("server"),
+        back_up,
+        Block("", "sh", "", SINCE_THE_BACKUP),
+        *restore,
+        Block("", "sh", "", RESTORED),
+        *rest,
         Block("", "sh", "", SWAP),
         *pages.of("node"),
     ]
-    script = "".join(block.text for block in found).replace(*REAL_NODE)
+    script = "".join(block.text for block in found)
+    for shown, here in INSTEAD.items():
+        assert script.count(shown) == 1
+        script = script.replace(shown, here)
     with tempfile.TemporaryDirectory(prefix="p-", ignore_cleanup_errors=True) as folder:
         machine = Machine(Path(folder))
         try:
@@ -84,6 +106,23 @@ def test_every_call_succeeds(installed: Installed) -> None:
     assert set(answers) == {"Success"}, installed.output
     assert f"\n{__version__}\n" in installed.output
     assert "0 differences" in installed.output
+
+
+def test_what_was_made_since_the_backup_is_adopted_or_discarded(installed: Installed) -> None:
+    assert "\nwrites go on\n" in installed.output
+    assert re.search(r"(?m)^\d+  .*'since-1'.*\n\d+  .*'since-2'.*$", installed.output)
+    [volumes] = re.findall(r"(?m)^restored: (.*)$", installed.output)
+    assert [volume["uuid"] for volume in json.loads(volumes)] == ["since-1"]
+    settings = (installed.machine.folder / "etc/provisioner/settings.env").read_text()
+    assert "/provisioner_restored\n" in settings
+    dump = installed.machine.folder / "root/provisioner.dump"
+    assert oct(dump.stat().st_mode)[-3:] == "600"
+
+
+def test_a_host_is_told_where_to_connect(installed: Installed) -> None:
+    """docs/how-to/prepare-linux-hosts.md: a command for each node with a replica."""
+    said = r"(?m)^nvme connect -t tcp -a \S+ -s \d+ -n nqn\.2022-08\.com\.kioxia:[\w-]{36} -l -1$"
+    assert len(re.findall(said, installed.output)) == 2
 
 
 def test_the_environment_holds_the_runtime_requirements_alone(installed: Installed) -> None:

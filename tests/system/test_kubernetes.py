@@ -1,5 +1,6 @@
 """deploy/kubernetes against the schemas of Kubernetes, and against the settings that there are."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,15 @@ def test_settings_are_right(objects: Objects, monkeypatch: pytest.MonkeyPatch) -
     read = Environment()
     assert read.require_client_certificate
     assert read.trusted_proxies == ("127.0.0.1",)
+
+
+def test_the_secret_of_files_has_each_file(objects: Objects) -> None:
+    """Which is made by the command in the comment of the secret's example."""
+    made = set(re.findall(r"--from-file=([\w.]+)", SECRET.read_text()))
+    values = of_kind(objects, "ConfigMap")[0]["data"].values()
+    assert {str(value) for value in values if str(value).startswith("/tls/")} == {
+        f"/tls/{name}" for name in made
+    }
 
 
 def test_pods_have_only_what_exists(objects: Objects, pods: Objects) -> None:

@@ -26,12 +26,24 @@ NOT_RUN = {
         "takes minutes; tests/chaos/test_run.py is a short run"
     ),
     "docs/chaos.md: for seed in 1 2 3; do make chaos SEED=$seed SECONDS=240; done": "the same",
+    "docs/how-to/connect-cinder.md: openstack volume type create --property "
+    "volume_backend_name=kumoscale-2 replicated": (
+        "needs OpenStack; tests/api/test_cinder.py has the driver's calls"
+    ),
+    "docs/how-to/prepare-linux-hosts.md: modprobe nvme-tcp": HARDWARE,
+    "docs/how-to/prepare-linux-hosts.md: mdadm --create /dev/md/data --level=1 --raid-devices=2 "
+    "--metadata=1.2 --bitmap=internal --homehost=any \\": HARDWARE,
+    "docs/how-to/prepare-linux-hosts.md: mdadm /dev/md/data --fail /dev/nvme0n1 "
+    "--remove /dev/nvme0n1": HARDWARE,
+    "docs/how-to/prepare-linux-hosts.md: mdadm --grow /dev/md/data --bitmap=none": HARDWARE,
     "docs/operations.md: docker build -f deploy/Dockerfile -t provisioner:1.0.0 .": (
         "needs a container engine; tests/system/test_deploy.py reads the files"
     ),
     "docs/operations.md: kubectl apply -f deploy/kubernetes/namespace.yaml": (
         "needs a cluster; tests/system/test_kubernetes.py reads the files"
     ),
+    "docs/storage-node.md: python manage.py check_drive /dev/nvme0n1      # as root; "
+    "--destroy-data where something is on it": HARDWARE,
     "docs/storage-node.md: git clone --recursive --branch v26.05 https://github.com/spdk/spdk "
     "/opt/spdk && cd /opt/spdk": HARDWARE,
     "docs/storage-node.md: systemd-run --pty --uid=provisioner -p "
@@ -57,7 +69,7 @@ def test_each_way_of_running_has_its_test_and_its_blocks() -> None:
 
 
 def test_languages() -> None:
-    """What has none is no command: a drawing, or what a program said."""
+    """What has none is no command: a file, a drawing, or what a program said."""
     assert {block.language for block in BLOCKS} <= {"sh", "json", "toml", "ini", ""}
     commands = re.compile(
         r"^\s*(\$ |make |curl |python|sudo |export |docker |kubectl )", re.MULTILINE
