@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+from django.core.exceptions import SuspiciousOperation
 from django.db import OperationalError
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -102,9 +103,10 @@ class ApiViewSet(ViewSet):
         operation = self.operations.get(self.action or "")
         if operation is None:
             return []
-        names = ignored_fields(operation.query, request.query_params)
-        if operation.body:
-            with suppress(APIException):
+        names: list[str] = []
+        with suppress(APIException, SuspiciousOperation):  # what cannot be read has no names
+            names += ignored_fields(operation.query, request.query_params)
+            if operation.body:
                 assert isinstance(request.data, Mapping)  # JSONObjectParser gives nothing else
                 names += ignored_fields(operation.body, request.data)
         return [name[:IGNORED_LENGTH] for name in names[:IGNORED_AT_MOST]]
