@@ -100,6 +100,8 @@ OF_TENANTS = frozenset(
         "host_probe.create",
         "publish.create",
         "unpublish.create",
+        "connect.create",
+        "disconnect.create",
         "targets.list",
         "tasks.list",
         "tasks.update",

@@ -77,8 +77,8 @@ class ApiViewSet(ViewSet):
         path_identifiers(kwargs)
         if request.method not in SAFE_METHODS and not self.goes_on:
             writes_required()
-        if request.method == "GET" or self._is_keyed(request):
-            name = str(request.method).lower()
+        name = str(request.method).lower()
+        if hasattr(self, name) and (name == "get" or self._is_keyed(request)):
             setattr(self, name, partial(_past_conflicts, getattr(self, name)))
 
     def _is_keyed(self, request: Request) -> bool:

@@ -18,7 +18,7 @@ ROLES = {"prov-resource": {"roles": ["HOST"]}}
 @pytest.fixture
 def openid(api: Api, token_server: TokenServer, monkeypatch: pytest.MonkeyPatch) -> TokenServer:
     monkeypatch.setitem(SECRETS, AGENTS, "of the agents")
-    token_server.claims[AGENTS] = {"resource_access": ROLES}
+    token_server.claims[AGENTS] = {"resource_access": ROLES, "host": HOST}
     assert api.post("/auth_server", token_server.body()).status == "Success"
     return token_server
 
@@ -50,7 +50,7 @@ def test_it_starts_without_a_token_and_is_told_when_one_is_over(
     """It finds ``Status 401`` in the text; its first call is for the version, by any token."""
     unknown = ReleasedClient(api.url, "Bearer Unknown")
     assert unknown.get("info")["version"] == "1.1"
-    openid.claims[AGENTS] = {"resource_access": ROLES, "exp": int(time.time()) - 600}
+    openid.claims[AGENTS] = {"resource_access": ROLES, "host": HOST, "exp": int(time.time()) - 600}
     over = ReleasedClient(api.url, f"Bearer {token_of_agent(openid)}")
     for client in (unknown, over):
         refused = client.call("GET", f"tasks?hostId={HOST}")

@@ -59,4 +59,4 @@ def test_what_the_host_does_not_have_has_no_target_of_it(api: Api, one: str) -> 
     absent = created(api, "absent")
     assert client.get(f"targets?hostId={HOST}&volId={absent}") == []
     assert client.get(f"targets?volId={absent}") == []
-    assert client.get("targets?hostId=nobody") == []
+    assert ReleasedClient.of(api, "STORAGE").get("targets?hostId=nobody") == []

@@ -12,7 +12,7 @@ from provisioner.common.certificate_roles import CertificateRole
 from tests.nodes.certificates import KeyPair, TestCa
 from tests.spdk.fixtures import make_node, targets  # noqa: F401
 
-TOKEN = "a-shared-token"
+TOKEN = "the-token-of-one-node-of-these-tests"
 COPY_RATE = 2**40
 
 

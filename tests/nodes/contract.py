@@ -124,7 +124,7 @@ class TargetContract:
         one, two = volumes
         client.ensure_namespace(TARGET, one, namespace(1))
         again = namespace(1)
-        refused(RefusalCode.CONFLICT, lambda: client.ensure_namespace(TARGET, two, again), one)
+        refused(RefusalCode.ID_IN_USE, lambda: client.ensure_namespace(TARGET, two, again), one)
 
     def test_namespace_id_changes_with_a_later_generation(
         self, client: NodeClient, volumes: list[str]

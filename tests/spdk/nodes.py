@@ -12,10 +12,10 @@ from inventory.nodes.engines.simulated.loop import LoopThread
 from inventory.nodes.engines.spdk.node_config import NodeConfig, read_config
 from inventory.nodes.engines.spdk.service import make_service, open_database
 from tests.nodes.certificates import KeyPair
+from tests.nodes.conftest import TOKEN
 from tests.servers import free_port
 from tests.spdk.client import Client
 
-TOKEN = "the-token-of-one-node-of-these-tests"
 SSD_GIB = 16
 UP_SECONDS = 60.0
 

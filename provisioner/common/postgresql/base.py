@@ -1,5 +1,6 @@
 """The database backend: ``ENGINE = "provisioner.common.postgresql"``."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -11,7 +12,10 @@ from provisioner.common.postgresql.availability import Availability, require_wri
 
 CONNECT_SECONDS = 2
 POOL_WAIT_SECONDS = 1.5
-"""Longest wait for a free connection; with it, a call of a busy process is refused within 2 s."""
+"""Longest wait for a connection before the server itself is asked whether it is there: while it
+is not, a call is refused within 2 s."""
+BUSY_SECONDS = 15.0
+"""Longest wait for a free connection while the server is there."""
 RECONNECT_SECONDS = 1.0
 """How long the pool tries in the background before the next caller makes it try again. The pool's
 own default, 5 minutes with a growing pause, leaves a server unnoticed that is back."""
@@ -82,17 +86,20 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 require_writable(connection)
                 return connection
             try:
-                return self._from_pool(conn_params)
-            except PoolTimeout as error:
+                return self._working(lambda: super(DatabaseWrapper, self).get_new_connection({}))
+            except PoolTimeout:
                 with psycopg.connect(**conn_params) as connection:
                     require_writable(connection)
+            try:
+                return self._working(lambda: self.pool.getconn(timeout=BUSY_SECONDS))
+            except PoolTimeout as error:
                 raise AllBusy("all database connections of this process are in use") from error
 
-    def _from_pool(self, conn_params: dict[str, Any]) -> Any:
-        """A connection that works: each of the pool may have broken with the server."""
+    def _working(self, take: Callable[[], Any]) -> Any:
+        """A connection of the pool that works: each may have broken with the server."""
         left = int(self.settings_dict["OPTIONS"]["pool"]["max_size"])
         while True:
-            connection = super().get_new_connection(conn_params)
+            connection = take()
             try:
                 require_writable(connection)
             except psycopg.Error:
