@@ -16,6 +16,7 @@ from inventory.models import (
     Pool,
     Portal,
     Recovery,
+    ReleasedSlot,
     Ssd,
     SyslogRecord,
     SyslogServer,
@@ -264,6 +265,14 @@ class RecoveryAdmin(ReadOnlyAdmin):
 
     list_display = ["at", "after_generation", "until_generation", "awaited"]
     fields = ["at", ("after_generation", "until_generation"), "awaited"]
+
+
+@admin.register(ReleasedSlot)
+class ReleasedSlotAdmin(ReadOnlyAdmin):
+    """NVMe controller ids of removed nodes: a node that returns gets its own again."""
+
+    list_display = ["persistent_id", "controller_slot", "released_at"]
+    fields = ["persistent_id", "controller_slot", "released_at"]
 
 
 @admin.register(License)

@@ -18,16 +18,18 @@ from inventory.models import (
     InventorySample,
     License,
     Recovery,
+    ReleasedSlot,
     Ssd,
     SyslogServer,
     SyslogSource,
 )
-from provisioner.access.models import AuthorizationServer
+from provisioner.access.models import AuthorizationServer, RevokedToken
 from provisioner.common.admin import ReadOnlyAdmin, share, size
 from provisioner.common.models import LifeState
 from tasks.models import Task, TaskState, TaskType
 from volumes.models import (
     Drain,
+    NamespaceId,
     Protocol,
     ProvisioningType,
     Publication,
@@ -157,6 +159,9 @@ def make_rows(count):
     for number in range(there, count):
         InventorySample.objects.create(backends=[{"hardwareId": f"aa:{number}"}])
         Recovery.objects.create(after_generation=number, until_generation=2 * number)
+        RevokedToken.objects.create(token_id=f"token-{number}", expires_at=now)
+        NamespaceId.objects.create(target_nqn="nqn", nsid=number + 1)
+        ReleasedSlot.objects.create(persistent_id=f"released-{number}", controller_slot=number + 1)
         host = Host.objects.create(
             uuid=f"host-{number}",
             name=f"compute-{number}",

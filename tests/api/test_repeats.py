@@ -129,10 +129,18 @@ def test_without_a_key_nothing_is_a_repeat(api: Api, things: None, name: str) ->
 
 def test_any_text_is_a_key(api: Api, pool: Pool) -> None:
     pool(1)
-    for number, key in enumerate(["8e03978e-40d5-43dd-bc93-6894a57f9324", '"quoted"', "x" * 8000]):
+    for number, key in enumerate(["8e03978e-40d5-43dd-bc93-6894a57f9324", '"quoted"', "x" * 255]):
         body = {"alias": f"v{number}", "capacity": 1}
         uuids = {api.keyed(key).post("/volumes", body).body["uuid"] for _ in range(2)}
         assert len(uuids) == 1
+
+
+def test_a_key_that_is_too_long_is_refused(api: Api, pool: Pool) -> None:
+    pool(1)
+    answer = api.keyed("x" * 256).post("/volumes", {"alias": "v", "capacity": 1})
+    assert (answer.http, answer.status) == (400, "InvalidInput")
+    assert answer.description.startswith("Idempotency-Key")
+    assert api.get("/volumes").body == []
 
 
 def test_a_key_lives_as_long_as_what_was_made(api: Api, pool: Pool) -> None:

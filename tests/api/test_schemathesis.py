@@ -117,8 +117,11 @@ RANDOM = ("--phases", "fuzzing")
 
 @pytest.mark.timeout(600)
 @pytest.mark.django_db(transaction=True)
-def test_every_operation(api, known, tmp_path):
-    """What removes comes last, so that there is something to work on."""
+def test_every_operation(api, known, tmp_path, settings):
+    """What removes comes last, so that there is something to work on. Wrong credentials are tried
+    for each operation: they may be as many.
+    """
+    settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"login_attempts": 1_000_000})
     schema = tmp_path / "openapi.json"
     schema.write_text(json.dumps(steered(description(), known)))
     with running_worker():

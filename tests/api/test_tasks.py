@@ -198,7 +198,7 @@ def test_update_of_unknown_task_or_of_another_hosts(api):
         ("taskStatus", "x" * 256),
         ("statusDescription", ["a"]),
         ("taskConfiguration", {"name": "a"}),
-        ("taskConfiguration", [{"name": "a"}]),
+        ("taskConfiguration", [{"value": "a"}]),
         ("taskConfiguration", ["a"]),
         ("hostId", "a b"),
     ],

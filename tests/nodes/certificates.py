@@ -14,6 +14,7 @@ from cryptography.x509.oid import NameOID
 from provisioner.certificates import Authority
 from provisioner.common.certificate_roles import CertificateRole, role_names
 
+TOKEN = "the-token-of-one-node-of-these-tests"
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3", "::1")
 
 

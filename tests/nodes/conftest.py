@@ -9,10 +9,9 @@ import pytest
 from inventory.nodes.client import NodeClient, NodeTransport
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
 from provisioner.common.certificate_roles import CertificateRole
-from tests.nodes.certificates import KeyPair, TestCa
+from tests.nodes.certificates import TOKEN, KeyPair, TestCa
 from tests.spdk.fixtures import make_node, targets  # noqa: F401
 
-TOKEN = "the-token-of-one-node-of-these-tests"
 COPY_RATE = 2**40
 
 

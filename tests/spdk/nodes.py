@@ -11,8 +11,7 @@ from inventory.nodes.client import NodeClient, NodeRefused, NodeTransport, NodeU
 from inventory.nodes.engines.simulated.loop import LoopThread
 from inventory.nodes.engines.spdk.node_config import NodeConfig, read_config
 from inventory.nodes.engines.spdk.service import make_service, open_database
-from tests.nodes.certificates import KeyPair
-from tests.nodes.conftest import TOKEN
+from tests.nodes.certificates import TOKEN, KeyPair
 from tests.servers import free_port
 from tests.spdk.client import Client
 

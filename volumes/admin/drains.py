@@ -6,7 +6,7 @@ from django.http import HttpRequest
 
 from provisioner.common.admin import ReadOnlyAdmin, link_column, list_link
 from tasks.models import Task
-from volumes.models import Drain, ReplicaMove, Turn
+from volumes.models import Drain, NamespaceId, ReplicaMove, Turn
 
 
 @admin.register(Drain)
@@ -67,3 +67,12 @@ class TurnAdmin(ReadOnlyAdmin):
 
     list_display = ["job", "until", "unbroken_since"]
     fields = ["job", "until", "unbroken_since"]
+
+
+@admin.register(NamespaceId)
+class NamespaceIdAdmin(ReadOnlyAdmin):
+    """Which namespace ids of hosts' targets belong to which replicas, or did lately."""
+
+    list_display = ["target_nqn", "nsid", "replica_key", "last_used_at"]
+    search_fields = ["target_nqn"]
+    fields = ["target_nqn", ("nsid", "replica_key"), "last_used_at"]
