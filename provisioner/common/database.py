@@ -62,5 +62,6 @@ def release_connection() -> None:
     than the database. The next statement takes one again. Nothing happens inside a transaction, or
     where each thread has a connection of its own.
     """
-    if getattr(connection, "pool", None) and not connection.in_atomic_block:
+    holds_one = connection.connection is not None and not connection.in_atomic_block
+    if holds_one and getattr(connection, "pool", None):
         connection.close()
