@@ -16,6 +16,7 @@ from inventory.nodes.wire import (
     SnapshotSpec,
     Source,
     SourceKind,
+    Ssd,
     Sync,
     SyncSpec,
     SyncState,
@@ -32,6 +33,7 @@ COPY_TARGET = "nqn.2022-08.com.kioxia:copy-1"
 NODE_HOST = "nqn.2022-08.com.kioxia:node-a"
 
 ENDED_SECONDS = 60  # a real target really copies
+CLEARED_SECONDS = 60
 
 Restart = Callable[[], None]
 
@@ -126,3 +128,14 @@ def refused(code: RefusalCode, call: Callable[[], object], *parts: str) -> None:
     assert caught.value.code is code, caught.value
     for part in parts:
         assert part in caught.value.message
+
+
+def await_ssds(client: NodeClient, ssds: tuple[Ssd, ...]) -> None:
+    """Wait until the SSDs are as before: what is free may first have to be cleared.
+
+    :raises AssertionError: they are not within CLEARED_SECONDS.
+    """
+    end = time.monotonic() + CLEARED_SECONDS
+    while client.read_node().ssds != ssds:
+        assert time.monotonic() < end, client.read_node().ssds
+        time.sleep(0.1)

@@ -10,8 +10,7 @@ import urllib3
 
 from inventory.nodes.agent.requests import MAX_BODY_BYTES
 from inventory.nodes.engines.simulated import SimulatedNode
-from tests.nodes.certificates import TestCa
-from tests.nodes.conftest import TOKEN
+from tests.nodes.certificates import TOKEN, TestCa
 from tests.nodes.specs import HOST, TARGET, namespace, piece, volume
 
 

@@ -13,8 +13,7 @@ from inventory.nodes.client import NodeClient, NodeRefused, NodeTransport, NodeU
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
 from inventory.nodes.wire import Node, RefusalCode
 from provisioner.common.certificate_roles import CertificateRole
-from tests.nodes.certificates import KeyPair, TestCa
-from tests.nodes.conftest import TOKEN
+from tests.nodes.certificates import TOKEN, KeyPair, TestCa
 from tests.nodes.servers import answering, talking
 from tests.nodes.specs import TARGET, namespace, piece, volume
 

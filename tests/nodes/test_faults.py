@@ -12,8 +12,7 @@ import urllib3
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
 from inventory.nodes.engines.simulated import Fault, FaultKind, Faults, SimulatedNode
 from inventory.nodes.wire import RefusalCode, SyncState
-from tests.nodes.certificates import TestCa
-from tests.nodes.conftest import TOKEN
+from tests.nodes.certificates import TOKEN, TestCa
 from tests.nodes.specs import HOST, TARGET, ended, namespace, open_copy, piece, volume
 
 

@@ -12,8 +12,7 @@ from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
 from inventory.nodes.probes import Changes
 from inventory.nodes.syslogs import SyslogServer
 from inventory.nodes.wire import Portal, ProvisionerSettings, Tag
-from tests.nodes.certificates import KeyPair, TestCa
-from tests.nodes.conftest import TOKEN
+from tests.nodes.certificates import TOKEN, KeyPair, TestCa
 from tests.nodes.servers import ProbeReceiver
 from tests.nodes.specs import GIB, piece, volume
 

@@ -8,8 +8,7 @@ import pytest
 from inventory.nodes.client import NodeClient, NodeRefused, NodeTransport
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
 from inventory.nodes.wire import Portal, Qos, RefusalCode
-from tests.nodes.certificates import KeyPair
-from tests.nodes.conftest import TOKEN
+from tests.nodes.certificates import TOKEN, KeyPair
 from tests.nodes.contract import EngineContract
 from tests.nodes.contract_losses import Vanish
 from tests.nodes.specs import (

@@ -11,11 +11,11 @@ import pytest
 from inventory.nodes.client import NodeRefused, NodeTransport, NodeUnreachable
 from inventory.nodes.engines.spdk.node_config import WrongConfig, read_config
 from inventory.nodes.wire import RefusalCode
-from tests.nodes.certificates import KeyPair, TestCa
+from tests.nodes.certificates import TOKEN, KeyPair, TestCa
 from tests.nodes.specs import GIB, HOST, TARGET, namespace, piece, volume
 from tests.spdk.client import Client
 from tests.spdk.host import Host
-from tests.spdk.nodes import TOKEN, write_config
+from tests.spdk.nodes import write_config
 from tests.spdk.processes import NodeProcesses, agent_command, environment
 from tests.system.stack import ROOT
 

@@ -9,9 +9,9 @@ from inventory.services import nodes
 from tests.api.snapshot_steps import consumed
 from tests.api.volume_steps import created, probe_host, published, volume
 from tests.conftest import Api
-from tests.nodes.certificates import TestCa
+from tests.nodes.certificates import TOKEN, TestCa
 from tests.spdk.fixtures import MakeNode
-from tests.spdk.nodes import TOKEN, SpdkNode
+from tests.spdk.nodes import SpdkNode
 from tests.spdk.running import RunningTarget
 from volumes.models import SubVolume, Volume
 
