@@ -12,6 +12,7 @@ from inventory.models import Backend
 from inventory.nodes import wire
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.services.nodes import node_client
+from provisioner.common import writes
 from tests.api.snapshot_steps import snapped
 from tests.api.volume_steps import GIB, created, probe_host, published, volume
 from tests.conftest import Api
@@ -88,7 +89,11 @@ def test_a_check_is_noted_and_a_new_start_makes_one_due(
     assert checked_at > row.checked_at
 
 
-def test_statements_of_a_check_do_not_grow_with_what_is_there(api: Api, pool: Pool) -> None:
+def test_statements_of_a_check_do_not_grow_with_what_is_there(
+    api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writes, "STALE_SECONDS", 3600)
+    writes.writes_forget()
     pool(1)
     probe_host(api)
     numbers = []
