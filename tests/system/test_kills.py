@@ -82,7 +82,7 @@ def test_grow(production: Production, fleet: SimulatedFleet) -> None:
     api = pool_of(production, fleet)
     uuid = created(api, "v", storageClass={"numReplicas": 3})
     for node in fleet.nodes:
-        node.faults.slow(SLOW_MS, method="PUT", path="/v1/volumes", times=1)
+        node.faults.slow(SLOW_MS, method="PATCH", path="/v1/volumes", times=1)
     killed_during(production, lambda: api.patch(f"/volumes/{uuid}", {"newCapacity": 30}))
     eventually(
         lambda: volume(api, uuid)["capacity"] == 30 * GIB, seconds=SETTLED_SECONDS, what="grown"
