@@ -72,10 +72,13 @@ def host_list(*, name: str | None = None, tenant_id: str | None = None) -> Query
 
 
 def host_is_named(host_id: str, name: str) -> bool:
-    """Whether this is the host's id or, in any case of letters, the name that it gives itself."""
+    """Whether this is the host's id, its NQN or, in any case of letters, the name that it gives
+    itself. The 3.22 agent names its NQN.
+    """
     if name == host_id:
         return True
-    return Host.objects.filter(pk=host_id, name__iexact=name).exists()
+    names = Q(name__iexact=name) | Q(nqn=name)
+    return Host.objects.filter(names, pk=host_id).exists()
 
 
 def syslog_server_list() -> QuerySet[SyslogServer]:

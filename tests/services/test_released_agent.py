@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from inventory.nodes.engines.simulated.loop import LoopThread
-from inventory.simulated_hosts import Behaviour, Endpoint, SimulatedHosts
+from inventory.simulated_hosts import Behaviour, Endpoint, SimulatedHosts, host_uuid
 from inventory.simulated_hosts.released_calls import ReleasedEndpoint
 from tests.api.released_clients import ANYWHERE, ReleasedClient
 from tests.api.test_migration import migrate
@@ -55,7 +55,7 @@ class Agents:
         behaviour = Behaviour(
             poll_seconds=0.05, probe_seconds=probe_seconds, bytes_per_second=speed
         )
-        caller = self._api.as_role("HOST").authorization
+        caller = self._api.as_role("HOST", host=host_uuid("a")).authorization
         endpoint = Endpoint.of(self.recorder.url, ssl.create_default_context(), caller)
         hosts = SimulatedHosts(["a"], behaviour, endpoint, released=True)
         self._loop.run(self._begin(hosts))

@@ -69,7 +69,7 @@ def test_a_create_that_no_node_makes_leaves_nothing(
         node.faults.refuse(RefusalCode.NO_SPACE, method="PUT", path="/v1/volumes", times=0)
     answer = create(api, "v", uuid="u1", storageClass={"numReplicas": 2})
     assert answer.status == "NoMatchingBackend"
-    assert "answering: 2" in answer.description
+    assert "2 nodes that just failed to make the volume" in answer.description
     assert nodes[0] in answer.description
     for node in fleet.nodes[:2]:
         node.faults.clear()
