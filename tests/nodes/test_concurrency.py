@@ -87,7 +87,7 @@ def test_one_namespace_id_is_given_once(client: NodeClient, ssds: list[str]) -> 
         [partial(client.ensure_namespace, TARGET, name, namespace()) for name in names]
     )
     assert outcomes.count(True) == 1
-    assert outcomes.count(RefusalCode.CONFLICT) == THREADS - 1
+    assert outcomes.count(RefusalCode.ID_IN_USE) == THREADS - 1
 
 
 def test_namespaces_of_one_target_in_parallel(

@@ -82,7 +82,12 @@ def test_controller_ids_wait_for_the_host_to_disconnect(
 
 @pytest.fixture
 def nodes(fleet: SimulatedFleet) -> Iterator[tuple[SimulatedNode, SimulatedNode]]:
-    """Two, whose engines are called without an agent; what they do wrong is for the test to see."""
+    """Two nodes with the volumes a, b and c. The test calls their engines without an agent, and
+    looks at the violations itself.
+    """
+    for node in fleet.nodes[:2]:
+        for name in "abc":
+            node.run(node.engine.create_volume(name, volume(piece(node.engine.ssds[0].ssd_id))))
     yield fleet.nodes[0], fleet.nodes[1]
     fleet.reset()
 

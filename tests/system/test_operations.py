@@ -131,12 +131,14 @@ class TestNewTokens:
 
 
 def test_data_keys_are_rotated(stack: Stack) -> None:
-    """The last: what runs does not have the new key."""
+    """Last, because what runs lacks the new key. Stored are a licence and the token of the node
+    that the test before this one added.
+    """
     put = "from provisioner.access.secrets import encrypt; from inventory.models import License; "
     get = "from inventory.services.licenses import license_text; print(license_text())"
     stack.manage("shell", "-c", put + "License.objects.update(encrypted_text=encrypt('terms'))")
     stack.environment["DATA_KEYS"] = f"{NEW},{OLD}"
     said = stack.manage("rotate_data_keys")
-    assert said.strip() == "1 secrets encrypted with the first key of DATA_KEYS"
+    assert said.strip() == "2 secrets encrypted with the first key of DATA_KEYS"
     stack.environment["DATA_KEYS"] = NEW
     assert stack.manage("shell", "-c", get).split()[-1] == "terms"

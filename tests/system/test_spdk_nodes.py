@@ -205,7 +205,7 @@ def test_an_unpublished_volume_moves_to_another_node(
 def test_blocks_that_no_drive_has_are_refused_by_name(api: Api, pool: Pool) -> None:
     answer = create(api, "vol", storageClass={"blockSize": 512})
     assert answer.status == "NoMatchingBackend"
-    assert "block size: 3" in answer.description
+    assert "3 nodes with no SSD for blocks of 512 bytes" in answer.description
 
 
 def work_off(task_id: str) -> Task:
@@ -227,7 +227,7 @@ def test_a_spanned_volume_grows_when_no_host_has_it(api: Api, pool: Pool) -> Non
     published(api, uuid)
     pool.write(149 * GIB, b"beyond one SSD", uuid)
     refused = api.patch(f"/volumes/{uuid}", {"newCapacity": 160})
-    assert "while it is exported" in refused.description
+    assert "only while no host has it: unpublish it first" in refused.description
     assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
     assert api.patch(f"/volumes/{uuid}", {"newCapacity": 160}).status == "Success"
     published(api, uuid)
