@@ -16,9 +16,8 @@ from tests.system.stack import Stack
 
 pytestmark = pytest.mark.timeout(180)
 Call = Callable[..., dict[str, Any]]
-REFUSED_SECONDS = 10.0
-ON_SECONDS = 20.0
-"""Bound on the first write on a busy machine; the job comes every 5 s."""
+GIVE_UP_SECONDS = 60.0
+"""Bounds what never comes; how long it takes is printed."""
 
 
 @pytest.fixture
@@ -58,10 +57,10 @@ def test_a_standby_takes_over_and_writes_go_on(stack: Stack, call: Call) -> None
         assert call("POST", "/backends", body)["status"] == "Success"
         assert created(call, "before")["status"] == "Success"
         become_standby(stack)
-        until(call, "during", "read-only", REFUSED_SECONDS)
+        until(call, "during", "read-only", GIVE_UP_SECONDS)
         promote(stack)
         began = time.monotonic()
-        seen = until(call, "after", "Success", ON_SECONDS)
+        seen = until(call, "after", "Success", GIVE_UP_SECONDS)
         print(f"written to again after {time.monotonic() - began:.1f} s; before that: {seen}")
         assert any("a standby took over" in text for text in seen)
         assert sorted(fleet.nodes[0].volumes()) == ["after", "before"]
