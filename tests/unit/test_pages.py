@@ -1,4 +1,4 @@
-"""Each fenced block of README.md and docs/ is run by a test or read by one, or is listed here."""
+"""Each fenced block of a page is run by a test or read by one, or is listed here."""
 
 import configparser
 import json
@@ -23,6 +23,14 @@ HARDWARE = "needs SPDK, drives, or a host's kernel"
 NOT_RUN = {
     "README.md: make demo    # the whole system with four simulated nodes and a host; plays the "
     "main job, then serves": "CI runs both commands",
+    "CONTRIBUTING.md: make test-tools    # .venv with all packages; Debian packages that some "
+    "tests need: it lists them, and asks": "CI runs both commands",
+    "CONTRIBUTING.md: make test                                                           # all, "
+    "in parallel": "CI runs all tests",
+    "CONTRIBUTING.md: .venv/bin/python manage.py shell -c "
+    "\"from tasks import runner; runner.run('ID')\"": (
+        "tests/services/test_runner.py calls the same"
+    ),
     "docs/chaos.md: make chaos                       # 240 s of faults, a seed from the clock": (
         "takes minutes; tests/chaos/test_run.py is a short run"
     ),

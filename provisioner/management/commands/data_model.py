@@ -64,7 +64,7 @@ def _relations(models: list[type[Model]]) -> Iterator[str]:
         for field in _references(model):
             other = "|o" if field.null else "||"
             own = "o|" if field.unique else "o{"
-            on_delete = field.remote_field.on_delete.__name__
+            on_delete = getattr(field.remote_field.on_delete, "__name__", "")
             label = f"{field.name}, {on_delete}"
             target: Any = field.related_model
             yield f'{target.__name__} {other}--{own} {model.__name__} : "{label}"'
