@@ -10,7 +10,7 @@ CHECK := SECRET_KEY=only-for-checks-only-for-checks-only DATA_DIR=build DATABASE
 	REDIS_URL=memory://
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-tools test-embedded chaos bench check lint format types layers migrations settings schema budgets requirements clean
+.PHONY: help demo docs diagrams test test-tools test-embedded chaos bench check lint format types layers migrations settings schema budgets requirements clean
 
 help: ## this list (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -57,6 +57,12 @@ schema: .venv/.dev
 	  diff -u docs/openapi.yaml build/openapi.yaml; fi
 budgets: .venv/.dev
 	$(BIN)/python -m tests.budgets
+
+docs: .venv/.dev ## build the documentation as a site, into build/site; needs no network
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
+	@echo "The site is in build/site: open index.html"
+diagrams: .venv/.dev ## write docs/explanation/data-model.md from the models
+	@$(CHECK) $(BIN)/python manage.py data_model
 
 requirements: .venv/.dev ## pin requirements.in and requirements-dev.in anew, with hashes; takes minutes
 	$(COMPILE) -o requirements.txt requirements.in

@@ -1,4 +1,4 @@
-"""The fenced blocks of README.md and docs/: what they are, and where each is tried.
+"""The fenced blocks of all pages for people: what they are, and where each is tried.
 
 After the language a block says how: ``install`` (a new server, from the first block to the last),
 ``server`` (on that server afterwards), ``node`` (there, once a node is free), ``demo`` (while
@@ -30,7 +30,7 @@ class Block:
 
 def blocks() -> list[Block]:
     """All, in order."""
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
     return [
         _block(str(page.relative_to(ROOT)), info.split(), text)
         for page in pages

@@ -1,6 +1,7 @@
-"""README.md's commands for the demo; and the demo where further nodes are in the pool."""
+"""Commands for the demo, of README.md and the tutorial, where further nodes are in the pool."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,17 +19,52 @@ from tests.system.test_standalone import Standalone, wait_until
 
 SHELL = ["bash", "-euo", "pipefail", "-c"]
 SECONDS = 150.0
+END = "--- end of a block"
 
 
 def texts(data: Path, port: int, password: str) -> list[str]:
     """The blocks, for this demo; the second goes on in the shell of the first."""
     two_minutes, further = (block.text for block in pages.of("demo"))
     shell = "\n".join(re.findall(r"(?m)^(?:api\(\)|url=|PASSWORD=).*$", two_minutes))
+    tutorial = "".join(f"{block.text}echo '{END}'\n" for block in pages.of("tutorial"))
     changed = {".data/": f"{data}/", "30100": str(port), "PASSWORD=...": f"PASSWORD={password}"}
-    made = [two_minutes, f"{shell}\n{further.rstrip().removesuffix('&')}"]
+    made = [two_minutes, f"{shell}\n{further.rstrip().removesuffix('&')}", tutorial]
     for shown, here in changed.items():
         made = [text.replace(shown, here) for text in made]
     return made
+
+
+def run(script: str) -> str:
+    done = subprocess.run([*SHELL, script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def expect_as_in_tutorial(output: str) -> None:
+    """What is shown after a block is part of its last answer; what is not is a success."""
+    *outputs, _ = output.split(f"{END}\n")
+    blocks = [block for block in pages.blocks() if block.page == "docs/tutorial.md"]
+    commands = [number for number, block in enumerate(blocks) if block.where == "tutorial"]
+    for number, said in zip(commands, outputs, strict=True):
+        answers = [json.loads(line) for line in said.splitlines()]
+        following = blocks[number + 1] if number + 1 < len(blocks) else blocks[number]
+        if following.language == "json":
+            assert holds(answers.pop(), json.loads(following.text)), said
+        for answer in answers:
+            assert isinstance(answer, list) or answer.get("status", "Success") == "Success", said
+
+
+def holds(answer: Any, shown: Any) -> bool:
+    """All of ``shown`` is in the answer, with numbers of its own."""
+    match shown:
+        case dict():
+            return all(name in answer and holds(answer[name], shown[name]) for name in shown)
+        case list():
+            return len(answer) == len(shown) and all(map(holds, answer, shown))
+        case bool() | str():
+            return bool(answer == shown)
+        case _:
+            return isinstance(answer, int)
 
 
 @contextmanager
@@ -58,17 +95,15 @@ def test_the_demo_and_its_commands_beside_further_nodes(tmp_path: Path) -> None:
     port, data = free_port(), tmp_path / "data"
     with running(Standalone(data, port)) as first:
         [password] = re.findall(r"Password +(\S+)", first.output)
-        two_minutes, further = texts(data, port, password)
+        two_minutes, further, tutorial = texts(data, port, password)
         log = tmp_path / "further"
         with contextlib.ExitStack() as stay:
             stay.enter_context(further_nodes(further, log))
             wait_until(lambda: log.read_text().count("added") == 2, SECONDS)
             beside = stay.pop_all()
     with beside, running(Standalone(data, port, "--scenario")):
-        done = subprocess.run(
-            [*SHELL, two_minutes], capture_output=True, text=True, check=False, timeout=60
-        )
-    assert done.returncode == 0, done.stderr
-    codes = re.findall(r'(?m)^\{.*"status": ?"(\w+)"', done.stdout)
-    assert codes.count("NoMatchingBackend") == 1, done.stdout
+        output = run(two_minutes)
+        expect_as_in_tutorial(run(tutorial))
+    codes = re.findall(r'(?m)^\{.*"status": ?"(\w+)"', output)
+    assert codes.count("NoMatchingBackend") == 1, output
     assert set(codes) == {"NoMatchingBackend", "Success"}

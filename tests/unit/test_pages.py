@@ -1,4 +1,4 @@
-"""Each fenced block of README.md and docs/ is run by a test or read by one, or is listed here."""
+"""Each fenced block of a page is run by a test or read by one, or is listed here."""
 
 import configparser
 import json
@@ -17,11 +17,20 @@ RUN = {
     "server": "tests/system/test_install.py",
     "node": "tests/system/test_install.py",
     "demo": "tests/system/test_demo_page.py",
+    "tutorial": "tests/system/test_demo_page.py",
 }
 HARDWARE = "needs SPDK, drives, or a host's kernel"
 NOT_RUN = {
     "README.md: make demo    # the whole system with four simulated nodes and a host; plays the "
     "main job, then serves": "CI runs both commands",
+    "CONTRIBUTING.md: make test-tools    # .venv with all packages; Debian packages that some "
+    "tests need: it lists them, and asks": "CI runs both commands",
+    "CONTRIBUTING.md: make test                                                           # all, "
+    "in parallel": "CI runs all tests",
+    "CONTRIBUTING.md: .venv/bin/python manage.py shell -c "
+    "\"from tasks import runner; runner.run('ID')\"": (
+        "tests/services/test_runner.py calls the same"
+    ),
     "docs/chaos.md: make chaos                       # 240 s of faults, a seed from the clock": (
         "takes minutes; tests/chaos/test_run.py is a short run"
     ),
@@ -42,6 +51,7 @@ NOT_RUN = {
     "docs/operations.md: kubectl apply -f deploy/kubernetes/namespace.yaml": (
         "needs a cluster; tests/system/test_kubernetes.py reads the files"
     ),
+    "docs/tutorial.md: make demo": "the test of the tutorial starts the same system",
     "docs/storage-node.md: python manage.py check_drive /dev/nvme0n1      # as root; "
     "--destroy-data where something is on it": HARDWARE,
     "docs/storage-node.md: git clone --recursive --branch v26.05 https://github.com/spdk/spdk "
@@ -70,7 +80,7 @@ def test_each_way_of_running_has_its_test_and_its_blocks() -> None:
 
 def test_languages() -> None:
     """What has none is no command: a file, a drawing, or what a program said."""
-    assert {block.language for block in BLOCKS} <= {"sh", "json", "toml", "ini", ""}
+    assert {block.language for block in BLOCKS} <= {"sh", "json", "toml", "ini", "mermaid", ""}
     commands = re.compile(
         r"^\s*(\$ |make |curl |python|sudo |export |docker |kubectl )", re.MULTILINE
     )
@@ -103,20 +113,3 @@ def test_the_other_languages_are_read() -> None:
             tomllib.loads(block.text)
         elif block.language == "ini":
             configparser.ConfigParser(strict=False, interpolation=None).read_string(block.text)
-
-
-@pytest.mark.parametrize("page", sorted({block.page for block in BLOCKS}))
-def test_links_lead_somewhere(page: str) -> None:
-    path = ROOT / page
-    text = path.read_text()
-    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
-        name, _, anchor = target.partition("#")
-        linked = (path.parent / name).resolve() if name else path
-        assert linked.exists(), target
-        if anchor:
-            titles = re.findall(r"(?m)^#+ (.+)$", linked.read_text())
-            assert anchor in {slug(title) for title in titles}, target
-
-
-def slug(title: str) -> str:
-    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")

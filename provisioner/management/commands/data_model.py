@@ -1,0 +1,99 @@
+"""``manage.py data_model``: docs/explanation/data-model.md from the models."""
+
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db.models import Field, ForeignKey, Model
+
+APPS = ("volumes", "inventory", "tasks", "provisioner")
+PAGE = "docs/explanation/data-model.md"
+HEAD = """# Data model
+
+The tables of the database, drawn from the Django models. `manage.py data_model` writes this page,
+and a test fails when it is not current. After a change of the models, run `make diagrams`.
+
+How rows change over time: [State diagrams](states.md).
+
+## Relations
+
+Each line leads from a row to the rows that refer to it. The label names the column, and says what
+happens to the referring rows when the row is deleted: `PROTECT` refuses the deletion, `CASCADE`
+deletes them as well, `SET_NULL` empties the column.
+
+Some columns hold the key of another row without a foreign key, because the other row may be gone:
+the volume of a task, the task that added a replica, the replica of a namespace id.
+"""
+
+
+class Command(BaseCommand):
+    help = f"Writes {PAGE}; with --check only says whether it is current."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--check", action="store_true", help="change nothing; fail on a drift")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        path = settings.BASE_DIR / PAGE
+        text = page()
+        if not options["check"]:
+            path.write_text(text)
+        elif not path.exists() or path.read_text() != text:
+            raise CommandError(f"{PAGE} is not current: run make diagrams")
+
+
+def page() -> str:
+    """The whole page."""
+    models = [model for app in APPS for model in apps.get_app_config(app).get_models()]
+    parts = [HEAD, _diagram(_relations(models))]
+    for app in APPS:
+        own = [model for model in models if model._meta.app_label == app]
+        parts += [f"## Columns of {app}\n", _diagram(_columns(own))]
+    return "\n".join(parts)
+
+
+def _diagram(lines: Iterator[str]) -> str:
+    return "\n".join(["```mermaid", "erDiagram", *(f"    {line}" for line in lines), "```", ""])
+
+
+def _relations(models: list[type[Model]]) -> Iterator[str]:
+    for model in models:
+        for field in _references(model):
+            other = "|o" if field.null else "||"
+            own = "o|" if field.unique else "o{"
+            on_delete = getattr(field.remote_field.on_delete, "__name__", "")
+            label = f"{field.name}, {on_delete}"
+            target: Any = field.related_model
+            yield f'{target.__name__} {other}--{own} {model.__name__} : "{label}"'
+
+
+def _references(model: type[Model]) -> list["ForeignKey[Any, Any]"]:
+    return [field for field in model._meta.concrete_fields if isinstance(field, ForeignKey)]
+
+
+def _columns(models: list[type[Model]]) -> Iterator[str]:
+    for model in models:
+        yield f"{model.__name__} {{"
+        for field in model._meta.concrete_fields:
+            yield f"    {field.get_internal_type()} {field.column}{_keys(field)}{_null(field)}"
+        yield "}"
+
+
+def _keys(field: "Field[Any, Any]") -> str:
+    keys = [
+        key
+        for key, holds in (
+            ("PK", field.primary_key),
+            ("FK", isinstance(field, ForeignKey)),
+            ("UK", field.unique and not field.primary_key),
+        )
+        if holds
+    ]
+    return f" {', '.join(keys)}" if keys else ""
+
+
+def _null(field: "Field[Any, Any]") -> str:
+    return ' "may be null"' if field.null else ""
