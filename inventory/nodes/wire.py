@@ -44,7 +44,9 @@ takes its place. What lies on an SSD that is missing is not listed, and ``UNAVAI
 **Sync.** A node copies a volume of its own, whole, into a namespace of another node's target, which
 it connects to as a host does. The copy runs on after the PUT is answered; it fails when the target
 goes, which is how a copy is stopped for certain. It is not kept over a restart of the engine or the
-agent: a GET then finds none, and a PUT begins anew. It ends with the volume.
+agent: a GET then finds none, and a PUT begins anew. It ends with the volume. A copy that FAILED,
+was stopped or was forgotten may still be written by the data plane until its target goes: until
+then a PUT or DELETE of the sync, and the DELETE of the volume, are ``UNAVAILABLE``.
 
 **Pool and owner.** A node belongs to the pool whose provisioner's settings it has. It refuses
 settings and new things of another pool (``CONFLICT``), unless the settings say ``takeOver``;

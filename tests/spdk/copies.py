@@ -78,8 +78,8 @@ class CopyMethods(Module):
         else:
             copy.state = "complete"
         finally:
-            destination.claimed_by = ""
             source.store.busy.discard(source.uuid)
+            destination.let_go()
 
 
 def _check(source: Lvol, destination: Bdev) -> None:

@@ -117,7 +117,8 @@ class Volumes:
     async def remove(self, uuid: str, generation: int) -> None:
         """The volume is gone, and so is its copy to another node.
 
-        :raises NodeRefused: STALE; IN_USE while it is in a target or has snapshots.
+        :raises NodeRefused: STALE; IN_USE while it is in a target or has snapshots; UNAVAILABLE
+            while a copy of it is still written.
         """
         name = Name(uuid)
         async with self._locks.hold(lock_of_volume(uuid)):
