@@ -49,11 +49,13 @@ was stopped or was forgotten may still be written by the data plane until its ta
 then a PUT or DELETE of the sync, and the DELETE of the volume, are ``UNAVAILABLE``.
 
 **Pool and owner.** A node belongs to the pool whose provisioner's settings it has. It refuses
-settings and new things of another pool (``CONFLICT``), unless the settings say ``takeOver``;
-``DELETE /v1/node/provisioner?pool=uuid`` lets it go. Volumes and snapshots carry an ``owner``,
-which the node keeps as it is. What is there with an owner is never taken for another owner's, also
-where the generation is the same (``CONFLICT``); what was made without one gets it with the next
-write.
+settings of another pool, unless they say ``takeOver``, and new things of another pool than its own,
+also where it belongs to none (``CONFLICT``); ``DELETE /v1/node/provisioner?pool=uuid`` lets it go.
+A node that joins a pool and remembers none, or another one, makes no volume of the generations that
+the pool had handed out by then (``newestGeneration``, ``STALE``): it may have forgotten that they
+were removed. Volumes and snapshots carry an ``owner``, which the node keeps as it is. What is there
+with an owner is never taken for another owner's, also where the generation is the same
+(``CONFLICT``); what was made without one gets it with the next write.
 
 **In use.** A volume that is exported or has snapshots, and a snapshot that has a snapshot volume,
 are not removed (``IN_USE``). A clone does not hold its source.
@@ -178,7 +180,8 @@ class ProvisionerSettings(Wire):
     """What a node must know to probe its provisioner.
 
     The bearer of its probes is ``token``, or one of the authorization server where there is one.
-    ``take_over``: the node leaves another pool for this one.
+    ``take_over``: the node leaves another pool for this one. ``newest_generation``: that the pool
+    has handed out.
     """
 
     name: str = Field(max_length=16)
@@ -193,6 +196,7 @@ class ProvisionerSettings(Wire):
     authorization_server: AuthorizationServer | None = None
     pool: PoolIdentity | None = None
     take_over: bool = False
+    newest_generation: NewestGeneration = 0
 
 
 class License(Wire):

@@ -77,6 +77,7 @@ class Volumes:
             if await self._is_there(uuid, spec):
                 return False
             refuse_other_pool(self._membership.pool, spec.owner)
+            self._fences.admit_new(name, spec.generation)
             try:
                 await self._check_source(spec)
                 # what a crash left unrecorded may be of another volume of that name
