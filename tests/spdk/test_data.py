@@ -328,7 +328,7 @@ def test_a_stopped_copy_writes_no_more(
     monkeypatch.setattr(connections, "ENDING_SECONDS", 0.1)
     node.client.ensure_volume("read", volume(piece(UNMAPPED, GIB)))
     copy = open_copy(peer.client)
-    targets[0].pace(0.05)
+    targets[0].hold(1)
     node.client.ensure_sync("read", copy)
     while (found := node.client.read_sync("read")) and not found.bytes_done:
         assert found.state is SyncState.RUNNING
@@ -336,9 +336,9 @@ def test_a_stopped_copy_writes_no_more(
     refused(RefusalCode.UNAVAILABLE, stop, "still written")
     peer.client.remove_namespace(COPY_TARGET, "filled", 1)
     monkeypatch.undo()
+    targets[0].hold(None)
     stop()
     assert spdk("bdev_nvme_get_controllers") == []
-    targets[0].pace(0)
 
 
 def test_a_copy_whose_target_goes_fails(

@@ -45,17 +45,18 @@ async def names(machine: Machine) -> set[str]:
 async def cut(machine: Machine, target: RunningTarget) -> None:
     """The target of the copy goes, and with it the copy."""
     await machine.agent.targets.remove(TARGET, "w", 1)
-    while is_written(target):
-        await asyncio.sleep(0.001)
+    target.hold(None)
+    await machine.engine.settle()
+    assert not is_written(target)
 
 
 @pytest.fixture
 def slow(target: RunningTarget, monkeypatch: pytest.MonkeyPatch) -> RunningTarget:
-    """A target whose copies take their time; the engine waits for their end a moment only."""
+    """A target whose copies stand still; the engine waits for their end a moment only."""
     monkeypatch.setattr(connections, "ENDING_SECONDS", 0.05)
     monkeypatch.setattr(copies, "ENDING_SECONDS", 0.05)
     target.target.initiator.detach_seconds = 0.02
-    target.pace(0.03)
+    target.hold(1)
     return target
 
 
@@ -65,7 +66,6 @@ def test_a_copy_that_goes_on_is_not_stopped(run: Run, slow: RunningTarget) -> No
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
         await begun(machine)
-        slow.pace(0.2)
         for _ in range(2):
             await refused(RefusalCode.UNAVAILABLE, agent.syncs.remove("v", 1), "still written")
             await refused(RefusalCode.UNAVAILABLE, agent.volumes.remove("v", 1), "still written")
@@ -87,7 +87,6 @@ def test_a_copy_outlives_its_agent(run: Run, slow: RunningTarget) -> None:
     async def steps(machine: Machine) -> None:
         await machine.boot()
         await begun(machine)
-        slow.pace(0.2)
         await machine.launch()
         agent, spec = machine.agent, sync((machine.portal,), nqn=TARGET, generation=1)
         await machine.engine.scrubbed()
@@ -105,7 +104,9 @@ def test_a_copy_outlives_its_agent(run: Run, slow: RunningTarget) -> None:
     run(steps)
 
 
-def test_a_copy_begins_anew_after_the_one_before(run: Run, slow: RunningTarget) -> None:
+def test_a_copy_begins_anew_after_the_one_before(
+    run: Run, slow: RunningTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where an attach of the agent before was answered to nobody."""
 
     async def steps(machine: Machine) -> None:
@@ -114,8 +115,7 @@ def test_a_copy_begins_anew_after_the_one_before(run: Run, slow: RunningTarget) 
         await machine.launch()
         agent = machine.agent
         await cut(machine, slow)
-        slow.pace(0)
-        await machine.settle()
+        monkeypatch.undo()
         await agent.targets.ensure(TARGET, "w", namespace(generation=2, host_nqn=NODE_HOST))
         await machine.rpc.call(
             "bdev_nvme_attach_controller",
@@ -142,7 +142,6 @@ def test_an_engine_that_starts_again_keeps_what_is_read(run: Run, slow: RunningT
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
         await begun(machine)
-        slow.pace(0.2)
         await agent.start()
         await machine.engine.scrubbed()
         assert is_written(slow)
@@ -160,7 +159,6 @@ def test_what_is_read_by_a_copy_that_stands_still_stays(
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
         await begun(machine)
-        slow.pace(3600)
         monkeypatch.setattr(transfer, "STALL_SECONDS", 0.2)
         while (found := await agent.syncs.read("v")).state is SyncState.RUNNING:
             await asyncio.sleep(0.01)
@@ -189,7 +187,7 @@ def test_a_snapshot_that_is_removed_while_it_is_copied(run: Run, slow: RunningTa
         await agent.snapshots.remove("taken", 1)
         assert await agent.snapshots.list() == ()
         assert "s-taken" in await names(machine)
-        slow.pace(0)
+        slow.hold(None)
         while (found := await agent.syncs.read("v")).state is SyncState.RUNNING:
             await asyncio.sleep(0.001)
         assert found.state is SyncState.DONE, found

@@ -221,15 +221,15 @@ def test_a_copy_is_told_once(call: Client, remote: str, port: int) -> None:
 
 @pytest.fixture
 def running(call: Client, target: RunningTarget, remote: str) -> int:
-    """A copy of the snapshot ``s``, of two clusters, which takes a second at least."""
+    """A copy of the snapshot ``s``, which stands still."""
     target.target.initiator.detach_seconds = 0.05
-    target.pace(0.5)
+    target.hold(1)
     call("bdev_lvol_snapshot", lvol_name="lvs/a", snapshot_name="s")
     copy = {"src_lvol_name": "lvs/s", "dst_bdev_name": remote}
     return int(call("bdev_lvol_start_shallow_copy", **copy)["operation_id"])
 
 
-def test_a_detach_does_not_cut_a_copy(call: Client, running: int) -> None:
+def test_a_detach_does_not_cut_a_copy(call: Client, target: RunningTarget, running: int) -> None:
     """It fails, the bdevs leave the lists, the controller stays until the copy has ended."""
     for _ in range(2):
         call.fails(-110, "bdev_nvme_detach_controller", name="n")
@@ -239,23 +239,25 @@ def test_a_detach_does_not_cut_a_copy(call: Client, running: int) -> None:
     again = {"name": "n", "subnqn": NQN, "hostnqn": HOST, **address}
     text = call.fails(-114, "bdev_nvme_attach_controller", **again)
     assert "A controller named n already exists" in text
+    target.hold(None)
     assert ended(call, running)["state"] == "complete"
     assert call("bdev_nvme_get_controllers") == []
 
 
 def test_a_copy_whose_namespace_goes_is_cut(
-    call: Client, there: RunningTarget, running: int
+    call: Client, target: RunningTarget, there: RunningTarget, running: int
 ) -> None:
     call.fails(-110, "bdev_nvme_detach_controller", name="n")
     destination = Client(there.socket)
     destination("nvmf_subsystem_remove_ns", nqn=NQN, nsid=1)
     destination.close()
+    target.hold(None)
     assert ended(call, running)["state"] == "error"
     assert call("bdev_nvme_get_controllers") == []
 
 
 def test_what_is_deleted_while_it_is_read_is_hidden(
-    call: Client, drive: Path, running: int
+    call: Client, target: RunningTarget, drive: Path, running: int
 ) -> None:
     """Until its lvstore is loaded again."""
 
@@ -264,6 +266,7 @@ def test_what_is_deleted_while_it_is_read_is_hidden(
 
     call.fails(-32603, "bdev_lvol_delete", name="lvs/s")
     assert names() == {"a", "b", "c"}
+    target.hold(None)
     assert ended(call, running)["state"] == "complete"
     assert names() == {"a", "b", "c"}
     call("bdev_aio_delete", name="ssd")
