@@ -241,6 +241,9 @@ def _work(context: Context) -> None:
             context.pause(result)
             return
         context.advance(result)
+    if later := context.saga.last_look(context):
+        context.pause(later)
+        return
     with context.transaction():
         outputs = last.run(context)
         assert not isinstance(outputs, Later), "the last step cannot wait"

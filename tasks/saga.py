@@ -52,6 +52,10 @@ def _never(task: Task) -> bool:
     return False
 
 
+def _no_look(context: "Context") -> Later | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Saga:
     """The steps of one type of task.
@@ -59,12 +63,15 @@ class Saga:
     The last step is the point of no return: it runs inside the transaction that makes the task
     FINISHED, so it only writes, never waits, and needs no undo. ``lock_first`` locks what comes
     before the task's row in the one order of locks (a volume), wherever that row gets locked.
+    ``last_look`` asks nodes right before that transaction, in each run that comes to it: a step
+    that did so may have been done long ago, by a worker that died then.
     ``is_hosts``: a host moves this task from IDLE; the steps only supervise it.
     """
 
     type: str
     steps: tuple[Step, ...]
     lock_first: Callable[[Task], None] = _nothing
+    last_look: Callable[["Context"], Later | None] = _no_look
     is_hosts: Callable[[Task], bool] = _never
 
     def percent(self, steps_done: int, fraction: float = 0.0) -> float:

@@ -44,14 +44,17 @@ takes its place. What lies on an SSD that is missing is not listed, and ``UNAVAI
 **Sync.** A node copies a volume of its own, whole, into a namespace of another node's target, which
 it connects to as a host does. The copy runs on after the PUT is answered; it fails when the target
 goes, which is how a copy is stopped for certain. It is not kept over a restart of the engine or the
-agent: a GET then finds none, and a PUT begins anew. It ends with the volume.
+agent: a GET then finds none, and a PUT begins anew. It ends with the volume. While the data plane
+still writes one that FAILED, was stopped or forgotten, until its target goes, the PUT and DELETE of
+the sync and the DELETE of the volume are ``UNAVAILABLE``.
 
 **Pool and owner.** A node belongs to the pool whose provisioner's settings it has. It refuses
-settings and new things of another pool (``CONFLICT``), unless the settings say ``takeOver``;
-``DELETE /v1/node/provisioner?pool=uuid`` lets it go. Volumes and snapshots carry an ``owner``,
-which the node keeps as it is. What is there with an owner is never taken for another owner's, also
-where the generation is the same (``CONFLICT``); what was made without one gets it with the next
-write.
+settings of another pool, unless they say ``takeOver``, and new things that are not of its own pool
+(``CONFLICT``); ``DELETE /v1/node/provisioner?pool=uuid`` lets it go. A node that joins a pool which
+it does not remember makes no volume of a generation handed out by then (``newestGeneration``): it
+may have forgotten its removal. Volumes and snapshots carry an ``owner``, which the node keeps. What
+is there with an owner is never taken for another owner's, also where the generation is the same
+(``CONFLICT``); what was made without one gets it with the next write.
 
 **In use.** A volume that is exported or has snapshots, and a snapshot that has a snapshot volume,
 are not removed (``IN_USE``). A clone does not hold its source.
@@ -123,10 +126,8 @@ class Ssd(Wire):
 
 
 class Node(Wire):
-    """Identity and state of a node. ``boot_id`` changes at each start of the engine.
+    """Identity, ``pool`` and state of a node. ``boot_id`` changes at each start of the engine.
     ``expands_spans_online``: a volume on several SSDs can be expanded while it is exported.
-
-    ``pool``: that it belongs to.
     """
 
     persistent_id: Identifier
@@ -191,6 +192,7 @@ class ProvisionerSettings(Wire):
     authorization_server: AuthorizationServer | None = None
     pool: PoolIdentity | None = None
     take_over: bool = False
+    newest_generation: NewestGeneration = 0
 
 
 class License(Wire):

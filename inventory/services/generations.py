@@ -61,6 +61,14 @@ def generations_raise(*, above: int = 0) -> None:
             )
 
 
+def generation_mark() -> int:
+    """All that were handed out are not greater, all that come are."""
+    last = generation_last()
+    if connection.vendor != "postgresql":  # where each table counts for itself
+        generations_raise(above=last)
+    return last
+
+
 def generation_next() -> int:
     """A new one, also while the database hands out none by itself; within a transaction."""
     if connection.vendor != "postgresql":

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from inventory.models import LATE_FACTOR, Backend
 from inventory.nodes.wire import AuthorizationServer, PoolIdentity, ProvisionerSettings, Tag
+from inventory.services.generations import generation_mark
 from inventory.services.pool import pool_identity
 from provisioner.access.authorization_server import OidcServer, authorization_server_current
 from provisioner.access.callers import Role
@@ -67,7 +68,7 @@ def node_settings_with_token(backend: Backend) -> tuple[ProvisionerSettings, dt.
         lifetime=dt.timedelta(days=environment.node_token_days),
     )
     ca = environment.node_ca.read_text() if environment.node_ca else ""
-    update = {"token": token, "ca_certificate": ca}
+    update = {"token": token, "ca_certificate": ca, "newest_generation": generation_mark()}
     return node_settings(backend, pool_identity()).model_copy(update=update), expires_at
 
 

@@ -115,6 +115,6 @@ class ProbeViewSet(ApiViewSet):
             )
         )
         settings = node_settings(backend).model_dump(
-            exclude={"token", "ca_certificate", "take_over"}, exclude_none=True
+            exclude={"token", "ca_certificate", "take_over", "newest_generation"}, exclude_none=True
         )
         return success(provisioner=settings)

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from inventory.models import Backend
 from inventory.nodes.engines.simulated import SimulatedFleet
-from inventory.nodes.wire import RefusalCode
+from inventory.nodes.wire import RefusalCode, SyncState
 from provisioner.common.results import ProvisionerError
 from tasks.models import Task
 from tests.api.copy_steps import add, advance, let_wait, move, shown, standing_still, stop
@@ -19,6 +19,7 @@ from tests.conftest import Api
 from tests.sagas.checks import work_off_all
 from tests.sagas.volume_worlds import World
 from tests.services.test_unfinished import collect_overdue
+from volumes.models import Export
 from volumes.services.replica_sync import replica_sync_submit
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -83,6 +84,54 @@ def test_a_node_restarts(world: World, end: str) -> None:
     assert world.new() == new
     assert Task.objects.get().outputs["copies"] == 2
     world.expect(3)
+
+
+@pytest.mark.parametrize("end", ["source", "destination"])
+def test_a_copy_begins_anew_when_the_target_of_the_one_before_is_gone(
+    world: World, end: str
+) -> None:
+    """What a restart forgot, or what failed, may still be written until then."""
+    task_id = add(world)
+    source, new = world.rows()[0], world.new()
+    first = Export.objects.get(for_copy=True)
+    world.node(source if end == "source" else new).restart()
+    world.node(new).faults.refuse(
+        RefusalCode.UNAVAILABLE, method="DELETE", path="/v1/targets", times=0
+    )
+    for _ in range(2):
+        advance(task_id)
+        assert list(world.node(new).engine.targets) == [first.target_nqn]
+        states = Export.objects.filter(for_copy=True).values_list("pk", "state")
+        later = Export.objects.get(for_copy=True, state="CREATING").pk
+        assert set(states) == {(first.pk, "DELETING"), (later, "CREATING")}
+        found = world.node(source).run(world.node(source).engine.copy(source.uuid))
+        assert found is None or found.state is SyncState.FAILED
+        assert Task.objects.get().outputs["copies"] == 1
+    world.node(new).faults.clear()
+    world.fleet.set_copy_rate(2**40)
+    work_off_all()
+    assert shown(world.api, task_id)["state"] == "FINISHED"
+    assert Task.objects.get().outputs["copies"] == 2
+    assert world.new() == new
+    world.expect(3)
+
+
+def test_a_publish_between_two_tries_withdraws_the_copy(world: World) -> None:
+    task_id = add(world)
+    new = world.new()
+    world.node(world.rows()[0]).restart()
+    world.node(new).faults.refuse(
+        RefusalCode.UNAVAILABLE, method="DELETE", path="/v1/targets", times=0
+    )
+    advance(task_id)
+    published(world.api, world.uuid, probe_host(world.api))
+    assert set(Export.objects.filter(for_copy=True).values_list("state")) == {("DELETING",)}
+    advance(task_id)
+    assert not world.is_reached(new)
+    world.node(new).faults.clear()
+    advance(task_id)
+    assert not Export.objects.filter(for_copy=True).exists()
+    assert world.is_reached(new)
 
 
 def test_a_copy_that_always_fails_ends(world: World) -> None:

@@ -188,6 +188,20 @@ class SyncContract:
         assert client.ensure_sync(source, copy) is True
         ended(client, source, SyncState.DONE)
 
+    def test_copy_after_a_restart_through_another_target(
+        self, client: NodeClient, peer: NodeClient, source: str, copy: SyncSpec, restart: Restart
+    ) -> None:
+        """As the provisioner does: what went on is cut with the target of the one before."""
+        client.ensure_sync(source, copy)
+        restart()
+        peer.remove_namespace(COPY_TARGET, "filled", 1)
+        other = namespace(generation=2, host_nqn=NODE_HOST)
+        peer.ensure_namespace(COPY_TARGET, "filled", other)
+        assert client.ensure_sync(source, copy) is True
+        ended(client, source, SyncState.DONE)
+        client.remove_sync(source, 3)
+        client.remove_volume(source, 1)
+
     def test_copy_goes_with_its_volume(
         self, client: NodeClient, ssds: list[str], source: str, copy: SyncSpec
     ) -> None:

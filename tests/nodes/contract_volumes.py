@@ -5,7 +5,16 @@ from functools import partial
 import pytest
 
 from inventory.nodes.client import NodeClient
-from inventory.nodes.wire import ProvisioningType, Qos, RefusalCode, Ssd, VolumeSpec
+from inventory.nodes.wire import (
+    Owner,
+    PoolIdentity,
+    ProvisionerSettings,
+    ProvisioningType,
+    Qos,
+    RefusalCode,
+    Ssd,
+    VolumeSpec,
+)
 from tests.nodes.specs import (
     GIB,
     OTHER_TARGET,
@@ -226,6 +235,29 @@ class GenerationContract:
         assert client.ensure_volume(uuid, spec) is False
         client.remove_volume(uuid, 5)
         assert client.ensure_volume(uuid, newer) is True
+
+    def test_what_was_decided_before_the_node_joined_is_not_made(
+        self, client: NodeClient, ssds: list[str], uuid: str, restart: Restart
+    ) -> None:
+        """It may have been removed since, which a node that lost its records does not know."""
+        pool = PoolIdentity(uuid="0b5a1a2e-1111-4222-8333-444455556666", name="p")
+        owner = Owner(pool=pool.uuid, tenant="0", volume=uuid, alias="v")
+        spec = volume(piece(ssds[0]), generation=5, owner=owner)
+        make = partial(client.ensure_volume, uuid, spec)
+        refused(RefusalCode.CONFLICT, make, "no pool", pool.uuid)
+        url = "https://127.0.0.1:1"
+        settings = ProvisionerSettings(
+            name="p", url=url, push_interval=3600, in_use=True, pool=pool, newest_generation=5
+        )
+        client.put_provisioner(settings)
+        refused(RefusalCode.STALE, make, "5")
+        restart()
+        refused(RefusalCode.STALE, make, "5")
+        assert client.read_volume(uuid) is None
+        client.put_provisioner(settings.model_copy(update={"newest_generation": 9}))
+        later = spec.model_copy(update={"generation": 6})
+        assert client.ensure_volume(uuid, later) is True
+        client.change_volume(uuid, later.model_copy(update={"qos": Qos(max_iops=1000)}))
 
     def test_removal_bars_its_generation(
         self, client: NodeClient, ssds: list[str], uuid: str, restart: Restart

@@ -89,13 +89,14 @@ def test_serves_and_stops(ca: TestCa, command: list[str], run: Run, tmp_path: Pa
 
 
 def test_ends_with_its_parent(ca: TestCa, command: list[str], run: Run) -> None:
+    """A former setting of its environment is none any more."""
     parent = run(
         [sys.executable, "-c", PARENT, *command, "--count", "1", "--exit-with-parent"],
         NODE_TOKEN="from-the-environment",
     )
     line(parent)
     address, port = line(parent)[1].split(":")
-    transport = NodeTransport(ca_file=ca.file, token="from-the-environment")
+    transport = NodeTransport(ca_file=ca.file)
     client = NodeClient(transport, [address], int(port))
     assert client.read_node().name == "node-1"
     parent.kill()

@@ -93,7 +93,7 @@ class SagaChecks:
     def test_dies_at_every_step(self, case: Case) -> None:
         for number, when in self._places(case):
             task_id = case.submit()
-            with acting(self._saga(), number, when, _die), pytest.raises(Killed):
+            with acting(self._saga(), number, when, die), pytest.raises(Killed):
                 work_off(case, task_id)
             assert Task.objects.get(pk=task_id).state not in ENDED
             Task.objects.filter(pk=task_id).update(lease_until=timezone.now())
@@ -244,7 +244,7 @@ def _refuse(context: Context) -> None:
     raise Refused("refused by the test")
 
 
-def _die(context: Context) -> None:
+def die(context: Context) -> None:
     raise Killed
 
 

@@ -9,8 +9,20 @@ from django.utils import timezone
 
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tasks.models import Task, TaskType
+from tasks.runner import run
+from tasks.saga import saga_of
 from tests.conftest import Api
-from tests.sagas.checks import Case, SagaChecks, nothing
+from tests.sagas.checks import (
+    ALONE,
+    Case,
+    Killed,
+    SagaChecks,
+    acting,
+    die,
+    nothing,
+    resume,
+    work_off,
+)
 from tests.sagas.volume_worlds import World
 from volumes.models import Volume
 from volumes.sagas.replica_sync import lock_volume
@@ -58,6 +70,36 @@ class TestReplicaSync(SagaChecks):
 
         meanwhile = world.host_works if is_published else nothing
         return Case(submit, done, undone, world.losses(), world.expect_no_false_data, meanwhile)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_what_was_lost_between_two_workers_does_not_take_over(
+    api: Api, pool: Callable[[int], list[str]], fleet: SimulatedFleet, replicas: int
+) -> None:
+    """However long ago the step before saw it: the node is asked again right before the end."""
+    pool(3)
+    world = World(api, fleet, replicas)
+    world.volume()
+    leaving = world.rows()[0].uuid
+    task_id = replica_sync_submit(volume_uuid=world.uuid, leaving_uuid=leaving).pk
+    saga = saga_of(Task(type=TaskType.REPLICA_SYNC))
+    assert saga is not None
+    with acting(saga, len(saga.steps) - 1, "before", die), pytest.raises(Killed):
+        work_off(ALONE, task_id)
+    new = world.new()
+    world.node(new).faults.go_down()
+    resume(task_id)
+    run(task_id)
+    waits_for = Task.objects.get(pk=task_id).outputs["waits_for"]
+    assert waits_for == f"node {new.backend_id} to show the new replica"
+    world.node(new).faults.come_up()
+    world.node(new).vanish(new.uuid)
+    resume(task_id)
+    task = work_off(ALONE, task_id)
+    assert (task.state, task.task_status) == ("FAILED", "NotAvailable")
+    assert "is lost" in task.description
+    world.expect(replicas)
+    assert leaving in {row.uuid for row in world.rows()}
 
 
 def test_a_former_volume_of_that_uuid_is_not_locked(

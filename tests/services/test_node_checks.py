@@ -11,6 +11,7 @@ from django.utils import timezone
 from inventory.models import Backend
 from inventory.nodes import wire
 from inventory.nodes.engines.simulated import SimulatedFleet
+from inventory.services.generations import generation_next
 from inventory.services.nodes import node_client
 from provisioner.common import writes
 from tests.api.snapshot_steps import snapped
@@ -45,7 +46,9 @@ def place(api: Api, uuid: str, number: int = 0) -> dict[str, object]:
     return dict(volume(api, uuid)["location"][number])
 
 
-def stray_volume(node_id: str, uuid: str, generation: int = 10**9, pool: str | None = None) -> None:
+def stray_volume(
+    node_id: str, uuid: str, generation: int | None = None, pool: str | None = None
+) -> None:
     """A volume that nobody here asked for, of this pool or of another."""
     owner = wire.Owner(pool=pool or pool_uuid(), tenant="0", volume=uuid, alias=f"alias of {uuid}")
     backend = Backend.objects.get(pk=node_id)
@@ -53,7 +56,7 @@ def stray_volume(node_id: str, uuid: str, generation: int = 10**9, pool: str | N
     node_client(backend).ensure_volume(
         uuid,
         wire.VolumeSpec(
-            generation=generation,
+            generation=generation or generation_next(),
             provisioning_type=wire.ProvisioningType.THICK,
             block_size=4096,
             pieces=(wire.Piece(ssd_id=ssd.ssd_id, capacity=GIB, allocated=GIB),),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -9,15 +10,21 @@ from inventory.models import Backend, Pool
 from inventory.nodes import wire
 from inventory.nodes.client import NodeRefused
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
+from inventory.nodes.wire import RefusalCode
+from inventory.services.backends import settings_push
+from inventory.services.generations import generation_next
 from inventory.services.nodes import node_client
 from inventory.services.pool import pool_identity
 from tests.api.volume_steps import GIB, created, probe_host, published
 from tests.conftest import Answer, Api
+from tests.nodes.specs import refused
 from tests.services.test_node_checks import Pool as PoolOf
 from tests.services.test_node_checks import check, grow_old, noted, stray_volume
 from volumes.models import Orphan, Replica, Volume
+from volumes.selectors import replicas_with_nodes
 from volumes.services import ownership
 from volumes.services.audit import audit
+from volumes.services.node_work import replica_spec
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OTHER = "0b5a1a2e-1111-4222-8333-444455556666"
@@ -61,6 +68,41 @@ def test_a_node_and_what_is_on_it_carry_the_pool(
     assert owner is not None
     assert (owner.pool, owner.tenant, owner.volume) == (pool_identity().uuid, "0", uuid)
     assert (owner.alias, owner.complete, owner.more["max_iops_per_gb"]) == ("v", True, 7)
+
+
+def lose_records(node: SimulatedNode) -> None:
+    """All that the node remembers, as with its state folder."""
+
+    async def clear() -> None:
+        node.agent._records._all("DELETE FROM setting WHERE node = ?")
+
+    node.come_back_empty()
+    node.run(clear())
+
+
+def test_a_late_create_makes_nothing_on_a_node_that_lost_its_records(
+    api: Api, pool: PoolOf, fleet: SimulatedFleet
+) -> None:
+    """Neither before the node has joined the pool again, nor after."""
+    [backend] = pool(1)
+    uuid = created(api, "v")
+    [replica] = replicas_with_nodes(Replica.objects.select_related("volume"))
+    client = node_client(Backend.objects.get())
+    late = partial(client.ensure_volume, replica.uuid, replica_spec(replica.volume, replica))
+    assert api.delete(f"/volumes/{uuid}").status == "Success"
+    node = fleet.nodes[0]
+    refused(RefusalCode.STALE, late)
+    lose_records(node)
+    refused(RefusalCode.CONFLICT, late, "belongs to no pool")
+    check()
+    assert told(node) == pool_identity()
+    refused(RefusalCode.STALE, late, "remembers nothing older")
+    assert node.volumes() == {}
+    again = created(api, "v2")
+    assert list(node.volumes()) == [again]
+    check()
+    settings_push(backend)  # as when a token is renewed
+    assert created(api, "v3") in node.volumes()
 
 
 def test_a_node_of_another_pool_is_refused_and_taken_over_on_purpose(
@@ -149,7 +191,7 @@ def test_only_what_this_pool_made_is_collected(
     row = Backend.objects.get()
     [ssd, *_] = row.ssds.all()
     spec = wire.VolumeSpec(
-        generation=7,
+        generation=generation_next(),
         provisioning_type=wire.ProvisioningType.THICK,
         block_size=4096,
         pieces=(wire.Piece(ssd_id=ssd.ssd_id, capacity=GIB, allocated=GIB),),

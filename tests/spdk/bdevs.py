@@ -74,6 +74,10 @@ class Bdev:
     def can(self, io_type: str) -> bool:
         return True
 
+    def let_go(self) -> None:
+        """Nobody has it alone any more."""
+        self.claimed_by = ""
+
 
 class FileBdev(Bdev):
     def __init__(self, name: str, device: Device, block_size: int, *, path: str | None) -> None:

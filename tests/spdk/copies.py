@@ -9,6 +9,7 @@ from tests.spdk.lvols import Lvol, lvol
 from tests.spdk.rpc import INVALID_PARAMS, Module, Refused, no_device, not_permitted
 
 COPY = "shallow copy"
+HELD_SECONDS = 0.005
 
 
 @dataclass
@@ -20,12 +21,15 @@ class Copy:
 
 
 class CopyMethods(Module):
-    """``pace``: seconds that each cluster takes at least."""
+    """``pace``: seconds that each cluster takes at least. ``held_at``: copies stand still after so
+    many clusters, until it is None.
+    """
 
     METHODS = ("bdev_lvol_start_shallow_", "bdev_lvol_check_shallow_")
 
     def __init__(self, registry: Registry) -> None:
         self.pace = 0.0
+        self.held_at: int | None = None
         self._registry = registry
         self._copies: dict[int, Copy] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -71,6 +75,8 @@ class CopyMethods(Module):
             _check(source, destination)
             for index in sorted(source.blob.clusters):
                 await asyncio.sleep(self.pace)
+                while self.held_at is not None and copy.copied >= self.held_at:
+                    await asyncio.sleep(HELD_SECONDS)
                 await _transfer(source, index, destination)
                 copy.copied += 1
         except (OSError, Refused) as error:
@@ -78,8 +84,8 @@ class CopyMethods(Module):
         else:
             copy.state = "complete"
         finally:
-            destination.claimed_by = ""
             source.store.busy.discard(source.uuid)
+            destination.let_go()
 
 
 def _check(source: Lvol, destination: Bdev) -> None:

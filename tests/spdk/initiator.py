@@ -18,7 +18,9 @@ class Controller:
         self.subnqn = subnqn
         self.hostnqn = hostnqn
         self.namespaces: list[dict[str, Any]] = []
+        self.bdevs: list[Remote] = []
         self.is_detached = False
+        self.gone = asyncio.Event()
         self._lock = asyncio.Lock()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
@@ -37,7 +39,7 @@ class Controller:
         """:raises OSError:"""
         async with self._lock:
             try:
-                if self._streams is None and not self.is_detached:
+                if self._streams is None and not self.gone.is_set():
                     await self.connect()
                 if self._streams is None:
                     raise EOFError
@@ -50,6 +52,16 @@ class Controller:
         if "error" in reply:
             raise OSError(5, reply["error"])
         return found
+
+    def detach(self) -> None:
+        """Gone as soon as nobody writes through it."""
+        self.is_detached = True
+        self.end_unused()
+
+    def end_unused(self) -> None:
+        if self.is_detached and not any(bdev.claimed_by for bdev in self.bdevs):
+            self.close()
+            self.gone.set()
 
     def close(self) -> None:
         if self._streams is not None:
@@ -80,6 +92,10 @@ class Remote(Bdev):
         }
         return {"nvme": [{"trid": trid, "ns_data": {"id": self._found["nsid"]}}]}
 
+    def let_go(self) -> None:
+        super().let_go()
+        self.controller.end_unused()
+
     async def read(self, offset: int, length: int) -> bytes:
         nsid = self._found["nsid"]
         return await self.controller.ask(op="read", nsid=nsid, offset=offset, length=length)
@@ -97,13 +113,14 @@ class Remote(Bdev):
 
 
 class InitiatorMethods(Module):
-    """``is_stubborn``: what is written through a controller goes on after it was detached."""
+    """A detach waits ``detach_seconds`` for what is copied through the controller, and fails then:
+    the bdevs are not listed any more, the copy and the controller stay until the copy has ended.
+    """
 
     METHODS = ("bdev_nvme_",)
 
     def __init__(self, registry: Registry) -> None:
-        self.is_stubborn = False
-        self._left: list[Controller] = []
+        self.detach_seconds = 10.0
         self._registry = registry
         self._controllers: dict[str, Controller] = {}
 
@@ -120,8 +137,10 @@ class InitiatorMethods(Module):
         reconnect_delay_sec: int | None = None,
         fast_io_fail_timeout_sec: int | None = None,
     ) -> list[str]:
-        if name in self._controllers:
-            raise Refused(-114, "Operation already in progress")
+        if name in self._there():
+            raise Refused(
+                -114, f"A controller named {name} already exists and multipath is disabled"
+            )
         controller = Controller((traddr, trsvcid or ""), subnqn or "", hostnqn or "")
         self._controllers[name] = controller
         try:
@@ -129,33 +148,40 @@ class InitiatorMethods(Module):
         except (OSError, EOFError, ValueError):
             del self._controllers[name]
             raise IO_ERROR from None
-        bdevs = [
+        controller.bdevs = [
             Remote(f"{name}n{found['nsid']}", controller, found) for found in controller.namespaces
         ]
-        for bdev in bdevs:
+        for bdev in controller.bdevs:
             self._registry.add(bdev)
-        return [bdev.name for bdev in bdevs]
+        return [bdev.name for bdev in controller.bdevs]
 
     async def bdev_nvme_detach_controller(self, name: str) -> bool:
-        controller = self._controllers.pop(name, None)
+        controller = self._there().get(name)
         if controller is None:
             raise no_device()
-        if self.is_stubborn:
-            self._left.append(controller)
-        else:
-            controller.is_detached = True
-            controller.close()
-        for bdev in self._registry.all():
-            if isinstance(bdev, Remote) and bdev.controller is controller:
-                self._registry.remove(bdev)
+        for bdev in controller.bdevs:
+            self._registry.remove(bdev)
+        controller.detach()
+        try:
+            async with asyncio.timeout(self.detach_seconds):
+                await controller.gone.wait()
+        except TimeoutError:
+            raise Refused(-110, "Connection timed out") from None
         return True
 
     async def bdev_nvme_get_controllers(self, name: str | None = None) -> list[dict[str, Any]]:
-        if name is not None and name not in self._controllers:
+        there = self._there()
+        if name is not None and name not in there:
             raise no_device()
-        chosen = [name] if name else list(self._controllers)
+        chosen = [name] if name else list(there)
         return [{"name": one, "ctrlrs": [{"state": "enabled"}]} for one in chosen]
 
     def close(self) -> None:
-        for controller in (*self._controllers.values(), *self._left):
+        for controller in self._controllers.values():
             controller.close()
+
+    def _there(self) -> dict[str, Controller]:
+        gone = [name for name, one in self._controllers.items() if one.gone.is_set()]
+        for name in gone:
+            del self._controllers[name]
+        return self._controllers

@@ -100,6 +100,10 @@ class RunningTarget:
         """Of each cluster that is copied, until the next life."""
         self.target.copies.pace = seconds
 
+    def hold(self, clusters: int | None) -> None:
+        """Copies stand still after so many, until None is told or the next life."""
+        self.target.copies.held_at = clusters
+
     def clear_for(self, seconds: float) -> None:
         """So long takes each removal of an lvol, until the next life."""
         self.target.lvols.clearing = seconds

@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from inventory.nodes.engines.spdk import connections
 from inventory.nodes.wire import (
     ProvisioningType,
     Qos,
@@ -317,20 +318,27 @@ def test_a_span_is_copied_into_pieces_of_its_sizes(
 
 
 def test_a_stopped_copy_writes_no_more(
-    node: SpdkNode, peer: SpdkNode, targets: list[RunningTarget], spdk: Client
+    node: SpdkNode,
+    peer: SpdkNode,
+    targets: list[RunningTarget],
+    spdk: Client,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Not by being stopped, but because its target goes."""
+    monkeypatch.setattr(connections, "ENDING_SECONDS", 0.1)
     node.client.ensure_volume("read", volume(piece(UNMAPPED, GIB)))
     copy = open_copy(peer.client)
-    targets[0].pace(0.05)
+    targets[0].hold(1)
     node.client.ensure_sync("read", copy)
     while (found := node.client.read_sync("read")) and not found.bytes_done:
         assert found.state is SyncState.RUNNING
-    node.client.remove_sync("read", 3)
-    assert spdk("bdev_nvme_get_controllers") == []
-    [there] = peer.client.list_targets()
-    assert there.connected_hosts == ()
+    stop = partial(node.client.remove_sync, "read", 3)
+    refused(RefusalCode.UNAVAILABLE, stop, "still written")
     peer.client.remove_namespace(COPY_TARGET, "filled", 1)
-    targets[0].pace(0)
+    monkeypatch.undo()
+    targets[0].hold(None)
+    stop()
+    assert spdk("bdev_nvme_get_controllers") == []
 
 
 def test_a_copy_whose_target_goes_fails(

@@ -4,13 +4,14 @@ import asyncio
 
 import pytest
 
-from inventory.nodes.engines.spdk import transfer
+from inventory.nodes.engines.spdk import connections, copies, transfer
+from inventory.nodes.engines.spdk.names import copy_name
 from inventory.nodes.engines.spdk.rpc import NotAsAsked
 from inventory.nodes.engines.spdk.view import View
-from inventory.nodes.wire import SyncState
-from tests.nodes.specs import MIB, NODE_HOST, TARGET, namespace, piece, sync, volume
+from inventory.nodes.wire import RefusalCode, SyncState
+from tests.nodes.specs import MIB, NODE_HOST, TARGET, namespace, piece, snapshot, sync, volume
 from tests.spdk.client import Client
-from tests.spdk.machine import Machine, Run
+from tests.spdk.machine import Disk, Machine, Run, refused
 from tests.spdk.running import RunningTarget
 
 SIZE = 64 * MIB
@@ -32,47 +33,190 @@ def written(target: RunningTarget) -> int:
     return sum(bdev.written for bdev in target.target.registry.all())
 
 
-def test_stop_of_a_copy_that_cannot_be_cut(
-    run: Run, target: RunningTarget, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It waits as long as that goes on: what was stopped does not write any more."""
-    monkeypatch.setattr(transfer, "STALL_SECONDS", 0.3)
+def is_written(target: RunningTarget) -> bool:
+    """A copy is under way in the target."""
+    return any(store.busy for _, store in target.target.lvstores.open.values())
+
+
+async def names(machine: Machine) -> set[str]:
+    return {name for _, name, *_ in (await machine.seen())["lvols"]}
+
+
+async def cut(machine: Machine, target: RunningTarget) -> None:
+    """The target of the copy goes, and with it the copy."""
+    await machine.agent.targets.remove(TARGET, "w", 1)
+    target.hold(None)
+    await machine.engine.settle()
+    assert not is_written(target)
+
+
+@pytest.fixture
+def slow(target: RunningTarget, monkeypatch: pytest.MonkeyPatch) -> RunningTarget:
+    """A target whose copies stand still; the engine waits for their end a moment only."""
+    monkeypatch.setattr(connections, "ENDING_SECONDS", 0.05)
+    monkeypatch.setattr(copies, "ENDING_SECONDS", 0.05)
+    target.target.initiator.detach_seconds = 0.02
+    target.hold(1)
+    return target
+
+
+def test_a_copy_that_goes_on_is_not_stopped(run: Run, slow: RunningTarget) -> None:
+    """To stop it is refused as long as the target writes: what was stopped writes no more."""
 
     async def steps(machine: Machine) -> None:
-        await machine.boot()
-        target.pace(0.03)
-        target.target.initiator.is_stubborn = True
+        agent = await machine.boot()
         await begun(machine)
-        await machine.agent.syncs.remove("v", 1)
-        there = written(target)
-        assert not any(store.busy for _, store in target.target.lvstores.open.values())
-        await asyncio.sleep(0.05)
-        assert written(target) == there
-        assert {name for _, name, *_ in (await machine.seen())["lvols"]} == {"v-v", "v-w"}
+        for _ in range(2):
+            await refused(RefusalCode.UNAVAILABLE, agent.syncs.remove("v", 1), "still written")
+            await refused(RefusalCode.UNAVAILABLE, agent.volumes.remove("v", 1), "still written")
+            assert is_written(slow)
+        await cut(machine, slow)
+        await agent.syncs.remove("v", 1)
+        there = written(slow)
+        assert (await machine.seen())["controllers"] == []
+        await machine.settle()
+        assert await names(machine) == {"v-w"}
+        assert written(slow) == there
 
     run(steps)
 
 
-def test_what_is_read_by_a_copy_that_is_stuck_stays(
-    run: Run, target: RunningTarget, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_outlives_its_agent(run: Run, slow: RunningTarget) -> None:
+    """What it reads stays, and nothing else is begun, until its target goes."""
+
     async def steps(machine: Machine) -> None:
         await machine.boot()
-        target.pace(0.2)
         await begun(machine)
-        target.target.initiator.is_stubborn = True
-        target.pace(3600)
-        monkeypatch.setattr(transfer, "STALL_SECONDS", 0.5)
-        while (found := await machine.agent.syncs.read("v")).state is SyncState.RUNNING:
+        await machine.launch()
+        agent, spec = machine.agent, sync((machine.portal,), nqn=TARGET, generation=1)
+        await machine.engine.scrubbed()
+        assert await names(machine) == {"shared", "v-v", "v-w"}
+        await refused(RefusalCode.NOT_FOUND, agent.syncs.read("v"))
+        await refused(RefusalCode.UNAVAILABLE, agent.syncs.ensure("v", spec), "still written")
+        await refused(RefusalCode.UNAVAILABLE, agent.volumes.remove("v", 1), "still written")
+        assert is_written(slow)
+        await cut(machine, slow)
+        await machine.settle()
+        seen = await machine.seen()
+        assert ({name for _, name, *_ in seen["lvols"]}, seen["controllers"]) == ({"v-w"}, [])
+        assert (await agent.strays()).strays == ()
+
+    run(steps)
+
+
+def test_a_copy_begins_anew_after_the_one_before(
+    run: Run, slow: RunningTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where an attach of the agent before was answered to nobody."""
+
+    async def steps(machine: Machine) -> None:
+        await machine.boot()
+        await begun(machine)
+        await machine.launch()
+        agent = machine.agent
+        await cut(machine, slow)
+        monkeypatch.undo()
+        await agent.targets.ensure(TARGET, "w", namespace(generation=2, host_nqn=NODE_HOST))
+        await machine.rpc.call(
+            "bdev_nvme_attach_controller",
+            name=copy_name("v"),
+            trtype="TCP",
+            traddr=machine.portal.ip,
+            trsvcid=str(machine.portal.port),
+            subnqn=TARGET,
+            hostnqn=NODE_HOST,
+        )
+        await agent.syncs.ensure("v", sync((machine.portal,), nqn=TARGET, generation=1))
+        while (found := await agent.syncs.read("v")).state is SyncState.RUNNING:
+            await asyncio.sleep(0.001)
+        assert found.state is SyncState.DONE, found
+        assert (await machine.seen())["controllers"] == []
+        assert await names(machine) == {"v-v", "v-w"}
+
+    run(steps)
+
+
+def test_an_engine_that_starts_again_keeps_what_is_read(run: Run, slow: RunningTarget) -> None:
+    """The target is the same, as after an SSD went or came."""
+
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await begun(machine)
+        await agent.start()
+        await machine.engine.scrubbed()
+        assert is_written(slow)
+        assert await names(machine) == {"shared", "v-v", "v-w"}
+        await cut(machine, slow)
+        await machine.settle()
+        assert await names(machine) == {"v-v", "v-w"}
+
+    run(steps)
+
+
+def test_what_is_read_by_a_copy_that_stands_still_stays(
+    run: Run, slow: RunningTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await begun(machine)
+        monkeypatch.setattr(transfer, "STALL_SECONDS", 0.2)
+        while (found := await agent.syncs.read("v")).state is SyncState.RUNNING:
             await asyncio.sleep(0.01)
         assert "stands still" in found.message
-        await machine.agent.volumes.ensure("other", volume(piece("s", SIZE)))
-        await machine.agent.volumes.remove("other", 1)
-        names = {name for _, name, *_ in (await machine.seen())["lvols"]}
-        assert names == {"shared", "v-v", "v-w"}
+        await agent.volumes.ensure("other", volume(piece("s", SIZE)))
+        await agent.volumes.remove("other", 1)
+        assert await names(machine) == {"shared", "v-v", "v-w"}
+        slow.restart()
+        await machine.start()
+        assert await names(machine) == {"v-v", "v-w"}
+
+    run(steps)
+
+
+def test_a_snapshot_that_is_removed_while_it_is_copied(run: Run, slow: RunningTarget) -> None:
+    """It is nobody's at once, and goes when the copy has ended."""
+
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("v", volume(piece("s", SIZE)))
+        taken = snapshot(piece("s", SIZE, 0), volume_uuid="v", volume_generation=1)
+        await agent.snapshots.ensure("taken", taken)
+        async with Disk(machine, "v") as host:
+            await asyncio.to_thread(host.write, 1, 0, b"new." * 1024)
+        await begun(machine)
+        await agent.snapshots.remove("taken", 1)
+        assert await agent.snapshots.list() == ()
+        assert "s-taken" in await names(machine)
+        slow.hold(None)
+        while (found := await agent.syncs.read("v")).state is SyncState.RUNNING:
+            await asyncio.sleep(0.001)
+        assert found.state is SyncState.DONE, found
+        assert await names(machine) == {"v-v", "v-w"}
+        assert (await agent.strays()).strays == ()
+
+    run(steps)
+
+
+def test_a_snapshot_that_could_not_be_deleted_is_not_forgotten(
+    run: Run, target: RunningTarget
+) -> None:
+    """SPDK hides it, and shows it again when it loads the SSD: then it is removed."""
+
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("v", volume(piece("s", SIZE)))
+        taken = snapshot(piece("s", SIZE, 0), volume_uuid="v", volume_generation=1)
+        await agent.snapshots.ensure("taken", taken)
+        [(_, store)] = [
+            one for one in target.target.lvstores.open.values() if one[1].name == "ssd-s"
+        ]
+        store.busy |= {blob.uuid for blob in store.blobs.values() if blob.is_snapshot}
+        await agent.snapshots.remove("taken", 1)
+        assert await names(machine) == {"v-v"}
         target.restart()
         await machine.start()
-        assert {name for _, name, *_ in (await machine.seen())["lvols"]} == {"v-v", "v-w"}
+        assert await names(machine) == {"v-v"}
+        assert (await agent.strays()).strays == ()
 
     run(steps)
 

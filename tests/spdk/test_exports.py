@@ -219,6 +219,62 @@ def test_a_copy_is_told_once(call: Client, remote: str, port: int) -> None:
         assert host.read(1, 4 * MIB, 4096) == b"data" * 1024
 
 
+@pytest.fixture
+def running(call: Client, target: RunningTarget, remote: str) -> int:
+    """A copy of the snapshot ``s``, which stands still."""
+    target.target.initiator.detach_seconds = 0.05
+    target.hold(1)
+    call("bdev_lvol_snapshot", lvol_name="lvs/a", snapshot_name="s")
+    copy = {"src_lvol_name": "lvs/s", "dst_bdev_name": remote}
+    return int(call("bdev_lvol_start_shallow_copy", **copy)["operation_id"])
+
+
+def test_a_detach_does_not_cut_a_copy(call: Client, target: RunningTarget, running: int) -> None:
+    """It fails, the bdevs leave the lists, the controller stays until the copy has ended."""
+    for _ in range(2):
+        call.fails(-110, "bdev_nvme_detach_controller", name="n")
+        assert [one["name"] for one in call("bdev_nvme_get_controllers")] == ["n"]
+    call.fails(-19, "bdev_get_bdevs", name="nn1")
+    address = {"trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": "1"}
+    again = {"name": "n", "subnqn": NQN, "hostnqn": HOST, **address}
+    text = call.fails(-114, "bdev_nvme_attach_controller", **again)
+    assert "A controller named n already exists" in text
+    target.hold(None)
+    assert ended(call, running)["state"] == "complete"
+    assert call("bdev_nvme_get_controllers") == []
+
+
+def test_a_copy_whose_namespace_goes_is_cut(
+    call: Client, target: RunningTarget, there: RunningTarget, running: int
+) -> None:
+    call.fails(-110, "bdev_nvme_detach_controller", name="n")
+    destination = Client(there.socket)
+    destination("nvmf_subsystem_remove_ns", nqn=NQN, nsid=1)
+    destination.close()
+    target.hold(None)
+    assert ended(call, running)["state"] == "error"
+    assert call("bdev_nvme_get_controllers") == []
+
+
+def test_what_is_deleted_while_it_is_read_is_hidden(
+    call: Client, target: RunningTarget, drive: Path, running: int
+) -> None:
+    """Until its lvstore is loaded again."""
+
+    def names() -> set[str]:
+        return {one["name"] for one in call("bdev_lvol_get_lvols")}
+
+    call.fails(-32603, "bdev_lvol_delete", name="lvs/s")
+    assert names() == {"a", "b", "c"}
+    target.hold(None)
+    assert ended(call, running)["state"] == "complete"
+    assert names() == {"a", "b", "c"}
+    call("bdev_aio_delete", name="ssd")
+    call("bdev_aio_create", name="ssd", filename=str(drive), block_size=4096)
+    call("bdev_wait_for_examine")
+    assert names() == {"a", "b", "c", "s"}
+
+
 def test_a_doomed_copy_begins(call: Client, remote: str) -> None:
     start = "bdev_lvol_start_shallow_copy"
     writable = call(start, src_lvol_name="lvs/a", dst_bdev_name=remote)

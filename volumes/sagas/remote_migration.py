@@ -13,7 +13,7 @@ from tasks.models import TaskType
 from tasks.runner import Context
 from tasks.saga import Later, Saga, register
 from volumes.sagas.patience import NoSignOfLife
-from volumes.sagas.replica_sync import STEPS, lock_volume, make_replica
+from volumes.sagas.replica_sync import STEPS, lock_volume, look_at_new_one, make_replica
 from volumes.services.migration import is_hosts, migration_heard_at
 
 
@@ -36,4 +36,12 @@ def supervise(context: Context) -> Later:
 
 first, *others = STEPS
 steps = (replace(first, run=begin), *others)
-register(Saga(TaskType.REMOTE_MIGRATION, steps, lock_first=lock_volume, is_hosts=is_hosts))
+register(
+    Saga(
+        TaskType.REMOTE_MIGRATION,
+        steps,
+        lock_first=lock_volume,
+        last_look=look_at_new_one,
+        is_hosts=is_hosts,
+    )
+)

@@ -14,6 +14,7 @@ from volumes.services.replica_leaving import (
     replacement_undo,
     replica_leave,
     replica_leave_unconfirmed,
+    replica_look,
     replica_take_over,
 )
 
@@ -35,6 +36,10 @@ def leave_old_one(context: Context) -> Later | None:
     except NoSignOfLife:
         replica_leave_unconfirmed(context)
     return None
+
+
+def look_at_new_one(context: Context) -> Later | None:
+    return _repeat(context, replica_look)
 
 
 def take_over(context: Context) -> None:
@@ -64,4 +69,4 @@ STEPS = (
     Step(leave_old_one, 1),
     Step(take_over, 1),
 )
-register(Saga(TaskType.REPLICA_SYNC, STEPS, lock_first=lock_volume))
+register(Saga(TaskType.REPLICA_SYNC, STEPS, lock_first=lock_volume, last_look=look_at_new_one))

@@ -36,9 +36,12 @@ NSID = 1
 
 @dataclass(frozen=True)
 class CopyState:
-    """How far a copy is. ``begun``: it was begun just now; ``trouble``: why it does not go on."""
+    """How far a copy is. ``over``: none runs, or is known; ``begun``: it was begun just now;
+    ``trouble``: why it does not go on.
+    """
 
     done: bool = False
+    over: bool = False
     begun: bool = False
     bytes_done: int = 0
     bytes_total: int = 0
@@ -92,27 +95,37 @@ def copy_close(replica: Replica, *, until: float) -> str:
     hinders it.
     """
     exports = Export.objects.filter(replica=replica, for_copy=True)
-    return exports_drop(exports.filter(state=LifeState.DELETING), until=until).text or (
-        "it is not withdrawn" if exports.exists() else ""
-    )
+    return _drop_withdrawn(replica, until) or ("it is not withdrawn" if exports.exists() else "")
 
 
-def copy_advance(replica: Replica, source: Replica, *, until: float) -> CopyState:
-    """See that the copy runs, and how far it is: begun, or begun anew where it failed or a restart
-    forgot it. Both with their backends.
-    """
+def copy_read(replica: Replica, source: Replica, *, until: float) -> CopyState:
+    """How far the copy is, by the node that is read. Both replicas with their backends."""
     found = _ask(source, NodeClient.read_sync, until)
     if isinstance(found, NodeError):
         return CopyState(trouble=f"node {source.backend_id}: {found}")
     if found is None or found.generation != replica.pk:
-        return _begin(replica, source, "", until)
+        return CopyState(over=True)
     if found.state is wire.SyncState.FAILED:
-        return _begin(replica, source, found.message, until)
+        return CopyState(over=True, trouble=found.message)
     done = found.state is wire.SyncState.DONE
     return CopyState(done, bytes_done=found.bytes_done, bytes_total=found.bytes_total)
 
 
-def _begin(replica: Replica, source: Replica, message: str, until: float) -> CopyState:
+def copy_renew(replica: Replica, source: Replica) -> None:
+    """Write that a copy is to begin, inside the caller's transaction that holds the volume.
+
+    What failed or was forgotten may still be written by the data plane. So a target through which
+    a copy may have begun goes, and another comes in its place.
+    """
+    if Export.objects.filter(replica=replica, for_copy=True, state=LifeState.READY).exists():
+        copies_withdraw(replica)
+        copy_want(replica, source)
+
+
+def copy_begin(replica: Replica, source: Replica, why: str, *, until: float) -> CopyState:
+    """Begin it, when the target of the one before is gone for certain; ``why`` that ended."""
+    if trouble := _drop_withdrawn(replica, until):
+        return CopyState(trouble=trouble)
     rows = Export.objects.filter(LIVE, replica=replica, for_copy=True)
     if trouble := exports_make(rows, until=until).text:
         return CopyState(trouble=trouble)
@@ -124,7 +137,13 @@ def _begin(replica: Replica, source: Replica, message: str, until: float) -> Cop
     losses_follow({source.pk: source}, {source.pk: outcome}, until=until)
     if isinstance(outcome, NodeError):
         return CopyState(trouble=f"node {source.backend_id}: {outcome}")
-    return CopyState(begun=True, trouble=message)
+    return CopyState(begun=True, trouble=why)
+
+
+def _drop_withdrawn(replica: Replica, until: float) -> str:
+    """Empty when targets of copies that were withdrawn are gone, else what hinders it."""
+    exports = Export.objects.filter(replica=replica, for_copy=True, state=LifeState.DELETING)
+    return exports_drop(exports, until=until).text
 
 
 def _spec(replica: Replica, source: Replica, export: Export) -> wire.SyncSpec:

@@ -11,8 +11,10 @@ from volumes.models import Export, Replica, ReplicaState
 from volumes.services.copies import (
     CopyState,
     copies_withdraw,
-    copy_advance,
+    copy_begin,
     copy_close,
+    copy_read,
+    copy_renew,
     copy_source,
 )
 from volumes.services.export_work import exports_want_all
@@ -53,11 +55,20 @@ def replica_copy(context: Context, replica: Replica) -> Waiting | None:
         return replica_give_up(context, replica, "what was copied into its new replica is gone")
     if source.exports.exists():
         return Waiting(f"node {source.backend_id} to withdraw it from its host", NODE_SECONDS)
-    state = copy_advance(replica, source, until=calls_until())
+    state = copy_read(replica, source, until=calls_until())
+    if state.over:
+        state = _begin(context, replica, source, state.trouble)
     if state.done:
         _end_copy(context, replica)
         return Waiting("the copy's target to go")
     return _note(context, state, f"the copy from node {source.backend_id} to {replica.backend_id}")
+
+
+def _begin(context: Context, replica: Replica, source: Replica, why: str) -> CopyState:
+    with context.transaction():
+        if _copied(replica).exists():
+            copy_renew(replica, source)
+    return copy_begin(replica, source, why, until=calls_until())
 
 
 def _note(context: Context, state: CopyState, text: str) -> Waiting:

@@ -40,7 +40,7 @@ def replica_leave(context: Context) -> Waiting | None:
     :raises ReplicaLost: the new one is not Available any more, or its node lost it.
     :raises ReplicaTerminating: another one is being removed.
     """
-    if waiting := _look(context.task):
+    if waiting := replica_look(context):
         return waiting
     leaving = replica_leaving(context.task)
     if leaving is None or not leaving.volume.publications.exists():
@@ -52,11 +52,12 @@ def replica_leave(context: Context) -> Waiting | None:
     return Waiting(f"its host to confirm that it uses replica {leaving.uuid} no more", HOST_SECONDS)
 
 
-def _look(task: Task) -> Waiting | None:
+def replica_look(context: Context) -> Waiting | None:
     """None: the node of the new replica has it. Before that is known, nothing goes for it.
 
     :raises ReplicaLost: the node lost it.
     """
+    task = context.task
     new = replica_made_by(task)
     outcome = replicas_look([new], until=calls_until())[new.pk] if new else False
     if is_lost(outcome):
@@ -81,7 +82,7 @@ def replica_leave_unconfirmed(context: Context) -> None:
 
     :raises ReplicaLost: it is not any more, or its node did not say that it has it.
     """
-    if waiting := _look(context.task):
+    if waiting := replica_look(context):
         raise ReplicaLost(f"waited in vain for {waiting.text}")
     with context.transaction():
         _available_required(context.task)

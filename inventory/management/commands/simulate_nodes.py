@@ -15,21 +15,19 @@ from inventory.nodes.engines.simulated import SimulatedFleet
 MIB = 2**20
 GIB = 2**30
 PARENT_SECONDS = 0.5
-TOKEN_VARIABLE = "NODE_TOKEN"  # noqa: S105
 CREDENTIALS_VARIABLE = "API_CREDENTIALS"
 
 
 class Command(BaseCommand):
-    """The token is read from a file or the environment: arguments are seen by all users.
+    """The token is read from a file: arguments are seen by all users.
 
     :raises CommandError: a port is taken, a file is missing or empty.
     """
 
     help = (
         "Serve simulated storage nodes over HTTPS until SIGTERM or SIGINT. Prints one line per "
-        "node: persistentID address:port. Callers must show the token of --token-file or else of "
-        f"{TOKEN_VARIABLE}, if there is one. With --add-to, {CREDENTIALS_VARIABLE} has NAME:"
-        "PASSWORD of an ADMIN."
+        "node: persistentID address:port. Callers must show the token of --token-file, if there is "
+        f"one. With --add-to, {CREDENTIALS_VARIABLE} has NAME:PASSWORD of an ADMIN."
     )
     requires_system_checks = ()
 
@@ -127,7 +125,7 @@ def _add(fleet: SimulatedFleet, options: dict[str, Any]) -> None:
 def _token(file: Path | None) -> str | None:
     """:raises CommandError: there is a file, but no token in it."""
     if file is None:
-        return os.environ.get(TOKEN_VARIABLE) or None
+        return None
     token = file.read_text().strip()
     if not token:
         raise CommandError(f"{file} is empty")

@@ -13,6 +13,8 @@ KEEP_GONE = 200_000
 PURGE_EVERY = 1000  # writes
 NEWEST = "newest generation"
 """The setting that keeps it when names are forgotten."""
+FLOOR = "floor"
+"""The setting with the greatest generation that was handed out when the node joined its pool."""
 
 GONE = """
     node = ?
@@ -66,6 +68,24 @@ class Fences:
         if generation < seen or (removed and generation == seen):
             raise _stale(name, generation, seen)
 
+    def admit_new(self, name: Name, generation: int) -> None:
+        """A volume may be made.
+
+        :raises NodeRefused: STALE; that was decided before this node began to remember, so that it
+            would not know of its removal.
+        """
+        floor = self._setting(FLOOR)
+        if generation <= floor:
+            raise NodeRefused(
+                RefusalCode.STALE,
+                f"{name.uuid}: generation {generation} was handed out before {floor}, when this"
+                " node joined its pool; it remembers nothing older",
+            )
+
+    def begin(self, floor: int) -> None:
+        """Make no volume of this generation or before; within the caller's transaction."""
+        self._put_setting(FLOOR, floor)
+
     def admit_removal(self, name: Name, generation: int) -> None:
         """:raises NodeRefused: STALE; a later generation was seen."""
         seen, _ = self._seen(name)
@@ -96,10 +116,7 @@ class Fences:
         if surplus and surplus[0][0] > oldest:
             oldest = surplus[0][0]
             log.warning("node %s forgets generations early: too many removals", self._node)
-        self._database.execute(
-            "INSERT OR REPLACE INTO setting VALUES (?, ?, ?)",
-            *(self._node, NEWEST, str(self.newest())),
-        )
+        self._put_setting(NEWEST, self.newest())
         self._database.execute(
             f"DELETE FROM fence WHERE at <= ? AND {GONE}",  # noqa: S608
             *(oldest, self._node),
@@ -107,18 +124,27 @@ class Fences:
 
     def newest(self) -> int:
         """The greatest generation of all names, forgotten ones among them."""
-        rows = self._database.execute(
-            "SELECT max(generation) FROM fence WHERE node = ?1 UNION ALL"
-            " SELECT value FROM setting WHERE node = ?1 AND name = ?2",
-            *(self._node, NEWEST),
+        [(seen,)] = self._database.execute(
+            "SELECT max(generation) FROM fence WHERE node = ?", self._node
         )
-        return max(int(row[0] or 0) for row in rows)
+        return max(seen or 0, self._setting(NEWEST))
 
     def forget_gone(self) -> None:
         """Forget the names of what is not there; within the caller's transaction."""
         self._database.execute(f"DELETE FROM fence WHERE {GONE}", self._node)  # noqa: S608
         self._database.execute(
             "DELETE FROM setting WHERE node = ? AND name = ?", self._node, NEWEST
+        )
+
+    def _setting(self, name: str) -> int:
+        rows = self._database.execute(
+            "SELECT value FROM setting WHERE node = ? AND name = ?", self._node, name
+        )
+        return int(rows[0][0]) if rows else 0
+
+    def _put_setting(self, name: str, value: int) -> None:
+        self._database.execute(
+            "INSERT OR REPLACE INTO setting VALUES (?, ?, ?)", self._node, name, str(value)
         )
 
     def _seen(self, name: Name) -> tuple[int, bool]:

@@ -36,7 +36,8 @@ class Membership:
 
     def put(self, settings: ProvisionerSettings) -> None:
         """Belong to these settings' pool. Where that is another than before, generations that were
-        seen for what is not there any more mean nothing.
+        seen for what is not there any more mean nothing, and where none is remembered, the node may
+        have lost its records: then it makes no volume that was decided before.
 
         :raises NodeRefused: CONFLICT; the node belongs to another one.
         """
@@ -48,9 +49,11 @@ class Membership:
         with self._database.transaction():
             if pool and last and pool.uuid != last.uuid:
                 self._fences.forget_gone()
+            if pool and (last is None or pool.uuid != last.uuid):
+                self._fences.begin(settings.newest_generation)
             if pool:
                 self._records.put_setting(POOL, pool)
-            kept = settings.model_copy(update={"take_over": False})
+            kept = settings.model_copy(update={"take_over": False, "newest_generation": 0})
             self._records.put_setting(PROVISIONER, kept)
 
     def leave(self, pool_uuid: str) -> None:
@@ -64,10 +67,13 @@ class Membership:
 
 
 def refuse_other_pool(pool: PoolIdentity | None, owner: Owner | None) -> None:
-    """:raises NodeRefused: CONFLICT; what is to be made is of another pool than the node."""
-    if pool and owner and owner.pool != pool.uuid:
+    """:raises NodeRefused: CONFLICT; what is to be made is of another pool than the node, which may
+    belong to none.
+    """
+    if owner and (pool is None or owner.pool != pool.uuid):
         raise NodeRefused(
-            RefusalCode.CONFLICT, f"this node belongs to {pool}, not to pool {owner.pool}"
+            RefusalCode.CONFLICT,
+            f"this node belongs to {pool or 'no pool'}, not to pool {owner.pool}",
         )
 
 

@@ -37,8 +37,8 @@ class Syncs:
     async def ensure(self, uuid: str, spec: SyncSpec) -> bool:
         """The volume is being copied as ``spec`` says, or was; True when the copy was begun.
 
-        :raises NodeRefused: STALE, NOT_FOUND (the volume), UNAVAILABLE (its SSD is missing),
-            CONFLICT.
+        :raises NodeRefused: STALE, NOT_FOUND (the volume), UNAVAILABLE (its SSD is missing, or a
+            copy of before is still written), CONFLICT.
         """
         name = Name.of_sync(uuid)
         async with self._locks.hold(lock_of_volume(uuid)):
@@ -55,9 +55,9 @@ class Syncs:
             return True
 
     async def remove(self, uuid: str, generation: int) -> None:
-        """No copy of the volume runs or is known.
+        """No copy of the volume is written or known.
 
-        :raises NodeRefused: STALE
+        :raises NodeRefused: STALE, UNAVAILABLE (it is still written, and its target is there).
         """
         name = Name.of_sync(uuid)
         async with self._locks.hold(lock_of_volume(uuid)):

@@ -77,6 +77,7 @@ class Volumes:
             if await self._is_there(uuid, spec):
                 return False
             refuse_other_pool(self._membership.pool, spec.owner)
+            self._fences.admit_new(name, spec.generation)
             try:
                 await self._check_source(spec)
                 # what a crash left unrecorded may be of another volume of that name
@@ -117,7 +118,8 @@ class Volumes:
     async def remove(self, uuid: str, generation: int) -> None:
         """The volume is gone, and so is its copy to another node.
 
-        :raises NodeRefused: STALE; IN_USE while it is in a target or has snapshots.
+        :raises NodeRefused: STALE; IN_USE while it is in a target or has snapshots; UNAVAILABLE
+            while a copy of it is still written.
         """
         name = Name(uuid)
         async with self._locks.hold(lock_of_volume(uuid)):

@@ -97,7 +97,8 @@ class Engine(Protocol):
     async def start(self) -> None:
         """Bring the engine up. Returns when the calls below work; QoS and targets may be gone.
 
-        No copy runs or is known any more.
+        No copy is known any more. One that an earlier life began may still be written, and what it
+        reads stays, until it ends or its target goes: ``stop_copy`` is refused until then.
         """
 
     async def facts(self) -> EngineFacts: ...
@@ -178,8 +179,11 @@ class Engine(Protocol):
         """
 
     async def stop_copy(self, uuid: str) -> None:
-        """No copy of the volume is known; on return nothing is written by one any more. Where a
-        copy cannot be cancelled, the engine disconnects it and awaits its failure.
+        """No copy of the volume is known; on return nothing is written by one any more, also not by
+        one that an earlier life of the engine began.
+
+        Where a copy cannot be cancelled, the engine disconnects it and awaits its end for some
+        seconds; it refuses (UNAVAILABLE) while it goes on. The removal of its target ends it.
         """
 
     async def target_names(self) -> tuple[str, ...]: ...

@@ -45,7 +45,7 @@ class Chains:
             async with self._deciding:
                 found = self._unchanged(await View.read(self._rpc), lvstore, name)
                 made = found.name if found else shared_name()
-                keeping.enter_context(self._keep(made))
+                keeping.enter_context(self.keep(made))
             if found is None:
                 await self._lvols.snapshot(lvstore, name, made)
                 found = (await View.read(self._rpc)).find(lvstore, made)
@@ -53,11 +53,28 @@ class Chains:
                 raise NotAsAsked(f"snapshot {made} of {name} is gone")
             yield found
 
-    def pin(self, name: str) -> None:
-        """It stays, whoever lets go of it, until SPDK starts again: that would lose track of an
-        lvol that is removed while it is read.
+    async def keep_layers(self, lvstore: Lvstore, name: str, keeping: ExitStack) -> list[Lvol]:
+        """A snapshot and those below it, the oldest first, which stay for as long as ``keeping``:
+        SPDK loses sight of what is deleted while it is read.
+
+        :raises NotAsAsked: one is not to be seen, or is being removed.
         """
-        self._kept[name] += 1
+        async with self._deciding:
+            layers = (await View.read(self._rpc)).chain(lvstore, name)
+            names = [layer.name for layer in layers]
+            if going := self._going.intersection(names):
+                raise NotAsAsked(f"{', '.join(sorted(going))} is being removed")
+            keeping.enter_context(self.keep(*names))
+        return layers
+
+    @contextmanager
+    def keep(self, *names: str) -> Iterator[None]:
+        """They stay meanwhile, whoever lets go of them."""
+        self._kept.update(names)
+        try:
+            yield
+        finally:
+            self._kept -= Counter(names)
 
     def reset(self) -> None:
         """SPDK may be another one."""
@@ -101,14 +118,6 @@ class Chains:
         if lvol is None or below is None or below.name in self._going:
             return None
         return below if not lvol.owned_clusters and below.size == lvol.size else None
-
-    @contextmanager
-    def _keep(self, name: str) -> Iterator[None]:
-        self._kept[name] += 1
-        try:
-            yield
-        finally:
-            self._kept -= Counter([name])
 
     def _idle(self, view: View, lvstore: Lvstore) -> set[str]:
         lvols = view.lvols[lvstore.uuid].values()

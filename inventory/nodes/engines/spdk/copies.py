@@ -5,8 +5,8 @@ import logging
 from dataclasses import dataclass, field
 
 from inventory.nodes.engines.spdk.books import Books, VolumeEntry
-from inventory.nodes.engines.spdk.names import COPY
-from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcLost, RpcRefused, SpdkRpc
+from inventory.nodes.engines.spdk.connections import ENDING_SECONDS, Connections
+from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcLost, RpcRefused
 from inventory.nodes.engines.spdk.transfer import CopyFailed, Progress, Transfer
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import RefusalCode, Sync, SyncSpec, SyncState
@@ -36,31 +36,24 @@ class Copy:
 
 class Copies:
     """The copies of one engine, one of a volume at most. SPDK tells a result once; it is kept here.
-    A copy has ended when nothing of it is left in the target.
+    A copy is DONE when nothing of it is left in the target. One that FAILED may still be written
+    there: :meth:`end` waits for that.
     """
 
-    def __init__(self, rpc: SpdkRpc, books: Books, transfer: Transfer) -> None:
-        self._rpc = rpc
+    def __init__(self, books: Books, transfer: Transfer, connections: Connections) -> None:
         self._books = books
         self._transfer = transfer
+        self._connections = connections
         self._copies: dict[str, Copy] = {}
 
     async def clear(self) -> None:
-        """None is known any more, and none has a connection."""
+        """None is known any more; what the target still has is for ``Connections.adopt``."""
         tasks = [copy.task for copy in self._copies.values() if copy.task]
         self._copies.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def sweep(self) -> None:
-        """Disconnect what an earlier process of the agent left connected; its copies end."""
-        shown = await self._rpc.call("bdev_nvme_get_controllers")
-        left = [one["name"] for one in shown if one["name"].startswith(COPY)]
-        for name in left:
-            await self._transfer.disconnect(name)
-        if left:
-            await self._transfer.settle()
+        await self._connections.forget()
 
     def begin(self, uuid: str, spec: SyncSpec) -> None:
         """:raises NodeRefused: NOT_FOUND"""
@@ -75,15 +68,23 @@ class Copies:
         return copy.shown() if copy else None
 
     async def end(self, uuid: str) -> None:
-        """Stop it and forget it."""
+        """Stop it and forget it.
+
+        :raises NodeRefused: UNAVAILABLE; a copy of the volume, perhaps one of an earlier life of
+            the agent, is still written: it ends by itself, or when its target goes.
+        """
         copy = self._copies.get(uuid)
-        if copy is None:
-            return
-        copy.progress.is_unwanted = True
-        if copy.task:
-            await asyncio.shield(copy.task)
+        if copy and copy.task:
+            copy.progress.is_unwanted = True
+            await asyncio.wait([copy.task], timeout=ENDING_SECONDS)
+        if not await self._connections.are_closed(uuid):
+            raise NodeRefused(
+                RefusalCode.UNAVAILABLE,
+                f"a copy of volume {uuid} that was stopped is still written: SPDK cannot cut it,"
+                " but the removal of its target does",
+            )
         if self._copies.get(uuid) is copy:
-            del self._copies[uuid]
+            self._copies.pop(uuid, None)
 
     async def _run(self, copy: Copy, entry: VolumeEntry) -> None:
         try:

@@ -8,6 +8,7 @@ from inventory.nodes.engines.base import VERSION, EngineFacts, Held, Known, Targ
 from inventory.nodes.engines.spdk.books import Books
 from inventory.nodes.engines.spdk.chains import Chains, Parts
 from inventory.nodes.engines.spdk.config import SpdkConfig
+from inventory.nodes.engines.spdk.connections import Connections
 from inventory.nodes.engines.spdk.copies import Copies
 from inventory.nodes.engines.spdk.lvols import Lvols
 from inventory.nodes.engines.spdk.methods import NEEDED
@@ -70,8 +71,9 @@ class SpdkEngine:
         self._volumes = Volumes(parts, self._spans, self._targets)
         self._snapshots = Snapshots(parts, self._volumes)
         self._scrubs = Scrubs(parts)
-        transfer = Transfer(rpc, self._stores, self._chains, poll=poll)
-        self._copies = Copies(rpc, self._books, transfer)
+        self._connections = Connections(rpc, self._stores, self._books, self._chains, poll=poll)
+        transfer = Transfer(rpc, self._stores, self._chains, self._connections, poll=poll)
+        self._copies = Copies(self._books, transfer, self._connections)
 
     @property
     def absent_ssds(self) -> frozenset[str]:
@@ -94,7 +96,7 @@ class SpdkEngine:
         else:
             await self._scrubs.take()
         await self._targets.open()
-        await self._copies.sweep()
+        await self._connections.adopt()
         await self._spans.restore()
         await self._scrubs.begin()
         self._devices = await self._stores.devices()
@@ -110,12 +112,20 @@ class SpdkEngine:
             return
 
     async def settle(self) -> None:
-        """Returns when what ``start`` left to be done beside is done."""
+        """Returns when what ``start`` left to be done beside is done, and copies of before are cut
+        or have ended.
+        """
+        await self.scrubbed()
+        await self._connections.settle()
+
+    async def scrubbed(self) -> None:
+        """Returns when what is free reads as zeros, and what nobody reads is swept."""
         await self._scrubs.settle()
 
     def close(self) -> None:
         """Let go of the target, which goes on as it is."""
         self._scrubs.cancel()
+        self._connections.cancel()
         self._rpc.close()
         self._books.close()
 

@@ -5,7 +5,7 @@ what was made.
 from inventory.nodes.engines.spdk.books import Books
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.stores import CLEARING_SECONDS
-from inventory.nodes.engines.spdk.view import Bdev, Lvol, Lvstore, read_bdev
+from inventory.nodes.engines.spdk.view import NO_SUCH_DEVICE, Bdev, Lvol, Lvstore, read_bdev
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import RefusalCode
 
@@ -75,7 +75,8 @@ class Lvols:
         await self._rpc.call("bdev_lvol_set_read_only", name=alias(lvstore, name))
 
     async def delete(self, lvstore: Lvstore, name: str) -> None:
-        """Returns when its clusters are cleared and free. Gone already is fine.
+        """Returns when its clusters are cleared and free. Gone already is fine; not to be seen any
+        more is not the same: SPDK hides an lvol that it could not delete.
 
         SPDK forgets an lvol before it clears its clusters. If that is not seen to end, they may
         hold what was in it, and the books say so (see :class:`Scrubs`).
@@ -85,8 +86,8 @@ class Lvols:
             await self._rpc.call(
                 "bdev_lvol_delete", name=alias(lvstore, name), timeout=CLEARING_SECONDS
             )
-        except RpcRefused:
-            if await self._is_there(lvstore, name):
+        except RpcRefused as error:
+            if error.code != NO_SUCH_DEVICE or await self._is_there(lvstore, name):
                 raise
         else:
             self._books.end_clearing(lvstore.uuid, name)

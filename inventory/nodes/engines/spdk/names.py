@@ -45,7 +45,13 @@ def uncleared_name() -> str:
 
 
 def copy_name(uuid: str) -> str:
-    return COPY + _digest(uuid)[:32]
+    """One that was never used: what an earlier try began may still be there under its own."""
+    return f"{COPY}{_digest(uuid)[:32]}-{uuids.uuid4().hex[:8]}"
+
+
+def is_copy_of(name: str, uuid: str) -> bool:
+    """The controller is of a copy of that volume."""
+    return name.startswith(COPY + _digest(uuid)[:32])
 
 
 def serial_number(nqn: str) -> str:

@@ -103,22 +103,20 @@ class Targets:
         if found is None:
             return
         for nsid in found.namespaces:
-            try:
+            with suppress(RpcRefused):
                 await self._rpc.call("nvmf_subsystem_remove_ns", nqn=nqn, nsid=nsid)
-            except RpcRefused:
-                left = (await read_subsystems(self._rpc)).get(nqn)
-                if left and nsid in left.namespaces:
-                    raise
+        left = (await read_subsystems(self._rpc)).get(nqn)
+        if left and left.namespaces:
+            raise NotAsAsked(f"target {nqn} still has the namespaces {sorted(left.namespaces)}")
         await self._spans.put_together({bdev for bdev, _ in found.namespaces.values()})
 
     async def remove(self, nqn: str) -> None:
         """What it had by piece is whole again, at the latest with its next start or export."""
         found = (await read_subsystems(self._rpc)).get(nqn)
-        try:
+        with suppress(RpcRefused):
             await self._rpc.call("nvmf_delete_subsystem", nqn=nqn)
-        except RpcRefused:
-            if nqn in await self.names():
-                raise
+        if nqn in await self.names():
+            raise NotAsAsked(f"target {nqn} is still there")
         if found:
             await self._spans.put_together({bdev for bdev, _ in found.namespaces.values()})
 

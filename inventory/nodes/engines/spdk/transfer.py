@@ -2,30 +2,24 @@
 
 import asyncio
 import ipaddress
-import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from inventory.nodes.engines.spdk.books import VolumeEntry
 from inventory.nodes.engines.spdk.chains import Chains
-from inventory.nodes.engines.spdk.names import copy_name, volume_name
-from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused, SpdkRpc
+from inventory.nodes.engines.spdk.connections import CONNECT_SECONDS, Connection, Connections
+from inventory.nodes.engines.spdk.names import volume_name
+from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.stores import Stores
-from inventory.nodes.engines.spdk.view import Lvol, Lvstore, View, read_bdev
+from inventory.nodes.engines.spdk.view import Lvol, View, read_bdev
 from inventory.nodes.wire import Portal, SyncSpec
 
 POLL_SECONDS = 0.1
-SETTLE_POLLS = 5
 STALL_SECONDS = 30.0
-CONNECT_SECONDS = 120.0
 
 IN_PROGRESS = "in progress"
 COMPLETE = "complete"
-
-log = logging.getLogger(__name__)
 
 
 class CopyFailed(Exception):
@@ -43,60 +37,58 @@ class Progress:
 
 class Transfer:
     def __init__(
-        self, rpc: SpdkRpc, stores: Stores, chains: Chains, *, poll: float = POLL_SECONDS
+        self,
+        rpc: SpdkRpc,
+        stores: Stores,
+        chains: Chains,
+        connections: Connections,
+        *,
+        poll: float = POLL_SECONDS,
     ) -> None:
         self._rpc = rpc
         self._stores = stores
         self._chains = chains
+        self._connections = connections
         self._poll = poll
 
     async def run(self, entry: VolumeEntry, spec: SyncSpec, progress: Progress) -> None:
-        """On return, and on failure, too, nothing of it is left in the target.
+        """On return nothing of it is left in the target. When it fails, what was begun may go on
+        there, until its connection is closed.
 
-        :raises CopyFailed, RpcRefused, RpcLost:
+        :raises CopyFailed, RpcRefused, RpcLost, NotAsAsked, NodeRefused:
         """
-        async with self._connected(entry.uuid, spec) as bdevs, AsyncExitStack() as freezing:
-            destinations = [
-                await self._destination(bdevs, entry, spec, place) for place in range(entry.made)
-            ]
-            frozen = [
-                await freezing.enter_async_context(self._frozen(piece.ssd_id, entry.uuid))
-                for piece in entry.made_pieces
-            ]
-            view = await View.read(self._rpc)
-            layers = [
-                (layer, destination)
-                for (lvstore, name), destination in zip(frozen, destinations, strict=True)
-                for layer in view.chain(lvstore, name)
-                if layer.owned_clusters
-            ]
-            progress.clusters = sum(layer.owned_clusters for layer, _ in layers)
-            for layer, destination in layers:
-                await self._copy(layer, destination, copy_name(entry.uuid), progress)
-                progress.done += layer.owned_clusters
-
-    async def settle(self) -> None:
-        """What was disconnected has failed by then, and let go of what it read."""
-        await asyncio.sleep(SETTLE_POLLS * self._poll)
-
-    async def disconnect(self, controller: str) -> None:
-        """What is written through it fails. Gone already is fine."""
+        connection = self._connections.open(entry.uuid)
         try:
-            await self._rpc.call(
-                "bdev_nvme_detach_controller", name=controller, timeout=CONNECT_SECONDS
-            )
-        except RpcRefused as error:
-            log.debug("controller %s: %s", controller, error)
-
-    @asynccontextmanager
-    async def _connected(self, uuid: str, spec: SyncSpec) -> AsyncIterator[list[str]]:
-        """The names of the bdevs that the target at the other end has for this host."""
-        controller = copy_name(uuid)
-        await self.disconnect(controller)
-        try:
-            yield await self._connect(controller, spec)
+            await self._fill(connection, entry, spec, progress)
         finally:
-            await self.disconnect(controller)
+            closing = self._connections.close(connection)
+        await asyncio.shield(closing)
+
+    async def _fill(
+        self, connection: Connection, entry: VolumeEntry, spec: SyncSpec, progress: Progress
+    ) -> None:
+        bdevs = await self._connect(connection.name, spec)
+        destinations = [
+            await self._destination(bdevs, connection.name, entry, spec, place)
+            for place in range(entry.made)
+        ]
+        layers = [
+            (layer, destination)
+            for piece, destination in zip(entry.made_pieces, destinations, strict=True)
+            for layer in await self._freeze(connection, piece.ssd_id)
+            if layer.owned_clusters
+        ]
+        progress.clusters = sum(layer.owned_clusters for layer, _ in layers)
+        for layer, destination in layers:
+            await self._copy(layer, destination, progress)
+            progress.done += layer.owned_clusters
+
+    async def _freeze(self, connection: Connection, ssd_id: str) -> list[Lvol]:
+        """The layers of a piece as it is now, which stay as long as the connection."""
+        lvstore = self._stores.get(await View.read(self._rpc), ssd_id)
+        connection.ssd_ids.add(ssd_id)
+        async with self._chains.frozen(lvstore, volume_name(connection.uuid)) as frozen:
+            return await self._chains.keep_layers(lvstore, frozen.name, connection.keeping)
 
     async def _connect(self, controller: str, spec: SyncSpec) -> list[str]:
         reasons = []
@@ -122,14 +114,14 @@ class Transfer:
         )
 
     async def _destination(
-        self, bdevs: list[str], entry: VolumeEntry, spec: SyncSpec, place: int
+        self, bdevs: list[str], controller: str, entry: VolumeEntry, spec: SyncSpec, place: int
     ) -> str:
         """The bdev to write for the piece at that place: each begins where the one before it ends.
 
         :raises CopyFailed: there is none, or it is of another size or in other blocks.
         """
         nsid, wanted = spec.nsid + place, entry.made_pieces[place].capacity
-        name = f"{copy_name(entry.uuid)}n{nsid}"
+        name = f"{controller}n{nsid}"
         found = await read_bdev(self._rpc, name) if name in bdevs else None
         if found is None:
             raise CopyFailed(f"target {spec.nqn} has no namespace {nsid}")
@@ -142,19 +134,7 @@ class Transfer:
             )
         return name
 
-    @asynccontextmanager
-    async def _frozen(self, ssd_id: str, uuid: str) -> AsyncIterator[tuple[Lvstore, str]]:
-        """A snapshot of the volume as it is now, for as long as it is copied."""
-        lvstore = self._stores.get(await View.read(self._rpc), ssd_id)
-        try:
-            async with self._chains.frozen(lvstore, volume_name(uuid)) as lvol:
-                yield lvstore, lvol.name
-        finally:
-            await self._chains.sweep(ssd_id)
-
-    async def _copy(
-        self, layer: Lvol, destination: str, controller: str, progress: Progress
-    ) -> None:
+    async def _copy(self, layer: Lvol, destination: str, progress: Progress) -> None:
         """The clusters of one layer.
 
         :raises CopyFailed:
@@ -168,37 +148,17 @@ class Transfer:
         while True:
             # one pause more than needed: SPDK says complete before it has let go of the lvol
             await asyncio.sleep(self._poll)
-            try:
-                found = await self._check(started["operation_id"])
-            except RpcLost:
-                await self._cut(controller, layer, started["operation_id"])
-                raise
+            found = await self._check(started["operation_id"])
             if found["state"] != IN_PROGRESS:
                 break
             patience.note(found["copied_clusters"])
             progress.done = max(progress.done, before + found["copied_clusters"])
-            if progress.is_unwanted or patience.is_over:
-                await self._cut(controller, layer, started["operation_id"])
-                raise CopyFailed("it was stopped" if progress.is_unwanted else "it stands still")
+            _refuse_unwanted(progress)
+            if patience.is_over:
+                raise CopyFailed("it stands still")
         await asyncio.sleep(self._poll)
         if found["state"] != COMPLETE or found["copied_clusters"] != found["total_clusters"]:
             raise CopyFailed(f"{destination}: {found.get('error') or found}")
-
-    async def _cut(self, controller: str, layer: Lvol, operation: int) -> None:
-        """Nothing is written any more: SPDK cannot cancel, but what has no connection fails. If it
-        does not, it goes on to its end, and so does this; a layer that is stuck must stay.
-        """
-        await self.disconnect(controller)
-        patience = Patience()
-        while not patience.is_over:
-            await asyncio.sleep(self._poll)
-            found = await self._check(operation)
-            if found["state"] != IN_PROGRESS:
-                await asyncio.sleep(self._poll)
-                return
-            patience.note(found["copied_clusters"])
-        log.error("copy %d through %s does not end", operation, controller)
-        self._chains.pin(layer.name)
 
     async def _check(self, operation: int) -> dict[str, Any]:
         """The end is told once, and is lost with the reply."""

@@ -1,0 +1,156 @@
+"""The connections through which copies are written.
+
+SPDK cannot cancel a copy. While one runs, a detach fails after ten seconds, the copy goes on, and
+the controller stays listed until the copy has ended: by itself, or because the destination's
+target took the namespace away. So a copy counts as ended when its controller is not listed any
+more. Until then the snapshots that it may read stay: SPDK loses sight of what is deleted while it
+is read.
+"""
+
+import asyncio
+import logging
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+
+from inventory.nodes.engines.spdk.books import Books
+from inventory.nodes.engines.spdk.chains import Chains
+from inventory.nodes.engines.spdk.names import COPY, copy_name, is_copy_of
+from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused, SpdkRpc
+from inventory.nodes.engines.spdk.stores import Stores
+from inventory.nodes.engines.spdk.view import View
+
+CONNECT_SECONDS = 120.0
+ENDING_SECONDS = 5.0
+SETTLE_POLLS = 5
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Connection:
+    """``name``: of the controller, used once; ``uuid``: of the volume that is read, empty where it
+    is not known. ``keeping``: holds the snapshots that are read, which are on ``ssd_ids``.
+    """
+
+    name: str
+    uuid: str
+    ssd_ids: set[str] = field(default_factory=set)
+    keeping: ExitStack = field(default_factory=ExitStack)
+    closing: asyncio.Task[None] | None = None
+
+
+class Connections:
+    """All that are there, with those of an earlier life of the agent. For one event loop."""
+
+    def __init__(
+        self, rpc: SpdkRpc, stores: Stores, books: Books, chains: Chains, *, poll: float
+    ) -> None:
+        self._rpc = rpc
+        self._stores = stores
+        self._books = books
+        self._chains = chains
+        self._poll = poll
+        self._there: set[Connection] = set()
+
+    def open(self, uuid: str) -> Connection:
+        """A connection for one copy of the volume; the caller attaches the controller."""
+        connection = Connection(copy_name(uuid), uuid)
+        self._there.add(connection)
+        return connection
+
+    def close(self, connection: Connection) -> asyncio.Task[None]:
+        """Detach it. The task ends when nothing is written through it and what was read is swept.
+
+        :raises RpcLost: from the task; the target is gone.
+        """
+        connection.closing = asyncio.create_task(
+            self._close(connection), name=f"closing {connection.name}"
+        )
+        connection.closing.add_done_callback(lambda task: self._note(connection, task))
+        return connection.closing
+
+    async def are_closed(self, uuid: str) -> bool:
+        """Nothing is written by copies of the volume. Waits for that, ENDING_SECONDS at most."""
+        await self.adopt()
+        closing = [one.closing for one in self._there if one.uuid == uuid and one.closing]
+        if closing:
+            await asyncio.wait(closing, timeout=ENDING_SECONDS)
+        return all(one.uuid != uuid for one in self._there)
+
+    async def settle(self) -> None:
+        """Returns when all that are being closed are closed."""
+        if closing := [one.closing for one in self._there if one.closing]:
+            await asyncio.wait(closing)
+
+    async def forget(self) -> None:
+        """Stop waiting for them; what the target still has is found by ``adopt``."""
+        there = list(self._there)
+        self.cancel()
+        await asyncio.gather(*(one.closing for one in there if one.closing), return_exceptions=True)
+        for connection in there:
+            connection.keeping.close()
+        self._there.clear()
+
+    def cancel(self) -> None:
+        """The target is not called any more."""
+        for connection in self._there:
+            if connection.closing:
+                connection.closing.cancel()
+
+    async def adopt(self) -> None:
+        """Begin to close those that an earlier life of the agent left, also by a call that it did
+        not live to see answered.
+        """
+        shown = await self._rpc.call("bdev_nvme_get_controllers")
+        found = {one["name"] for one in shown if one["name"].startswith(COPY)}
+        if found <= {one.name for one in self._there}:
+            return
+        view = await View.read(self._rpc)
+        for name in sorted(found - {one.name for one in self._there}):
+            log.warning("copy %s of an earlier start is still connected", name)
+            connection = self._found(view, name)
+            self._there.add(connection)
+            self.close(connection)
+
+    def _found(self, view: View, name: str) -> Connection:
+        """Which snapshot is read is not known any more: all on the volume's SSDs stay."""
+        entry = next((v for v in self._books.volumes.values() if is_copy_of(name, v.uuid)), None)
+        connection = Connection(name, entry.uuid if entry else "")
+        pieces = {piece.ssd_id for piece in entry.spec.pieces} if entry else None
+        for ssd_id, lvstore in self._stores.open_ones(view).items():
+            if pieces is None or ssd_id in pieces:
+                lvols = view.lvols[lvstore.uuid].values()
+                names = [lvol.name for lvol in lvols if lvol.is_snapshot]
+                connection.keeping.enter_context(self._chains.keep(*names))
+                connection.ssd_ids.add(ssd_id)
+        return connection
+
+    async def _close(self, connection: Connection) -> None:
+        with connection.keeping:
+            while not await self._is_gone(connection.name):
+                await asyncio.sleep(self._poll)
+            # SPDK may let go of what was read a little later
+            await asyncio.sleep(SETTLE_POLLS * self._poll)
+        for ssd_id in sorted(connection.ssd_ids):
+            await self._chains.sweep(ssd_id)
+
+    async def _is_gone(self, name: str) -> bool:
+        """A detach proves nothing, whatever it answers; what is listed does."""
+        try:
+            with suppress(RpcRefused):
+                await self._rpc.call(
+                    "bdev_nvme_detach_controller", name=name, timeout=CONNECT_SECONDS
+                )
+            shown = await self._rpc.call("bdev_nvme_get_controllers")
+        except (RpcRefused, RpcLost):
+            if self._rpc.is_lost:
+                raise
+            return False
+        return all(one["name"] != name for one in shown)
+
+    def _note(self, connection: Connection, task: asyncio.Task[None]) -> None:
+        """How it ended; where it was cancelled or the target is gone, ``adopt`` finds it again."""
+        self._there.discard(connection)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._rpc.is_lost:
+            log.error("after copy %s: %s", connection.name, error)
