@@ -14,11 +14,16 @@ from celery.worker import WorkController
 from celery.worker import state as worker_state
 from django.conf import settings
 from kombu import Exchange, Queue
+from kombu.transport import redis
 from prometheus_client import Counter, Histogram, start_http_server
 
 from provisioner.common import clock, logs, queue, stopping
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "provisioner.settings")
+
+# Else a worker puts what it is at back on the queue when it loses Redis, and ends on an error of
+# kombu's if Redis is away again by then. Tasks are found again from their rows.
+redis.QoS.restore_at_shutdown = False
 
 TASKS, PERIODIC = "celery", "periodic"
 """The queues. Periodic jobs have their own, and workers of their own: however long tasks take,
