@@ -9,7 +9,7 @@ from typing import Any
 
 from celery import Celery, Task, bootsteps
 from celery.beat import Service
-from celery.signals import beat_init, celeryd_init, setup_logging, task_postrun, task_prerun
+from celery.signals import celeryd_init, setup_logging, task_postrun, task_prerun
 from celery.worker import WorkController
 from celery.worker import state as worker_state
 from django.conf import settings
@@ -153,13 +153,13 @@ def _leave_logging_alone(**_: object) -> None:
 
 
 @celeryd_init.connect
-@beat_init.connect
 def _check(**_: object) -> None:
-    """In the embedded form beat is a thread of the API, which has looked."""
+    """Of a worker; beat: :class:`provisioner.beat.Scheduler`. In the embedded form both are
+    threads of the API, which has looked.
+    """
     from provisioner import startup  # noqa: PLC0415 - needs the services, which need this
 
-    if not settings.ENVIRONMENT.is_embedded:
-        startup.check()
+    startup.check()
 
 
 @celeryd_init.connect

@@ -215,7 +215,7 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BEAT_SCHEDULER = (
     "celery.beat:Scheduler"
     if CELERY_BROKER_URL.startswith("memory")
-    else "redbeat.RedBeatScheduler"
+    else "provisioner.beat.Scheduler"
 )
 CELERY_REDBEAT_REDIS_URL = CELERY_BROKER_URL
 CELERY_REDBEAT_REDIS_OPTIONS: dict[str, object] = {}
