@@ -70,7 +70,7 @@ def test_create_with_a_uuid_looks_for_what_is_left_of_a_former_volume(statements
         (f"/volumes?hostID={HOST}", 5),
         (f"/tasks?hostId={HOST}", 1),
         (f"/targets?hostId={HOST}", 4),
-        ("/metrics", 32),
+        ("/metrics", 33),
     ],
 )
 def test_reads(api: Api, statements: Count, path: str, number: int) -> None:
