@@ -26,7 +26,8 @@ class Command(BaseCommand):
     """
 
     help = (
-        "Serve simulated storage nodes over HTTPS until SIGTERM or SIGINT. Prints one line per "
+        "Serve simulated storage nodes over HTTPS until SIGTERM or SIGINT; SIGHUP: read renewed "
+        "certificates. Prints one line per "
         "node: persistentID address:port. Callers must show the token of --token-file or else of "
         f"{TOKEN_VARIABLE}, if there is one. With --add-to, {CREDENTIALS_VARIABLE} has NAME:"
         "PASSWORD of an ADMIN."
@@ -68,7 +69,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         parent = os.getppid() if options["exit_with_parent"] else None
-        stop = threading.Event()
+        stop, renew = threading.Event(), threading.Event()
+        signal.signal(signal.SIGHUP, lambda *_: renew.set())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         try:
@@ -79,7 +81,9 @@ class Command(BaseCommand):
                 if options["add_to"]:
                     _add(fleet, options)
                 while not stop.wait(PARENT_SECONDS) and parent in (None, os.getppid()):
-                    pass
+                    if renew.is_set():
+                        renew.clear()
+                        fleet.renew_certificates()
         except (OSError, HTTPError) as error:
             raise CommandError(f"cannot serve: {error}") from error
 
