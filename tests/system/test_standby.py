@@ -24,7 +24,7 @@ ON_SECONDS = 20.0
 @pytest.fixture
 def stack() -> Iterator[Stack]:
     tool("haproxy")
-    running = Stack({"API_WORKERS": "1", "UNREADY_SECONDS": "0"})
+    running = Stack({"UNREADY_SECONDS": "0"})
     yield running
     running.stop()
 
