@@ -134,7 +134,18 @@ class TestForms:
         compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["haproxy"]
         text = (DEPLOY / "haproxy.cfg").read_text()
         needed = set(re.findall(r"\$\{(\w+)\}", text))
-        assert set(compose["environment"]) == needed == set(unit) - {"PATH", "LANG"}
+        of_malloc = {name: value for name, value in unit.items() if name.startswith("MALLOC_")}
+        assert len(of_malloc) == 2
+        assert set(compose["environment"]) == needed | set(of_malloc)
+        assert set(unit) == needed | set(of_malloc) | {"PATH", "LANG"}
+        pods = list(yaml.safe_load_all((KUBERNETES / "api.yaml").read_text()))
+        [container] = [
+            c for c in pods[0]["spec"]["template"]["spec"]["containers"] if c["name"] == "haproxy"
+        ]
+        in_pod = {each["name"]: each["value"] for each in container["env"]}
+        assert set(in_pod) == needed | set(of_malloc)
+        for name, value in of_malloc.items():
+            assert value == in_pod[name] == str(compose["environment"][name])
 
     @pytest.mark.parametrize("role", COMMANDS)
     def test_systemd(self, role: str, stop_seconds: int) -> None:
