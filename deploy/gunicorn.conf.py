@@ -1,7 +1,7 @@
 """gunicorn of both deployment forms: ``gunicorn -c deploy/gunicorn.conf.py``.
 
-What differs between machines comes from the environment: docs/settings.md. A renewed certificate is
-taken up by SIGHUP, which replaces the workers.
+What differs between machines comes from the environment: docs/settings.md. In production it speaks
+plain HTTP behind HAProxy; with TLS_CERTIFICATE, as in the embedded form, it serves TLS itself.
 """
 
 import os
@@ -17,6 +17,7 @@ from typing import Any
 
 from gunicorn import util
 from gunicorn.http import wsgi
+from gunicorn.workers import gthread
 
 from provisioner import server, startup
 from provisioner.settings import CELERY_BROKER_URL, ENVIRONMENT, LOGGING
@@ -46,6 +47,7 @@ logconfig_dict = LOGGING | {
     "loggers": LOGGING["loggers"] | {"gunicorn.error": {"handlers": [], "propagate": True}}
 }
 util.write_error = server.write_error
+gthread.TConn = server.Connection  # type: ignore[misc] # gunicorn makes no other
 wsgi.Response = server.WholeResponse  # type: ignore[misc] # gunicorn asks for no other
 
 
@@ -120,7 +122,6 @@ def worker_exit(arbiter: Any, worker: Any) -> None:
 
 
 def child_exit(arbiter: Any, worker: Any) -> None:
-    server.forget(worker)
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
 

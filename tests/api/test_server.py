@@ -1,4 +1,4 @@
-"""What only the real server shows: gunicorn with TLS, as ``deploy/gunicorn.conf.py`` sets it up."""
+"""What only the real server shows: gunicorn with TLS, as the embedded form has it."""
 
 import base64
 import contextlib
@@ -187,16 +187,16 @@ class TestRequests:
     )
     def test_a_broken_chunk(self, server, admin_header, right, wrong):
         sent = chunked(b"{}", authorization=admin_header["Authorization"])
-        answer = server.raw(sent.replace(right, wrong))
-        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert (answer := server.raw(sent.replace(right, wrong))).startswith(b"HTTP/1.1 400 ")
         assert set(json.loads(answer.partition(b"\r\n\r\n")[2])) == {"status", "description"}
 
     @pytest.mark.parametrize("body", UNFINISHED)
     def test_of_who_is_unknown_no_body_is_waited_for(self, server, strict_server, body):
         for asked, certificate, http in ((server, True, b"401"), (strict_server, False, b"403")):
             sent = b"POST /token HTTP/1.1\r\nHost: x\r\n" + body
-            answer = asked.raw(sent, certificate=certificate)  # until it closes
-            assert answer.startswith(b"HTTP/1.1 " + http)
+            with asked.connect(certificate=certificate) as client:
+                client.sendall(sent)
+                assert client.recv(100).startswith(b"HTTP/1.1 " + http)
 
     def test_a_connection_is_kept_whose_bodies_were_read(self, server, admin_header):
         with urllib3.PoolManager(ssl_context=server.context(certificate=True)) as http:

@@ -10,6 +10,7 @@ from django.core.wsgi import get_wsgi_application
 
 application = get_wsgi_application()
 
+from django.http import HttpResponse  # noqa: E402
 from django.urls import path  # noqa: E402
 from rest_framework.request import Request  # noqa: E402
 from rest_framework.response import Response  # noqa: E402
@@ -23,4 +24,7 @@ class HostView(APIView):
         return Response(list(Host.objects.filter(pk=host).values("uuid", "name", "nqn")))
 
 
-urlpatterns = [path("hosts/<host>", HostView.as_view())]
+urlpatterns = [
+    path("hosts/<host>", HostView.as_view()),
+    path("readyz", lambda request: HttpResponse()),  # HAProxy asks for it
+]

@@ -1,6 +1,7 @@
-"""What is measured: the production form on this machine, without a load balancer.
+"""What is measured: the production form on this machine, with one API behind HAProxy.
 
-gunicorn serves HTTPS by deploy/gunicorn.conf.py; PostgreSQL commits to the disk; the nodes are
+HAProxy ends TLS by deploy/haproxy.cfg, and gives each request a connection of its own to gunicorn,
+by deploy/gunicorn.conf.py; PostgreSQL commits to the disk; the nodes are
 simulated, in a process of their own.
 """
 
@@ -14,7 +15,9 @@ import urllib3
 
 from provisioner.certificates import Authority
 from tests import servers
+from tests.programs import installed
 from tests.system.stack import DEPLOY, ROOT, Postgres, Redis, Service, announced, manage, until
+from tests.system.units import Unit
 
 NODES = 16
 SSD_GIB = str(2**20)
@@ -22,6 +25,7 @@ API_WORKERS = 2
 SETTINGS = {
     "SECRET_KEY": "only-for-benchmarks-only-for-benchmarks",
     "API_HOST": "127.0.0.1",
+    "TRUSTED_PROXIES": "127.0.0.1",
     "API_WORKERS": str(API_WORKERS),
     "CALLER_REQUESTS": "512",
     # rows made by SQL stand for nothing that a node has
@@ -49,23 +53,22 @@ class System:
             "PostgreSQL", Postgres(self.folder / "postgres", fsync="on", log_line_prefix="%a ")
         )
         self._add("Redis", redis := Redis(self.folder))
-        certificate, key = map(str, authority.server("server", ["127.0.0.1"]))
+        authority.server("server", ["127.0.0.1"])
+        self._pem = str(authority.balancer("server"))
         self.environment = SETTINGS | {
             "PATH": "/usr/bin:/bin",
             "PYTHONPATH": str(ROOT),
             "DATA_DIR": str(self.folder),
             "DATABASE_URL": self.postgres.url,
             "REDIS_URL": redis.url,
-            "TLS_CERTIFICATE": certificate,
-            "TLS_KEY": key,
             "NODE_CA": self.ca,
             "NODE_CERTIFICATE": str(authority.provisioner()),
         }
         manage(self.environment, "migrate", "-v0")
         self._http = urllib3.PoolManager(ca_certs=self.ca, retries=False)
-        self.port = self._gunicorn("API")
+        self.port = self._balanced("API")
         self.environment["PUBLIC_URL"] = f"https://127.0.0.1:{self.port}"
-        self.bare_port = self._gunicorn("bare view", "tests.benchmarks.bare")
+        self.bare_port = self._balanced("bare view", "tests.benchmarks.bare")
         self._celery("worker", "--pool=threads", "--concurrency=4")
         self._celery("beat")
         command = ["simulate_nodes", "--count", str(NODES), "--ssd-gib", SSD_GIB]
@@ -88,11 +91,27 @@ class System:
         command = [sys.executable, *arguments]
         self._add(name, Service(command, self.environment | environment, log))
 
-    def _gunicorn(self, name: str, *application: str) -> int:
+    def _balanced(self, name: str, *application: str) -> int:
+        """The port of HAProxy before an API, with wide limits: one client makes all of the load."""
+        program = installed("haproxy")
+        if not program:
+            raise servers.NoServer("no HAProxy here: make test-tools")
+        port = servers.free_port()
+        api = f"127.0.0.1:{self._gunicorn(name, f'https://127.0.0.1:{port}', *application)}"
+        unit = Unit(DEPLOY / "systemd", "provisioner-haproxy.service", str)
+        limits = ("MAX_CONNECTIONS", "CONNECTION_RATE", "MAX_REQUESTS", "REQUEST_RATE")
+        environment = unit.environment | dict.fromkeys(limits, "1000000")
+        environment |= {"API_1": api, "API_2": api, "REQUIRE_CLIENT_CERTIFICATE": "false"}
+        environment |= {"BIND": f"127.0.0.1:{port}", "TLS_PEM": self._pem, "TLS_CLIENT_CA": self.ca}
+        command = [program, "-db", "-f", str(DEPLOY / "haproxy.cfg")]
+        log = self.folder / f"haproxy-{application_name(name)}.log"
+        self._add(f"HAProxy of {name}", Service(command, environment, log))
+        return port
+
+    def _gunicorn(self, name: str, public: str, *application: str) -> int:
         port = servers.free_port()
         command = ["-m", "gunicorn", "-c", str(DEPLOY / "gunicorn.conf.py"), *application]
         url = f"{self.postgres.url}?application_name={application_name(name)}"
-        public = f"https://127.0.0.1:{port}"
         self._python(name, *command, API_PORT=str(port), PUBLIC_URL=public, DATABASE_URL=url)
         return port
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.benchmarks.figures import Sizes
 from tests.benchmarks.run import run
+from tests.programs import tool
 
 TINY = Sizes(
     concurrencies=(2,),
@@ -32,6 +33,7 @@ def folder() -> Iterator[Path]:
 @pytest.mark.timeout(300)  # it starts all of the production form
 def test_figures_come_out(folder: Path) -> None:
     """Of two parts, which use what the others use."""
+    tool("haproxy")
     lines = run(["creates", "metrics"], 0.2, TINY, folder).splitlines()
     rows = [line.split(" | ") for line in lines if line.startswith("| ")]
     assert [row[0] for row in rows[2:]] == [

@@ -43,7 +43,7 @@ class Caller:
 
     def __init__(self, system: System) -> None:
         self._url = system.stack.url
-        self._headers = system.headers
+        self._tokens = itertools.cycle(system.tokens)
         self._http = system.stack.pool()
         self._lock = threading.Lock()
         self._log = system.stack.haproxy.log
@@ -95,7 +95,7 @@ class Caller:
                 method,
                 f"{self._url}{path}",
                 json=body,
-                headers=self._headers,
+                headers={"Authorization": f"Bearer {next(self._tokens)}"},
                 timeout=urllib3.Timeout(total=SECONDS),
             )
             content = answer.json()

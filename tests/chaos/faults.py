@@ -53,6 +53,10 @@ class Faults:
         self._look = threading.Lock()
         self._seen: set[str] = set()
         self._seen_at = 0.0
+        self._at_once = {
+            Kind.FLUSH_REDIS: self._stack.redis.flush,
+            Kind.RENEW_CERTIFICATES: system.renew_certificates,
+        }
         self.struck: Counter[Kind] = Counter()
         self.restarts = 0
         self.recoveries: dict[Kind, list[float]] = {}
@@ -68,8 +72,8 @@ class Faults:
             case Kind.KILL_API | Kind.KILL_WORKER | Kind.STOP_BEAT:
                 self._down.add(id(self._process(fault)))
                 self._process(fault).kill()
-            case Kind.FLUSH_REDIS:
-                self._stack.redis.flush()
+            case Kind.FLUSH_REDIS | Kind.RENEW_CERTIFICATES:
+                self._at_once[fault.kind]()
             case Kind.CRASH_POSTGRES:
                 self._stack.postgres.running.send_signal(signal.SIGQUIT)
                 self._stack.postgres.running.wait()

@@ -9,7 +9,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -47,12 +46,12 @@ def run(
     seed: int,
     seconds: float,
     folder: Path,
-    settings: Mapping[str, str] | None = None,
+    python_path: str = "",
     kinds: tuple[Kind, ...] = tuple(Kind),
 ) -> Outcome:
     """Start all of it, strike, settle, compare. Takes one to four minutes more than ``seconds``."""
     outcome = Outcome(seed, folder)
-    system = System(folder, settings)
+    system = System(folder, python_path)
     try:
         _run(system, outcome, schedule(seed, seconds=seconds, nodes=NODES, kinds=kinds), seconds)
     finally:

@@ -12,6 +12,7 @@ class Kind(StrEnum):
     STOP_BEAT = "stop beat"
     FLUSH_REDIS = "flush Redis"
     CRASH_POSTGRES = "crash PostgreSQL"
+    RENEW_CERTIFICATES = "renew the certificates"
     PARTITION = "partition a node"
     RESTART_NODE = "restart a node"
     SLOW_NODE = "slow a node"
@@ -28,11 +29,13 @@ VICTIMS = {
     Kind.STOP_BEAT: 2,
     Kind.FLUSH_REDIS: 1,
     Kind.CRASH_POSTGRES: 1,
+    Kind.RENEW_CERTIFICATES: 1,
 }
 """How many there are; of all other kinds: the nodes."""
 
 LASTS = {
     Kind.FLUSH_REDIS: (0.0, 0.0),
+    Kind.RENEW_CERTIFICATES: (0.0, 0.0),
     Kind.RESTART_NODE: (0.0, 0.0),
     Kind.LOSE_VOLUME: (0.0, 0.0),
     Kind.EMPTY_NODE: (0.0, 0.0),

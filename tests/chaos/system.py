@@ -1,5 +1,6 @@
 """What the faults strike: the whole production form, and a pool of simulated nodes."""
 
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,32 +18,26 @@ COPY_MIB = 2048
 """Per second: the larger volumes take some seconds, so that faults meet them."""
 BASE_SLOWNESS = {"kind": "SLOW", "milliseconds": 100, "times": 0}
 """Of every call of a node, so that faults meet changes that are half done."""
-SETTINGS = {
-    "API_WORKERS": "1",
-    "API_THREADS": "16",
+CALLERS = 8
+SPANS = {
     "COLLECT_INTERVAL_SECONDS": "1",
     "UNFINISHED_SECONDS": "5",
     "NODE_CALL_SECONDS": "4",
-    "CALLER_REQUESTS": "64",
     "PROBE_INTERVAL_SECONDS": "3",
     "POLL_INTERVAL_SECONDS": "1",
     "NODE_CHECK_INTERVAL_SECONDS": "5",
     "MIGRATION_SILENCE_SECONDS": "20",
-    "REQUIRE_CLIENT_CERTIFICATE": "false",
 }
 
 
 class System:
-    """``settings`` differ from SETTINGS. ``folder`` keeps logs and the nodes' contents."""
+    """``folder`` keeps logs and the nodes' contents; ``python_path``: see Stack."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
-        self.stack = Stack(SETTINGS | dict(settings or {}), folder=folder)
+    def __init__(self, folder: Path, python_path: str = "") -> None:
+        self.stack = Stack(SPANS, folder=folder, python_path=python_path)
         try:
             self._start_nodes(folder)
-            token = self.stack.manage(
-                "token_create", "--name=chaos", "--role=ADMIN", "--expiration=7200"
-            )
-            self.headers = {"Authorization": f"Bearer {token.strip()}"}
+            self.tokens = self.stack.tokens(CALLERS)
             self._join()
             for number in range(NODES):
                 self.node_faults(number)
@@ -79,13 +74,18 @@ class System:
         body = {"calls": [BASE_SLOWNESS, *calls], "downSeconds": down}
         self.node(number, "PUT", "/sim/faults", body)
 
+    def renew_certificates(self) -> None:
+        """Of all; HAProxy and the nodes take theirs up now, the others as they start again."""
+        self.stack.renew_certificates()
+        self._nodes.running.send_signal(signal.SIGHUP)
+
     def stop(self) -> None:
         self.stack.stop()
         if hasattr(self, "_nodes"):
             self._nodes.kill()
 
     def _start_nodes(self, folder: Path) -> None:
-        certificate, key = self.stack.authority.node("nodes", ["127.0.0.1"])
+        certificate, key = self.stack.certificates.node
         self.store = folder / "nodes" / "nodes.sqlite3"
         command = [sys.executable, str(ROOT / "manage.py"), "simulate_nodes", "--count", str(NODES)]
         command += ["--ssds", str(SSDS), "--ssd-gib", str(SSD_GIB), "--data", str(folder / "nodes")]
@@ -96,7 +96,7 @@ class System:
         self._nodes = Service(command, self.stack.environment, log)
         self._http = urllib3.PoolManager(
             ca_certs=str(self.stack.ca),
-            cert_file=str(self.stack.authority.provisioner()),
+            cert_file=str(self.stack.certificates.provisioner),
             retries=False,
         )
         self.nodes = announced(log, NODES)
@@ -105,7 +105,8 @@ class System:
         for number, (_, place) in enumerate(self.nodes):
             address, port = place.split(":")
             body = {"mgmtIPs": [address], "mgmtPort": int(port), "rack": f"r{number // 2}"}
+            headers = {"Authorization": f"Bearer {self.tokens[0]}"}
             answer = self.stack.pool().request(
-                "POST", f"{self.stack.url}/backends", json=body, headers=self.headers, timeout=30
+                "POST", f"{self.stack.url}/backends", json=body, headers=headers, timeout=30
             )
             assert answer.json()["status"] == "Success", answer.data

@@ -25,8 +25,8 @@ def findings(
     monkeypatch.setattr("tests.chaos.faults.RECOVERED_SECONDS", 10.0)
     monkeypatch.setattr("tests.chaos.faults.FINISHED_SECONDS", 10.0)
     monkeypatch.setattr("tests.chaos.clients.FINISH_SECONDS", 10.0)
-    path = {"PYTHONPATH": f"{PLANTED / bug}:{ROOT}"}
-    outcome = chaos.run(seed=1, seconds=seconds, folder=folder, settings=path, kinds=kinds)
+    path = f"{PLANTED / bug}:{ROOT}"
+    outcome = chaos.run(seed=1, seconds=seconds, folder=folder, python_path=path, kinds=kinds)
     print(outcome.text, *outcome.findings, f"logs: {folder}", sep="\n")
     return outcome.findings
 

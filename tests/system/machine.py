@@ -23,7 +23,8 @@ import psycopg
 from provisioner.environment import Environment, variable_name
 from provisioner.standalone import processes
 from tests import servers
-from tests.system.stack import ROOT, Postgres, Redis
+from tests.system.shipped import ROOT, free_prefix, with_ports
+from tests.system.stack import Postgres, Redis
 from tests.system.units import Unit
 
 STAND_INS = ("apt-get", "git", "install", "runuser", "systemctl", "useradd")
@@ -65,8 +66,7 @@ class Machine:
         """A text of the pages or of deploy/, for this machine."""
         for place in PLACES:
             text = re.sub(rf"(?<![\w/.]){place}(?![\w.])", f"{self.folder}{place}", text)
-        for shown, free in self.prefixes.items():
-            text = re.sub(rf"\b{shown}(?=\d\b|%i)", free, text)
+        text = with_ports(text, self.prefixes)
         changed = {
             "%2Frun%2Fpostgresql": quote(f"{self.folder}/run/postgresql", safe=""),
             "127.0.0.1:6379": f"127.0.0.1:{self.redis.url.split(':')[2].split('/')[0]}",
@@ -174,8 +174,12 @@ class Machine:
     def _systemctl(self, arguments: list[str]) -> None:
         verb, *rest = (word for word in arguments if not word.startswith("-"))
         now = verb in {"start", "restart"} or (verb == "enable" and "--now" in arguments)
-        for name in rest if now else ():
-            self._begin(name if "." in name else f"{name}.service", again=verb == "restart")
+        for word in rest:
+            name = word if "." in word else f"{word}.service"
+            if verb == "reload":
+                self._reload(name)
+            elif now:
+                self._begin(name, again=verb == "restart")
 
     def _begin(self, name: str, *, again: bool) -> None:
         unit = Unit(self.folder / "etc/systemd/system", name, self.put)
@@ -185,6 +189,12 @@ class Machine:
             processes.stop(self.running.pop(name), seconds=10)
         if name not in self.running and (commands := unit.commands("ExecStart")):
             self._start(unit, commands[0])
+
+    def _reload(self, name: str) -> None:
+        unit = Unit(self.folder / "etc/systemd/system", name, self.put)
+        environment = unit.environment | {"MAINPID": str(self.running[name].pid)}
+        for command in unit.commands("ExecReload"):
+            subprocess.run(command, env=environment, check=True, capture_output=True)
 
     def _start(self, unit: Unit, command: list[str]) -> None:
         state = self.folder / "var/lib" / unit.value("StateDirectory", "provisioner")
@@ -198,13 +208,3 @@ class Machine:
                 output=log,
                 environment=unit.environment,
             )
-
-
-def free_prefix() -> str:
-    """Four digits to which 1, 2 and 3 can be added for a free port."""
-    while True:
-        prefix = str(servers.free_port())[:4]
-        with contextlib.suppress(OSError), contextlib.ExitStack() as held:
-            for digit in "123":
-                held.enter_context(socket.create_server(("127.0.0.1", int(prefix + digit))))
-            return prefix

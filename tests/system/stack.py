@@ -1,4 +1,5 @@
-"""The production form on this machine, as compose starts it: two of each process, behind HAProxy.
+"""The production form on this machine, by the units of deploy/: two of each process, behind
+HAProxy.
 
 Each process can be killed, stopped and started again. All of them end with the thread that started
 them: start them in the main thread.
@@ -6,7 +7,6 @@ them: start them in the main thread.
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -21,13 +21,14 @@ import psycopg
 import redis
 import urllib3
 
-from provisioner.certificates import Authority
 from provisioner.standalone import processes
 from tests import servers
 from tests.programs import installed
+from tests.system import shipped
+from tests.system.shipped import DEPLOY, ROOT
+from tests.system.units import Unit
 
-ROOT = Path(__file__).parents[2]
-DEPLOY = ROOT / "deploy"
+__all__ = ["DEPLOY", "ROOT"]
 START_SECONDS = 60.0
 S = TypeVar("S", bound="Service")
 
@@ -66,6 +67,15 @@ class Service:
     def ask(self) -> None:
         """Ask it to end, and do not wait."""
         self.running.send_signal(self.request)
+
+    def reload(self, unit: Unit) -> None:
+        """As systemd does it.
+
+        :raises subprocess.CalledProcessError: the unit's command failed.
+        """
+        environment = unit.environment | {"MAINPID": str(self.running.pid)}
+        for command in unit.commands("ExecReload"):
+            subprocess.run(command, env=environment, check=True, capture_output=True)
 
     def terminate(self, seconds: float = START_SECONDS) -> int:
         """Ask it to end and wait; its exit code.
@@ -154,110 +164,108 @@ class Redis(Service):
 class Stack:
     """All of it: ``url`` is HAProxy's, ``ca`` verifies it, ``client`` is a certificate and key.
 
-    ``settings`` are environment variables that differ from the usual ones.
+    ``changed`` are spans of time and keys that differ from what is shipped. ``python_path`` comes
+    before the system's own modules.
 
     :raises servers.NoServer: a program is missing here.
     """
 
     def __init__(
-        self, settings: Mapping[str, str] | None = None, *, folder: Path | None = None
+        self,
+        changed: Mapping[str, str] | None = None,
+        *,
+        folder: Path | None = None,
+        python_path: str = "",
     ) -> None:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="provisioner-stack-"))
         self.folder.chmod(0o755)
         self._made = folder is None
         self._services: list[Service] = []
+        self._planted = {"PYTHONPATH": python_path} if python_path else {}
         try:
-            self._start(settings or {})
+            self._start(changed or {})
         except BaseException:
             self.stop()
             raise
 
-    def _start(self, settings: Mapping[str, str]) -> None:
-        self.authority = Authority.of(self.folder / "tls")
-        self.ca = self.authority.path
-        self.client = self.authority.client("ssdtoolbox")
+    def _start(self, changed: Mapping[str, str]) -> None:
+        if not installed("haproxy"):
+            raise servers.NoServer("no HAProxy here: make test-tools")
+        self.certificates = shipped.Certificates(self.folder)
+        self.authority = self.certificates.authority
+        self.ca, self.client = self.certificates.ca, self.certificates.client
         self.postgres = self._add(Postgres(self.folder / "postgres"))
         self.redis = self._add(Redis(self.folder))
-        self.environment = self._environment(settings)
+        places = {
+            "SECRET_KEY": "only-for-tests-only-for-tests-only-for-tests",
+            "DATABASE_URL": self.postgres.url,
+            "REDIS_URL": self.redis.url,
+            "NODE_CA": str(self.ca),
+            "NODE_CERTIFICATE": str(self.certificates.provisioner),
+        }
+        self.server = shipped.Server(self.folder, places, changed)
+        self.environment = self.server.environment | self._planted
+        self.url, self.port = self.server.url, self.server.port
         self.manage("migrate", "-v0")
-        ports = [servers.free_port() for _ in range(2)]
-        self.apis = [self._add(self._api(n, port)) for n, port in enumerate(ports)]
-        self.workers = [self._add(self._worker("celery", n)) for n in range(2)]
-        self.periodic = [self._add(self._worker("periodic", n)) for n in range(2)]
-        self.beats = [self._add(self._celery(f"beat-{n}", "beat")) for n in range(2)]
-        self.api_urls = [f"http://127.0.0.1:{port}" for port in ports]
+        apis = [self.server.api(n) for n in (1, 2)]
+        self.apis = [self._unit(unit, f"api-{n}") for n, unit in enumerate(apis)]
+        self.api_urls = [f"http://127.0.0.1:{unit.environment['API_PORT']}" for unit in apis]
+        self.workers = [
+            self._unit(self.server.unit(f"provisioner-worker@{n + 1}.service"), f"worker-{n}")
+            for n in range(2)
+        ]
+        self.periodic = [
+            self._unit(self.server.unit(f"provisioner-periodic@{n + 1}.service"), f"periodic-{n}")
+            for n in range(2)
+        ]
+        beat = self.server.unit("provisioner-beat.service")
+        self.beats = [self._unit(beat, f"beat-{n}") for n in range(2)]
+        self.metrics_urls = [
+            *(f"{url}/metrics" for url in self.api_urls),
+            *(
+                f"http://127.0.0.1:{self.server.prefixes[prefix]}{n}/metrics"
+                for prefix in ("3020", "3021")
+                for n in (1, 2)
+            ),
+        ]
         self._answering(self.api_urls, self.apis[0].log)
-        self.haproxy = self._add(
-            self._haproxy(self.environment | {"BIND": f"127.0.0.1:{self.port}"})
-        )
+        self.haproxy = self._haproxy("haproxy")
         self.ready()
 
     def _add(self, service: S) -> S:
         self._services.append(service)
         return service
 
-    def _environment(self, settings: Mapping[str, str]) -> dict[str, str]:
-        inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        self.port = servers.free_port()
-        self.url = f"https://127.0.0.1:{self.port}"
-        return {
-            **inherited,
-            "PYTHONPATH": str(ROOT),
-            "DATA_DIR": str(self.folder),
-            "SECRET_KEY": "only-for-tests-only-for-tests-only-for-tests",
-            "DATABASE_URL": self.postgres.url,
-            "REDIS_URL": self.redis.url,
-            "TRUSTED_PROXIES": "127.0.0.1",
-            "REQUIRE_CLIENT_CERTIFICATE": "true",
-            "PUBLIC_URL": self.url,
-            "UNREADY_SECONDS": "4",
-            "NODE_CA": str(self.ca),
-            "NODE_CERTIFICATE": str(self.authority.provisioner()),
-            **settings,
-        }
+    def _unit(self, unit: Unit, name: str, **more: str) -> Service:
+        """What the unit starts, as systemd would start and stop it."""
+        [command] = unit.commands("ExecStart")
+        place = ["env", "-C", unit.value("WorkingDirectory", "/")]
+        log = self.folder / f"{name}.log"
+        request = signal.Signals[unit.value("KillSignal", "SIGTERM")]
+        return self._add(
+            Service(
+                [*place, *command], unit.environment | self._planted | more, log, request=request
+            )
+        )
 
-    def _api(self, number: int, port: int) -> Service:
-        command = [sys.executable, "-m", "gunicorn", "-c", str(DEPLOY / "gunicorn.conf.py")]
-        environment = self.environment | {"API_HOST": "127.0.0.1", "API_PORT": str(port)}
-        return Service(command, environment, self.folder / f"api-{number}.log")
+    def _haproxy(self, name: str, **more: str) -> Service:
+        return self._unit(self.server.unit("provisioner-haproxy.service"), name, **more)
 
-    def _worker(self, queue: str, number: int) -> Service:
-        name = f"{'worker' if queue == 'celery' else queue}-{number}"
-        threads = [f"--queues={queue}", "--pool=threads", "--concurrency=4"]
-        return self._celery(name, "worker", *threads, f"--hostname={name}@stack")
-
-    def _celery(self, name: str, *arguments: str) -> Service:
-        command = [sys.executable, "-m", "celery", "-A", "provisioner", *arguments]
-        return Service(command, self.environment, self.folder / f"{name}.log")
-
-    def _haproxy(self, settings: Mapping[str, str]) -> Service:
-        program = installed("haproxy")
-        if not program:
-            raise servers.NoServer("no HAProxy here: make test-tools")
-        certificate, key = self.authority.server("server", ["127.0.0.1", "localhost"])
-        both = self.folder / "tls" / "haproxy.pem"
-        both.write_bytes(certificate.read_bytes() + key.read_bytes())
-        file = DEPLOY / "haproxy.cfg"
-        optional = re.findall(r"\$\{(\w+)-|env\((\w+)\)", file.read_text())
-        environment = {
-            "TLS_PEM": str(both),
-            "TLS_CLIENT_CA": str(self.ca),
-            **{f"API_{n}": url.removeprefix("http://") for n, url in enumerate(self.api_urls, 1)},
-            **{
-                name: settings[name]
-                for name in map("".join, [*optional, ("BIND",)])
-                if name in settings
-            },
-        }
-        log = self.folder / f"haproxy-{settings['BIND']}.log"
-        return Service([program, "-db", "-f", str(file)], environment, log, request=signal.SIGUSR1)
-
-    def balancer(self, **settings: str) -> str:
-        """The URL of a further HAProxy before the same APIs, which differs by these settings."""
+    def balancer(self, **variables: str) -> str:
+        """The URL of a further HAProxy before the same APIs, with these variables, which
+        haproxy.cfg takes from its environment.
+        """
         bind = f"127.0.0.1:{servers.free_port()}"
-        started = self._add(self._haproxy(self.environment | settings | {"BIND": bind}))
+        started = self._haproxy(f"haproxy-{bind}", **variables, BIND=bind)
         self._answering([f"https://{bind}"], started.log)
         return f"https://{bind}"
+
+    def renew_certificates(self) -> None:
+        """New ones for all, as docs/operations.md says; processes take them up as it says, too,
+        but for those that it restarts.
+        """
+        self.certificates.renew()
+        self.haproxy.reload(self.server.unit("provisioner-haproxy.service"))
 
     def pool(self) -> urllib3.PoolManager:
         """Connections with the client certificate, without retries."""
@@ -286,6 +294,18 @@ class Stack:
     def manage(self, *arguments: str) -> str:
         """As :func:`manage`, with the stack's settings."""
         return manage(self.environment, *arguments)
+
+    def tokens(self, count: int) -> list[str]:
+        """Of the role ADMIN, each of a caller of its own: CALLER_REQUESTS bounds what one may do
+        at once.
+        """
+        code = (
+            "import datetime as dt; from provisioner.access.callers import Role; "
+            "from provisioner.access.tokens import token_issue; "
+            f"print(*(token_issue(name=f'caller-{{n}}', roles={{Role.ADMIN}}, "
+            f"lifetime=dt.timedelta(hours=2))[0] for n in range({count})))"
+        )
+        return self.manage("shell", "-c", code).split()[-count:]
 
     def stop(self) -> None:
         for service in reversed(self._services):

@@ -13,6 +13,8 @@ import yaml
 from provisioner.environment import Environment, variable_name
 from tests import pages
 from tests.programs import tool
+from tests.system import shipped
+from tests.system.units import Unit
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
@@ -115,6 +117,39 @@ class TestForms:
         default = Environment.model_fields["stop_seconds"].default
         return int(default) + 5
 
+    def test_settings(self) -> None:
+        """Those that system tests run with: names are the same, and so is what names no place."""
+        page = shipped.settings()
+        unit = {"WORKER_METRICS_PORT"}  # of each worker, in its unit
+        file = yaml.safe_load((KUBERNETES / "settings.yaml").read_text())["data"]
+        secret = yaml.safe_load((KUBERNETES / "secret.example.yaml").read_text())["stringData"]
+        compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["api-1"]
+        defaults = {"STOP_SECONDS", "TOKEN_KEYS", "DATA_KEYS"}
+        assert set(compose["environment"]) == set(page) | unit
+        assert {*file, *secret} == set(page) | unit | defaults
+        for name in ("UNREADY_SECONDS", "REQUIRE_CLIENT_CERTIFICATE"):
+            assert page[name] == file[name] == str(compose["environment"][name])
+        assert int(file["STOP_SECONDS"]) == Environment.model_fields["stop_seconds"].default
+
+    def test_haproxy(self) -> None:
+        """It is told the same, and no limit of it is another one."""
+        unit = Unit(DEPLOY / "systemd", "provisioner-haproxy.service", str).environment
+        compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["haproxy"]
+        text = (DEPLOY / "haproxy.cfg").read_text()
+        needed = set(re.findall(r"\$\{(\w+)\}", text))
+        of_malloc = {name: value for name, value in unit.items() if name.startswith("MALLOC_")}
+        assert len(of_malloc) == 2
+        assert set(compose["environment"]) == needed | set(of_malloc)
+        assert set(unit) == needed | set(of_malloc) | {"PATH", "LANG"}
+        pods = list(yaml.safe_load_all((KUBERNETES / "api.yaml").read_text()))
+        [container] = [
+            c for c in pods[0]["spec"]["template"]["spec"]["containers"] if c["name"] == "haproxy"
+        ]
+        in_pod = {each["name"]: each["value"] for each in container["env"]}
+        assert set(in_pod) == needed | set(of_malloc)
+        for name, value in of_malloc.items():
+            assert value == in_pod[name] == str(compose["environment"][name])
+
     @pytest.mark.parametrize("role", COMMANDS)
     def test_systemd(self, role: str, stop_seconds: int) -> None:
         [unit] = (DEPLOY / "systemd").glob(f"provisioner-{role}*.service")
@@ -142,7 +177,7 @@ class TestForms:
             if each["kind"] == "Deployment"
         ]
         pod = deployment["spec"]["template"]["spec"]
-        [container] = pod["containers"]
-        assert " ".join(container["command"]) == self.COMMANDS[role]
+        ours = [c for c in pod["containers"] if c["image"] == "provisioner"]
+        assert {" ".join(container["command"]) for container in ours} == {self.COMMANDS[role]}
         assert pod["terminationGracePeriodSeconds"] > stop_seconds
         assert deployment["spec"]["replicas"] == 2

@@ -1,4 +1,5 @@
-"""deploy/kubernetes against the schemas of Kubernetes, and against the settings that there are."""
+"""deploy/kubernetes against the schemas of Kubernetes, against the settings that there are, and
+against what a pod must be: what a server is in the systemd form."""
 
 import re
 from pathlib import Path
@@ -10,7 +11,8 @@ import yaml
 
 from provisioner.environment import Environment, variable_name
 from tests.programs import tool
-from tests.system.test_deploy import KUBERNETES, passes
+from tests.system.test_deploy import DEPLOY, KUBERNETES, passes
+from tests.system.units import Unit
 
 OLDEST, NEWEST = "1.30", "1.37"
 SECRET = KUBERNETES / "secret.example.yaml"
@@ -20,7 +22,7 @@ Objects = list[dict[str, Any]]
 @pytest.fixture(scope="module")
 def objects() -> Objects:
     """As kustomize makes them, and the secret, which is filled by hand."""
-    text = passes(tool("kubectl"), "kustomize", KUBERNETES)
+    text = passes(tool("kubectl"), "kustomize", DEPLOY)
     return [*yaml.safe_load_all(text), yaml.safe_load(SECRET.read_text())]
 
 
@@ -48,7 +50,7 @@ def test_one_namespace(objects: Objects) -> None:
 
 
 def test_settings_are_right(objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
-    values = dict(of_kind(objects, "ConfigMap")[0]["data"])
+    values = settings(objects)
     values |= of_kind(objects, "Secret")[0]["stringData"] | {"SECRET_KEY": "k" * 50}
     known = {variable_name(field) for field in Environment.model_fields}
     assert set(values) <= known
@@ -57,31 +59,110 @@ def test_settings_are_right(objects: Objects, monkeypatch: pytest.MonkeyPatch) -
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     # the files of the secret are not here
-    for name in ("TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA", "NODE_CA"):
-        monkeypatch.setenv(name, __file__)
+    monkeypatch.setenv("NODE_CA", __file__)
     read = Environment()
     assert read.require_client_certificate
     assert read.trusted_proxies == ("127.0.0.1",)
+    assert read.tls_certificate is None, "HAProxy ends TLS"
 
 
-def test_the_secret_of_files_has_each_file(objects: Objects) -> None:
-    """Which is made by the command in the comment of the secret's example."""
+def settings(objects: Objects) -> dict[str, str]:
+    [found] = [o for o in of_kind(objects, "ConfigMap") if o["metadata"]["name"] == "settings"]
+    return dict(found["data"])
+
+
+def containers(pod: dict[str, Any]) -> Objects:
+    return [*pod.get("initContainers", ()), *pod["containers"]]
+
+
+def named(pods: Objects, name: str) -> dict[str, Any]:
+    [found] = [c for pod in pods for c in pod["containers"] if c["name"] == name]
+    return dict(found)
+
+
+def environment(container: dict[str, Any]) -> dict[str, str]:
+    return {each["name"]: each["value"] for each in container.get("env", ())}
+
+
+def test_the_secret_of_files_has_each_file(objects: Objects, pods: Objects) -> None:
+    """Which is made by the command in the comment of the secret's example. Who reads none of the
+    others has none of the others: only HAProxy has the key of TLS.
+    """
     made = set(re.findall(r"--from-file=([\w.]+)", SECRET.read_text()))
-    values = of_kind(objects, "ConfigMap")[0]["data"].values()
-    assert {str(value) for value in values if str(value).startswith("/tls/")} == {
-        f"/tls/{name}" for name in made
-    }
+    used: set[str] = set()
+    for pod in pods:
+        items = {
+            volume["name"]: {item["key"] for item in volume["secret"]["items"]}
+            for volume in pod["volumes"]
+            if "secret" in volume
+        }
+        for container in containers(pod):
+            values = environment(container) or {}
+            values |= settings(objects) if container.get("envFrom") else {}
+            read = {v.removeprefix("/tls/") for v in values.values() if v.startswith("/tls/")}
+            [has] = [items[m["name"]] for m in container["volumeMounts"] if m["name"] in items]
+            assert has == read, container["name"]
+            used |= has
+    assert made == used
+
+
+def test_haproxy_has_the_same_configuration_in_all_forms(objects: Objects, pods: Objects) -> None:
+    [made] = [o for o in of_kind(objects, "ConfigMap") if "haproxy.cfg" in o["data"]]
+    assert made["data"]["haproxy.cfg"] == (DEPLOY / "haproxy.cfg").read_text()
+    [pod] = [pod for pod in pods if any(c["name"] == "haproxy" for c in pod["containers"])]
+    [volume] = [volume for volume in pod["volumes"] if "configMap" in volume]
+    assert volume["configMap"]["name"] == made["metadata"]["name"]
+
+
+def test_a_pod_is_what_a_server_is_with_systemd(pods: Objects) -> None:
+    """HAProxy before two APIs that believe it alone, on the loopback of both."""
+    unit = Unit(DEPLOY / "systemd", "provisioner-haproxy.service", str)
+    haproxy = environment(named(pods, "haproxy"))
+    assert set(haproxy) < set(unit.environment)
+    for number in "12":
+        assert haproxy[f"API_{number}"] == unit.environment[f"API_{number}"]
+        api = named(pods, f"api-{number}")
+        port = environment(api)["API_PORT"]
+        assert haproxy[f"API_{number}"] == f"127.0.0.1:{port}"
+        assert api["ports"] == [{"name": f"api-{number}", "containerPort": int(port)}]
+
+
+def test_a_pod_ends_from_the_outside_to_the_inside(objects: Objects, pods: Objects) -> None:
+    """No call is sent to what is already gone: the service forgets the pod, HAProxy finishes what
+    it has, then the APIs end.
+    """
+    [pod] = [pod for pod in pods if any(c["name"] == "haproxy" for c in pod["containers"])]
+    sleeps = {c["name"]: c["lifecycle"]["preStop"]["sleep"]["seconds"] for c in pod["containers"]}
+    body_seconds = 10  # of HAProxy, for a request to come in
+    assert sleeps["api-1"] == sleeps["api-2"] >= sleeps["haproxy"] + body_seconds
+    end = int(settings(objects)["UNREADY_SECONDS"]) + int(settings(objects)["STOP_SECONDS"])
+    assert pod["terminationGracePeriodSeconds"] > sleeps["api-1"] + end
+
+
+def test_clients_come_by_haproxy_alone(objects: Objects, pods: Objects) -> None:
+    [service] = of_kind(objects, "Service")
+    [policy] = of_kind(objects, "NetworkPolicy")
+    [public, of_monitoring] = policy["spec"]["ingress"]
+    assert policy["spec"]["podSelector"]["matchLabels"] == service["spec"]["selector"]
+    assert [port["targetPort"] for port in service["spec"]["ports"]] == ["https"]
+    assert public == {"ports": [{"port": "https"}]}
+    assert {port["port"] for port in of_monitoring["ports"]} == {"api-1", "api-2"}
+    assert of_monitoring["from"]
+    assert named(pods, "haproxy")["ports"] == [{"name": "https", "containerPort": 8443}]
+    assert environment(named(pods, "haproxy"))["BIND"] == ":8443"
 
 
 def test_pods_have_only_what_exists(objects: Objects, pods: Objects) -> None:
     names = {(o["kind"], o["metadata"]["name"]) for o in objects}
     for pod in pods:
         volumes = {volume["name"] for volume in pod["volumes"]}
-        for container in [*pod.get("initContainers", ()), *pod["containers"]]:
-            for source in container["envFrom"]:
+        mounted = set()
+        for container in containers(pod):
+            for source in container.get("envFrom", ()):
                 [(kind, reference)] = source.items()
                 assert (kind[0].upper() + kind[1:-3], reference["name"]) in names
-            assert {mount["name"] for mount in container["volumeMounts"]} == volumes
+            mounted |= {mount["name"] for mount in container["volumeMounts"]}
+        assert mounted == volumes
 
 
 def test_pods_are_restricted(pods: Objects) -> None:
@@ -91,7 +172,7 @@ def test_pods_are_restricted(pods: Objects) -> None:
         assert pod["automountServiceAccountToken"] is False
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        for container in [*pod.get("initContainers", ()), *pod["containers"]]:
+        for container in containers(pod):
             assert container["securityContext"]["allowPrivilegeEscalation"] is False
             assert container["securityContext"]["readOnlyRootFilesystem"] is True
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
@@ -109,17 +190,17 @@ def test_selectors_find_their_pods(objects: Objects) -> None:
 
 
 def test_the_api_is_asked_what_it_answers(pods: Objects) -> None:
-    [api] = [c for pod in pods for c in pod["containers"] if c["name"] == "api"]
-    paths = {api[probe]["httpGet"]["path"] for probe in ("readinessProbe", "livenessProbe")}
-    assert paths == {"/readyz", "/healthz"}
-    [port] = api["ports"]
-    assert port["containerPort"] == Environment.model_fields["api_port"].default
+    """One API that is not ready takes no pod away: the other serves."""
+    ready = named(pods, "haproxy")["readinessProbe"]["httpGet"]
+    assert ready == {"path": "/readyz", "port": "https", "scheme": "HTTPS"}
+    for name in ("api-1", "api-2"):
+        assert named(pods, name)["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": name}
+        assert "readinessProbe" not in named(pods, name)
 
 
 def test_workers_show_metrics_where_the_pods_say(objects: Objects, pods: Objects) -> None:
-    shown = of_kind(objects, "ConfigMap")[0]["data"]["WORKER_METRICS_PORT"]
-    [worker] = [c for pod in pods for c in pod["containers"] if c["name"] == "worker"]
-    assert worker["ports"] == [{"name": "metrics", "containerPort": int(shown)}]
+    shown = settings(objects)["WORKER_METRICS_PORT"]
+    assert named(pods, "worker")["ports"] == [{"name": "metrics", "containerPort": int(shown)}]
     [template] = [
         deployment["spec"]["template"]["metadata"]["annotations"]
         for deployment in of_kind(objects, "Deployment")

@@ -29,7 +29,6 @@ def stack() -> Iterator[Stack]:
         "COLLECT_INTERVAL_SECONDS": "1",
         "NODE_CALL_SECONDS": "4",
         "UNFINISHED_SECONDS": "5",
-        "API_WORKERS": "1",
         "UNREADY_SECONDS": "0",
     }
     tool("haproxy")
@@ -73,7 +72,6 @@ def test_a_backup_restored_beside_it(stack: Stack) -> None:
     )
     for command in commands:
         subprocess.run(command, check=True, capture_output=True, timeout=60)
-    before = stack.environment["DATABASE_URL"]
     stack.environment["DATABASE_URL"] = restored
     try:
         stack.manage("migrate", "--check")
@@ -81,7 +79,7 @@ def test_a_backup_restored_beside_it(stack: Stack) -> None:
         assert "nothing was done" in stack.manage("database_restored")
         assert stack.manage("audit").strip() == "0 differences"
     finally:
-        stack.environment["DATABASE_URL"] = before
+        del stack.environment["DATABASE_URL"]
 
 
 class TestNewTokens:

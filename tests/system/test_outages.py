@@ -2,6 +2,7 @@
 soon after the end they are served again.
 """
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -31,14 +32,14 @@ BACK_SECONDS = 4.0
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     tool("haproxy")
-    running = Stack({"CALLER_REQUESTS": "64"})
+    running = Stack()
     yield running
     running.stop()
 
 
 @pytest.fixture(scope="module")
-def token(stack: Stack) -> str:
-    return stack.manage("token_create", "--name=t", "--role=ADMIN", "--expiration=3600").strip()
+def tokens(stack: Stack) -> list[str]:
+    return stack.tokens(CLIENTS // 4)
 
 
 @dataclass(frozen=True)
@@ -52,20 +53,22 @@ class Seen:
 class Caller:
     """Calls one API process as HAProxy does."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, tokens: list[str]) -> None:
         self.url = url
         self._http = urllib3.PoolManager(retries=False, maxsize=CLIENTS + 2, timeout=60)
-        self._headers = {"Authorization": f"Bearer {token}", "X-SSL-Client-Verify": "SUCCESS"}
+        self._tokens = itertools.cycle(tokens)
 
     def get(self, path: str) -> Seen:
         began = time.monotonic()
-        answer = self._http.request("GET", self.url + path, headers=self._headers)
+        token = next(self._tokens)
+        headers = {"Authorization": f"Bearer {token}", "X-SSL-Client-Verify": "SUCCESS"}
+        answer = self._http.request("GET", self.url + path, headers=headers)
         return Seen(path, answer.status, time.monotonic() - began, answer.data.decode())
 
 
 @pytest.fixture
-def caller(stack: Stack, token: str) -> Caller:
-    return Caller(stack.api_urls[0], token)
+def caller(stack: Stack, tokens: list[str]) -> Caller:
+    return Caller(stack.api_urls[0], tokens)
 
 
 def test_the_database_is_away(stack: Stack, caller: Caller) -> None:

@@ -23,7 +23,7 @@ GIVE_UP_SECONDS = 60.0
 @pytest.fixture
 def stack() -> Iterator[Stack]:
     tool("haproxy")
-    running = Stack({"API_WORKERS": "1", "UNREADY_SECONDS": "0"})
+    running = Stack({"UNREADY_SECONDS": "0"})
     yield running
     running.stop()
 

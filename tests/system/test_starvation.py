@@ -187,6 +187,16 @@ class TestBodies:
             answer = self.post(stack, token, each)
             assert (answer.status, answer.json()["status"]) == (413, "PayloadTooLarge")
 
+    @pytest.mark.parametrize(("certificate", "http"), [(False, b"413"), (True, b"401")])
+    def test_one_whose_length_nobody_said(
+        self, crowd: Crowd, certificate: bool, http: bytes
+    ) -> None:
+        """Of a node whose token nobody has looked at."""
+        head = b"POST /probe HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer none\r\n"
+        says = head + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+        [connection] = crowd.comes(1, says, certificate=certificate)
+        assert connection.recv(100).startswith(b"HTTP/1.1 " + http)
+
     def test_one_that_comes_too_slowly(self, stack: Stack, crowd: Crowd) -> None:
         [connection] = crowd.comes(1, HEAD + CHUNKED)
         assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
@@ -212,6 +222,13 @@ class TestLimits:
         [third] = crowd.comes(1, HEAD + CHUNKED, url)
         assert third.recv(100).startswith(b"HTTP/1.1 429 ")
         assert get(stack, "/volumes", token, url).status == 200
+
+    def test_requests_of_all(self, stack: Stack, token: str) -> None:
+        url = stack.balancer(ALL_REQUESTS="0")
+        answer = get(stack, "/volumes", token, url)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+        assert answer.json()["status"] == "ServiceUnavailable"
+        assert get(stack, "/healthz", url=url).status == 200
 
     def test_requests_in_a_time(self, stack: Stack, token: str) -> None:
         url = stack.balancer(REQUEST_RATE="3")

@@ -36,5 +36,5 @@ def test_images_are_of_this_version() -> None:
     compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
     [ours] = {s["image"] for s in compose.values() if s["image"].startswith("provisioner:")}
     assert ours == f"provisioner:{__version__}"
-    [image] = yaml.safe_load((ROOT / "deploy/kubernetes/kustomization.yaml").read_text())["images"]
+    [image] = yaml.safe_load((ROOT / "deploy/kustomization.yaml").read_text())["images"]
     assert image["newTag"] == __version__

@@ -5,6 +5,7 @@ import fcntl
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ class Command(BaseCommand):
 
     help = (
         "Serve this machine's drives as a storage node, over the SPDK target that runs here, until "
-        "SIGTERM or SIGINT. docs/storage-node.md explains it from the bare server on."
+        "SIGTERM or SIGINT; SIGHUP: read renewed certificates. docs/storage-node.md explains it "
+        "from the bare server on."
     )
     requires_system_checks = ()
 
@@ -67,6 +69,8 @@ async def _serve(config: NodeConfig) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     database = open_database(config)
     service = make_service(config, database)
+    renew = partial(config.tls.renew, service.listener.tls)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, renew)
     await service.open()
     node = config.identity
     print(f"{node.persistent_id} {node.addresses[0]}:{service.listener.port}", flush=True)

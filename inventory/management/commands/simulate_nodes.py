@@ -25,9 +25,10 @@ class Command(BaseCommand):
     """
 
     help = (
-        "Serve simulated storage nodes over HTTPS until SIGTERM or SIGINT. Prints one line per "
-        "node: persistentID address:port. Callers must show the token of --token-file, if there is "
-        f"one. With --add-to, {CREDENTIALS_VARIABLE} has NAME:PASSWORD of an ADMIN."
+        "Serve simulated storage nodes over HTTPS until SIGTERM or SIGINT; SIGHUP: read renewed "
+        "certificates. Prints one line per node: persistentID address:port. Callers must show "
+        f"the token of --token-file, if there is one. With --add-to, {CREDENTIALS_VARIABLE} has "
+        "NAME:PASSWORD of an ADMIN."
     )
     requires_system_checks = ()
 
@@ -66,7 +67,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         parent = os.getppid() if options["exit_with_parent"] else None
-        stop = threading.Event()
+        stop, renew = threading.Event(), threading.Event()
+        signal.signal(signal.SIGHUP, lambda *_: renew.set())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         try:
@@ -77,7 +79,9 @@ class Command(BaseCommand):
                 if options["add_to"]:
                     _add(fleet, options)
                 while not stop.wait(PARENT_SECONDS) and parent in (None, os.getppid()):
-                    pass
+                    if renew.is_set():
+                        renew.clear()
+                        fleet.renew_certificates()
         except (OSError, HTTPError) as error:
             raise CommandError(f"cannot serve: {error}") from error
 

@@ -43,11 +43,27 @@ class TlsFiles:
         """:raises OSError, ssl.SSLError: a file is missing or holds something else."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._load(context)
+        if self.client_ca:
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+    def renew(self, context: ssl.SSLContext) -> None:
+        """Read the files again: connections made from now on see what they hold. What cannot be
+        used is logged, and what was before stays.
+        """
+        try:
+            self.context()
+            self._load(context)
+        except OSError as error:
+            log.error("the certificate %s was not renewed: %s", self.certificate, error)
+        else:
+            log.info("the certificate %s was read again", self.certificate)
+
+    def _load(self, context: ssl.SSLContext) -> None:
         context.load_cert_chain(self.certificate, self.key)
         if self.client_ca:
             context.load_verify_locations(self.client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-        return context
 
 
 class Listener:
@@ -61,7 +77,7 @@ class Listener:
     """
 
     def __init__(self, app: "ASGIApp", tls: ssl.SSLContext, address: str, port: int) -> None:
-        self._tls = tls
+        self.tls = tls
         self._family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._reservation = self._bind(address, port)
         self.address = address
@@ -78,7 +94,7 @@ class Listener:
         self._server = await loop.create_server(
             self._protocol,
             sock=self._bind(self.address, self.port),
-            ssl=self._tls,
+            ssl=self.tls,
             ssl_handshake_timeout=HANDSHAKE_SECONDS,
             backlog=BACKLOG,
         )
@@ -110,7 +126,7 @@ class Listener:
         return bound
 
     def _protocol(self) -> HttpToolsProtocol:
-        kind = _ForProvisioner if self._tls.verify_mode == ssl.CERT_REQUIRED else HttpToolsProtocol
+        kind = _ForProvisioner if self.tls.verify_mode == ssl.CERT_REQUIRED else HttpToolsProtocol
         protocol = kind(_http_config(), self._state, {})
         protocol.app = self._app
         return protocol

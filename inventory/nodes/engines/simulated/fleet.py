@@ -96,6 +96,10 @@ class SimulatedFleet:
         for node in self.nodes:
             node.set_copy_rate(bytes_per_second)
 
+    def renew_certificates(self) -> None:
+        """All nodes show to new connections what their files now hold."""
+        self._loop.call(self._tls_files.renew, self._tls)
+
     @property
     def violations(self) -> tuple[str, ...]:
         """Those of all nodes; see :class:`SimulatedNode`."""
@@ -114,10 +118,10 @@ class SimulatedFleet:
         self.stop()
 
     async def _open(self) -> None:
-        client_ca = self.ca if self.require_client_certificate else None
+        self._tls = self._tls_files.context()
         shared = Surroundings(
             app=make_app(token=self.token, more_routes=ROUTES),
-            tls=TlsFiles(self.certificate, self.key, client_ca).context(),
+            tls=self._tls,
             database=self._database,
             sender=self._sender,
             probe_within_seconds=self.count / FIRST_PROBES_PER_SECOND,
@@ -128,6 +132,11 @@ class SimulatedFleet:
             service = NodeService(self._plan(index), shared)
             self._services.append(service)
             await service.open()
+
+    @property
+    def _tls_files(self) -> TlsFiles:
+        client_ca = self.ca if self.require_client_certificate else None
+        return TlsFiles(self.certificate, self.key, client_ca)
 
     async def _close(self) -> None:
         for service in self._services:
