@@ -29,7 +29,6 @@ KILLS = 2
 def stack() -> Iterator[Stack]:
     settings = {
         "API_WORKERS": "2",
-        "CALLER_REQUESTS": "64",
         "KEEP_ALIVE": f"{KEEP_ALIVE_SECONDS}s",
         "NODE_CALL_SECONDS": "4",
         "UNFINISHED_SECONDS": "5",

@@ -31,7 +31,7 @@ BACK_SECONDS = 4.0
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     tool("haproxy")
-    running = Stack({"CALLER_REQUESTS": "64"})
+    running = Stack()
     yield running
     running.stop()
 
