@@ -31,6 +31,7 @@ PLACES = (
     "/opt/provisioner",
     "/etc/provisioner",
     "/etc/systemd/system",
+    "/etc/redis",
     "/usr/local/sbin",
     "/var/lib/provisioner",
     "/root/provisioner-ca",
@@ -46,7 +47,7 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.chmod(0o755)
-        for place in (*PLACES[1:4], "/opt", "/var/lib", "/root", "/run/postgresql", "/stand-ins"):
+        for place in (*PLACES[1:5], "/opt", "/var/lib", "/root", "/run/postgresql", "/stand-ins"):
             (folder / place[1:]).mkdir(parents=True)
         self.postgres = Postgres(folder / "postgres", unix_socket_directories=self._sockets())
         (folder / "run/postgresql/.s.PGSQL.5432").symlink_to(f".s.PGSQL.{self.postgres.port}")
@@ -173,8 +174,13 @@ class Machine:
 
     def _systemctl(self, arguments: list[str]) -> None:
         verb, *rest = (word for word in arguments if not word.startswith("-"))
+        for name in rest if verb == "reload" else ():
+            self._reload(f"{name}.service")
         now = verb in {"start", "restart"} or (verb == "enable" and "--now" in arguments)
         for name in rest if now else ():
+            if name == "redis-server":
+                self.redis.configure(self.folder / "etc/redis/redis.conf")
+                continue
             self._begin(name if "." in name else f"{name}.service", again=verb == "restart")
 
     def _begin(self, name: str, *, again: bool) -> None:
@@ -185,6 +191,12 @@ class Machine:
             processes.stop(self.running.pop(name), seconds=10)
         if name not in self.running and (commands := unit.commands("ExecStart")):
             self._start(unit, commands[0])
+
+    def _reload(self, name: str) -> None:
+        unit = Unit(self.folder / "etc/systemd/system", name, self.put)
+        environment = unit.environment | {"MAINPID": str(self.running[name].pid)}
+        for command in unit.commands("ExecReload"):
+            subprocess.run(command, env=environment, check=True, capture_output=True)
 
     def _start(self, unit: Unit, command: list[str]) -> None:
         state = self.folder / "var/lib" / unit.value("StateDirectory", "provisioner")
