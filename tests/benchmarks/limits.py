@@ -1,0 +1,101 @@
+"""What the limits of callers cost those who keep to them, and what they are worth to the others."""
+
+import http.client
+import json
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from statistics import median
+
+from tests.benchmarks import data, load, processes
+from tests.benchmarks.load import Load
+from tests.benchmarks.measuring import Meter
+from tests.benchmarks.system import System
+
+LISTS = 32
+LISTED_CALLERS = 4
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One list of all volumes. MiB are of all API processes together."""
+
+    volumes: int
+    first_byte_ms: float
+    seconds: float
+    mib_before: float
+    mib_peak: float
+
+
+def cost(system: System, meter: Meter, rounds: int) -> float:
+    """By how much a poll with limits is slower than one without: 0.05 is 5 %. Rates of both in
+    turns; of an odd number of comparisons the middle one.
+    """
+    port = system.unlimited()
+    with_limits = meter.load("GET", "/tasks?hostId=host-<n>", numbers=data.HOSTS, expect="[")
+    without = replace(with_limits, port=port)
+    ratios = []
+    for number in range(6 * rounds + 1):
+        pair = (with_limits, without) if number % 2 else (without, with_limits)
+        rates = {one.port: load.run(one).per_second for one in pair}
+        ratios.append(rates[port] / rates[system.port])
+    return median(ratios) - 1
+
+
+def listed(system: System) -> Listed:
+    """One list of all volumes, alone."""
+    workers = list(processes.children(system.services["API"].running.pid))
+    for worker in workers:
+        processes.forget_peak(worker)
+    before = sum(map(processes.peak_mib, workers))
+    connection = http.client.HTTPSConnection(
+        "127.0.0.1", system.port, context=ssl.create_default_context(cafile=system.ca)
+    )
+    began = time.monotonic()
+    headers = {"Authorization": f"Bearer {system.token}"}
+    connection.request("GET", "/volumes", headers=headers)
+    answer = connection.getresponse()
+    text = [answer.read(1)]
+    first = time.monotonic() - began
+    text.append(answer.read())
+    seconds = time.monotonic() - began
+    connection.close()
+    peak = sum(map(processes.peak_mib, workers))
+    return Listed(len(json.loads(b"".join(text))), first * 1000, seconds, before, peak)
+
+
+def others_p95(system: System, meter: Meter) -> tuple[float, float]:
+    """Milliseconds of another tenant's polls: while nobody lists, and while one caller has LISTS
+    lists of all volumes under way. In turns; the middle ones.
+    """
+    token = system.token_of("other", "STORAGE", "t2")
+    poll = meter.load(
+        "GET",
+        "/tasks?hostId=host-<n>",
+        numbers=data.HOSTS,
+        expect="[",
+        token=token,
+        concurrency=LISTED_CALLERS,
+    )
+    lists = meter.load("GET", "/volumes", concurrency=LISTS, may_refuse=True, seconds=600.0)
+    alone, beside = [], []
+    for _ in range(3):
+        alone.append(load.run(poll).percentile(95))
+        with running(lists):
+            beside.append(load.run(poll).percentile(95))
+    return median(alone), median(beside)
+
+
+@contextmanager
+def running(wanted: Load) -> Iterator[None]:
+    """The load is there meanwhile; what it finds is not asked for."""
+    process = load.begin(wanted)
+    try:
+        time.sleep(2)  # its connections are made, and its first calls wait for their answers
+        yield
+        assert process.poll() is None, "the load ended"
+    finally:
+        process.kill()
+        process.communicate()
