@@ -5,7 +5,7 @@ turns, so that a caller with many requests waits for its own, and all others fin
 """
 
 from collections.abc import Callable, Hashable
-from contextlib import ExitStack
+from functools import partial
 from http import HTTPStatus
 
 from django.conf import settings
@@ -39,15 +39,18 @@ class Turn:
 
     def __init__(self, caller: Hashable) -> None:
         self._caller = caller
-        self._held = ExitStack()
+        self._held: list[Lane] = []
         places: int = settings.ENVIRONMENT.api_places
-        with self._held:
-            self._enter(_places, Bounds(places, three_quarters(places)))
-            self._working = self._enter(_turns, turn_bounds())
-            self._held = self._held.pop_all()
+        try:
+            self._take(_places, Bounds(places, three_quarters(places)))
+            self._take(_turns, turn_bounds())
+        except TooManyAtOnce:
+            self.close()
+            raise
 
     def close(self) -> None:
-        self._held.close()
+        while self._held:
+            self._held.pop().give_back(self._caller)
 
     def for_a_list(self) -> Callable[[], None]:
         """Write a long list: wait for one's turn to do so, while others work. Returns what ends
@@ -55,19 +58,22 @@ class Turn:
 
         :raises TooManyAtOnce: other lists took too long.
         """
-        self._working()
-        return self._enter(_lists, Bounds(LISTS_AT_ONCE, 1, LIST_SECONDS))
+        self._give_back(_turns)
+        self._take(_lists, Bounds(LISTS_AT_ONCE, 1, LIST_SECONDS))
+        return partial(self._give_back, _lists)
 
-    def _enter(self, lane: Lane, bounds: Bounds) -> Callable[[], None]:
-        """Take a turn of the lane; returns what gives it back, once."""
-        held = ExitStack()
+    def _take(self, lane: Lane, bounds: Bounds) -> None:
         try:
-            held.enter_context(lane.turn(self._caller, bounds))
+            lane.take(self._caller, bounds)
         except LaneFull:
             raise TooManyAtOnce(
                 "too many requests of this caller are under way: try again"
             ) from None
-        return self._held.enter_context(held).close
+        self._held.append(lane)
+
+    def _give_back(self, lane: Lane) -> None:
+        self._held.remove(lane)
+        lane.give_back(self._caller)
 
 
 def turn_bounds() -> Bounds:
@@ -80,7 +86,7 @@ def turn_bounds() -> Bounds:
 
 def others_work() -> bool:
     """Whether requests other than long lists have a turn now."""
-    return bool(_turns.taken())
+    return bool(_turns.taken)
 
 
 def all_idle() -> bool:

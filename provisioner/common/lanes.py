@@ -1,16 +1,15 @@
 """Turns: how much of something a process does at once, and who is next."""
 
 import threading
-from collections import Counter
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from provisioner.common.database import release_connection
 
 
-@dataclass(frozen=True)
-class Bounds:
+class Bounds(NamedTuple):
     """``most`` turns are taken at once, ``most_of_one`` of them by one key; who finds none free
     waits at most ``seconds``, 0: not at all.
     """
@@ -44,35 +43,36 @@ class Lane:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._taken: Counter[Hashable] = Counter()
+        self._taken: dict[Hashable, int] = {}
+        self._total = 0
         self._waiting: list[_Waiter] = []
 
     @contextmanager
     def turn(self, key: Hashable, bounds: Bounds) -> Iterator[None]:
         """:raises LaneFull: all turns stay taken."""
-        self._take(key, bounds)
+        self.take(key, bounds)
         try:
             yield
         finally:
-            with self._lock:
-                self._taken[key] -= 1
-                if not self._taken[key]:
-                    del self._taken[key]
-                self._call_next()
+            self.give_back(key)
 
     @property
     def is_idle(self) -> bool:
-        return not self._taken and not self._waiting
+        return not self._total and not self._waiting
 
+    @property
     def taken(self) -> int:
         """How many turns are taken now."""
-        with self._lock:
-            return self._taken.total()
+        return self._total
 
-    def _take(self, key: Hashable, bounds: Bounds) -> None:
+    def take(self, key: Hashable, bounds: Bounds) -> None:
+        """A turn that :meth:`give_back` ends.
+
+        :raises LaneFull: all turns stay taken.
+        """
         with self._lock:
             if self._is_free(key, bounds):
-                self._taken[key] += 1
+                self._count(key, 1)
                 return
             if not bounds.seconds:
                 raise LaneFull
@@ -86,13 +86,27 @@ class Lane:
                 self._waiting.remove(waiter)
                 raise LaneFull
 
+    def give_back(self, key: Hashable) -> None:
+        with self._lock:
+            self._count(key, -1)
+            if self._waiting:
+                self._call_next()
+
+    def _count(self, key: Hashable, more: int) -> None:
+        self._total += more
+        number = self._taken.get(key, 0) + more
+        if number:
+            self._taken[key] = number
+        else:
+            del self._taken[key]
+
     def _is_free(self, key: Hashable, bounds: Bounds) -> bool:
-        return self._taken.total() < bounds.most and self._taken[key] < bounds.most_of_one
+        return self._total < bounds.most and self._taken.get(key, 0) < bounds.most_of_one
 
     def _call_next(self) -> None:
         able = [w for w in self._waiting if self._is_free(w.key, w.bounds)]
         if able:
-            chosen = min(able, key=lambda waiter: self._taken[waiter.key])
+            chosen = min(able, key=lambda waiter: self._taken.get(waiter.key, 0))
             self._waiting.remove(chosen)
-            self._taken[chosen.key] += 1
+            self._count(chosen.key, 1)
             chosen.is_called.set()

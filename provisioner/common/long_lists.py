@@ -22,6 +22,8 @@ FEW_ROWS = 500
 """A list that is no longer is answered as a whole."""
 PIECE_ROWS = 100
 """Other threads wait for a piece at most: a few milliseconds."""
+GIVES_WAY = 2.0
+"""How much longer than a piece took a list then rests, while others work."""
 CLIENT_SECONDS = 2.0
 """How long a moment is drawn out for a client that reads slowly; the rest of its list then waits
 for it in a temporary file."""
@@ -120,13 +122,13 @@ class Sender:
                 patience -= time.monotonic() - began
 
     def _text(self, pieces: Iterator[Items]) -> Iterator[bytes]:
-        """Between pieces, others have as much time as a piece took, if there are any."""
+        """Between pieces it rests, so that others that work have most of the time."""
         renderer, before = JSONRenderer(), b"["
         began = time.monotonic()
         for items in pieces:
             yield before + renderer.render(items)[1:-1]
             before = b","
             if self._gives_way():
-                time.sleep(time.monotonic() - began)
+                time.sleep(GIVES_WAY * (time.monotonic() - began))
             began = time.monotonic()
         yield b"[]" if before == b"[" else b"]"

@@ -127,7 +127,7 @@ def lists(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
         f"last after {found.seconds:.1f} s; all API processes together have "
         f"{found.mib_before:.0f} MiB before, {found.mib_peak:.0f} MiB at their peaks"
     )
-    alone, beside = limits.others_p95(system, meter)
+    alone, beside = limits.others_p95(system, meter, sizes.rounds)
     results.notes.append(
         f"p95 of another tenant's poll: {alone:.1f} ms; while one caller has {limits.LISTS} such "
         f"lists under way {beside:.1f} ms, {beside / alone:.2f} times"
@@ -135,9 +135,11 @@ def lists(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
 
 
 def limits_cost(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
-    """By two API servers in turns."""
+    """Of two API servers in turns."""
     cost = limits.cost(system, meter, sizes.rounds)
-    results.notes.append(f"limits of callers cost a poll {100 * cost:.1f} % of its rate")
+    results.notes.append(
+        f"limits of callers take {100 * cost:.1f} % more CPU of the API for a poll"
+    )
 
 
 Part = Callable[[System, Meter, Sizes, Results], None]

@@ -45,7 +45,7 @@ def test_most_of_all_and_most_of_one_key(lane: Lane) -> None:
             pass
         with lane.turn("b", bounds), pytest.raises(LaneFull), lane.turn("c", bounds):
             pass
-        assert lane.taken() == 2
+        assert lane.taken == 2
     assert lane.is_idle
 
 
