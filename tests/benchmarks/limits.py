@@ -3,10 +3,12 @@
 import http.client
 import json
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
 
 from tests.benchmarks import data, load, processes
@@ -29,27 +31,18 @@ class Listed:
     mib_peak: float
 
 
-def cost(system: System, meter: Meter, rounds: int) -> float:
-    """By how much a poll with limits takes more CPU of the API than one without: 0.05 is 5 %. In
-    turns; the middle one of the comparisons. On a busy machine rates would say nothing.
-    """
-    ports = {"API": system.port, "unlimited API": system.unlimited()}
-    poll = meter.load("GET", "/tasks?hostId=host-<n>", numbers=data.HOSTS, expect="[")
-    ratios = []
-    for number in range(6 * rounds + 1):
-        names = sorted(ports, reverse=bool(number % 2))
-        took = {
-            name: _cpu_of_a_call(system, name, replace(poll, port=ports[name])) for name in names
-        }
-        ratios.append(took["API"] / took["unlimited API"])
-    return median(ratios) - 1
-
-
-def _cpu_of_a_call(system: System, name: str, wanted: Load) -> float:
-    pid = system.services[name].running.pid
-    before = processes.cpu_seconds(pid)
-    calls = load.run(wanted).calls
-    return (processes.cpu_seconds(pid) - before) / calls
+def cost(system: System) -> tuple[float, float]:
+    """CPU milliseconds of a poll: with the turns of callers, and without."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.poll_cost", system.token, str(data.HOSTS)],
+        env=system.environment | {"LOG_LEVEL": "WARNING"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    with_turns, without = map(float, done.stdout.split())
+    return with_turns, without
 
 
 def listed(system: System) -> Listed:

@@ -126,12 +126,6 @@ class System:
         bound = [f"--tenant={tenant}"] if tenant else []
         return manage(self.environment, "token_create", *options, *bound).strip()
 
-    def unlimited(self) -> int:
-        """The port of an API without limits of callers."""
-        port = self._gunicorn("unlimited API", "tests.benchmarks.unlimited")
-        self.ready("unlimited API", port, "/readyz")
-        return port
-
     def connect(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self.postgres.url, autocommit=True)
 
