@@ -30,7 +30,7 @@ _made = ""
 if workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     # each process counts in this folder; GET /metrics adds them up
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = _made = mkdtemp(prefix="provisioner-metrics-")
-threads = ENVIRONMENT.api_threads
+threads = ENVIRONMENT.api_places
 worker_connections = 2000
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a heartbeat in memory
 timeout = 60

@@ -75,13 +75,19 @@ class Environment(BaseSettings):
         30100, ge=1, le=65535, description="Port of the API. Older clients use 8090."
     )
     api_workers: int = Field(1, ge=1, le=256, description="API processes of one server.")
-    api_threads: int = Field(16, ge=1, le=512, description="Threads of each API process.")
-    caller_requests: int = Field(
-        8,
+    api_threads: int = Field(
+        16,
         ge=1,
         le=512,
+        description="How many requests an API process works on at once. It takes four times as "
+        "many; those beyond wait for their turn, at most 10 s.",
+    )
+    caller_requests: int = Field(
+        0,
+        ge=0,
+        le=512,
         description="How many requests of one caller (a user, a token's name) an API process works "
-        "on at once; more are answered with 429.",
+        "on at once; more of them wait. 0: three quarters of API_THREADS.",
     )
     stop_seconds: Seconds = Field(
         30, description="How long a stopping API process may finish the requests it has."
@@ -326,6 +332,11 @@ class Environment(BaseSettings):
         if self.unfinished_seconds <= self.node_call_seconds:
             raise ValueError("UNFINISHED_SECONDS must be more than NODE_CALL_SECONDS")
         return self
+
+    @property
+    def api_places(self) -> int:
+        """How many requests an API process takes: a thread for each, most of which wait."""
+        return 4 * self.api_threads
 
     @property
     def url_for_nodes(self) -> str:

@@ -22,7 +22,6 @@ SETTINGS = {
     # their authorization servers have no certificates
     "AUTH_SERVER_HTTP": "true",
     "LOG_LEVEL": "WARNING",
-    "CALLER_REQUESTS": "64",  # tests call at once as one caller; test_turns.py tries the bound
     "LOG_FORMAT": "text",
     "DJANGO_LIVE_TEST_SERVER_ADDRESS": "127.0.0.1",
 }

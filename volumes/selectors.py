@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Sum
 
-from inventory.models import Backend, Ssd
+from inventory.models import Backend, Host, Ssd
 from provisioner.common import clock
 from provisioner.common.models import LifeState
 from volumes.models import (
@@ -164,6 +164,11 @@ def publications_of_targets(
         rows = rows.filter(Exists(of_volume))
     exports = Export.objects.select_related("replica")
     return rows.select_related("host", "volume").prefetch_related(Prefetch("exports", exports))
+
+
+def hosts_with(publications: QuerySet[Publication]) -> QuerySet[Host]:
+    """Hosts that have one of them."""
+    return Host.objects.filter(Exists(publications.filter(host_id=OuterRef("pk"))))
 
 
 def tenants_visible(tenant_id: str | None) -> QuerySet[Tenant]:

@@ -1,11 +1,13 @@
 """``/hosts`` and ``/host_probe`` (reference, "Host Management")."""
 
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any, ClassVar
 
+from django.db.models import QuerySet
+from django.http.response import HttpResponseBase
 from rest_framework import serializers
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from inventory.models import ClientType, Host
 from inventory.selectors import host_list
@@ -13,7 +15,7 @@ from inventory.views.fields import HostNqn
 from inventory.views.outputs import HostOutput
 from provisioner.access.views import ApiViewSet
 from provisioner.common.fields import AnyCase
-from provisioner.common.moment import one_moment
+from provisioner.common.long_lists import Items, Listing
 from provisioner.common.operations import HOST, Operation
 from provisioner.common.pagination import Page, PageInput
 from provisioner.common.parsing import Identifier, Input, Whole, parse_query
@@ -52,14 +54,17 @@ class HostViewSet(ApiViewSet):
         "list": Operation("List Hosts", query=HostListInput, answer=[HostOutput])
     }
 
-    @one_moment()
-    def list(self, request: Request) -> Response:
+    def list(self, request: Request) -> HttpResponseBase:
         fields = parse_query(HostListInput, request)
-        rows = host_list(name=fields.get("hostName"), tenant_id=self.caller.tenant_id)
-        return self.present(Page.of(fields).cut(rows, "uuid"))
+        named, tenant = fields.get("hostName"), self.caller.tenant_id
 
-    def present(self, hosts: Iterable[Host]) -> Response:
-        return Response([host_json(host, host.used_namespace_ids) for host in hosts])
+        def rows() -> QuerySet[Host]:
+            return host_list(name=named, tenant_id=tenant)
+
+        return self.listed(Page.of(fields), Listing(rows, self.present, itemgetter("uuid")))
+
+    def present(self, hosts: Iterable[Host]) -> Items:
+        return [host_json(host, host.used_namespace_ids) for host in hosts]
 
 
 class HostProbeViewSet(ApiViewSet):

@@ -7,13 +7,17 @@ from typing import Any
 from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest, HttpResponse
 
-from provisioner.access.login_attempts import TooManyLogins, login_checked
+from provisioner.access.callers import Role
+from provisioner.access.login_attempts import TooManyLogins, login_checked, login_turn
+
+OURS = frozenset({"provisioner", "inventory", "tasks", "volumes"})
+REVOKE = "provisioner.add_revokedtoken"
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
 
 class GuardedBackend(ModelBackend):
-    """Django's own, which counts each try before it is hashed, as the API does."""
+    """Django's own, which counts each try before it is hashed, as the API does, and knows roles."""
 
     def authenticate(
         self,
@@ -27,7 +31,32 @@ class GuardedBackend(ModelBackend):
         if username is None or password is None:
             return None
         source = request.META.get("REMOTE_ADDR", "") if request else ""
-        return login_checked(username, source, lambda: check(request, username, password, **kwargs))
+        with login_turn(source):
+            return login_checked(
+                username, source, lambda: check(request, username, password, **kwargs)
+            )
+
+    def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
+        """Also what the user's roles allow: MONITOR sees, ADMIN sees and revokes tokens."""
+        app, _, action = perm.partition(".")
+        if app in OURS and user_obj.is_active:
+            roles = _roles(user_obj)
+            if (roles and action.startswith("view_")) or (Role.ADMIN in roles and perm == REVOKE):
+                return True
+        return super().has_perm(user_obj, perm, obj)
+
+    def has_module_perms(self, user_obj: Any, app_label: str) -> bool:
+        ours = app_label in OURS and user_obj.is_active and bool(_roles(user_obj))
+        return ours or super().has_module_perms(user_obj, app_label)
+
+
+def _roles(user: Any) -> frozenset[str]:
+    """Those of the user that count on the pages; read once for each request."""
+    if not hasattr(user, "_roles_of_pages"):
+        names = user.groups.filter(name__in=[Role.MONITOR, Role.ADMIN])
+        user._roles_of_pages = frozenset(names.values_list("name", flat=True))
+    roles: frozenset[str] = user._roles_of_pages
+    return roles
 
 
 POLICY = (

@@ -3,12 +3,13 @@
 import hashlib
 import hmac
 import secrets
+from functools import partial
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import check_password, make_password
 
 from provisioner.access.callers import Caller, Role
-from provisioner.access.login_attempts import login_checked
+from provisioner.access.login_attempts import login_checked, login_turn
 
 _KEY = secrets.token_bytes(32)
 _CACHE_SIZE = 4096
@@ -36,9 +37,13 @@ def user_verify(name: str, password: str, *, source: str = "") -> Caller | None:
     )
     encoded, active, superuser, _ = rows[0] if rows else ("", False, False, None)
     proof = hmac.digest(_KEY, f"{encoded}\0{password}".encode(), hashlib.sha256)
-    known = proof in _verified
-    if not known and not login_checked(name, source, lambda: _matches(password, encoded, proof)):
-        return None
+    if proof not in _verified:
+        with login_turn(source):
+            known = proof in _verified  # who came at the same moment may have verified it
+            if not known and not login_checked(
+                name, source, partial(_matches, password, encoded, proof)
+            ):
+                return None
     if not active:
         return None
     groups = {group for *_, group in rows}

@@ -1,7 +1,8 @@
 """How often passwords are tried, and how many are hashed at once.
 
 A slow hash is what makes guessing slow, and what makes it an attack on everybody else: so each try
-is counted before it is hashed, and hashing has a lane of its own that leaves threads to others.
+is counted before it is hashed, and hashing has a lane of its own that leaves threads to others. Who
+comes when it is full waits for a turn, so that honest callers may come many at once.
 Counts are in Redis, where all processes see them; while it cannot be reached, in this process.
 """
 
@@ -10,12 +11,15 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TypeVar
 
 import redis
 from django.conf import settings
+
+from provisioner.common.lanes import Bounds, Lane, LaneFull, three_quarters
 
 log = logging.getLogger(__name__)
 
@@ -26,14 +30,16 @@ REDIS_SECONDS = 0.3
 REST_SECONDS = 5.0
 MOST_KEPT = 10_000
 HASHED_AT_ONCE = 2
-WAITING_AT_ONCE = 2
+HASHED_OF_ONE = 1
+"""From one address: of one name no more are counted at once than there are processes."""
+TURN_SECONDS = 10.0
+"""Longest wait for a hash, which takes 0.4 s."""
 
 T = TypeVar("T")
 Counts = dict[str, tuple[int, float]]
 """By key: tries in the window, and how many seconds of it are left."""
 
-_lane = threading.BoundedSemaphore(HASHED_AT_ONCE)
-_seats = threading.BoundedSemaphore(HASHED_AT_ONCE + WAITING_AT_ONCE)
+_places, _turns = Lane(), Lane()
 
 
 class TooManyLogins(Exception):
@@ -44,11 +50,29 @@ class TooManyLogins(Exception):
         self.seconds = max(1, math.ceil(seconds))
 
 
+@contextmanager
+def login_turn(source: str) -> Iterator[None]:
+    """A turn to hash. All who try passwords together take half of the threads at most; who comes
+    from one address three quarters of those, and waits behind who comes from another.
+
+    :raises TooManyLogins: no turn came free in time.
+    """
+    places: int = settings.ENVIRONMENT.api_places // 2
+    try:
+        with (
+            _places.turn(source, Bounds(places, three_quarters(places))),
+            _turns.turn(source, Bounds(HASHED_AT_ONCE, HASHED_OF_ONE, TURN_SECONDS)),
+        ):
+            yield
+    except LaneFull:
+        raise TooManyLogins("too many logins at once: try again", seconds=1) from None
+
+
 def login_checked(name: str, source: str, check: Callable[[], T | None]) -> T | None:
     """What ``check`` says, which hashes a password; None: it is wrong, and counts as a failure.
+    Call it in a :func:`login_turn`: what is tried counts as a failure until it is known.
 
-    :raises TooManyLogins: this name or source failed too often, or too many are tried at once;
-        nothing was hashed.
+    :raises TooManyLogins: this name or source failed too often; nothing was hashed.
     """
     keys = _limits(name, source)
     counts = _counted(keys)
@@ -56,20 +80,10 @@ def login_checked(name: str, source: str, check: Callable[[], T | None]) -> T | 
     if waits:
         log.warning("login refused", extra={"client": source})
         raise TooManyLogins("too many failed logins: try again later", seconds=max(waits))
-    found = _hashed(check)
+    found = check()
     if found is not None:
         _forget(keys)
     return found
-
-
-def _hashed(check: Callable[[], T | None]) -> T | None:
-    if not _seats.acquire(blocking=False):
-        raise TooManyLogins("too many logins at once: try again", seconds=1)
-    try:
-        with _lane:
-            return check()
-    finally:
-        _seats.release()
 
 
 def _limits(name: str, source: str) -> dict[str, int]:

@@ -5,6 +5,7 @@ it drops all of its tokens.
 """
 
 import datetime as dt
+import re
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ HOST_UNBOUND = (
 )
 SHORTEST = dt.timedelta(hours=1)
 LONGEST = dt.timedelta(days=30)
+
+
+TOKEN_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+ID_RULE = "an id is the claim jti of a token: 1 to 64 letters, digits and -"
 
 
 class TokenRefused(Exception):
@@ -128,6 +133,18 @@ def token_identify(token: str) -> tuple[str, dt.datetime]:
     if not found.token_id:
         raise TokenRefused("the token has no id: only a change of TOKEN_KEYS takes it back")
     return found.token_id, dt.datetime.fromtimestamp(found.expires_at, dt.UTC)
+
+
+def token_named(text: str) -> tuple[str, dt.datetime]:
+    """The same of a token, or of an id alone, whose token then counts as one of the longest life.
+
+    :raises TokenRefused: it is neither.
+    """
+    if "." in text:
+        return token_identify(text)
+    if not TOKEN_ID.fullmatch(text):
+        raise TokenRefused(ID_RULE)
+    return text, clock.now() + LONGEST
 
 
 def _verified(token: str) -> _Token:

@@ -20,9 +20,12 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from provisioner.access.callers import Caller
-from provisioner.access.turns import turn_of
+from provisioner.access.turns import Turn, others_work
 from provisioner.common.database import is_conflict
+from provisioner.common.long_lists import PIECE_ROWS, Listing, Sender
+from provisioner.common.moment import one_moment
 from provisioner.common.operations import Operation
+from provisioner.common.pagination import Page
 from provisioner.common.parsing import ignored_fields, path_identifiers
 from provisioner.common.results import InvalidInput
 from provisioner.common.writes import writes_required
@@ -48,6 +51,7 @@ class ApiViewSet(ViewSet):
     aliases: ClassVar[tuple[str, ...]] = ()
     open_to_all: ClassVar[bool] = False
     goes_on: ClassVar[bool] = False
+    _turn: Turn
     http_method_names = [  # noqa: RUF012 - View declares it of the instance
         "get",
         "head",
@@ -62,7 +66,7 @@ class ApiViewSet(ViewSet):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """The caller's turn lasts until the answer is written down: that may be most of it."""
-        with ExitStack() as self._turn:
+        with ExitStack() as self._held:
             answer = super().dispatch(request, *args, **kwargs)
             return answer.render() if isinstance(answer, Response) else answer
 
@@ -70,7 +74,8 @@ class ApiViewSet(ViewSet):
         """:raises TooManyAtOnce: HTTP 429, the caller has enough requests under way."""
         super().perform_authentication(request)
         if isinstance(request.user, Caller):
-            self._turn.enter_context(turn_of(request.user))
+            self._turn = Turn(request.user)
+            self._held.callback(self._turn.close)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -94,8 +99,9 @@ class ApiViewSet(ViewSet):
         """
         if response.status_code in TELLS_IGNORED and (ignored := self._ignored(request)):
             response.headers["Ignored-Fields"] = ", ".join(quote(name) for name in ignored)
-            if isinstance(response.data, dict) and "status" in response.data:
-                response.data["ignoredFields"] = ignored
+            data = getattr(response, "data", None)  # what is streamed has none
+            if isinstance(data, dict) and "status" in data:
+                data["ignoredFields"] = ignored
         return super().finalize_response(request, response, *args, **kwargs)
 
     def _ignored(self, request: Request) -> list[str]:
@@ -110,6 +116,19 @@ class ApiViewSet(ViewSet):
                 assert isinstance(request.data, Mapping)  # JSONObjectParser gives nothing else
                 names += ignored_fields(operation.body, request.data)
         return [name[:IGNORED_LENGTH] for name in names[:IGNORED_AT_MOST]]
+
+    def listed(self, page: Page, listing: Listing[Any]) -> HttpResponseBase:
+        """The page of a list, of one moment, whatever its length.
+
+        :raises TooManyAtOnce: HTTP 429, it is a long one, and other long ones took too long.
+        """
+        with one_moment():
+            items, goes_on = listing.first(page)
+        if not goes_on:
+            return Response(items)
+        ends = self._turn.for_a_list()
+        sender = Sender(self._held.pop_all(), ends, others_work)
+        return sender.response(self.request, listing.pieces(page, PIECE_ROWS))
 
     def request_key(self, content: object) -> str:
         """What a request and its repeats have in common, and no other: a digest of the header
@@ -141,7 +160,9 @@ class ApiViewSet(ViewSet):
         return self.request.user
 
 
-def _past_conflicts(handle: Callable[..., Response], *args: Any, **kwargs: Any) -> Response:
+def _past_conflicts(
+    handle: Callable[..., HttpResponseBase], *args: Any, **kwargs: Any
+) -> HttpResponseBase:
     """Handle the request again, CONFLICTS_AT_MOST times, where another transaction was in the
     way.
 

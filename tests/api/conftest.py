@@ -3,6 +3,7 @@
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
+from django.test import Client
 
 from provisioner.access import login_attempts
 from tests.api.syslog_steps import configured, receiver, rsyslog, work  # noqa: F401
@@ -40,3 +41,12 @@ def make_user(base_rows):
 @pytest.fixture
 def admin_header(make_user):
     return make_user(*ADMIN, "ADMIN")
+
+
+@pytest.fixture
+def browser(db):
+    """A superuser at the pages."""
+    client = Client(headers={"host": "localhost"})
+    client.defaults["wsgi.url_scheme"] = "https"
+    client.force_login(get_user_model().objects.create_superuser("root", password="pw"))
+    return client

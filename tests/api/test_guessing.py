@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -132,6 +133,39 @@ def test_hashing_leaves_threads_to_others(live_server, make_user, hasher):
     assert hasher.most <= login_attempts.HASHED_AT_ONCE
     assert answers.count(401) == hasher.total
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("names", [1, 16], ids=["of one name", "of names of their own"])
+def test_honest_callers_may_come_many_at_once(get, make_user, hasher, names):
+    """None was verified before, and all come from one address."""
+    users = [make_user(f"u{n}", "right password", "ADMIN") for n in range(names)]
+    hasher.total = 0
+    with ThreadPoolExecutor(16) as callers:
+        answers = list(callers.map(lambda n: get(users[n % names]), range(16)))
+    assert [answer.http for answer in answers] == [200] * 16
+    assert hasher.total == names, "each password is hashed once"
+
+
+def test_who_comes_from_elsewhere_does_not_wait_behind_who_guesses(hasher):
+    """An address has one of the two hashes at once, whatever it asks for."""
+    goes_on, begun, answers = threading.Event(), threading.Semaphore(0), []
+
+    def slow():
+        begun.release()
+        goes_on.wait(30)
+
+    def guess(number):
+        with login_attempts.login_turn("192.0.2.1"):
+            answers.append(login_attempts.login_checked(f"u{number}", "192.0.2.1", slow))
+
+    with ThreadPoolExecutor(8) as guessers:
+        list(guessers.map(lambda n: guessers.submit(guess, n), range(4)))
+        assert begun.acquire(timeout=30)
+        with login_attempts.login_turn("192.0.2.2"):
+            assert login_attempts.login_checked("op", "192.0.2.2", lambda: True)
+        assert not answers
+        goes_on.set()
+    assert answers == [None] * 4
 
 
 def test_the_counts_of_a_process_are_bounded(monkeypatch):

@@ -15,6 +15,7 @@ from tasks.models import Task, TaskType
 from tasks.services import task_create
 from tests.api.test_bad_input import counts
 from tests.api.test_replicas import all_available
+from tests.api.test_roles import routes_without
 from tests.api.test_tenant_matrix import PROBE, UNSEEN, filled
 from tests.api.volume_steps import created, probe_host, published
 from tests.conftest import Api
@@ -112,9 +113,21 @@ def theirs(api: Api, pool: Pool) -> dict[str, str]:
     }
 
 
+def rows(line: str) -> list[tuple[str, Any]]:
+    """Those of the table, and each again by the path with a tenant, where there is one."""
+    calls = CALLS[line]
+    again = [(request.replace(" /", " /0/", 1), body) for request, body in calls]
+    return [*calls, *(row for row in again if is_routed(row[0], line))]
+
+
+def is_routed(request: str, line: str) -> bool:
+    return len(routes_without({line: [request]})) < len(routes_without({line: []}))
+
+
 def test_the_table_has_no_hole() -> None:
     of_hosts = {line for line, roles in ALLOWED.items() if Role.HOST in roles}
     assert set(CALLS) | set(NO_HOSTS) == of_hosts
+    assert routes_without({line: [r for r, _ in rows(line)] for line in CALLS}) == []
 
 
 @pytest.mark.parametrize("tenant", [None, "0"])
@@ -123,8 +136,8 @@ def test_nothing_of_another_host_is_seen_or_changed(
 ) -> None:
     bound = api.as_role("HOST", host=OURS, tenant=tenant)
     before = _state(api)
-    for line, calls in CALLS.items():
-        for request, body in calls:
+    for line in CALLS:
+        for request, body in rows(line):
             method, _, path = filled(request, theirs).partition(" ")
             answer = bound.call(method, path, filled(body, theirs))
             case = f"{line}: {request}: {answer}"

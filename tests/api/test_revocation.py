@@ -65,7 +65,7 @@ def test_by_its_id(get, revoke):
 def test_what_is_no_token(revoke, text):
     with pytest.raises(CommandError, match="not valid"):
         revoke(text)
-    with pytest.raises(CommandError, match="--id"):
+    with pytest.raises(CommandError, match="an id is"):
         revoke("", "--id=" + 65 * "x")
 
 

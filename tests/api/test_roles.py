@@ -3,7 +3,7 @@
 import datetime as dt
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -47,6 +47,22 @@ def guarded() -> list[tuple[str, str, str]]:
         for method, path, view, action in operations()
         if not view.open_to_all
     ]
+
+
+def routes_without(rows: Mapping[str, Iterable[str]]) -> list[str]:
+    """Those of the rows' lines that no request of the line (method and path) goes to."""
+    return [
+        f"{line}: {method} {path}"
+        for method, path, view, action in operations()
+        if (line := f"{view.resource}.{action}") in rows
+        and not any(_goes_to(request, method, path) for request in rows[line])
+    ]
+
+
+def _goes_to(request: str, method: str, path: str) -> bool:
+    asked, _, url = request.partition(" ")
+    wanted = re.sub(r"<[^>]*>", "[^/]+", path)
+    return asked == method and bool(re.fullmatch(wanted, url.partition("?")[0].strip("/")))
 
 
 def test_every_path_is_a_view_of_ours():

@@ -17,7 +17,7 @@ from tasks.models import Task, TaskType
 from tasks.services import task_create
 from tests.api.test_bad_input import counts
 from tests.api.test_replicas import all_available
-from tests.api.test_roles import guarded
+from tests.api.test_roles import guarded, routes_without
 from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
 
@@ -115,6 +115,8 @@ CALLS: dict[str, list[tuple[str, Any]]] = {
         ("POST /t2/snapshot_volumes", {"alias": "new", "snapshotID": "{snapshot}"}),
         ("POST /t1/snapshot_volumes", {"alias": "new", "snapshotID": "{snapshot}"}),
         ("POST /snapshot_volume", {"alias": "new", "snapshotID": "{snapshot}"}),
+        ("POST /snapshot_volumes", {"alias": "new", "snapshotID": "{snapshot}"}),
+        ("POST /t1/snapshot_volume", {"alias": "new", "snapshotID": "{snapshot}"}),
     ],
     "clone_volume.create": [
         ("POST /t2/clone_volume", {"alias": "new", "sourceVolumeId": "{idle}"}),
@@ -240,6 +242,8 @@ def filled(text: Any, names: dict[str, str]) -> Any:
 def test_the_table_has_no_hole() -> None:
     assert set(CALLS) | set(NOT_A_TENANTS) == OF_TENANTS
     assert set(ALLOWED) > OF_TENANTS
+    rows = {line: [request for request, _ in calls] for line, calls in CALLS.items()}
+    assert routes_without(rows) == []
 
 
 def test_nothing_of_another_tenant_is_seen_or_changed(api: Api, theirs: dict[str, str]) -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tests.benchmarks import data, pgbench, processes
+from tests.benchmarks import data, limits, pgbench, processes
 from tests.benchmarks.measuring import Figure, Meter
 from tests.benchmarks.system import System
 
@@ -116,12 +116,41 @@ def _scraped(system: System, scrapes: int) -> tuple[float, float, float]:
     return sorted(took)[scrapes // 2], before, sum(map(processes.peak_mib, workers))
 
 
+def lists(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
+    """A list of all volumes, and what others notice of many."""
+    data.nodes(system)
+    data.volumes(system, sizes.many_volumes)
+    for _ in range(2):  # what a process takes once is there then
+        found = limits.listed(system)
+    results.notes.append(
+        f"GET /volumes of {found.volumes:,}: first byte after {found.first_byte_ms:.0f} ms, the "
+        f"last after {found.seconds:.1f} s; all API processes together have "
+        f"{found.mib_before:.0f} MiB before, {found.mib_peak:.0f} MiB at their peaks"
+    )
+    alone, beside = limits.others_p95(system, meter, sizes.rounds)
+    results.notes.append(
+        f"p95 of another tenant's poll: {alone:.1f} ms; while one caller has {limits.LISTS} such "
+        f"lists under way {beside:.1f} ms, {beside / alone:.2f} times"
+    )
+
+
+def limits_cost(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
+    """In one thread, in turns."""
+    with_turns, without = limits.cost(system)
+    results.notes.append(
+        f"a poll takes {with_turns:.2f} ms of CPU in Django with turns of callers, "
+        f"{without:.2f} ms without: {100 * (with_turns / without - 1):.1f} % more"
+    )
+
+
 Part = Callable[[System, Meter, Sizes, Results], None]
 PARTS: dict[str, Part] = {
     "creates": creates,
     "hosts": hosts,
     "pages": pages,
     "metrics": metrics,
+    "lists": lists,
+    "limits": limits_cost,
 }
 
 

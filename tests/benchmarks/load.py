@@ -31,6 +31,7 @@ class Load:
 
     ``<n>`` in path and body is a number from ``first`` on, which no other call of the load has; it
     begins anew after ``numbers``, if that is not 0. ``expect``: what a good answer holds.
+    ``may_refuse``: an answer 429 is none; the caller tries again a second later, as it says.
     """
 
     port: int
@@ -44,6 +45,7 @@ class Load:
     seconds: float = 3.0
     first: int = 0
     numbers: int = 0
+    may_refuse: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,19 +72,30 @@ def run(load: Load) -> Outcome:
 
     :raises AssertionError: an answer was not what the load expects; a figure of failures is none.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.load"],
-        input=json.dumps(asdict(load)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    values = json.loads(done.stdout)
+    process = begin(load)
+    out, errors = process.communicate()
+    assert process.returncode == 0, errors
+    values = json.loads(out)
     outcome = Outcome(**values | {n: tuple(values[n]) for n in ("latencies", "failures")})
     assert not outcome.failures, outcome.failures
     assert len(outcome.latencies) > 1, f"no answers: {load}"
     return outcome
+
+
+def begin(load: Load) -> subprocess.Popen[str]:
+    """Its outcome comes on its standard output."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.benchmarks.load"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin
+    process.stdin.write(json.dumps(asdict(load)))
+    process.stdin.close()
+    process.stdin = None  # communicate() would close it again
+    return process
 
 
 class _Connection:
@@ -164,6 +177,9 @@ class _Run:
                 request = next(self._requests)
             status, body = connection.call(request)
             took = time.monotonic() - began
+            if status == 429 and self._load.may_refuse:
+                time.sleep(1)
+                continue
             self._calls += 1
             if status != 200 or expected not in body:
                 self._failures.append(f"HTTP {status}: {body[:300].decode(errors='replace')}")

@@ -27,7 +27,6 @@ SETTINGS = {
     "API_HOST": "127.0.0.1",
     "TRUSTED_PROXIES": "127.0.0.1",
     "API_WORKERS": str(API_WORKERS),
-    "CALLER_REQUESTS": "512",
     # rows made by SQL stand for nothing that a node has
     "NODE_CHECK_INTERVAL_SECONDS": "86400",
 }
@@ -76,8 +75,7 @@ class System:
         command += ["--certificate", certificate, "--key", key]
         command += ["--ca", self.ca, "--require-client-certificate"]
         self._python("nodes", str(ROOT / "manage.py"), *command)
-        token = ("token_create", "--name=benchmark", "--role=ADMIN", "--expiration=7200")
-        self.token = manage(self.environment, *token).strip()
+        self.token = self.token_of("benchmark", "ADMIN")
         self.ready("API", self.port, "/readyz")
         self.ready("bare view", self.bare_port, "/hosts/none")
         self._join()
@@ -140,6 +138,12 @@ class System:
         value = json.loads(text) if is_json else text
         assert not isinstance(value, dict) or value.get("status", "Success") == "Success", value
         return value
+
+    def token_of(self, name: str, role: str, tenant: str = "") -> str:
+        """Of a caller of this name; ``tenant``: bound to it."""
+        options = [f"--name={name}", f"--role={role}", "--expiration=7200"]
+        bound = [f"--tenant={tenant}"] if tenant else []
+        return manage(self.environment, "token_create", *options, *bound).strip()
 
     def connect(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self.postgres.url, autocommit=True)

@@ -15,7 +15,7 @@ TINY = Sizes(
     concurrencies=(2,),
     few_volumes=200,
     metrics_volumes=300,
-    many_volumes=400,
+    many_volumes=600,
     recordings=1,
     rounds=1,
     scrapes=1,
@@ -32,9 +32,9 @@ def folder() -> Iterator[Path]:
 
 @pytest.mark.timeout(300)  # it starts all of the production form
 def test_figures_come_out(folder: Path) -> None:
-    """Of two parts, which use what the others use."""
+    """Of parts that use what the others use."""
     tool("haproxy")
-    lines = run(["creates", "metrics"], 0.2, TINY, folder).splitlines()
+    lines = run(["creates", "metrics", "lists", "limits"], 0.2, TINY, folder).splitlines()
     rows = [line.split(" | ") for line in lines if line.startswith("| ")]
     assert [row[0] for row in rows[2:]] == [
         "| create, 1 replica",
@@ -42,4 +42,10 @@ def test_figures_come_out(folder: Path) -> None:
         "| /metrics, 1,000 nodes, 300 volumes",
     ]
     assert {len(row) for row in rows} == {9}
-    assert sum(line.startswith("* /metrics at ") for line in lines) == 2
+    for note, number in (
+        ("/metrics at ", 2),
+        ("GET /volumes of 600: ", 1),
+        ("p95 of another tenant's poll: ", 1),
+        ("a poll takes ", 1),
+    ):
+        assert sum(line.startswith(f"* {note}") for line in lines) == number

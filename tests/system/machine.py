@@ -32,6 +32,7 @@ PLACES = (
     "/opt/provisioner",
     "/etc/provisioner",
     "/etc/systemd/system",
+    "/etc/redis",
     "/usr/local/sbin",
     "/var/lib/provisioner",
     "/root/provisioner-ca",
@@ -47,7 +48,7 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.chmod(0o755)
-        for place in (*PLACES[1:4], "/opt", "/var/lib", "/root", "/run/postgresql", "/stand-ins"):
+        for place in (*PLACES[1:5], "/opt", "/var/lib", "/root", "/run/postgresql", "/stand-ins"):
             (folder / place[1:]).mkdir(parents=True)
         self.postgres = Postgres(folder / "postgres", unix_socket_directories=self._sockets())
         (folder / "run/postgresql/.s.PGSQL.5432").symlink_to(f".s.PGSQL.{self.postgres.port}")
@@ -173,13 +174,14 @@ class Machine:
 
     def _systemctl(self, arguments: list[str]) -> None:
         verb, *rest = (word for word in arguments if not word.startswith("-"))
+        for name in rest if verb == "reload" else ():
+            self._reload(f"{name}.service")
         now = verb in {"start", "restart"} or (verb == "enable" and "--now" in arguments)
-        for word in rest:
-            name = word if "." in word else f"{word}.service"
-            if verb == "reload":
-                self._reload(name)
-            elif now:
-                self._begin(name, again=verb == "restart")
+        for name in rest if now else ():
+            if name == "redis-server":
+                self.redis.configure(self.folder / "etc/redis/redis.conf")
+                continue
+            self._begin(name if "." in name else f"{name}.service", again=verb == "restart")
 
     def _begin(self, name: str, *, again: bool) -> None:
         unit = Unit(self.folder / "etc/systemd/system", name, self.put)

@@ -157,6 +157,15 @@ class Redis(Service):
         super().start()
         until(self.client.ping, self.log)
 
+    def configure(self, file: Path) -> None:
+        """It starts again with this file of settings."""
+        self.kill()
+        program, *arguments = self.command
+        self.command = [program, str(file), *arguments]
+        password = file.read_text().partition("requirepass ")[2].split()[0]
+        self.url = self.url.replace("//", f"//:{password}@")
+        self.start()
+
     def flush(self) -> None:
         self.client.flushall()
 

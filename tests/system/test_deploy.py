@@ -19,6 +19,8 @@ from tests.system.units import Unit
 DEPLOY = Path(__file__).parents[2] / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
 WORKERS = ("worker-1", "worker-2", "periodic-1", "periodic-2")
+MOST_EXPOSED = 20
+"""In tenths."""
 COMMON = ("api-1", "api-2", *WORKERS, "beat-1", "beat-2", "migrate")
 
 
@@ -52,6 +54,17 @@ def test_systemd_units(tmp_path: Path) -> None:
     assert str(tmp_path) not in said
 
 
+@pytest.mark.parametrize(
+    "unit", sorted((DEPLOY / "systemd").glob("*.service")), ids=lambda unit: unit.name
+)
+def test_units_may_do_little(unit: Path) -> None:
+    """systemd's own measure of what a service could do: 0 is nothing, 10 all."""
+    measure = [tool("systemd-analyze"), "security", "--offline=true", "--no-pager"]
+    passes(*measure, f"--threshold={MOST_EXPOSED}", unit)
+    with pytest.raises(AssertionError):
+        passes(*measure, "--threshold=1", unit)
+
+
 class TestCompose:
     @pytest.fixture
     def services(self) -> dict[str, Any]:
@@ -63,6 +76,31 @@ class TestCompose:
         known = {variable_name(field) for field in Environment.model_fields}
         for name in COMMON:
             assert set(services[name]["environment"]) <= known
+
+    def test_containers_may_do_little(self, services: dict[str, Any]) -> None:
+        for name, service in services.items():
+            assert service["read_only"] is True, name
+            assert service["cap_drop"] == ["ALL"], name
+            assert service["security_opt"] == ["no-new-privileges:true"], name
+            assert service["user"] not in {"", "0", "root"}, name
+            assert service["tmpfs"], name
+            assert not {"privileged", "cap_add", "pid", "ipc", "network_mode"} & set(service), name
+
+    def test_redis_asks_for_a_password(self, services: dict[str, Any]) -> None:
+        """The same one everywhere, which the operator chooses, and which is no argument."""
+        [password] = services["redis"]["environment"].values()
+        assert password == "${REDIS_PASSWORD:?see .env.example}"
+        assert services["redis"]["command"][-1].startswith('echo "requirepass $$REDISCLI_AUTH"')
+        for name in COMMON:
+            url = services[name]["environment"]["REDIS_URL"]
+            assert url == f"redis://:{password}@redis:6379/0"
+
+    def test_only_what_clients_and_operators_call_has_a_port(
+        self, services: dict[str, Any]
+    ) -> None:
+        assert {
+            name: service["ports"] for name, service in services.items() if "ports" in service
+        } == {"haproxy": ["443:8443"], "grafana": ["127.0.0.1:3000:3000"]}
 
     def test_only_the_balancer_is_believed(self, services: dict[str, Any]) -> None:
         """Prometheus and others are on the same network."""

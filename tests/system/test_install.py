@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import urllib3
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
@@ -106,6 +107,13 @@ def test_every_call_succeeds(installed: Installed) -> None:
     assert set(answers) == {"Success"}, installed.output
     assert f"\n{__version__}\n" in installed.output
     assert "0 differences" in installed.output
+
+
+def test_redis_asks_for_the_password(installed: Installed) -> None:
+    url = installed.machine.redis.url
+    assert redis.Redis.from_url(url).ping()
+    with pytest.raises(redis.AuthenticationError):
+        redis.Redis.from_url(re.sub("//.*@", "//", url)).ping()
 
 
 def test_what_was_made_since_the_backup_is_adopted_or_discarded(installed: Installed) -> None:

@@ -189,6 +189,25 @@ def test_selectors_find_their_pods(objects: Objects) -> None:
     assert service["spec"]["selector"] in labels
 
 
+def test_pods_are_called_only_where_a_policy_says(objects: Objects) -> None:
+    """By nobody, but: each policy names pods that there are, and ports that these have."""
+    policies = {
+        each["metadata"]["name"]: each["spec"] for each in of_kind(objects, "NetworkPolicy")
+    }
+    assert policies.pop("nobody") == {"podSelector": {}, "policyTypes": ["Ingress"]}
+    templates = [each["spec"]["template"] for each in of_kind(objects, "Deployment")]
+    for policy in policies.values():
+        [template] = [
+            each
+            for each in templates
+            if each["metadata"]["labels"] == policy["podSelector"]["matchLabels"]
+        ]
+        containers = template["spec"]["containers"]
+        ports = {port["name"] for each in containers for port in each.get("ports", ())}
+        assert {port["port"] for rule in policy["ingress"] for port in rule["ports"]} <= ports
+    assert set(policies) == {"api", "worker"}
+
+
 def test_the_api_is_asked_what_it_answers(pods: Objects) -> None:
     """One API that is not ready takes no pod away: the other serves."""
     ready = named(pods, "haproxy")["readinessProbe"]["httpGet"]

@@ -13,6 +13,7 @@ from inventory.models import Host
 from inventory.views.backends import BackendViewSet
 from inventory.views.hosts import HostProbeInput, HostProbeViewSet, HostViewSet, host_json
 from provisioner.common.api import success
+from provisioner.common.long_lists import Items
 from provisioner.common.operations import Operation
 from provisioner.common.parsing import Input, parse_body, parse_query
 from volumes.selectors import used_namespace_ids
@@ -45,12 +46,10 @@ class RemovableHostViewSet(HostViewSet):
         "destroy": Operation("Delete Host", "NotExists HostAvailable")
     }
 
-    def present(self, hosts: Iterable[Host]) -> Response:
+    def present(self, hosts: Iterable[Host]) -> Items:
         rows = list(hosts)
         given = used_namespace_ids(host.pk for host in rows)
-        return Response(
-            [host_json(h, given.get(h.pk, set()) | set(h.used_namespace_ids)) for h in rows]
-        )
+        return [host_json(h, given.get(h.pk, set()) | set(h.used_namespace_ids)) for h in rows]
 
     def destroy(self, request: Request, host_id: str) -> Response:
         host_remove(host_id=host_id)

@@ -1,16 +1,23 @@
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from django.db.models import QuerySet
+from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from inventory.models import Host
 from inventory.views.outputs import TaskIdOutput
 from provisioner.common.api import success
+from provisioner.common.long_lists import Items, Listing
 from provisioner.common.moment import one_moment
 from provisioner.common.operations import HOST, Operation
+from provisioner.common.pagination import Page
 from provisioner.common.parsing import parse_body, parse_query
 from tasks.models import TaskType
-from volumes.selectors import publications_of_targets
+from volumes.models import Publication
+from volumes.models.publication import NQN_PREFIX
+from volumes.selectors import hosts_with, publications_of_targets
 from volumes.services.attachment import attachment_ask
 from volumes.services.publications import volume_publish, volume_unpublish
 from volumes.views.base import TenantViewSet
@@ -108,10 +115,26 @@ class TargetsViewSet(TenantViewSet):
         )
     }
 
-    @one_moment()
-    def list(self, request: Request, tenant: str | None = None) -> Response:
+    def list(self, request: Request, tenant: str | None = None) -> HttpResponseBase:
         wanted = {"host_id": None, "volume_id": None} | parse_query(TargetsInput, request)
         self.own_host(wanted["host_id"])
+        if any(wanted.values()):
+            return self._found(wanted)
+        host = self.caller.host_id
+
+        def publications() -> QuerySet[Publication]:
+            return publications_of_targets(
+                tenant_id=self.tenant_scope, seen_by=host, host_id=None, volume_id=None
+            )
+
+        def targets(hosts: QuerySet[Host]) -> Items:
+            return targets_json(publications().filter(host__in=list(hosts)))
+
+        listing = Listing(lambda: hosts_with(publications()), targets, _host_id)
+        return self.listed(Page(), listing)
+
+    @one_moment()
+    def _found(self, wanted: dict[str, Any]) -> Response:
         host = self.caller.host_id
         publications = publications_of_targets(tenant_id=self.tenant_scope, seen_by=host, **wanted)
         rows = list(publications)
@@ -119,3 +142,7 @@ class TargetsViewSet(TenantViewSet):
         if asks_for_paths and all(row.host.probed_by_driver for row in rows):
             return Response(paths_json(rows, wanted["volume_id"]))
         return Response(targets_json(rows))
+
+
+def _host_id(target: dict[str, Any]) -> str:
+    return str(target["name"]).removeprefix(NQN_PREFIX)

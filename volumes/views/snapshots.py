@@ -1,10 +1,14 @@
-from typing import ClassVar
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any, ClassVar
 
 from django.db.models import QuerySet
+from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from provisioner.common.api import success
+from provisioner.common.long_lists import Listing
 from provisioner.common.moment import one_moment
 from provisioner.common.operations import Operation
 from provisioner.common.pagination import Page, PageInput
@@ -49,28 +53,24 @@ class SnapshotsViewSet(TenantViewSet):
         "destroy": Operation("Delete Snapshot", "NotExists TenantNotFound VolumeIsInUse"),
     }
 
-    @one_moment()
-    def list(self, request: Request, tenant: str | None = None) -> Response:
-        return self._page(request, self.snapshots)
+    def list(self, request: Request, tenant: str | None = None) -> HttpResponseBase:
+        return self._page(request, lambda: self.snapshots)
 
-    @one_moment()
-    def by_volume(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
-        rows = self.snapshots.filter(volume__uuid=volume_uuid)
-        return self._page(request, rows)
+    def by_volume(
+        self, request: Request, volume_uuid: str, tenant: str | None = None
+    ) -> HttpResponseBase:
+        return self._page(request, lambda: self.snapshots.filter(volume__uuid=volume_uuid))
 
-    @one_moment()
-    def by_alias(self, request: Request, alias: str, tenant: str | None = None) -> Response:
-        return self._page(request, self.snapshots.filter(alias=alias))
+    def by_alias(self, request: Request, alias: str, tenant: str | None = None) -> HttpResponseBase:
+        return self._page(request, lambda: self.snapshots.filter(alias=alias))
 
     @one_moment()
     def retrieve(self, request: Request, snapshot_uuid: str, tenant: str | None = None) -> Response:
-        return self._shown(self.snapshots.filter(uuid=snapshot_uuid))
+        return Response(_shown(self.snapshots.filter(uuid=snapshot_uuid)))
 
-    def _page(self, request: Request, rows: QuerySet[Snapshot]) -> Response:
-        return self._shown(Page.of(parse_query(PageInput, request)).cut(rows, "uuid"))
-
-    def _shown(self, rows: QuerySet[Snapshot]) -> Response:
-        return Response([snapshot_json(snapshot) for snapshot in snapshots_shown(rows)])
+    def _page(self, request: Request, rows: Callable[[], QuerySet[Snapshot]]) -> HttpResponseBase:
+        page = Page.of(parse_query(PageInput, request))
+        return self.listed(page, Listing(rows, _shown, itemgetter("snapshotID")))
 
     def create(self, request: Request, tenant: str | None = None) -> Response:
         fields = parse_body(SnapshotInput, request)
@@ -83,6 +83,10 @@ class SnapshotsViewSet(TenantViewSet):
     def destroy(self, request: Request, snapshot_uuid: str, tenant: str | None = None) -> Response:
         snapshot_delete(snapshot_uuid=snapshot_uuid, tenant_id=self.tenant_scope)
         return success()
+
+
+def _shown(rows: QuerySet[Snapshot]) -> list[dict[str, Any]]:
+    return [snapshot_json(snapshot) for snapshot in snapshots_shown(rows)]
 
 
 class SnapshotVolumesViewSet(TenantViewSet):

@@ -1,10 +1,13 @@
-from typing import ClassVar
+from operator import itemgetter
+from typing import Any, ClassVar
 
 from django.db.models import QuerySet
+from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from provisioner.common.api import success
+from provisioner.common.long_lists import Listing
 from provisioner.common.moment import one_moment
 from provisioner.common.operations import Operation
 from provisioner.common.pagination import Page
@@ -68,15 +71,14 @@ class VolumesViewSet(TenantViewSet):
         "destroy": Operation("Delete Volume", "NotExists TenantNotFound VolumeIsInUse"),
     }
 
-    @one_moment()
-    def list(self, request: Request, tenant: str | None = None) -> Response:
+    def list(self, request: Request, tenant: str | None = None) -> HttpResponseBase:
         fields = parse_query(VolumeListInput, request)
-        rows = volumes_filter(
-            self.volumes,
-            backend_id=fields.get("backend_id"),
-            host_id=self.own_host(fields.get("host_id")),
-        )
-        return self._volumes(Page.of(fields).cut(rows, "uuid"))
+        backend, host = fields.get("backend_id"), self.own_host(fields.get("host_id"))
+
+        def rows() -> QuerySet[Volume]:
+            return volumes_filter(self.volumes, backend_id=backend, host_id=host)
+
+        return self.listed(Page.of(fields), Listing(rows, _shown, itemgetter("uuid")))
 
     @one_moment()
     def retrieve(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
@@ -88,7 +90,7 @@ class VolumesViewSet(TenantViewSet):
         return self._volumes(rows.order_by("uuid"))
 
     def _volumes(self, rows: QuerySet[Volume]) -> Response:
-        return Response(volumes_json(volumes_shown(rows)))
+        return Response(_shown(rows))
 
     def extended(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
         with one_moment():
@@ -125,3 +127,7 @@ class VolumesViewSet(TenantViewSet):
     def destroy(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
         volume_delete(volume_uuid=volume_uuid, tenant_id=self.tenant_scope)
         return success()
+
+
+def _shown(rows: QuerySet[Volume]) -> list[dict[str, Any]]:
+    return volumes_json(volumes_shown(rows))

@@ -1,14 +1,12 @@
 """``manage.py token_revoke``: a local token counts no more."""
 
-import datetime as dt
 import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from provisioner.access.revocation import token_revoke
-from provisioner.access.tokens import LONGEST, TokenRefused, token_identify
-from provisioner.common import clock
+from provisioner.access.tokens import TokenRefused, token_identify, token_named
 
 
 class Command(BaseCommand):
@@ -23,16 +21,14 @@ class Command(BaseCommand):
         parser.add_argument("--id", help="the token's claim jti")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        named = options["id"]
         try:
-            token_id, expires_at = self._named(options["id"])
+            token_id, expires_at = (
+                token_identify(sys.stdin.readline().strip())
+                if named is None
+                else token_named(named)
+            )
         except TokenRefused as error:
             raise CommandError(f"{error}.") from error
         token_revoke(token_id=token_id, expires_at=expires_at)
         self.stdout.write(f"Revoked {token_id}.")
-
-    def _named(self, token_id: str | None) -> tuple[str, dt.datetime]:
-        if token_id is None:
-            return token_identify(sys.stdin.readline().strip())
-        if not token_id or len(token_id) > 64:
-            raise CommandError("--id is the claim jti of a token: 1 to 64 characters.")
-        return token_id, clock.now() + LONGEST

@@ -1,6 +1,7 @@
 """``manage.py user_create``: a local user with roles, without questions.
 
-For the administration pages a user is made by Django's own ``createsuperuser``.
+With MONITOR or ADMIN it may log in to the administration pages, too, and look. Who may make and
+change users there is made by Django's own ``createsuperuser``.
 """
 
 import os
@@ -16,6 +17,7 @@ from django.db import IntegrityError, transaction
 
 from provisioner.access.callers import Role
 
+SEE_PAGES = {Role.MONITOR, Role.ADMIN}
 VARIABLE = "USER_PASSWORD"
 
 
@@ -35,7 +37,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         password = os.environ.get(VARIABLE) or sys.stdin.readline().rstrip("\r\n")
-        user = get_user_model()(username=options["name"])
+        on_pages = bool(SEE_PAGES.intersection(options["roles"]))
+        user = get_user_model()(username=options["name"], is_staff=on_pages)
         try:
             user.clean_fields(exclude=["password"])
             validate_password(password, user)

@@ -1,0 +1,112 @@
+"""Turns: how much of something a process does at once, and who is next."""
+
+import threading
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from provisioner.common.database import release_connection
+
+
+class Bounds(NamedTuple):
+    """``most`` turns are taken at once, ``most_of_one`` of them by one key; who finds none free
+    waits at most ``seconds``, 0: not at all.
+    """
+
+    most: int
+    most_of_one: int
+    seconds: float = 0.0
+
+
+def three_quarters(number: int) -> int:
+    """Of a number above 0; rounded down, but 1 at least."""
+    return max(1, number * 3 // 4)
+
+
+class LaneFull(Exception):
+    """No turn came free in time."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiter:
+    key: Hashable
+    bounds: Bounds
+    is_called: threading.Event = field(default_factory=threading.Event)
+
+
+class Lane:
+    """Turns by key. A free one goes to the key that has the fewest, so that who asks for much does
+    not stand before who asks for little; among those, to whoever came first. Who waits keeps no
+    connection to the database.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._taken: dict[Hashable, int] = {}
+        self._total = 0
+        self._waiting: list[_Waiter] = []
+
+    @contextmanager
+    def turn(self, key: Hashable, bounds: Bounds) -> Iterator[None]:
+        """:raises LaneFull: all turns stay taken."""
+        self.take(key, bounds)
+        try:
+            yield
+        finally:
+            self.give_back(key)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._total and not self._waiting
+
+    @property
+    def taken(self) -> int:
+        """How many turns are taken now."""
+        return self._total
+
+    def take(self, key: Hashable, bounds: Bounds) -> None:
+        """A turn that :meth:`give_back` ends.
+
+        :raises LaneFull: all turns stay taken.
+        """
+        with self._lock:
+            if self._is_free(key, bounds):
+                self._count(key, 1)
+                return
+            if not bounds.seconds:
+                raise LaneFull
+            waiter = _Waiter(key, bounds)
+            self._waiting.append(waiter)
+        release_connection()
+        if waiter.is_called.wait(bounds.seconds):
+            return
+        with self._lock:
+            if not waiter.is_called.is_set():  # it may have been called just now
+                self._waiting.remove(waiter)
+                raise LaneFull
+
+    def give_back(self, key: Hashable) -> None:
+        with self._lock:
+            self._count(key, -1)
+            if self._waiting:
+                self._call_next()
+
+    def _count(self, key: Hashable, more: int) -> None:
+        self._total += more
+        number = self._taken.get(key, 0) + more
+        if number:
+            self._taken[key] = number
+        else:
+            del self._taken[key]
+
+    def _is_free(self, key: Hashable, bounds: Bounds) -> bool:
+        return self._total < bounds.most and self._taken.get(key, 0) < bounds.most_of_one
+
+    def _call_next(self) -> None:
+        able = [w for w in self._waiting if self._is_free(w.key, w.bounds)]
+        if able:
+            chosen = min(able, key=lambda waiter: self._taken.get(waiter.key, 0))
+            self._waiting.remove(chosen)
+            self._count(chosen.key, 1)
+            chosen.is_called.set()

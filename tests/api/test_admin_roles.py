@@ -1,0 +1,86 @@
+"""Who sees the administration pages, and who takes tokens back there."""
+
+import datetime as dt
+from io import StringIO
+
+import pytest
+from django.contrib.admin.utils import quote
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+
+from provisioner.access.callers import Role
+from provisioner.access.models import RevokedToken
+from provisioner.access.tokens import TokenRefused, token_identify, token_issue, token_verify
+from tests.api.admin_pages import MODELS, make_rows, page
+from volumes.models import Volume
+
+
+def of_role(browser, *roles):
+    """The browser of a user with these roles, made as an operator makes it."""
+    name = "-".join(roles)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("USER_PASSWORD", "a long password 9")
+        call_command("user_create", name, *[f"--role={role}" for role in roles], stderr=StringIO())
+    browser.logout()
+    form = {"username": name, "password": "a long password 9"}
+    return browser.post("/admin/login/?next=/admin/", form)
+
+
+@pytest.mark.parametrize("role", ["MONITOR", "ADMIN"])
+def test_a_user_who_may_read_the_api_may_read_the_pages(browser, role):
+    make_rows(1)
+    assert of_role(browser, role).status_code == 302
+    for model in MODELS:
+        assert browser.get(page(model, "changelist")).status_code == 200, model
+        row = model._default_manager.all()[0]
+        assert browser.get(page(model, "change", quote(row.pk))).status_code == 200, model
+        assert browser.post(page(model, "change", quote(row.pk)), {}).status_code == 403, model
+        assert browser.post(page(model, "delete", quote(row.pk)), {}).status_code == 403, model
+        if model is not RevokedToken:
+            assert browser.get(page(model, "add")).status_code == 403, model
+    assert browser.get("/admin/auth/user/").status_code == 403
+    assert browser.get("/admin/auth/group/").status_code == 403
+
+
+@pytest.mark.parametrize("role", ["STORAGE", "HOST", "NODE"])
+def test_others_do_not_get_in(browser, role):
+    assert of_role(browser, role).status_code == 200, "the form again"
+    assert browser.get(page(Volume, "changelist")).status_code == 302
+
+
+def test_a_user_who_is_deactivated_is_out(browser):
+    of_role(browser, "MONITOR")
+    get_user_model().objects.filter(username="MONITOR").update(is_active=False)
+    assert browser.get(page(Volume, "changelist")).status_code == 302
+
+
+@pytest.mark.parametrize("by", ["token", "id"])
+def test_a_token_is_revoked_there(browser, by):
+    of_role(browser, "ADMIN")
+    token, expires_at = token_issue(name="x", roles=[Role.ADMIN], lifetime=dt.timedelta(hours=1))
+    token_id, _ = token_identify(token)
+    shown = browser.get(page(RevokedToken, "add")).text
+    assert "Each process refuses it within 5 s" in shown
+    typed = token if by == "token" else token_id
+    answer = browser.post(page(RevokedToken, "add"), {"token": f" {typed} "}, follow=True)
+    assert token_id in answer.text
+    assert token not in answer.text
+    [row] = RevokedToken.objects.all()
+    assert row.token_id == token_id
+    assert (row.expires_at == expires_at) == (by == "token")
+    with pytest.raises(TokenRefused, match="revoked"):
+        token_verify(token)
+
+
+@pytest.mark.parametrize("typed", ["", "a.b.c", "an id with spaces", "x" * 65])
+def test_what_is_no_token_is_not_revoked(browser, typed):
+    text = browser.post(page(RevokedToken, "add"), {"token": typed}).text
+    assert "errorlist" in text
+    assert not typed or f'value="{typed}"' not in text
+    assert not RevokedToken.objects.exists()
+
+
+def test_monitor_revokes_nothing(browser):
+    of_role(browser, "MONITOR")
+    assert browser.get(page(RevokedToken, "add")).status_code == 403
+    assert browser.post(page(RevokedToken, "add"), {"token": "x"}).status_code == 403
