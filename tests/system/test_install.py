@@ -174,7 +174,7 @@ def test_keys_are_where_they_belong(installed: Installed) -> None:
 def test_nobody_is_let_in_without_a_certificate(installed: Installed) -> None:
     for path in ("/info", "/backends", "/admin/login/", "/docs"):
         assert installed.get(path, certificate=False).status == 403
-    assert installed.get("/metrics", certificate=False, credentials=False).status == 401
+    assert installed.get("/metrics", certificate=False, credentials=False).status == 403
 
 
 def test_browsers_see_the_administration_and_the_description(
