@@ -141,7 +141,8 @@ def test_a_pod_ends_from_the_outside_to_the_inside(objects: Objects, pods: Objec
 
 def test_clients_come_by_haproxy_alone(objects: Objects, pods: Objects) -> None:
     [service] = of_kind(objects, "Service")
-    [policy] = of_kind(objects, "NetworkPolicy")
+    policies = of_kind(objects, "NetworkPolicy")
+    [policy] = [each for each in policies if each["metadata"]["name"] == "api"]
     [public, of_monitoring] = policy["spec"]["ingress"]
     assert policy["spec"]["podSelector"]["matchLabels"] == service["spec"]["selector"]
     assert [port["targetPort"] for port in service["spec"]["ports"]] == ["https"]
@@ -196,16 +197,13 @@ def test_pods_are_called_only_where_a_policy_says(objects: Objects) -> None:
     }
     assert policies.pop("nobody") == {"podSelector": {}, "policyTypes": ["Ingress"]}
     templates = [each["spec"]["template"] for each in of_kind(objects, "Deployment")]
-    for policy in policies.values():
-        [template] = [
-            each
-            for each in templates
-            if each["metadata"]["labels"] == policy["podSelector"]["matchLabels"]
-        ]
+    for app, policy in policies.items():
+        assert policy["podSelector"] == {"matchLabels": {"app": app}}
+        [template] = [each for each in templates if each["metadata"]["labels"] == {"app": app}]
         containers = template["spec"]["containers"]
         ports = {port["name"] for each in containers for port in each.get("ports", ())}
         assert {port["port"] for rule in policy["ingress"] for port in rule["ports"]} <= ports
-    assert set(policies) == {"api", "worker"}
+    assert set(policies) == {"api", "worker", "periodic"}
 
 
 def test_the_api_is_asked_what_it_answers(pods: Objects) -> None:

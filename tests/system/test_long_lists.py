@@ -1,0 +1,78 @@
+"""Long lists through the load balancer as shipped: whole, or broken for everybody to see."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+import urllib3
+
+from tests.programs import tool
+from tests.system.stack import Stack
+
+pytestmark = pytest.mark.timeout(240)
+ROWS = 3000
+FIRST_BYTE_OF_ALL = 0.5
+MADE = f"""
+from volumes.models import Volume
+Volume.objects.bulk_create(
+    Volume(
+        uuid=f"v-{{n:06}}", alias=f"v-{{n:06}}", tenant_id="0", capacity_bytes=2**30,
+        claimed_bytes=2**30, num_replicas=1, provisioning_type="THICK", protocol="NVMeoF",
+        block_size=4096, state="READY",
+    )
+    for n in range({ROWS})
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    tool("haproxy")
+    running = Stack()
+    try:
+        running.manage("shell", "-c", MADE)
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="module")
+def headers(stack: Stack) -> dict[str, str]:
+    token = stack.manage("token_create", "--name=t", "--role=ADMIN", "--expiration=3600").strip()
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_a_long_list_comes_whole_and_its_beginning_early(
+    stack: Stack, headers: dict[str, str]
+) -> None:
+    began = time.monotonic()
+    with stack.pool() as http:
+        answer = http.request("GET", f"{stack.url}/volumes", headers=headers, preload_content=False)
+        text = answer.read(1)
+        first = time.monotonic() - began
+        text += answer.read()
+        whole = time.monotonic() - began
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+    assert [each["uuid"] for each in json.loads(text)] == [f"v-{n:06}" for n in range(ROWS)]
+    assert first < FIRST_BYTE_OF_ALL * whole
+
+
+def test_a_list_that_breaks_is_broken_behind_the_balancer_too(
+    stack: Stack, headers: dict[str, str]
+) -> None:
+    last_has_blocks_of(stack, 1234)
+    with stack.pool() as http, pytest.raises(urllib3.exceptions.ProtocolError):
+        http.request("GET", f"{stack.url}/volumes", headers=headers)
+    last_has_blocks_of(stack, 4096)
+    with stack.pool() as http:
+        answer = http.request("GET", f"{stack.url}/volumes", headers=headers)
+    assert len(json.loads(answer.data)) == ROWS
+
+
+def last_has_blocks_of(stack: Stack, size: int) -> None:
+    """1234: it cannot be shown."""
+    statement = "UPDATE volumes_volume SET block_size = %s WHERE uuid = %s"
+    with psycopg.connect(stack.postgres.url, autocommit=True) as connection:
+        connection.execute(statement, [size, f"v-{ROWS - 1:06}"])
