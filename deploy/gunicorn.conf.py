@@ -19,17 +19,21 @@ from gunicorn import util
 from gunicorn.http import wsgi
 from gunicorn.workers import gthread
 
-from provisioner import server, startup
-from provisioner.settings import CELERY_BROKER_URL, ENVIRONMENT, LOGGING
+from provisioner.environment import load
+
+_made = ""
+if load().api_workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    # Each process counts in this folder; GET /metrics adds them up. The first import of Prometheus'
+    # client looks for it, and settings import that.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = _made = mkdtemp(prefix="provisioner-metrics-")
+
+from provisioner import server, startup  # noqa: E402
+from provisioner.settings import CELERY_BROKER_URL, ENVIRONMENT, LOGGING  # noqa: E402
 
 wsgi_app = "provisioner.wsgi:application"
 bind = f"{ENVIRONMENT.api_host}:{ENVIRONMENT.api_port}"
 worker_class = "provisioner.server.Worker"
 workers = ENVIRONMENT.api_workers
-_made = ""
-if workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-    # each process counts in this folder; GET /metrics adds them up
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = _made = mkdtemp(prefix="provisioner-metrics-")
 threads = ENVIRONMENT.api_places
 worker_connections = 2000
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a heartbeat in memory

@@ -85,7 +85,7 @@ def test_certificates_are_renewed(stack: Stack, fleet: SimulatedFleet, load: Loa
                 serials.append(shown(stack, port))
     for serials in seen.values():
         assert len(set(serials)) == 1 + RENEWALS
-    for service in (*stack.workers, *stack.apis):
+    for service in (*stack.workers, *stack.periodic, *stack.apis):
         restart(service)
         stack.ready()
         both_are_up(stack)
