@@ -4,7 +4,6 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery, Sum
 from django.http import HttpRequest
-from django.utils import timezone
 
 from inventory.models import (
     Backend,
@@ -22,6 +21,7 @@ from inventory.models import (
     SyslogServer,
     SyslogSource,
 )
+from provisioner.common import clock
 from provisioner.common.admin import (
     NONE,
     ReadOnlyAdmin,
@@ -47,9 +47,9 @@ class LivenessFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
             case Liveness.AVAILABLE:
-                return queryset.filter(available_until__gte=timezone.now())
+                return queryset.filter(available_until__gte=clock.now())
             case Liveness.UNAVAILABLE:
-                return queryset.filter(available_until__lt=timezone.now())
+                return queryset.filter(available_until__lt=clock.now())
             case _:
                 return queryset
 

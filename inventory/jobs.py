@@ -3,6 +3,7 @@
 from celery import shared_task
 
 from inventory import reconcilers
+from inventory.services.backend_addresses import addresses_follow
 from inventory.services.readings import backend_refresh
 from inventory.services.samples import inventory_update
 from inventory.services.syslog_forwarding import syslog_send, syslog_send_all
@@ -22,6 +23,12 @@ def update_inventory() -> None:
 @shared_task
 def refresh_backend(persistent_id: str) -> None:
     backend_refresh(persistent_id=persistent_id)
+
+
+@shared_task
+def follow_addresses(persistent_id: str, mgmt_ips: str, mgmt_port: int) -> None:
+    """``mgmt_ips``: separated by spaces."""
+    addresses_follow(persistent_id=persistent_id, mgmt_ips=mgmt_ips.split(), mgmt_port=mgmt_port)
 
 
 @shared_task

@@ -7,14 +7,15 @@ from functools import partial
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
-from django.utils import timezone
 
 from inventory.models import LATE_FACTOR, Backend
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable, call_all
 from inventory.nodes.wire import Node, ProvisionerSettings
+from inventory.services.answers import answers_note, silence_over
 from inventory.services.node_settings import node_settings_with_token, token_renewal_due_before
 from inventory.services.nodes import node_client
 from inventory.services.readings import READ_SECONDS, reading_store
+from provisioner.common import clock
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,8 @@ POLL_SECONDS = 12.0
 
 
 def poll_late_backends() -> None:
-    """Read the nodes that we should have heard of, that changed unread, or whose token ages.
+    """Read the nodes that we should have heard of, that left calls unanswered, that changed unread,
+    or whose token ages.
 
     A node is late 1.5 probe intervals after its last sign of life, so before it counts as
     Unavailable; being read is a sign of life. At most POLL_AT_MOST nodes in POLL_SECONDS, those
@@ -33,7 +35,7 @@ def poll_late_backends() -> None:
     A late node that answers gets its settings again, with a new token: it may have others than are
     stored, with which its probes are refused.
     """
-    read_at = timezone.now()
+    read_at = clock.now()
     chosen = _choose(read_at)
     renew_before, late_before = token_renewal_due_before(), read_at + _rest()
     renewals = {
@@ -47,7 +49,9 @@ def poll_late_backends() -> None:
         )
         for backend in chosen
     }
-    for persistent_id, outcome in call_all(calls, timeout_seconds=POLL_SECONDS).items():
+    outcomes = call_all(calls, timeout_seconds=POLL_SECONDS)
+    answers_note(outcomes.items())
+    for persistent_id, outcome in outcomes.items():
         if isinstance(outcome, NodeRefused | NodeUnreachable):
             log.info("no answer", extra={"backend": persistent_id, "reason": str(outcome)})
             continue
@@ -69,6 +73,7 @@ def _choose(now: dt.datetime) -> list[Backend]:
     due = (
         Q(available_until__lt=now + _rest())
         | Q(refresh_wanted_at__gt=F("refreshed_at"))
+        | silence_over()
         | Q(token_expires_at__lt=token_renewal_due_before())
     )
     pause = dt.timedelta(seconds=settings.ENVIRONMENT.poll_interval_seconds / 2)

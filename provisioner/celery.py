@@ -1,27 +1,87 @@
 """The Celery application and its beat schedule."""
 
+import datetime as dt
 import os
 import threading
 import time
 from contextvars import ContextVar
 from typing import Any
 
-from celery import Celery, bootsteps
+from celery import Celery, Task, bootsteps
 from celery.beat import Service
 from celery.signals import beat_init, celeryd_init, setup_logging, task_postrun, task_prerun
 from celery.worker import WorkController
 from celery.worker import state as worker_state
 from django.conf import settings
+from kombu import Exchange, Queue
 from prometheus_client import Counter, Histogram, start_http_server
 
-from provisioner.common import logs, queue, stopping
+from provisioner.common import clock, logs, queue, stopping
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "provisioner.settings")
 
-app = Celery("provisioner")
-app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(related_name="jobs")
+TASKS, PERIODIC = "celery", "periodic"
+"""The queues. Periodic jobs have their own, and workers of their own: however long tasks take,
+these go on, also the one that finds abandoned tasks.
+"""
 
+
+class Job(Task):  # type: ignore[type-arg] # generic for the type checker alone
+    """A job that comes from the queue of periodic ones is run by one worker at a time, and when it
+    last succeeded is written down.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        delivery = self.request.delivery_info or {}
+        if delivery.get("routing_key") != PERIODIC:
+            return super().__call__(*args, **kwargs)
+        from tasks import periodic  # noqa: PLC0415 - needs apps
+
+        interval = queue.periodic_jobs().get(self.name, 0.0)
+        if not periodic.run_begin(self.name, interval_seconds=interval):
+            return None
+        succeeded = False
+        try:
+            result = super().__call__(*args, **kwargs)
+            succeeded = True
+            return result
+        finally:
+            periodic.run_end(self.name, succeeded=succeeded)
+
+
+class Application(Celery):
+    """Celery, by the time of the database: beats whose clocks differ agree on what is due."""
+
+    def now(self) -> dt.datetime:
+        return clock.now()
+
+
+class HandOn(bootsteps.StartStopStep):
+    """As a worker is stopped: once it takes no more messages, and before it waits for its jobs,
+    these are told to hand their tasks on.
+    """
+
+    requires = ("celery.worker.components:Pool",)
+
+    def start(self, worker: WorkController) -> None:
+        stopping.go_on()
+
+    def stop(self, worker: WorkController) -> None:
+        stopping.stop()
+
+
+def _application() -> Application:
+    made = Application("provisioner", task_cls=Job)
+    made.config_from_object("django.conf:settings", namespace="CELERY")
+    made.conf.task_queues = [
+        Queue(name, Exchange(name), routing_key=name) for name in (TASKS, PERIODIC)
+    ]
+    made.autodiscover_tasks(related_name="jobs")
+    made.steps["worker"].add(HandOn)
+    return made
+
+
+app = _application()
 
 UNSENT = Counter(
     "provisioner_unsent_messages", "Job messages that the broker did not take, by job.", ["job"]
@@ -41,10 +101,7 @@ queue.register_sender(send)
 
 
 def _every(seconds: int, task: str) -> dict[str, Any]:
-    """A periodic job; a run that waited longer than its interval is dropped: the next one does its
-    work.
-    """
-    return {"task": task, "schedule": float(seconds), "options": {"expires": float(seconds)}}
+    return {"task": task, "schedule": float(seconds), "options": {"queue": PERIODIC}}
 
 
 # Of several beats one holds a lock in Redis; when it dies, another takes over within this time.
@@ -73,6 +130,9 @@ app.conf.beat_schedule = {
     "requeue-abandoned-tasks": _every(5, "tasks.jobs.requeue_abandoned"),
     "purge-ended-tasks": _every(60, "tasks.jobs.purge_ended"),
 }
+queue.register_periodic(
+    {entry["task"]: entry["schedule"] for entry in app.conf.beat_schedule.values()}
+)
 
 
 JOBS = Counter(
@@ -116,41 +176,38 @@ def _job_ends(task: Any = None, state: str | None = None, **_: object) -> None:
     logs.task_id.set("")
 
 
-class HandOn(bootsteps.StartStopStep):
-    """As a worker is stopped: once it takes no more messages, and before it waits for its jobs,
-    these are told to hand their tasks on.
+class EmbeddedWorker:
+    """Celery workers and beat in threads of this process: all that an in-memory broker reaches.
+    As in production, periodic jobs have threads of their own.
     """
 
-    requires = ("celery.worker.components:Pool",)
+    def __init__(self) -> None:
+        self._workers = [
+            threading.Thread(
+                target=self._worker(of, name, threads).start, name=f"worker-{name}", daemon=True
+            )
+            # an application of its own: which queue is read, Celery keeps there
+            for of, name, threads in ((app, TASKS, 4), (_application(), PERIODIC, 4))
+        ]
+        self._beat = Service(app, max_interval=1, scheduler_cls=app.conf.beat_scheduler)
 
-    def start(self, worker: WorkController) -> None:
-        stopping.go_on()
-
-    def stop(self, worker: WorkController) -> None:
-        stopping.stop()
-
-
-app.steps["worker"].add(HandOn)
-
-
-class EmbeddedWorker:
-    """A Celery worker and beat in threads of this process: all that an in-memory broker reaches."""
-
-    def __init__(self, threads: int = 4) -> None:
-        worker = WorkController(
-            app=app,
+    @staticmethod
+    def _worker(of: Celery, name: str, threads: int) -> WorkController:
+        return WorkController(
+            app=of,
             pool="threads",
             concurrency=threads,
+            queues=[name],
+            hostname=f"{name}@embedded",
             without_heartbeat=True,
             without_mingle=True,
             without_gossip=True,
         )
-        self._worker = threading.Thread(target=worker.start, name="celery-worker", daemon=True)
-        self._beat = Service(app, max_interval=1, scheduler_cls=app.conf.beat_scheduler)
 
     def start(self) -> None:
         app.set_default()
-        self._worker.start()
+        for worker in self._workers:
+            worker.start()
         threading.Thread(target=self._beat.start, name="celery-beat", daemon=True).start()
 
     def stop(self) -> None:

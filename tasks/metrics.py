@@ -1,15 +1,20 @@
 """Tasks by type and state, for ``GET /metrics``."""
 
+import time
 from collections.abc import Iterator
 
 from django.db.models import Count
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from tasks.models import Task
+from provisioner.common import clock
+from provisioner.common.queue import periodic_jobs
+from tasks.models import JobRun, Task
+
+_started = time.monotonic()
 
 
 def task_metrics() -> Iterator[Metric]:
-    """One query; tasks that are still stored, ended ones too."""
+    """Two queries; tasks that are still stored, ended ones too, and the periodic jobs."""
     family = GaugeMetricFamily(
         "provisioner_tasks", "Stored tasks by type and state", labels=["type", "state"]
     )
@@ -17,3 +22,26 @@ def task_metrics() -> Iterator[Metric]:
     for kind, state, number in rows.annotate(number=Count("pk")):
         family.add_metric([kind, state], number)
     yield family
+    yield from job_metrics()
+
+
+def job_metrics() -> Iterator[Metric]:
+    """How long ago each periodic job last succeeded; one that never ran: since this process began
+    to serve.
+    """
+    age = GaugeMetricFamily(
+        "provisioner_job_age_seconds",
+        "How long ago the last successful run of a periodic job ended",
+        labels=["name"],
+    )
+    interval = GaugeMetricFamily(
+        "provisioner_job_interval_seconds", "How often a periodic job is run", labels=["name"]
+    )
+    now, serving = clock.now(), time.monotonic() - _started
+    succeeded = dict(JobRun.objects.values_list("job", "succeeded_at"))
+    for job, seconds in periodic_jobs().items():
+        at = succeeded.get(job)
+        age.add_metric([job], (now - at).total_seconds() if at else serving)
+        interval.add_metric([job], seconds)
+    yield age
+    yield interval

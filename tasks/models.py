@@ -4,7 +4,8 @@ import uuid
 from typing import ClassVar
 
 from django.db import models
-from django.utils import timezone
+
+from provisioner.common import clock
 
 
 def new_uuid() -> str:
@@ -79,7 +80,7 @@ class Task(models.Model):
     heard_at = models.DateTimeField(null=True, blank=True)
     lease_owner = models.CharField(max_length=255, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=clock.now)
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 
@@ -114,3 +115,20 @@ class Task(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.task_id}"
+
+
+class JobRun(models.Model):
+    """The latest run of a periodic job, by whichever worker; its name is that of the Celery task.
+    ``succeeded_at`` begins as the time of the first run.
+    """
+
+    job = models.CharField(primary_key=True, max_length=255)
+    began_at = models.DateTimeField(default=clock.now)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    succeeded_at = models.DateTimeField(default=clock.now)
+
+    class Meta:
+        ordering: ClassVar = ["job"]
+
+    def __str__(self) -> str:
+        return self.job

@@ -18,8 +18,8 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Greatest
-from django.utils import timezone
 
+from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
 from provisioner.common.stopping import is_stopping
 from provisioner.common.writes import refusal_of, writes_barred
@@ -142,7 +142,7 @@ class Context:
             state=state,
             task_status=code.value,
             description=description,
-            ended_at=timezone.now(),
+            ended_at=clock.now(),
             lease_owner="",
             lease_until=None,
             **changes,
@@ -197,7 +197,7 @@ def _claim(task_id: str) -> Context | None:
     saga = saga_of(task) if task else None
     if task is None or saga is None:
         return None
-    free = Q(lease_owner="") | Q(lease_until__lte=timezone.now())
+    free = Q(lease_owner="") | Q(lease_until__lte=clock.now())
     rows = Task.objects.filter(free, pk=task_id, state__in=sorted(ACTIVE))
     changes: dict[str, Any] = {
         "lease_owner": _new_owner(),
@@ -205,7 +205,7 @@ def _claim(task_id: str) -> Context | None:
         "attempts": F("attempts") + 1,
     }
     if not saga.is_hosts(task):
-        started_at = Coalesce(F("started_at"), Value(timezone.now()))
+        started_at = Coalesce(F("started_at"), Value(clock.now()))
         changes |= {"state": TaskState.RUNNING, "started_at": started_at}
     if not rows.update(**changes):
         return None
@@ -265,4 +265,4 @@ def _new_owner() -> str:
 
 
 def _after(seconds: float) -> dt.datetime:
-    return timezone.now() + dt.timedelta(seconds=seconds)
+    return clock.now() + dt.timedelta(seconds=seconds)

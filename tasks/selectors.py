@@ -8,8 +8,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
-from django.utils import timezone
 
+from provisioner.common import clock
 from tasks.models import ACTIVE, Task, TaskType
 from tasks.saga import saga_of
 from tasks.submission import WAITING
@@ -49,7 +49,7 @@ def task_list(
     what is left out is left out here, where that costs less than in the query.
     """
     rows = task_rows(task_id=task_id, host_id=host_id, tenant_id=tenant_id)
-    now = timezone.now()
+    now = clock.now()
     return [
         row
         for row in rows
@@ -83,7 +83,7 @@ def task_waits_for(task: Mapping[str, Any]) -> str:
         return "the host"
     if task["lease_owner"] == WAITING:
         return str(task["outputs"].get(WAITS_FOR) or "its next step")
-    is_held = task["lease_owner"] and task["lease_until"] > timezone.now()
+    is_held = task["lease_owner"] and task["lease_until"] > clock.now()
     return "" if is_held else "a worker"
 
 
@@ -99,7 +99,7 @@ def task_is_hosts(task: Task) -> bool:
 
 def expired_tasks() -> QuerySet[Task]:
     """Those that ended longer ago than they are kept."""
-    now = timezone.now()
+    now = clock.now()
     over = [Q(type=kind, ended_at__lte=now - _kept(kind)) for kind in TaskType]
     return Task.objects.filter(reduce(or_, over))
 

@@ -7,8 +7,8 @@ from typing import Any, Self
 from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Coalesce, Greatest
-from django.utils import timezone
 
+from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.models import ACTIVE, ENDED, TRANSITIONS, Task, TaskState, TaskType
 from tasks.saga import lock_first, undo
@@ -92,8 +92,8 @@ def task_create(
         outputs=dict(outputs or {}),
         stoppable=stoppable,
         state=TaskState.RUNNING if is_begun else TaskState.IDLE,
-        started_at=timezone.now() if is_begun else None,
-        lease_until=timezone.now() + dt.timedelta(seconds=LEASE_SECONDS),
+        started_at=clock.now() if is_begun else None,
+        lease_until=clock.now() + dt.timedelta(seconds=LEASE_SECONDS),
     )
     try:
         with transaction.atomic():
@@ -137,7 +137,7 @@ def task_update(
         rows = rows.filter(type=type)
     said = {"task_status": task_status, "description": description, "params": params}
     changes: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
-    changes |= {"heard_at": timezone.now()}
+    changes |= {"heard_at": clock.now()}
     if state is TaskState.FINISHED:
         changes |= {"lease_owner": "", "lease_until": None}
     changes |= _move(state) | _advance(COMPLETE if state is TaskState.FINISHED else progress)
@@ -174,7 +174,7 @@ def _origins(state: TaskState | None) -> list[TaskState]:
 def _move(state: TaskState | None) -> dict[str, Any]:
     if state is None or state is TaskState.IDLE:
         return {}
-    now = timezone.now()
+    now = clock.now()
     started = {"state": state, "started_at": Coalesce(F("started_at"), Value(now))}
     return started | ({"ended_at": now} if state in ENDED else {})
 
@@ -208,7 +208,7 @@ def tasks_abort(*, volume_id: str, reason: str, only_hosts: bool = False) -> Non
 def tasks_hear(*, volume_id: str) -> None:
     """A host said something of the volume: its task may go on, and its host lives."""
     rows = Task.objects.filter(volume_id=volume_id, state__in=sorted(ACTIVE))
-    if rows.update(heard_at=timezone.now()):
+    if rows.update(heard_at=clock.now()):
         tasks_wake(volume_id=volume_id)
 
 

@@ -4,8 +4,8 @@ import datetime as dt
 import time
 
 from django.db.models import QuerySet
-from django.utils import timezone
 
+from provisioner.common import clock
 from provisioner.common.database import release_connection
 from provisioner.common.queue import enqueue_on_commit
 from provisioner.common.results import ProvisionerError, ResultCode
@@ -47,7 +47,7 @@ def tasks_requeue() -> int:
 
     This is what survives a killed worker, a flushed broker and a lost message.
     """
-    now = timezone.now()
+    now = clock.now()
     rows = Task.objects.filter(
         state__in=sorted(ACTIVE), lease_until__lte=now, type__in=saga_types()
     )
@@ -57,7 +57,7 @@ def tasks_requeue() -> int:
 
 def _resubmit(rows: QuerySet[Task], task_id: str) -> bool:
     """Submit the task if it still is in ``rows``, with a lease anew, as one that is just born."""
-    lease_until = timezone.now() + dt.timedelta(seconds=LEASE_SECONDS)
+    lease_until = clock.now() + dt.timedelta(seconds=LEASE_SECONDS)
     if not rows.update(lease_owner="", lease_until=lease_until):
         return False
     task_submit(task_id)

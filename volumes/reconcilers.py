@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
-from django.utils import timezone
 
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.writes import writes_barred
 from volumes.models import Export, Publication, Replica, Snapshot, Volume
@@ -22,10 +22,10 @@ from volumes.services.export_work import (
     replicas_withdraw,
 )
 from volumes.services.namespace_ids import namespace_ids_forget
-from volumes.services.node_work import call_deadline
+from volumes.services.rows import each_alone, together
 from volumes.services.snapshot_creation import snapshot_abandon
 from volumes.services.volume_creation import volume_abandon
-from volumes.services.volume_growth import growth_finish
+from volumes.services.volume_growth import growths_finish
 from volumes.services.volume_removal import (
     replicas_drop,
     snapshots_drop,
@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
 
 
 def collect() -> None:
-    """One round over everything whose deadline has passed. A failure in one step hinders no
-    other. Nothing is done where the database may be older than the nodes.
+    """One round over everything whose deadline has passed. A failure in one step, or with one row,
+    hinders no other. Nothing is done where the database may be older than the nodes.
     """
     for step in STEPS:
         if writes_barred():
@@ -50,78 +50,93 @@ def collect() -> None:
 
 def abandon_unfinished_volumes() -> None:
     """The process that was creating them died."""
-    for volume in overdue_take(Volume.objects.filter(state=LifeState.CREATING)):
-        log.warning("volume creation was left unfinished", extra={"volume": volume.uuid})
-        volume_abandon(volume)
+    rows = overdue_take(Volume.objects.filter(state=LifeState.CREATING))
+    each_alone(rows, volume_abandon)
 
 
 def abandon_unfinished_replicas() -> None:
     """Added to a volume by a process that died."""
     rows = Replica.objects.filter(state=LifeState.CREATING, volume__state=LifeState.READY)
-    for replica in overdue_take(rows):
+
+    def abandon(replica: Replica) -> None:
         with transaction.atomic(durable=True):
             list(Volume.objects.select_for_update().filter(pk=replica.volume_id))
             still = Replica.objects.filter(pk=replica.pk, state=LifeState.CREATING)
-            replicas_withdraw(still, deadline_at=timezone.now())
+            replicas_withdraw(still, deadline_at=clock.now())
+
+    each_alone(overdue_take(rows), abandon)
 
 
 def abandon_unfinished_snapshots() -> None:
     """The process that was taking them died."""
-    for snapshot in overdue_take(Snapshot.objects.filter(state=LifeState.CREATING)):
-        log.warning("snapshot was left unfinished", extra={"snapshot": snapshot.uuid})
-        snapshot_abandon(snapshot)
+    rows = overdue_take(Snapshot.objects.filter(state=LifeState.CREATING))
+    each_alone(rows, snapshot_abandon)
 
 
 def withdraw_unfinished_publications() -> None:
     """The process that was publishing died, or no node answered it."""
-    for publication in overdue_take(Publication.objects.filter(state=LifeState.CREATING)):
+
+    def withdraw(publication: Publication) -> None:
         with transaction.atomic(durable=True):
             publications_withdraw(
                 Publication.objects.filter(pk=publication.pk, state=LifeState.CREATING),
-                deadline_at=timezone.now(),
+                deadline_at=clock.now(),
             )
+
+    each_alone(overdue_take(Publication.objects.filter(state=LifeState.CREATING)), withdraw)
 
 
 def finish_growths() -> None:
-    for volume in overdue_take(
+    rows = overdue_take(
         Volume.objects.filter(state=LifeState.READY, growing_to_bytes__isnull=False)
-    ):
-        if failures := growth_finish(volume, until=call_deadline()):
-            log.warning("growth still unfinished", extra={"volume": volume.uuid, "why": failures})
+    )
+
+    def finish(volumes: list[Volume], until: float) -> None:
+        for key, why in growths_finish(volumes, until=until).items():
+            log.warning("growth still unfinished", extra={"volume": key, "why": why})
+
+    together(rows, finish)
 
 
 def drop_exports() -> None:
     """Before others are made: those of a host's new NQN wait until its former one is shut out."""
-    gone = overdue_take(Export.objects.filter(state=LifeState.DELETING))
-    exports_drop(_on_nodes_up(Export.objects.filter(pk__in=_keys(gone))), until=call_deadline())
+
+    def drop(exports: list[Export], until: float) -> None:
+        exports_drop(_on_nodes_up(Export.objects.filter(pk__in=_keys(exports))), until=until)
+
+    together(overdue_take(Export.objects.filter(state=LifeState.DELETING)), drop)
 
 
 def finish_exports() -> None:
     """Exports of volumes that are published, or copied, but whose node did not answer then."""
-    wanted = overdue_take(
-        Export.objects.filter(
-            Q(publication__state=LifeState.READY) | Q(for_copy=True), state=LifeState.CREATING
-        )
-    )
-    exports_make(_on_nodes_up(Export.objects.filter(pk__in=_keys(wanted))), until=call_deadline())
+    wanted = Q(publication__state=LifeState.READY) | Q(for_copy=True)
+
+    def finish(exports: list[Export], until: float) -> None:
+        exports_make(_on_nodes_up(Export.objects.filter(pk__in=_keys(exports))), until=until)
+
+    together(overdue_take(Export.objects.filter(wanted, state=LifeState.CREATING)), finish)
 
 
 def drop_replicas() -> None:
-    gone = overdue_take(Replica.objects.filter(state=LifeState.DELETING))
-    rows = Replica.objects.filter(pk__in=_keys(gone))
-    replicas_drop(rows.filter(_up("backend") | Q(backend=None)), until=call_deadline())
+    def drop(replicas: list[Replica], until: float) -> None:
+        rows = Replica.objects.filter(pk__in=_keys(replicas))
+        replicas_drop(rows.filter(_up("backend") | Q(backend=None)), until=until)
+
+    together(overdue_take(Replica.objects.filter(state=LifeState.DELETING)), drop)
 
 
 def drop_snapshots() -> None:
-    gone = overdue_take(Snapshot.objects.filter(state=LifeState.DELETING))
-    rows = Snapshot.objects.filter(pk__in=_keys(gone))
-    removed = Q(replica__backend=None)
-    snapshots_drop(rows.filter(_up("replica__backend") | removed), until=call_deadline())
+    def drop(snapshots: list[Snapshot], until: float) -> None:
+        rows = Snapshot.objects.filter(pk__in=_keys(snapshots))
+        removed = Q(replica__backend=None)
+        snapshots_drop(rows.filter(_up("replica__backend") | removed), until=until)
+
+    together(overdue_take(Snapshot.objects.filter(state=LifeState.DELETING)), drop)
 
 
 def drop_volumes() -> None:
-    for volume in overdue_take(Volume.objects.filter(state=LifeState.DELETING)):
-        volume_finish_removal(volume)
+    rows = overdue_take(Volume.objects.filter(state=LifeState.DELETING))
+    each_alone(rows, volume_finish_removal)
 
 
 def forget_namespace_ids() -> None:
@@ -135,7 +150,7 @@ def _on_nodes_up(rows: QuerySet[Export]) -> QuerySet[Export]:
 
 def _up(backend: str) -> Q:
     """The node is Available. Calls to others would hold up what can be done."""
-    return Q(**{f"{backend}__available_until__gte": timezone.now()})
+    return Q(**{f"{backend}__available_until__gte": clock.now()})
 
 
 def _keys(rows: Iterable[Export | Replica | Snapshot]) -> list[int]:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Sum
-from django.utils import timezone
 
 from inventory.models import Backend, Ssd
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from volumes.models import (
     Export,
@@ -45,7 +45,7 @@ def candidates_read(exclusive_class: str = "") -> list[Candidate]:
     """All nodes and SSDs as placement sees them. ``exclusive_class``: marks the SSDs that hold a
     volume of that storage class.
     """
-    now = timezone.now()
+    now = clock.now()
     taken = _ssds_with_class(exclusive_class) if exclusive_class else frozenset()
     ssds = Ssd.objects.filter(present=True).values_list(
         "backend_id", "id", "ssd_id", "capacity_bytes", "used_bytes", "block_size"
@@ -56,10 +56,13 @@ def candidates_read(exclusive_class: str = "") -> list[Candidate]:
         drive = Drive(pk, ssd_id, capacity - used, pk in taken, block_size)
         drives.setdefault(backend_id, []).append(drive)
         totals[backend_id] = totals.get(backend_id, 0) + capacity
-    nodes = Backend.objects.order_by("persistent_id").values(*NODE_COLUMNS, "available_until")
+    nodes = Backend.objects.order_by("persistent_id").values(
+        *NODE_COLUMNS, "available_until", "unanswered_since"
+    )
     return [
         Candidate(
             available=node.pop("available_until") >= now,
+            answers=node.pop("unanswered_since") is None,
             total_bytes=totals.get(node["persistent_id"], 0),
             drives=tuple(drives.get(node["persistent_id"], ())),
             **node,

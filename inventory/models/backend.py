@@ -1,16 +1,18 @@
+import datetime as dt
 from typing import ClassVar
 
 from django.db import models
 from django.db.models import F, Q
-from django.utils import timezone
 
-from inventory.models.liveness import Liveness
+from inventory.models.liveness import LATE_FACTOR, Liveness
+from provisioner.common import clock
+from provisioner.common.times import iso_milliseconds
 
 
 class BackendQuerySet(models.QuerySet["Backend"]):
     def available(self) -> "BackendQuerySet":
         """Those heard of within three probe intervals (contract, section 3)."""
-        return self.filter(available_until__gte=timezone.now())
+        return self.filter(available_until__gte=clock.now())
 
 
 class Backend(models.Model):
@@ -18,6 +20,7 @@ class Backend(models.Model):
 
     ``used_iops`` and ``used_bw`` are what its replicas desire, claimed by placement. Whether it is
     Available follows from ``available_until`` alone: no job has to notice that a node went silent.
+    Probes do not move it while our own calls stay unanswered, since ``unanswered_since``.
     A node whose ``refresh_wanted_at`` is later than ``refreshed_at`` said that something of it
     changed, or was started anew, and was not read since. ``syslogs_wanted_at``: its syslog settings
     are to be read. ``checked_at``: when its volumes, snapshots and targets were last compared with
@@ -46,6 +49,9 @@ class Backend(models.Model):
     probe_interval = models.PositiveIntegerField(help_text="seconds")
     last_probe_at = models.DateTimeField(null=True, blank=True)
     available_until = models.DateTimeField(db_index=True)
+    unanswered_since = models.DateTimeField(
+        null=True, blank=True, help_text="since when it has answered none of our calls"
+    )
     boot_id = models.CharField(max_length=64)
     expands_spans_online = models.BooleanField(
         default=False,
@@ -55,14 +61,14 @@ class Backend(models.Model):
     refresh_wanted_at = models.DateTimeField(null=True, blank=True)
     syslogs_wanted_at = models.DateTimeField(null=True, blank=True)
     refreshed_at = models.DateTimeField(help_text="when the node was last read")
-    polled_at = models.DateTimeField(default=timezone.now, help_text="when the poll last chose it")
+    polled_at = models.DateTimeField(default=clock.now, help_text="when the poll last chose it")
     checked_at = models.DateTimeField(null=True, blank=True)
     checked_boot_id = models.CharField(max_length=64, blank=True)
     token_expires_at = models.DateTimeField(help_text="of the token this node probes with")
     controller_slot = models.PositiveSmallIntegerField(unique=True, null=True, blank=True)
     encrypted_token = models.TextField(blank=True)
     token_digest = models.CharField(max_length=64, blank=True)
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=clock.now)
 
     objects = BackendQuerySet.as_manager()
 
@@ -98,7 +104,7 @@ class Backend(models.Model):
 
     @property
     def is_available(self) -> bool:
-        return self.available_until >= timezone.now()
+        return self.available_until >= clock.now()
 
     @property
     def state(self) -> Liveness:
@@ -107,10 +113,24 @@ class Backend(models.Model):
     @property
     def waits_for(self) -> str:
         """In short words for clients and operators; empty: for nothing."""
+        if self.unanswered_since:
+            return "an answer to our calls"
         if not self.is_available:
             return "its probe"
         wanted_at = self.refresh_wanted_at
         return "to be read" if wanted_at and wanted_at > self.refreshed_at else ""
+
+    @property
+    def health_reason(self) -> str:
+        """Which direction fails, and since when; empty: none."""
+        reasons = []
+        if since := self.unanswered_since:
+            since_text = iso_milliseconds(since)
+            reasons.append(f"calls to the node have not been answered since {since_text}Z")
+        heard = self.last_probe_at or self.created_at
+        if heard < clock.now() - dt.timedelta(seconds=LATE_FACTOR * self.probe_interval):
+            reasons.append(f"no probe of the node has come since {iso_milliseconds(heard)}Z")
+        return "; ".join(reasons)
 
 
 class ReleasedSlot(models.Model):
@@ -120,7 +140,7 @@ class ReleasedSlot(models.Model):
 
     persistent_id = models.CharField(primary_key=True, max_length=64)
     controller_slot = models.PositiveSmallIntegerField(unique=True)
-    released_at = models.DateTimeField(default=timezone.now)
+    released_at = models.DateTimeField(default=clock.now)
 
     class Meta:
         ordering: ClassVar = ["released_at"]

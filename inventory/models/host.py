@@ -1,9 +1,9 @@
 from typing import ClassVar
 
 from django.db import models
-from django.utils import timezone
 
 from inventory.models.liveness import Liveness
+from provisioner.common import clock
 
 DRIVER_VERSION = "cinder-driver"
 """How the version in the probes of Cinder's driver begins: it speaks for hosts, and is no agent."""
@@ -52,12 +52,12 @@ class Host(models.Model):
 
     @property
     def is_available(self) -> bool:
-        return self.available_until >= timezone.now()
+        return self.available_until >= clock.now()
 
     @property
     def has_agent(self) -> bool:
         """Whether software on the host adds, fills and removes replicas by itself."""
-        return self.agent_until is not None and self.agent_until >= timezone.now()
+        return self.agent_until is not None and self.agent_until >= clock.now()
 
     @property
     def state(self) -> Liveness:

@@ -2,7 +2,8 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
+
+from provisioner.common import clock
 
 
 class LicenseType(models.TextChoices):
@@ -33,4 +34,4 @@ class License(models.Model):
 
     @property
     def is_expired(self) -> bool:
-        return self.expires_at is not None and self.expires_at <= timezone.now()
+        return self.expires_at is not None and self.expires_at <= clock.now()

@@ -2,7 +2,8 @@ import uuid
 from typing import ClassVar
 
 from django.db import models
-from django.utils import timezone
+
+from provisioner.common import clock
 
 THE_ONE = 1
 
@@ -45,7 +46,7 @@ class Recovery(models.Model):
     after_generation = models.BigIntegerField()
     until_generation = models.BigIntegerField()
     awaited = models.JSONField(default=list, blank=True)
-    at = models.DateTimeField(default=timezone.now)
+    at = models.DateTimeField(default=clock.now)
 
     class Meta:
         verbose_name_plural = "recoveries"

@@ -1,7 +1,8 @@
 from typing import ClassVar
 
 from django.db import models
-from django.utils import timezone
+
+from provisioner.common import clock
 
 
 class InventorySample(models.Model):
@@ -10,7 +11,7 @@ class InventorySample(models.Model):
     ``backends``: a list of hardwareId, version, state and numSSDs, by hardwareId, as on the wire.
     """
 
-    taken_at = models.DateTimeField(default=timezone.now)
+    taken_at = models.DateTimeField(default=clock.now)
     backends = models.JSONField()
 
     class Meta:

@@ -1,9 +1,9 @@
 from typing import ClassVar
 
 from django.db import models
-from django.utils import timezone
 
 from inventory.models.backend import Backend
+from provisioner.common import clock
 
 LONGEST_TEXT = 255
 THE_ONE = 1
@@ -20,7 +20,7 @@ class SyslogSource(models.Model):
     backend = models.ForeignKey(
         Backend, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
-    read_at = models.DateTimeField(default=timezone.now)
+    read_at = models.DateTimeField(default=clock.now)
 
     class Meta:
         constraints: ClassVar = [
@@ -45,7 +45,7 @@ class SyslogServer(models.Model):
     use_tls = models.BooleanField()
     cert_file_name = models.CharField(max_length=LONGEST_TEXT, blank=True)
     certificate = models.TextField(blank=True, help_text="PEM that is trusted, and nothing else")
-    next_try_at = models.DateTimeField(default=timezone.now)
+    next_try_at = models.DateTimeField(default=clock.now)
     failures = models.PositiveIntegerField(default=0, help_text="in a row")
 
     class Meta:
@@ -60,7 +60,7 @@ class SyslogRecord(models.Model):
 
     server = models.ForeignKey(SyslogServer, on_delete=models.CASCADE, related_name="records")
     content = models.BinaryField()
-    created_at = models.DateTimeField(default=timezone.now, db_index=True)
+    created_at = models.DateTimeField(default=clock.now, db_index=True)
 
     class Meta:
         ordering: ClassVar = ["pk"]

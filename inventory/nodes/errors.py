@@ -13,8 +13,13 @@ class NodeRefused(Exception):
 
 
 class NodeUnreachable(Exception):
-    """No usable answer in time; it may have been done. Repeat the call, or read back."""
+    """No usable answer in time; it may have been done. Repeat the call, or read back.
 
-    def __init__(self, message: str) -> None:
+    ``is_fault``: of the node; False: our own limit or time ended the call before the node was
+    asked, or before it had time to answer.
+    """
+
+    def __init__(self, message: str, *, is_fault: bool = True) -> None:
         super().__init__(message)
         self.message = message
+        self.is_fault = is_fault

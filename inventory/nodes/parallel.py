@@ -1,33 +1,100 @@
 """Node calls in parallel, with one deadline for all."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+import threading
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import suppress
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from inventory.nodes.errors import NodeRefused, NodeUnreachable
+from inventory.nodes.gate import CALLS_PER_NODE, SILENT_SECONDS
 from inventory.nodes.waits import begin_wait
 
 PARALLEL_CALLS = 64
+PARALLEL_CALLS_PER_NODE = CALLS_PER_NODE // 2
+"""So there is always room at a node for a call of a thread of its own."""
 
-K = TypeVar("K")
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
+class _Call(Future[Any]):
+    """``node``: calls with the same one are of one node."""
+
+    def __init__(self, node: Hashable, function: Callable[[], object]) -> None:
+        super().__init__()
+        self.node = node
+        self.began_at = 0.0
+        self._function = function
+
+    def run(self) -> None:
+        if not self.set_running_or_notify_cancel():
+            return
+        self.began_at = time.monotonic()
+        try:
+            self.set_result(self._function())
+        except BaseException as error:  # noqa: BLE001 - raised where the result is read
+            self.set_exception(error)
+
+
+class _Lanes:
+    """Threads for PARALLEL_CALLS, PARALLEL_CALLS_PER_NODE of them for one node; further calls of
+    that node wait without a thread.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(PARALLEL_CALLS, thread_name_prefix="node-call")
+        self._lock = threading.Lock()
+        self._running: Counter[Hashable] = Counter()
+        self._waiting: defaultdict[Hashable, deque[_Call]] = defaultdict(deque)
+
+    def submit(self, call: _Call) -> None:
+        with self._lock:
+            if self._running[call.node] >= PARALLEL_CALLS_PER_NODE:
+                self._waiting[call.node].append(call)
+                return
+            self._running[call.node] += 1
+        self._threads.submit(self._work, call)
+
+    def _work(self, first: _Call) -> None:
+        call: _Call | None = first
+        while call is not None:
+            call.run()
+            call = self._next(first.node)
+
+    def _next(self, node: Hashable) -> _Call | None:
+        with self._lock:
+            if waiting := self._waiting.get(node):
+                return waiting.popleft()
+            self._waiting.pop(node, None)
+            self._running[node] -= 1
+            if not self._running[node]:
+                del self._running[node]
+            return None
+
+
 @lru_cache(maxsize=1)
-def _executor() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(PARALLEL_CALLS, thread_name_prefix="node-call")
+def _lanes() -> _Lanes:
+    return _Lanes()
 
 
-os.register_at_fork(after_in_child=_executor.cache_clear)
+os.register_at_fork(after_in_child=_lanes.cache_clear)
 
 
 def call_all(
-    calls: Mapping[K, Callable[[], T]], *, timeout_seconds: float
+    calls: Mapping[K, Callable[[], T]],
+    *,
+    timeout_seconds: float,
+    nodes: Mapping[K, Hashable] | None = None,
 ) -> dict[K, T | NodeRefused | NodeUnreachable]:
     """Run all calls; the value or the error of each, in the order given.
+
+    ``nodes``: which node each call is of; absent: each is of another one. Calls of one node that
+    hangs leave threads for those of others.
 
     A call that has not ended after ``timeout_seconds`` counts as ``NodeUnreachable``. If it has
     begun it goes on in its thread (give it a ``timeout`` of its own); if not, it is never made. All
@@ -36,14 +103,13 @@ def call_all(
     :raises Exception: what a call raised beside the two node errors; a bug.
     """
     begin_wait()
-    futures = {key: _executor().submit(call) for key, call in calls.items()}
-    wait(futures.values(), timeout=timeout_seconds)
-    for future in futures.values():
-        future.cancel()
+    begun = _begin(calls, nodes)
+    wait(begun.values(), timeout=timeout_seconds)
+    for call in begun.values():
+        call.cancel()
     outcomes: dict[K, T | NodeRefused | NodeUnreachable] = {}
-    for key, future in futures.items():
-        outcome = _outcome(future, timeout_seconds)
-        outcomes[key] = outcome
+    for key, call in begun.items():
+        outcomes[key] = _outcome(call, timeout_seconds)
     return outcomes
 
 
@@ -52,7 +118,7 @@ def call_each(
 ) -> Iterator[tuple[K, T | NodeRefused | NodeUnreachable]]:
     """As :func:`call_all`, but each outcome as it comes; ``call_seconds`` is a call's longest."""
     begin_wait()
-    keys = {_executor().submit(call): key for key, call in calls.items()}
+    keys: dict[Future[Any], K] = {call: key for key, call in _begin(calls, None).items()}
     rounds = 2 + len(keys) // PARALLEL_CALLS
     with suppress(TimeoutError):
         for future in as_completed(list(keys), timeout=rounds * call_seconds):
@@ -64,12 +130,27 @@ def call_each(
         yield key, outcome
 
 
-def _outcome(future: Future[T], timeout_seconds: float) -> T | NodeRefused | NodeUnreachable:
+def _begin(
+    calls: Mapping[K, Callable[[], object]], nodes: Mapping[K, Hashable] | None
+) -> dict[K, _Call]:
+    """Calls of which no node is told are of one that nobody else has."""
+    begun = {
+        key: _Call(nodes[key] if nodes is not None else object(), function)
+        for key, function in calls.items()
+    }
+    for call in begun.values():
+        _lanes().submit(call)
+    return begun
+
+
+def _outcome(future: Future[Any], timeout_seconds: float) -> Any:
     if not future.done():
-        return NodeUnreachable(f"no answer within {timeout_seconds:g} s")
+        began_at = future.began_at if isinstance(future, _Call) else 0.0
+        had_time = time.monotonic() - began_at >= SILENT_SECONDS
+        return NodeUnreachable(f"no answer within {timeout_seconds:g} s", is_fault=had_time)
     try:
         return future.result()
     except (NodeRefused, NodeUnreachable) as error:
         return error
     except CancelledError:
-        return NodeUnreachable(f"not begun within {timeout_seconds:g} s")
+        return NodeUnreachable(f"not begun within {timeout_seconds:g} s", is_fault=False)

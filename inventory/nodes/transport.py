@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,6 +12,7 @@ from urllib.parse import quote
 from urllib3.exceptions import HTTPError
 
 from inventory.nodes.errors import NodeUnreachable
+from inventory.nodes.gate import SILENT_SECONDS, NodeGate
 from inventory.nodes.https import CannotConnect, Outgoing, Pools, client_context, finish_within
 from inventory.nodes.waits import begin_wait
 from provisioner.common.certificate_roles import CertificateRole, require_role
@@ -91,6 +93,7 @@ class NodeTransport:
         self._context = client_context(ca_file=ca_file, client_certificate=client_certificate)
         self._headers = {"Accept": "application/json", "Content-Type": "application/json"}
         self._default = Peer(token=token)
+        self._gate = NodeGate()
         self._pools = Pools(self._context)
         self._process_id = os.getpid()
         self.observers: list[Observer] = list(observers)
@@ -110,25 +113,44 @@ class NodeTransport:
         node than ``peer``.
 
         The whole call ends within ``timeout`` seconds (default and at most CALL_SECONDS), name
-        look-ups apart.
+        look-ups apart. A node has CALLS_PER_NODE calls of this process at once; a further one waits
+        briefly.
 
-        :raises NodeUnreachable: no address could be connected to, or no answer came whole.
+        :raises NodeUnreachable: no address could be connected to, no answer came whole, or the node
+            was not asked because too many calls wait for it.
         """
         begin_wait()
+        seconds = CALL_SECONDS if timeout is None else min(timeout, CALL_SECONDS)
+        node = peer.node_id or f"{next(iter(addresses), '')}:{port}"
+        ends_at = time.monotonic() + seconds
+        with self._own_gate().call(node, seconds):
+            return self._send(addresses, port, call, peer, ends_at)
+
+    def _send(
+        self,
+        addresses: Sequence[str],
+        port: int,
+        call: NodeCall,
+        peer: Peer,
+        ends_at: float,
+    ) -> tuple[int, bytes]:
+        began = time.monotonic()
         failures = []
         headers = self._headers | self._default.headers | peer.headers
         check = partial(require_role, role=CertificateRole.NODE, node_id=peer.node_id)
         request = Outgoing(call.method, call.path, headers, call.body, call.most_bytes)
-        with finish_within(CALL_SECONDS if timeout is None else min(timeout, CALL_SECONDS)):
+        with finish_within(ends_at - began):
             for address in addresses:
                 try:
-                    return self._own_pools().call(address, port, request, check)
+                    return self._pools.call(address, port, request, check)
                 except CannotConnect as error:
                     failures.append(f"{address}: {error}")
                 except (OSError, HTTPError) as error:
                     failures.append(f"{address}: {error}")
                     break
-        raise NodeUnreachable(f"port {port}: {'; '.join(failures) or 'no address is known'}")
+        text = f"port {port}: {'; '.join(failures) or 'no address is known'}"
+        now = time.monotonic()
+        raise NodeUnreachable(text, is_fault=now < ends_at or now - began >= SILENT_SECONDS)
 
     def observe(self, address: str, call: NodeCall, outcome: str, seconds: float) -> None:
         """Tell the observers; what they raise is logged and ends there."""
@@ -142,8 +164,9 @@ class NodeTransport:
         """Close the resting connections; the transport stays usable."""
         self._pools.close()
 
-    def _own_pools(self) -> Pools:
+    def _own_gate(self) -> NodeGate:
         if self._process_id != os.getpid():
             self._pools = Pools(self._context)
+            self._gate = NodeGate()
             self._process_id = os.getpid()
-        return self._pools
+        return self._gate

@@ -125,10 +125,10 @@ def check_usable(node: Node) -> None:
         raise NodeHasNoSsd(f"storage node {node.persistent_id!r} has no SSD")
 
 
-def check_same_node(backend: Backend, node: Node, mgmt_port: int) -> None:
-    """:raises NodeNotAvailable: another node than the backend's answered at this port."""
+def check_same_node(backend: Backend, node: Node, mgmt_ips: Sequence[str], mgmt_port: int) -> None:
+    """:raises NodeNotAvailable: another node than the backend's answered there."""
     if node.persistent_id != backend.persistent_id:
         raise NodeNotAvailable(
-            f"the storage node at {', '.join(backend.mgmt_ips)} port {mgmt_port} is "
+            f"the storage node at {', '.join(mgmt_ips)} port {mgmt_port} is "
             f"{node.persistent_id!r}, not {backend.persistent_id!r}"
         )

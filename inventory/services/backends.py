@@ -7,11 +7,11 @@ from typing import TypedDict
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from inventory.models import Backend, BackendAddress, Portal, Ssd
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
 from inventory.nodes.wire import License, Node
+from inventory.services.backend_addresses import addresses_store
 from inventory.services.backend_checks import (
     CALL_SECONDS,
     BackendKnown,
@@ -32,6 +32,7 @@ from inventory.services.pool import pool_identity
 from inventory.services.pool_checks import pool_required
 from inventory.services.readings import new_portals, new_ssds, node_facts
 from inventory.services.syslog_readings import syslogs_ask_first
+from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ def backend_add(
         rack=rack,
         zone=zone,
         region=region,
-        refreshed_at=timezone.now(),
+        refreshed_at=clock.now(),
     )
     node = read_node(node_client_at(backend, mgmt_ips, mgmt_port), mgmt_ips, mgmt_port)
     check_usable(node)
@@ -170,35 +171,39 @@ def _changed_meanwhile(persistent_id: str) -> BackendKnown:
     )
 
 
-def backend_update(*, persistent_id: str, changes: BackendChanges) -> None:
+def backend_update(
+    *, persistent_id: str, changes: BackendChanges, mgmt_ips: Sequence[str] | None = None
+) -> None:
     """Change what is given. The node learns it at once if it answers, else with its next probe.
 
     :raises BackendNotFound, LocationTooLong, HostHasBackend: as their names say.
-    :raises NodeNotAvailable: the node does not answer at the new port.
-    :raises BackendKnown: one of its addresses, with the new port, belongs to another backend.
+    :raises NodeNotAvailable: the node does not answer at the new addresses or port.
+    :raises BackendKnown: one of its addresses, with its port, belongs to another backend.
     """
     check_location(rack=changes.get("rack"), zone=changes.get("zone"), region=changes.get("region"))
     backend = Backend.objects.prefetch_related("addresses").filter(pk=persistent_id).first()
     if backend is None:
         raise BackendNotFound.of(persistent_id)
-    if not changes:
+    if not changes and mgmt_ips is None:
         return
-    port = changes.get("mgmt_port", backend.mgmt_port)
-    _refuse_changes(backend, changes, port)
-    if port != backend.mgmt_port:
-        client = node_client_at(backend, backend.mgmt_ips, port)
-        check_same_node(backend, read_node(client, backend.mgmt_ips, port), port)
+    place = list(mgmt_ips or backend.mgmt_ips), changes.get("mgmt_port", backend.mgmt_port)
+    _refuse_changes(backend, changes, *place)
+    moves = place != (backend.mgmt_ips, backend.mgmt_port)
+    if moves:
+        check_same_node(backend, read_node(node_client_at(backend, *place), *place), *place)
     try:
-        _store(persistent_id, changes)
+        _store(persistent_id, changes, place if moves else None)
     except IntegrityError:
-        _refuse_changes(backend, changes, port)
+        _refuse_changes(backend, changes, *place)
         raise _changed_meanwhile(persistent_id) from None
     settings_push(persistent_id)
 
 
-def _refuse_changes(backend: Backend, changes: BackendChanges, port: int) -> None:
+def _refuse_changes(
+    backend: Backend, changes: BackendChanges, mgmt_ips: Sequence[str], port: int
+) -> None:
     refuse_known(
-        mgmt_ips=backend.mgmt_ips,
+        mgmt_ips=mgmt_ips,
         mgmt_port=port,
         host_id=changes.get("host_id"),
         token_digest=changes.get("token_digest", ""),
@@ -206,13 +211,17 @@ def _refuse_changes(backend: Backend, changes: BackendChanges, port: int) -> Non
     )
 
 
-def _store(persistent_id: str, changes: BackendChanges) -> None:
+def _store(
+    persistent_id: str, changes: BackendChanges, place: tuple[Sequence[str], int] | None
+) -> None:
     with transaction.atomic(durable=True):
-        if not Backend.objects.filter(pk=persistent_id).update(**changes):
+        rows = Backend.objects.select_for_update().filter(pk=persistent_id)
+        if not rows.exists():
             raise BackendNotFound.of(persistent_id)
-        if "mgmt_port" in changes:
-            addresses = BackendAddress.objects.filter(backend_id=persistent_id)
-            addresses.update(port=changes["mgmt_port"])
+        if changes:
+            rows.update(**changes)
+        if place:
+            addresses_store(persistent_id, *place)
 
 
 def settings_push(persistent_id: str) -> None:

@@ -7,11 +7,11 @@ are connected.
 """
 
 from django.db import transaction
-from django.utils import timezone
 
 from inventory.models import Backend, License, ReleasedSlot
 from inventory.nodes.target_ids import LAST_CONTROLLER_ID, ControllerIds
 from inventory.services.backend_checks import NodeNotAvailable
+from provisioner.common import clock
 
 SLOT_IDS = 64
 SLOTS = LAST_CONTROLLER_ID // SLOT_IDS
@@ -70,5 +70,5 @@ def slot_release(backend: Backend) -> None:
         return
     ReleasedSlot.objects.update_or_create(
         persistent_id=backend.persistent_id,
-        defaults={"controller_slot": backend.controller_slot, "released_at": timezone.now()},
+        defaults={"controller_slot": backend.controller_slot, "released_at": clock.now()},
     )

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from django.db import IntegrityError
 from django.db.models import Case, F, Q, Value, When
-from django.utils import timezone
 
 from inventory.models import DRIVER_VERSION, LATE_FACTOR, ClientType, Host
+from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
 
 OF_ANY_PROBE = frozenset({"name", "last_probe_at", "probed_by_driver"})
@@ -56,7 +56,7 @@ def host_probe(
 
     :raises NqnTaken: another host has the NQN.
     """
-    now = timezone.now()
+    now = clock.now()
     until = now + dt.timedelta(seconds=LATE_FACTOR * duration)
     by_driver = version.startswith(DRIVER_VERSION)
     host = Host(

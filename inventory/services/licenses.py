@@ -6,11 +6,11 @@ import datetime as dt
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from django.conf import settings
-from django.utils import timezone
 from pydantic import AwareDatetime, BaseModel, Field
 
 from inventory.models import Backend, License, LicenseType
 from provisioner.access.secrets import decrypt, encrypt
+from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.models import TaskType
 from tasks.services import task_create
@@ -58,7 +58,7 @@ def license_read(text: str) -> LicenseTerms:
         raise LicenseInvalid(
             "the licence cannot be decoded", internal=type(error).__name__
         ) from None
-    if terms.expirationDate is not None and terms.expirationDate <= timezone.now():
+    if terms.expirationDate is not None and terms.expirationDate <= clock.now():
         raise LicenseInvalid(f"the licence expired at {terms.expirationDate.isoformat()}")
     return terms
 

@@ -3,7 +3,6 @@
 import datetime as dt
 
 from django.conf import settings
-from django.utils import timezone
 
 from inventory.models import LATE_FACTOR, Backend
 from inventory.nodes.wire import AuthorizationServer, PoolIdentity, ProvisionerSettings, Tag
@@ -11,6 +10,7 @@ from inventory.services.pool import pool_identity
 from provisioner.access.authorization_server import OidcServer, authorization_server_current
 from provisioner.access.callers import Role
 from provisioner.access.tokens import token_issue
+from provisioner.common import clock
 
 PROVISIONER_NAME = "provisioner"
 
@@ -73,4 +73,4 @@ def node_settings_with_token(backend: Backend) -> tuple[ProvisionerSettings, dt.
 
 def token_renewal_due_before() -> dt.datetime:
     """A node's token that expires before this has passed half of its life."""
-    return timezone.now() + dt.timedelta(days=settings.ENVIRONMENT.node_token_days) / 2
+    return clock.now() + dt.timedelta(days=settings.ENVIRONMENT.node_token_days) / 2

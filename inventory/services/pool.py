@@ -3,10 +3,10 @@
 import logging
 
 from django.db import connection
-from django.utils import timezone
 
 from inventory.models import Pool
 from inventory.nodes.wire import PoolIdentity
+from provisioner.common import clock
 from provisioner.common.writes import writes_forget
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def database_doubted(reason: str) -> None:
     """From now on nothing is written, until the database is put in order: each process knows within
     ``STALE_SECONDS``, and the database hands out no generation at once.
     """
-    changes = {"doubt": reason, "doubt_since": timezone.now()}
+    changes = {"doubt": reason, "doubt_since": clock.now()}
     if Pool.objects.filter(doubt="").update(**changes):
         log.error("the database is older than a node", extra={"reason": reason})
     writes_forget()

@@ -1,13 +1,13 @@
 """Signs of life that storage nodes push (reference, "Probe")."""
 
 import datetime as dt
+import ipaddress
 from dataclasses import dataclass
 from typing import Any, cast
 
 from django.conf import settings
 from django.db.models import Case, Count, DateTimeField, F, Q, Sum, Value, When
 from django.db.models.functions import Coalesce
-from django.utils import timezone
 
 from inventory.models import Backend
 from inventory.nodes.probes import Changes
@@ -15,13 +15,16 @@ from inventory.services.backends import BackendNotFound
 from inventory.services.node_settings import silence_ends_at
 from inventory.services.pool_checks import probe_compare
 from inventory.services.readings import never_below_claims
+from provisioner.common import clock
 from provisioner.common.queue import enqueue_on_commit
+
+MOST_PORT = 65535
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeReport:
     """What a node says of itself; ``boot_id`` is None where its agent has none to give, and
-    ``newest_generation`` 0.
+    ``newest_generation`` 0. ``mgmt_ips``: where it says that it is called.
     """
 
     persistent_id: str
@@ -34,12 +37,16 @@ class ProbeReport:
     total_capacity: int
     number_of_ssds: int
     changes: int
+    mgmt_ips: tuple[str, ...] = ()
+    mgmt_port: int = 0
     boot_id: str | None = None
     newest_generation: int = 0
 
 
 def backend_probe(*, report: ProbeReport) -> Backend:
     """The node lives; the row as it is afterwards. Two statements: a thousand nodes call this.
+    One that leaves our calls unanswered becomes Unavailable all the same; if it says that it has
+    other addresses, a job looks there.
     A node that is newer than the database bars writes.
 
     The node is read anew, by a job, when it says that its portals changed, when it was started
@@ -48,11 +55,14 @@ def backend_probe(*, report: ProbeReport) -> Backend:
 
     :raises BackendNotFound: no such node in the pool.
     """
-    now = timezone.now()
+    now = clock.now()
     rows = Backend.objects.filter(pk=report.persistent_id)
     rows.update(
         last_probe_at=now,
-        available_until=silence_ends_at(now),
+        available_until=Case(
+            When(unanswered_since=None, then=Value(silence_ends_at(now))),
+            default=F("available_until"),
+        ),
         probe_interval=settings.ENVIRONMENT.probe_interval_seconds,
         refresh_wanted_at=_refresh_wanted(report, now),
         syslogs_wanted_at=now if report.changes & Changes.SYSLOGS else F("syslogs_wanted_at"),
@@ -72,8 +82,27 @@ def backend_probe(*, report: ProbeReport) -> Backend:
         enqueue_on_commit("inventory.jobs.refresh_backend", backend.persistent_id)
     if backend.syslogs_wanted_at == now:
         enqueue_on_commit("inventory.jobs.read_syslogs", backend.persistent_id)
+    if backend.unanswered_since:
+        _follow(backend, report)
     probe_compare(report.persistent_id, report.newest_generation)
     return cast("Backend", backend)
+
+
+def _follow(backend: Backend, report: ProbeReport) -> None:
+    """Have a node that does not answer called where it says that it is, if that is elsewhere."""
+    said = [address for text in report.mgmt_ips if (address := _ip_address(text))]
+    is_elsewhere = set(said) - set(backend.mgmt_ips) or report.mgmt_port != backend.mgmt_port
+    if said and is_elsewhere and 0 < report.mgmt_port <= MOST_PORT:
+        job = "inventory.jobs.follow_addresses"
+        enqueue_on_commit(job, backend.persistent_id, " ".join(said), report.mgmt_port)
+
+
+def _ip_address(text: str) -> str | None:
+    """In its shortest form; None: it is none."""
+    try:
+        return ipaddress.ip_address(text).compressed
+    except ValueError:
+        return None
 
 
 def _facts(report: ProbeReport) -> dict[str, Any]:

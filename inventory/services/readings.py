@@ -9,13 +9,13 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Value
 from django.db.models.functions import Greatest
-from django.utils import timezone
 
 from inventory.models import Backend, Portal, Ssd
 from inventory.nodes import wire
 from inventory.nodes.client import NodeRefused, NodeUnreachable
 from inventory.services.node_settings import silence_ends_at
 from inventory.services.nodes import node_client
+from provisioner.common import clock
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def backend_refresh(*, persistent_id: str) -> None:
     backend = Backend.objects.filter(pk=persistent_id).first()
     if backend is None:
         return
-    read_at = timezone.now()
+    read_at = clock.now()
     try:
         node = node_client(backend).read_node(timeout=READ_SECONDS)
     except (NodeRefused, NodeUnreachable) as error:
@@ -56,6 +56,7 @@ def reading_store(*, persistent_id: str, node: wire.Node, read_at: dt.datetime) 
             **node_facts(node) | never_below_claims(node.total_iops, node.total_bw),
             probe_interval=settings.ENVIRONMENT.probe_interval_seconds,
             available_until=silence_ends_at(read_at),
+            unanswered_since=None,
             refreshed_at=read_at,
         )
         if stored:

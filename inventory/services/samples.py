@@ -2,10 +2,9 @@
 
 import uuid
 
-from django.utils import timezone
-
 from inventory.models import Backend, InventorySample
 from inventory.selectors import SAMPLES_SHOWN, Entry
+from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.models import ACTIVE, Task, TaskType
 from tasks.services import task_create
@@ -64,7 +63,7 @@ def samples_reset() -> None:
     InventorySample.objects.all().delete()
     backends = list(Backend.objects.select_for_update().order_by("pk"))
     Backend.objects.filter(pk__in=[backend.pk for backend in backends]).update(
-        refresh_wanted_at=timezone.now()
+        refresh_wanted_at=clock.now()
     )
 
 

@@ -11,12 +11,12 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, F, Sum
 from django.db.models.functions import Length
-from django.utils import timezone
 
 from inventory.metrics import DROPPED
 from inventory.models import SyslogRecord, SyslogServer
 from inventory.syslog.record import Record
 from inventory.syslog.transport import LARGEST_RECORD, Destination, send
+from provisioner.common import clock
 from provisioner.common.queue import enqueue_on_commit
 from provisioner.common.results import InvalidInput, ProvisionerError, ResultCode
 
@@ -109,10 +109,10 @@ def destination(server: SyslogServer) -> Destination:
 def syslog_send_all() -> None:
     """Have a job for each server that records wait for; give up those that waited too long."""
     patience = dt.timedelta(minutes=settings.ENVIRONMENT.syslog_retry_minutes)
-    count, _ = SyslogRecord.objects.filter(created_at__lt=timezone.now() - patience).delete()
+    count, _ = SyslogRecord.objects.filter(created_at__lt=clock.now() - patience).delete()
     if count:
         log.warning("syslog records given up", extra={"records": count})
-    due = SyslogServer.objects.filter(next_try_at__lte=timezone.now(), records__isnull=False)
+    due = SyslogServer.objects.filter(next_try_at__lte=clock.now(), records__isnull=False)
     for key in due.values_list("pk", flat=True).distinct():
         enqueue_on_commit("inventory.jobs.send_syslog_records", key)
 
@@ -124,9 +124,9 @@ def syslog_send(*, server_id: int) -> None:
     LONGEST_PAUSE_SECONDS. A record is removed only once its connection ended well: it may be sent
     twice, and over TCP and TLS is not lost.
     """
-    lease_until = timezone.now() + LEASE
+    lease_until = clock.now() + LEASE
     rows = SyslogServer.objects.filter(pk=server_id)
-    if not rows.filter(next_try_at__lte=timezone.now()).update(next_try_at=lease_until):
+    if not rows.filter(next_try_at__lte=clock.now()).update(next_try_at=lease_until):
         return
     held = rows.filter(next_try_at=lease_until)
     server = held.first()
@@ -137,14 +137,14 @@ def syslog_send(*, server_id: int) -> None:
         held.update(failures=F("failures") + 1, next_try_at=_end_of_pause(server.failures))
         return
     SyslogRecord.objects.filter(pk__in=[record.pk for record in waiting]).delete()
-    held.update(failures=0, next_try_at=timezone.now())
+    held.update(failures=0, next_try_at=clock.now())
     if server.records.exists():
         enqueue_on_commit("inventory.jobs.send_syslog_records", server_id)
 
 
 def _end_of_pause(failures: int) -> dt.datetime:
     seconds = min(FIRST_PAUSE_SECONDS * 2 ** min(failures, 10), LONGEST_PAUSE_SECONDS)
-    return timezone.now() + dt.timedelta(seconds=seconds)
+    return clock.now() + dt.timedelta(seconds=seconds)
 
 
 def _send(server: SyslogServer, waiting: Sequence[SyslogRecord]) -> bool:

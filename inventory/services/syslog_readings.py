@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from functools import partial
 
 from django.db import transaction
-from django.utils import timezone
 
 from inventory.models import Backend, SyslogServer, SyslogSource
 from inventory.nodes import syslogs
 from inventory.nodes.client import NodeRefused, NodeUnreachable, call_all
 from inventory.services.nodes import node_client
+from provisioner.common import clock
 from provisioner.common.queue import enqueue_on_commit
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ def syslogs_ask_first(backend: Backend) -> None:
     """Within the transaction that adds a node: have it read if no settings are known."""
     if SyslogServer.objects.exists():
         return
-    Backend.objects.filter(pk=backend.pk).update(syslogs_wanted_at=timezone.now())
+    Backend.objects.filter(pk=backend.pk).update(syslogs_wanted_at=clock.now())
     enqueue_on_commit("inventory.jobs.read_syslogs", backend.pk)
 
 
@@ -40,7 +40,7 @@ def syslog_source_choose(*, persistent_id: str) -> bool:
     """
     with transaction.atomic(durable=True):
         rows = Backend.objects.select_for_update().filter(pk=persistent_id)
-        if not rows.update(syslogs_wanted_at=timezone.now()):
+        if not rows.update(syslogs_wanted_at=clock.now()):
             return False
         source = _locked_source()
         source.backend_id = persistent_id
@@ -75,7 +75,7 @@ def _orphaned() -> bool:
 
 def _read(backends: list[Backend]) -> int:
     """How many answered."""
-    read_at = timezone.now()
+    read_at = clock.now()
     calls = {
         backend.pk: partial(node_client(backend).read_syslogs, timeout=READ_SECONDS)
         for backend in backends

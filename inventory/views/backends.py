@@ -53,8 +53,9 @@ class BackendAddInput(LocationInput):
 
 
 class BackendUpdateInput(LocationInput):
-    extensions = ("nodeToken",)
+    extensions = ("nodeToken", "mgmtIPs")
     inUse = serializers.BooleanField(required=False, source="in_use")
+    mgmtIPs = ManagementAddresses(required=False, source="mgmt_ips")
     mgmtPort = Port(required=False, source="mgmt_port")
     nodeToken = NodeToken(required=False, allow_null=True, allow_blank=True, source="node_token")
 
@@ -100,8 +101,9 @@ class BackendViewSet(ApiViewSet):
         fields = parse_body(BackendUpdateInput, request)
         if "node_token" in fields:
             fields |= token_columns(fields.pop("node_token"))
+        mgmt_ips = fields.pop("mgmt_ips", None)
         changes = cast("BackendChanges", fields)
-        backend_update(persistent_id=persistent_id, changes=changes)
+        backend_update(persistent_id=persistent_id, changes=changes, mgmt_ips=mgmt_ips)
         return success()
 
 
@@ -148,6 +150,7 @@ def backend_json(summary: BackendSummary) -> dict[str, Any]:
         "hostId": backend.host_id,
         "authenticationMode": backend.authentication_mode,
         "waitsFor": backend.waits_for or None,
+        "healthReason": backend.health_reason or None,
     }
     shown = {name: value for name, value in fields.items() if value is not None}
     return shown | _amounts_json(summary)

@@ -33,7 +33,7 @@ class PortalOutput(Output):
 
 
 class BackendOutput(Output):
-    extensions = ("waitsFor",)
+    extensions = ("waitsFor", "healthReason")
     persistentID = serializers.CharField()
     mgmtIPs = serializers.ListField(child=serializers.CharField())
     mgmtPort = serializers.IntegerField()
@@ -60,6 +60,9 @@ class BackendOutput(Output):
     availableIOPS = serializers.IntegerField(help_text="may fall below 0")
     numberOfSSDs = serializers.IntegerField()
     waitsFor = serializers.CharField(required=False, help_text="for what, in words")
+    healthReason = serializers.CharField(
+        required=False, help_text="which direction fails, from the node or to it, and since when"
+    )
     example: ClassVar = {
         "persistentID": NODE,
         "mgmtIPs": ["192.0.2.10"],

@@ -110,6 +110,8 @@ class ProbeViewSet(ApiViewSet):
                 total_capacity=fields["totalCapacity"],
                 number_of_ssds=fields["numberOfSSDs"],
                 changes=fields["changes"],
+                mgmt_ips=tuple(fields["mgmtIPs"]),
+                mgmt_port=fields["mgmtPort"],
                 boot_id=fields.get("bootId"),
                 newest_generation=fields.get("newestGeneration", 0),
             )

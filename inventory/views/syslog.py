@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
@@ -18,6 +17,7 @@ from inventory.syslog.record import APP_NAME, HOST, PARAMETER_NAME, Level, Loggi
 from inventory.syslog.transport import LARGEST_RECORD
 from inventory.views.outputs import SyslogOutput
 from provisioner.access.views import ApiViewSet
+from provisioner.common import clock
 from provisioner.common.api import success
 from provisioner.common.fields import AnyCase
 from provisioner.common.operations import Operation
@@ -121,7 +121,7 @@ class ForwardLogViewSet(ApiViewSet):
         host_id = self.caller.host_id
         if host_id is not None and not host_is_named(host_id, fields["host"]):
             raise PermissionDenied(f"this token is of host {host_id!r}, not of {fields['host']!r}")
-        syslog_forward(record=Record(at=timezone.now(), **fields))
+        syslog_forward(record=Record(at=clock.now(), **fields))
         return success()
 
 

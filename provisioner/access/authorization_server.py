@@ -8,11 +8,11 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 from provisioner.access import secrets
 from provisioner.access.models import AuthorizationServer
 from provisioner.access.signing_keys import Keys, KeysUnreadable, keys_new, keys_shared
+from provisioner.common import clock
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ def _columns(server: OidcServer) -> dict[str, object]:
         "jwk_set_url": server.jwk_set_url,
         "issuer": server.issuer,
         "audience": server.audience,
-        "changed_at": timezone.now(),
+        "changed_at": clock.now(),
     }
     for name, client in (("provisioner", server.provisioner), ("backends", server.backends)):
         columns |= {

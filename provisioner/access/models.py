@@ -4,7 +4,8 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
+
+from provisioner.common import clock
 
 
 class AuthorizationServer(models.Model):
@@ -29,7 +30,7 @@ class AuthorizationServer(models.Model):
     backends_resource_id = models.CharField(max_length=255)
     backends_client_secret = models.TextField(help_text="encrypted")
     backends_client_scope = models.CharField(max_length=1024, blank=True)
-    changed_at = models.DateTimeField(default=timezone.now)
+    changed_at = models.DateTimeField(default=clock.now)
 
     class Meta:
         constraints: ClassVar = [
@@ -48,7 +49,7 @@ class RevokedToken(models.Model):
 
     token_id = models.CharField(primary_key=True, max_length=64)
     expires_at = models.DateTimeField()
-    revoked_at = models.DateTimeField(default=timezone.now)
+    revoked_at = models.DateTimeField(default=clock.now)
 
     def __str__(self) -> str:
         return self.token_id

@@ -10,10 +10,10 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from provisioner.access import authorization_server
 from provisioner.access.models import RevokedToken
+from provisioner.common import clock
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ _known: _Known | None = None
 
 def token_revoke(*, token_id: str, expires_at: dt.datetime) -> None:
     """The token counts no more, in each process within CACHE_SECONDS. What expired is forgotten."""
-    RevokedToken.objects.filter(expires_at__lt=timezone.now()).delete()
+    RevokedToken.objects.filter(expires_at__lt=clock.now()).delete()
     RevokedToken.objects.bulk_create(
         [RevokedToken(token_id=token_id, expires_at=expires_at)], ignore_conflicts=True
     )

@@ -5,7 +5,6 @@ it drops all of its tokens.
 """
 
 import datetime as dt
-import time
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from provisioner.access.callers import Caller, Role
 from provisioner.access.revocation import why_revoked
+from provisioner.common import clock
 
 ALGORITHM = "HS256"
 PARTY = "provisioner"
@@ -89,7 +89,7 @@ def token_issue(
     """A signed token and when it expires, to the second. ``user``: the local user who has it
     issued: it counts while that user is active.
     """
-    issued_at = dt.datetime.now(dt.UTC).replace(microsecond=0)
+    issued_at = clock.now().replace(microsecond=0)
     expires_at = issued_at + lifetime
     claims: dict[str, Any] = {
         "iss": PARTY,
@@ -136,7 +136,7 @@ def _verified(token: str) -> _Token:
         found = _read(token, _keys())
     except (jwt.InvalidTokenError, ValidationError, ArithmeticError, ValueError) as error:
         raise TokenRefused("the token is not valid here") from error
-    if found.expires_at <= time.time():
+    if found.expires_at <= clock.epoch_seconds():
         raise TokenRefused("the token has expired")
     return found
 

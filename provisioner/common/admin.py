@@ -10,9 +10,10 @@ from django.contrib.admin.utils import quote
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+
+from provisioner.common import clock
 
 if TYPE_CHECKING:
     _Admin = admin.ModelAdmin[Any]
@@ -89,7 +90,7 @@ class DeadlineFilter(admin.SimpleListFilter):
             case "yes":
                 return queryset.filter(**{f"{self.field}__isnull": False})
             case "overdue":
-                return queryset.filter(**{f"{self.field}__lt": timezone.now()})
+                return queryset.filter(**{f"{self.field}__lt": clock.now()})
             case _:
                 return queryset
 
@@ -201,7 +202,7 @@ def wait_column(field: str = "deadline_at", title: str = "must be finished") -> 
         at = getattr(row, field)
         if at is None:
             return NONE
-        left = at - timezone.now()
+        left = at - clock.now()
         if left >= dt.timedelta():
             return f"in {span(left)}"
         return format_html('<span class="overdue">overdue for {}</span>', span(-left))

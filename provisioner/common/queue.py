@@ -1,6 +1,6 @@
 """How services ask for a job, without knowing what carries it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from django.db import transaction
 
@@ -8,11 +8,23 @@ Send = Callable[[str, tuple[object, ...], float], None]
 """Job, arguments, and in how many seconds it is to be done."""
 
 _senders: list[Send] = []
+_intervals: dict[str, float] = {}
 
 
 def register_sender(send: Send) -> None:
     """Called once at the start, by whoever owns the broker; ``send`` returns in bounded time."""
     _senders[:] = [send]
+
+
+def register_periodic(intervals: Mapping[str, float]) -> None:
+    """Called once at the start: the periodic jobs, and every how many seconds each is run."""
+    _intervals.clear()
+    _intervals.update(intervals)
+
+
+def periodic_jobs() -> Mapping[str, float]:
+    """Intervals in seconds, by job."""
+    return _intervals
 
 
 def enqueue_on_commit(job: str, *args: str | int, delay_seconds: float = 0.0) -> None:

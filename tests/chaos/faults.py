@@ -124,7 +124,7 @@ class Faults:
     def _process(self, fault: Fault) -> Any:
         group = {
             Kind.KILL_API: self._stack.apis,
-            Kind.KILL_WORKER: self._stack.workers,
+            Kind.KILL_WORKER: [*self._stack.workers, *self._stack.periodic],
             Kind.STOP_BEAT: self._stack.beats,
         }[fault.kind]
         return group[fault.victim]

@@ -24,7 +24,7 @@ class Kind(StrEnum):
 
 VICTIMS = {
     Kind.KILL_API: 2,
-    Kind.KILL_WORKER: 2,
+    Kind.KILL_WORKER: 4,
     Kind.STOP_BEAT: 2,
     Kind.FLUSH_REDIS: 1,
     Kind.CRASH_POSTGRES: 1,

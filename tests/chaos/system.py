@@ -53,7 +53,8 @@ class System:
     @property
     def services(self) -> list[Service]:
         """Those that a supervisor starts again when they end by themselves."""
-        return [*self.stack.apis, *self.stack.workers, *self.stack.beats]
+        stack = self.stack
+        return [*stack.apis, *stack.workers, *stack.periodic, *stack.beats]
 
     def connect(self) -> psycopg.Connection[Any]:
         """:raises psycopg.OperationalError: the database is down."""

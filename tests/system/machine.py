@@ -56,7 +56,7 @@ class Machine:
         (folder / "redis").mkdir()
         self.redis = Redis(folder / "redis")
         self.port = servers.free_port()
-        self.prefixes: Final = {shown: free_prefix() for shown in ("3010", "3020", "3110")}
+        self.prefixes: Final = {shown: free_prefix() for shown in ("3010", "3020", "3021", "3110")}
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self._owners = folder / "owners"
         self._listen()

@@ -182,8 +182,9 @@ class Stack:
         self.manage("migrate", "-v0")
         ports = [servers.free_port() for _ in range(2)]
         self.apis = [self._add(self._api(n, port)) for n, port in enumerate(ports)]
-        self.workers = [self._add(self._celery("worker", n)) for n in range(2)]
-        self.beats = [self._add(self._celery("beat", n)) for n in range(2)]
+        self.workers = [self._add(self._worker("celery", n)) for n in range(2)]
+        self.periodic = [self._add(self._worker("periodic", n)) for n in range(2)]
+        self.beats = [self._add(self._celery(f"beat-{n}", "beat")) for n in range(2)]
         self.api_urls = [f"http://127.0.0.1:{port}" for port in ports]
         self._answering(self.api_urls, self.apis[0].log)
         self.haproxy = self._add(
@@ -220,11 +221,14 @@ class Stack:
         environment = self.environment | {"API_HOST": "127.0.0.1", "API_PORT": str(port)}
         return Service(command, environment, self.folder / f"api-{number}.log")
 
-    def _celery(self, role: str, number: int) -> Service:
-        command = [sys.executable, "-m", "celery", "-A", "provisioner", role]
-        if role == "worker":
-            command += ["--pool=threads", "--concurrency=4", f"--hostname=worker-{number}@stack"]
-        return Service(command, self.environment, self.folder / f"{role}-{number}.log")
+    def _worker(self, queue: str, number: int) -> Service:
+        name = f"{'worker' if queue == 'celery' else queue}-{number}"
+        threads = [f"--queues={queue}", "--pool=threads", "--concurrency=4"]
+        return self._celery(name, "worker", *threads, f"--hostname={name}@stack")
+
+    def _celery(self, name: str, *arguments: str) -> Service:
+        command = [sys.executable, "-m", "celery", "-A", "provisioner", *arguments]
+        return Service(command, self.environment, self.folder / f"{name}.log")
 
     def _haproxy(self, settings: Mapping[str, str]) -> Service:
         program = installed("haproxy")

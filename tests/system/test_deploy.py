@@ -16,7 +16,8 @@ from tests.programs import tool
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
-COMMON = ("api-1", "api-2", "worker-1", "worker-2", "beat-1", "beat-2", "migrate")
+WORKERS = ("worker-1", "worker-2", "periodic-1", "periodic-2")
+COMMON = ("api-1", "api-2", *WORKERS, "beat-1", "beat-2", "migrate")
 
 
 def passes(*command: object, environment: dict[str, str] | None = None) -> str:
@@ -71,7 +72,7 @@ class TestCompose:
         api, workers = yaml.safe_load(configuration)["scrape_configs"]
         port = services["worker-1"]["environment"]["WORKER_METRICS_PORT"]
         assert api["static_configs"] == [{"targets": ["api-1:30100", "api-2:30100"]}]
-        assert workers["static_configs"] == [{"targets": [f"worker-{n}:{port}" for n in (1, 2)]}]
+        assert workers["static_configs"] == [{"targets": [f"{name}:{port}" for name in WORKERS]}]
         mounted = [volume.split(":")[-2] for volume in services["prometheus"]["volumes"][:2]]
         assert api["basic_auth"]["password_file"] in mounted
         assert "METRICS_OPEN" not in services["api-1"]["environment"]
@@ -102,7 +103,9 @@ class TestForms:
 
     COMMANDS: ClassVar = {
         "api": "gunicorn -c deploy/gunicorn.conf.py",
-        "worker": "celery -A provisioner worker --pool=threads --concurrency=8",
+        "worker": "celery -A provisioner worker --queues=celery --pool=threads --concurrency=8",
+        "periodic": "celery -A provisioner worker --queues=periodic --pool=threads "
+        "--concurrency=12",
         "beat": "celery -A provisioner beat",
     }
 

@@ -200,8 +200,10 @@ def test_browsers_see_the_administration_and_the_description(
 
 
 def test_workers_show_their_metrics(installed: Installed) -> None:
-    prefix = installed.machine.prefixes["3020"]
-    for number in "12":
-        answer = urllib3.request("GET", f"http://127.0.0.1:{prefix}{number}/metrics")
-        assert "provisioner_jobs_total" in answer.data.decode()
-        assert "uuid=" not in answer.data.decode()
+    for kind in ("3020", "3021"):
+        for number in "12":
+            port = f"{installed.machine.prefixes[kind]}{number}"
+            text = urllib3.request("GET", f"http://127.0.0.1:{port}/metrics").data.decode()
+            assert "provisioner_jobs_total" in text
+            assert "provisioner_clock_skew_seconds" in text
+            assert "uuid=" not in text

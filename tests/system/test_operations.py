@@ -41,8 +41,8 @@ def stack() -> Iterator[Stack]:
 def beat_sends(stack: Stack) -> None:
     """No worker runs, so the queue grows. A beat that ends is started, as by its supervisor."""
     queued = stack.redis.client.llen
-    before, end = int(queued("celery")), time.monotonic() + 60
-    while int(queued("celery")) < before + 3:
+    before, end = int(queued("periodic")), time.monotonic() + 60
+    while int(queued("periodic")) < before + 3:
         assert time.monotonic() < end, [beat.log.read_text()[-2000:] for beat in stack.beats]
         for beat in stack.beats:
             if beat.running.poll() is not None:
@@ -51,12 +51,12 @@ def beat_sends(stack: Stack) -> None:
 
 
 def test_beat_goes_on_after_redis_forgot_all(stack: Stack) -> None:
-    for worker in stack.workers:
+    for worker in (*stack.workers, *stack.periodic):
         worker.kill()
     beat_sends(stack)
     stack.redis.flush()
     beat_sends(stack)
-    for worker in stack.workers:
+    for worker in (*stack.workers, *stack.periodic):
         worker.start()
 
 
@@ -117,7 +117,7 @@ class TestNewTokens:
             assert put["status"] == "Success"
             changed = {"TOKEN_KEYS": f"{NEW_TOKENS},{OLD_TOKENS}"}
             stack.environment.update(changed)
-            for service in (*stack.apis, *stack.workers):
+            for service in (*stack.apis, *stack.workers, *stack.periodic):
                 service.environment = {**service.environment, **changed}
                 service.terminate()
                 service.start()

@@ -303,3 +303,9 @@ def test_any_plan_keeps_the_rules(
             assert 0 < piece.claimed_bytes <= piece.capacity_bytes
             assert piece.capacity_bytes % PIECE_BYTES == 0
     assert outcome == plan(request, nodes)
+
+
+def test_a_node_that_does_not_answer_is_chosen_last() -> None:
+    nodes = [node("a", answers=False, free=(100, 100)), node("b", free=(20, 20)), node("c")]
+    assert [one.node.name for one in plan(wish(replicas=2), nodes).chosen] == ["c", "b"]
+    assert [one.node.name for one in plan(wish(replicas=3), nodes).chosen] == ["c", "b", "a"]

@@ -1,9 +1,9 @@
 from typing import ClassVar
 
 from django.db import models
-from django.utils import timezone
 
 from inventory.models import Backend
+from provisioner.common import clock
 
 
 class Drain(models.Model):
@@ -18,7 +18,7 @@ class Drain(models.Model):
     )
     was_in_use = models.BooleanField()
     replicas_before = models.PositiveIntegerField()
-    started_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(default=clock.now)
 
     class Meta:
         ordering: ClassVar = ["backend"]

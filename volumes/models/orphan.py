@@ -1,9 +1,9 @@
 from typing import ClassVar
 
 from django.db import models
-from django.utils import timezone
 
 from inventory.models import Backend
+from provisioner.common import clock
 
 
 class OrphanKind(models.TextChoices):
@@ -31,8 +31,8 @@ class Orphan(models.Model):
     volume_uuid = models.CharField(max_length=64, blank=True, default="", db_default="")
     alias = models.CharField(max_length=255, blank=True, default="", db_default="")
     kept = models.BooleanField(default=False, db_default=False)
-    first_seen_at = models.DateTimeField(default=timezone.now)
-    last_seen_at = models.DateTimeField(default=timezone.now)
+    first_seen_at = models.DateTimeField(default=clock.now)
+    last_seen_at = models.DateTimeField(default=clock.now)
 
     class Meta:
         ordering: ClassVar = ["backend", "kind", "uuid"]

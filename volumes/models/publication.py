@@ -2,9 +2,9 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
 from inventory.models import Host
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from volumes.models.replica import Replica
 from volumes.models.requested import Requested
@@ -74,7 +74,7 @@ class NamespaceId(models.Model):
     target_nqn = models.CharField(max_length=223)
     nsid = models.PositiveIntegerField()
     replica_key = models.BigIntegerField(null=True, blank=True)
-    last_used_at = models.DateTimeField(default=timezone.now)
+    last_used_at = models.DateTimeField(default=clock.now)
 
     class Meta:
         ordering: ClassVar = ["target_nqn", "nsid"]

@@ -2,9 +2,9 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
 from inventory.models import Backend
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from volumes.models.volume import Volume
 
@@ -40,7 +40,7 @@ class Replica(models.Model):
     replica_state = models.CharField(
         max_length=16, choices=ReplicaState.choices, default=ReplicaState.UNKNOWN
     )
-    replica_state_since = models.DateTimeField(default=timezone.now)
+    replica_state_since = models.DateTimeField(default=clock.now)
     claimed_bytes = models.BigIntegerField(help_text="of the tenant's budget")
     source = models.JSONField(null=True, blank=True)
     desired_iops = models.BigIntegerField(default=0, help_text="claimed on the backend")

@@ -2,8 +2,8 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from volumes.models.requested import Requested
 from volumes.models.tenant import Tenant
@@ -71,7 +71,7 @@ class Volume(Requested):
     cloned_from = models.CharField(max_length=64, blank=True)
     state = models.CharField(max_length=8, choices=LifeState.choices, default=LifeState.CREATING)
     deadline_at = models.DateTimeField(null=True, blank=True)
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=clock.now)
 
     class Meta:
         ordering: ClassVar = ["uuid"]

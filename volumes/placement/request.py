@@ -18,7 +18,9 @@ class Drive:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A backend as placement sees it."""
+    """A backend as placement sees it. ``answers``: False if it left the last call unanswered; it
+    is chosen only where no other will do.
+    """
 
     persistent_id: str
     name: str
@@ -34,6 +36,7 @@ class Candidate:
     total_bw: int
     used_bw: int
     drives: tuple[Drive, ...]
+    answers: bool = True
 
     @property
     def rack_key(self) -> str:

@@ -52,14 +52,14 @@ class Plan:
 
 
 def plan(request: PlacementRequest, candidates: Iterable[Candidate]) -> Plan:
-    """Filter, weigh, then take the best node again and again; the same input gives the same
-    plan.
+    """Filter, weigh, then take the best node again and again, those that do not answer last; the
+    same input gives the same plan.
     """
     nodes = list(candidates)
     refused = {n.persistent_id: why for n in nodes if (why := refusal(n, request))}
     passed = sorted(
         (n for n in nodes if n.persistent_id not in refused),
-        key=lambda n: (-weight(n, request), _tie(request.seed, n.persistent_id)),
+        key=lambda n: (not n.answers, -weight(n, request), _tie(request.seed, n.persistent_id)),
     )
     chosen: list[PlannedReplica] = []
     racks = set(request.taken_racks)

@@ -3,8 +3,8 @@
 import datetime as dt
 
 from django.conf import settings
-from django.utils import timezone
 
+from provisioner.common import clock
 from tasks.models import Task, TaskType
 from tasks.runner import Context
 from tasks.saga import Later, Saga, Step, register
@@ -15,7 +15,7 @@ from volumes.sagas.replica_sync import lock_volume
 def supervise(context: Context) -> Later:
     """:raises NoSignOfLife: the host did not end it within ``migration_silence_seconds``."""
     silence = dt.timedelta(seconds=settings.ENVIRONMENT.migration_silence_seconds)
-    left = context.task.created_at + silence - timezone.now()
+    left = context.task.created_at + silence - clock.now()
     if left <= dt.timedelta(0):
         raise NoSignOfLife(f"its host did not do it within {silence.total_seconds():.0f} s")
     return Later(left.total_seconds(), waits_for="the host")

@@ -1,10 +1,10 @@
 """How long the tasks of volumes wait."""
 
-import time
 from typing import Any
 
 from django.conf import settings
 
+from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.runner import Context
 from tasks.saga import Later
@@ -27,7 +27,7 @@ def later(context: Context, waiting: Waiting) -> Later:
     :raises NoSignOfLife: there was none for ``migration_silence_seconds``, or it waited for what
         need not end for LONGEST_SECONDS.
     """
-    now, sign = time.time(), waiting.sign or waiting.text
+    now, sign = clock.epoch_seconds(), waiting.sign or waiting.text
     before, since = context.outputs.get(WAITS, (None, now))
     since = since if before == sign else now
     silence = settings.ENVIRONMENT.migration_silence_seconds

@@ -7,8 +7,8 @@ import datetime as dt
 from dataclasses import replace
 
 from django.conf import settings
-from django.utils import timezone
 
+from provisioner.common import clock
 from tasks.models import TaskType
 from tasks.runner import Context
 from tasks.saga import Later, Saga, register
@@ -27,7 +27,7 @@ def supervise(context: Context) -> Later:
     :raises NoSignOfLife: it was not, for ``migration_silence_seconds``.
     """
     silence = dt.timedelta(seconds=settings.ENVIRONMENT.migration_silence_seconds)
-    left = migration_heard_at(context.task) + silence - timezone.now()
+    left = migration_heard_at(context.task) + silence - clock.now()
     if left <= dt.timedelta(0):
         seconds = silence.total_seconds()
         raise NoSignOfLife(f"its host gave no sign of life for {seconds:.0f} s")

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from django.db.models import Count, F, Sum
-from django.utils import timezone
 
 from inventory.models import Backend, Ssd
 from inventory.nodes import wire
@@ -16,6 +15,7 @@ from inventory.services.controller_slots import controller_ids
 from inventory.services.generations import generation_last
 from inventory.services.pool import database_doubt, pool_identity
 from inventory.services.pool_checks import is_of_other_pool
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from volumes.models import (
     Export,
@@ -246,7 +246,7 @@ def _compare_sizes() -> Iterator[Difference]:
 
 
 def _overdue() -> Iterator[Difference]:
-    before = timezone.now() - OVERDUE
+    before = clock.now() - OVERDUE
     for model in (Volume, Replica, Snapshot, Publication, Export):
         for row in model.objects.filter(deadline_at__lt=before):
             text = f"{row.state} and overdue since {row.deadline_at}"

@@ -2,12 +2,12 @@
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
-from django.utils import timezone
 
 from inventory.models import Backend, Ssd
 from inventory.services.backends import BackendNotFound, node_release
 from inventory.services.controller_slots import slot_release
 from inventory.services.nodes import node_client
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
 from volumes.models import Export, Replica, ReplicaState, Snapshot, SubVolume, Volume
@@ -77,7 +77,7 @@ def _give_up_replicas(backend: Backend, *, force: bool) -> None:
     Replica.objects.filter(pk__in=keys).update(
         backend=None,
         replica_state=ReplicaState.MISSING,
-        replica_state_since=timezone.now(),
+        replica_state_since=clock.now(),
         desired_iops=0,
         desired_bw=0,
     )

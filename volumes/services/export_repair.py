@@ -6,10 +6,10 @@ it: so its namespace ids and controller ids wait until it is not.
 
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
-from django.utils import timezone
 
 from inventory.models import Backend
 from inventory.services.controller_slots import controller_ids
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from volumes.models import Export, NamespaceId, Volume
 from volumes.selectors import LIVE
@@ -66,7 +66,7 @@ def _give_own_id(export: Export, *, movable: bool) -> None:
             rows = NamespaceId.objects.filter(target_nqn=export.target_nqn)
             former = rows.filter(replica_key=export.replica_id).exclude(nsid=export.nsid)
             former.update(replica_key=None)
-            own = {"replica_key": export.replica_id, "last_used_at": timezone.now()}
+            own = {"replica_key": export.replica_id, "last_used_at": clock.now()}
             rows.update_or_create(target_nqn=export.target_nqn, nsid=export.nsid, defaults=own)
         elif movable and live.exists():
             exports_renew(live)

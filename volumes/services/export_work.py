@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
-from django.utils import timezone
 
 from inventory.nodes.client import NodeRefused
 from inventory.nodes.wire import RefusalCode
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.queue import enqueue_on_commit
 from volumes.models import Export, Protocol, Publication, Replica, Volume, target_nqn
@@ -149,9 +149,9 @@ def exports_renew(rows: QuerySet[Export]) -> None:
     publications = Publication.objects.filter(
         pk__in=list(rows.values_list("publication", flat=True))
     )
-    exports_withdraw(rows, deadline_at=timezone.now())
+    exports_withdraw(rows, deadline_at=clock.now())
     for publication in publications.select_related("volume", "host"):
-        exports_want(publication, deadline_at=timezone.now())
+        exports_want(publication, deadline_at=clock.now())
     enqueue_on_commit("volumes.jobs.collect")
 
 

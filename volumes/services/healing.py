@@ -17,9 +17,9 @@ from django.db.models import (
     When,
 )
 from django.db.models.functions import Cast, Greatest
-from django.utils import timezone
 
 from inventory.models import Backend
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from volumes.models import Publication, Replica, ReplicaState
 
@@ -33,7 +33,7 @@ def replicas_lost(watched_since: dt.datetime) -> QuerySet[Replica]:
     as lost from when its node did, or ``watched_since``, if that is later: before it nobody looked.
     No state is written for that: its data is as good as it was, should the node come back.
     """
-    now = timezone.now()
+    now = clock.now()
     away = list(Backend.objects.filter(available_until__lt=now).values_list("pk", flat=True))
     published = Publication.objects.filter(volume=OuterRef("volume"))
     heals_itself = Exists(published.filter(host__agent_until__gte=now))

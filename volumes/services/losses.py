@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from django.db.models import F, QuerySet, Sum
-from django.utils import timezone
 
 from inventory.models import Backend
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from volumes.models import Export, Replica, ReplicaState, Snapshot, Volume
 from volumes.services.node_contents import NodeContents, is_lost, replicas_find
@@ -117,7 +117,7 @@ def _mark_missing(replica: Replica) -> None:
 def _grow_again(volumes: QuerySet[Volume]) -> None:
     """A replica of each was Missing when the others grew, and is back; the collector grows it."""
     at_rest = volumes.filter(state=LifeState.READY, growing_to_bytes__isnull=True)
-    at_rest.update(growing_to_bytes=F("capacity_bytes"), deadline_at=timezone.now())
+    at_rest.update(growing_to_bytes=F("capacity_bytes"), deadline_at=clock.now())
 
 
 def _note_exports(backend: Backend, contents: NodeContents, before: ReadyRows) -> list[int]:
@@ -135,5 +135,5 @@ def _note_exports(backend: Backend, contents: NodeContents, before: ReadyRows) -
     ]
     if lost:
         log.warning("node lost exports", extra={"backend": backend.pk, "exports": len(lost)})
-        rows.filter(pk__in=lost).update(state=LifeState.CREATING, deadline_at=timezone.now())
+        rows.filter(pk__in=lost).update(state=LifeState.CREATING, deadline_at=clock.now())
     return lost

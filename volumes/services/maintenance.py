@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Value, When
-from django.utils import timezone
 
 from inventory.models import Backend
 from inventory.services.backends import BackendNotFound
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from volumes.models import Replica, ReplicaState
 
@@ -46,7 +46,7 @@ def backend_maintenance(*, persistent_id: str) -> Maintenance:
 
 def _losing(persistent_id: str) -> QuerySet[Replica]:
     live = Replica.objects.filter(volume=OuterRef("volume"), state=LifeState.READY, filling=False)
-    reachable = live.filter(backend__available_until__gte=timezone.now()).exclude(
+    reachable = live.filter(backend__available_until__gte=clock.now()).exclude(
         backend=persistent_id
     )
     attached = Exists(live.exclude(replica_state=ReplicaState.UNKNOWN))

@@ -11,8 +11,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
-from django.utils import timezone
 
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError
 from provisioner.common.writes import writes_barred
@@ -75,7 +75,7 @@ def _movable(rows: QuerySet[Replica]) -> QuerySet[Replica]:
     """Those of volumes that have no task, whose turn it is, the never tried ones first."""
     active = Task.objects.filter(volume_id=OuterRef("volume__uuid"), state__in=sorted(ACTIVE))
     rows = rows.filter(~Exists(active), state=LifeState.READY, filling=False)
-    due = Q(move__isnull=True) | Q(move__again_at__lte=timezone.now())
+    due = Q(move__isnull=True) | Q(move__again_at__lte=clock.now())
     first = F("move__again_at").asc(nulls_first=True)
     return rows.filter(due).select_related("volume").order_by(first, "pk")
 
@@ -130,7 +130,7 @@ def _begin_attempt(replica: Replica) -> None:
     attempts = before.attempts + 1 if before else 1
     changes = {"attempts": attempts, "task_id": "", "refusal": ""}
     ReplicaMove.objects.update_or_create(
-        replica=replica, defaults=changes | {"again_at": timezone.now() + _pause(attempts)}
+        replica=replica, defaults=changes | {"again_at": clock.now() + _pause(attempts)}
     )
 
 
@@ -148,11 +148,11 @@ def _submit(replica: Replica, outputs: dict[str, str]) -> Task:
     volume = replica.volume
     users = volume.publications.all()
     if volume.num_replicas > 1 and users.exists():
-        if not users.filter(host__available_until__gte=timezone.now()).exists():
+        if not users.filter(host__available_until__gte=clock.now()).exists():
             raise CannotMove(
                 f"volume {volume.uuid!r} is published, but to no host that is Available"
             )
-        if users.filter(host__agent_until__gte=timezone.now()).exists():
+        if users.filter(host__agent_until__gte=clock.now()).exists():
             return volume_migrate(
                 volume_uuid=volume.uuid, replica_uuid=replica.uuid, tenant_id=None, outputs=outputs
             )
@@ -170,6 +170,6 @@ def _note_ends() -> None:
         changes: dict[str, Any] = {"task_id": ""}
         if task is not None and task.state != TaskState.FINISHED:
             text = f"task {task_id} is {task.state}: {task.description}"
-            again_at = (task.ended_at or timezone.now()) + _pause(move.attempts)
+            again_at = (task.ended_at or clock.now()) + _pause(move.attempts)
             changes |= {"refusal": text, "again_at": again_at}
         ReplicaMove.objects.filter(pk=move.pk, task_id=task_id).update(**changes)

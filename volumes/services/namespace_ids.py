@@ -8,10 +8,10 @@ from functools import reduce
 from operator import or_
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.utils import timezone
 
 from inventory.models import Host
 from inventory.nodes.target_ids import MAX_NAMESPACES
+from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
 from volumes.models import Export, NamespaceId, target_nqn
 
@@ -33,7 +33,7 @@ def namespace_ids_take(host: Host, replica_keys: Collection[int]) -> dict[int, i
     """
     rows = NamespaceId.objects.filter(target_nqn=target_nqn(host.pk))
     own = rows.filter(replica_key__in=replica_keys)
-    kept = own.update(last_used_at=timezone.now())
+    kept = own.update(last_used_at=clock.now())
     while True:
         found = dict(own.values_list("replica_key", "nsid")) if kept else {}
         missing = [key for key in replica_keys if key not in found]
@@ -77,7 +77,7 @@ def _exports() -> QuerySet[Export]:
 def namespace_id_bar(export: Export) -> None:
     """The export's id is no replica's for a while: a node refused it."""
     rows = NamespaceId.objects.filter(target_nqn=export.target_nqn, nsid=export.nsid)
-    rows.update(replica_key=None, last_used_at=timezone.now())
+    rows.update(replica_key=None, last_used_at=clock.now())
 
 
 def namespace_ids_touch(exports: Iterable[Export]) -> None:
@@ -86,10 +86,10 @@ def namespace_ids_touch(exports: Iterable[Export]) -> None:
     if not pairs:
         return
     ids = reduce(or_, (Q(target_nqn=nqn, nsid=nsid) for nqn, nsid in sorted(pairs)))
-    NamespaceId.objects.filter(ids).update(last_used_at=timezone.now())
+    NamespaceId.objects.filter(ids).update(last_used_at=clock.now())
 
 
 def namespace_ids_forget() -> None:
     """Forget the ids that no export had for KEPT."""
-    old = NamespaceId.objects.filter(last_used_at__lt=timezone.now() - KEPT)
+    old = NamespaceId.objects.filter(last_used_at__lt=clock.now() - KEPT)
     old.filter(~Exists(_exports())).delete()

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
-from django.utils import timezone
 
 from inventory.models import Backend
 from inventory.services.backends import settings_push
@@ -17,6 +16,7 @@ from inventory.services.pool_checks import (
     is_of_other_pool,
     nodes_awaited,
 )
+from provisioner.common import clock
 from provisioner.common.writes import writes_barred
 from volumes.models import Export
 from volumes.services.export_repair import exports_repair
@@ -46,9 +46,9 @@ def nodes_check() -> None:
     """
     if writes_barred():
         return
-    chosen = _choose(timezone.now())
+    chosen = _choose(clock.now())
     before = ReadyRows.of(chosen)
-    read_at = timezone.now()
+    read_at = clock.now()
     answers = nodes_read(chosen, timeout_seconds=READ_SECONDS)
     lost: list[int] = []
     _compare_generations(answers)

@@ -8,6 +8,7 @@ from inventory.models import Backend
 from inventory.nodes import wire
 from inventory.nodes.client import NodeClient, NodeRefused, call_all
 from inventory.nodes.strays import Stray
+from inventory.services.answers import answers_note
 from inventory.services.nodes import node_client
 from volumes.models import Replica
 from volumes.services.node_work import NodeError
@@ -30,7 +31,9 @@ def nodes_read(
     row is there before what it stands for.
     """
     calls = {b.pk: partial(_read, node_client(b)) for b in backends}
-    return call_all(calls, timeout_seconds=timeout_seconds)
+    contents = call_all(calls, timeout_seconds=timeout_seconds)
+    answers_note(contents.items())
+    return contents
 
 
 def replicas_find(
@@ -41,12 +44,16 @@ def replicas_find(
     """
     found: dict[int, bool | NodeError] = {}
     calls: dict[int, Callable[[], bool]] = {}
+    nodes: dict[int, str] = {}
     for replica in replicas:
         found[replica.pk] = False
         if replica.backend is not None:
             client = node_client(replica.backend)
+            nodes[replica.pk] = replica.backend.pk
             calls[replica.pk] = partial(_find, client, replica.uuid, replica.pk, timeout_seconds)
-    return found | call_all(calls, timeout_seconds=timeout_seconds)
+    outcomes = call_all(calls, timeout_seconds=timeout_seconds, nodes=nodes)
+    answers_note((nodes[key], outcome) for key, outcome in outcomes.items())
+    return found | outcomes
 
 
 def is_lost(outcome: object) -> bool:

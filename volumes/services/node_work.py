@@ -1,7 +1,7 @@
 """What volumes ask of storage nodes: repeatable calls, in parallel, within one bounded time.
 
-Nothing here writes to the database or may be called inside a transaction. ``until`` is the end of
-all calls together on the monotonic clock.
+Nothing here writes to the database, but for which nodes did not answer, or may be called inside a
+transaction. ``until`` is the end of all calls together on the monotonic clock.
 """
 
 import time
@@ -14,6 +14,7 @@ from django.conf import settings
 from inventory.models import Backend
 from inventory.nodes import wire
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable, call_all
+from inventory.services.answers import answers_note
 from inventory.services.controller_slots import controller_ids
 from inventory.services.nodes import node_client
 from volumes.models import Export, Replica, Snapshot, SubVolume, Volume
@@ -72,13 +73,13 @@ def replicas_ensure(volume: Volume, replicas: Iterable[Replica], *, until: float
     return _on_nodes(map(work, replicas), until)
 
 
-def replicas_change(volume: Volume, replicas: Iterable[Replica], *, until: float) -> Outcomes:
+def replicas_change(replicas: Iterable[Replica], *, until: float) -> Outcomes:
     """Each replica, which is on its node, becomes as the rows say. A node that does not have it
     refuses by NOT_FOUND.
     """
 
     def work(r: Replica) -> Work:
-        spec = replica_spec(volume, r)
+        spec = replica_spec(r.volume, r)
         return r.pk, r.backend, partial(NodeClient.change_volume, uuid=r.uuid, spec=spec)
 
     return _on_nodes(map(work, replicas), until)
@@ -177,6 +178,7 @@ def node_call(
     try:
         return call(node_client(backend), timeout=seconds_left(until))
     except (NodeRefused, NodeUnreachable) as error:
+        answers_note([(backend.pk, error)])
         return error
 
 
@@ -194,9 +196,13 @@ def _on_nodes(work: Iterable[Work], until: float) -> Outcomes:
     """On a node that was removed by force there is nothing to do: done, and nothing new."""
     done: dict[int, bool | NodeError] = {}
     calls: dict[int, Callable[[], bool]] = {}
+    nodes: dict[int, str] = {}
     for key, backend, call in work:
         if backend is None:
             done[key] = False
         else:
+            nodes[key] = backend.pk
             calls[key] = partial(call, node_client(backend), timeout=seconds_left(until))
-    return done | call_all(calls, timeout_seconds=seconds_left(until))
+    outcomes = call_all(calls, timeout_seconds=seconds_left(until), nodes=nodes)
+    answers_note((nodes[key], outcome) for key, outcome in outcomes.items())
+    return done | outcomes

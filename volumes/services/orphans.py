@@ -11,12 +11,12 @@ from functools import partial
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
-from django.utils import timezone
 
 from inventory.models import Backend, Recovery
 from inventory.nodes import wire
 from inventory.nodes.client import NodeClient, call_all
 from inventory.services.nodes import node_client
+from provisioner.common import clock
 from volumes.models import Export, Orphan, OrphanKind, Replica, Snapshot, Volume
 from volumes.services.node_contents import NodeContents
 from volumes.services.node_work import call_deadline, seconds_left
@@ -38,11 +38,11 @@ def orphans_note(backend: Backend, contents: NodeContents) -> None:
     gone = [orphan.pk for key, orphan in noted.items() if key not in seen]
     Orphan.objects.filter(pk__in=gone).delete()
     same = [o.pk for key, o in noted.items() if key in seen and _told(o) == _told(seen[key])]
-    Orphan.objects.filter(pk__in=same).update(last_seen_at=timezone.now())
+    Orphan.objects.filter(pk__in=same).update(last_seen_at=clock.now())
     for key, orphan in noted.items():
         if key in seen and orphan.pk not in same:
             told = _told(seen[key])
-            Orphan.objects.filter(pk=orphan.pk).update(last_seen_at=timezone.now(), **told)
+            Orphan.objects.filter(pk=orphan.pk).update(last_seen_at=clock.now(), **told)
     new = [orphan for key, orphan in seen.items() if key not in noted]
     Orphan.objects.bulk_create(new, ignore_conflicts=True)
     for orphan in new:
@@ -62,15 +62,16 @@ def orphans_remove(backend: Backend) -> None:
     The generation on the node is what is removed: a later one of that name stays.
     """
     grace = dt.timedelta(hours=settings.ENVIRONMENT.orphan_grace_hours)
-    old = Orphan.objects.filter(
-        backend=backend, kept=False, first_seen_at__lte=timezone.now() - grace
-    )
+    old = Orphan.objects.filter(backend=backend, kept=False, first_seen_at__lte=clock.now() - grace)
     node, until = node_client(backend), call_deadline()
     for kind in (OrphanKind.NAMESPACE, OrphanKind.SNAPSHOT, OrphanKind.VOLUME):
         removable = _nameless(kind, old.filter(kind=kind))
         orphans = {orphan.pk: orphan for orphan in removable[:REMOVE_AT_MOST]}
         calls = {pk: orphan_removal(node, o, seconds_left(until)) for pk, o in orphans.items()}
-        for pk, outcome in call_all(calls, timeout_seconds=seconds_left(until)).items():
+        outcomes = call_all(
+            calls, timeout_seconds=seconds_left(until), nodes=dict.fromkeys(calls, backend.pk)
+        )
+        for pk, outcome in outcomes.items():
             text = {"orphan": str(orphans[pk]), "reason": str(outcome or "")}
             log.warning("orphan not removed" if outcome else "orphan removed", extra=text)
             if outcome is None:

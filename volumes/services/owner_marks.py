@@ -28,7 +28,7 @@ def owners_mark(backend: Backend, contents: NodeContents) -> None:
     until = call_deadline()
     outcomes = dict(snapshots_ensure(snapshots, until=until))
     for replica in replicas:
-        outcomes |= replicas_change(replica.volume, [replica], until=until)
+        outcomes |= replicas_change([replica], until=until)
     failed = [str(outcome) for outcome in outcomes.values() if not isinstance(outcome, bool)]
     if failed:
         log.warning("owners not marked", extra={"backend": backend.pk, "reason": failed[0]})

@@ -2,9 +2,9 @@
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from inventory.models import Backend, Host
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.queue import enqueue_on_commit
 from provisioner.common.results import ProvisionerError, ResultCode
@@ -194,7 +194,7 @@ def _publish_failed(publication: Publication, request_key: str, *, reason: str) 
     rows = Publication.objects.filter(pk=publication.pk)
     with transaction.atomic(durable=True):
         creating = rows.filter(state=LifeState.CREATING)
-        publications_withdraw(creating, deadline_at=timezone.now())
+        publications_withdraw(creating, deadline_at=clock.now())
     enqueue_on_commit("volumes.jobs.collect")
     if publication.is_of(request_key) and rows.filter(state=LifeState.READY).exists():
         return

@@ -9,8 +9,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.utils import timezone
-
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.models import Task
@@ -200,7 +199,7 @@ def replica_give_up(context: Context, replica: Replica | None, why: str) -> Wait
         log.warning("new replica given up", extra={"replica": replica.uuid, "reason": why})
         with context.transaction():
             rows = Replica.objects.filter(LIVE, pk=replica.pk, made_by=context.task.pk)
-            replicas_withdraw(rows, deadline_at=timezone.now())
+            replicas_withdraw(rows, deadline_at=clock.now())
     return Waiting(why)
 
 

@@ -3,8 +3,8 @@
 import time
 
 from django.db import transaction
-from django.utils import timezone
 
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.queue import enqueue_on_commit
 from tasks.models import Task, TaskType
@@ -112,7 +112,7 @@ def _begin(volume: Volume) -> Beginning:
 def _drop(replicas: tuple[Replica, ...]) -> None:
     rows = Replica.objects.filter(pk__in=[r.pk for r in replicas], state=LifeState.CREATING)
     with transaction.atomic(durable=True):
-        replicas_withdraw(rows, deadline_at=timezone.now())
+        replicas_withdraw(rows, deadline_at=clock.now())
     enqueue_on_commit("volumes.jobs.collect")
 
 

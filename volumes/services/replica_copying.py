@@ -1,10 +1,8 @@
 """What becomes of a copy into the new replica of a task, while no host uses the volume."""
 
-import time
-
 from django.db.models import QuerySet
-from django.utils import timezone
 
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from tasks.runner import Context
 from volumes.models import Export, Replica, ReplicaState
@@ -82,7 +80,7 @@ def _note(context: Context, state: CopyState, text: str) -> Waiting:
 
 def _rate(context: Context, bytes_done: int) -> int | None:
     """Bytes per second since the copy was looked at before."""
-    now = time.time()
+    now = clock.epoch_seconds()
     before_at, before = context.outputs.get(RATE, (now, bytes_done))
     context.outputs[RATE] = [now, bytes_done]
     return int((bytes_done - before) / (now - before_at)) if now > before_at else None
@@ -116,7 +114,7 @@ def _settle(context: Context, replica: Replica) -> Waiting | None:
         _copied(replica).filter(exports__isnull=True).update(
             filling=False,
             replica_state=ReplicaState.AVAILABLE,
-            replica_state_since=timezone.now(),
+            replica_state_since=clock.now(),
         )
     return Waiting("its new replica")
 

@@ -1,8 +1,8 @@
 """The end of a replacement: the old replica goes, or, where it failed, the new one."""
 
 from django.db.models import QuerySet
-from django.utils import timezone
 
+from provisioner.common import clock
 from provisioner.common.queue import enqueue_on_commit
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.models import Task
@@ -156,5 +156,5 @@ def _keep(rows: QuerySet[Replica]) -> None:
 
 
 def _withdraw(rows: QuerySet[Replica]) -> None:
-    replicas_withdraw(rows, deadline_at=timezone.now())
+    replicas_withdraw(rows, deadline_at=clock.now())
     enqueue_on_commit("volumes.jobs.collect")

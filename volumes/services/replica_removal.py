@@ -2,9 +2,9 @@
 
 from django.db import transaction
 from django.db.models import Q
-from django.utils import timezone
 
 from inventory.models import Backend
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.services import tasks_abort, tasks_hear
@@ -118,7 +118,7 @@ def marked_confirm(volume: Volume) -> None:
         states = set(others.values_list("replica_state", flat=True))
         if ReplicaState.AVAILABLE in states or states == {ReplicaState.UNKNOWN}:
             rows = Replica.objects.filter(pk=marked.pk)
-            replicas_withdraw(rows, deadline_at=timezone.now())
+            replicas_withdraw(rows, deadline_at=clock.now())
 
 
 def _locked(volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> tuple[Volume, Replica]:

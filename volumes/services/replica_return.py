@@ -3,12 +3,12 @@
 import logging
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from inventory.models import Backend, Ssd
 from inventory.nodes import wire
 from inventory.nodes.client import NodeRefused, NodeUnreachable
 from inventory.services.nodes import node_client
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from volumes.models import (
     NamespaceId,
@@ -78,7 +78,7 @@ def _take_back(
         pieces = _grown(found.pieces, volume.capacity_bytes, replica.claimed_bytes)
         if pieces != found.pieces:
             Volume.objects.filter(pk=volume.pk).update(
-                growing_to_bytes=volume.capacity_bytes, deadline_at=timezone.now()
+                growing_to_bytes=volume.capacity_bytes, deadline_at=clock.now()
             )
         claims = Claims(volume.tenant_id)
         _put_on_node(replica, volume, backend, pieces, claims)
@@ -123,7 +123,7 @@ def _put_on_node(
     claims.add_replica(backend.pk, _write_pieces(backend, pieces, replica, volume), iops, bandwidth)
     changes = {"backend": backend, "desired_iops": iops, "desired_bw": bandwidth}
     if volume.num_replicas == 1:
-        now = timezone.now()
+        now = clock.now()
         changes |= {"replica_state": ReplicaState.UNKNOWN, "replica_state_since": now}
     Replica.objects.filter(pk=replica.pk).update(**changes)
 

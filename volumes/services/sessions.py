@@ -17,14 +17,13 @@ def sessions_read(shown: Iterable[ReplicaShown]) -> dict[int, list[str]]:
     nodes = Backend.objects.prefetch_related("addresses").in_bulk(
         [r.backend_id for r in replicas.values()]
     )
-    targets = call_all(
-        {
-            key: partial(node_client(nodes[r.backend_id]).list_targets, timeout=SECONDS)
-            for key, r in replicas.items()
-            if r.backend_id in nodes
-        },
-        timeout_seconds=SECONDS,
-    )
+    calls = {
+        key: partial(node_client(nodes[r.backend_id]).list_targets, timeout=SECONDS)
+        for key, r in replicas.items()
+        if r.backend_id in nodes
+    }
+    of_nodes = {key: r.backend_id for key, r in replicas.items()}
+    targets = call_all(calls, timeout_seconds=SECONDS, nodes=of_nodes)
     nqns = {
         key: {
             nqn

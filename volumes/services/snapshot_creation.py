@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
-from django.utils import timezone
 
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.queue import enqueue_on_commit
 from provisioner.common.results import InvalidInput, ProvisionerError, ResultCode
@@ -168,6 +168,6 @@ def snapshot_abandon(snapshot: Snapshot) -> bool:
     False: it is not being created any more.
     """
     rows = Snapshot.objects.filter(pk=snapshot.pk, state=LifeState.CREATING)
-    given_up = rows.update(state=LifeState.DELETING, deadline_at=timezone.now())
+    given_up = rows.update(state=LifeState.DELETING, deadline_at=clock.now())
     enqueue_on_commit("volumes.jobs.collect")
     return bool(given_up)

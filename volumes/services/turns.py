@@ -4,8 +4,8 @@ import datetime as dt
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.utils import timezone
 
+from provisioner.common import clock
 from volumes.models import Turn
 
 TURN = dt.timedelta(seconds=60)
@@ -23,10 +23,10 @@ class TakenTurn:
 
     def keep(self) -> bool:
         """Ours for another TURN; False: it took too long, and is somebody else's."""
-        return self._move_end(timezone.now() + TURN)
+        return self._move_end(clock.now() + TURN)
 
     def end(self) -> None:
-        self._move_end(timezone.now())
+        self._move_end(clock.now())
 
     def _move_end(self, until: dt.datetime) -> bool:
         mine = Turn.objects.filter(pk=self.job, until=self.until)
@@ -36,7 +36,7 @@ class TakenTurn:
 
 def turn_take(job: str) -> TakenTurn | None:
     """The turn to do the job; None: somebody has it. One whose holder died is free after TURN."""
-    now = timezone.now()
+    now = clock.now()
     row, _ = Turn.objects.get_or_create(pk=job, defaults={"until": now, "unbroken_since": now})
     environment = settings.ENVIRONMENT
     pause = dt.timedelta(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
-from django.utils import timezone
 
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.parsing import INT64_MAX
 from provisioner.common.queue import enqueue_on_commit
@@ -222,7 +222,7 @@ def _drop_failed(volume: Volume, failed: Collection[Replica]) -> None:
     locked = Volume.objects.select_for_update().filter(pk=volume.pk, state=LifeState.CREATING)
     unmade = volume.replicas.filter(pk__in=[r.pk for r in failed], state=LifeState.CREATING)
     if not locked.exists() or len(failed) > unmade.update(
-        state=LifeState.DELETING, deadline_at=timezone.now()
+        state=LifeState.DELETING, deadline_at=clock.now()
     ):
         raise MadeMeanwhile("another try of this request goes on with the volume")
 
@@ -246,7 +246,7 @@ def volume_abandon(volume: Volume, failed: Collection[Replica] = ()) -> bool:
     try:
         with transaction.atomic(durable=True):
             _drop_failed(volume, failed)
-            gone = {"state": LifeState.DELETING, "deadline_at": timezone.now()}
+            gone = {"state": LifeState.DELETING, "deadline_at": clock.now()}
             Volume.objects.filter(pk=volume.pk).update(**gone)
             volume.replicas.update(**gone)
     except MadeMeanwhile:

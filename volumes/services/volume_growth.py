@@ -2,6 +2,8 @@
 forward.
 """
 
+from collections.abc import Iterable
+
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
@@ -69,10 +71,10 @@ def volume_grow(
         ) from error
     if volume.growing_to_bytes is None:
         return
-    if failures := growth_finish(volume, until=until):
+    if failures := growths_finish([volume], until=until):
         raise GrowthUnfinished(
             f"growing to {new_gib} GiB is recorded and will be finished when all nodes answer: "
-            f"{failures}"
+            f"{failures[volume.pk]}"
         )
     replicas = volume.replicas.filter(state=LifeState.READY)
     if not replicas.exclude(replica_state=ReplicaState.MISSING).exists():
@@ -194,22 +196,30 @@ def _claim_replicas(volume: Volume, replicas: list[Replica], extra_bytes: int) -
     claims_take(claims)
 
 
-def growth_finish(volume: Volume, *, until: float) -> str:
-    """Bring a claimed growth to all nodes. Empty when done, else which nodes failed and how.
+def growths_finish(volumes: Iterable[Volume], *, until: float) -> dict[int, str]:
+    """Bring claimed growths to all nodes, all at once. By the key of each volume that is not done:
+    which nodes failed, and how.
 
     Only what is there grows. A replica that is Missing, or that its node turns out to have lost,
     is not waited for: should it be there again, the check of its node grows it. A node that was
     removed by force makes up for it when it comes back.
     """
-    rows = volume.replicas.filter(state=LifeState.READY, backend__isnull=False)
+    growing = {v.pk: v for v in volumes}
+    rows = Replica.objects.filter(volume__in=growing, state=LifeState.READY, backend__isnull=False)
     replicas = {r.pk: r for r in replicas_with_nodes(rows)}
-    outcomes = replicas_change(volume, replicas.values(), until=until)
+    for replica in replicas.values():
+        replica.volume = growing[replica.volume_id]
+    outcomes = replicas_change(replicas.values(), until=until)
     losses_follow(replicas, outcomes, until=until)
     missing = set(rows.filter(replica_state=ReplicaState.MISSING).values_list("pk", flat=True))
     awaited = {key: outcome for key, outcome in outcomes.items() if key not in missing}
-    if failures := failures_text(replicas, awaited):
-        return failures
-    Volume.objects.filter(
-        pk=volume.pk, state=LifeState.READY, growing_to_bytes=volume.growing_to_bytes
-    ).update(capacity_bytes=volume.growing_to_bytes, growing_to_bytes=None, deadline_at=None)
-    return ""
+    failures = {}
+    for key, volume in growing.items():
+        own = {k: outcome for k, outcome in awaited.items() if replicas[k].volume_id == key}
+        if text := failures_text(replicas, own):
+            failures[key] = text
+            continue
+        Volume.objects.filter(
+            pk=key, state=LifeState.READY, growing_to_bytes=volume.growing_to_bytes
+        ).update(capacity_bytes=volume.growing_to_bytes, growing_to_bytes=None, deadline_at=None)
+    return failures

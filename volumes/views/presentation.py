@@ -4,8 +4,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from django.utils import timezone
-
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from volumes.models import (
     ProvisioningType,
@@ -25,7 +24,7 @@ BLOCK_SIZES = {512: "512B", 4096: "4KB"}
 
 def volumes_json(rows: Iterable[Shown]) -> list[dict[str, Any]]:
     """Volumes as the reference lists them."""
-    now = timezone.now()
+    now = clock.now()
     return [_volume(volume, replicas, now) for volume, replicas in rows]
 
 

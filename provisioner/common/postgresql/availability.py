@@ -7,6 +7,11 @@ from contextlib import contextmanager
 
 import psycopg
 
+from provisioner.common.clock import clock_compared
+
+STATE = """
+    SELECT current_setting('transaction_read_only'), extract(epoch FROM clock_timestamp())
+"""
 PAUSE_SECONDS = 0.5
 """After a failed attempt to connect, all others fail at once for this time."""
 
@@ -56,12 +61,16 @@ class Availability:
 
 
 def require_writable(connection: "psycopg.Connection[object]") -> None:
-    """One round trip that proves that the session lives and takes writes.
+    """One round trip that proves that the session lives and takes writes, and tells its time.
 
     :raises psycopg.Error: it does not.
     """
-    row = connection.execute("SHOW transaction_read_only").fetchone()
+    began = time.monotonic()
+    row = connection.execute(STATE).fetchone()
+    ended = time.monotonic()
     if not connection.autocommit:
         connection.rollback()
-    if row != ("off",):
+    read_only, seconds = row if isinstance(row, tuple) else ("", 0.0)
+    clock_compared(float(seconds), began, ended)
+    if read_only != "off":
         raise psycopg.errors.ReadOnlySqlTransaction("the database is read-only")

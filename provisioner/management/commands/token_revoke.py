@@ -5,10 +5,10 @@ import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
 from provisioner.access.revocation import token_revoke
 from provisioner.access.tokens import LONGEST, TokenRefused, token_identify
+from provisioner.common import clock
 
 
 class Command(BaseCommand):
@@ -35,4 +35,4 @@ class Command(BaseCommand):
             return token_identify(sys.stdin.readline().strip())
         if not token_id or len(token_id) > 64:
             raise CommandError("--id is the claim jti of a token: 1 to 64 characters.")
-        return token_id, timezone.now() + LONGEST
+        return token_id, clock.now() + LONGEST

@@ -8,12 +8,12 @@ from collections.abc import Collection, Iterable
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Max
-from django.utils import timezone
 
 from inventory.models import Backend, Pool, Recovery
 from inventory.services.generations import generation_last, generations_raise
 from inventory.services.pool import database_doubt, database_sealed
 from inventory.services.pool_checks import is_of_other_pool
+from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
 from provisioner.common.writes import STALE_SECONDS
 from volumes.models import Export, Orphan, Replica, Snapshot
@@ -78,7 +78,7 @@ def _wait_for_requests() -> None:
     if since is None:
         return
     longest = dt.timedelta(seconds=settings.ENVIRONMENT.node_call_seconds + STALE_SECONDS)
-    time.sleep(max((since + longest - timezone.now()).total_seconds(), 0.0))
+    time.sleep(max((since + longest - clock.now()).total_seconds(), 0.0))
 
 
 def node_recover(backend: Backend, contents: NodeContents) -> None:

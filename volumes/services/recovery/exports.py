@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from django.db.models import Q
-from django.utils import timezone
 
 from inventory.models import Host
 from inventory.services.generations import generation_next
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from volumes.models import Export, NamespaceId, Publication, Replica
 from volumes.models.publication import NQN_PREFIX
@@ -80,7 +80,7 @@ def _confirm(export: Export) -> None:
 def _renumber(export: Export) -> None:
     """What its node saw meanwhile would overtake it for ever."""
     Export.objects.filter(pk=export.pk).update(
-        id=generation_next(), state=LifeState.CREATING, deadline_at=timezone.now()
+        id=generation_next(), state=LifeState.CREATING, deadline_at=clock.now()
     )
 
 

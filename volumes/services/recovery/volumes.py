@@ -2,8 +2,8 @@
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
-from django.utils import timezone
 
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError
 from tasks.services import tasks_abort
@@ -97,9 +97,7 @@ def _adopt(
 
 def _complete(volume: Volume, lost: list[Replica], findings: Findings) -> None:
     """Nodes that failed while it was created were replaced after the restored state."""
-    replicas_withdraw(
-        Replica.objects.filter(pk__in=[r.pk for r in lost]), deadline_at=timezone.now()
-    )
+    replicas_withdraw(Replica.objects.filter(pk__in=[r.pk for r in lost]), deadline_at=clock.now())
     missing = volume.num_replicas - volume.replicas.filter(LIVE).count()
     for copy in findings.strays_of(volume)[: max(missing, 0)]:
         replica_row(volume, copy)

@@ -1,0 +1,37 @@
+"""Nodes that leave our calls unanswered: placement avoids them until one was answered."""
+
+import datetime as dt
+import logging
+from collections.abc import Iterable
+
+from django.conf import settings
+from django.db.models import Q
+
+from inventory.models import Backend
+from inventory.nodes.client import NodeUnreachable
+from provisioner.common import clock
+
+log = logging.getLogger(__name__)
+
+
+def answers_note(outcomes: Iterable[tuple[str, object]]) -> None:
+    """What calls to nodes came to, by node id. A node that did not answer, by no limit of ours, is
+    avoided from now on; a reading of it ends that.
+    """
+    silent = {
+        node: outcome
+        for node, outcome in outcomes
+        if isinstance(outcome, NodeUnreachable) and outcome.is_fault
+    }
+    if not silent:
+        return
+    rows = Backend.objects.filter(pk__in=silent, unanswered_since=None)
+    for node in rows.values_list("pk", flat=True):
+        log.warning("node does not answer", extra={"backend": node, "reason": str(silent[node])})
+    rows.update(unanswered_since=clock.now())
+
+
+def silence_over() -> Q:
+    """Backends that have been avoided for long enough, half a probe interval, to be read again."""
+    pause = dt.timedelta(seconds=settings.ENVIRONMENT.probe_interval_seconds / 2)
+    return Q(unanswered_since__lt=clock.now() - pause)

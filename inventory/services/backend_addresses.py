@@ -1,0 +1,55 @@
+"""Where a storage node is called."""
+
+import logging
+from collections.abc import Sequence
+
+from django.db import IntegrityError, transaction
+
+from inventory.models import Backend, BackendAddress
+from inventory.nodes.client import NodeRefused, NodeUnreachable
+from inventory.services.nodes import node_client_at
+from inventory.services.readings import READ_SECONDS
+
+log = logging.getLogger(__name__)
+
+
+def addresses_store(persistent_id: str, mgmt_ips: Sequence[str], mgmt_port: int) -> None:
+    """A backend is at these addresses from now on, in this order, where it just answered; within
+    the caller's transaction.
+
+    :raises IntegrityError: one is another backend's.
+    """
+    Backend.objects.filter(pk=persistent_id).update(mgmt_port=mgmt_port, unanswered_since=None)
+    BackendAddress.objects.filter(backend_id=persistent_id).delete()
+    BackendAddress.objects.bulk_create(
+        BackendAddress(backend_id=persistent_id, position=position, address=address, port=mgmt_port)
+        for position, address in enumerate(mgmt_ips)
+    )
+
+
+def addresses_follow(*, persistent_id: str, mgmt_ips: Sequence[str], mgmt_port: int) -> None:
+    """A node that does not answer where it is stored says that it is elsewhere: if it answers
+    there, and no other backend is, that is stored.
+    """
+    rows = Backend.objects.filter(pk=persistent_id, unanswered_since__isnull=False)
+    backend = rows.first()
+    if backend is None:
+        return
+    about = {"backend": persistent_id, "addresses": ", ".join(mgmt_ips), "port": mgmt_port}
+    try:
+        node = node_client_at(backend, mgmt_ips, mgmt_port).read_node(timeout=READ_SECONDS)
+    except (NodeRefused, NodeUnreachable) as error:
+        log.info("node is not where it says", extra=about | {"reason": str(error)})
+        return
+    if node.persistent_id != persistent_id:
+        log.warning(
+            "another node is where a node says", extra=about | {"found": node.persistent_id}
+        )
+        return
+    try:
+        with transaction.atomic(durable=True):
+            addresses_store(persistent_id, mgmt_ips, mgmt_port)
+    except IntegrityError:
+        log.warning("a node says the address of another backend", extra=about)
+    else:
+        log.warning("a node has other addresses", extra=about)

@@ -1,0 +1,67 @@
+"""The time that decides what several processes must agree on: that of the database.
+
+Each time a process takes a database connection it compares the clocks, at no extra round trip;
+between, it counts with the machine's monotonic clock. So a process whose own clock is wrong neither
+sees nodes as Unavailable nor takes leases of others. With SQLite all is one machine: its clock
+counts.
+"""
+
+import datetime as dt
+import logging
+import threading
+import time
+
+from prometheus_client import Gauge
+
+SKEW_SECONDS = 2.0
+"""From here on a difference is logged."""
+
+SKEW = Gauge(
+    "provisioner_clock_skew_seconds",
+    "How far the clock of a process is from the database's, either way.",
+    multiprocess_mode="livemax",
+)
+log = logging.getLogger(__name__)
+
+
+class _Clock:
+    """``offset``: the database's time less the monotonic one, in seconds; None: not known."""
+
+    def __init__(self) -> None:
+        self.offset: float | None = None
+        self.is_off = False
+        self.lock = threading.Lock()
+
+
+_clock = _Clock()
+
+
+def now() -> dt.datetime:
+    """The database's time, as far as this process knows; UTC."""
+    offset = _clock.offset
+    if offset is None:
+        return dt.datetime.now(dt.UTC)
+    return dt.datetime.fromtimestamp(time.monotonic() + offset, dt.UTC)
+
+
+def epoch_seconds() -> float:
+    """:func:`now` in seconds since the epoch."""
+    return now().timestamp()
+
+
+def clock_compared(database_seconds: float, began: float, ended: float) -> None:
+    """The database's time, in seconds since the epoch, was this at some moment between ``began``
+    and ``ended`` of the monotonic clock.
+
+    What is known already stays as long as it agrees, so time makes no small jumps.
+    """
+    own = time.time() - time.monotonic()
+    with _clock.lock:
+        known = own if _clock.offset is None else _clock.offset
+        _clock.offset = min(max(known, database_seconds - ended), database_seconds - began)
+        skew = abs(own - _clock.offset)
+        was_off, _clock.is_off = _clock.is_off, skew >= SKEW_SECONDS
+    SKEW.set(skew)
+    if _clock.is_off and not was_off:
+        text = "the clock of this machine is not the database's, which counts"
+        log.warning(text, extra={"seconds": round(skew, 3)})

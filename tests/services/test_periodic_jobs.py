@@ -1,0 +1,115 @@
+"""Periodic jobs: their own queue, one run at a time, and when the last one succeeded is known."""
+
+import datetime as dt
+import threading
+from collections.abc import Iterator
+
+import pytest
+from celery import shared_task
+
+from provisioner import celery
+from provisioner.common import clock, queue
+from tasks import periodic
+from tasks.metrics import job_metrics
+from tasks.models import JobRun
+from tests.conftest import Api
+from tests.system.conftest import eventually
+from tests.worker import running_worker
+
+pytestmark = pytest.mark.django_db(transaction=True)
+JOB = "tasks.jobs.requeue_abandoned"
+BEGAN, GO_ON = threading.Event(), threading.Event()
+
+
+@shared_task(name="tests.long")
+def long_job() -> None:
+    BEGAN.set()
+    GO_ON.wait()
+
+
+@shared_task(name="tests.broken")
+def broken_job() -> None:
+    raise ValueError("as a bug would")
+
+
+@pytest.fixture
+def worker() -> Iterator[None]:
+    with running_worker():
+        yield
+        GO_ON.set()
+
+
+def began(seconds: float, **fields: object) -> None:
+    at = clock.now() - dt.timedelta(seconds=seconds)
+    JobRun.objects.update_or_create(pk=JOB, defaults={"began_at": at, **fields})
+
+
+def ages() -> dict[str, float]:
+    [age, _] = job_metrics()
+    return {sample.labels["name"]: sample.value for sample in age.samples}
+
+
+def test_every_job_of_the_schedule_goes_to_their_own_queue() -> None:
+    schedule = celery.app.conf.beat_schedule.values()
+    assert {entry["options"]["queue"] for entry in schedule} == {celery.PERIODIC}
+    assert set(queue.periodic_jobs()) == {entry["task"] for entry in schedule}
+    assert all("expires" not in entry["options"] for entry in schedule), "clocks may differ"
+
+
+def test_the_first_run_begins() -> None:
+    assert periodic.run_begin(JOB, interval_seconds=5)
+    assert not periodic.run_begin(JOB, interval_seconds=5)
+
+
+@pytest.mark.parametrize(("seconds", "begins"), [(2, False), (3, True)])
+def test_messages_that_waited_are_done_by_one_run(seconds: float, begins: bool) -> None:
+    began(seconds, ended_at=clock.now())
+    assert periodic.run_begin(JOB, interval_seconds=5) is begins
+
+
+@pytest.mark.parametrize(("seconds", "begins"), [(19, False), (21, True)])
+def test_one_run_at_a_time_unless_its_process_may_be_dead(seconds: float, begins: bool) -> None:
+    began(seconds)
+    assert periodic.run_begin(JOB, interval_seconds=5) is begins
+
+
+def test_a_failed_run_does_not_count() -> None:
+    began(100, succeeded_at=clock.now() - dt.timedelta(seconds=100))
+    assert periodic.run_begin(JOB, interval_seconds=5)
+    periodic.run_end(JOB, succeeded=False)
+    assert 99 < ages()[JOB] < 110
+    periodic.run_end(JOB, succeeded=True)
+    assert ages()[JOB] < 10
+
+
+def test_the_metrics_have_every_job(api: Api) -> None:
+    text = api.get("/metrics").body
+    for job, seconds in queue.periodic_jobs().items():
+        assert f'provisioner_job_age_seconds{{name="{job}"}}' in text
+        assert f'provisioner_job_interval_seconds{{name="{job}"}} {seconds}' in text
+
+
+def test_a_run_by_a_worker_is_written_down(base_rows: None, worker: None) -> None:
+    celery.app.send_task(JOB, queue=celery.PERIODIC)
+    eventually(
+        lambda: JobRun.objects.filter(pk=JOB, ended_at__isnull=False).exists(),
+        seconds=20,
+        what="run",
+    )
+    assert ages()[JOB] < 20
+
+
+def test_a_failure_in_a_worker_is_none(base_rows: None, worker: None) -> None:
+    long_ago = clock.now() - dt.timedelta(hours=1)
+    JobRun.objects.create(job="tests.broken", began_at=long_ago, succeeded_at=long_ago)
+    celery.app.send_task("tests.broken", queue=celery.PERIODIC)
+    rows = JobRun.objects.filter(pk="tests.broken", ended_at__isnull=False)
+    eventually(rows.exists, seconds=20, what="run")
+    assert rows.get().succeeded_at == long_ago
+
+
+def test_a_job_that_was_asked_for_is_always_run(base_rows: None, worker: None) -> None:
+    began(0)
+    celery.app.send_task("tests.long")
+    assert BEGAN.wait(20)
+    assert not JobRun.objects.filter(pk="tests.long").exists()

@@ -1,0 +1,81 @@
+"""The database's time is what decides, and how far a process is off is known."""
+
+import datetime as dt
+import time
+
+import pytest
+from prometheus_client import REGISTRY
+
+from provisioner.common import clock
+from tests import budgets
+from tests.system.stack import ROOT
+
+OWN = {
+    "provisioner/common/clock.py": "this is it",
+    "provisioner/certificates.py": "a certificate is compared by whoever reads it, by own clock",
+    "provisioner/standalone/scenario.py": "what this process has seen since it began",
+    "inventory/nodes/agent/fences.py": "the records of one node",
+    "inventory/nodes/agent/records.py": "the records of one node",
+    "inventory/nodes/agent/targets.py": "the records of one node",
+}
+"""Files that read the clock of their machine, and why they may."""
+
+
+@pytest.fixture(autouse=True)
+def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "_clock", clock._Clock())
+
+
+def compare(ahead: float, *, took: float = 0.0) -> None:
+    """The database is so far ahead of us, and took so many seconds to answer."""
+    began = time.monotonic()
+    clock.clock_compared(time.time() + ahead, began, began + took)
+
+
+def ahead() -> float:
+    return (clock.now() - dt.datetime.now(dt.UTC)).total_seconds()
+
+
+def test_nobody_reads_another_clock() -> None:
+    read = ("timezone.now", "datetime.now(", "utcnow(", "time.time()", "date.today(")
+    found = {
+        name
+        for path in budgets.sources(ROOT)
+        if not (name := str(path.relative_to(ROOT))).startswith("tests/")
+        and any(word in path.read_text() for word in read)
+    }
+    assert found == set(OWN)
+
+
+def test_until_it_is_known_the_own_clock_counts() -> None:
+    assert abs(ahead()) < 1
+
+
+@pytest.mark.parametrize("seconds", [600.0, -600.0])
+def test_the_databases_time_counts(seconds: float) -> None:
+    compare(seconds)
+    assert abs(ahead() - seconds) < 1
+    assert clock.epoch_seconds() == pytest.approx(time.time() + seconds, abs=1)
+    assert REGISTRY.get_sample_value("provisioner_clock_skew_seconds") == pytest.approx(600, abs=1)
+
+
+def test_an_answer_that_took_long_changes_nothing_that_it_does_not_contradict() -> None:
+    compare(600)
+    known = clock._clock.offset
+    compare(601, took=5)
+    assert clock._clock.offset == known
+    compare(700, took=5)
+    assert abs(ahead() - 695) < 1, "the least change that it allows"
+
+
+def test_a_step_of_the_own_clock_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    compare(0)
+    before, real = clock.now(), time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3600)
+    assert clock.now() - before < dt.timedelta(seconds=5)
+
+
+def test_a_clock_that_is_off_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(3):
+        compare(600)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
