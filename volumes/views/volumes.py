@@ -9,6 +9,7 @@ from provisioner.common.moment import one_moment
 from provisioner.common.operations import Operation
 from provisioner.common.pagination import Page
 from provisioner.common.parsing import parse_body, parse_query
+from volumes.health_selectors import volumes_of_health
 from volumes.models import Volume
 from volumes.selectors import pieces_of_volume, volumes_filter
 from volumes.services.sessions import sessions_read
@@ -76,6 +77,8 @@ class VolumesViewSet(TenantViewSet):
             backend_id=fields.get("backend_id"),
             host_id=self.own_host(fields.get("host_id")),
         )
+        if "health" in fields:
+            rows = volumes_of_health(rows, fields["health"])
         return self._volumes(Page.of(fields).cut(rows, "uuid"))
 
     @one_moment()
@@ -92,12 +95,15 @@ class VolumesViewSet(TenantViewSet):
 
     def extended(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
         with one_moment():
-            rows = self.volumes.filter(uuid=volume_uuid)
-            found = [(shown, list(pieces_of_volume(shown[0].id))) for shown in volumes_shown(rows)]
+            shown = volumes_shown(self.volumes.filter(uuid=volume_uuid))
+            found = [
+                (data, replicas, list(pieces_of_volume(volume.id)))
+                for data, (volume, replicas) in zip(volumes_json(shown), shown, strict=True)
+            ]
         return Response(
             [
-                volume_extended_json(shown, pieces, sessions_read(shown[1]))
-                for shown, pieces in found
+                volume_extended_json(data, replicas, pieces, sessions_read(replicas))
+                for data, replicas, pieces in found
             ]
         )
 
