@@ -9,16 +9,21 @@ from typing import Any
 
 from celery import Celery, Task, bootsteps
 from celery.beat import Service
-from celery.signals import beat_init, celeryd_init, setup_logging, task_postrun, task_prerun
+from celery.signals import celeryd_init, setup_logging, task_postrun, task_prerun
 from celery.worker import WorkController
 from celery.worker import state as worker_state
 from django.conf import settings
 from kombu import Exchange, Queue
+from kombu.transport import redis
 from prometheus_client import Counter, Histogram, start_http_server
 
 from provisioner.common import clock, logs, queue, stopping
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "provisioner.settings")
+
+# Else a worker puts what it is at back on the queue when it loses Redis, and ends on an error of
+# kombu's if Redis is away again by then. Tasks are found again from their rows.
+redis.QoS.restore_at_shutdown = False
 
 TASKS, PERIODIC = "celery", "periodic"
 """The queues. Periodic jobs have their own, and workers of their own: however long tasks take,
@@ -148,13 +153,13 @@ def _leave_logging_alone(**_: object) -> None:
 
 
 @celeryd_init.connect
-@beat_init.connect
 def _check(**_: object) -> None:
-    """In the embedded form beat is a thread of the API, which has looked."""
+    """Of a worker; beat: :class:`provisioner.beat.Scheduler`. In the embedded form both are
+    threads of the API, which has looked.
+    """
     from provisioner import startup  # noqa: PLC0415 - needs the services, which need this
 
-    if not settings.ENVIRONMENT.is_embedded:
-        startup.check()
+    startup.check()
 
 
 @celeryd_init.connect

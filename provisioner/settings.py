@@ -198,6 +198,7 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker outlives any outage of Redis
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, float] = (
     {"polling_interval": 0.1}
     if CELERY_BROKER_URL.startswith("memory")
@@ -214,7 +215,7 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BEAT_SCHEDULER = (
     "celery.beat:Scheduler"
     if CELERY_BROKER_URL.startswith("memory")
-    else "redbeat.RedBeatScheduler"
+    else "provisioner.beat.Scheduler"
 )
 CELERY_REDBEAT_REDIS_URL = CELERY_BROKER_URL
 CELERY_REDBEAT_REDIS_OPTIONS: dict[str, object] = {}

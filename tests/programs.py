@@ -23,6 +23,7 @@ PACKAGES = {
     "node": ("nodejs",),
     "npm": ("npm",),
     "openssl": ("openssl",),
+    "gcc": ("gcc", "libc6-dev"),
 }
 """Debian's, of each program."""
 MODULES = {"rsyslogd": "*/rsyslog/lmnsd_ossl.so"}

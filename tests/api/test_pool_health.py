@@ -33,7 +33,6 @@ Pool = Callable[[int], list[str]]
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_views, "HEALTH_SECONDS", 0)
-    pool_views._pool_health.until = 0
 
 
 def went_silent(node: str) -> None:
@@ -268,6 +267,5 @@ def test_who_asks_for_the_pool_again_gets_what_was_found(
     assert info(api) == ("Healthy", "")
     went_silent(node)
     assert info(api) == ("Healthy", "")
-    pool_views._pool_health.until = 0
+    pool_views.pool_health_cache.forget()
     assert info(api) == ("Degraded", "1 node Unavailable")
-    pool_views._pool_health.until = 0

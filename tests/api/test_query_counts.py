@@ -27,7 +27,7 @@ def statements(api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Count:
     monkeypatch.setattr(authorization_server, "CACHE_SECONDS", 3600)
     monkeypatch.setattr(writes, "STALE_SECONDS", 3600)
     monkeypatch.setattr(pool_views, "HEALTH_SECONDS", 0)
-    pool_views._pool_health.until = 0
+    pool_views.pool_health_cache.forget()
     pool(4)
     writes.writes_forget()  # the next create asks, for all that follow
     published(api, created(api, "first", storageClass={"numReplicas": 2}), probe_host(api))

@@ -49,12 +49,12 @@ class HealthInfoViewSet(InfoViewSet):
     """
 
     def info(self) -> dict[str, Any]:
-        health = _pool_health.get()
+        health = pool_health_cache.get()
         reason = {"healthReason": health.reason} if health.reason else {}
         return super().info() | {"health": health.health.value} | reason
 
 
-class _PoolHealth:
+class PoolHealthCache:
     """While one caller reads it anew, others get what was found before."""
 
     def __init__(self) -> None:
@@ -67,8 +67,11 @@ class _PoolHealth:
             self.found = pool_health_read()
         return self.found
 
+    def forget(self) -> None:
+        self.found = None
 
-_pool_health = _PoolHealth()
+
+pool_health_cache = PoolHealthCache()
 
 
 class RemovableHostViewSet(HostViewSet):

@@ -1,0 +1,16 @@
+"""The scheduler of the production form."""
+
+from typing import Any
+
+from redbeat import RedBeatScheduler
+
+from provisioner import startup
+
+
+class Scheduler(RedBeatScheduler):  # type: ignore[misc] # has no types
+    """RedBeat's, once the database's time is known: by the machine's, jobs could be due never."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """:raises CannotStart: a setting is wrong, or the database cannot be used."""
+        startup.check()
+        super().__init__(*args, **kwargs)
