@@ -2,9 +2,10 @@ from operator import attrgetter
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import OuterRef, QuerySet, Subquery, Sum
+from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
 from django.http import HttpRequest
 
+from inventory.health import NodeHealth, node_health, node_health_reason
 from inventory.models import (
     Backend,
     BackendAddress,
@@ -24,6 +25,7 @@ from inventory.models import (
 from provisioner.common import clock
 from provisioner.common.admin import (
     NONE,
+    ChoiceFilter,
     ReadOnlyAdmin,
     ReadOnlyInline,
     link_column,
@@ -37,21 +39,24 @@ from provisioner.common.admin import (
 from tasks.models import Task
 
 
-class LivenessFilter(admin.SimpleListFilter):
+class LivenessFilter(ChoiceFilter):
     title = "state"
     parameter_name = "state"
+    choices_shown = Liveness
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(str(value), str(label)) for value, label in Liveness.choices]
+    def of(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        if value == Liveness.AVAILABLE:
+            return rows.filter(available_until__gte=clock.now())
+        return rows.filter(available_until__lt=clock.now())
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        match self.value():
-            case Liveness.AVAILABLE:
-                return queryset.filter(available_until__gte=clock.now())
-            case Liveness.UNAVAILABLE:
-                return queryset.filter(available_until__lt=clock.now())
-            case _:
-                return queryset
+
+class NodeHealthFilter(ChoiceFilter):
+    title = "health"
+    parameter_name = "health"
+    choices_shown = NodeHealth
+
+    def of(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return rows.filter(health=value)
 
 
 class _LivingAdmin(ReadOnlyAdmin):
@@ -102,8 +107,7 @@ class BackendAdmin(_LivingAdmin):
     list_display = [
         "name",
         "persistent_id",
-        "available",
-        "in_use",
+        "health",
         "place",
         "capacity_used",
         "iops_used",
@@ -112,7 +116,7 @@ class BackendAdmin(_LivingAdmin):
         "waits",
         "version",
     ]
-    list_filter = [LivenessFilter, "in_use", "region", "zone", "rack", "version"]
+    list_filter = [NodeHealthFilter, LivenessFilter, "in_use", "region", "zone", "rack", "version"]
     search_fields = ["name", "=persistent_id", "=host_id", "addresses__address"]
     inlines = [AddressInline, SsdInline, PortalInline]
     fieldsets = [
@@ -122,7 +126,8 @@ class BackendAdmin(_LivingAdmin):
                 "fields": [
                     "name",
                     "persistent_id",
-                    ("available", "in_use", "certified"),
+                    ("health", "available", "in_use", "certified"),
+                    "health_reason",
                     "waits",
                     "related",
                 ]
@@ -153,14 +158,30 @@ class BackendAdmin(_LivingAdmin):
         ),
     ]
 
+    @admin.display(description="health", ordering="health")
+    def health(self, backend: Any) -> str:
+        return str(backend.health)
+
+    @admin.display(description="reason")
+    def health_reason(self, backend: Any) -> str:
+        health = NodeHealth(backend.health)
+        return node_health_reason(backend, health, backend.drained_since) or NONE
+
     @admin.display(description="region / zone / rack", ordering="region")
     def place(self, backend: Backend) -> str:
         return " / ".join(part or NONE for part in (backend.region, backend.zone, backend.rack))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Backend]:
-        """With the sums over the SSDs, as subqueries: the search joins the addresses."""
+        """With health, and the sums over the SSDs, as subqueries: the search joins the
+        addresses.
+        """
         rows: QuerySet[Backend] = super().get_queryset(request)
-        return rows.annotate(used_bytes=_sum("used_bytes"), capacity_bytes=_sum("capacity_bytes"))
+        return rows.annotate(
+            health=node_health(),
+            drained_since=F("drain__started_at"),
+            used_bytes=_sum("used_bytes"),
+            capacity_bytes=_sum("capacity_bytes"),
+        )
 
 
 @admin.register(Ssd)

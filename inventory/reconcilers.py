@@ -11,7 +11,7 @@ from django.db.models import F, Q
 from inventory.models import LATE_FACTOR, Backend
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable, call_all
 from inventory.nodes.wire import Node, ProvisionerSettings
-from inventory.services.answers import answers_note, silence_over
+from inventory.services.answers import answers_note, call_failed, silence_over
 from inventory.services.node_settings import node_settings_with_token, token_renewal_due_before
 from inventory.services.nodes import node_client
 from inventory.services.readings import READ_SECONDS, reading_store
@@ -54,6 +54,7 @@ def poll_late_backends() -> None:
     for persistent_id, outcome in outcomes.items():
         if isinstance(outcome, NodeRefused | NodeUnreachable):
             log.info("no answer", extra={"backend": persistent_id, "reason": str(outcome)})
+            call_failed(persistent_id, outcome)
             continue
         node, has_settings = outcome
         reading_store(persistent_id=persistent_id, node=node, read_at=read_at)

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Count, F, Q, QuerySet, Sum
 
+from inventory.health import NodeHealth, node_health, node_health_reason
 from inventory.models import (
     Backend,
     Host,
@@ -25,22 +26,38 @@ class BackendSummary:
     """A backend with what its drives add up to, in bytes; drives that are gone do not count."""
 
     backend: Backend
+    health: NodeHealth
+    health_reason: str
     capacity_bytes: int
     free_bytes: int
     ssds: int
     volumes: int
 
 
-def backend_list(*, persistent_id: str | None = None) -> list[BackendSummary]:
-    """All backends, or the one if there is such, by id; five queries however many they are."""
-    backends = Backend.objects.all()
+def backend_list(
+    *, persistent_id: str | None = None, health: str | None = None
+) -> list[BackendSummary]:
+    """All backends, or the one if there is such, or those of that NodeHealth, by id; five queries
+    however many they are.
+    """
+    backends: QuerySet[Any] = Backend.objects.annotate(
+        health=node_health(), drained_since=F("drain__started_at")
+    )
     if persistent_id is not None:
         backends = backends.filter(pk=persistent_id)
+    if health is not None:
+        backends = backends.filter(health=health)
     made = Count("replicas", filter=Q(replicas__state=LifeState.READY))
     volumes = dict(backends.order_by().annotate(made=made).values_list("pk", "made"))
     drives = _drives(persistent_id)
     return [
-        BackendSummary(backend, *drives.get(backend.pk, (0, 0, 0)), volumes.get(backend.pk, 0))
+        BackendSummary(
+            backend,
+            (state := NodeHealth(backend.health)),
+            node_health_reason(backend, state, backend.drained_since),
+            *drives.get(backend.pk, (0, 0, 0)),
+            volumes.get(backend.pk, 0),
+        )
         for backend in backends.prefetch_related("addresses", "portals")
     ]
 

@@ -1,7 +1,6 @@
 from django.urls import URLPattern, path
 
 from inventory.views.auth_server import AuthServerViewSet
-from inventory.views.backends import InfoViewSet
 from inventory.views.inventory import InventoryViewSet
 from inventory.views.license import LicenseViewSet
 from inventory.views.probe import ProbeViewSet
@@ -14,7 +13,6 @@ urlpatterns: list[URLPattern] = [
         "auth_server",
         AuthServerViewSet.as_view({"get": "list", "post": "create", "delete": "destroy"}),
     ),
-    path("info", InfoViewSet.as_view({"get": "list"})),
     path("probe", ProbeViewSet.as_view({"post": "create"})),
     path("inventory", InventoryViewSet.as_view({"get": "list"})),
     path("reset_inventory", InventoryViewSet.as_view({"delete": "destroy"})),

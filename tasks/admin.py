@@ -3,7 +3,7 @@ from django.forms import model_to_dict
 from django.utils.html import format_html
 
 from provisioner.common.admin import DeadlineFilter, ReadOnlyAdmin, size_column, wait_column
-from tasks.models import Task
+from tasks.models import JobRun, Task
 from tasks.selectors import task_waits_for
 
 
@@ -82,3 +82,12 @@ class TaskAdmin(ReadOnlyAdmin):
         return format_html(
             '<progress max="100" value="{}"></progress> {} %', task.progress, int(task.progress)
         )
+
+
+@admin.register(JobRun)
+class JobRunAdmin(ReadOnlyAdmin):
+    """The latest run of each periodic job."""
+
+    list_display = ["job", "began_at", "ended_at", "succeeded_at"]
+    search_fields = ["job"]
+    fields = ["job", "began_at", "ended_at", "succeeded_at"]

@@ -1,10 +1,11 @@
 """Reading tasks."""
 
 import datetime as dt
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from functools import cache, reduce
 from operator import or_
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
@@ -73,6 +74,38 @@ def _rows() -> QuerySet[Task, Mapping[str, Any]]:
 def task_active(*, volume_id: str) -> Task | None:
     """The volume's task that has not ended."""
     return Task.objects.filter(volume_id=volume_id, state__in=sorted(ACTIVE)).first()
+
+
+class Progress(NamedTuple):
+    """Of an active task: in percent, of the bytes where it copies; and the time left, where that
+    is known.
+    """
+
+    percent: float
+    seconds_left: int | None
+
+
+def volumes_progress(volume_ids: Iterable[str]) -> dict[str, Progress]:
+    """Of the active tasks of volumes, by their uuids; one query."""
+    rows = task_rows().filter(volume_id__in=list(volume_ids), state__in=sorted(ACTIVE))
+    return {
+        row["volume_id"]: Progress(_percent(row), seconds_left(row))
+        for row in rows.values(*COLUMNS, "volume_id")
+    }
+
+
+def _percent(task: Mapping[str, Any]) -> float:
+    done, total = task["bytes_done"], task["bytes_total"]
+    return float(100 * done / total if total and done is not None else task["progress"])
+
+
+def seconds_left(task: Mapping[str, Any]) -> int | None:
+    """Of a copy that goes on, COLUMNS of its task, at its present rate; None: it is not known."""
+    done, total, rate = task["bytes_done"], task["bytes_total"], task["bytes_per_second"]
+    if task["state"] not in ACTIVE or not rate or done is None or total is None:
+        return None
+    seconds: int = math.ceil((total - done) / rate)
+    return seconds
 
 
 def task_waits_for(task: Mapping[str, Any]) -> str:

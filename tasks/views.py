@@ -14,8 +14,8 @@ from provisioner.common.fields import AnyCase
 from provisioner.common.operations import HOST, TASK, Operation, Output
 from provisioner.common.parsing import Identifier, Input, parse_body, parse_query
 from provisioner.common.times import iso_milliseconds
-from tasks.models import ACTIVE, TaskState, TaskType
-from tasks.selectors import task_list, task_waits_for
+from tasks.models import TaskState, TaskType
+from tasks.selectors import seconds_left, task_list, task_waits_for
 from tasks.services import task_delete, task_update
 
 
@@ -163,16 +163,7 @@ def task_json(task: Mapping[str, Any]) -> dict[str, Any]:
         "bytesDone": task["bytes_done"],
         "bytesTotal": task["bytes_total"],
         "bytesPerSecond": task["bytes_per_second"],
-        "secondsLeft": _seconds_left(task),
+        "secondsLeft": seconds_left(task),
         "waitsFor": task_waits_for(task),
     }
     return {name: value for name, value in fields.items() if value not in ("", None)}
-
-
-def _seconds_left(task: Mapping[str, Any]) -> int | None:
-    """Of a copy that goes on, at its present rate; None: nobody knows."""
-    done, total, rate = task["bytes_done"], task["bytes_total"], task["bytes_per_second"]
-    if task["state"] not in ACTIVE or not rate or done is None or total is None:
-        return None
-    seconds: int = math.ceil((total - done) / rate)
-    return seconds

@@ -45,6 +45,7 @@ def _delete_rows(_: TransactionTestCase) -> None:
     while _running and time.monotonic() < give_up:
         time.sleep(0.001)
     _forget_logins()
+    _forget_health()
     with transaction.atomic(), connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(";".join(_statements()))
@@ -60,6 +61,13 @@ def _forget_logins() -> None:
     client = _redis(os.environ["REDIS_URL"])
     if keys := list(client.scan_iter(f"{PREFIX}*", count=1000)):
         client.delete(*keys)
+
+
+def _forget_health() -> None:
+    """The health of one test's pool, which ``GET /info`` keeps for some seconds."""
+    from volumes.views.pool import pool_health_cache
+
+    pool_health_cache.forget()
 
 
 @cache

@@ -1,15 +1,18 @@
 """Metrics of the pool (reference, "Get Metrics"), in a constant number of queries."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from django.db.models import Case, Count, Model, QuerySet, Value, When
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from inventory.health import NodeHealth
 from inventory.selectors import BackendSummary, backend_list
 from inventory.services.pool import database_doubt
 from provisioner.common.models import LifeState
 from tasks.metrics import task_metrics
+from volumes.health_selectors import volume_numbers
 from volumes.models import (
     Drain,
     Export,
@@ -42,12 +45,29 @@ class PoolCollector:
     """
 
     def collect(self) -> Iterator[Metric]:
-        yield from node_metrics(backend_list())
+        backends = backend_list()
+        yield from node_metrics(backends)
+        yield from health_metrics(backends)
         yield from check_metrics()
         yield from drain_metrics()
         yield unfinished_metric()
         yield barred_metric()
         yield from task_metrics()
+
+
+def health_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:
+    """How many nodes and volumes have which health: docs/explanation/health.md."""
+    nodes = Counter(summary.health for summary in backends)
+    yield _by_health("node", {health: nodes[health] for health in NodeHealth})
+    yield _by_health("volume", volume_numbers())
+
+
+def _by_health(kind: str, numbers: Mapping[Any, int]) -> Metric:
+    name, text = f"provisioner_{kind}_health", f"How many {kind}s have each health"
+    family = GaugeMetricFamily(name, text, labels=["health"])
+    for health, number in numbers.items():
+        family.add_metric([str(health)], number)
+    return family
 
 
 def check_metrics() -> Iterator[Metric]:

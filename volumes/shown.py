@@ -12,7 +12,10 @@ from volumes.selectors import SHOWN
 
 
 class ReplicaShown(NamedTuple):
-    """``exported`` to a host; ``exporting``: a node is still to do so."""
+    """``exported`` to a host; ``exporting``: a node is still to do so. The node is Available until
+    ``backend__available_until``, and was last polled at ``backend__polled_at``; both are null where
+    it was removed by force.
+    """
 
     volume_id: int
     id: int
@@ -22,6 +25,8 @@ class ReplicaShown(NamedTuple):
     replica_state_since: dt.datetime
     filling: bool
     state: str
+    backend__available_until: dt.datetime | None
+    backend__polled_at: dt.datetime | None
     exported: bool
     exporting: bool
 

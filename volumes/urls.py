@@ -8,6 +8,7 @@ from rest_framework.viewsets import ViewSet
 from volumes.views.drains import DrainsViewSet, MaintenanceViewSet
 from volumes.views.metrics import MetricsViewSet
 from volumes.views.pool import (
+    HealthInfoViewSet,
     RemovableBackendViewSet,
     RemovableHostViewSet,
     VolumesHostProbeViewSet,
@@ -48,6 +49,7 @@ urlpatterns = [
         "backends/<str:persistent_id>/maintenance",
         MaintenanceViewSet.as_view({"get": "retrieve"}),
     ),
+    path("info", HealthInfoViewSet.as_view({"get": "list"})),
     path("host_probe", VolumesHostProbeViewSet.as_view({"post": "create"})),
     path("hosts", RemovableHostViewSet.as_view({"get": "list"})),
     path("hosts/<str:host_id>", RemovableHostViewSet.as_view({"delete": "destroy"})),

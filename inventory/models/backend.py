@@ -52,6 +52,13 @@ class Backend(models.Model):
     unanswered_since = models.DateTimeField(
         null=True, blank=True, help_text="since when it has answered none of our calls"
     )
+    call_error = models.CharField(
+        max_length=255,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="why our last call failed; empty: the node was read since",
+    )
     boot_id = models.CharField(max_length=64)
     expands_spans_online = models.BooleanField(
         default=False,

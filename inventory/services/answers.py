@@ -13,6 +13,8 @@ from provisioner.common import clock
 
 log = logging.getLogger(__name__)
 
+MOST_ERROR = 255
+
 
 def answers_note(outcomes: Iterable[tuple[str, object]]) -> None:
     """What calls to nodes came to, by node id. A node that did not answer, by no limit of ours, is
@@ -28,7 +30,17 @@ def answers_note(outcomes: Iterable[tuple[str, object]]) -> None:
     rows = Backend.objects.filter(pk__in=silent, unanswered_since=None)
     for node in rows.values_list("pk", flat=True):
         log.warning("node does not answer", extra={"backend": node, "reason": str(silent[node])})
+        call_failed(node, silent[node])
     rows.update(unanswered_since=clock.now())
+
+
+def call_failed(node: str, error: object) -> None:
+    """Store why a call to the node failed, for its health; a reading of the node clears it. What
+    our own limits ended does not count.
+    """
+    if isinstance(error, NodeUnreachable) and not error.is_fault:
+        return
+    Backend.objects.filter(pk=node).update(call_error=str(error)[:MOST_ERROR])
 
 
 def silence_over() -> Q:

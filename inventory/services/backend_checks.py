@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from django.conf import settings
 from pydantic import ValidationError
 
+from inventory.health import COMPATIBLE_MAJOR_VERSION, is_compatible
 from inventory.models import Backend, BackendAddress
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
 from inventory.nodes.wire import Node
@@ -13,7 +14,6 @@ from provisioner.common.results import ProvisionerError, ResultCode
 
 CALL_SECONDS = 8.0
 LOCATION_LENGTH = 255
-COMPATIBLE_MAJOR_VERSION = "3"
 
 
 class BackendKnown(ProvisionerError):
@@ -116,7 +116,7 @@ def check_reaches_us(mgmt_ips: Sequence[str]) -> None:
 
 def check_usable(node: Node) -> None:
     """:raises NodeNotAvailable, NodeHasNoSsd: its version, or it has nothing to offer."""
-    if node.version.split(".")[0] != COMPATIBLE_MAJOR_VERSION:
+    if not is_compatible(node.version):
         raise NodeNotAvailable(
             f"storage node {node.persistent_id!r} has version {node.version!r}, which is "
             f"incompatible; version {COMPATIBLE_MAJOR_VERSION} is needed"

@@ -57,6 +57,7 @@ def reading_store(*, persistent_id: str, node: wire.Node, read_at: dt.datetime) 
             probe_interval=settings.ENVIRONMENT.probe_interval_seconds,
             available_until=silence_ends_at(read_at),
             unanswered_since=None,
+            call_error="",
             refreshed_at=read_at,
         )
         if stored:

@@ -7,6 +7,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from inventory.health import NodeHealth
 from inventory.models import Portal
 from inventory.selectors import BackendSummary, backend_list, pool_free_bytes, syslog_source_id
 from inventory.services.backends import BackendChanges, backend_add, backend_update
@@ -18,7 +19,7 @@ from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
 from provisioner.common.moment import one_moment
 from provisioner.common.operations import Operation
-from provisioner.common.parsing import parse_body
+from provisioner.common.parsing import Input, parse_body, parse_query
 from provisioner.common.times import epoch_milliseconds
 
 API_LEVEL = "1.1"
@@ -60,12 +61,17 @@ class BackendUpdateInput(LocationInput):
     nodeToken = NodeToken(required=False, allow_null=True, allow_blank=True, source="node_token")
 
 
+class BackendListInput(Input):
+    extensions = ("health",)
+    health = serializers.ChoiceField(NodeHealth.choices, required=False)
+
+
 class BackendViewSet(ApiViewSet):
     """The storage nodes of the pool; removal is with the volumes, which it must look at."""
 
     resource = "backends"
     operations: ClassVar[dict[str, Operation]] = {
-        "list": Operation("List Backends", answer=[BackendOutput]),
+        "list": Operation("List Backends", query=BackendListInput, answer=[BackendOutput]),
         "retrieve": Operation("Get Backend by ID", answer=[BackendOutput]),
         "create": Operation(
             "Add Backend",
@@ -86,7 +92,8 @@ class BackendViewSet(ApiViewSet):
 
     @one_moment()
     def list(self, request: Request) -> Response:
-        return Response([backend_json(summary) for summary in backend_list()])
+        health = parse_query(BackendListInput, request).get("health")
+        return Response([backend_json(summary) for summary in backend_list(health=health)])
 
     @one_moment()
     def retrieve(self, request: Request, persistent_id: str) -> Response:
@@ -116,15 +123,15 @@ class InfoViewSet(ApiViewSet):
 
     @one_moment()
     def list(self, request: Request) -> Response:
+        return Response(self.info())
+
+    def info(self) -> dict[str, Any]:
         source = syslog_source_id()
-        return Response(
-            {
-                "totalFreeSpace": pool_free_bytes(),
-                "version": API_LEVEL,
-                "authenticationMode": authentication_mode(),
-            }
-            | ({"syslogsBackend": source} if source else {})
-        )
+        return {
+            "totalFreeSpace": pool_free_bytes(),
+            "version": API_LEVEL,
+            "authenticationMode": authentication_mode(),
+        } | ({"syslogsBackend": source} if source else {})
 
 
 def backend_json(summary: BackendSummary) -> dict[str, Any]:
@@ -150,7 +157,8 @@ def backend_json(summary: BackendSummary) -> dict[str, Any]:
         "hostId": backend.host_id,
         "authenticationMode": backend.authentication_mode,
         "waitsFor": backend.waits_for or None,
-        "healthReason": backend.health_reason or None,
+        "health": summary.health.value,
+        "healthReason": summary.health_reason or None,
     }
     shown = {name: value for name, value in fields.items() if value is not None}
     return shown | _amounts_json(summary)

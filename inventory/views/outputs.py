@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from rest_framework import serializers
 
+from inventory.health import NodeHealth
 from inventory.models import ClientType, Liveness
 from provisioner.common.operations import HOST, NODE, TASK, Output
 from tasks.views import TagOutput
@@ -33,7 +34,7 @@ class PortalOutput(Output):
 
 
 class BackendOutput(Output):
-    extensions = ("waitsFor", "healthReason")
+    extensions = ("waitsFor", "health", "healthReason")
     persistentID = serializers.CharField()
     mgmtIPs = serializers.ListField(child=serializers.CharField())
     mgmtPort = serializers.IntegerField()
@@ -60,8 +61,10 @@ class BackendOutput(Output):
     availableIOPS = serializers.IntegerField(help_text="may fall below 0")
     numberOfSSDs = serializers.IntegerField()
     waitsFor = serializers.CharField(required=False, help_text="for what, in words")
+    health = serializers.ChoiceField(NodeHealth.choices)
     healthReason = serializers.CharField(
-        required=False, help_text="which direction fails, from the node or to it, and since when"
+        required=False,
+        help_text="what fails: probes of the node, calls to it, its version; and since when",
     )
     example: ClassVar = {
         "persistentID": NODE,
@@ -86,6 +89,7 @@ class BackendOutput(Output):
         "totalIOPS": 348600,
         "availableIOPS": 348600,
         "numberOfSSDs": 2,
+        "health": "Available",
     }
 
 
@@ -128,14 +132,22 @@ class ProbeOutput(Output):
 
 
 class InfoOutput(Output):
+    extensions = ("health", "healthReason")
     totalFreeSpace = serializers.IntegerField(help_text="bytes, on Available backends")
     version = serializers.CharField()
     authenticationMode = serializers.CharField()
     syslogsBackend = serializers.CharField(required=False)
+    health = serializers.CharField(
+        help_text="the worst of the pool: Faulted, Unknown, Degraded, Rebuilding or Healthy"
+    )
+    healthReason = serializers.CharField(
+        required=False, help_text="how many volumes and nodes are not in order"
+    )
     example: ClassVar = {
         "totalFreeSpace": 1920315949046,
         "version": "1.1",
         "authenticationMode": "LOCAL",
+        "health": "Healthy",
     }
 
 

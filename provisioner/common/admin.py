@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin.utils import quote
-from django.db.models import Model, QuerySet
+from django.db.models import Model, QuerySet, TextChoices
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -93,6 +93,22 @@ class DeadlineFilter(admin.SimpleListFilter):
                 return queryset.filter(**{f"{self.field}__lt": clock.now()})
             case _:
                 return queryset
+
+
+class ChoiceFilter(admin.SimpleListFilter):
+    """Rows of one of the ``choices`` that no column holds, chosen by :meth:`of`."""
+
+    choices_shown: ClassVar[type[TextChoices]]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(value), str(label)) for value, label in self.choices_shown.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        return self.of(queryset, value) if value in self.choices_shown.values else queryset
+
+    def of(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        raise NotImplementedError
 
 
 def size(count: int) -> str:

@@ -19,7 +19,7 @@ from inventory.models import (
 from provisioner.access.models import AuthorizationServer, RevokedToken
 from provisioner.common.admin import ReadOnlyAdmin
 from provisioner.common.models import LifeState
-from tasks.models import Task, TaskState, TaskType
+from tasks.models import JobRun, Task, TaskState, TaskType
 from volumes.models import (
     Drain,
     NamespaceId,
@@ -161,6 +161,7 @@ def make_rows(count):
         )
         replica = Replica.objects.filter(volume__uuid=f"volume-{number}")[0]
         ReplicaMove.objects.create(replica=replica, refusal="no room", task_id="t", again_at=now)
+        JobRun.objects.create(job=f"job-{number}")
         Turn.objects.create(job=f"job-{number}", until=now, unbroken_since=now)
         backends[0].orphans.create(kind="volume", uuid=f"stray-{number}", generation=1)
         state = list(TaskState)[number % 5]

@@ -1,5 +1,7 @@
 """The administration pages: every model, no N+1, nothing that can be broken there."""
 
+import datetime as dt
+
 import pytest
 from django.contrib import admin
 from django.contrib.admin.utils import quote
@@ -10,9 +12,10 @@ from django.utils import timezone
 from inventory.models import Backend, Host, Ssd
 from provisioner.access.models import AuthorizationServer, RevokedToken
 from provisioner.common.admin import share, size
+from provisioner.common.models import LifeState
 from tasks.models import Task
 from tests.api.admin_pages import GIB, MODELS, make_rows, page
-from volumes.models import Publication, Replica, Tenant, Volume
+from volumes.models import Drain, Publication, Replica, Tenant, Volume
 
 
 def test_every_model_has_its_pages():
@@ -48,7 +51,7 @@ def test_a_list_costs_the_same_for_more_rows(browser, model):
 def test_a_row_s_page_is_cheap(browser, model):
     make_rows(4)
     for row in model.objects.all():
-        assert cost(browser, page(model, "change", quote(row.pk))) <= 10
+        assert cost(browser, page(model, "change", quote(row.pk))) <= 13
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -70,7 +73,12 @@ def test_search_and_filters(browser, model):
     registered = admin.site._registry[model]
     if registered.search_fields:
         assert browser.get(page(model, "changelist"), {"q": "no such thing"}).status_code == 200
-    queries = [{"unfinished": "yes"}, {"unfinished": "overdue"}, {"lease": "overdue"}]
+    queries = [
+        {"health": "Degraded"},
+        {"unfinished": "yes"},
+        {"unfinished": "overdue"},
+        {"lease": "overdue"},
+    ]
     for query in queries:
         if query.keys() & {getattr(f, "parameter_name", None) for f in registered.list_filter}:
             assert browser.get(page(model, "changelist"), query).status_code == 200
@@ -93,6 +101,33 @@ def test_states_of_nodes(browser):
     for state, numbers in names.items():
         text = browser.get(page(Backend, "changelist"), {"state": state}).text
         assert {n for n in range(4) if f">kumo-{n}<" in text} == numbers
+
+
+def test_health_of_nodes(browser):
+    make_rows(4)
+    Drain.objects.all().delete()
+    Backend.objects.filter(pk="aa:1").update(in_use=False)
+    names = {"Unavailable": {0, 3}, "Cordoned": {1}, "Available": {2}, "Draining": set()}
+    for health, numbers in names.items():
+        text = browser.get(page(Backend, "changelist"), {"health": health, "q": "kumo"}).text
+        assert {n for n in range(4) if f">kumo-{n}<" in text} == numbers
+    text = browser.get(page(Backend, "change", quote("aa:1"))).text
+    assert "it is cordoned: nothing new is placed on it" in text
+
+
+def test_health_of_volumes(browser):
+    make_rows(4)
+    Volume.objects.update(state=LifeState.READY, deadline_at=None)
+    Replica.objects.update(state=LifeState.READY, deadline_at=None)
+    # all volumes are on nodes 0, which is away, and 1
+    Backend.objects.filter(pk="aa:1").update(available_until=timezone.now() + dt.timedelta(hours=1))
+    Volume.objects.filter(uuid="volume-1").update(num_replicas=1)
+    names = {"Degraded": {0, 2, 3}, "Healthy": {1}, "Faulted": set()}
+    for health, numbers in names.items():
+        text = browser.get(page(Volume, "changelist"), {"health": health, "q": "database"}).text
+        assert {n for n in range(4) if f">database-{n}<" in text} == numbers
+    degraded = Volume.objects.get(uuid="volume-0")
+    assert "1 of 2 replicas can be used" in browser.get(page(Volume, "change", degraded.pk)).text
 
 
 def test_capacity_is_the_sum_over_the_drives(browser):

@@ -49,6 +49,7 @@ def test_add(api, node):
             "availableIOPS": 348_600,
             "version": "3.22.1",
             "targetDriverVersion": "3.22.1",
+            "health": "Available",
             "numberOfSSDs": 4,
             "certified": True,
             "portals": [{"ip": "127.0.0.1", "port": 4420, "transport": "TCP_IP"}],

@@ -53,6 +53,8 @@ def test_info(api, pool):
         "totalFreeSpace": 8 * TIB - 7,
         "version": "1.1",
         "authenticationMode": "JWT",
+        "health": "Degraded",
+        "healthReason": "1 node Unavailable",
     }
     assert api.get("/info").body == expected
     for authorization in ("", "Bearer Unknown", "Basic ?"):

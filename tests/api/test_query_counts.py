@@ -14,6 +14,7 @@ from provisioner.common import writes
 from tasks.models import Task, TaskType
 from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
+from volumes.views import pool as pool_views
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
@@ -25,6 +26,8 @@ def statements(api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Count:
     """Those of a call, made in this thread; there are nodes, a published volume and another."""
     monkeypatch.setattr(authorization_server, "CACHE_SECONDS", 3600)
     monkeypatch.setattr(writes, "STALE_SECONDS", 3600)
+    monkeypatch.setattr(pool_views, "HEALTH_SECONDS", 0)
+    pool_views.pool_health_cache.forget()
     pool(4)
     writes.writes_forget()  # the next create asks, for all that follow
     published(api, created(api, "first", storageClass={"numReplicas": 2}), probe_host(api))
@@ -68,9 +71,12 @@ def test_create_with_a_uuid_looks_for_what_is_left_of_a_former_volume(statements
         ("/volumes?limit=100&marker=0", 5),
         ("/volumes_by_alias/first", 5),
         (f"/volumes?hostID={HOST}", 5),
+        ("/volumes?health=Healthy&limit=100&marker=0", 5),
+        ("/backends?health=Available", 7),
+        ("/info", 6),
         (f"/tasks?hostId={HOST}", 1),
         (f"/targets?hostId={HOST}", 4),
-        ("/metrics", 33),
+        ("/metrics", 34),
     ],
 )
 def test_reads(api: Api, statements: Count, path: str, number: int) -> None:

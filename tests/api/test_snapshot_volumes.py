@@ -55,6 +55,7 @@ def test_writable_and_shown_as_the_reference_says(
         "protocol": "NVMeoF",
         "allowSpan": True,
         "storageClassName": "sc1",
+        "health": "Healthy",
         "shareSSDBetweenVolumes": True,
         "inUse": False,
     }

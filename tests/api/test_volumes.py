@@ -52,6 +52,7 @@ def test_thick_volume_is_on_its_node_and_shown_as_the_reference_says(
         "storageClassName": "sc1",
         "shareSSDBetweenVolumes": True,
         "inUse": False,
+        "health": "Healthy",
     }
     spec = fleet.nodes[0].volumes()[uuid]
     assert (spec.capacity, spec.block_size, spec.qos.max_iops) == (10 * GIB, 512, 50)

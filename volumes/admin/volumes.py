@@ -6,6 +6,8 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
 from provisioner.common.admin import (
+    NONE,
+    ChoiceFilter,
     DeadlineFilter,
     ReadOnlyAdmin,
     link_column,
@@ -17,6 +19,8 @@ from provisioner.common.admin import (
     wait_column,
 )
 from tasks.models import Task
+from volumes.health import Health
+from volumes.health_selectors import health_column, volume_healths, volumes_of_health
 from volumes.inlines import (
     ExportInline,
     PublicationInline,
@@ -34,6 +38,8 @@ from volumes.models import (
     Tenant,
     Volume,
 )
+from volumes.selectors import volumes_visible
+from volumes.shown import volumes_shown
 from volumes.waiting import (
     export_waits_for,
     publication_waits_for,
@@ -75,6 +81,15 @@ class TenantAdmin(ReadOnlyAdmin):
     ]
 
 
+class HealthFilter(ChoiceFilter):
+    title = "health"
+    parameter_name = "health"
+    choices_shown = Health
+
+    def of(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return volumes_of_health(rows, value)
+
+
 @admin.register(Volume)
 class VolumeAdmin(ReadOnlyAdmin):
     tenant_link = link_column("tenant")
@@ -86,6 +101,7 @@ class VolumeAdmin(ReadOnlyAdmin):
     list_display = [
         "alias",
         "uuid",
+        "health",
         "tenant_link",
         "capacity",
         "provisioning_type",
@@ -96,7 +112,7 @@ class VolumeAdmin(ReadOnlyAdmin):
         "waits_for",
         "created_at",
     ]
-    list_filter = ["state", DeadlineFilter, "provisioning_type", "protocol", "tenant"]
+    list_filter = [HealthFilter, "state", DeadlineFilter, "provisioning_type", "protocol", "tenant"]
     list_select_related = ["tenant"]
     search_fields = ["alias", "=uuid", "storage_class_name"]
     date_hierarchy = "created_at"
@@ -110,6 +126,8 @@ class VolumeAdmin(ReadOnlyAdmin):
                     "uuid",
                     "tenant",
                     ("state", "wait", "waits_for"),
+                    "health",
+                    "health_reason",
                     ("related", "tasks"),
                 ]
             },
@@ -150,7 +168,20 @@ class VolumeAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Volume]:
         rows: QuerySet[Volume] = super().get_queryset(request)
-        return rows.annotate(replica_number=_count(Replica), publication_number=_count(Publication))
+        return rows.annotate(
+            replica_number=_count(Replica),
+            publication_number=_count(Publication),
+            health=health_column(),
+        )
+
+    @admin.display(description="health")
+    def health(self, volume: Any) -> str:
+        return str(volume.health or Health.UNKNOWN)
+
+    @admin.display(description="reason")
+    def health_reason(self, volume: Volume) -> str:
+        found = volume_healths(volumes_shown(volumes_visible(None).filter(pk=volume.pk)))
+        return found[volume.pk].reason or NONE if found else volume_waits_for(volume)
 
     @admin.display(description="replicas")
     def replica_count(self, volume: Any) -> int:

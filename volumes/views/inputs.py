@@ -8,6 +8,7 @@ from provisioner.common.fields import AnyCase
 from provisioner.common.pagination import PageInput
 from provisioner.common.parsing import Alias, Identifier, Input, Whole
 from provisioner.common.paths import first_segments
+from volumes.health import Health
 from volumes.models import Protocol, ProvisioningType
 from volumes.services.volume_creation import VolumeRequest
 from volumes.sizing import MAX_GIB
@@ -78,8 +79,10 @@ def volume_request(fields: dict[str, Any]) -> VolumeRequest:
 
 
 class VolumeListInput(PageInput):
+    extensions = ("health",)
     hostID = Identifier(required=False, source="host_id")
     backendId = Identifier(required=False, source="backend_id")
+    health = serializers.ChoiceField(Health.choices, required=False)
 
 
 class DryRunInput(Input):

@@ -5,6 +5,7 @@ from typing import ClassVar
 from rest_framework import serializers
 
 from provisioner.common.operations import HOST, NODE, Output
+from volumes.health import Health
 from volumes.models import Protocol, ProvisioningType, ReplicaState
 from volumes.views.presentation import BLOCK_SIZES
 
@@ -43,7 +44,14 @@ class LocationExtendedOutput(LocationOutput):
 
 
 class VolumeOutput(Output):
-    extensions = ("replicable", "waitsFor")
+    extensions = (
+        "replicable",
+        "waitsFor",
+        "health",
+        "healthReason",
+        "rebuildProgress",
+        "rebuildSecondsLeft",
+    )
     alias = serializers.CharField()
     uuid = serializers.CharField()
     capacity = serializers.IntegerField(help_text="bytes")
@@ -67,6 +75,16 @@ class VolumeOutput(Output):
     snapshotID = serializers.CharField(required=False)
     writable = serializers.BooleanField(required=False)
     waitsFor = serializers.CharField(required=False, help_text="for what, in words")
+    health = serializers.ChoiceField(Health.choices)
+    healthReason = serializers.CharField(
+        required=False, help_text="how many replicas can be used, and what the others are"
+    )
+    rebuildProgress = serializers.FloatField(
+        required=False, help_text="percent, of the task that rebuilds a replica"
+    )
+    rebuildSecondsLeft = serializers.IntegerField(
+        required=False, help_text="at the present rate, where it is known"
+    )
     example: ClassVar = {
         "alias": "vol1",
         "uuid": VOLUME,
@@ -94,6 +112,7 @@ class VolumeOutput(Output):
         "allowSpan": False,
         "shareSSDBetweenVolumes": True,
         "inUse": True,
+        "health": "Healthy",
     }
 
 

@@ -2,24 +2,29 @@
 exports that follow a host's NQN.
 """
 
+import time
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inventory.models import Host
-from inventory.views.backends import BackendViewSet
+from inventory.views.backends import BackendViewSet, InfoViewSet
 from inventory.views.hosts import HostProbeInput, HostProbeViewSet, HostViewSet, host_json
 from provisioner.common.api import success
 from provisioner.common.long_lists import Items
 from provisioner.common.operations import Operation
 from provisioner.common.parsing import Input, parse_body, parse_query
+from volumes.health import PoolHealth
+from volumes.health_selectors import pool_health_read
 from volumes.selectors import used_namespace_ids
 from volumes.services.backend_removal import backend_remove
 from volumes.services.host_nqns import host_report
 from volumes.services.host_removal import host_remove
+
+HEALTH_SECONDS = 5.0
 
 
 class ForceInput(Input):
@@ -37,6 +42,37 @@ class RemovableBackendViewSet(BackendViewSet):
         force = parse_query(ForceInput, request)["force"]
         backend_remove(persistent_id=persistent_id, force=force)
         return success()
+
+
+class HealthInfoViewSet(InfoViewSet):
+    """With the health of the pool. Anybody may ask, so it is read once in HEALTH_SECONDS by each
+    process: it costs a look at every volume.
+    """
+
+    def info(self) -> dict[str, Any]:
+        health = pool_health_cache.get()
+        reason = {"healthReason": health.reason} if health.reason else {}
+        return super().info() | {"health": health.health.value} | reason
+
+
+class PoolHealthCache:
+    """While one caller reads it anew, others get what was found before."""
+
+    def __init__(self) -> None:
+        self.until = 0.0
+        self.found: PoolHealth | None = None
+
+    def get(self) -> PoolHealth:
+        if self.found is None or time.monotonic() >= self.until:
+            self.until = time.monotonic() + HEALTH_SECONDS
+            self.found = pool_health_read()
+        return self.found
+
+    def forget(self) -> None:
+        self.found = None
+
+
+pool_health_cache = PoolHealthCache()
 
 
 class RemovableHostViewSet(HostViewSet):

@@ -12,6 +12,7 @@ from provisioner.common.moment import one_moment
 from provisioner.common.operations import Operation
 from provisioner.common.pagination import Page
 from provisioner.common.parsing import parse_body, parse_query
+from volumes.health_selectors import volumes_of_health
 from volumes.models import Volume
 from volumes.selectors import pieces_of_volume, volumes_filter
 from volumes.services.sessions import sessions_read
@@ -74,9 +75,11 @@ class VolumesViewSet(TenantViewSet):
     def list(self, request: Request, tenant: str | None = None) -> HttpResponseBase:
         fields = parse_query(VolumeListInput, request)
         backend, host = fields.get("backend_id"), self.own_host(fields.get("host_id"))
+        health = fields.get("health")
 
         def rows() -> QuerySet[Volume]:
-            return volumes_filter(self.volumes, backend_id=backend, host_id=host)
+            found = volumes_filter(self.volumes, backend_id=backend, host_id=host)
+            return volumes_of_health(found, health) if health else found
 
         return self.listed(Page.of(fields), Listing(rows, _shown, itemgetter("uuid")))
 
@@ -94,12 +97,15 @@ class VolumesViewSet(TenantViewSet):
 
     def extended(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
         with one_moment():
-            rows = self.volumes.filter(uuid=volume_uuid)
-            found = [(shown, list(pieces_of_volume(shown[0].id))) for shown in volumes_shown(rows)]
+            shown = volumes_shown(self.volumes.filter(uuid=volume_uuid))
+            found = [
+                (data, replicas, list(pieces_of_volume(volume.id)))
+                for data, (volume, replicas) in zip(volumes_json(shown), shown, strict=True)
+            ]
         return Response(
             [
-                volume_extended_json(shown, pieces, sessions_read(shown[1]))
-                for shown, pieces in found
+                volume_extended_json(data, replicas, pieces, sessions_read(replicas))
+                for data, replicas, pieces in found
             ]
         )
 

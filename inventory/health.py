@@ -1,0 +1,64 @@
+"""The health of storage nodes (docs/explanation/health.md): the only place that decides it."""
+
+import datetime as dt
+
+from django.db.models import Case, Q, TextChoices, Value, When
+
+from inventory.models import Backend
+from provisioner.common import clock
+from provisioner.common.times import iso_milliseconds
+
+COMPATIBLE_MAJOR_VERSION = "3"
+
+
+class NodeHealth(TextChoices):
+    """Worst first."""
+
+    UNAVAILABLE = "Unavailable"
+    DRAINING = "Draining"
+    CORDONED = "Cordoned"
+    AVAILABLE = "Available"
+
+
+def node_health(now: dt.datetime | None = None) -> Case:
+    """The NodeHealth of a row of :class:`Backend`, as an annotation."""
+    return Case(
+        When(available_until__lt=now or clock.now(), then=Value(NodeHealth.UNAVAILABLE)),
+        When(drain__isnull=False, then=Value(NodeHealth.DRAINING)),
+        When(Q(in_use=False), then=Value(NodeHealth.CORDONED)),
+        default=Value(NodeHealth.AVAILABLE),
+    )
+
+
+def is_compatible(version: str) -> bool:
+    return version.partition(".")[0] == COMPATIBLE_MAJOR_VERSION
+
+
+def node_health_reason(
+    backend: Backend, health: NodeHealth, drained_since: dt.datetime | None
+) -> str:
+    """What an operator has to know of the node, in sentences that ``; `` separates; empty: nothing.
+
+    ``drained_since``: when its drain began; None: there is none.
+    """
+    reasons = [backend.health_reason] if backend.health_reason else []
+    if backend.call_error:
+        reasons.append(f"the last call to the node failed: {backend.call_error}")
+    if health is NodeHealth.UNAVAILABLE and not reasons:
+        reasons.append(f"the node has shown no sign of life since {_text(backend.refreshed_at)}")
+    if backend.token_expires_at < clock.now():
+        reasons.append(f"the token of its probes expired at {_text(backend.token_expires_at)}")
+    if not is_compatible(backend.version):
+        reasons.append(
+            f"its version {backend.version} is not compatible: "
+            f"version {COMPATIBLE_MAJOR_VERSION} is needed"
+        )
+    if drained_since is not None:
+        reasons.append(f"it has been drained since {_text(drained_since)}")
+    elif not backend.in_use:
+        reasons.append("it is cordoned: nothing new is placed on it")
+    return "; ".join(reasons)
+
+
+def _text(at: dt.datetime) -> str:
+    return f"{iso_milliseconds(at)}Z"

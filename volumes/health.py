@@ -1,0 +1,141 @@
+"""The rules of health (docs/explanation/health.md): values in, values out, no query.
+
+The same rules as an annotation, for filters and counts: :mod:`volumes.health_selectors`. A test
+compares both for every combination of states.
+"""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from django.db.models import TextChoices
+
+from inventory.health import NodeHealth
+from provisioner.common.models import LifeState
+from tasks.selectors import Progress
+from volumes.models import ReplicaState
+from volumes.shown import ReplicaShown, VolumeShown
+
+
+class Health(TextChoices):
+    """Of a volume, or of the pool; worst first."""
+
+    FAULTED = "Faulted"
+    UNKNOWN = "Unknown"
+    DEGRADED = "Degraded"
+    REBUILDING = "Rebuilding"
+    HEALTHY = "Healthy"
+
+
+class VolumeHealth(NamedTuple):
+    """``reason``: a sentence; empty: Healthy. ``rebuild``: of the task that rebuilds a replica."""
+
+    health: Health
+    reason: str = ""
+    rebuild: Progress | None = None
+
+
+class PoolHealth(NamedTuple):
+    health: Health
+    reason: str
+
+
+class Condition(StrEnum):
+    """Of one replica, in words; ``{}``: its node."""
+
+    CURRENT = "on node {} is current"
+    OUTGOING = "on node {} is being removed"
+    MISSING = "on node {} is Missing"
+    REMOVED = "was on a node that was removed by force"
+    NOT_ASKED = "is on node {}, which is silent and has not been called since"
+    UNREACHABLE = "is on node {}, which is Unavailable"
+    REBUILDING = "on node {} is being rebuilt"
+    INCOMPLETE = "on node {} is incomplete, and no host uses the volume to fill it"
+
+
+def volume_health(
+    volume: VolumeShown, replicas: Sequence[ReplicaShown], now: dt.datetime
+) -> VolumeHealth:
+    """The health of a volume that clients see; ``replicas``: all that they see of it."""
+    known = any(r.replica_state == ReplicaState.AVAILABLE and _is_whole(r) for r in replicas)
+    conditions = [
+        _condition(r, now, is_filled=_is_filled(r, known=known), published=volume.published)
+        for r in replicas
+    ]
+    number = Counter(conditions)
+    not_asked = sum(
+        condition is Condition.NOT_ASKED and _is_filled(r, known=known)
+        for r, condition in zip(replicas, conditions, strict=True)
+    )
+    health = _health(volume.num_replicas, number, not_asked)
+    if health is Health.HEALTHY:
+        return VolumeHealth(health)
+    texts = [f"{number[Condition.CURRENT]} of {_count(volume.num_replicas, 'replica')} can be used"]
+    texts += [
+        f"replica {r.uuid} {condition.format(r.backend_id)}"
+        for r, condition in zip(replicas, conditions, strict=True)
+        if condition is not Condition.CURRENT
+    ]
+    if len(replicas) < volume.num_replicas:
+        texts.append(f"replicas that exist: {len(replicas)}")
+    return VolumeHealth(health, "; ".join(texts))
+
+
+def _health(wanted: int, number: Mapping[Condition, int], not_asked: int) -> Health:
+    current = number[Condition.CURRENT]
+    if current >= wanted:
+        return Health.HEALTHY
+    if not_asked and (current == 0 or current + not_asked >= wanted):
+        return Health.UNKNOWN
+    if current == 0:
+        return Health.FAULTED
+    return Health.REBUILDING if number[Condition.REBUILDING] else Health.DEGRADED
+
+
+def _is_whole(replica: ReplicaShown) -> bool:
+    """It is made, and no copy of ours fills it."""
+    return replica.state == LifeState.READY and not replica.filling
+
+
+def _is_filled(replica: ReplicaShown, *, known: bool) -> bool:
+    """It holds current data. ``known``: a host or a copy said so of some replica of the volume;
+    before that, those are alike of which nothing was said.
+    """
+    wanted = ReplicaState.AVAILABLE if known else ReplicaState.UNKNOWN
+    return _is_whole(replica) and replica.replica_state == wanted
+
+
+def _condition(
+    replica: ReplicaShown, now: dt.datetime, *, is_filled: bool, published: bool
+) -> Condition:
+    until, polled_at = replica.backend__available_until, replica.backend__polled_at
+    if replica.replica_state == ReplicaState.TERMINATING:
+        return Condition.OUTGOING
+    if until is None or polled_at is None:
+        return Condition.REMOVED
+    if replica.replica_state == ReplicaState.MISSING:
+        return Condition.MISSING
+    if until < now:
+        return Condition.NOT_ASKED if polled_at < until else Condition.UNREACHABLE
+    if is_filled:
+        return Condition.CURRENT
+    is_ours = not _is_whole(replica)
+    return Condition.REBUILDING if is_ours or published else Condition.INCOMPLETE
+
+
+def pool_health(volumes: Mapping[Health, int], nodes: Mapping[NodeHealth, int]) -> PoolHealth:
+    """``volumes`` and ``nodes``: how many have which health."""
+    away = nodes.get(NodeHealth.UNAVAILABLE, 0)
+    bad = {health: n for health in Health if (n := volumes.get(health, 0))}
+    bad.pop(Health.HEALTHY, None)
+    kinds = set(bad) | ({Health.DEGRADED} if away else set())
+    worst = next((health for health in Health if health in kinds), Health.HEALTHY)
+    texts = [f"{_count(n, 'volume')} {health}" for health, n in bad.items()]
+    texts += [f"{_count(away, 'node')} {NodeHealth.UNAVAILABLE}"] if away else []
+    return PoolHealth(worst, ", ".join(texts))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

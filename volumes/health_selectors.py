@@ -1,0 +1,127 @@
+"""The health of volumes and of the pool, read: for a page, as a filter, in numbers.
+
+:func:`volumes_with_health` says in SQL what the rules of :mod:`volumes.health` say.
+"""
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from django.db.models import (
+    Case,
+    CharField,
+    Count,
+    Exists,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    TextChoices,
+    Value,
+    When,
+)
+
+from inventory.health import NodeHealth, node_health
+from inventory.models import Backend
+from provisioner.common import clock
+from provisioner.common.models import LifeState
+from tasks.selectors import volumes_progress
+from volumes.health import Health, PoolHealth, VolumeHealth, pool_health, volume_health
+from volumes.models import Publication, ReplicaState, Volume
+from volumes.selectors import volumes_visible
+from volumes.shown import Shown
+
+H = TypeVar("H", bound=TextChoices)
+WHOLE = Q(replicas__state=LifeState.READY, replicas__filling=False)
+OURS = Q(replicas__state=LifeState.CREATING) | Q(
+    replicas__state=LifeState.READY, replicas__filling=True, num_replicas__gt=1
+)
+"""A replica that clients see, and that is made, or filled by a copy between nodes."""
+LOST = Q(replicas__replica_state__in=[ReplicaState.MISSING, ReplicaState.TERMINATING])
+
+
+def volume_healths(rows: Iterable[Shown]) -> dict[int, VolumeHealth]:
+    """Of the volumes of a page, by key: no query, or one where some are Rebuilding."""
+    now = clock.now()
+    found = {v.id: (v.uuid, volume_health(v, replicas, now)) for v, replicas in rows}
+    rebuilding = [uuid for uuid, one in found.values() if one.health is Health.REBUILDING]
+    progress = volumes_progress(rebuilding) if rebuilding else {}
+    return {key: one._replace(rebuild=progress.get(uuid)) for key, (uuid, one) in found.items()}
+
+
+def volumes_with_health() -> QuerySet[Any]:
+    """All volumes that clients see, annotated with their ``health``."""
+    now = clock.now()
+    node = "replicas__backend__"
+    up = Q(**{f"{node}available_until__gte": now})
+    silent = Q(**{f"{node}available_until__lt": now})
+    not_asked = silent & Q(**{f"{node}polled_at__lt": F(f"{node}available_until")})
+    published = Publication.objects.filter(volume=OuterRef("pk"))
+    rows = volumes_visible(None).order_by()
+    rows = rows.alias(
+        published=Exists(published),
+        known=_replicas(WHOLE, ReplicaState.AVAILABLE),
+        available=_replicas(WHOLE & up, ReplicaState.AVAILABLE),
+        unknown=_replicas(WHOLE & up, ReplicaState.UNKNOWN),
+        synchronizing=_replicas(WHOLE & up, ReplicaState.SYNCHRONIZING),
+        available_later=_replicas(WHOLE & not_asked, ReplicaState.AVAILABLE),
+        unknown_later=_replicas(WHOLE & not_asked, ReplicaState.UNKNOWN),
+        ours=Count("replicas", filter=OURS & up & ~LOST),
+    )
+    rows = rows.alias(
+        current=Case(When(known=0, then="unknown"), default="available"),
+        later=Case(When(known=0, then="unknown_later"), default="available_later"),
+    )
+    return rows.annotate(health=_health())
+
+
+def _replicas(condition: Q, state: ReplicaState) -> Count:
+    return Count("replicas", filter=condition & Q(replicas__replica_state=state))
+
+
+def _health() -> Case:
+    by_host = Q(synchronizing__gt=0) | Q(known__gt=0, unknown__gt=0)
+    return Case(
+        When(current__gte=F("num_replicas"), then=Value(Health.HEALTHY)),
+        When(
+            Q(later__gt=0) & (Q(current=0) | Q(later__gte=F("num_replicas") - F("current"))),
+            then=Value(Health.UNKNOWN),
+        ),
+        When(current=0, then=Value(Health.FAULTED)),
+        When(Q(ours__gt=0) | (Q(published=True) & by_host), then=Value(Health.REBUILDING)),
+        default=Value(Health.DEGRADED),
+        output_field=CharField(),
+    )
+
+
+def volumes_of_health(rows: QuerySet[Volume], health: str) -> QuerySet[Volume]:
+    """Those of ``rows`` that have this health."""
+    return rows.filter(pk__in=volumes_with_health().filter(health=health).values("pk"))
+
+
+def health_column() -> Subquery:
+    """The health of a volume as an annotation of any rows of :class:`Volume`; null: it is being
+    made or removed, and Unknown.
+    """
+    return Subquery(volumes_with_health().filter(pk=OuterRef("pk")).values("health"))
+
+
+def volume_numbers() -> dict[Health, int]:
+    """How many volumes have each health; one query."""
+    return _numbers(volumes_with_health(), Health)
+
+
+def node_numbers() -> dict[NodeHealth, int]:
+    """How many nodes have each health; one query."""
+    return _numbers(Backend.objects.order_by().annotate(health=node_health()), NodeHealth)
+
+
+def _numbers(rows: QuerySet[Any], of: type[H]) -> dict[H, int]:
+    numbers = {str(health): Count("pk", filter=Q(health=health)) for health in of}
+    found = rows.aggregate(**numbers)
+    return {health: found[str(health)] for health in of}
+
+
+def pool_health_read() -> PoolHealth:
+    """Of the pool, in two queries."""
+    return pool_health(volume_numbers(), node_numbers())
