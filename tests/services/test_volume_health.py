@@ -12,7 +12,7 @@ import pytest
 from inventory.models import Backend, Host
 from provisioner.common import clock
 from provisioner.common.models import LifeState
-from tests.api.test_admin import make_backend
+from tests.api.admin_pages import make_backend
 from volumes.health import Health
 from volumes.health_selectors import (
     volume_healths,
