@@ -16,7 +16,7 @@ from inventory.health import NodeHealth
 from provisioner.common.models import LifeState
 from tasks.selectors import Progress
 from volumes.models import ReplicaState
-from volumes.shown import ReplicaShown, VolumeShown
+from volumes.read_models import ReplicaShown, VolumeShown
 
 
 class Health(TextChoices):

@@ -28,8 +28,8 @@ from provisioner.common.models import LifeState
 from tasks.selectors import volumes_progress
 from volumes.health import Health, PoolHealth, VolumeHealth, pool_health, volume_health
 from volumes.models import Publication, ReplicaState, Volume
+from volumes.read_models import Shown
 from volumes.selectors import volumes_visible
-from volumes.shown import Shown
 
 H = TypeVar("H", bound=TextChoices)
 WHOLE = Q(replicas__state=LifeState.READY, replicas__filling=False)

@@ -2,15 +2,14 @@
 
 from celery import shared_task
 
-from volumes import reconcilers
-from volumes.services import moves
-from volumes.services.node_checks import nodes_check
-from volumes.services.recovery.failover import failover_settle
+from volumes.reconcilers import garbage_collector, relocation
+from volumes.reconcilers.node_check.check import nodes_check
+from volumes.reconcilers.recovery.failover import failover_settle
 
 
 @shared_task
 def collect() -> None:
-    reconcilers.collect()
+    garbage_collector.collect()
 
 
 @shared_task
@@ -20,7 +19,7 @@ def check_nodes() -> None:
 
 @shared_task
 def move_replicas() -> None:
-    moves.replicas_move()
+    relocation.replicas_move()
 
 
 @shared_task

@@ -4,15 +4,16 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('inventory', '0011_node_tokens'),
+        ("inventory", "0011_node_tokens"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='backend',
-            name='unanswered_since',
-            field=models.DateTimeField(blank=True, help_text='since when it has answered none of our calls', null=True),
+            model_name="backend",
+            name="unanswered_since",
+            field=models.DateTimeField(
+                blank=True, help_text="since when it has answered none of our calls", null=True
+            ),
         ),
     ]

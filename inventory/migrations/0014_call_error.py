@@ -4,15 +4,20 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('inventory', '0013_database_time'),
+        ("inventory", "0013_database_time"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='backend',
-            name='call_error',
-            field=models.CharField(blank=True, db_default='', default='', help_text='why our last call failed; empty: the node was read since', max_length=255),
+            model_name="backend",
+            name="call_error",
+            field=models.CharField(
+                blank=True,
+                db_default="",
+                default="",
+                help_text="why our last call failed; empty: the node was read since",
+                max_length=255,
+            ),
         ),
     ]

@@ -8,7 +8,7 @@ from tasks.models import Task
 from tests.conftest import Api
 from tests.sagas.checks import resume
 from tests.sagas.volume_worlds import World
-from volumes.services.replica_sync import replica_sync_submit
+from volumes.services.replica.replace import replica_sync_submit
 
 
 def standing_still(api: Api, fleet: SimulatedFleet, replicas: int) -> World:

@@ -8,8 +8,8 @@ import pytest
 
 from tests.api.released_clients import AGENT, DRIVER, ReleasedClient
 from tests.conftest import Api
+from volumes.audit import audit
 from volumes.models import Export, Publication
-from volumes.services.audit import audit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

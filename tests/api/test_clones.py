@@ -10,8 +10,8 @@ from inventory.nodes.wire import SourceKind
 from tests.api.snapshot_steps import assigned, clone, cloned, consumed, snap, snapped, tenant
 from tests.api.volume_steps import GIB, created, probe_host, published, volume
 from tests.conftest import Api
+from volumes.audit import audit
 from volumes.models import Replica, Volume
-from volumes.services.audit import audit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

@@ -15,8 +15,8 @@ from tests.conftest import Api
 from tests.sagas.checks import work_off_all
 from tests.sagas.volume_worlds import DATA, World
 from tests.services.test_unfinished import collect_overdue
+from volumes.audit import audit
 from volumes.models import Export, Replica, Volume
-from volumes.services.audit import audit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

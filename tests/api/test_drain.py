@@ -31,9 +31,9 @@ from tests.services.drain_steps import (
     work,
     write,
 )
+from volumes.audit import audit
 from volumes.models import Drain, Replica
-from volumes.services.audit import audit
-from volumes.services.moves import replicas_move
+from volumes.reconcilers.relocation import replicas_move
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

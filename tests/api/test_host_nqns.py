@@ -11,10 +11,10 @@ from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
 from tests.api.test_publications import silent
 from tests.api.volume_steps import HOST, created, probe_host, published, volume
 from tests.conftest import Answer, Api
+from volumes.audit import audit
 from volumes.models import Export, Publication, target_nqn
-from volumes.reconcilers import collect
-from volumes.services.audit import audit
-from volumes.services.node_checks import nodes_check
+from volumes.reconcilers.garbage_collector import collect
+from volumes.reconcilers.node_check.check import nodes_check
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

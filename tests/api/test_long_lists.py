@@ -20,7 +20,7 @@ from tests.api.volume_steps import created, probe_host, published
 from tests.api.wire import refused, send
 from tests.conftest import Api
 from volumes.models import Export, Publication, Replica, Snapshot, Volume
-from volumes.shown import volumes_shown
+from volumes.read_models import volumes_shown
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROWS = 1234

@@ -14,7 +14,7 @@ from tests.api.test_replicas import replicated, report
 from tests.api.volume_steps import created, probe_host, published, volume
 from tests.conftest import Api
 from volumes.models import Replica
-from volumes.services.maintenance import backend_maintenance
+from volumes.services.node.maintenance import backend_maintenance
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

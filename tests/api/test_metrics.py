@@ -17,10 +17,10 @@ from tasks.services import task_create
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published
 from tests.conftest import Api
 from tests.programs import tool
-from volumes.metrics import PoolCollector
+from volumes.metrics.pool import PoolCollector
+from volumes.metrics.volumes import volume_metrics
 from volumes.models import Orphan, Replica
-from volumes.services.moves import replicas_move
-from volumes.volume_metrics import volume_metrics
+from volumes.reconcilers.relocation import replicas_move
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

@@ -22,8 +22,8 @@ from tests.services.drain_steps import placed_on
 from volumes.health import Health
 from volumes.health_selectors import volume_healths
 from volumes.models import Replica
+from volumes.read_models import volumes_shown
 from volumes.selectors import volumes_visible
-from volumes.shown import volumes_shown
 from volumes.views import pool as pool_views
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -12,8 +12,8 @@ from tasks.models import TaskType
 from tasks.services import task_create
 from tests.api.volume_steps import HOST, created, probe_host, published, volume
 from tests.conftest import Api
-from volumes.reconcilers import collect
-from volumes.services.audit import audit
+from volumes.audit import audit
+from volumes.reconcilers.garbage_collector import collect
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

@@ -9,7 +9,7 @@ from tests.api.test_replicas import all_available, places, replicated
 from tests.api.volume_steps import published
 from tests.conftest import Api
 from tests.services.test_unfinished import collect_overdue
-from volumes.services.audit import audit
+from volumes.audit import audit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

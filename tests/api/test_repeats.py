@@ -13,8 +13,8 @@ from tests.api.conformance import description
 from tests.api.snapshot_steps import clone, snapped, tenant
 from tests.api.volume_steps import GIB, HOST, create, created, probe_host, published, volume
 from tests.conftest import Api
+from volumes.audit import audit
 from volumes.models import Publication, Snapshot, Volume
-from volumes.services.audit import audit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

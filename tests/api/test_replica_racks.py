@@ -12,7 +12,7 @@ from tests.api.released_clients import AGENT, ANYWHERE, HOST, ReleasedClient
 from tests.api.test_replicas import all_available, places, replicated, report
 from tests.api.volume_steps import published
 from tests.conftest import Answer, Api
-from volumes.services.audit import audit
+from volumes.audit import audit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

@@ -20,7 +20,7 @@ from tests.sagas.checks import work_off_all
 from tests.sagas.volume_worlds import World
 from tests.services.test_unfinished import collect_overdue
 from volumes.models import Export
-from volumes.services.replica_sync import replica_sync_submit
+from volumes.services.replica.replace import replica_sync_submit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

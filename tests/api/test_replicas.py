@@ -13,8 +13,8 @@ from tests.api.volume_steps import GIB, HOST, created, probe_host, published, vo
 from tests.conftest import Answer, Api
 from tests.sagas.checks import work_off_all
 from tests.services.test_unfinished import collect_overdue
+from volumes.audit import audit
 from volumes.models import Replica
-from volumes.services.audit import audit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

@@ -17,8 +17,8 @@ from tests.api.snapshot_steps import (
 )
 from tests.api.volume_steps import GIB, created, probe_host, published, volume
 from tests.conftest import Api
+from volumes.audit import audit
 from volumes.models import Snapshot
-from volumes.services.audit import audit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

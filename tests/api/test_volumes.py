@@ -7,7 +7,7 @@ import pytest
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.api.volume_steps import GIB, create, created, volume
 from tests.conftest import Api
-from volumes.services.audit import audit
+from volumes.audit import audit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

@@ -26,12 +26,12 @@ from tests.services.drain_steps import (
     settle,
     write,
 )
+from volumes.audit import audit
 from volumes.models import Drain, ReplicaMove, Turn
-from volumes.services import moves
-from volumes.services.audit import audit
-from volumes.services.drains import drain_stop
-from volumes.services.moves import replicas_move
-from volumes.services.turns import TakenTurn
+from volumes.reconcilers import relocation
+from volumes.reconcilers.job_lease import TakenTurn
+from volumes.reconcilers.relocation import replicas_move
+from volumes.services.node.drain import drain_stop
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -99,7 +99,7 @@ def test_a_worker_dies_between(
 ) -> None:
     """Before or after its third task is there; nobody moves anything until its turn is over."""
     drained(api, node)
-    submit, calls = moves._submit, iter(range(100))
+    submit, calls = relocation._submit, iter(range(100))
 
     def die_at_the_third(*arguments: Any) -> Task:
         is_third = next(calls) == 2
@@ -111,7 +111,7 @@ def test_a_worker_dies_between(
         return task
 
     with monkeypatch.context() as patched:
-        patched.setattr(moves, "_submit", die_at_the_third)
+        patched.setattr(relocation, "_submit", die_at_the_third)
         patched.setattr(TakenTurn, "end", lambda turn: None)
         with pytest.raises(Killed):
             replicas_move()

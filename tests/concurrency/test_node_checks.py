@@ -20,9 +20,9 @@ from tests.api.snapshot_steps import snapped
 from tests.api.volume_steps import HOST, created, probe_host, published, volume
 from tests.concurrency.test_volumes import at_once
 from tests.conftest import Api
+from volumes.audit import audit
 from volumes.models import Orphan, Replica
-from volumes.services.audit import audit
-from volumes.services.node_checks import nodes_check
+from volumes.reconcilers.node_check.check import nodes_check
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

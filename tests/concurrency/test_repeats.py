@@ -13,9 +13,9 @@ from tests.api.snapshot_steps import assign, clone, snap, snapped
 from tests.api.volume_steps import GIB, HOST, create, created, probe_host, volume
 from tests.concurrency.test_volumes import at_once, codes
 from tests.conftest import Answer, Api
+from volumes.audit import audit
 from volumes.models import Publication, Replica, Snapshot, Volume
-from volumes.reconcilers import collect
-from volumes.services.audit import audit
+from volumes.reconcilers.garbage_collector import collect
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

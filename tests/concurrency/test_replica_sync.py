@@ -17,8 +17,8 @@ from tests.concurrency.test_volumes import at_once
 from tests.conftest import Api
 from tests.sagas.volume_worlds import World
 from tests.services.test_unfinished import collect_overdue
-from volumes.services.audit import audit
-from volumes.services.replica_sync import replica_sync_submit
+from volumes.audit import audit
+from volumes.services.replica.replace import replica_sync_submit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

@@ -18,9 +18,9 @@ from inventory.nodes.engines.simulated import SimulatedFleet
 from provisioner.common.models import LifeState
 from tests.api.volume_steps import GIB, HOST, create, created, probe_host, published, volume
 from tests.conftest import Answer, Api
+from volumes.audit import audit
 from volumes.models import Export, Replica, Volume
-from volumes.reconcilers import collect
-from volumes.services.audit import audit
+from volumes.reconcilers.garbage_collector import collect
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

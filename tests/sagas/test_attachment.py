@@ -10,7 +10,7 @@ from tests.api.volume_steps import HOST
 from tests.conftest import Api
 from tests.sagas.checks import Case, SagaChecks
 from tests.sagas.volume_worlds import World
-from volumes.services.attachment import attachment_ask
+from volumes.services.publication.attach import attachment_ask
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,7 +11,7 @@ from tests.conftest import Api
 from tests.sagas.checks import Case, SagaChecks
 from tests.sagas.volume_worlds import World
 from volumes.models import Volume
-from volumes.services.migration import Handler, volume_migrate
+from volumes.services.replica.migrate import Handler, volume_migrate
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

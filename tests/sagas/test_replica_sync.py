@@ -25,8 +25,8 @@ from tests.sagas.checks import (
 )
 from tests.sagas.volume_worlds import World
 from volumes.models import Volume
-from volumes.sagas.replica_sync import lock_volume
-from volumes.services.replica_sync import replica_sync_submit
+from volumes.sagas.replace_replica.steps import lock_volume
+from volumes.services.replica.replace import replica_sync_submit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

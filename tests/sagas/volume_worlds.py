@@ -11,9 +11,9 @@ from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
 from tests.services.test_node_checks import check
 from tests.services.test_unfinished import collect_overdue
+from volumes.audit import audit
 from volumes.models import Export, Replica, Volume
 from volumes.selectors import LIVE
-from volumes.services.audit import audit
 
 DATA = "what the host wrote"
 

@@ -15,7 +15,7 @@ from tests.api.volume_steps import HOST
 from tests.conftest import Api
 from tests.services.test_unfinished import collect_overdue
 from volumes.models import Replica, ReplicaMove
-from volumes.services.moves import replicas_move
+from volumes.reconcilers.relocation import replicas_move
 
 ROUNDS_AT_MOST = 100
 Pool = Callable[[int], list[str]]

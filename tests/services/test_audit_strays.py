@@ -8,7 +8,7 @@ from inventory.nodes.engines.simulated import SimulatedEngine, SimulatedFleet
 from inventory.nodes.strays import Stray, StrayKind
 from tests.api.volume_steps import created
 from tests.conftest import Api
-from volumes.services.audit import Difference, audit
+from volumes.audit import Difference, audit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

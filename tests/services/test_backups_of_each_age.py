@@ -17,9 +17,9 @@ from tests.backups import Backups
 from tests.conftest import Answer, Api
 from tests.services.drain_steps import drained, node_named, settle, work
 from tests.services.test_database_restored import recovered, unpublished
+from volumes.audit import audit
 from volumes.models import Export, Orphan, Publication, Replica, Snapshot, Volume
-from volumes.services.audit import audit
-from volumes.services.moves import replicas_move
+from volumes.reconcilers.relocation import replicas_move
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PoolOf = Callable[[int], list[str]]

@@ -16,7 +16,7 @@ from inventory.services.controller_slots import SLOTS, controller_ids, slot_rele
 from tests.api.test_host_nqns import pool_again
 from tests.conftest import Api
 from tests.services.test_backends import store
-from volumes.services.node_checks import nodes_check
+from volumes.reconcilers.node_check.check import nodes_check
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

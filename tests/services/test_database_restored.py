@@ -26,11 +26,11 @@ from tests.api.volume_steps import GIB, HOST, create, created, probe_host, publi
 from tests.backups import Backups
 from tests.conftest import Api
 from tests.services.test_node_checks import check, collect_overdue
+from volumes.audit import audit
 from volumes.models import Export, Orphan, Replica, Volume
-from volumes.reconcilers import collect
-from volumes.services.audit import audit
-from volumes.services.moves import replicas_move
-from volumes.services.node_checks import nodes_check
+from volumes.reconcilers.garbage_collector import collect
+from volumes.reconcilers.node_check.check import nodes_check
+from volumes.reconcilers.relocation import replicas_move
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PoolOf = Callable[[int], list[str]]

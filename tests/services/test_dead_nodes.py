@@ -15,8 +15,8 @@ from tests.api.snapshot_steps import snapped
 from tests.api.volume_steps import created, probe_host, published
 from tests.conftest import Answer, Api
 from tests.services.test_node_checks import TWO, Pool, check, collect_overdue, noted
+from volumes.audit import audit
 from volumes.models import Export, Replica, Snapshot, Volume
-from volumes.services.audit import audit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ANSWER_SECONDS = 30

@@ -24,9 +24,9 @@ from tests.backups import Backups
 from tests.conftest import Api
 from tests.services.test_node_checks import check, stray_volume
 from volumes.models import Export, Orphan, Replica, Snapshot, SubVolume, Volume
-from volumes.services.node_checks import nodes_check
-from volumes.services.recovery.failover import JOB, failover_settle
-from volumes.services.turns import turn_take
+from volumes.reconcilers.job_lease import turn_take
+from volumes.reconcilers.node_check.check import nodes_check
+from volumes.reconcilers.recovery.failover import JOB, failover_settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PoolOf = Callable[[int], list[str]]

@@ -27,9 +27,9 @@ from tests.services.drain_steps import (
     write,
 )
 from tests.services.test_node_checks import check
+from volumes.audit import audit
 from volumes.models import Replica, ReplicaMove, Turn
-from volumes.services.audit import audit
-from volumes.services.moves import replicas_move
+from volumes.reconcilers.relocation import replicas_move
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MINUTES = 5

@@ -19,9 +19,9 @@ from tests.sagas.volume_worlds import DATA, World
 from tests.services.drain_steps import drained, node_named
 from tests.services.test_node_checks import check
 from tests.services.test_unfinished import collect_overdue
+from volumes.audit import audit
 from volumes.models import Replica, Tenant, Volume
-from volumes.services.audit import audit
-from volumes.services.moves import replicas_move
+from volumes.reconcilers.relocation import replicas_move
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

@@ -19,10 +19,10 @@ from provisioner.common.models import LifeState
 from tests.api.test_host_nqns import collect_all
 from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
+from volumes.audit import audit
 from volumes.models import Export, NamespaceId, Publication, Replica, target_nqn
-from volumes.reconcilers import forget_namespace_ids
-from volumes.services.audit import audit
-from volumes.services.node_checks import nodes_check
+from volumes.reconcilers.garbage_collector import forget_namespace_ids
+from volumes.reconcilers.node_check.check import nodes_check
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

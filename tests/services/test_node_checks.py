@@ -17,11 +17,11 @@ from provisioner.common import writes
 from tests.api.snapshot_steps import snapped
 from tests.api.volume_steps import GIB, created, probe_host, published, volume
 from tests.conftest import Api
+from volumes.audit import audit
 from volumes.models import Export, Orphan, Publication, Replica, Snapshot, Volume
-from volumes.reconcilers import collect
-from volumes.services import orphans
-from volumes.services.audit import audit
-from volumes.services.node_checks import nodes_check
+from volumes.reconcilers.garbage_collector import collect
+from volumes.reconcilers.node_check import orphans
+from volumes.reconcilers.node_check.check import nodes_check
 from volumes.services.ownership import pool_uuid
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -16,8 +16,8 @@ from tests.conftest import Api
 from tests.services.drain_steps import node_named
 from tests.services.test_database_restored import recovered
 from tests.services.test_node_checks import Pool, check, stray_volume
+from volumes.audit import audit
 from volumes.models import Orphan, Replica, Volume
-from volumes.services.audit import audit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -19,14 +19,14 @@ from tests.conftest import Api
 from tests.services.test_node_checks import TWO, Pool
 from tests.services.test_node_returns import remove
 from volumes.models import Export, Publication, Replica, Snapshot, Volume
-from volumes.reconcilers import collect
-from volumes.waiting import (
+from volumes.pending import (
     export_waits_for,
     publication_waits_for,
     replica_row_waits_for,
     snapshot_waits_for,
     volume_waits_for,
 )
+from volumes.reconcilers.garbage_collector import collect
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -160,8 +160,8 @@ def test_the_words_cost_no_query(api: Api, pool: Pool, fleet: SimulatedFleet) ->
 
 
 def list_queries(api: Api) -> int:
+    from volumes.read_models import volumes_shown
     from volumes.selectors import volumes_visible
-    from volumes.shown import volumes_shown
     from volumes.views.presentation import volumes_json
 
     with CaptureQueriesContext(connection) as queries:

@@ -20,11 +20,11 @@ from tests.conftest import Answer, Api
 from tests.nodes.specs import refused
 from tests.services.test_node_checks import Pool as PoolOf
 from tests.services.test_node_checks import check, grow_old, noted, stray_volume
+from volumes.audit import audit
 from volumes.models import Orphan, Replica, Volume
 from volumes.selectors import replicas_with_nodes
 from volumes.services import ownership
-from volumes.services.audit import audit
-from volumes.services.node_work import replica_spec
+from volumes.services.node_calls import replica_spec
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OTHER = "0b5a1a2e-1111-4222-8333-444455556666"

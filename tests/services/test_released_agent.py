@@ -28,7 +28,7 @@ from tests.services.test_simulated_hosts import (
     task_of,
 )
 from tests.system.conftest import eventually
-from volumes.services.audit import audit
+from volumes.audit import audit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

@@ -14,17 +14,17 @@ from tests.api.snapshot_steps import snapped
 from tests.api.volume_steps import HOST, created, probe_host
 from tests.conftest import Api
 from tests.services.test_unfinished import collect_overdue
+from volumes.audit import audit
 from volumes.models import Export, Publication, Replica, Snapshot, Volume
-from volumes.services.audit import audit
-from volumes.services.publications import volume_publish
-from volumes.services.snapshot_creation import SnapshotRequest, snapshot_create
-from volumes.services.snapshot_volume_creation import (
+from volumes.services.publication.publish import volume_publish
+from volumes.services.snapshot.create import SnapshotRequest, snapshot_create
+from volumes.services.snapshot.create_volume import (
     SnapshotVolumeRequest,
     snapshot_volume_create,
 )
-from volumes.services.volume_cloning import CloneRequest, volume_clone
-from volumes.services.volume_creation import VolumeRequest, volume_create
-from volumes.services.volume_growth import volume_grow
+from volumes.services.volume.clone import CloneRequest, volume_clone
+from volumes.services.volume.create import VolumeRequest, volume_create
+from volumes.services.volume.expand import volume_grow
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

@@ -17,8 +17,8 @@ from tests.api.test_replicas import places, replicated
 from tests.api.volume_steps import GIB, published, volume
 from tests.conftest import Api
 from tests.system.conftest import eventually
+from volumes.audit import audit
 from volumes.models import Replica
-from volumes.services.audit import audit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

@@ -17,10 +17,10 @@ from tests.api.snapshot_steps import assigned, cloned, snapped
 from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
 from tests.sagas.checks import work_off_all
-from volumes.reconcilers import collect
-from volumes.services.moves import replicas_move
-from volumes.services.node_checks import nodes_check
-from volumes.services.replica_sync import replica_sync_submit
+from volumes.reconcilers.garbage_collector import collect
+from volumes.reconcilers.node_check.check import nodes_check
+from volumes.reconcilers.relocation import replicas_move
+from volumes.services.replica.replace import replica_sync_submit
 
 TASKS = {
     TaskType.FETCH_INVENTORY: {},

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from volumes.models import Turn
-from volumes.services.turns import TakenTurn, turn_take
+from volumes.reconcilers.job_lease import TakenTurn, turn_take
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

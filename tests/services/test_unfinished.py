@@ -15,9 +15,9 @@ from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.nodes.wire import RefusalCode
 from tests.api.volume_steps import GIB, HOST, create, created, probe_host, published, volume
 from tests.conftest import Api
+from volumes.audit import audit
 from volumes.models import Export, Publication, Replica, Snapshot, Volume
-from volumes.reconcilers import collect
-from volumes.services.audit import audit
+from volumes.reconcilers.garbage_collector import collect
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

@@ -21,8 +21,8 @@ from tests.api.snapshot_steps import (
 from tests.api.volume_steps import created, volume
 from tests.conftest import Answer, Api
 from tests.services.test_unfinished import collect_overdue
+from volumes.audit import audit
 from volumes.models import Replica, Snapshot, Volume
-from volumes.services.audit import audit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]

@@ -21,8 +21,8 @@ from volumes.health_selectors import (
     volumes_with_health,
 )
 from volumes.models import Protocol, ProvisioningType, Publication, Replica, ReplicaState, Volume
+from volumes.read_models import volumes_shown
 from volumes.selectors import volumes_visible
-from volumes.shown import volumes_shown
 
 pytestmark = pytest.mark.django_db
 MOST = 3

@@ -14,8 +14,8 @@ from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published, volume
 from tests.conftest import RACKS, Api
 from tests.system.conftest import Production, eventually
+from volumes.audit import audit
 from volumes.models import Export, Publication, Volume
-from volumes.services.audit import audit
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 SLOW_MS = 1500

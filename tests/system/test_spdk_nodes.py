@@ -24,9 +24,9 @@ from tests.spdk.client import Client
 from tests.spdk.host import Host, NoAccess
 from tests.spdk.kernel import Kernel
 from tests.spdk.processes import NodeProcesses, restart
-from volumes.reconcilers import collect
-from volumes.services.audit import audit
-from volumes.services.replica_sync import replica_sync_submit
+from volumes.audit import audit
+from volumes.reconcilers.garbage_collector import collect
+from volumes.services.replica.replace import replica_sync_submit
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 

@@ -18,11 +18,11 @@ FORBIDDEN = [
     ("apps", "inventory/selectors.py", "import volumes.models"),
     ("apps", "provisioner/access/tokens.py", "import tasks.models"),
     ("apps", "provisioner/common/times.py", "import provisioner.access.callers"),
-    ("layers", "volumes/selectors.py", "import volumes.services.tenants"),
+    ("layers", "volumes/selectors.py", "import volumes.services.tenant"),
     ("layers", "inventory/services/hosts.py", "import inventory.views.hosts"),
-    ("celery", "volumes/reconcilers.py", "import celery"),
+    ("celery", "volumes/reconcilers/garbage_collector.py", "import celery"),
     ("placement", "volumes/placement/request.py", "import django.db"),
-    ("services", "volumes/services/tenants.py", "import rest_framework"),
+    ("services", "volumes/services/tenant.py", "import rest_framework"),
     ("nodes", "inventory/nodes/wire.py", "import django.conf"),
     ("hosts", "inventory/simulated_hosts/nodes.py", "import inventory.services.hosts"),
     ("node-calls", "volumes/selectors.py", "import inventory.nodes.client"),
@@ -87,7 +87,7 @@ def test_forbidden_import_breaks_its_contract(
 
 
 def test_a_service_that_sees_requests_is_refused(tree: Path) -> None:
-    path = tree / "volumes" / "services" / "tenants.py"
+    path = tree / "volumes" / "services" / "tenant.py"
     before = path.read_text()
     path.write_text(f"from django.http import HttpRequest  # noqa: F401\n{before}")
     try:

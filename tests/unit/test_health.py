@@ -10,7 +10,7 @@ from inventory.health import NodeHealth
 from provisioner.common.models import LifeState
 from volumes.health import Health, pool_health, volume_health
 from volumes.models import ReplicaState
-from volumes.shown import ReplicaShown, VolumeShown
+from volumes.read_models import ReplicaShown, VolumeShown
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "health.md"
 NOW = dt.datetime(2026, 11, 28, 12, tzinfo=dt.UTC)

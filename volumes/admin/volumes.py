@@ -19,15 +19,15 @@ from provisioner.common.admin import (
     wait_column,
 )
 from tasks.models import Task
-from volumes.health import Health
-from volumes.health_selectors import health_column, volume_healths, volumes_of_health
-from volumes.inlines import (
+from volumes.admin.inlines import (
     ExportInline,
     PublicationInline,
     ReplicaInline,
     SnapshotInline,
     SubVolumeInline,
 )
+from volumes.health import Health
+from volumes.health_selectors import health_column, volume_healths, volumes_of_health
 from volumes.models import (
     Export,
     Orphan,
@@ -38,15 +38,15 @@ from volumes.models import (
     Tenant,
     Volume,
 )
-from volumes.selectors import volumes_visible
-from volumes.shown import volumes_shown
-from volumes.waiting import (
+from volumes.pending import (
     export_waits_for,
     publication_waits_for,
     replica_row_waits_for,
     snapshot_waits_for,
     volume_waits_for,
 )
+from volumes.read_models import volumes_shown
+from volumes.selectors import volumes_visible
 
 
 def _count(model: Any) -> Coalesce:

@@ -8,8 +8,8 @@ from provisioner.common import clock
 from tasks.models import Task, TaskType
 from tasks.runner import Context
 from tasks.saga import Later, Saga, Step, register
-from volumes.sagas.patience import NoSignOfLife
-from volumes.sagas.replica_sync import lock_volume
+from volumes.sagas.replace_replica.steps import lock_volume
+from volumes.sagas.replace_replica.waiting import NoSignOfLife
 
 
 def supervise(context: Context) -> Later:

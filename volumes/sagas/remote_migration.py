@@ -12,9 +12,9 @@ from provisioner.common import clock
 from tasks.models import TaskType
 from tasks.runner import Context
 from tasks.saga import Later, Saga, register
-from volumes.sagas.patience import NoSignOfLife
-from volumes.sagas.replica_sync import STEPS, lock_volume, look_at_new_one, make_replica
-from volumes.services.migration import is_hosts, migration_heard_at
+from volumes.sagas.replace_replica.steps import STEPS, lock_volume, look_at_new_one, make_replica
+from volumes.sagas.replace_replica.waiting import NoSignOfLife
+from volumes.services.replica.migrate import is_hosts, migration_heard_at
 
 
 def begin(context: Context) -> Later | None:

@@ -25,10 +25,10 @@ from volumes.models import (
 )
 from volumes.selectors import LIVE
 from volumes.services.deadlines import unfinished_deadline
-from volumes.services.export_work import exports_drop, exports_make, exports_withdraw
-from volumes.services.losses import losses_follow
-from volumes.services.node_work import NodeError, node_call
-from volumes.services.replica_states import replica_state_set
+from volumes.services.node.missing import losses_follow
+from volumes.services.node_calls import NodeError, node_call
+from volumes.services.publication.exports import exports_drop, exports_make, exports_withdraw
+from volumes.services.replica.state import replica_state_set
 
 T = TypeVar("T")
 NSID = 1

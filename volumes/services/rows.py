@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from provisioner.common.database import is_conflict, unavailable
 from volumes.services.deadlines import M
-from volumes.services.node_work import call_deadline
+from volumes.services.node_calls import call_deadline
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Whose objects a call is about (contract, section 1, "tenant segment")."""
 
 from volumes.models import DEFAULT_TENANT, Tenant
-from volumes.services.capacity import TenantNotFound
+from volumes.services.errors import TenantNotFound
 
 
 def tenant_scope(*, named: str | None, bound: str | None) -> str | None:

@@ -10,7 +10,7 @@ from volumes.selectors import (
     volumes_filter,
     volumes_visible,
 )
-from volumes.services.host_rights import require_volume_of_host
+from volumes.services.host.rights import require_volume_of_host
 from volumes.services.tenant_scope import tenant_for_create, tenant_scope
 
 

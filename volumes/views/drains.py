@@ -13,8 +13,8 @@ from provisioner.common.operations import NODE, TASK, Operation, Output
 from provisioner.common.pagination import Page, PageInput
 from provisioner.common.parsing import parse_query
 from provisioner.common.times import iso_milliseconds
-from volumes.services.drains import DrainStatus, drain_get, drain_start, drain_stop
-from volumes.services.maintenance import ACCESS, REDUNDANCY, Maintenance, backend_maintenance
+from volumes.services.node.drain import DrainStatus, drain_get, drain_start, drain_stop
+from volumes.services.node.maintenance import ACCESS, REDUNDANCY, Maintenance, backend_maintenance
 from volumes.views.outputs import REPLICA, VOLUME
 
 LOST = {

@@ -10,7 +10,7 @@ from provisioner.common.parsing import Alias, Identifier, Input, Whole
 from provisioner.common.paths import first_segments
 from volumes.health import Health
 from volumes.models import Protocol, ProvisioningType
-from volumes.services.volume_creation import VolumeRequest
+from volumes.services.volume.create import VolumeRequest
 from volumes.sizing import MAX_GIB
 from volumes.views.presentation import BLOCK_SIZES
 

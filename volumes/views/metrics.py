@@ -12,8 +12,8 @@ from rest_framework.request import Request
 from provisioner.access.views import ApiViewSet
 from provisioner.common.moment import one_moment
 from provisioner.common.operations import Operation
-from volumes.metrics import PoolCollector
-from volumes.volume_metrics import volume_metrics
+from volumes.metrics.pool import PoolCollector
+from volumes.metrics.volumes import volume_metrics
 
 MEMORY_BYTES = 2**20
 """Of the text of a scrape; the rest waits in a temporary file."""

@@ -20,9 +20,9 @@ from provisioner.common.parsing import Input, parse_body, parse_query
 from volumes.health import PoolHealth
 from volumes.health_selectors import pool_health_read
 from volumes.selectors import used_namespace_ids
-from volumes.services.backend_removal import backend_remove
-from volumes.services.host_nqns import host_report
-from volumes.services.host_removal import host_remove
+from volumes.services.host.remove import host_remove
+from volumes.services.host.report import host_report
+from volumes.services.node.remove import backend_remove
 
 HEALTH_SECONDS = 5.0
 

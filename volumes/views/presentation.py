@@ -16,10 +16,10 @@ from volumes.models import (
     Tenant,
     target_nqn,
 )
+from volumes.pending import replica_waits_for, snapshot_waits_for, volume_waits_for
 from volumes.placement.scheduler import Plan
-from volumes.shown import ReplicaShown, Shown, VolumeShown
+from volumes.read_models import ReplicaShown, Shown, VolumeShown
 from volumes.sizing import GIB
-from volumes.waiting import replica_waits_for, snapshot_waits_for, volume_waits_for
 
 BLOCK_SIZES = {512: "512B", 4096: "4KB"}
 

@@ -18,8 +18,8 @@ from tasks.models import TaskType
 from volumes.models import Publication
 from volumes.models.publication import NQN_PREFIX
 from volumes.selectors import hosts_with, publications_of_targets
-from volumes.services.attachment import attachment_ask
-from volumes.services.publications import volume_publish, volume_unpublish
+from volumes.services.publication.attach import attachment_ask
+from volumes.services.publication.publish import volume_publish, volume_unpublish
 from volumes.views.base import TenantViewSet
 from volumes.views.inputs import PublishInput, TargetsInput, UnpublishInput
 from volumes.views.outputs import VOLUME, TargetOutput

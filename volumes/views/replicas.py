@@ -10,10 +10,10 @@ from provisioner.common.fields import AnyCase
 from provisioner.common.operations import Operation
 from provisioner.common.parsing import Identifier, Input, parse, parse_body
 from volumes.models import ReplicaState
-from volumes.services.migration import Handler, volume_migrate
-from volumes.services.replica_addition import replica_add
-from volumes.services.replica_placing import ReplicaWish
-from volumes.services.replica_removal import replica_confirm, replica_mark, replica_report
+from volumes.services.replica.add import replica_add
+from volumes.services.replica.migrate import Handler, volume_migrate
+from volumes.services.replica.placement import ReplicaWish
+from volumes.services.replica.remove import replica_confirm, replica_mark, replica_report
 from volumes.views.base import TenantViewSet
 from volumes.views.inputs import Names
 from volumes.views.outputs import REPLICA, VOLUME

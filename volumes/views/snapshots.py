@@ -15,13 +15,13 @@ from provisioner.common.pagination import Page, PageInput
 from provisioner.common.parsing import parse_body, parse_query
 from volumes.models import Snapshot
 from volumes.selectors import snapshots_shown
-from volumes.services.snapshot_creation import SnapshotRequest, snapshot_create
-from volumes.services.snapshot_removal import snapshot_delete
-from volumes.services.snapshot_volume_creation import (
+from volumes.services.snapshot.create import SnapshotRequest, snapshot_create
+from volumes.services.snapshot.create_volume import (
     SnapshotVolumeRequest,
     snapshot_volume_create,
 )
-from volumes.services.volume_cloning import CloneRequest, volume_clone
+from volumes.services.snapshot.delete import snapshot_delete
+from volumes.services.volume.clone import CloneRequest, volume_clone
 from volumes.views.base import TenantViewSet
 from volumes.views.outputs import SNAPSHOT, VOLUME, MadeOutput, SnapshotOutput
 from volumes.views.presentation import snapshot_json

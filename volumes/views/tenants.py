@@ -9,7 +9,7 @@ from provisioner.common.moment import one_moment
 from provisioner.common.operations import Operation
 from provisioner.common.parsing import parse_body
 from volumes.selectors import pool_totals, tenant_desires, tenants_visible
-from volumes.services.tenants import (
+from volumes.services.tenant import (
     same_tenant_required,
     tenant_create,
     tenant_delete,

@@ -14,12 +14,12 @@ from provisioner.common.pagination import Page
 from provisioner.common.parsing import parse_body, parse_query
 from volumes.health_selectors import volumes_of_health
 from volumes.models import Volume
+from volumes.read_models import volumes_shown
 from volumes.selectors import pieces_of_volume, volumes_filter
-from volumes.services.sessions import sessions_read
-from volumes.services.volume_creation import volume_create, volume_dry_run
-from volumes.services.volume_growth import volume_grow
-from volumes.services.volume_removal import volume_delete
-from volumes.shown import volumes_shown
+from volumes.services.publication.sessions import sessions_read
+from volumes.services.volume.create import volume_create, volume_dry_run
+from volumes.services.volume.delete import volume_delete
+from volumes.services.volume.expand import volume_grow
 from volumes.views.base import TenantViewSet
 from volumes.views.inputs import (
     DryRunInput,

@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from volumes.services.audit import audit
+from volumes.audit import audit
 
 
 class Command(BaseCommand):

@@ -5,7 +5,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_naive, make_aware
 
 from provisioner.common.results import ProvisionerError
-from volumes.services.recovery.database import database_recover
+from volumes.reconcilers.recovery.database import database_recover
 
 
 class Command(BaseCommand):

@@ -4,7 +4,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from provisioner.common.results import ProvisionerError
 from volumes.models import Orphan
-from volumes.services.recovery.adoption import orphan_adopt, orphan_discard
+from volumes.reconcilers.recovery.adoption import orphan_adopt, orphan_discard
 
 ACTIONS = {"adopt": orphan_adopt, "discard": orphan_discard}
 

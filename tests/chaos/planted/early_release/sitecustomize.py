@@ -26,4 +26,4 @@ def _early(module: ModuleType) -> None:
     module.replicas_remove = replicas_remove  # type: ignore[attr-defined]
 
 
-after_import("volumes.services.volume_removal", _early)
+after_import("volumes.services.volume.delete", _early)

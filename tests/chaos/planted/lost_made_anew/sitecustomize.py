@@ -7,7 +7,7 @@ from tests.chaos.planted.plant import after_import
 
 
 def _make(module: ModuleType) -> None:
-    from volumes.services.node_work import call_deadline, replicas_ensure
+    from volumes.services.node_calls import call_deadline, replicas_ensure
 
     def make_anew(replica: Any) -> None:
         replicas_ensure(replica.volume, [replica], until=call_deadline())
@@ -15,4 +15,4 @@ def _make(module: ModuleType) -> None:
     module._mark_missing = make_anew  # type: ignore[attr-defined]
 
 
-after_import("volumes.services.losses", _make)
+after_import("volumes.services.node.missing", _make)

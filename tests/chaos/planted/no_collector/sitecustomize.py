@@ -9,4 +9,4 @@ def _empty(module: ModuleType) -> None:
     module.STEPS = ()  # type: ignore[attr-defined]
 
 
-after_import("volumes.reconcilers", _empty)
+after_import("volumes.reconcilers.garbage_collector", _empty)

@@ -1,0 +1,164 @@
+"""Metrics of the pool (reference, "Get Metrics"), in a constant number of queries."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from django.db.models import Case, Count, Model, QuerySet, Value, When
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from inventory.health import NodeHealth
+from inventory.selectors import BackendSummary, backend_list
+from inventory.services.pool import database_doubt
+from provisioner.common.models import LifeState
+from tasks.metrics import task_metrics
+from volumes.health_selectors import volume_numbers
+from volumes.models import (
+    Drain,
+    Export,
+    Orphan,
+    Publication,
+    Replica,
+    ReplicaMove,
+    ReplicaState,
+    Snapshot,
+    Volume,
+)
+from volumes.services.node.drain import OF_DRAIN, drain_tasks
+
+NODE = ["node", "name"]
+AVAILABLE, UNAVAILABLE = 1, 2
+PASSING: tuple[type[Model], ...] = (Volume, Replica, Snapshot, Publication, Export)
+NODE_VALUES = {
+    "ks_node_free_capacity_bytes": "Free capacity of a storage node in bytes",
+    "ks_node_used_capacity_bytes": "Used capacity of a storage node in bytes",
+    "ks_node_free_iops": "IOPS of a storage node that no volume desires",
+    "ks_node_used_iops": "IOPS of a storage node that volumes desire",
+    "ks_node_free_bw_bytes_per_sec": "Bandwidth of a storage node that no volume desires",
+    "ks_node_used_bw_bytes_per_sec": "Bandwidth of a storage node that volumes desire",
+}
+
+
+class PoolCollector:
+    """A prometheus_client collector of nodes, tasks and findings as they are now. Volumes, of which
+    there are many more: :mod:`volumes.metrics.volumes`.
+    """
+
+    def collect(self) -> Iterator[Metric]:
+        backends = backend_list()
+        yield from node_metrics(backends)
+        yield from health_metrics(backends)
+        yield from check_metrics()
+        yield from drain_metrics()
+        yield unfinished_metric()
+        yield barred_metric()
+        yield from task_metrics()
+
+
+def health_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:
+    """How many nodes and volumes have which health: docs/explanation/health.md."""
+    nodes = Counter(summary.health for summary in backends)
+    yield _by_health("node", {health: nodes[health] for health in NodeHealth})
+    yield _by_health("volume", volume_numbers())
+
+
+def _by_health(kind: str, numbers: Mapping[Any, int]) -> Metric:
+    name, text = f"provisioner_{kind}_health", f"How many {kind}s have each health"
+    family = GaugeMetricFamily(name, text, labels=["health"])
+    for health, number in numbers.items():
+        family.add_metric([str(health)], number)
+    return family
+
+
+def check_metrics() -> Iterator[Metric]:
+    """What the checks of nodes found, and hosts reported."""
+    orphans = GaugeMetricFamily(
+        "provisioner_orphans", "What nodes hold and no row knows", labels=["node", "kind"]
+    )
+    rows = Orphan.objects.order_by("backend_id", "kind").values_list("backend_id", "kind")
+    for node, kind, number in rows.annotate(number=Count("pk")):
+        orphans.add_metric([node, kind], number)
+    missing = GaugeMetricFamily(
+        "provisioner_missing_replicas",
+        "Replicas that are Missing; only: of volumes that have no other",
+        labels=["node", "only"],
+    )
+    lost = Replica.objects.filter(replica_state=ReplicaState.MISSING, state=LifeState.READY)
+    only = Case(When(volume__num_replicas=1, then=Value("yes")), default=Value("no"))
+    by_node = lost.annotate(only=only).order_by("backend_id", "only")
+    for node, text, number in by_node.values_list("backend_id", "only").annotate(n=Count("pk")):
+        missing.add_metric([node or "", text], number)
+    yield orphans
+    yield missing
+
+
+def drain_metrics() -> Iterator[Metric]:
+    """How far the nodes are that are being emptied."""
+    family = GaugeMetricFamily(
+        "provisioner_drain_replicas",
+        "Replicas of a node that is drained: left on it; of those moving, and refused to move",
+        labels=["node", "state"],
+    )
+    moves = ReplicaMove.objects.exclude(refusal="")
+    numbers = {
+        "left": _by_node(Replica.objects.filter(backend__drain__isnull=False), "backend"),
+        "moving": _by_node(drain_tasks(), OF_DRAIN),
+        "refused": _by_node(moves, "replica__backend"),
+    }
+    for node in Drain.objects.values_list("pk", flat=True):
+        for state, by_node in numbers.items():
+            family.add_metric([node, state], by_node.get(node, 0))
+    yield family
+
+
+def _by_node(rows: QuerySet[Any], field: str) -> dict[str, int]:
+    return dict(rows.order_by(field).values_list(field).annotate(number=Count("pk")))
+
+
+def unfinished_metric() -> Metric:
+    """The collector's backlog, and what is under way."""
+    family = GaugeMetricFamily(
+        "provisioner_unfinished",
+        "Rows in a passing state: what requests are at, or the collector will take up",
+        labels=["kind", "state"],
+    )
+    for model in PASSING:
+        rows = model._default_manager.exclude(state=LifeState.READY).order_by("state")
+        for state, number in rows.values_list("state").annotate(number=Count("pk")):
+            family.add_metric([model._meta.model_name or "", state], number)
+    return family
+
+
+def barred_metric() -> Metric:
+    """Whether the database may be older than its nodes."""
+    return GaugeMetricFamily(
+        "provisioner_writes_barred",
+        "1: nothing is written, as the database may be older than its nodes; 0: it is written to",
+        value=bool(database_doubt()),
+    )
+
+
+def node_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:
+    state = GaugeMetricFamily(
+        "ks_node_state",
+        "State of a storage node: 1 Available, 2 Unavailable",
+        labels=[*NODE, "rack", "zone", "region"],
+    )
+    values = {n: GaugeMetricFamily(n, text, labels=NODE) for n, text in NODE_VALUES.items()}
+    for summary in backends:
+        node = summary.backend
+        labels = [node.persistent_id, node.name]
+        location = [place or "null" for place in (node.rack, node.zone, node.region)]
+        state.add_metric([*labels, *location], AVAILABLE if node.is_available else UNAVAILABLE)
+        used = (
+            summary.free_bytes,
+            summary.capacity_bytes - summary.free_bytes,
+            node.total_iops - node.used_iops,
+            node.used_iops,
+            node.total_bw - node.used_bw,
+            node.used_bw,
+        )
+        for family, value in zip(values.values(), used, strict=True):
+            family.add_metric(labels, value)
+    yield state
+    yield from values.values()

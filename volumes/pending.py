@@ -1,0 +1,92 @@
+"""What unfinished things wait for, in short words for clients and operators; empty: for nothing.
+
+Only what the rows and their prefetched relations tell: no query.
+"""
+
+from provisioner.common.models import LifeState
+from volumes.models import Export, Publication, Replica, ReplicaState, Snapshot, Volume
+from volumes.read_models import ReplicaShown, VolumeShown
+from volumes.sizing import GIB
+
+REMOVED_NODE = "its node, which was removed by force"
+
+
+def volume_waits_for(volume: Volume | VolumeShown) -> str:
+    """Of all its nodes; what a replica or publication waits for, that says itself."""
+    if volume.state == LifeState.CREATING:
+        return "its nodes to make it"
+    if volume.state == LifeState.DELETING:
+        return "its nodes to remove it"
+    if volume.growing_to_bytes is not None:
+        return f"its nodes to grow it to {volume.growing_to_bytes // GIB} GiB"
+    return ""
+
+
+def replica_waits_for(replica: Replica | ReplicaShown, *, exporting: bool, alone: bool) -> str:
+    """``exporting``: a node is still to export it. ``alone``: its volume has no other."""
+    if replica.backend_id is None:
+        return REMOVED_NODE
+    node = f"node {replica.backend_id}"
+    if text := _life(replica.state, node):
+        return text
+    if replica.filling:
+        return f"its copy onto {node} to end"
+    if exporting:
+        return f"{node} to export it"
+    return _waits_by_state(replica.replica_state, node, alone=alone)
+
+
+def replica_row_waits_for(replica: Replica) -> str:
+    """As :func:`replica_waits_for`; ``replica`` with its volume and exports prefetched."""
+    exporting = any(
+        export.state == LifeState.CREATING and not export.for_copy
+        for export in replica.exports.all()
+    )
+    alone = replica.volume.num_replicas == 1
+    return replica_waits_for(replica, exporting=exporting, alone=alone)
+
+
+def _waits_by_state(state: str, node: str, *, alone: bool) -> str:
+    match state:
+        case ReplicaState.TERMINATING:
+            return "its host to confirm that it uses it no more"
+        case ReplicaState.SYNCHRONIZING:
+            return "its host to synchronize it"
+        case ReplicaState.MISSING if alone:
+            return f"{node} to have its data again: it lost it"
+        case ReplicaState.MISSING:
+            return "its host to synchronize it, or a replica in its place"
+        case _:
+            return ""
+
+
+def snapshot_waits_for(snapshot: Snapshot) -> str:
+    """``snapshot`` with its replica."""
+    node = snapshot.replica.backend_id
+    return REMOVED_NODE if node is None else _life(snapshot.state, f"node {node}")
+
+
+def publication_waits_for(publication: Publication) -> str:
+    return "a node to export it" if publication.state == LifeState.CREATING else ""
+
+
+def export_waits_for(export: Export) -> str:
+    """``export`` with its replica."""
+    node = f"node {export.replica.backend_id}"
+    match export.state:
+        case LifeState.CREATING:
+            return f"{node} to export it"
+        case LifeState.DELETING:
+            return f"{node} to withdraw it"
+        case _:
+            return ""
+
+
+def _life(state: str, node: str) -> str:
+    match state:
+        case LifeState.CREATING:
+            return f"{node} to make it"
+        case LifeState.DELETING:
+            return f"{node} to remove it"
+        case _:
+            return ""

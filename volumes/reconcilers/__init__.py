@@ -1,0 +1,1 @@
+"""Reconcilers compare what should exist with what exists, and repair it."""

@@ -1,0 +1,172 @@
+"""The collector: takes up what was left unfinished, and makes the nodes agree with the rows.
+
+Every step may run on several workers at once and at any time: what is overdue is taken by one of
+them.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from provisioner.common import clock
+from provisioner.common.models import LifeState
+from provisioner.common.writes import writes_barred
+from volumes.models import Export, Publication, Replica, Snapshot, Volume
+from volumes.services.deadlines import overdue_take
+from volumes.services.publication.exports import (
+    exports_drop,
+    exports_make,
+    publications_withdraw,
+    replicas_withdraw,
+)
+from volumes.services.publication.namespace_ids import namespace_ids_forget
+from volumes.services.rows import each_alone, together
+from volumes.services.snapshot.create import snapshot_abandon
+from volumes.services.volume.create import volume_abandon
+from volumes.services.volume.delete import (
+    replicas_drop,
+    snapshots_drop,
+    volume_finish_removal,
+)
+from volumes.services.volume.expand import growths_finish
+
+log = logging.getLogger(__name__)
+
+
+def collect() -> None:
+    """One round over everything whose deadline has passed. A failure in one step, or with one row,
+    hinders no other. Nothing is done where the database may be older than the nodes.
+    """
+    for step in STEPS:
+        if writes_barred():
+            return
+        try:
+            step()
+        except Exception:
+            log.exception("collector step failed", extra={"step": step.__name__})
+
+
+def abandon_unfinished_volumes() -> None:
+    """The process that was creating them died."""
+    rows = overdue_take(Volume.objects.filter(state=LifeState.CREATING))
+    each_alone(rows, volume_abandon)
+
+
+def abandon_unfinished_replicas() -> None:
+    """Added to a volume by a process that died."""
+    rows = Replica.objects.filter(state=LifeState.CREATING, volume__state=LifeState.READY)
+
+    def abandon(replica: Replica) -> None:
+        with transaction.atomic(durable=True):
+            list(Volume.objects.select_for_update().filter(pk=replica.volume_id))
+            still = Replica.objects.filter(pk=replica.pk, state=LifeState.CREATING)
+            replicas_withdraw(still, deadline_at=clock.now())
+
+    each_alone(overdue_take(rows), abandon)
+
+
+def abandon_unfinished_snapshots() -> None:
+    """The process that was taking them died."""
+    rows = overdue_take(Snapshot.objects.filter(state=LifeState.CREATING))
+    each_alone(rows, snapshot_abandon)
+
+
+def withdraw_unfinished_publications() -> None:
+    """The process that was publishing died, or no node answered it."""
+
+    def withdraw(publication: Publication) -> None:
+        with transaction.atomic(durable=True):
+            publications_withdraw(
+                Publication.objects.filter(pk=publication.pk, state=LifeState.CREATING),
+                deadline_at=clock.now(),
+            )
+
+    each_alone(overdue_take(Publication.objects.filter(state=LifeState.CREATING)), withdraw)
+
+
+def finish_growths() -> None:
+    rows = overdue_take(
+        Volume.objects.filter(state=LifeState.READY, growing_to_bytes__isnull=False)
+    )
+
+    def finish(volumes: list[Volume], until: float) -> None:
+        for key, why in growths_finish(volumes, until=until).items():
+            log.warning("growth still unfinished", extra={"volume": key, "why": why})
+
+    together(rows, finish)
+
+
+def drop_exports() -> None:
+    """Before others are made: those of a host's new NQN wait until its former one is shut out."""
+
+    def drop(exports: list[Export], until: float) -> None:
+        exports_drop(_on_nodes_up(Export.objects.filter(pk__in=_keys(exports))), until=until)
+
+    together(overdue_take(Export.objects.filter(state=LifeState.DELETING)), drop)
+
+
+def finish_exports() -> None:
+    """Exports of volumes that are published, or copied, but whose node did not answer then."""
+    wanted = Q(publication__state=LifeState.READY) | Q(for_copy=True)
+
+    def finish(exports: list[Export], until: float) -> None:
+        exports_make(_on_nodes_up(Export.objects.filter(pk__in=_keys(exports))), until=until)
+
+    together(overdue_take(Export.objects.filter(wanted, state=LifeState.CREATING)), finish)
+
+
+def drop_replicas() -> None:
+    def drop(replicas: list[Replica], until: float) -> None:
+        rows = Replica.objects.filter(pk__in=_keys(replicas))
+        replicas_drop(rows.filter(_up("backend") | Q(backend=None)), until=until)
+
+    together(overdue_take(Replica.objects.filter(state=LifeState.DELETING)), drop)
+
+
+def drop_snapshots() -> None:
+    def drop(snapshots: list[Snapshot], until: float) -> None:
+        rows = Snapshot.objects.filter(pk__in=_keys(snapshots))
+        removed = Q(replica__backend=None)
+        snapshots_drop(rows.filter(_up("replica__backend") | removed), until=until)
+
+    together(overdue_take(Snapshot.objects.filter(state=LifeState.DELETING)), drop)
+
+
+def drop_volumes() -> None:
+    rows = overdue_take(Volume.objects.filter(state=LifeState.DELETING))
+    each_alone(rows, volume_finish_removal)
+
+
+def forget_namespace_ids() -> None:
+    """Which replicas had an id long ago."""
+    namespace_ids_forget()
+
+
+def _on_nodes_up(rows: QuerySet[Export]) -> QuerySet[Export]:
+    return rows.filter(_up("replica__backend"))
+
+
+def _up(backend: str) -> Q:
+    """The node is Available. Calls to others would hold up what can be done."""
+    return Q(**{f"{backend}__available_until__gte": clock.now()})
+
+
+def _keys(rows: Iterable[Export | Replica | Snapshot]) -> list[int]:
+    return [row.pk for row in rows]
+
+
+STEPS: tuple[Callable[[], None], ...] = (
+    abandon_unfinished_volumes,
+    abandon_unfinished_replicas,
+    abandon_unfinished_snapshots,
+    withdraw_unfinished_publications,
+    finish_growths,
+    drop_exports,
+    finish_exports,
+    drop_replicas,
+    drop_snapshots,
+    drop_volumes,
+    forget_namespace_ids,
+)

@@ -1,0 +1,1 @@
+"""Node check: compares what nodes hold with the database."""

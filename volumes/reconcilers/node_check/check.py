@@ -1,0 +1,120 @@
+"""Compares what nodes hold with the rows, and puts right what can be put right."""
+
+import datetime as dt
+import logging
+from collections.abc import Mapping
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+
+from inventory.models import Backend
+from inventory.services.backends import settings_push
+from inventory.services.controller_slots import slot_ensure
+from inventory.services.pool_checks import (
+    generation_compare,
+    is_of_other_pool,
+    nodes_awaited,
+)
+from provisioner.common import clock
+from provisioner.common.writes import writes_barred
+from volumes.models import Export
+from volumes.reconcilers.node_check.exports import exports_repair
+from volumes.reconcilers.node_check.orphans import orphans_note, orphans_remove
+from volumes.reconcilers.node_check.owners import owners_mark
+from volumes.reconcilers.node_check.readopt import replicas_return
+from volumes.reconcilers.recovery.database import node_recover
+from volumes.services.node.contents import NodeContents, nodes_read
+from volumes.services.node.missing import ReadyRows, losses_note
+from volumes.services.node_calls import NodeError, call_deadline
+from volumes.services.publication.exports import exports_make
+
+log = logging.getLogger(__name__)
+
+CHECK_AT_MOST = 32
+READ_SECONDS = 30.0
+AGAIN_AFTER = dt.timedelta(seconds=60)
+
+
+def nodes_check() -> None:
+    """Check the Available nodes whose turn it is, or that were started anew: CHECK_AT_MOST, those
+    first that waited longest. Workers that run this at once choose different nodes.
+
+    What is lost must have been READY before the nodes were read and still be; what no row knows is
+    looked up after that: so nothing counts as either that is just being made or removed. Where a
+    node turns out to be newer than this database, nothing more is done.
+    """
+    if writes_barred():
+        return
+    chosen = _choose(clock.now())
+    before = ReadyRows.of(chosen)
+    read_at = clock.now()
+    answers = nodes_read(chosen, timeout_seconds=READ_SECONDS)
+    lost: list[int] = []
+    _compare_generations(answers)
+    for backend in chosen:
+        if writes_barred():
+            return
+        answer = answers[backend.pk]
+        if isinstance(answer, NodeContents) and answer.node.persistent_id == backend.pk:
+            lost += _check(backend, answer, before, read_at)
+        else:
+            log.info("node not checked", extra={"backend": backend.pk, "reason": str(answer)})
+    if lost:
+        exports_make(Export.objects.filter(pk__in=lost), until=call_deadline())
+
+
+def _compare_generations(answers: Mapping[str, NodeContents | NodeError]) -> None:
+    """But for nodes without which an older database was put in order."""
+    awaited = nodes_awaited()
+    for backend_id, answer in answers.items():
+        if isinstance(answer, NodeContents) and backend_id not in awaited:
+            generation_compare(answer.node)
+
+
+def _check(
+    backend: Backend, contents: NodeContents, before: ReadyRows, read_at: dt.datetime
+) -> list[int]:
+    """Check one node; a failure hinders no other. The keys of exports that must be made again."""
+    lost: list[int] = []
+    if is_of_other_pool(contents.node):
+        about = {"backend": backend.pk, "pool": str(contents.node.pool)}
+        log.error("another pool took this node over", extra=about)
+        return lost
+    try:
+        if contents.node.pool is None:
+            settings_push(backend.pk)
+        slot_ensure(backend)
+        node_recover(backend, contents)
+        replicas_return(backend, contents)
+        lost = exports_repair(backend, contents)
+        lost += losses_note(backend, contents, before)
+        owners_mark(backend, contents)
+        orphans_note(backend, contents)
+        orphans_remove(backend)
+    except Exception:
+        log.exception("node check failed", extra={"backend": backend.pk})
+    else:
+        Backend.objects.filter(pk=backend.pk).update(
+            checked_at=read_at, checked_boot_id=contents.node.boot_id
+        )
+    return lost
+
+
+def _choose(now: dt.datetime) -> list[Backend]:
+    """Claim nodes to check: until they are done they count as to be checked AGAIN_AFTER now."""
+    interval = dt.timedelta(seconds=settings.ENVIRONMENT.node_check_interval_seconds)
+    due = (
+        Q(checked_at__isnull=True)
+        | Q(checked_at__lte=now - interval)
+        | ~Q(checked_boot_id=F("boot_id"))
+    )
+    with transaction.atomic(durable=True):
+        rows = Backend.objects.available().select_for_update(skip_locked=True).filter(due)
+        oldest = F("checked_at").asc(nulls_first=True)
+        rows = rows.prefetch_related("addresses").order_by(oldest, "pk")
+        chosen = list(rows[:CHECK_AT_MOST])
+        Backend.objects.filter(pk__in=[backend.pk for backend in chosen]).update(
+            checked_at=now - interval + min(AGAIN_AFTER, interval), checked_boot_id=F("boot_id")
+        )
+    return chosen

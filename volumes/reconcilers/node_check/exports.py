@@ -1,0 +1,72 @@
+"""Exports of a node that are READY, but not as they should be by now, are made anew.
+
+Each was right by the rules of its time. What a host that is connected sees must not change under
+it: so its namespace ids and controller ids wait until it is not.
+"""
+
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, QuerySet
+
+from inventory.models import Backend
+from inventory.services.controller_slots import controller_ids
+from provisioner.common import clock
+from provisioner.common.models import LifeState
+from volumes.models import Export, NamespaceId, Volume
+from volumes.selectors import LIVE
+from volumes.services.host.report import host_exports_renew
+from volumes.services.node.contents import NodeContents
+from volumes.services.publication.exports import exports_renew
+
+
+def exports_repair(backend: Backend, contents: NodeContents) -> list[int]:
+    """The keys of exports that the node must be asked for again, as they are."""
+    exports = Export.objects.filter(LIVE, replica__backend=backend, publication__isnull=False)
+    for host_id in _of_former_nqns(exports):
+        _renew_of_host(host_id)
+    connected = {target.nqn for target in contents.targets if target.connected_hosts}
+    for export in exports.filter(state=LifeState.READY).exclude(_has_own_id()):
+        _give_own_id(export, movable=export.target_nqn not in connected)
+    ids = controller_ids(backend)
+    misnumbered = {t.nqn for t in contents.targets if t.controllers != ids} - connected
+    ready = exports.filter(state=LifeState.READY, target_nqn__in=sorted(misnumbered))
+    return list(ready.values_list("pk", flat=True))
+
+
+def _of_former_nqns(exports: QuerySet[Export]) -> list[str]:
+    others = exports.exclude(host_nqn=F("publication__host__nqn"))
+    return sorted(set(others.values_list("publication__host", flat=True)))
+
+
+def _renew_of_host(host_id: str) -> None:
+    with transaction.atomic(durable=True):
+        volumes = Volume.objects.filter(publications__host=host_id)
+        list(Volume.objects.select_for_update().filter(pk__in=volumes).order_by("pk"))
+        host_exports_renew(host_id)
+
+
+def _has_own_id() -> Exists:
+    return Exists(
+        NamespaceId.objects.filter(
+            target_nqn=OuterRef("target_nqn"),
+            nsid=OuterRef("nsid"),
+            replica_key=OuterRef("replica"),
+        )
+    )
+
+
+def _give_own_id(export: Export, *, movable: bool) -> None:
+    """The id that it has, if no other replica has that in the target any more; else another one, if
+    it is ``movable``.
+    """
+    with transaction.atomic(durable=True):
+        list(Volume.objects.select_for_update().filter(replicas=export.replica_id))
+        live = Export.objects.filter(LIVE, pk=export.pk)
+        same_id = Export.objects.filter(target_nqn=export.target_nqn, nsid=export.nsid)
+        if not same_id.exclude(replica=export.replica_id).exists():
+            rows = NamespaceId.objects.filter(target_nqn=export.target_nqn)
+            former = rows.filter(replica_key=export.replica_id).exclude(nsid=export.nsid)
+            former.update(replica_key=None)
+            own = {"replica_key": export.replica_id, "last_used_at": clock.now()}
+            rows.update_or_create(target_nqn=export.target_nqn, nsid=export.nsid, defaults=own)
+        elif movable and live.exists():
+            exports_renew(live)

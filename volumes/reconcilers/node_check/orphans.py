@@ -1,0 +1,180 @@
+"""What a node holds and no row knows: noted, and removed when it was seen for long enough.
+
+What another pool made, what does not say whose it is, and what was made after the state that an
+older database was restored to, is kept: an operator decides.
+"""
+
+import datetime as dt
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+
+from django.conf import settings
+from django.db.models import Q, QuerySet
+
+from inventory.models import Backend, Recovery
+from inventory.nodes import wire
+from inventory.nodes.client import NodeClient, call_all
+from inventory.services.nodes import node_client
+from provisioner.common import clock
+from volumes.models import Export, Orphan, OrphanKind, Replica, Snapshot, Volume
+from volumes.services.node.contents import NodeContents
+from volumes.services.node_calls import call_deadline, seconds_left
+from volumes.services.ownership import pool_uuid
+
+log = logging.getLogger(__name__)
+
+REMOVE_AT_MOST = 100
+Key = tuple[str, str, str, int]
+"""Kind, uuid, target and generation."""
+TOLD = ("size_bytes", "pool", "tenant_id", "volume_uuid", "alias", "kept")
+"""Columns that may change while it is seen."""
+
+
+def orphans_note(backend: Backend, contents: NodeContents) -> None:
+    """Write down what the node held when it was read and no row knows now; forget what is gone."""
+    seen = {_key(orphan): orphan for orphan in _strangers(backend.pk, contents)}
+    noted = {_key(orphan): orphan for orphan in Orphan.objects.filter(backend=backend)}
+    gone = [orphan.pk for key, orphan in noted.items() if key not in seen]
+    Orphan.objects.filter(pk__in=gone).delete()
+    same = [o.pk for key, o in noted.items() if key in seen and _told(o) == _told(seen[key])]
+    Orphan.objects.filter(pk__in=same).update(last_seen_at=clock.now())
+    for key, orphan in noted.items():
+        if key in seen and orphan.pk not in same:
+            told = _told(seen[key])
+            Orphan.objects.filter(pk=orphan.pk).update(last_seen_at=clock.now(), **told)
+    new = [orphan for key, orphan in seen.items() if key not in noted]
+    Orphan.objects.bulk_create(new, ignore_conflicts=True)
+    for orphan in new:
+        log.warning("node holds what no row knows", extra={"orphan": str(orphan)})
+
+
+def new_orphans(backend_id: str, contents: NodeContents) -> list[Orphan]:
+    """What the node held when it was read, and neither rows nor notes know."""
+    noted = {_key(orphan) for orphan in Orphan.objects.filter(backend=backend_id)}
+    return [one for one in _strangers(backend_id, contents) if _key(one) not in noted]
+
+
+def orphans_remove(backend: Backend) -> None:
+    """Remove from the node what was noted longer ago than ``orphan_grace_hours``, is not kept, and
+    has a name that no row knows, in any state or place. REMOVE_AT_MOST at a time.
+
+    The generation on the node is what is removed: a later one of that name stays.
+    """
+    grace = dt.timedelta(hours=settings.ENVIRONMENT.orphan_grace_hours)
+    old = Orphan.objects.filter(backend=backend, kept=False, first_seen_at__lte=clock.now() - grace)
+    node, until = node_client(backend), call_deadline()
+    for kind in (OrphanKind.NAMESPACE, OrphanKind.SNAPSHOT, OrphanKind.VOLUME):
+        removable = _nameless(kind, old.filter(kind=kind))
+        orphans = {orphan.pk: orphan for orphan in removable[:REMOVE_AT_MOST]}
+        calls = {pk: orphan_removal(node, o, seconds_left(until)) for pk, o in orphans.items()}
+        outcomes = call_all(
+            calls, timeout_seconds=seconds_left(until), nodes=dict.fromkeys(calls, backend.pk)
+        )
+        for pk, outcome in outcomes.items():
+            text = {"orphan": str(orphans[pk]), "reason": str(outcome or "")}
+            log.warning("orphan not removed" if outcome else "orphan removed", extra=text)
+            if outcome is None:
+                Orphan.objects.filter(pk=pk).delete()
+
+
+def orphan_removal(node: NodeClient, orphan: Orphan, timeout: float) -> Callable[[], None]:
+    """The call that removes it from its node, of the generation that it has there."""
+    uuid, generation = orphan.uuid, orphan.generation
+    match orphan.kind:
+        case OrphanKind.NAMESPACE:
+            nqn = orphan.target_nqn
+            return partial(node.remove_namespace, nqn, uuid, generation, timeout=timeout)
+        case OrphanKind.SNAPSHOT:
+            return partial(node.remove_snapshot, uuid, generation, timeout=timeout)
+        case _:
+            return partial(node.remove_volume, uuid, generation, timeout=timeout)
+
+
+def _strangers(backend_id: str, contents: NodeContents) -> Iterator[Orphan]:
+    """A row of that very generation knows a thing: on this node, or on none (removed by force)."""
+    replicas = Replica.objects.filter(Q(backend=backend_id) | Q(backend=None))
+    found = list(_unknown(OrphanKind.VOLUME, backend_id, contents.volumes, replicas))
+    snapshots = Snapshot.objects.filter(Q(replica__backend=backend_id) | Q(replica__backend=None))
+    found += _unknown(OrphanKind.SNAPSHOT, backend_id, contents.snapshots, snapshots)
+    strange = {orphan.uuid for orphan in found if orphan.kind == OrphanKind.VOLUME}
+    found += _namespaces(backend_id, contents)
+    mine, restored = pool_uuid(), list(Recovery.objects.all())
+    for orphan in found:
+        is_late = any(
+            r.after_generation < orphan.generation <= r.until_generation for r in restored
+        )
+        is_data = orphan.kind != OrphanKind.NAMESPACE or orphan.uuid in strange
+        orphan.kept = orphan.pool != mine or (is_late and is_data)
+        yield orphan
+
+
+def _namespaces(backend_id: str, contents: NodeContents) -> Iterator[Orphan]:
+    """They are whose their volume is."""
+    exports = Export.objects.filter(replica__backend=backend_id)
+    known = set(exports.values_list("target_nqn", "replica__uuid"))
+    owners = {volume.uuid: volume.owner for volume in contents.volumes}
+    for target in contents.targets:
+        for one in target.namespaces:
+            if (target.nqn, one.volume_uuid) not in known:
+                yield Orphan(
+                    backend_id=backend_id,
+                    kind=OrphanKind.NAMESPACE,
+                    uuid=one.volume_uuid,
+                    target_nqn=target.nqn,
+                    generation=one.generation,
+                    **_owned(owners.get(one.volume_uuid)),
+                )
+
+
+def _unknown(
+    kind: OrphanKind,
+    backend_id: str,
+    found: Sequence[wire.Volume | wire.Snapshot],
+    rows: QuerySet[Replica] | QuerySet[Snapshot],
+) -> Iterator[Orphan]:
+    """What none of ``rows`` is."""
+    known = set(rows.filter(uuid__in=[one.uuid for one in found]).values_list("uuid", "pk"))
+    for one in found:
+        if (one.uuid, one.generation) not in known:
+            yield Orphan(
+                backend_id=backend_id,
+                kind=kind,
+                uuid=one.uuid,
+                generation=one.generation,
+                size_bytes=sum(piece.allocated for piece in one.pieces),
+                **_owned(one.owner),
+            )
+
+
+def _owned(owner: wire.Owner | None) -> dict[str, str]:
+    if owner is None:
+        return {}
+    return {
+        "pool": owner.pool,
+        "tenant_id": owner.tenant,
+        "volume_uuid": owner.volume,
+        "alias": owner.alias,
+    }
+
+
+def _told(orphan: Orphan) -> dict[str, object]:
+    return {name: getattr(orphan, name) for name in TOLD}
+
+
+def _nameless(kind: OrphanKind, orphans: Iterable[Orphan]) -> list[Orphan]:
+    """Those whose name no row has, whatever its state, node or generation."""
+    found = list(orphans)
+    uuids = [orphan.uuid for orphan in found]
+    if kind == OrphanKind.NAMESPACE:
+        exports = Export.objects.filter(replica__uuid__in=uuids)
+        names = set(exports.values_list("target_nqn", "replica__uuid"))
+        return [orphan for orphan in found if (orphan.target_nqn, orphan.uuid) not in names]
+    known: set[str] = set()
+    for rows in (Replica.objects.all(), Volume.objects.all(), Snapshot.objects.all()):
+        known |= set(rows.filter(uuid__in=uuids).values_list("uuid", flat=True))
+    return [orphan for orphan in found if orphan.uuid not in known]
+
+
+def _key(orphan: Orphan) -> Key:
+    return (orphan.kind, orphan.uuid, orphan.target_nqn, orphan.generation)

@@ -1,0 +1,63 @@
+"""Keeps true what nodes are told of whose a thing is."""
+
+import logging
+
+from inventory.models import Backend
+from provisioner.common.models import LifeState
+from volumes.models import Replica, Snapshot
+from volumes.selectors import replicas_with_nodes, snapshots_with_nodes
+from volumes.services.node.contents import NodeContents
+from volumes.services.node_calls import (
+    call_deadline,
+    replica_spec,
+    replicas_change,
+    snapshot_spec,
+    snapshots_ensure,
+)
+
+log = logging.getLogger(__name__)
+
+WRITE_AT_MOST = 100
+
+
+def owners_mark(backend: Backend, contents: NodeContents) -> None:
+    """Tell the node whose that is which it was told nothing or something else of: what was made
+    before there were owners, or became complete since. WRITE_AT_MOST at a time.
+    """
+    replicas, snapshots = _replicas(backend, contents), _snapshots(backend, contents)
+    until = call_deadline()
+    outcomes = dict(snapshots_ensure(snapshots, until=until))
+    for replica in replicas:
+        outcomes |= replicas_change([replica], until=until)
+    failed = [str(outcome) for outcome in outcomes.values() if not isinstance(outcome, bool)]
+    if failed:
+        log.warning("owners not marked", extra={"backend": backend.pk, "reason": failed[0]})
+
+
+def _replicas(backend: Backend, contents: NodeContents) -> list[Replica]:
+    """At rest: not filling, and of volumes that do not grow."""
+    there = {(v.uuid, v.generation): v for v in contents.volumes}
+    rows = Replica.objects.filter(
+        backend=backend,
+        state=LifeState.READY,
+        filling=False,
+        volume__state=LifeState.READY,
+        volume__growing_to_bytes__isnull=True,
+    )
+    return [
+        replica
+        for replica in replicas_with_nodes(rows).select_related("volume", "backend")
+        if (found := there.get((replica.uuid, replica.pk)))
+        and found.owner != replica_spec(replica.volume, replica).owner
+    ][:WRITE_AT_MOST]
+
+
+def _snapshots(backend: Backend, contents: NodeContents) -> list[Snapshot]:
+    there = {(s.uuid, s.generation): s for s in contents.snapshots}
+    rows = Snapshot.objects.filter(replica__backend=backend, state=LifeState.READY)
+    return [
+        snapshot
+        for snapshot in snapshots_with_nodes(rows)
+        if (found := there.get((snapshot.uuid, snapshot.pk)))
+        and found.owner != snapshot_spec(snapshot).owner
+    ][:WRITE_AT_MOST]

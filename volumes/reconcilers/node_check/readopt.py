@@ -1,0 +1,197 @@
+"""Replicas of a node that was removed by force, and is back with them."""
+
+import logging
+
+from django.db import IntegrityError, transaction
+
+from inventory.models import Backend, Ssd
+from inventory.nodes import wire
+from inventory.nodes.client import NodeRefused, NodeUnreachable
+from inventory.services.nodes import node_client
+from provisioner.common import clock
+from provisioner.common.models import LifeState
+from volumes.models import (
+    NamespaceId,
+    Publication,
+    Replica,
+    ReplicaState,
+    Snapshot,
+    SubVolume,
+    Volume,
+    target_nqn,
+)
+from volumes.services.claims import ClaimLost, Claims, claims_take
+from volumes.services.node.contents import NodeContents
+from volumes.services.node_calls import call_deadline, seconds_left
+from volumes.services.publication.exports import exports_want_all
+from volumes.sizing import GIB
+
+log = logging.getLogger(__name__)
+
+
+class OtherLayout(Exception):
+    """The replica on the node is not as the rows remember it, or they are about to change."""
+
+
+def replicas_return(backend: Backend, contents: NodeContents) -> None:
+    """Take back the replicas on no backend that lie on this node, with their snapshots: each with
+    the space, IOPS and bandwidth that it had, which the removal gave back. The tenant's budget was
+    kept. Where something of that is taken now, it is logged, and the replica stays as it is. Hosts
+    that its volume was taken from meanwhile are shut out before: they might write to it.
+
+    The only replica of a volume is Unknown again; of several it stays Missing: its data is old.
+    """
+    volumes = {(v.uuid, v.generation): v for v in contents.volumes}
+    rows = Replica.objects.filter(backend=None, state=LifeState.READY)
+    for replica in rows.filter(uuid__in=[uuid for uuid, _ in volumes]).order_by("pk"):
+        found = volumes.get((replica.uuid, replica.pk))
+        if found is None:
+            continue
+        about = {"backend": backend.pk, "replica": replica.uuid}
+        try:
+            former = _former_exports(replica, contents)
+            _withdraw(backend, replica.uuid, former)
+            _take_back(replica, backend, found, contents, withdrawn=former)
+        except (ClaimLost, IntegrityError, OtherLayout, NodeRefused, NodeUnreachable) as error:
+            log.error("replica cannot be taken back", extra=about | {"reason": repr(error)})
+        else:
+            log.warning("replica is back", extra=about)
+
+
+def _take_back(
+    known: Replica,
+    backend: Backend,
+    found: wire.Volume,
+    contents: NodeContents,
+    *,
+    withdrawn: set[tuple[str, int]],
+) -> None:
+    """In the one order of locks: volume, snapshots, SSDs, backend. A growth is over first."""
+    with transaction.atomic(durable=True):
+        volume = Volume.objects.select_for_update().get(pk=known.volume_id)
+        row = Replica.objects.filter(pk=known.pk, backend=None, state=LifeState.READY)
+        replica = row.select_for_update().first()
+        if replica is None or volume.growing_to_bytes is not None:
+            raise OtherLayout("it is being removed, or its volume grows")
+        if _former_exports(replica, contents) - withdrawn:
+            raise OtherLayout("its volume was unpublished just now")
+        pieces = _grown(found.pieces, volume.capacity_bytes, replica.claimed_bytes)
+        if pieces != found.pieces:
+            Volume.objects.filter(pk=volume.pk).update(
+                growing_to_bytes=volume.capacity_bytes, deadline_at=clock.now()
+            )
+        claims = Claims(volume.tenant_id)
+        _put_on_node(replica, volume, backend, pieces, claims)
+        _take_snapshots(replica, backend, contents, claims)
+        claims_take(claims, of_budget=False)
+        exports_want_all(volume)
+
+
+def _former_exports(replica: Replica, contents: NodeContents) -> set[tuple[str, int]]:
+    """Target and generation of what the node exports of a replica and no publication wants so: the
+    volume was taken from that host while the node was away, or the host has another NQN, or the
+    replica another namespace id, by now.
+    """
+    rows = Publication.objects.filter(volume=replica.volume_id).select_related("host")
+    hosts = {target_nqn(row.host_id): row.host.nqn for row in rows}
+    own = NamespaceId.objects.filter(target_nqn__in=list(hosts), replica_key=replica.pk)
+    wanted = {(nqn, nsid, hosts[nqn]) for nqn, nsid in own.values_list("target_nqn", "nsid")}
+    return {
+        (target.nqn, one.generation)
+        for target in contents.targets
+        for one in target.namespaces
+        if one.volume_uuid == replica.uuid and (target.nqn, one.nsid, target.host_nqn) not in wanted
+    }
+
+
+def _withdraw(backend: Backend, uuid: str, exports: set[tuple[str, int]]) -> None:
+    """:raises NodeRefused, NodeUnreachable: the node did not."""
+    until = call_deadline()
+    for nqn, generation in sorted(exports):
+        node_client(backend).remove_namespace(nqn, uuid, generation, timeout=seconds_left(until))
+
+
+def _put_on_node(
+    replica: Replica,
+    volume: Volume,
+    backend: Backend,
+    pieces: tuple[wire.Piece, ...],
+    claims: Claims,
+) -> None:
+    gib = volume.capacity_bytes // GIB
+    iops, bandwidth = volume.desired_iops_per_gb * gib, volume.desired_bw_per_gb * gib
+    claims.add_replica(backend.pk, _write_pieces(backend, pieces, replica, volume), iops, bandwidth)
+    changes = {"backend": backend, "desired_iops": iops, "desired_bw": bandwidth}
+    if volume.num_replicas == 1:
+        now = clock.now()
+        changes |= {"replica_state": ReplicaState.UNKNOWN, "replica_state_since": now}
+    Replica.objects.filter(pk=replica.pk).update(**changes)
+
+
+def _grown(
+    pieces: tuple[wire.Piece, ...], capacity_bytes: int, claimed_bytes: int
+) -> tuple[wire.Piece, ...]:
+    """As they must be: a growth that the node missed goes to the last one.
+
+    :raises OtherLayout: they are larger than that.
+    """
+    *others, last = pieces
+    capacity = capacity_bytes - sum(piece.capacity for piece in others)
+    claimed = claimed_bytes - sum(piece.allocated for piece in others)
+    if capacity < last.capacity or claimed < last.allocated:
+        raise OtherLayout(f"{pieces} hold more than {capacity_bytes} or {claimed_bytes} bytes")
+    return (*others, last.model_copy(update={"capacity": capacity, "allocated": claimed}))
+
+
+def _write_pieces(
+    backend: Backend, pieces: tuple[wire.Piece, ...], replica: Replica, volume: Volume
+) -> dict[int, int]:
+    """Bytes to claim, by SSD key."""
+    keys = _ssd_keys(backend, pieces)
+    SubVolume.objects.bulk_create(
+        SubVolume(
+            replica=replica,
+            ssd_id=keys[piece.ssd_id],
+            capacity_bytes=piece.capacity,
+            claimed_bytes=piece.allocated,
+            storage_class_name=volume.storage_class_name,
+            exclusive_class=None if volume.share_ssd else volume.storage_class_name,
+        )
+        for piece in pieces
+    )
+    return {keys[piece.ssd_id]: piece.allocated for piece in pieces}
+
+
+def _take_snapshots(
+    replica: Replica, backend: Backend, contents: NodeContents, claims: Claims
+) -> None:
+    """Those of the replica that are on the node."""
+    there = {(s.uuid, s.generation): s for s in contents.snapshots}
+    rows = Snapshot.objects.select_for_update().filter(replica=replica, state=LifeState.READY)
+    for snapshot in rows.order_by("pk"):
+        found = there.get((snapshot.uuid, snapshot.pk))
+        if found is None:
+            continue
+        if sum(piece.allocated for piece in found.pieces) != snapshot.claimed_bytes:
+            raise OtherLayout(f"snapshot {snapshot.uuid} does not take what it claims")
+        keys = _ssd_keys(backend, found.pieces)
+        SubVolume.objects.bulk_create(
+            SubVolume(
+                snapshot=snapshot,
+                ssd_id=keys[piece.ssd_id],
+                capacity_bytes=piece.capacity,
+                claimed_bytes=piece.allocated,
+            )
+            for piece in found.pieces
+        )
+        claims.ssd_bytes.update({keys[p.ssd_id]: p.allocated for p in found.pieces})
+
+
+def _ssd_keys(backend: Backend, pieces: tuple[wire.Piece, ...]) -> dict[str, int]:
+    """:raises OtherLayout: an SSD is not of this backend."""
+    names = [piece.ssd_id for piece in pieces]
+    rows = Ssd.objects.filter(backend=backend, ssd_id__in=names)
+    keys = dict(rows.values_list("ssd_id", "pk"))
+    if missing := set(names) - set(keys):
+        raise OtherLayout(f"there is no SSD {sorted(missing)}")
+    return keys

@@ -1,0 +1,191 @@
+"""What an operator decides about orphans: rows are made for them, or they are removed."""
+
+from collections.abc import Sequence
+
+from django.db import IntegrityError, transaction
+
+from inventory.models import Backend
+from inventory.nodes import wire
+from inventory.nodes.client import NodeRefused, NodeUnreachable
+from inventory.services.nodes import node_client
+from provisioner.common.models import LifeState
+from provisioner.common.results import ProvisionerError, ResultCode
+from volumes.models import (
+    Orphan,
+    OrphanKind,
+    Protocol,
+    ProvisioningType,
+    Replica,
+    ReplicaState,
+    Snapshot,
+    Tenant,
+    Volume,
+)
+from volumes.reconcilers.node_check.orphans import orphan_removal, orphans_note
+from volumes.reconcilers.node_check.readopt import replicas_return
+from volumes.reconcilers.recovery.findings import Copy
+from volumes.reconcilers.recovery.places import replica_forget, replica_row
+from volumes.reconcilers.recovery.snapshots import snapshot_row
+from volumes.selectors import LIVE
+from volumes.services.claims import ClaimLost
+from volumes.services.node.contents import NodeContents, nodes_read
+from volumes.services.node_calls import call_deadline, seconds_left
+from volumes.services.ownership import PLACES, TOLD, pool_uuid
+
+READ_SECONDS = 30.0
+
+
+class OrphanNotFound(ProvisionerError):
+    code = ResultCode.NotExists
+
+
+class CannotAdopt(ProvisionerError):
+    """Rows cannot be made of what the node says of it, or beside those that there are."""
+
+    code = ResultCode.NotAvailable
+
+
+class CannotDiscard(ProvisionerError):
+    """Its node refuses, or does not answer."""
+
+    code = ResultCode.NotAvailable
+
+
+def orphan_adopt(orphan_id: int) -> str:
+    """Make rows of a volume, with all of its replicas that are orphans and complete, or of a
+    snapshot; the tenant's budget and the SSDs are claimed. What was done, in words.
+
+    :raises OrphanNotFound: there is none, or it is gone from its node.
+    :raises CannotAdopt: says why.
+    :raises TenantCapacityExceeded: the tenant's budget has no room for it.
+    """
+    orphan = _orphan(orphan_id)
+    same = Orphan.objects.filter(volume_uuid=orphan.volume_uuid, kind=OrphanKind.VOLUME)
+    keys = {orphan.backend_id} | set(same.values_list("backend_id", flat=True))
+    backends = list(Backend.objects.filter(pk__in=keys).prefetch_related("addresses"))
+    answers = nodes_read(backends, timeout_seconds=READ_SECONDS)
+    contents = {b.pk: a for b in backends if isinstance(a := answers[b.pk], NodeContents)}
+    try:
+        with transaction.atomic(durable=True):
+            if orphan.kind == OrphanKind.SNAPSHOT:
+                _adopt_snapshot(orphan, contents)
+            else:
+                _adopt_volume(orphan, _copies(orphan, contents))
+    except (IntegrityError, ClaimLost) as error:
+        raise CannotAdopt(
+            f"{orphan}: its uuid or alias is taken, or an SSD has no room: {error}"
+        ) from error
+    for backend in backends:
+        if backend.pk in contents:
+            replicas_return(backend, contents[backend.pk])
+            orphans_note(backend, contents[backend.pk])
+    return f"{orphan} is adopted as {orphan.alias!r} of tenant {orphan.tenant_id!r}"
+
+
+def orphan_discard(orphan_id: int) -> str:
+    """Remove it from its node for good. What was done, in words.
+
+    :raises OrphanNotFound: there is none.
+    :raises CannotDiscard: its node did not do it: it is exported, has snapshots, or is away.
+    """
+    orphan = _orphan(orphan_id)
+    remove = orphan_removal(node_client(orphan.backend), orphan, seconds_left(call_deadline()))
+    try:
+        remove()
+    except (NodeRefused, NodeUnreachable) as error:
+        raise CannotDiscard(f"{orphan} is not removed: {error}") from error
+    orphan.delete()
+    return f"{orphan} is removed"
+
+
+def _orphan(orphan_id: int) -> Orphan:
+    orphan = Orphan.objects.select_related("backend").filter(pk=orphan_id).first()
+    if orphan is None:
+        raise OrphanNotFound(f"there is no orphan {orphan_id}")
+    return orphan
+
+
+def _copies(orphan: Orphan, contents: dict[str, NodeContents]) -> list[Copy]:
+    """The one that was named first, then other complete ones of its volume."""
+    copies = [
+        Copy(backend_id, volume)
+        for backend_id, node in contents.items()
+        for volume in node.volumes
+        if volume.owner
+        and (volume.owner.volume, volume.owner.tenant) == (orphan.volume_uuid, orphan.tenant_id)
+        and not Replica.objects.filter(pk=volume.generation).exists()
+    ]
+    named = [c for c in copies if _is(orphan, c)]
+    if not named:
+        raise OrphanNotFound(f"{orphan} is not on its node, or does not say whose it is")
+    return named + [c for c in copies if c not in named and c.is_complete]
+
+
+def _is(orphan: Orphan, copy: Copy) -> bool:
+    where = (copy.backend_id, copy.found.uuid, copy.found.generation)
+    return where == (orphan.backend_id, orphan.uuid, orphan.generation)
+
+
+def _adopt_volume(orphan: Orphan, copies: Sequence[Copy]) -> None:
+    if orphan.kind != OrphanKind.VOLUME or orphan.pool != pool_uuid():
+        raise CannotAdopt(f"{orphan} is not a volume of this pool: it can only be discarded")
+    known = Volume.objects.select_for_update().filter(LIVE, uuid=orphan.volume_uuid).first()
+    volume = _replaced(known, orphan) if known else _volume_row(orphan, copies[0].found)
+    for copy in copies[: volume.num_replicas]:
+        replica_row(volume, copy)
+
+
+def _volume_row(orphan: Orphan, found: wire.Volume) -> Volume:
+    owner = found.owner
+    assert owner is not None
+    if not Tenant.objects.filter(pk=owner.tenant).exists():
+        raise CannotAdopt(f"{orphan}: there is no tenant {owner.tenant!r}; make it first")
+    told = {name: owner.more[name] for name in (*TOLD, *PLACES) if name in owner.more}
+    defaults = {"num_replicas": 1, "protocol": Protocol.NVMEOF}
+    return Volume.objects.create(
+        uuid=owner.volume,
+        tenant_id=owner.tenant,
+        alias=owner.alias,
+        capacity_bytes=found.capacity,
+        provisioning_type=ProvisioningType(found.provisioning_type),
+        claimed_bytes=sum(piece.allocated for piece in found.pieces),
+        block_size=found.block_size,
+        state=LifeState.READY,
+        **_snapshot_volume(orphan, found),
+        **defaults | told,
+    )
+
+
+def _snapshot_volume(orphan: Orphan, found: wire.Volume) -> dict[str, object]:
+    source = found.source
+    if source is None or not source.kind.is_snapshot_volume:
+        return {}
+    snapshot = Snapshot.objects.filter(LIVE, uuid=source.uuid, pk=source.generation).first()
+    if snapshot is None:
+        raise CannotAdopt(f"{orphan} shows the snapshot {source.uuid!r}: adopt that first")
+    writable = source.kind is wire.SourceKind.WRITABLE_SNAPSHOT_VOLUME
+    return {"snapshot": snapshot, "writable": writable}
+
+
+def _replaced(volume: Volume, orphan: Orphan) -> Volume:
+    """A volume that rows know, and no node any more as they do."""
+    replicas = list(volume.replicas.select_related("volume").filter(LIVE))
+    good = [r for r in replicas if r.replica_state != ReplicaState.MISSING]
+    if volume.tenant_id != orphan.tenant_id or good or any(r.snapshots.exists() for r in replicas):
+        raise CannotAdopt(
+            f"{orphan}: volume {volume.uuid!r} of tenant {volume.tenant_id!r} has that name, and "
+            "replicas that are not Missing, or snapshots"
+        )
+    for replica in replicas:
+        replica_forget(replica)
+    return volume
+
+
+def _adopt_snapshot(orphan: Orphan, contents: dict[str, NodeContents]) -> None:
+    node = contents.get(orphan.backend_id)
+    for found in node.snapshots if node else ():
+        if (found.uuid, found.generation) == (orphan.uuid, orphan.generation):
+            if snapshot_row(orphan.backend_id, found) is None:
+                raise CannotAdopt(f"{orphan}: its volume is not known: adopt that first")
+            return
+    raise OrphanNotFound(f"{orphan} is not on its node")

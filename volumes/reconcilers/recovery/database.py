@@ -1,0 +1,163 @@
+"""The step after a database was restored: it is compared with all nodes, and written to again."""
+
+import datetime as dt
+import logging
+import time
+from collections.abc import Collection, Iterable
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Max
+
+from inventory.models import Backend, Pool, Recovery
+from inventory.services.generations import generation_last, generations_raise
+from inventory.services.pool import database_doubt, database_sealed
+from inventory.services.pool_checks import is_of_other_pool
+from provisioner.common import clock
+from provisioner.common.results import ProvisionerError, ResultCode
+from provisioner.common.writes import STALE_SECONDS
+from volumes.models import Export, Orphan, Replica, Snapshot
+from volumes.reconcilers.node_check.orphans import orphans_note
+from volumes.reconcilers.node_check.readopt import replicas_return
+from volumes.reconcilers.recovery.exports import exports_resolve
+from volumes.reconcilers.recovery.findings import Findings
+from volumes.reconcilers.recovery.snapshots import snapshots_resolve
+from volumes.reconcilers.recovery.volumes import volumes_resolve
+from volumes.services.node.contents import NodeContents, nodes_read
+
+log = logging.getLogger(__name__)
+
+READ_SECONDS = 60.0
+SLACK = dt.timedelta(minutes=10) // dt.timedelta(microseconds=1)
+"""A backup has no row of what was begun before it and committed after it: longer than this no
+transaction takes.
+"""
+
+
+class NodesSilent(ProvisionerError):
+    """Without them it cannot be known what their replicas are."""
+
+    code = ResultCode.NotAvailable
+
+
+def database_recover(
+    *, without: Collection[str] = (), since: dt.datetime | None = None
+) -> list[str]:
+    """Put a database that is older than its nodes in order, and let it be written to: what was
+    done, line by line. Nothing where it is not older; ``since``, the time of the state that was
+    restored, says that it is all the same. Nodes ``without`` which it is done are compared when
+    they are back.
+
+    :raises NodesSilent: names nodes that do not answer and are not among those.
+    """
+    _wait_for_requests()
+    backends = list(Backend.objects.prefetch_related("addresses"))
+    nodes = nodes_answers(backends, without=without, timeout_seconds=READ_SECONDS)
+    newest = max((contents.node.newest_generation for contents in nodes.values()), default=0)
+    if not (database_doubt() or since or newest > generation_last()):
+        return ["this database is as new as its nodes: nothing was done"]
+    after = after_restored(since)
+    generations_raise(above=newest)
+    findings = Findings(nodes, after, generation_last())
+    awaited = sorted({b.pk for b in backends} - set(nodes))
+    with transaction.atomic(durable=True):
+        Pool.objects.select_for_update().get()
+        Recovery.objects.create(
+            after_generation=findings.after, until_generation=findings.until, awaited=awaited
+        )
+        _resolve(findings)
+        database_sealed()
+    _compare(backends, findings)
+    waiting = [f"node {node} is compared when it is back" for node in awaited]
+    return [*findings.report, *waiting, *_orphans_text(), "writes go on"]
+
+
+def _wait_for_requests() -> None:
+    """Those that began before the database was doubted have ended."""
+    since = Pool.objects.get().doubt_since
+    if since is None:
+        return
+    longest = dt.timedelta(seconds=settings.ENVIRONMENT.node_call_seconds + STALE_SECONDS)
+    time.sleep(max((since + longest - clock.now()).total_seconds(), 0.0))
+
+
+def node_recover(backend: Backend, contents: NodeContents) -> None:
+    """A node is back without which the database was put in order: compare it now."""
+    for recovery in Recovery.objects.all():
+        if backend.pk not in recovery.awaited:
+            continue
+        generations_raise(above=contents.node.newest_generation)
+        findings = Findings(
+            {backend.pk: contents},
+            recovery.after_generation,
+            generation_last(),
+            returned=backend.pk,
+        )
+        with transaction.atomic(durable=True):
+            rest = [node for node in recovery.awaited if node != backend.pk]
+            Recovery.objects.filter(pk=recovery.pk).update(
+                awaited=rest, until_generation=findings.until
+            )
+            _resolve(findings)
+        for line in findings.report:
+            log.warning("recovered", extra={"backend": backend.pk, "done": line})
+
+
+def _resolve(findings: Findings) -> None:
+    """Snapshots after the replicas that they are of, exports after those that they are of."""
+    volumes_resolve(findings)
+    snapshots_resolve(findings)
+    exports_resolve(findings)
+
+
+def nodes_answers(
+    backends: Iterable[Backend], *, without: Collection[str], timeout_seconds: float
+) -> dict[str, NodeContents]:
+    """What the nodes of this pool hold that answer, by id.
+
+    :raises NodesSilent: names nodes that do not answer and are not among those ``without``.
+    """
+    answers = nodes_read(backends, timeout_seconds=timeout_seconds)
+    silent: dict[str, str] = {}
+    nodes: dict[str, NodeContents] = {}
+    for backend_id, answer in answers.items():
+        if not isinstance(answer, NodeContents):
+            silent[backend_id] = str(answer)
+        elif answer.node.persistent_id != backend_id or is_of_other_pool(answer.node):
+            silent[backend_id] = f"it is {answer.node.persistent_id} of {answer.node.pool}"
+        else:
+            nodes[backend_id] = answer
+    if missing := sorted(set(silent) - set(without)):
+        text = "; ".join(f"{node}: {silent[node]}" for node in missing)
+        raise NodesSilent(f"nodes do not answer ({text}): start them, or go on without them")
+    return nodes
+
+
+def _compare(backends: Iterable[Backend], findings: Findings) -> None:
+    """What was adopted gets its space; what no row knows now is noted, and kept."""
+    for backend in backends:
+        if contents := findings.nodes.get(backend.pk):
+            replicas_return(backend, contents)
+            orphans_note(backend, contents)
+
+
+def after_restored(since: dt.datetime | None = None) -> int:
+    """What has a greater generation may have been made after the restored state, which was at
+    ``since``, or has no younger row than there are.
+    """
+    after = int(since.timestamp() * 1_000_000) if since else _greatest_key()
+    return max(after - SLACK, 0)
+
+
+def _greatest_key() -> int:
+    """No row of the restored state is younger; sequences of a dump may be."""
+    keys = [
+        model._default_manager.aggregate(key=Max("pk"))["key"] or 0
+        for model in (Replica, Snapshot, Export)
+    ]
+    return max(keys)
+
+
+def _orphans_text() -> list[str]:
+    kept = Orphan.objects.filter(kept=True).count()
+    return [f"{kept} orphans are kept until an operator decides: manage.py orphans"] if kept else []

@@ -1,0 +1,127 @@
+"""A standby took over: the database goes on by itself where it lacks nothing that nodes know."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+
+from django.db import transaction
+from django.db.models import Sum
+
+from inventory.models import Backend, Pool, Recovery
+from inventory.services.generations import generation_last, generations_raise
+from inventory.services.pool import database_doubted, database_sealed, has_new_timeline
+from provisioner.common.models import LifeState
+from provisioner.common.writes import STALE_SECONDS
+from volumes.models import Export, Replica, ReplicaState, Snapshot
+from volumes.reconcilers.job_lease import turn_take
+from volumes.reconcilers.node_check.orphans import new_orphans
+from volumes.reconcilers.recovery.database import after_restored, nodes_answers
+from volumes.services.node.contents import NodeContents
+
+log = logging.getLogger(__name__)
+
+JOB = "failover"
+READ_SECONDS = 12.0
+READY = {"state": LifeState.READY}
+
+
+def failover_settle() -> None:
+    """Where nothing of this database but its timeline is another, compare it with all nodes that
+    answer, on one worker at a time. It is written to again if it and they agree. Else it lacks
+    commits: the doubt stays, and names a node. Nothing, for one query, where nobody took over.
+
+    Nodes that do not answer are compared when they are back. Where none does, it is tried again.
+    """
+    turn = turn_take(JOB) if has_new_timeline() else None
+    if turn is None:
+        return
+    try:
+        _settle(list(Backend.objects.prefetch_related("addresses")))
+    finally:
+        turn.end()
+
+
+def _settle(backends: list[Backend]) -> None:
+    last = generation_last()
+    nodes = _answers(backends)
+    if backends and not nodes:
+        log.warning("a standby took over: no node answers, so writes wait")
+        return
+    if differences := _differences(nodes, last):
+        time.sleep(STALE_SECONDS)  # requests that had begun are over
+        seen_again = set(_differences(_answers(backends), last))
+        if lacking := [text for text in differences if text in seen_again]:
+            database_doubted(f"a standby took over without the last commits: {lacking[0]}")
+            return
+    _go_on(awaited=sorted({backend.pk for backend in backends} - set(nodes)))
+
+
+def _go_on(*, awaited: list[str]) -> None:
+    """What silent nodes turn out to hold of the commits that may be lost is kept."""
+    generations_raise()
+    with transaction.atomic(durable=True):
+        Pool.objects.select_for_update().get()
+        if not has_new_timeline():
+            return
+        Recovery.objects.create(
+            after_generation=after_restored(), until_generation=generation_last(), awaited=awaited
+        )
+        database_sealed()
+    log.warning("a standby took over, and lacks nothing: writes go on", extra={"silent": awaited})
+
+
+def _answers(backends: Iterable[Backend]) -> dict[str, NodeContents]:
+    everybody = [backend.pk for backend in backends]
+    return nodes_answers(backends, without=everybody, timeout_seconds=READ_SECONDS)
+
+
+def _differences(nodes: dict[str, NodeContents], last: int) -> list[str]:
+    """What a lost commit leaves, node by node; nodes were read before the rows are."""
+    return [
+        f"storage node {backend_id!r} {text}"
+        for backend_id, contents in nodes.items()
+        for text in _of_node(backend_id, contents, last)
+    ]
+
+
+def _of_node(backend_id: str, contents: NodeContents, last: int) -> Iterator[str]:
+    """A lost removal, growth or creation; what is under way, lost already or noted is none.
+
+    A standby may be told of numbers before they are handed out: that the greatest one is known does
+    not say that what it was handed out for is.
+    """
+    newest = contents.node.newest_generation
+    if newest > last:
+        yield f"has seen generation {newest}, the last of this database is {last}"
+    for orphan in new_orphans(backend_id, contents):
+        yield f"holds {orphan.kind} {orphan.uuid}, which this database does not know"
+    yield from _replicas(backend_id, contents)
+    there = {(snapshot.uuid, snapshot.generation) for snapshot in contents.snapshots}
+    snapshots = Snapshot.objects.filter(replica__backend=backend_id, **READY).order_by("pk")
+    for one in snapshots.values_list("uuid", "pk"):
+        if one not in there:
+            yield f"does not hold snapshot {one[0]}"
+    yield from _exports(backend_id, contents)
+
+
+def _replicas(backend_id: str, contents: NodeContents) -> Iterator[str]:
+    there = {(volume.uuid, volume.generation): volume.capacity for volume in contents.volumes}
+    rows = Replica.objects.filter(backend=backend_id, volume__growing_to_bytes=None, **READY)
+    rows = rows.exclude(replica_state__in=[ReplicaState.MISSING, ReplicaState.TERMINATING])
+    for replica in rows.annotate(size=Sum("sub_volumes__capacity_bytes")):
+        found = there.get((replica.uuid, replica.pk))
+        if found != replica.size:
+            text = "does not hold" if found is None else f"has {found} bytes of"
+            yield f"{text} replica {replica.uuid}, which has {replica.size} bytes here"
+
+
+def _exports(backend_id: str, contents: NodeContents) -> Iterator[str]:
+    there = {
+        (target.nqn, one.volume_uuid, one.nsid, one.generation)
+        for target in contents.targets
+        for one in target.namespaces
+    }
+    rows = Export.objects.filter(replica__backend=backend_id, **READY).order_by("pk")
+    for nqn, uuid, nsid, key in rows.values_list("target_nqn", "replica__uuid", "nsid", "pk"):
+        if (nqn, uuid, nsid, key) not in there:
+            yield f"does not export replica {uuid} in {nqn}, as this database says"

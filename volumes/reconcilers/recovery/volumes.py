@@ -1,0 +1,146 @@
+"""Volumes and replicas whose rows are older than what nodes hold."""
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from provisioner.common import clock
+from provisioner.common.models import LifeState
+from provisioner.common.results import ProvisionerError
+from tasks.services import tasks_abort
+from volumes.models import Replica, ReplicaState, Volume
+from volumes.reconcilers.recovery.findings import Copy, Findings
+from volumes.reconcilers.recovery.places import (
+    replica_forget,
+    replica_row,
+    volume_regrow,
+)
+from volumes.selectors import LIVE
+from volumes.services.publication.exports import replicas_withdraw
+from volumes.services.replica.state import replica_state_set
+
+
+def volumes_resolve(findings: Findings) -> None:
+    """Each volume that is not being removed, in a transaction of its own within the caller's: what
+    cannot be put right is told, and hinders no other.
+    """
+    for volume in _concerned(findings).select_for_update().order_by("pk"):
+        said = len(findings.report)
+        try:
+            with transaction.atomic():
+                _resolve(volume, findings)
+        except ProvisionerError as error:
+            del findings.report[said:]
+            findings.report.append(f"volume {volume.uuid} is not resolved: {error.description}")
+
+
+def _concerned(findings: Findings) -> QuerySet[Volume]:
+    volumes = Volume.objects.filter(LIVE)
+    if not findings.returned:
+        return volumes
+    on_it = Replica.objects.filter(backend=findings.returned).values("volume")
+    owners = {copy.found.owner.volume for copy in findings.copies() if copy.found.owner}
+    return volumes.filter(Q(pk__in=on_it) | Q(uuid__in=owners))
+
+
+def _resolve(volume: Volume, findings: Findings) -> None:
+    replicas = list(volume.replicas.select_related("volume", "backend").filter(LIVE))
+    held = {r.pk: copy for r in replicas if (copy := findings.copy_of(r))}
+    silent = [r for r in replicas if r.pk not in held and findings.is_silent(r)]
+    lost = [r for r in replicas if r.pk not in held and r not in silent]
+    _note_incomplete([r for r in replicas if r.pk in held], held)
+    if not _has_source(replicas, held, silent):
+        _adopt(volume, lost, replicas, held, findings)
+    elif volume.state == LifeState.CREATING and not findings.returned:
+        _complete(volume, lost, findings)
+    if not findings.returned:
+        _end_creation(volume, held, findings)
+        _end_tasks(volume, findings)
+    _end_growth(volume, held, findings)
+
+
+def _has_source(replicas: list[Replica], held: dict[int, Copy], silent: list[Replica]) -> bool:
+    """A replica that is not being filled is where its row says, or may be."""
+    return any(not r.filling and (r.pk in held or r in silent) for r in replicas)
+
+
+def _note_incomplete(replicas: list[Replica], held: dict[int, Copy]) -> None:
+    """Others went on without it after the state that was restored."""
+    late = [r.pk for r in replicas if not r.filling and not held[r.pk].is_complete]
+    rows = Replica.objects.filter(pk__in=late, replica_state=ReplicaState.AVAILABLE)
+    replica_state_set(rows, ReplicaState.MISSING)
+
+
+def _adopt(
+    volume: Volume,
+    lost: list[Replica],
+    replicas: list[Replica],
+    held: dict[int, Copy],
+    findings: Findings,
+) -> None:
+    """All replicas that rows know are gone; the volume has moved. What it moved to takes over."""
+    filled = [r for r in replicas if r.filling and r.pk in held and held[r.pk].is_complete]
+    strays = [] if filled else findings.strays_of(volume)[: volume.num_replicas]
+    gone = [r for r in lost if not r.filling]
+    if not (filled or strays) or any(r.snapshots.exists() for r in gone):
+        return
+    for replica in gone:
+        replica_forget(replica)
+    rows = Replica.objects.filter(pk__in=[r.pk for r in filled])
+    rows.update(filling=False, made_by="", state=LifeState.READY, deadline_at=None)
+    replica_state_set(rows, ReplicaState.UNKNOWN)
+    for copy in strays:
+        replica_row(volume, copy)
+        findings.report.append(
+            f"volume {volume.uuid} was moved: its replica on {copy.backend_id} is adopted"
+        )
+
+
+def _complete(volume: Volume, lost: list[Replica], findings: Findings) -> None:
+    """Nodes that failed while it was created were replaced after the restored state."""
+    replicas_withdraw(Replica.objects.filter(pk__in=[r.pk for r in lost]), deadline_at=clock.now())
+    missing = volume.num_replicas - volume.replicas.filter(LIVE).count()
+    for copy in findings.strays_of(volume)[: max(missing, 0)]:
+        replica_row(volume, copy)
+
+
+def _end_creation(volume: Volume, held: dict[int, Copy], findings: Findings) -> None:
+    """What its node has was made; what a silent node may have counts as made, and is Missing until
+    that is known. Of a volume of which there is nothing at all, nothing is said here: the collector
+    gives it up.
+    """
+    creating = volume.replicas.filter(state=LifeState.CREATING)
+    unknown = creating.exclude(backend__in=list(findings.nodes))
+    replica_state_set(unknown, ReplicaState.MISSING)
+    made: QuerySet[Replica] = creating.filter(pk__in=held) | unknown
+    made.update(state=LifeState.READY, deadline_at=None)
+    ready = volume.replicas.filter(state=LifeState.READY)
+    if volume.state == LifeState.CREATING and ready.exists():
+        Volume.objects.filter(pk=volume.pk).update(state=LifeState.READY, deadline_at=None)
+        findings.report.append(f"volume {volume.uuid} was being created: its nodes have it")
+
+
+def _end_tasks(volume: Volume, findings: Findings) -> None:
+    """Begun by what the database does not remember; replicas that took over stay."""
+    others = volume.replicas.filter(LIVE, made_by="", filling=False)
+    if not others.exists():
+        volume.replicas.filter(filling=False).update(made_by="")
+    tasks_abort(volume_id=volume.uuid, reason="the database was restored to an older state")
+
+
+def _end_growth(volume: Volume, held: dict[int, Copy], findings: Findings) -> None:
+    """It has the size that its nodes give it; a smaller replica is grown when it is taken back."""
+    rows = volume.replicas.select_related("volume").filter(state=LifeState.READY, filling=False)
+    replicas = [r for r in rows if r.pk in held]
+    adopted = rows.filter(backend=None).exclude(pk__in=held)
+    sizes = [held[r.pk].found.capacity for r in replicas]
+    sizes += [
+        copy.found.capacity
+        for copy in findings.copies()
+        if adopted.filter(uuid=copy.found.uuid, pk=copy.found.generation).exists()
+    ]
+    largest = max(sizes, default=0)
+    if largest > volume.capacity_bytes:
+        volume_regrow(volume, replicas, largest)
+        findings.report.append(f"volume {volume.uuid} was grown to {largest} bytes")
+    if volume.growing_to_bytes is None:
+        Volume.objects.filter(pk=volume.pk, state=LifeState.READY).update(deadline_at=None)

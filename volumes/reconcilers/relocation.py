@@ -1,0 +1,155 @@
+"""Another replica in the place of one: of those on drained nodes, and of lost ones.
+
+The moves are tasks (``ReplicaSync``, or ``RemoteMigration`` by the volume's host). One worker at a
+time starts them, so that their numbers are bounded; what was begun when it died is found again from
+the rows.
+"""
+
+import datetime as dt
+import logging
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+
+from provisioner.common import clock
+from provisioner.common.models import LifeState
+from provisioner.common.results import ProvisionerError
+from provisioner.common.writes import writes_barred
+from tasks.models import ACTIVE, Task, TaskState, TaskType
+from volumes.models import Drain, Replica, ReplicaMove
+from volumes.reconcilers.job_lease import TakenTurn, turn_take
+from volumes.reconcilers.self_healing import replicas_lost
+from volumes.services.errors import CannotMove
+from volumes.services.node.drain import DRAIN, JOB, OF_DRAIN, drain_tasks, strays_abort
+from volumes.services.replica.migrate import volume_migrate
+from volumes.services.replica.replace import replica_sync_submit
+
+log = logging.getLogger(__name__)
+
+TRY_AT_MOST = 16
+"""Attempts for one drain, or to heal, in one round."""
+PAUSE = dt.timedelta(seconds=60)
+LONGEST_PAUSE = dt.timedelta(hours=1)
+
+
+def replicas_move() -> None:
+    """One round: start as many moves as may be active, on one worker at a time; first in the place
+    of what is lost. None where the database may be older than the nodes.
+    """
+    turn = None if writes_barred() else turn_take(JOB)
+    if turn is None:
+        return
+    try:
+        Drain.objects.filter(backend__in_use=True).delete()
+        strays_abort()
+        _note_ends()
+        _start_moves(turn, _movable(replicas_lost(turn.unbroken_since)), None)
+        for drain in Drain.objects.order_by("started_at"):
+            _start_moves(turn, _movable(Replica.objects.filter(backend=drain.pk)), drain)
+    finally:
+        turn.end()
+
+
+def _movable(rows: QuerySet[Replica]) -> QuerySet[Replica]:
+    """Those of volumes that have no task, whose turn it is, the never tried ones first."""
+    active = Task.objects.filter(volume_id=OuterRef("volume__uuid"), state__in=sorted(ACTIVE))
+    rows = rows.filter(~Exists(active), state=LifeState.READY, filling=False)
+    due = Q(move__isnull=True) | Q(move__again_at__lte=clock.now())
+    first = F("move__again_at").asc(nulls_first=True)
+    return rows.filter(due).select_related("volume").order_by(first, "pk")
+
+
+def _start_moves(turn: TakenTurn, rows: QuerySet[Replica], drain: Drain | None) -> None:
+    """One of each volume: it has one task at a time."""
+    tried: set[int] = set()
+    for replica in rows[:TRY_AT_MOST]:
+        if replica.volume_id in tried:
+            continue
+        if not (_has_room(drain) and turn.keep()):
+            return
+        _start(replica, drain)
+        tried.add(replica.volume_id)
+
+
+def _has_room(drain: Drain | None) -> bool:
+    """What is lost does not wait for drains, which may have long copies under way."""
+    environment = settings.ENVIRONMENT
+    tasks = Task.objects.filter(state__in=sorted(ACTIVE))
+    moves = tasks.filter(type=TaskType.REPLICA_SYNC)
+    if drain is None:
+        others = moves.filter(**{f"{OF_DRAIN}__isnull": True})
+        return others.count() < environment.moves_parallel
+    goes_on = Drain.objects.filter(pk=drain.pk, backend__in_use=False).exists()
+    return (
+        goes_on
+        and (moves | drain_tasks()).count() < environment.moves_parallel
+        and tasks.filter(**{OF_DRAIN: drain.pk}).count() < environment.drain_parallel
+    )
+
+
+def _start(replica: Replica, drain: Drain | None) -> None:
+    """One attempt; a failure hinders no other."""
+    about = {"replica": replica.uuid, "volume": replica.volume.uuid, "node": replica.backend_id}
+    try:
+        _begin_attempt(replica)
+        task = _submit(replica, {DRAIN: drain.pk} if drain else {})
+    except ProvisionerError as refused:
+        ReplicaMove.objects.filter(pk=replica.pk).update(refusal=refused.description)
+        log.info("replica not moved", extra=about | {"reason": refused.description})
+    except Exception:
+        log.exception("replica not moved", extra=about)
+    else:
+        ReplicaMove.objects.filter(pk=replica.pk).update(task_id=task.pk)
+        log.info("replica moves", extra=about | {"task": task.pk})
+
+
+def _begin_attempt(replica: Replica) -> None:
+    """The pause before the next one is written first, whatever becomes of this."""
+    before = ReplicaMove.objects.filter(pk=replica.pk).first()
+    attempts = before.attempts + 1 if before else 1
+    changes = {"attempts": attempts, "task_id": "", "refusal": ""}
+    ReplicaMove.objects.update_or_create(
+        replica=replica, defaults=changes | {"again_at": clock.now() + _pause(attempts)}
+    )
+
+
+def _pause(attempts: int) -> dt.timedelta:
+    """After so many; each is twice as long as the one before."""
+    doublings = min(attempts - 1, 10)
+    return min(PAUSE * (1 << doublings), LONGEST_PAUSE)
+
+
+def _submit(replica: Replica, outputs: dict[str, str]) -> Task:
+    """A task that moves the replica: its host's where that replicates by an agent.
+
+    :raises ProvisionerError: it cannot be moved now; the text says why.
+    """
+    volume = replica.volume
+    users = volume.publications.all()
+    if volume.num_replicas > 1 and users.exists():
+        if not users.filter(host__available_until__gte=clock.now()).exists():
+            raise CannotMove(
+                f"volume {volume.uuid!r} is published, but to no host that is Available"
+            )
+        if users.filter(host__agent_until__gte=clock.now()).exists():
+            return volume_migrate(
+                volume_uuid=volume.uuid, replica_uuid=replica.uuid, tenant_id=None, outputs=outputs
+            )
+    return replica_sync_submit(volume_uuid=volume.uuid, leaving_uuid=replica.uuid, outputs=outputs)
+
+
+def _note_ends() -> None:
+    """Of attempts whose task ended: why it failed, and when there is another."""
+    moves = {move.task_id: move for move in ReplicaMove.objects.exclude(task_id="")}
+    tasks = {task.pk: task for task in Task.objects.filter(pk__in=moves)}
+    for task_id, move in moves.items():
+        task = tasks.get(task_id)
+        if task is not None and task.state in ACTIVE:
+            continue
+        changes: dict[str, Any] = {"task_id": ""}
+        if task is not None and task.state != TaskState.FINISHED:
+            text = f"task {task_id} is {task.state}: {task.description}"
+            again_at = (task.ended_at or clock.now()) + _pause(move.attempts)
+            changes |= {"refusal": text, "again_at": again_at}
+        ReplicaMove.objects.filter(pk=move.pk, task_id=task_id).update(**changes)

@@ -1,0 +1,1 @@
+"""Saga: a new replica, beside the others or in place of one of them."""

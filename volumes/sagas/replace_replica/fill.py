@@ -1,0 +1,139 @@
+"""Fills the new replica of a task: each call does one thing towards it, as the rows now demand.
+
+A host that uses the volume fills it; where none does, the nodes copy. A replica that a host has
+seen is never copied into, nor one whose copy was outdated: another takes its place.
+"""
+
+from functools import partial
+
+from inventory.models import Backend
+from inventory.nodes.client import NodeClient
+from provisioner.common.models import LifeState
+from tasks.runner import Context
+from volumes.models import Replica, ReplicaState, Volume
+from volumes.sagas.replace_replica.copy import LOST, replica_copy
+from volumes.sagas.replace_replica.waiting import (
+    HOST_SECONDS,
+    NODE_SECONDS,
+    FillingFailed,
+    Waiting,
+    calls_until,
+    replica_give_up,
+)
+from volumes.selectors import replicas_with_nodes
+from volumes.services.errors import NodesFailed
+from volumes.services.node.contents import is_lost
+from volumes.services.node.missing import replicas_look
+from volumes.services.node_calls import node_call, replica_spec
+from volumes.services.publication.exports import exports_make, exports_want_all
+from volumes.services.replica.provision import replicas_make
+from volumes.services.replica.replacement_rules import (
+    AVOID,
+    replacement_beginning,
+    replacement_request,
+    replica_made_by,
+    volume_of,
+)
+from volumes.services.replica.rules import unchanged_required
+from volumes.services.scheduling import Beginning, replicas_claim
+from volumes.services.volume.delete import replicas_drop
+
+REPLICAS_AT_MOST = 5
+
+
+def replica_make(context: Context) -> Waiting | None:
+    """The task has a new replica, on its node; None: that is so."""
+    task = context.task
+    volume = volume_of(task)
+    replica = replica_made_by(task)
+    if replica is None:
+        return _claim(context, volume)
+    if replica.state == LifeState.READY:
+        return None
+    failed = replicas_make(volume, until=calls_until())
+    if failed is None:
+        return None
+    context.outputs[AVOID] = [*context.outputs.get(AVOID, ()), str(replica.backend_id)]
+    return replica_give_up(context, replica, failed.text)
+
+
+def replica_fill(context: Context) -> Waiting | None:
+    """The task's new replica holds the data; None: that is so. That of a one-replica volume is
+    still ``filling`` then: it takes over with the last step.
+
+    :raises FillingFailed: it was given up.
+    :raises ProvisionerError: there is no other place for it.
+    """
+    if waiting := replica_make(context):
+        return waiting
+    replica = replica_made_by(context.task)
+    if replica is None or replica.backend is None:
+        return replica_give_up(context, replica, "the node of its new replica was removed")
+    if replica.filling:
+        return replica_copy(context, replica) or _told_complete(replica)
+    if replica.replica_state == ReplicaState.AVAILABLE:
+        return _told_complete(replica)
+    return _wait_for_host(context, replica)
+
+
+def _claim(context: Context, volume: Volume) -> Waiting:
+    """Claim another replica, once a former one is out of its way."""
+    former = Replica.objects.filter(made_by=context.task.pk, state=LifeState.DELETING)
+    replicas_drop(former, until=calls_until())
+    if volume.num_replicas == 1 and former.filter(backend__in=Backend.objects.available()).exists():
+        return Waiting("the copy it gave up to be removed", NODE_SECONDS)
+    count = context.outputs.get("replicas", 0) + 1
+    if count > REPLICAS_AT_MOST:
+        raise FillingFailed(f"{REPLICAS_AT_MOST} new replicas were given up, one after the other")
+
+    def write() -> Beginning:
+        locked = volume_of(context.task)
+        unchanged_required(volume, locked)
+        return replacement_beginning(locked, context.task, request)
+
+    request = replacement_request(volume, context.task)
+    try:
+        replicas_claim(volume, request, write, within=context.transaction)
+    except NodesFailed as error:
+        return Waiting(error.description, NODE_SECONDS)
+    context.outputs["replicas"] = count
+    return Waiting("its new replica to be made")
+
+
+def _told_complete(replica: Replica) -> Waiting | None:
+    """Its node knows that it holds the data, before what it replaces goes: so it is found again by
+    a database that does not know of it.
+    """
+    [found] = replicas_with_nodes(Replica.objects.filter(pk=replica.pk).select_related("volume"))
+    spec = replica_spec(found.volume, found)
+    if spec.owner is not None:
+        owner = spec.owner.model_copy(update={"complete": True})
+        spec = spec.model_copy(update={"owner": owner})
+    call = partial(NodeClient.change_volume, uuid=found.uuid, spec=spec)
+    assert found.backend is not None
+    outcome = node_call(found.backend, call, until=calls_until())
+    if isinstance(outcome, bool):
+        return None
+    return Waiting(f"node {found.backend_id} to note that the copy is complete", NODE_SECONDS)
+
+
+def _wait_for_host(context: Context, replica: Replica) -> Waiting:
+    if is_lost(replicas_look([replica], until=calls_until())[replica.pk]):
+        return replica_give_up(context, replica, LOST)
+    publications = list(replica.volume.publications.select_related("host"))
+    if replica.replica_state == ReplicaState.TERMINATING:
+        raise FillingFailed(f"the new replica {replica.uuid!r} was marked for removal")
+    if not publications:
+        return replica_give_up(context, replica, "the volume went offline before it was filled")
+    if replica.exports.count() < len(publications):
+        with context.transaction():
+            exports_want_all(replica.volume)
+    exports_make(replica.exports.filter(state=LifeState.CREATING), until=calls_until())
+    signs = [replica.replica_state, str(context.task.heard_at)]
+    if replica.replica_state == ReplicaState.SYNCHRONIZING:
+        signs += [str(publication.host.last_probe_at) for publication in publications]
+    return Waiting(
+        f"its host to report the new replica {replica.uuid} Available",
+        HOST_SECONDS,
+        " ".join(signs),
+    )

@@ -1,0 +1,158 @@
+"""The end of a replacement: the old replica goes, or, where it failed, the new one."""
+
+from django.db.models import QuerySet
+
+from provisioner.common import clock
+from provisioner.common.queue import enqueue_on_commit
+from provisioner.common.results import ProvisionerError, ResultCode
+from tasks.models import Task
+from tasks.runner import Context
+from volumes.models import Replica, ReplicaState, Volume
+from volumes.sagas.replace_replica.waiting import HOST_SECONDS, NODE_SECONDS, Waiting, calls_until
+from volumes.selectors import LIVE
+from volumes.services.errors import ReplicaTerminating
+from volumes.services.node.contents import is_lost
+from volumes.services.node.missing import replicas_look
+from volumes.services.publication.exports import replicas_withdraw
+from volumes.services.replica.replacement_rules import (
+    LEAVING,
+    NEVER_ATTACHED,
+    never_attached,
+    replica_leaving,
+    replica_made_by,
+    volume_of,
+)
+from volumes.services.replica.state import replica_state_set
+
+
+class ReplicaLost(ProvisionerError):
+    """What should take over is not as it must be."""
+
+    code = ResultCode.NotAvailable
+
+
+def replica_leave(context: Context) -> Waiting | None:
+    """The host uses the old replica no more; None: that is so, or no host uses the volume.
+
+    :raises ReplicaLost: the new one is not Available any more, or its node lost it.
+    :raises ReplicaTerminating: another one is being removed.
+    """
+    if waiting := replica_look(context):
+        return waiting
+    leaving = replica_leaving(context.task)
+    if leaving is None or not leaving.volume.publications.exists():
+        return None
+    if leaving.replica_state != ReplicaState.TERMINATING:
+        with context.transaction():
+            _available_required(context.task)
+            _mark(leaving)
+    return Waiting(f"its host to confirm that it uses replica {leaving.uuid} no more", HOST_SECONDS)
+
+
+def replica_look(context: Context) -> Waiting | None:
+    """None: the node of the new replica has it. Before that is known, nothing goes for it.
+
+    :raises ReplicaLost: the node lost it.
+    """
+    task = context.task
+    new = replica_made_by(task)
+    outcome = replicas_look([new], until=calls_until())[new.pk] if new else False
+    if is_lost(outcome):
+        raise ReplicaLost(f"the new replica of volume {task.volume_id!r} is lost: {outcome}")
+    if new is None or isinstance(outcome, bool):
+        return None
+    return Waiting(f"node {new.backend_id} to show the new replica", NODE_SECONDS)
+
+
+def _mark(leaving: Replica) -> None:
+    beside = Replica.objects.filter(LIVE, volume=leaving.volume_id)
+    if beside.filter(replica_state=ReplicaState.TERMINATING).exists():
+        raise ReplicaTerminating(
+            f"another replica of volume {leaving.volume.uuid!r} is marked already"
+        )
+    replica_state_set(beside.filter(pk=leaving.pk), ReplicaState.TERMINATING)
+
+
+def replica_leave_unconfirmed(context: Context) -> None:
+    """The host did not confirm in time: the old replica is withdrawn all the same, for by the
+    host's own word the new one is Available.
+
+    :raises ReplicaLost: it is not any more, or its node did not say that it has it.
+    """
+    if waiting := replica_look(context):
+        raise ReplicaLost(f"waited in vain for {waiting.text}")
+    with context.transaction():
+        _available_required(context.task)
+        _withdraw(Replica.objects.filter(LIVE, pk=context.task.outputs[LEAVING]))
+
+
+def replica_take_over(context: Context) -> None:
+    """The new replica is the volume's like any other, Unknown where all are, and the old one is
+    removed. Within the transaction that ends the task.
+
+    :raises ReplicaLost: the new one is not as it must be, or the volume is in use only now.
+    """
+    task = context.task
+    volume = volume_of(task)
+    leaving = Replica.objects.filter(LIVE, pk=task.outputs.get(LEAVING))
+    only = volume.num_replicas == 1
+    new = _copied_required(volume, task) if only else _available_required(task)
+    if volume.publications.exists() and leaving.exists():
+        raise ReplicaLost(f"volume {volume.uuid!r} was published at the last moment: try again")
+    is_unknown = new.filling or (task.outputs.get(NEVER_ATTACHED) and never_attached(new))
+    _withdraw(leaving)
+    if is_unknown:
+        Replica.objects.filter(pk=new.pk).update(filling=False)
+        replica_state_set(Replica.objects.filter(pk=new.pk), ReplicaState.UNKNOWN)
+
+
+def _available_required(task: Task) -> Replica:
+    """Of a volume of several replicas."""
+    new = replica_made_by(task)
+    if new is None or new.filling or new.replica_state != ReplicaState.AVAILABLE:
+        state = new.replica_state if new else "gone"
+        raise ReplicaLost(f"the new replica of volume {task.volume_id!r} is {state}")
+    return new
+
+
+def _copied_required(volume: Volume, task: Task) -> Replica:
+    """Of a volume of one replica; it has taken over where this is asked again."""
+    new = replica_made_by(task)
+    if new is None or new.exports.exists() or volume.snapshots.exists():
+        raise ReplicaLost(f"the new replica of volume {task.volume_id!r} cannot take over")
+    if new.filling and new.replica_state != ReplicaState.SYNCHRONIZING:
+        raise ReplicaLost(f"the new replica of volume {task.volume_id!r} is {new.replica_state}")
+    return new
+
+
+def replacement_undo(task: Task) -> None:
+    """Give up: the new replica goes, and the old one stays. Within the transaction that ends the
+    task badly and holds the volume.
+
+    Where the host was told that the old one goes, and the new one is Available, that is done: the
+    host may have written to the new one only. Where the new one is not, the old one is Missing
+    until its host says otherwise. The last Available replica always stays.
+    """
+    made = Replica.objects.filter(LIVE, made_by=task.pk)
+    old = Replica.objects.filter(LIVE, pk=task.outputs.get(LEAVING))
+    others = Replica.objects.filter(LIVE, volume__uuid=task.volume_id).exclude(made_by=task.pk)
+    good = made.filter(filling=False, replica_state=ReplicaState.AVAILABLE)
+    told = old.filter(replica_state=ReplicaState.TERMINATING)
+    if task.outputs.get(LEAVING) and not old.exists():
+        _keep(made.filter(filling=False))
+    elif good.exists() and told.exists():
+        _withdraw(told)
+        _keep(good)
+    elif not others.filter(replica_state=ReplicaState.AVAILABLE).exists():
+        _keep(good)
+    _withdraw(made)
+    replica_state_set(told, ReplicaState.MISSING)
+
+
+def _keep(rows: QuerySet[Replica]) -> None:
+    rows.update(made_by="")
+
+
+def _withdraw(rows: QuerySet[Replica]) -> None:
+    replicas_withdraw(rows, deadline_at=clock.now())
+    enqueue_on_commit("volumes.jobs.collect")

@@ -1,0 +1,71 @@
+"""ReplicaSync: a new replica, beside the others or in place of one of them."""
+
+from collections.abc import Callable
+
+from tasks.models import Task, TaskType
+from tasks.runner import Context
+from tasks.saga import Later, Saga, Step, register
+from volumes.models import Volume
+from volumes.sagas.replace_replica.fill import replica_fill, replica_make
+from volumes.sagas.replace_replica.handover import (
+    replacement_undo,
+    replica_leave,
+    replica_leave_unconfirmed,
+    replica_look,
+    replica_take_over,
+)
+from volumes.sagas.replace_replica.waiting import NoSignOfLife, Waiting, later
+from volumes.selectors import LIVE
+
+AT_ONCE = 20
+"""How often a run may find that there is something else to do at once."""
+
+
+def make_replica(context: Context) -> Later | None:
+    return _repeat(context, replica_make)
+
+
+def fill_replica(context: Context) -> Later | None:
+    return _repeat(context, replica_fill)
+
+
+def leave_old_one(context: Context) -> Later | None:
+    try:
+        return _repeat(context, replica_leave)
+    except NoSignOfLife:
+        replica_leave_unconfirmed(context)
+    return None
+
+
+def look_at_new_one(context: Context) -> Later | None:
+    return _repeat(context, replica_look)
+
+
+def take_over(context: Context) -> None:
+    replica_take_over(context)
+
+
+def lock_volume(task: Task) -> None:
+    """Volume before task: everyone locks in this order. Former ones of that uuid, which wait for
+    their nodes, have no task.
+    """
+    Volume.objects.select_for_update().filter(LIVE, uuid=task.volume_id).first()
+
+
+def _repeat(context: Context, work: Callable[[Context], Waiting | None]) -> Later | None:
+    count = 0
+    while waiting := work(context):
+        count += 1
+        if waiting.seconds or count == AT_ONCE:
+            return later(context, waiting)
+        context.heartbeat()
+    return None
+
+
+STEPS = (
+    Step(make_replica, 1, replacement_undo),
+    Step(fill_replica, 17),
+    Step(leave_old_one, 1),
+    Step(take_over, 1),
+)
+register(Saga(TaskType.REPLICA_SYNC, STEPS, lock_first=lock_volume, last_look=look_at_new_one))

@@ -1,0 +1,87 @@
+"""How the steps wait: for nodes, for hosts, and for how long at most."""
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+
+from provisioner.common import clock
+from provisioner.common.results import ProvisionerError, ResultCode
+from tasks.runner import Context
+from tasks.saga import Later
+from volumes.models import Replica
+from volumes.selectors import LIVE
+from volumes.services.publication.exports import replicas_withdraw
+
+NODE_SECONDS = 5.0
+HOST_SECONDS = 30.0
+CALL_SECONDS = 8.0
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Not done: look again in ``seconds``, 0 is at once. ``sign``, else the text,
+    changes while there is life in what is waited for. ``ends``: the sign is how much is done of
+    something bounded, so that it ends by itself, however long it takes.
+    """
+
+    text: str
+    seconds: float = 0.0
+    sign: str = ""
+    ends: bool = False
+
+
+LEAST_SECONDS = 1.0
+LONGEST_SECONDS = 24 * 3600
+WAITS, WAS_DOING = "waits", "was_doing"
+
+
+class NoSignOfLife(ProvisionerError):
+    """Who was waited for did nothing for too long."""
+
+    code = ResultCode.NotAvailable
+
+
+def later(context: Context, waiting: Waiting) -> Later:
+    """Look again, as long as there is some sign of life.
+
+    :raises NoSignOfLife: there was none for ``migration_silence_seconds``, or it waited for what
+        need not end for LONGEST_SECONDS.
+    """
+    now, sign = clock.epoch_seconds(), waiting.sign or waiting.text
+    before, since = context.outputs.get(WAITS, (None, now))
+    since = since if before == sign else now
+    silence = settings.ENVIRONMENT.migration_silence_seconds
+    if now - since > silence:
+        raise NoSignOfLife(f"waited {silence} s in vain for {waiting.text}")
+    outputs: dict[str, Any] = {WAITS: [sign, since]}
+    idle_since = context.outputs.get(WAS_DOING, context.task.created_at.timestamp())
+    if waiting.ends:
+        outputs[WAS_DOING] = now
+    elif now - idle_since > LONGEST_SECONDS:
+        raise NoSignOfLife(f"not done after {LONGEST_SECONDS} s; it waited for {waiting.text}")
+    return Later(max(waiting.seconds, LEAST_SECONDS), outputs, waiting.text)
+
+
+class FillingFailed(ProvisionerError):
+    """The new replica does not come to hold the volume's data."""
+
+    code = ResultCode.NotAvailable
+
+
+def replica_give_up(context: Context, replica: Replica | None, why: str) -> Waiting:
+    """The new replica goes: another one takes its place."""
+    if replica is not None:
+        log.warning("new replica given up", extra={"replica": replica.uuid, "reason": why})
+        with context.transaction():
+            rows = Replica.objects.filter(LIVE, pk=replica.pk, made_by=context.task.pk)
+            replicas_withdraw(rows, deadline_at=clock.now())
+    return Waiting(why)
+
+
+def calls_until() -> float:
+    """Well within a task's lease."""
+    return time.monotonic() + CALL_SECONDS

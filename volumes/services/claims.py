@@ -1,0 +1,133 @@
+"""Claims on SSDs, backends and tenants: check and write are one statement.
+
+Everyone claims and releases in one order, so that two can never wait for each other: the volume's
+row, SSDs by key, backends by key, the tenant. The tenant, which all share, comes last and is held
+shortest.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from django.db.models import F, Q, QuerySet
+
+from inventory.models import Backend, Ssd
+from provisioner.common.results import ProvisionerError, ResultCode
+from volumes.models import Replica, Snapshot, SubVolume, Tenant
+from volumes.services.errors import TenantNotFound
+from volumes.sizing import GIB
+
+
+class ClaimLost(Exception):
+    """Somebody took the planned space first; plan again."""
+
+
+class TenantCapacityExceeded(ProvisionerError):
+    code = ResultCode.TenantCapacityExceeded
+
+
+@dataclass
+class Claims:
+    """What a change takes from the pool and from the tenant; IOPS and bandwidth by backend."""
+
+    tenant_id: str
+    ssd_bytes: Counter[int] = field(default_factory=Counter)
+    backend_iops: Counter[str] = field(default_factory=Counter)
+    backend_bw: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def tenant_bytes(self) -> int:
+        return self.ssd_bytes.total()
+
+    def add_replica(
+        self, backend_id: str, pieces: Mapping[int, int], iops: int, bandwidth: int
+    ) -> None:
+        """``pieces``: bytes by SSD key."""
+        self.ssd_bytes.update(pieces)
+        self.backend_iops[backend_id] += iops
+        self.backend_bw[backend_id] += bandwidth
+
+
+def claims_take(claims: Claims, *, of_budget: bool = True) -> None:
+    """Take all or, by raising inside the caller's transaction, nothing. The tenant's part only with
+    ``of_budget``.
+
+    :raises ClaimLost: an SSD or backend has not that much free any more.
+    :raises TenantCapacityExceeded: the tenant's budget would be exceeded.
+    """
+    for ssd_id, size in sorted(claims.ssd_bytes.items()):
+        free = Ssd.objects.filter(
+            pk=ssd_id, present=True, used_bytes__lte=F("capacity_bytes") - size
+        )
+        if not free.update(used_bytes=F("used_bytes") + size):
+            raise ClaimLost
+    for backend_id in sorted(claims.backend_iops):
+        _claim_performance(
+            backend_id, claims.backend_iops[backend_id], claims.backend_bw[backend_id]
+        )
+    if of_budget:
+        _claim_budget(claims.tenant_id, claims.tenant_bytes)
+
+
+def _claim_performance(backend_id: str, iops: int, bandwidth: int) -> None:
+    if not (iops or bandwidth):
+        return
+    free = Backend.objects.filter(
+        pk=backend_id,
+        used_iops__lte=F("total_iops") - iops,
+        used_bw__lte=F("total_bw") - bandwidth,
+    )
+    if not free.update(used_iops=F("used_iops") + iops, used_bw=F("used_bw") + bandwidth):
+        raise ClaimLost
+
+
+def budget_take(tenant_id: str, size: int) -> None:
+    """Take of the tenant's budget alone; ``size`` may be negative.
+
+    :raises TenantCapacityExceeded, TenantNotFound:
+    """
+    if size > 0:
+        _claim_budget(tenant_id, size)
+    else:
+        Tenant.objects.filter(pk=tenant_id).update(used_bytes=F("used_bytes") + size)
+
+
+def _claim_budget(tenant_id: str, size: int) -> None:
+    within = Q(capacity_bytes=0) | Q(used_bytes__lte=F("capacity_bytes") - size)
+    tenant = Tenant.objects.filter(pk=tenant_id)
+    if tenant.filter(within).update(used_bytes=F("used_bytes") + size):
+        return
+    budget = tenant.values_list("capacity_bytes", "used_bytes").first()
+    if budget is None:
+        raise TenantNotFound.of(tenant_id)
+    raise TenantCapacityExceeded(
+        f"tenant {tenant_id!r} has a budget of {budget[0] / GIB:g} GiB, of which "
+        f"{budget[1] / GIB:g} GiB are used; this needs {size / GIB:g} GiB more, "
+        "all replicas together"
+    )
+
+
+def replica_release(replica: Replica, *, tenant_id: str) -> None:
+    """Give back what a replica held; only after its node confirmed the removal, in the transaction
+    that deletes its row.
+    """
+    _release_pieces(replica.sub_volumes.all())
+    if replica.backend_id and (replica.desired_iops or replica.desired_bw):
+        Backend.objects.filter(pk=replica.backend_id).update(
+            used_iops=F("used_iops") - replica.desired_iops,
+            used_bw=F("used_bw") - replica.desired_bw,
+        )
+    Tenant.objects.filter(pk=tenant_id).update(used_bytes=F("used_bytes") - replica.claimed_bytes)
+
+
+def snapshot_release(snapshot: Snapshot) -> None:
+    """As :func:`replica_release`, for a snapshot."""
+    _release_pieces(snapshot.sub_volumes.all())
+    tenant = Tenant.objects.filter(pk=snapshot.tenant_id)
+    tenant.update(used_bytes=F("used_bytes") - snapshot.claimed_bytes)
+
+
+def _release_pieces(pieces: QuerySet[SubVolume]) -> None:
+    claims = list(pieces.order_by("ssd_id").values_list("ssd_id", "claimed_bytes"))
+    for ssd_id, size in claims:
+        Ssd.objects.filter(pk=ssd_id).update(used_bytes=F("used_bytes") - size)

@@ -1,0 +1,53 @@
+"""What lies on the same SSDs as something else: snapshots, and what is made from them."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+
+from inventory.models import Backend
+from provisioner.common.results import ProvisionerError, ResultCode
+from volumes.models import Replica, Snapshot, SubVolume
+from volumes.services.claims import Claims, claims_take
+from volumes.sizing import shared_out
+
+
+class NodeDown(ProvisionerError):
+    """What is wanted can only be made on one node, which is not there."""
+
+    code = ResultCode.NotAvailable
+
+
+def pieces_claim(
+    beside: QuerySet[SubVolume], owner: Replica | Snapshot, *, capacity_bytes: int, tenant_id: str
+) -> None:
+    """Insert the owner's pieces on the SSDs of those ``beside``, inside the caller's transaction,
+    and claim what the owner takes. Capacity beyond theirs goes to the last one.
+
+    :raises ClaimLost: an SSD has no room for it.
+    :raises TenantCapacityExceeded: the tenant's budget would be exceeded.
+    """
+    models = list(beside.order_by("id"))
+    sizes = [piece.capacity_bytes for piece in models]
+    sizes[-1] += capacity_bytes - sum(sizes)
+    shares = shared_out(owner.claimed_bytes, sizes)
+    SubVolume.objects.bulk_create(
+        SubVolume(ssd_id=model.ssd_id, capacity_bytes=size, claimed_bytes=share, **_owned_by(owner))
+        for model, size, share in zip(models, sizes, shares, strict=True)
+    )
+    claims = Claims(tenant_id)
+    claims.ssd_bytes.update(dict(zip([m.ssd_id for m in models], shares, strict=True)))
+    claims_take(claims)
+
+
+def _owned_by(owner: Replica | Snapshot) -> dict[str, Any]:
+    """A snapshot is none of the volumes of a class that are kept apart."""
+    if isinstance(owner, Snapshot):
+        return {"snapshot": owner}
+    return {"replica": owner, "storage_class_name": owner.volume.storage_class_name}
+
+
+def node_required(replica: Replica) -> Backend:
+    """:raises NodeDown: the replica's node was removed, or is not Available."""
+    if replica.backend is None or not replica.backend.is_available:
+        raise NodeDown(f"the node of volume {replica.uuid!r} is not Available: try again")
+    return replica.backend

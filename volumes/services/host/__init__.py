@@ -1,0 +1,1 @@
+"""Hosts: reports, rights and removal."""

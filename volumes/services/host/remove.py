@@ -1,0 +1,44 @@
+"""Remove a host (reference, "Delete Host"); its volumes are unpublished first."""
+
+from django.db import transaction
+
+from inventory.models import Host
+from provisioner.common.results import ProvisionerError, ResultCode
+from tasks.services import tasks_abort, tasks_hear
+from volumes.models import Export, Publication, Volume
+from volumes.services.node_calls import call_deadline
+from volumes.services.publication.exports import exports_drop, publications_withdraw
+from volumes.services.publication.publish import UNPUBLISHED
+from volumes.services.replica.remove import marked_confirm
+
+
+class HostNotExists(ProvisionerError):
+    code = ResultCode.NotExists
+
+
+class HostAvailable(ProvisionerError):
+    code = ResultCode.HostAvailable
+
+
+def host_remove(*, host_id: str) -> None:
+    """Forget a host that is Unavailable, with its target. A node that is down is cleaned when it
+    is back.
+
+    :raises HostNotExists: there is none.
+    :raises HostAvailable: it probed lately.
+    """
+    with transaction.atomic(durable=True):
+        volumes = Volume.objects.filter(publications__host=host_id)
+        locked = list(Volume.objects.select_for_update().filter(pk__in=volumes).order_by("pk"))
+        host = Host.objects.select_for_update().filter(pk=host_id).first()
+        if host is None:
+            raise HostNotExists(f"there is no host {host_id!r}")
+        if host.is_available:
+            raise HostAvailable(f"host {host_id!r} is Available: stop its agent first")
+        keys = publications_withdraw(Publication.objects.filter(host=host))
+        host.delete()
+        for volume in locked:
+            tasks_abort(volume_id=volume.uuid, reason=UNPUBLISHED, only_hosts=True)
+            tasks_hear(volume_id=volume.uuid)
+            marked_confirm(volume)
+    exports_drop(Export.objects.filter(pk__in=keys), until=call_deadline())

@@ -1,0 +1,1 @@
+"""Storage nodes: what they hold, drain, maintenance and removal."""

@@ -1,0 +1,86 @@
+"""What nodes hold, read from them."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from inventory.models import Backend
+from inventory.nodes import wire
+from inventory.nodes.client import NodeClient, NodeRefused, call_all
+from inventory.nodes.strays import Stray
+from inventory.services.answers import answers_note
+from inventory.services.nodes import node_client
+from volumes.models import Replica
+from volumes.services.node_calls import NodeError
+
+
+@dataclass(frozen=True)
+class NodeContents:
+    node: wire.Node
+    volumes: tuple[wire.Volume, ...]
+    snapshots: tuple[wire.Snapshot, ...]
+    targets: tuple[wire.Target, ...]
+
+
+def nodes_read(
+    backends: Iterable[Backend], *, timeout_seconds: float
+) -> dict[str, NodeContents | NodeError]:
+    """All that each node holds, by its id, read in parallel.
+
+    Read before the rows, it holds nothing that no row stands for, but for what is being removed: a
+    row is there before what it stands for.
+    """
+    calls = {b.pk: partial(_read, node_client(b)) for b in backends}
+    contents = call_all(calls, timeout_seconds=timeout_seconds)
+    answers_note(contents.items())
+    return contents
+
+
+def replicas_find(
+    replicas: Iterable[Replica], *, timeout_seconds: float
+) -> dict[int, bool | NodeError]:
+    """Whether each replica is on its node, of its generation and with all its pieces, by key: False
+    where its node was removed, :func:`is_lost` where its node does not hold it.
+    """
+    found: dict[int, bool | NodeError] = {}
+    calls: dict[int, Callable[[], bool]] = {}
+    nodes: dict[int, str] = {}
+    for replica in replicas:
+        found[replica.pk] = False
+        if replica.backend is not None:
+            client = node_client(replica.backend)
+            nodes[replica.pk] = replica.backend.pk
+            calls[replica.pk] = partial(_find, client, replica.uuid, replica.pk, timeout_seconds)
+    outcomes = call_all(calls, timeout_seconds=timeout_seconds, nodes=nodes)
+    answers_note((nodes[key], outcome) for key, outcome in outcomes.items())
+    return found | outcomes
+
+
+def is_lost(outcome: object) -> bool:
+    """The node does not have what the call was about."""
+    return isinstance(outcome, NodeRefused) and outcome.code is wire.RefusalCode.NOT_FOUND
+
+
+def strays_read(
+    backends: Iterable[Backend], *, timeout_seconds: float
+) -> dict[str, tuple[Stray, ...] | NodeError]:
+    """Where the data plane of each node differs from what its agent believes, by its id."""
+    calls = {b.pk: node_client(b).read_strays for b in backends}
+    return call_all(calls, timeout_seconds=timeout_seconds)
+
+
+def _find(client: NodeClient, uuid: str, generation: int, timeout: float) -> bool:
+    found = client.read_volume(uuid, timeout=timeout)
+    if found is None or found.generation != generation:
+        text = f"volume {uuid} of generation {generation} is not here"
+        raise NodeRefused(wire.RefusalCode.NOT_FOUND, text)
+    return True
+
+
+def _read(client: NodeClient) -> NodeContents:
+    return NodeContents(
+        client.read_node(),
+        client.list_volumes(),
+        client.list_snapshots(),
+        client.list_targets(),
+    )

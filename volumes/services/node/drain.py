@@ -1,0 +1,119 @@
+"""Take a node out of service: cordon it, and have its replicas moved elsewhere."""
+
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from inventory.models import Backend
+from inventory.services.backends import BackendNotFound, settings_push
+from provisioner.common.queue import enqueue_on_commit
+from provisioner.common.results import ProvisionerError, ResultCode
+from tasks.models import ACTIVE, Task
+from tasks.services import tasks_stop
+from volumes.models import Drain, Replica, ReplicaMove
+
+JOB = "move_replicas"
+DRAIN = "drain"
+"""The output of a task that names the node which it helps to drain."""
+OF_DRAIN = f"outputs__{DRAIN}"
+
+
+class NotDrained(ProvisionerError):
+    """The node has no drain."""
+
+    code = ResultCode.NotExists
+
+
+@dataclass(frozen=True)
+class DrainStatus:
+    """``left``: replicas on the node, also those that are being removed from it. ``refused``: why
+    an attempt to move a replica failed, of those that are not tried again yet.
+    """
+
+    drain: Drain
+    left: int
+    tasks: list[Task]
+    refused: QuerySet[ReplicaMove]
+
+    @property
+    def moved(self) -> int:
+        """Replicas that are no more there: moved, or deleted by clients."""
+        return max(0, self.drain.replicas_before - self.left)
+
+    @property
+    def waits_for(self) -> str:
+        """In short words for clients and operators; empty: for nothing."""
+        if not self.left:
+            return ""
+        if self.tasks:
+            return "its tasks"
+        if self.refused.exists():
+            return "what hinders its replicas"
+        return "a worker to move its replicas, or the node to remove them"
+
+
+def drain_start(*, persistent_id: str) -> None:
+    """Cordon the node, and have every replica on it moved that can be, until the drain is stopped;
+    one that is drained already goes on.
+
+    :raises BackendNotFound: there is none.
+    """
+    with transaction.atomic(durable=True):
+        backend = Backend.objects.select_for_update().filter(pk=persistent_id).first()
+        if backend is None:
+            raise BackendNotFound.of(persistent_id)
+        number = Replica.objects.filter(backend=backend).count()
+        if backend.in_use:  # which ends a drain; nobody took notice of it yet
+            Drain.objects.filter(backend=backend).delete()
+        started = {"was_in_use": backend.in_use, "replicas_before": number}
+        _, is_new = Drain.objects.get_or_create(backend=backend, defaults=started)
+        if is_new:
+            ReplicaMove.objects.filter(replica__backend=backend).delete()
+            Backend.objects.filter(pk=persistent_id).update(in_use=False)
+    if is_new:
+        settings_push(persistent_id)
+    enqueue_on_commit(f"volumes.jobs.{JOB}")
+
+
+def drain_stop(*, persistent_id: str) -> None:
+    """No more moves: those that can be stopped are undone, and the node is as it was before,
+    cordoned or not.
+
+    :raises NotDrained: there is nothing to stop.
+    """
+    with transaction.atomic(durable=True):
+        backend = Backend.objects.select_for_update().filter(pk=persistent_id).first()
+        drain = Drain.objects.filter(pk=persistent_id).first()
+        if backend is None or drain is None:
+            raise NotDrained(f"backend {persistent_id!r} is not being drained")
+        Backend.objects.filter(pk=persistent_id).update(in_use=drain.was_in_use)
+        drain.delete()
+    settings_push(persistent_id)
+    strays_abort()
+
+
+def drain_get(*, persistent_id: str) -> DrainStatus:
+    """:raises NotDrained: the node has no drain, or there is no such node."""
+    drain = Drain.objects.select_related("backend").filter(pk=persistent_id).first()
+    if drain is None:
+        raise NotDrained(f"backend {persistent_id!r} is not being drained")
+    left = Replica.objects.filter(backend=persistent_id)
+    tasks = drain_tasks().filter(**{OF_DRAIN: persistent_id})
+    refused = ReplicaMove.objects.filter(replica__backend=persistent_id).exclude(refusal="")
+    return DrainStatus(drain, left.count(), list(tasks), refused.select_related("replica__volume"))
+
+
+def drain_tasks() -> QuerySet[Task]:
+    """The moves for all drains that have not ended."""
+    return Task.objects.filter(state__in=sorted(ACTIVE), **{f"{OF_DRAIN}__isnull": False})
+
+
+def strays_abort() -> None:
+    """Stop and undo the moves of drains that are no more. Tasks are read first: each is younger
+    than its drain.
+    """
+    tasks = list(drain_tasks())
+    drains = set(Drain.objects.values_list("pk", flat=True))
+    strays = [task.pk for task in tasks if task.outputs[DRAIN] not in drains]
+    tasks_stop(Task.objects.filter(pk__in=strays), description="the drain was stopped")

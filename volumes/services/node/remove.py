@@ -1,0 +1,83 @@
+"""Remove a backend from the pool (reference, "Remove Backend")."""
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+
+from inventory.models import Backend, Ssd
+from inventory.services.backends import BackendNotFound, node_release
+from inventory.services.controller_slots import slot_release
+from inventory.services.nodes import node_client
+from provisioner.common import clock
+from provisioner.common.models import LifeState
+from provisioner.common.results import ProvisionerError, ResultCode
+from volumes.models import Export, Replica, ReplicaState, Snapshot, SubVolume, Volume
+from volumes.services.claims import replica_release
+from volumes.services.publication.namespace_ids import namespace_ids_touch
+
+
+class BackendHasVolumes(ProvisionerError):
+    code = ResultCode.BackendHasVolumes
+
+
+def backend_remove(*, persistent_id: str, force: bool) -> None:
+    """Take a node out of the pool. By force, from a node that is Unavailable, its replicas stay
+    known as ``Missing`` on no backend, with their snapshots; the collector drops what was being
+    removed. A replica that was being filled is forgotten.
+
+    :raises BackendNotFound: there is none.
+    :raises BackendHasVolumes: replicas are on it, and not ``force``, or it is Available.
+    """
+    try:
+        with transaction.atomic(durable=True):
+            _lock_what_it_holds(persistent_id)
+            backend = Backend.objects.select_for_update().filter(pk=persistent_id).first()
+            if backend is None:
+                raise BackendNotFound.of(persistent_id)
+            _give_up_replicas(backend, force=force)
+            slot_release(backend)
+            node = node_client(backend)
+            backend.delete()
+    except IntegrityError as error:
+        raise BackendHasVolumes(
+            f"a volume was placed on backend {persistent_id!r} at the same moment"
+        ) from error
+    node_release(persistent_id, node)
+
+
+def _lock_what_it_holds(persistent_id: str) -> None:
+    """Volumes, snapshots, SSDs, then their backend: everyone locks in this order."""
+    volumes = Volume.objects.filter(replicas__backend=persistent_id)
+    list(Volume.objects.select_for_update().filter(pk__in=volumes).order_by("pk"))
+    snapshots = Snapshot.objects.filter(replica__backend=persistent_id)
+    list(Snapshot.objects.select_for_update().filter(pk__in=snapshots).order_by("pk"))
+    list(Ssd.objects.select_for_update().filter(backend=persistent_id).order_by("pk"))
+
+
+def _give_up_replicas(backend: Backend, *, force: bool) -> None:
+    replicas = list(Replica.objects.filter(backend=backend).select_related("volume"))
+    if not replicas:
+        return
+    if not force or backend.is_available:
+        rule = "it is Available" if force else "delete them, or use force when it is Unavailable"
+        raise BackendHasVolumes(f"backend {backend.pk!r} holds {len(replicas)} replicas: {rule}")
+    keys = [r.pk for r in replicas]
+    snapshots = Snapshot.objects.filter(replica__in=keys)
+    states = [*(r.state for r in replicas), *snapshots.values_list("state", flat=True)]
+    if LifeState.CREATING in states:
+        raise BackendHasVolumes(f"a volume is being created on backend {backend.pk!r}: try again")
+    exports = Export.objects.filter(replica__in=keys)
+    namespace_ids_touch(exports)
+    exports.delete()
+    held = set(snapshots.values_list("replica_id", flat=True))
+    for replica in replicas:
+        if (replica.state == LifeState.DELETING or replica.filling) and replica.pk not in held:
+            replica_release(replica, tenant_id=replica.volume.tenant_id)
+            replica.delete()
+    SubVolume.objects.filter(Q(replica__in=keys) | Q(snapshot__in=snapshots)).delete()
+    Replica.objects.filter(pk__in=keys).update(
+        backend=None,
+        replica_state=ReplicaState.MISSING,
+        replica_state_since=clock.now(),
+        desired_iops=0,
+        desired_bw=0,
+    )

@@ -1,0 +1,1 @@
+"""Publish volumes to hosts: targets, namespaces and sessions."""

@@ -1,0 +1,58 @@
+"""Ask a host's agent to attach a volume, or to detach it: extensions of KIOXIA's release 3.22.
+
+The host does it as a task, on its own time: it connects to the replicas and builds the array, or
+takes the array apart, and ends the task. Publishing comes before, unpublishing after.
+"""
+
+from django.db import transaction
+
+from inventory.models import Host
+from provisioner.common.models import LifeState
+from provisioner.common.results import ProvisionerError, ResultCode
+from tasks.models import Task, TaskType
+from tasks.services import task_create
+from volumes.selectors import volumes_visible
+from volumes.services.errors import HostNotFound, VolumeNotFound, VolumeNotPublished
+
+
+class NoAgent(ProvisionerError):
+    """Nobody on the host would work the task off."""
+
+    code = ResultCode.NotAvailable
+
+
+def attachment_ask(
+    *,
+    type: TaskType,  # noqa: A002
+    volume_uuid: str,
+    host_id: str,
+    tenant_id: str | None,
+) -> Task:
+    """An IDLE task of this type for the host's agent; where it attached, the ended task says the
+    path of the block device.
+
+    :raises VolumeNotFound, HostNotFound, VolumeNotPublished: as they say.
+    :raises NoAgent: no agent on the host probed lately.
+    :raises VolumeHasTask: the volume has a task that has not ended.
+    """
+    with transaction.atomic(durable=True):
+        volume = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid).first()
+        if volume is None:
+            raise VolumeNotFound(f"there is no volume {volume_uuid!r}")
+        host = Host.objects.filter(pk=host_id).first()
+        if host is None:
+            raise HostNotFound(f"there is no host {host_id!r}")
+        if not volume.publications.filter(host=host, state=LifeState.READY).exists():
+            raise VolumeNotPublished(
+                f"volume {volume_uuid!r} is not published to host {host_id!r}: publish it first"
+            )
+        if not host.has_agent:
+            raise NoAgent(f"no agent on host {host} probed within three durations")
+        return task_create(
+            type=type,
+            host_id=host.pk,
+            volume_id=volume.uuid,
+            tenant_id=volume.tenant_id,
+            params={"volId": volume.uuid, "volumeAlias": volume.alias},
+            stoppable=True,
+        )

@@ -1,0 +1,177 @@
+"""Exports on their nodes: made, or removed, and the rows follow."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+
+from inventory.nodes.client import NodeRefused
+from inventory.nodes.wire import RefusalCode
+from provisioner.common import clock
+from provisioner.common.models import LifeState
+from provisioner.common.queue import enqueue_on_commit
+from volumes.models import Export, Protocol, Publication, Replica, Volume, target_nqn
+from volumes.selectors import LIVE, exports_with_nodes
+from volumes.services.deadlines import unfinished_deadline
+from volumes.services.node.missing import losses_follow
+from volumes.services.node_calls import (
+    NodeError,
+    exports_ensure,
+    exports_remove,
+    failures_text,
+)
+from volumes.services.publication.namespace_ids import (
+    namespace_id_bar,
+    namespace_ids_take,
+    namespace_ids_touch,
+)
+
+
+@dataclass(frozen=True)
+class ExportWork:
+    """How it went. ``new``: exported only now, or found lost on the node; ``failed``: exports
+    whose node did not confirm.
+    """
+
+    done: int
+    new: int
+    failed: tuple[Export, ...]
+    text: str
+
+
+def exports_make(rows: QuerySet[Export], *, until: float) -> ExportWork:
+    """Export on all nodes in parallel; those that confirm become READY. A replica that its node
+    does not have is Missing. A host that has another NQN than before waits until no node can still
+    admit the former one to its target.
+    """
+    exports = {e.pk: e for e in exports_with_nodes(_admissible(rows))}
+    outcomes = exports_ensure(exports.values(), until=until)
+    losses_follow({key: e.replica for key, e in exports.items()}, outcomes, until=until)
+    done = [key for key, outcome in outcomes.items() if isinstance(outcome, bool)]
+    moved = Export.objects.filter(pk__in=done, state=LifeState.CREATING).update(
+        state=LifeState.READY, deadline_at=None
+    )
+    repaired = sum(1 for outcome in outcomes.values() if outcome is True)
+    for key, outcome in outcomes.items():
+        if isinstance(outcome, NodeRefused) and outcome.code is RefusalCode.ID_IN_USE:
+            _take_another_id(exports[key])
+    return _work(exports, outcomes, new=max(moved, repaired))
+
+
+def _take_another_id(export: Export) -> None:
+    """The node knows the id as another replica's: so does the host, whatever this database says."""
+    with transaction.atomic(durable=True):
+        list(Volume.objects.select_for_update().filter(replicas=export.replica_id))
+        namespace_id_bar(export)
+        exports_renew(Export.objects.filter(LIVE, pk=export.pk, publication__isnull=False))
+
+
+def _admissible(rows: QuerySet[Export]) -> QuerySet[Export]:
+    former = Export.objects.filter(target_nqn=OuterRef("target_nqn"))
+    return rows.filter(~Exists(former.exclude(host_nqn=OuterRef("host_nqn"))))
+
+
+def exports_want(publication: Publication, *, deadline_at: dt.datetime | None = None) -> None:
+    """Write that each replica of a published volume must be exported, but for one that is being
+    filled, inside the caller's transaction that holds the volume. ``publication``: with its volume
+    and host.
+
+    :raises TargetFull: the host's target has as many namespaces as it can.
+    """
+    if publication.volume.protocol == Protocol.LOCAL:
+        return
+    replicas = Replica.objects.filter(
+        volume=publication.volume_id, state=LifeState.READY, filling=False
+    ).exclude(pk__in=publication.exports.values("replica_id"))
+    keys = list(replicas.values_list("pk", flat=True))
+    ids = namespace_ids_take(publication.host, keys) if keys else {}
+    Export.objects.bulk_create(
+        Export(
+            publication=publication,
+            replica_id=key,
+            target_nqn=target_nqn(publication.host_id),
+            nsid=ids[key],
+            host_nqn=publication.host.nqn,
+            deadline_at=deadline_at or unfinished_deadline(),
+        )
+        for key in keys
+    )
+
+
+def exports_want_all(volume: Volume) -> list[Publication]:
+    """As ``exports_want``, for all hosts that the volume is published to, which are returned. Their
+    order is the same for everybody: ids are claimed in it.
+    """
+    publications = list(volume.publications.select_related("host").order_by("host_id"))
+    for publication in publications:
+        exports_want(publication)
+    return publications
+
+
+def exports_drop(rows: QuerySet[Export], *, until: float) -> ExportWork:
+    """Remove exports that are being deleted from their nodes; the rows of those confirmed go."""
+    exports = {e.pk: e for e in exports_with_nodes(rows)}
+    if not exports:
+        return ExportWork(0, 0, (), "")
+    outcomes = exports_remove(exports.values(), until=until)
+    done = [key for key, outcome in outcomes.items() if isinstance(outcome, bool)]
+    namespace_ids_touch(exports[key] for key in done)
+    Export.objects.filter(pk__in=done, state=LifeState.DELETING).delete()
+    return _work(exports, outcomes, new=0)
+
+
+def publications_withdraw(
+    rows: QuerySet[Publication], *, deadline_at: dt.datetime | None = None
+) -> list[int]:
+    """Drop publications and write the intent to remove their exports, inside the caller's
+    transaction.
+
+    ``deadline_at``: from then on the collector removes them. Returns the keys of those exports.
+    """
+    exports = Export.objects.filter(publication__in=rows)
+    keys = exports_withdraw(exports, deadline_at=deadline_at or unfinished_deadline())
+    rows.delete()
+    return keys
+
+
+def exports_withdraw(rows: QuerySet[Export], *, deadline_at: dt.datetime) -> list[int]:
+    """Write the intent to remove exports, inside the caller's transaction. Returns their keys."""
+    keys = list(rows.values_list("pk", flat=True))
+    Export.objects.filter(pk__in=keys).update(
+        publication=None, state=LifeState.DELETING, deadline_at=deadline_at
+    )
+    return keys
+
+
+def exports_renew(rows: QuerySet[Export]) -> None:
+    """Write that these exports go and others come in their place, as the rows say now: of later
+    generations, with the host's NQN and the replica's id. Inside the caller's transaction that
+    holds the volumes; the collector does it.
+    """
+    publications = Publication.objects.filter(
+        pk__in=list(rows.values_list("publication", flat=True))
+    )
+    exports_withdraw(rows, deadline_at=clock.now())
+    for publication in publications.select_related("volume", "host"):
+        exports_want(publication, deadline_at=clock.now())
+    enqueue_on_commit("volumes.jobs.collect")
+
+
+def replicas_withdraw(rows: QuerySet[Replica], *, deadline_at: dt.datetime) -> None:
+    """Write the intent to remove replicas, with their exports, inside the caller's transaction;
+    the collector does it from ``deadline_at`` on.
+    """
+    keys = list(rows.values_list("pk", flat=True))
+    exports = Export.objects.filter(LIVE, replica__in=keys)
+    exports_withdraw(exports, deadline_at=deadline_at)
+    Replica.objects.filter(pk__in=keys).update(state=LifeState.DELETING, deadline_at=deadline_at)
+
+
+def _work(
+    exports: Mapping[int, Export], outcomes: Mapping[int, bool | NodeError], *, new: int
+) -> ExportWork:
+    replicas: dict[int, Replica] = {key: export.replica for key, export in exports.items()}
+    failed = tuple(e for key, e in exports.items() if not isinstance(outcomes[key], bool))
+    return ExportWork(len(exports) - len(failed), new, failed, failures_text(replicas, outcomes))

@@ -1,0 +1,245 @@
+"""Publish volumes to hosts, and take them back (reference, "Connectivity"; contract, section 7)."""
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from inventory.models import Backend, Host
+from provisioner.common import clock
+from provisioner.common.models import LifeState
+from provisioner.common.queue import enqueue_on_commit
+from provisioner.common.results import ProvisionerError, ResultCode
+from tasks.services import tasks_abort, tasks_hear
+from volumes.models import Export, Protocol, Publication, Replica, Volume, target_nqn
+from volumes.selectors import replicas_expanded_offline, volumes_visible
+from volumes.services.copies import copies_outdate
+from volumes.services.deadlines import unfinished_deadline
+from volumes.services.errors import HostNotFound, VolumeNotFound, VolumeNotPublished
+from volumes.services.node_calls import call_deadline
+from volumes.services.publication.exports import (
+    ExportWork,
+    exports_drop,
+    exports_make,
+    exports_want,
+    publications_withdraw,
+)
+from volumes.services.replica.remove import marked_confirm
+
+UNPUBLISHED = "the volume was unpublished"
+
+
+class AlreadyPublished(ProvisionerError):
+    code = ResultCode.AlreadyPublished
+
+
+class VolumeNotInHost(ProvisionerError):
+    code = ResultCode.VolumeNotInHost
+
+
+class PublishFailed(ProvisionerError):
+    code = ResultCode.PublishFailed
+
+
+class UnpublishFailed(ProvisionerError):
+    code = ResultCode.UnpublishFailed
+
+
+def volume_publish(
+    *, volume_uuid: str, host_id: str, tenant_id: str | None, request_key: str = ""
+) -> None:
+    """Export every replica to the host, and repair exports that a node lost. Replicas on nodes
+    that do not answer are skipped when another one is exported, and follow when their nodes are
+    back; one that is being filled follows when nothing can be copied into it any more.
+
+    :raises VolumeNotFound: there is none, for this tenant.
+    :raises HostNotFound: the host never probed, or belongs to another tenant than the volume.
+    :raises AlreadyPublished: all was there, and not by an earlier try of the same request.
+    :raises VolumeNotInHost: a ``Local`` volume whose node does not run inside that host.
+    :raises PublishFailed: no replica could be exported, or the volume is being expanded and must
+        not be meanwhile; nothing of it stays.
+    """
+    with transaction.atomic(durable=True):
+        volume, host = _locked(volume_uuid, host_id, tenant_id)
+        _refuse_while_expanded(volume)
+        _stop_copies(volume)
+        if volume.protocol == Protocol.LOCAL:
+            _publish_local(volume, host, request_key)
+            return
+        publication = _wanted(volume, host, request_key)
+    _shut_out_former_nqn(host)
+    work = exports_make(_reachable_exports(publication), until=call_deadline())
+    if not work.done:
+        _publish_failed(publication, request_key, reason=work.text)
+        return
+    rows = Publication.objects.filter(pk=publication.pk, state=LifeState.CREATING)
+    rows.update(state=LifeState.READY, deadline_at=None)
+    if not Publication.objects.filter(pk=publication.pk, state=LifeState.READY).exists():
+        raise PublishFailed("the volume was unpublished while it was being published")
+    if not work.new:
+        _repeat_required(publication, request_key)
+
+
+def _locked(volume_uuid: str, host_id: str, tenant_id: str | None) -> tuple[Volume, Host]:
+    """Volume before host: everyone locks in this order."""
+    volume = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid).first()
+    if volume is None:
+        raise VolumeNotFound(f"there is no volume {volume_uuid!r}")
+    host = Host.objects.select_for_update().filter(pk=host_id).first()
+    if host is None:
+        raise HostNotFound(f"there is no host {host_id!r}: it must send POST /host_probe first")
+    if host.tenant_id not in {"", volume.tenant_id}:
+        raise HostNotFound(f"host {host_id!r} has volumes of another tenant alone")
+    return volume, host
+
+
+def _refuse_while_expanded(volume: Volume) -> None:
+    """:raises PublishFailed: a node could not finish that while a host has the volume."""
+    if volume.growing_to_bytes and replicas_expanded_offline(volume).exists():
+        raise PublishFailed(
+            f"volume {volume.uuid!r} is being expanded, and a node that it spans SSDs of expands it"
+            " only while no host has it: try again when that is done"
+        )
+
+
+def _stop_copies(volume: Volume) -> None:
+    """The host is let in now. What a copy was to replace is exported; the task of a volume of
+    several replicas goes on when the host has filled the new one.
+    """
+    if volume.num_replicas == 1:
+        tasks_abort(volume_id=volume.uuid, reason="the volume was published")
+        return
+    copies_outdate(volume)
+    tasks_hear(volume_id=volume.uuid)
+
+
+def _publish_local(volume: Volume, host: Host, request_key: str) -> None:
+    _inside_required(volume, host.pk)
+    publication, created = Publication.objects.get_or_create(
+        volume=volume,
+        host=host,
+        defaults={"state": LifeState.READY, "request_key": request_key},
+    )
+    if not created:
+        _repeat_required(publication, request_key)
+
+
+def _repeat_required(publication: Publication, request_key: str) -> None:
+    if not publication.is_of(request_key):
+        raise AlreadyPublished(
+            f"all replicas of volume {publication.volume.uuid!r} are published "
+            f"to host {publication.host_id!r} already"
+        )
+
+
+def _inside_required(volume: Volume, host_id: str) -> None:
+    inside = volume.replicas.filter(state=LifeState.READY, backend__host_id=host_id)
+    if not inside.exists():
+        raise VolumeNotInHost(
+            f"volume {volume.uuid!r} is Local, and the node that holds it "
+            f"does not run in host {host_id!r}"
+        )
+
+
+def _wanted(volume: Volume, host: Host, request_key: str) -> Publication:
+    """Write what must exist."""
+    deadline = unfinished_deadline()
+    publication = Publication.objects.filter(volume=volume, host=host).first()
+    if publication is None:
+        publication = Publication.objects.create(
+            volume=volume,
+            host=host,
+            request_key=request_key,
+            deadline_at=deadline,
+        )
+    elif publication.state == LifeState.CREATING:
+        publication.request_key = request_key or publication.request_key
+        rows = Publication.objects.filter(pk=publication.pk)
+        rows.update(request_key=publication.request_key, deadline_at=deadline)
+    publication.volume, publication.host = volume, host
+    exports_want(publication)
+    return publication
+
+
+def _shut_out_former_nqn(host: Host) -> None:
+    """No target of the host admits another NQN than its own, on nodes that answer: nothing is
+    exported to it before that is so on all nodes.
+    """
+    former = Export.objects.filter(target_nqn=target_nqn(host.pk), state=LifeState.DELETING)
+    exports_drop(
+        former.filter(replica__backend__in=Backend.objects.available()).exclude(host_nqn=host.nqn),
+        until=call_deadline(),
+    )
+
+
+def _reachable_exports(publication: Publication) -> QuerySet[Export]:
+    nodes = Backend.objects.available()
+    return publication.exports.filter(replica__backend__in=nodes)
+
+
+def _publish_failed(publication: Publication, request_key: str, *, reason: str) -> None:
+    """Take it back, unless another try of the same request has done it.
+
+    :raises PublishFailed: it has not.
+    """
+    rows = Publication.objects.filter(pk=publication.pk)
+    with transaction.atomic(durable=True):
+        creating = rows.filter(state=LifeState.CREATING)
+        publications_withdraw(creating, deadline_at=clock.now())
+    enqueue_on_commit("volumes.jobs.collect")
+    if publication.is_of(request_key) and rows.filter(state=LifeState.READY).exists():
+        return
+    former = Export.objects.filter(target_nqn=target_nqn(publication.host_id))
+    away = former.exclude(host_nqn=publication.host.nqn).values_list("replica__backend", flat=True)
+    if away:
+        nodes = ", ".join(sorted({str(node) for node in away}))
+        reason = f"nodes {nodes} have not shut out the former NQN of the host yet"
+    raise PublishFailed(f"no replica could be exported: {reason or 'no node is Available'}")
+
+
+def volume_unpublish(*, volume_uuid: str, host_id: str | None, tenant_id: str | None) -> None:
+    """Take a volume from a host, or from all (``host_id`` None), and stop a migration that its
+    host works off. A replica that is marked for removal waits for no host any more. A node that is
+    down is cleaned when it is back.
+
+    :raises VolumeNotFound: there is none, for this tenant.
+    :raises HostNotFound: there is no such host.
+    :raises VolumeNotPublished: it is not published there.
+    :raises VolumeNotInHost: a ``Local`` volume whose node does not run inside that host.
+    :raises UnpublishFailed: a node that is up did not confirm; it will be tried again.
+    """
+    with transaction.atomic(durable=True):
+        volume = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid).first()
+        if volume is None:
+            raise VolumeNotFound(f"there is no volume {volume_uuid!r}")
+        if host_id is not None and not Host.objects.filter(pk=host_id).exists():
+            raise HostNotFound(f"there is no host {host_id!r}")
+        keys = _withdraw(volume, host_id)
+        tasks_abort(volume_id=volume.uuid, reason=UNPUBLISHED, only_hosts=True)
+        tasks_hear(volume_id=volume.uuid)
+        marked_confirm(volume)
+    rows = Export.objects.filter(pk__in=keys, state=LifeState.DELETING)
+    _confirmed_required(exports_drop(rows, until=call_deadline()))
+
+
+def _withdraw(volume: Volume, host_id: str | None) -> list[int]:
+    """Keys of the exports to remove, with those that an earlier call could not."""
+    publications = Publication.objects.filter(volume=volume)
+    left = Export.objects.filter(replica__volume=volume, state=LifeState.DELETING, for_copy=False)
+    if host_id is not None:
+        publications = publications.filter(host_id=host_id)
+        left = left.filter(target_nqn=target_nqn(host_id))
+    keys = list(left.values_list("pk", flat=True))
+    if not keys and not publications.exists():
+        if volume.protocol == Protocol.LOCAL and host_id is not None:
+            _inside_required(volume, host_id)
+        where = "any host" if host_id is None else f"host {host_id!r}"
+        raise VolumeNotPublished(f"volume {volume.uuid!r} is not published to {where}")
+    return keys + publications_withdraw(publications)
+
+
+def _confirmed_required(work: ExportWork) -> None:
+    if any(_is_up(export.replica) for export in work.failed):
+        raise UnpublishFailed(f"not confirmed yet, it will be tried again: {work.text}")
+
+
+def _is_up(replica: Replica) -> bool:
+    return replica.backend is not None and replica.backend.is_available

@@ -1,0 +1,124 @@
+"""Add a replica to a replicated volume (reference, "Add Replica"; contract, section 6)."""
+
+import time
+
+from django.db import transaction
+
+from provisioner.common import clock
+from provisioner.common.models import LifeState
+from provisioner.common.queue import enqueue_on_commit
+from tasks.models import Task, TaskType
+from tasks.selectors import task_active, task_is_hosts
+from tasks.services import VolumeHasTask, tasks_hear
+from volumes.models import Export, Replica, Volume
+from volumes.selectors import volumes_visible
+from volumes.services.errors import NodesFailed, VolumeNotExists
+from volumes.services.node_calls import call_deadline
+from volumes.services.publication.exports import exports_make, exports_want_all, replicas_withdraw
+from volumes.services.replica.placement import ReplicaWish, replica_plan_required, replica_request
+from volumes.services.replica.provision import replicas_make
+from volumes.services.replica.replace import replica_sync_begin
+from volumes.services.replica.rules import (
+    addable_required,
+    awaits_copy,
+    replicas_beside,
+    unchanged_required,
+)
+from volumes.services.scheduling import Beginning, replicas_claim
+
+
+def replica_add(*, volume_uuid: str, tenant_id: str | None, wish: ReplicaWish) -> None:
+    """Make one more replica. Of a published volume it is exported at once, and its host brings it
+    up to date; one of an unpublished volume is Synchronizing until a task has copied it.
+    A node that fails is replaced by another while time remains.
+
+    :raises VolumeNotExists, NotReplicated, InvalidReplicas, ReplicaTerminating: as they say.
+    :raises NoSourceReplica: no replica is Available, and not all are Unknown.
+    :raises NoCandidate: no node will do; the code says what hindered the best one.
+    :raises TenantCapacityExceeded: the budget has no room for it.
+    :raises NodesFailed: the nodes did not answer in time, or a task is at work on the volume.
+    """
+    until = call_deadline()
+    volume = volumes_visible(tenant_id).filter(uuid=volume_uuid).first()
+    if volume is None:
+        raise VolumeNotExists.of(volume_uuid)
+    _no_task_of_ours(volume)
+    if awaits_copy(volume):
+        _begin_copy(volume, wish)
+        return
+    _make(volume, wish, until)
+    _export(volume, until)
+
+
+def _begin_copy(volume: Volume, wish: ReplicaWish) -> None:
+    try:
+        replica_sync_begin(volume, wish=wish)
+    except VolumeHasTask as error:
+        raise NodesFailed(f"{error.description}: try again when it ended") from error
+
+
+def _no_task_of_ours(volume: Volume) -> Task | None:
+    """The task of the volume's host, if it has one.
+
+    :raises NodesFailed: it has one that a worker works off.
+    """
+    task = task_active(volume_id=volume.uuid)
+    if task is not None and not task_is_hosts(task):
+        raise NodesFailed(f"volume {volume.uuid!r} has the task {task.pk}: try again when it ended")
+    return task
+
+
+def _make(volume: Volume, wish: ReplicaWish, until: float) -> None:
+    avoid: frozenset[str] = frozenset()
+    while True:
+        task = _no_task_of_ours(volume)
+        told = {tag["name"]: tag["value"] for tag in task.params} if task else {}
+        present = replicas_beside(volume)
+        addable_required(volume, present)
+        request = replica_request(
+            volume,
+            present,
+            leaving=next((r for r in present if r.uuid == told.get("replicaId")), None),
+            destination=told.get("destinationBackendId", ""),
+            wish=wish,
+            avoid=avoid,
+        )
+        replicas_claim(volume, request, lambda: _begin(volume), required=replica_plan_required)
+        failed = replicas_make(volume, until=until)
+        if failed is None:
+            return
+        avoid |= {str(r.backend_id) for r in failed.replicas}
+        _drop(failed.replicas)
+        if time.monotonic() > until:
+            raise NodesFailed(f"the nodes did not answer in time; {failed.text}")
+
+
+def _begin(volume: Volume) -> Beginning:
+    """A migration drops again what its host added, if it fails."""
+    locked = Volume.objects.select_for_update().filter(pk=volume.pk, state=LifeState.READY).first()
+    if locked is None:
+        raise VolumeNotExists.of(volume.uuid)
+    addable_required(locked, replicas_beside(locked))
+    unchanged_required(volume, locked)
+    if awaits_copy(locked):
+        raise NodesFailed(f"volume {volume.uuid!r} was unpublished just now: try again")
+    task = _no_task_of_ours(locked)
+    tasks_hear(volume_id=volume.uuid)
+    is_migration = task is not None and task.type == TaskType.REMOTE_MIGRATION
+    return Beginning(made_by=task.pk if task and is_migration else "")
+
+
+def _drop(replicas: tuple[Replica, ...]) -> None:
+    rows = Replica.objects.filter(pk__in=[r.pk for r in replicas], state=LifeState.CREATING)
+    with transaction.atomic(durable=True):
+        replicas_withdraw(rows, deadline_at=clock.now())
+    enqueue_on_commit("volumes.jobs.collect")
+
+
+def _export(volume: Volume, until: float) -> None:
+    with transaction.atomic(durable=True):
+        if not Volume.objects.select_for_update().filter(pk=volume.pk, state=LifeState.READY):
+            return
+        publications = exports_want_all(volume)
+    wanted = Export.objects.filter(publication__in=publications, state=LifeState.CREATING)
+    exports_make(wanted, until=until)

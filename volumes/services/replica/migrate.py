@@ -1,0 +1,185 @@
+"""Move a replica of a volume that is in use to another node (reference, "Migrate Volume").
+
+Its host does the work, where it has an agent: it takes the task, adds a replica, brings it up to
+date, and has the old one removed. Else a worker does the like. Everything is checked here first.
+"""
+
+import datetime as dt
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Max
+
+from provisioner.common.models import LifeState
+from provisioner.common.results import ProvisionerError, ResultCode
+from tasks.models import Task, TaskType
+from tasks.selectors import task_active
+from tasks.services import VolumeHasTask, task_create
+from volumes.models import Publication, Replica, ReplicaState, Volume
+from volumes.selectors import LIVE, volumes_visible
+from volumes.services.errors import NotReplicated, ReplicaTerminating, VolumeNotPublished
+from volumes.services.replica.placement import replica_request
+from volumes.services.replica.replacement_rules import LEAVING
+from volumes.services.replica.rules import MOST_REPLICAS, replicas_beside
+from volumes.services.scheduling import volume_place
+
+HANDLER_TAG = "migrationHandler"
+
+
+class Handler(StrEnum):
+    """Who does the work of a migration."""
+
+    AGENT = "AGENT"
+    PROVISIONER = "PROVISIONER"
+
+
+class VolumeNoFound(ProvisionerError):
+    """Spelled as the reference spells it, for this operation only."""
+
+    code = ResultCode.VolumeNoFound
+
+
+class ReplicaNotFound(ProvisionerError):
+    code = ResultCode.ReplicaNotFound
+
+
+class NotEnoughReplicas(ProvisionerError):
+    code = ResultCode.NotEnoughReplicas
+
+
+class PublishedToSeveralHosts(ProvisionerError):
+    code = ResultCode.VolumePublishedToMultipleHosts
+
+
+class NoBackendToMigrateReplica(ProvisionerError):
+    code = ResultCode.NoBackendToMigrateReplica
+
+
+def volume_migrate(
+    *,
+    volume_uuid: str,
+    tenant_id: str | None,
+    replica_uuid: str = "",
+    destination: str = "",
+    handler: Handler | None = None,
+    outputs: Mapping[str, Any] | None = None,
+) -> Task:
+    """A task that moves a replica; where none is named, one on a cordoned node if there is one,
+    else the oldest. ``destination`` names the node, else placement does. Absent a
+    ``handler``, the host's agent does the work if it has one. ``outputs``: what the task is to
+    carry along, beside its own.
+
+    :raises VolumeNoFound, ReplicaNotFound, NotReplicated, ReplicaTerminating: as they say.
+    :raises VolumeNotPublished, PublishedToSeveralHosts: exactly one host must use the volume.
+    :raises NotEnoughReplicas: not as many replicas are Available as it was created with.
+    :raises NoBackendToMigrateReplica: no node will do; the text says why.
+    :raises VolumeHasTask: it is being migrated already.
+    """
+    with transaction.atomic(durable=True):
+        volume = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid).first()
+        if volume is None:
+            raise VolumeNoFound(f"there is no volume {volume_uuid!r}")
+        replicas = replicas_beside(volume)
+        replica = _named_or_first_to_go(volume, replicas, replica_uuid)
+        publication = _only_publication(volume)
+        _replicas_ready(volume, replicas)
+        if task_active(volume_id=volume.uuid) is not None:
+            raise VolumeHasTask.of(volume.uuid)
+        _destination_required(volume, replica, replicas, destination)
+        return _task(
+            volume,
+            replica,
+            publication,
+            destination=destination,
+            handler=handler,
+            outputs=outputs or {},
+        )
+
+
+def _named_or_first_to_go(volume: Volume, replicas: list[Replica], uuid: str) -> Replica:
+    named = [r for r in replicas if uuid in {"", r.uuid}]
+    if not named:
+        raise ReplicaNotFound(f"volume {volume.uuid!r} has no replica {uuid!r}")
+    return min(named, key=lambda r: (r.backend is None or r.backend.in_use, r.pk))
+
+
+def is_hosts(task: Task) -> bool:
+    """The volume's host works it off: no tag says otherwise."""
+    return {"name": HANDLER_TAG, "value": Handler.PROVISIONER} not in task.params
+
+
+def migration_heard_at(task: Task) -> dt.datetime:
+    """When the host last gave a sign of life: by the task, or by a replica of the volume."""
+    replicas = Replica.objects.filter(LIVE, volume__uuid=task.volume_id)
+    reported_at = replicas.aggregate(at=Max("replica_state_since"))["at"]
+    return max(at for at in (task.created_at, task.heard_at, reported_at) if at is not None)
+
+
+def _task(
+    volume: Volume,
+    leaving: Replica,
+    publication: Publication,
+    *,
+    destination: str,
+    handler: Handler | None,
+    outputs: Mapping[str, Any],
+) -> Task:
+    """A host takes what it finds IDLE for its own: what a worker does is RUNNING from the start."""
+    tags = {"volId": volume.uuid, "replicaId": leaving.uuid, "volumeAlias": volume.alias}
+    if destination:
+        tags["destinationBackendId"] = destination
+    by_worker = (
+        not publication.host.has_agent if handler is None else handler is Handler.PROVISIONER
+    )
+    if by_worker:
+        tags[HANDLER_TAG] = Handler.PROVISIONER.value
+    return task_create(
+        type=TaskType.REMOTE_MIGRATION,
+        host_id=publication.host_id,
+        volume_id=volume.uuid,
+        tenant_id=volume.tenant_id,
+        params=tags,
+        outputs={**outputs, LEAVING: leaving.pk},
+        stoppable=True,
+        is_begun=by_worker,
+    )
+
+
+def _only_publication(volume: Volume) -> Publication:
+    if volume.num_replicas == 1:
+        raise NotReplicated.of(volume.uuid)
+    rows = volume.publications.filter(state=LifeState.READY).select_related("host")
+    publications = list(rows[:2])
+    if not publications:
+        raise VolumeNotPublished(f"volume {volume.uuid!r} is not published to any host")
+    if len(publications) > 1:
+        raise PublishedToSeveralHosts(f"volume {volume.uuid!r} is published to several hosts")
+    return publications[0]
+
+
+def _replicas_ready(volume: Volume, replicas: list[Replica]) -> None:
+    states = [r.replica_state for r in replicas]
+    if ReplicaState.TERMINATING in states:
+        raise ReplicaTerminating(f"a replica of volume {volume.uuid!r} is Terminating")
+    available = states.count(ReplicaState.AVAILABLE)
+    if available < volume.num_replicas:
+        raise NotEnoughReplicas(
+            f"{available} replicas of volume {volume.uuid!r} are Available, "
+            f"it was created with {volume.num_replicas}"
+        )
+
+
+def _destination_required(
+    volume: Volume, leaving: Replica, replicas: list[Replica], destination: str
+) -> None:
+    if len(replicas) >= MOST_REPLICAS:
+        raise NoBackendToMigrateReplica(
+            f"volume {volume.uuid!r} has {len(replicas)} replicas: {MOST_REPLICAS} are the most, "
+            "and one is added before the other leaves"
+        )
+    request = replica_request(volume, replicas, leaving=leaving, destination=destination)
+    outcome = volume_place(volume, request)
+    if not outcome.complete:
+        raise NoBackendToMigrateReplica(outcome.explain())

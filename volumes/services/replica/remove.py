@@ -1,0 +1,154 @@
+"""Remove a replica in two phases, and take what hosts report (contract, section 6)."""
+
+from django.db import transaction
+from django.db.models import Q
+
+from inventory.models import Backend
+from provisioner.common import clock
+from provisioner.common.models import LifeState
+from provisioner.common.results import ProvisionerError, ResultCode
+from tasks.services import tasks_abort, tasks_hear
+from volumes.models import Replica, ReplicaState, Volume
+from volumes.selectors import LIVE, replicas_with_nodes, volumes_visible
+from volumes.services.deadlines import unfinished_deadline
+from volumes.services.errors import (
+    NotReplicated,
+    ReplicaNotExists,
+    ReplicaTerminating,
+    VolumeNotExists,
+)
+from volumes.services.node.contents import is_lost
+from volumes.services.node.missing import replicas_look
+from volumes.services.node_calls import call_deadline
+from volumes.services.publication.exports import replicas_withdraw
+from volumes.services.replica.state import replica_state_set
+from volumes.services.volume.delete import replicas_drop
+
+
+class AllReplicasDown(ProvisionerError):
+    code = ResultCode.AllReplicasDown
+
+
+class NoTerminating(ProvisionerError):
+    code = ResultCode.NoTerminating
+
+
+def replica_mark(*, volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> None:
+    """Mark a replica to be removed; its host confirms when it uses it no more. Where the volume is
+    published to no host, it is removed at once.
+
+    :raises VolumeNotExists, ReplicaNotExists, NotReplicated: as they say.
+    :raises ReplicaTerminating: one is marked already.
+    :raises AllReplicasDown: no other replica is Available.
+    """
+    with transaction.atomic(durable=True):
+        volume, replica = _locked(volume_uuid, replica_uuid, tenant_id)
+        _markable_required(volume, replica)
+        if replica.filling:
+            tasks_abort(volume_id=volume.uuid, reason=f"its replica {replica_uuid} was removed")
+        tasks_hear(volume_id=volume.uuid)
+        replica_state_set(Replica.objects.filter(pk=replica.pk), ReplicaState.TERMINATING)
+        offline = not volume.publications.exists()
+        if offline:
+            _mark_deleting(replica)
+    if offline:
+        replicas_drop([replica], until=call_deadline())
+
+
+def replica_confirm(*, volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> None:
+    """Remove a marked replica for good; a node that is down is cleaned when it is back.
+
+    :raises VolumeNotExists, ReplicaNotExists: as they say.
+    :raises NoTerminating: it is not marked.
+    """
+    with transaction.atomic(durable=True):
+        volume, replica = _locked(volume_uuid, replica_uuid, tenant_id)
+        if replica.replica_state != ReplicaState.TERMINATING:
+            raise NoTerminating(
+                f"replica {replica_uuid!r} is {replica.replica_state}: mark it for removal first"
+            )
+        tasks_hear(volume_id=volume.uuid)
+        _mark_deleting(replica)
+    replicas_drop([replica], until=call_deadline())
+
+
+def replica_report(
+    *, volume_uuid: str, replica_uuid: str, state: ReplicaState, tenant_id: str | None
+) -> None:
+    """What a host says of a replica: Available, Missing or Synchronizing. Of one that is Missing,
+    its node must have it.
+
+    :raises VolumeNotExists, ReplicaNotExists, NotReplicated: as they say.
+    :raises ReplicaTerminating: it is marked for removal, which only its confirmation ends.
+    """
+    if state != ReplicaState.MISSING:
+        _held_required(volume_uuid, replica_uuid, tenant_id)
+    with transaction.atomic(durable=True):
+        volume, replica = _locked(volume_uuid, replica_uuid, tenant_id)
+        if volume.num_replicas == 1:
+            raise NotReplicated.of(volume_uuid)
+        if replica.replica_state == ReplicaState.TERMINATING:
+            raise ReplicaTerminating(f"replica {replica_uuid!r} is marked for removal")
+        if replica.filling:
+            raise ReplicaNotExists(f"replica {replica_uuid!r} is being filled: no host sees it yet")
+        if replica.backend_id is None:
+            raise ReplicaNotExists(f"the backend of replica {replica_uuid!r} was removed by force")
+        if replica.replica_state != state:
+            replica_state_set(Replica.objects.filter(pk=replica.pk), state)
+        tasks_hear(volume_id=volume.uuid)
+
+
+def _held_required(volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> None:
+    """:raises ReplicaNotExists: it is Missing, and its node says that it does not have it."""
+    rows = Replica.objects.filter(
+        volume__in=volumes_visible(tenant_id).filter(uuid=volume_uuid),
+        uuid=replica_uuid,
+        state=LifeState.READY,
+        replica_state=ReplicaState.MISSING,
+        backend__in=Backend.objects.available(),
+    )
+    for outcome in replicas_look(replicas_with_nodes(rows), until=call_deadline()).values():
+        if is_lost(outcome):
+            raise ReplicaNotExists(f"the node of replica {replica_uuid!r} lost it: {outcome}")
+
+
+def marked_confirm(volume: Volume) -> None:
+    """Remove what is marked where no host is left to confirm it; not the last good replica. Within
+    the transaction that took the volume, which it holds, from a host.
+    """
+    if volume.publications.exists():
+        return
+    for marked in volume.replicas.filter(LIVE, replica_state=ReplicaState.TERMINATING):
+        others = volume.replicas.filter(LIVE, filling=False).exclude(pk=marked.pk)
+        states = set(others.values_list("replica_state", flat=True))
+        if ReplicaState.AVAILABLE in states or states == {ReplicaState.UNKNOWN}:
+            rows = Replica.objects.filter(pk=marked.pk)
+            replicas_withdraw(rows, deadline_at=clock.now())
+
+
+def _locked(volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> tuple[Volume, Replica]:
+    volume = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid).first()
+    if volume is None:
+        raise VolumeNotExists.of(volume_uuid)
+    replica = volume.replicas.filter(LIVE, uuid=replica_uuid).first()
+    if replica is None:
+        raise ReplicaNotExists(f"volume {volume_uuid!r} has no replica {replica_uuid!r}")
+    return volume, replica
+
+
+def _markable_required(volume: Volume, replica: Replica) -> None:
+    if volume.num_replicas == 1:
+        raise NotReplicated.of(volume.uuid)
+    others = volume.replicas.filter(LIVE).exclude(Q(filling=True) & ~Q(pk=replica.pk))
+    states = dict(others.values_list("pk", "replica_state"))
+    if ReplicaState.TERMINATING in states.values():
+        raise ReplicaTerminating(f"a replica of volume {volume.uuid!r} is marked already")
+    never_attached = set(states.values()) == {ReplicaState.UNKNOWN} and len(states) > 1
+    del states[replica.pk]
+    if not never_attached and ReplicaState.AVAILABLE not in states.values():
+        raise AllReplicasDown(f"no other replica of volume {volume.uuid!r} is Available")
+
+
+def _mark_deleting(replica: Replica) -> None:
+    rows = Replica.objects.filter(pk=replica.pk)
+    replicas_withdraw(rows, deadline_at=unfinished_deadline())

@@ -1,0 +1,102 @@
+"""A task that gives a volume a new replica: beside the others, or in place of one of them.
+
+What may become of the volume meanwhile: docs/architecture.md, section 7.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from provisioner.common.models import LifeState
+from tasks.models import Task, TaskType
+from tasks.services import configuration, task_create
+from volumes.models import Replica, Volume
+from volumes.selectors import volumes_visible
+from volumes.services.errors import ReplicaNotExists, VolumeNotExists
+from volumes.services.replica.placement import ReplicaWish, replica_plan_required
+from volumes.services.replica.replacement_rules import (
+    LEAVING,
+    WISH,
+    movable_required,
+    replacement_beginning,
+    replacement_request,
+)
+from volumes.services.replica.rules import replicas_beside, unchanged_required
+from volumes.services.scheduling import Beginning, plan_required, replicas_claim
+
+
+def replica_sync_submit(
+    *,
+    volume_uuid: str,
+    leaving_uuid: str | None,
+    destination: str = "",
+    outputs: Mapping[str, Any] | None = None,
+) -> Task:
+    """A ReplicaSync task that replaces a replica by one on another node, ``destination`` or the
+    best; ``leaving_uuid`` None: that adds one. The new replica is planned and claimed at once.
+    ``outputs``: what the task is to carry along, beside its own.
+
+    :raises VolumeNotExists, ReplicaNotExists, NotReplicated: as they say.
+    :raises CannotMove: the volume cannot be moved at all, or not now; the text says why.
+    :raises ReplicaTerminating, InvalidReplicas: one is being removed already, or there are four.
+    :raises NoSourceReplica: nothing to copy from, or to synchronize with.
+    :raises NodesFailed: the volume is growing, or gets a replica already.
+    :raises VolumeHasTask: it has a task that has not ended.
+    :raises NoCandidate: no node will do; the text says why.
+    :raises TenantCapacityExceeded: the budget has no room for one more.
+    """
+    volume = volumes_visible(None).filter(uuid=volume_uuid).first()
+    if volume is None:
+        raise VolumeNotExists.of(volume_uuid)
+    leaving = None
+    if leaving_uuid is not None:
+        leaving = next((r for r in replicas_beside(volume) if r.uuid == leaving_uuid), None)
+        if leaving is None:
+            raise ReplicaNotExists(f"volume {volume_uuid!r} has no replica {leaving_uuid!r}")
+    return replica_sync_begin(volume, leaving=leaving, destination=destination, carried=outputs)
+
+
+def replica_sync_begin(
+    volume: Volume,
+    *,
+    leaving: Replica | None = None,
+    destination: str = "",
+    wish: ReplicaWish | None = None,
+    carried: Mapping[str, Any] | None = None,
+) -> Task:
+    """As :func:`replica_sync_submit`; ``wish``: where the replica may lie."""
+    tags = {"volId": volume.uuid, "volumeAlias": volume.alias}
+    if leaving is not None:
+        tags["replicaId"] = leaving.uuid
+    if destination:
+        tags["destinationBackendId"] = destination
+    own = {LEAVING: leaving.pk if leaving else None, WISH: asdict(wish) if wish else None}
+    outputs = {**(carried or {}), **own}
+    draft = Task(params=configuration(tags), outputs=outputs)
+    made: list[Task] = []
+
+    def write() -> Beginning:
+        locked = Volume.objects.select_for_update().filter(pk=volume.pk).first()
+        if locked is None or locked.state != LifeState.READY:
+            raise VolumeNotExists.of(volume.uuid)
+        unchanged_required(volume, locked)
+        task = task_create(
+            type=TaskType.REPLICA_SYNC,
+            volume_id=volume.uuid,
+            tenant_id=volume.tenant_id,
+            params=tags,
+            outputs=outputs,
+            stoppable=True,
+        )
+        made.append(task)
+        return replacement_beginning(locked, task, request)
+
+    movable_required(volume, draft)
+    request = replacement_request(volume, draft)
+    replicas_claim(
+        volume,
+        request,
+        write,
+        required=plan_required if leaving else replica_plan_required,
+    )
+    return made[-1]

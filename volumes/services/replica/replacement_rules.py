@@ -1,0 +1,156 @@
+"""What the tasks that give a volume a new replica know of it, and what they refuse.
+
+``outputs`` of such a task hold the key of the replica that is LEAVING, or None; the new one is
+``made_by`` the task.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from provisioner.common.models import LifeState
+from tasks.models import Task
+from volumes.models import Protocol, Replica, ReplicaState, Volume
+from volumes.placement.request import PlacementRequest
+from volumes.selectors import LIVE
+from volumes.services.errors import CannotMove, NodesFailed, NoSourceReplica, VolumeNotExists
+from volumes.services.replica.placement import ReplicaWish, replica_request
+from volumes.services.replica.rules import addable_required, replicas_beside
+from volumes.services.scheduling import Beginning
+from volumes.sizing import shared_out
+
+LEAVING, WISH, AVOID = "leaving", "wish", "avoid"
+NEVER_ATTACHED = "never_attached"
+
+
+def volume_of(task: Task) -> Volume:
+    """:raises VolumeNotExists: it is gone, or going."""
+    volume = Volume.objects.filter(uuid=task.volume_id, state=LifeState.READY).first()
+    if volume is None:
+        raise VolumeNotExists.of(task.volume_id)
+    return volume
+
+
+def replica_made_by(task: Task) -> Replica | None:
+    """The newest, with its backend: the host of a migration may have added several."""
+    rows = Replica.objects.filter(LIVE, made_by=task.pk).select_related("backend", "volume")
+    return rows.order_by("-pk").first()
+
+
+def replica_leaving(task: Task) -> Replica | None:
+    """The one that is replaced, while it is there."""
+    rows = Replica.objects.filter(LIVE, pk=task.outputs.get(LEAVING))
+    return rows.select_related("backend", "volume").first()
+
+
+def never_attached(new: Replica) -> bool:
+    """No host said anything of the others, and none uses the volume, which is locked."""
+    others = Replica.objects.filter(LIVE, volume=new.volume_id).exclude(pk=new.pk)
+    return not (
+        others.exclude(replica_state=ReplicaState.UNKNOWN).exists()
+        or new.volume.publications.exists()
+    )
+
+
+def movable_required(volume: Volume, task: Task) -> None:
+    """The volume may get another replica, or another place.
+
+    :raises ProvisionerError: as :func:`replica_sync_submit` says.
+    """
+    present = _present(volume, task)
+    if task.outputs.get(LEAVING) is not None:
+        _free_required(volume)
+    if volume.growing_to_bytes is not None:
+        raise NodesFailed(f"volume {volume.uuid!r} is growing: try again")
+    if any(r.state == LifeState.CREATING for r in present):
+        raise NodesFailed(f"a replica of volume {volume.uuid!r} is being added: try again")
+    if task.outputs.get(LEAVING) is None or volume.num_replicas > 1:
+        addable_required(volume, present)
+
+
+def _free_required(volume: Volume) -> None:
+    """:raises CannotMove: something binds it to its node."""
+    if volume.protocol == Protocol.LOCAL:
+        raise CannotMove(f"volume {volume.uuid!r} is Local: it is used on its own node only")
+    if volume.snapshot_id is not None:
+        raise CannotMove(f"volume {volume.uuid!r} shows a snapshot, and lies where that lies")
+    if volume.num_replicas > 1:
+        return
+    if volume.publications.exists():
+        raise CannotMove(f"volume {volume.uuid!r} has one replica and is published: unpublish it")
+    if volume.snapshots.exists():
+        raise CannotMove(f"volume {volume.uuid!r} has snapshots, which lie where it lies")
+
+
+def replacement_request(volume: Volume, task: Task) -> PlacementRequest:
+    """Where the new replica may lie; not where one was tried in vain.
+
+    :raises NoSourceReplica: it is to be copied, and there is nothing to copy.
+    """
+    wish = task.outputs.get(WISH)
+    told = {tag["name"]: tag["value"] for tag in task.params}
+    request = replica_request(
+        volume,
+        _present(volume, task),
+        leaving=replica_leaving(task),
+        destination=told.get("destinationBackendId", ""),
+        wish=_wish(wish) if wish else None,
+        avoid=frozenset(task.outputs.get(AVOID, ())),
+    )
+    if volume.publications.exists():
+        return request
+    return replace(request, pieces=_pieces(volume, _source(volume, task)))
+
+
+def _pieces(volume: Volume, source: Replica) -> tuple[tuple[int, int], ...]:
+    """Nodes copy a volume that spans SSDs piece by piece, each into one of the same size."""
+    sizes = list(source.sub_volumes.order_by("id").values_list("capacity_bytes", flat=True))
+    claims = shared_out(volume.claimed_bytes, sizes)
+    return tuple(zip(sizes, claims, strict=True)) if len(sizes) > 1 else ()
+
+
+def _wish(stored: dict[str, Any]) -> ReplicaWish:
+    lists = {name: tuple(v) for name, v in stored.items() if isinstance(v, list | tuple)}
+    return ReplicaWish(**stored | lists)
+
+
+def replacement_beginning(volume: Volume, task: Task, request: PlacementRequest) -> Beginning:
+    """How the new replica of a locked volume begins, that was planned as ``request`` says: filled
+    by a copy, or by the host that uses the volume.
+
+    :raises ProvisionerError: as :func:`replica_sync_submit` says.
+    """
+    movable_required(volume, task)
+    if volume.publications.exists():
+        return Beginning(made_by=task.pk)
+    source = _source(volume, task)
+    if _pieces(volume, source) != request.pieces:
+        raise NodesFailed(f"another replica of volume {volume.uuid!r} is to be copied: try again")
+    return Beginning(made_by=task.pk, copied_from=source)
+
+
+def _source(volume: Volume, task: Task) -> Replica:
+    """An Available replica, of a volume that was never attached any: best not the one that leaves.
+
+    :raises NoSourceReplica: there is none, or its node is not Available.
+    """
+    present = _present(volume, task)
+    states = {r.replica_state for r in present}
+    good = ReplicaState.AVAILABLE if ReplicaState.AVAILABLE in states else ReplicaState.UNKNOWN
+    sources = [
+        r
+        for r in present
+        if r.replica_state == good
+        and r.state == LifeState.READY
+        and r.backend is not None
+        and r.backend.is_available
+    ]
+    if not sources:
+        raise NoSourceReplica(
+            f"no replica of volume {volume.uuid!r} can be read: none is {good} on a node that is "
+            "Available"
+        )
+    return min(sources, key=lambda r: (r.pk == task.outputs.get(LEAVING), r.pk))
+
+
+def _present(volume: Volume, task: Task) -> list[Replica]:
+    return [r for r in replicas_beside(volume) if r.made_by != task.pk]

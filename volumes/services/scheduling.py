@@ -1,0 +1,184 @@
+"""From a volume's row to planned and claimed replicas."""
+
+import uuid
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+
+from django.db import IntegrityError, transaction
+
+from provisioner.common.models import LifeState
+from provisioner.common.results import ProvisionerError, ResultCode
+from volumes.models import Protocol, Replica, ReplicaState, SubVolume, Volume
+from volumes.placement.layout import PlannedPiece
+from volumes.placement.request import PlacementRequest
+from volumes.placement.scheduler import Plan, PlannedReplica, plan
+from volumes.selectors import candidates_read
+from volumes.services.claims import ClaimLost, Claims, claims_take
+from volumes.services.copies import copy_want
+from volumes.services.deadlines import unfinished_deadline
+from volumes.sizing import GIB
+
+CLAIM_ATTEMPTS = 5
+alone = partial(transaction.atomic, durable=True)
+
+
+class NoCandidate(ProvisionerError):
+    """No node for any replica."""
+
+    code: ResultCode = ResultCode.NoMatchingBackend
+
+
+class NotEnoughCandidates(NoCandidate):
+    """Nodes for some replicas, not for all."""
+
+    code = ResultCode.NotEnoughMatchingBackends
+
+
+class HostIdUnknown(NoCandidate):
+    code = ResultCode.NoBackendWithHostIdExists
+
+
+def placement_request(
+    volume: Volume,
+    *,
+    replicas: int,
+    avoid: frozenset[str] = frozenset(),
+    beside: tuple[Replica, ...] = (),
+) -> PlacementRequest:
+    """What the volume wants of the nodes for ``replicas`` more copies, ``beside`` those it has."""
+    gib = volume.capacity_bytes // GIB
+    nodes = [r.backend for r in beside if r.backend is not None]
+    return PlacementRequest(
+        seed=volume.uuid,
+        replicas=replicas,
+        capacity_bytes=volume.capacity_bytes,
+        claimed_bytes=volume.claimed_bytes,
+        block_size=volume.block_size,
+        racks=tuple(volume.racks),
+        zones=tuple(volume.zones),
+        regions=tuple(volume.regions),
+        host_id=volume.host_id,
+        local=volume.protocol == Protocol.LOCAL,
+        allow_span=volume.allow_span,
+        share_ssd=volume.share_ssd,
+        desired_iops=volume.desired_iops_per_gb * gib,
+        desired_bw=volume.desired_bw_per_gb * gib,
+        same_rack_allowed=volume.same_rack_allowed,
+        avoid=avoid,
+        removing=frozenset(
+            Replica.objects.filter(uuid=volume.uuid, state=LifeState.DELETING).values_list(
+                "backend_id", flat=True
+            )
+        ),
+        taken_nodes=frozenset(n.persistent_id for n in nodes),
+        taken_racks=frozenset(n.rack_key for n in nodes),
+    )
+
+
+def volume_place(volume: Volume, request: PlacementRequest) -> Plan:
+    """Plan on the pool as it is now."""
+    exclusive = "" if volume.share_ssd else volume.storage_class_name
+    return plan(request, candidates_read(exclusive))
+
+
+def plan_required(outcome: Plan) -> Plan:
+    """The plan, if it holds all replicas.
+
+    :raises NoCandidate: none could be placed, or some, or the hostId is unknown; the text says why.
+    """
+    if outcome.complete:
+        return outcome
+    if not outcome.host_known:
+        raise HostIdUnknown(f"no backend has the hostId {outcome.request.host_id!r}")
+    some = outcome.chosen or outcome.request.taken_nodes
+    error = NotEnoughCandidates if some else NoCandidate
+    raise error(outcome.explain())
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """How new replicas begin: ``made_by`` a task; filled from ``copied_from``, or empty."""
+
+    made_by: str = ""
+    copied_from: Replica | None = None
+
+
+def replicas_claim(
+    volume: Volume,
+    request: PlacementRequest,
+    write: Callable[[], Beginning],
+    *,
+    required: Callable[[Plan], Plan] = plan_required,
+    within: Callable[[], AbstractContextManager[None]] = alone,
+) -> None:
+    """Plan, then in one transaction, ``within``, ``write`` the caller's rows, insert the replicas
+    and claim what they take; where others took it first, plan again. ``required`` refuses a plan
+    that will not do.
+
+    :raises NoCandidate: no plan holds all replicas.
+    :raises TenantCapacityExceeded: the tenant's budget would be exceeded.
+    """
+    for attempt in range(1, CLAIM_ATTEMPTS + 1):
+        outcome = required(volume_place(volume, request))
+        try:
+            with within():
+                _insert_replicas(volume, outcome.chosen, request, write())
+            return
+        except (ClaimLost, IntegrityError) as error:
+            if attempt == CLAIM_ATTEMPTS:
+                raise NoCandidate(
+                    f"others took the space first, {CLAIM_ATTEMPTS} times: try again",
+                    internal=repr(error),
+                ) from error
+
+
+def _insert_replicas(
+    volume: Volume,
+    chosen: tuple[PlannedReplica, ...],
+    request: PlacementRequest,
+    beginning: Beginning,
+) -> None:
+    claims = Claims(volume.tenant_id)
+    source = beginning.copied_from
+    replicas = Replica.objects.bulk_create(
+        Replica(
+            uuid=volume.uuid if volume.num_replicas == 1 else str(uuid.uuid4()),
+            volume=volume,
+            backend_id=planned.node.persistent_id,
+            claimed_bytes=request.claimed_bytes,
+            desired_iops=request.desired_iops,
+            desired_bw=request.desired_bw,
+            replica_state=ReplicaState.SYNCHRONIZING if source else ReplicaState.UNKNOWN,
+            filling=source is not None,
+            made_by=beginning.made_by,
+            deadline_at=unfinished_deadline(),
+        )
+        for planned in chosen
+    )
+    if source is not None:
+        for replica in replicas:
+            copy_want(replica, source)
+    pieces = []
+    for replica, planned in zip(replicas, chosen, strict=True):
+        pieces += [_sub_volume(volume, replica, p) for p in planned.pieces]
+        claims.add_replica(
+            planned.node.persistent_id,
+            {p.drive.id: p.claimed_bytes for p in planned.pieces},
+            request.desired_iops,
+            request.desired_bw,
+        )
+    SubVolume.objects.bulk_create(pieces)
+    claims_take(claims)
+
+
+def _sub_volume(volume: Volume, replica: Replica, piece: PlannedPiece) -> SubVolume:
+    return SubVolume(
+        replica=replica,
+        ssd_id=piece.drive.id,
+        capacity_bytes=piece.capacity_bytes,
+        claimed_bytes=piece.claimed_bytes,
+        storage_class_name=volume.storage_class_name,
+        exclusive_class=None if volume.share_ssd else volume.storage_class_name,
+    )

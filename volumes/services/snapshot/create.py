@@ -1,0 +1,172 @@
+"""Create a snapshot (reference, "Create Snapshot"; contract, section 8)."""
+
+import uuid as uuids
+from dataclasses import dataclass
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+
+from provisioner.common import clock
+from provisioner.common.models import LifeState
+from provisioner.common.queue import enqueue_on_commit
+from provisioner.common.results import InvalidInput, ProvisionerError, ResultCode
+from tasks.services import tasks_abort
+from volumes.models import Replica, Snapshot, Volume
+from volumes.selectors import LIVE, snapshots_with_nodes, volumes_visible
+from volumes.services.claims import ClaimLost
+from volumes.services.colocation import node_required, pieces_claim
+from volumes.services.deadlines import unfinished_deadline
+from volumes.services.errors import NodesFailed, NoFreeSpace, VolumeNotExists
+from volumes.services.node.missing import losses_follow
+from volumes.services.node_calls import call_deadline, failures_text, lack_space, snapshots_ensure
+from volumes.services.volume.delete import snapshots_drop
+from volumes.sizing import reserved_bytes
+
+
+class SnapshotExists(ProvisionerError):
+    code = ResultCode.AlreadyExists
+
+
+class Replicated(ProvisionerError):
+    """More than one replica: no single node holds what is wanted."""
+
+    code = ResultCode.Replicated
+
+
+@dataclass(frozen=True)
+class SnapshotRequest:
+    """What a client asks for; percentage of the volume's capacity, 0 is the default."""
+
+    volume_uuid: str
+    alias: str
+    uuid: str | None = None
+    reserved_space_percentage: int = 0
+
+
+def snapshot_create(
+    *, tenant_id: str | None, request: SnapshotRequest, request_key: str = ""
+) -> Snapshot:
+    """Take a snapshot, on the volume's node and SSDs; it belongs to the volume's tenant. What an
+    earlier try of the same request took is the answer; what it began is gone on with.
+
+    :raises VolumeNotExists: there is no such volume, for this tenant.
+    :raises Replicated: the volume has more than one replica.
+    :raises InvalidInput: the volume is a read-only snapshot volume.
+    :raises SnapshotExists: the uuid, or in the tenant the alias, is taken by a snapshot.
+    :raises NoFreeSpace: an SSD has no room for the reserved space.
+    :raises TenantCapacityExceeded: the budget has no room for it.
+    :raises NodeDown, NodesFailed: the node is not Available, or did not do it; nothing stays.
+    """
+    until = call_deadline()
+    if request.uuid is not None:
+        former = Snapshot.objects.filter(uuid=request.uuid, state=LifeState.DELETING)
+        snapshots_drop(former, until=until)
+    try:
+        with transaction.atomic(durable=True):
+            snapshot = _claim(tenant_id, request, request_key)
+    except ClaimLost as error:
+        raise NoFreeSpace(
+            f"an SSD of volume {request.volume_uuid!r} has no room for the reserved space"
+        ) from error
+    except IntegrityError as error:
+        raise SnapshotExists(
+            f"a snapshot with uuid {request.uuid!r} or alias {request.alias!r} exists already"
+        ) from error
+    _make(snapshot, until)
+    return snapshot
+
+
+def _claim(tenant_id: str | None, request: SnapshotRequest, request_key: str) -> Snapshot:
+    rows = volumes_visible(tenant_id).select_for_update().filter(uuid=request.volume_uuid)
+    volume = rows.first()
+    if volume is None:
+        raise VolumeNotExists.of(request.volume_uuid)
+    snapshot = _draft(volume, request, request_key)
+    if (begun := _begun(snapshot)) is not None:
+        return begun
+    replica = snapshot.replica = only_replica(volume)
+    if not volume.writable:
+        raise InvalidInput.of(
+            "volumeID", volume.uuid, "a read-only snapshot volume has no snapshots"
+        )
+    node_required(replica)
+    tasks_abort(volume_id=volume.uuid, reason="a snapshot binds the volume to its node")
+    snapshot.save(force_insert=True)
+    pieces_claim(
+        replica.sub_volumes.all(),
+        snapshot,
+        capacity_bytes=volume.capacity_bytes,
+        tenant_id=volume.tenant_id,
+    )
+    return snapshot
+
+
+def _draft(volume: Volume, request: SnapshotRequest, request_key: str) -> Snapshot:
+    percent = request.reserved_space_percentage
+    return Snapshot(
+        uuid=request.uuid or str(uuids.uuid4()),
+        tenant_id=volume.tenant_id,
+        alias=request.alias,
+        volume=volume,
+        capacity_bytes=volume.capacity_bytes,
+        reserved_space_percentage=percent,
+        claimed_bytes=reserved_bytes(volume.capacity_bytes, percent),
+        request_key=request_key,
+        deadline_at=unfinished_deadline(),
+    )
+
+
+def only_replica(volume: Volume) -> Replica:
+    """The replica of a locked one-replica volume that is at rest.
+
+    :raises Replicated: it was created with more.
+    :raises NodesFailed: it is growing.
+    """
+    if volume.num_replicas > 1:
+        raise Replicated(f"volume {volume.uuid!r} was created with {volume.num_replicas} replicas")
+    if volume.growing_to_bytes is not None:
+        raise NodesFailed(f"volume {volume.uuid!r} is growing: try again")
+    replicas = volume.replicas.select_related("backend")
+    return replicas.get(state=LifeState.READY, filling=False)
+
+
+def _begun(draft: Snapshot) -> Snapshot | None:
+    """The live snapshot that an earlier try of the same request took, or is taking still.
+
+    :raises SnapshotExists: another has the uuid, or in its tenant the alias.
+    """
+    taken = Snapshot.objects.filter(
+        LIVE, Q(uuid=draft.uuid) | Q(tenant_id=draft.tenant_id, alias=draft.alias)
+    ).first()
+    if taken is None:
+        return None
+    if not taken.is_of(draft.request_key) or taken.volume_id != draft.volume_id:
+        what = f"uuid {draft.uuid!r}" if taken.uuid == draft.uuid else f"alias {draft.alias!r}"
+        raise SnapshotExists(f"a snapshot with the {what} exists already")
+    creating = Snapshot.objects.filter(pk=taken.pk, state=LifeState.CREATING)
+    creating.update(deadline_at=unfinished_deadline())
+    return taken
+
+
+def _make(snapshot: Snapshot, until: float) -> None:
+    rows = Snapshot.objects.filter(pk=snapshot.pk, state=LifeState.CREATING)
+    snapshots = {s.pk: s for s in snapshots_with_nodes(rows)}
+    outcomes = snapshots_ensure(snapshots.values(), until=until)
+    replicas = {key: s.replica for key, s in snapshots.items()}
+    losses_follow(replicas, outcomes, until=until)
+    failures = failures_text(replicas, outcomes)
+    if failures and snapshot_abandon(snapshot):
+        raise (NoFreeSpace if lack_space(outcomes) else NodesFailed)(failures)
+    made = not failures and rows.update(state=LifeState.READY, deadline_at=None)
+    if not made and not Snapshot.objects.filter(pk=snapshot.pk, state=LifeState.READY).exists():
+        raise NodesFailed("the snapshot was deleted while it was being created")
+
+
+def snapshot_abandon(snapshot: Snapshot) -> bool:
+    """Give up a snapshot that is being created: the collector removes what its node has of it.
+    False: it is not being created any more.
+    """
+    rows = Snapshot.objects.filter(pk=snapshot.pk, state=LifeState.CREATING)
+    given_up = rows.update(state=LifeState.DELETING, deadline_at=clock.now())
+    enqueue_on_commit("volumes.jobs.collect")
+    return bool(given_up)

@@ -1,0 +1,101 @@
+"""Create a snapshot volume (reference, "Create Snapshot Volume"; contract, section 8)."""
+
+import uuid as uuids
+from dataclasses import dataclass
+
+from django.db.models import Q
+
+from inventory.nodes.wire import Source, SourceKind
+from provisioner.common.results import InvalidInput
+from volumes.models import Protocol, ProvisioningType, Snapshot, Volume
+from volumes.selectors import LIVE, snapshots_visible
+from volumes.services.errors import SnapshotNotExists, VolumeExists
+from volumes.services.volume.derive import Origin, placed_as, volume_derive
+from volumes.sizing import reserved_bytes
+
+KINDS = {
+    False: SourceKind.READ_ONLY_SNAPSHOT_VOLUME,
+    True: SourceKind.WRITABLE_SNAPSHOT_VOLUME,
+}
+
+
+@dataclass(frozen=True)
+class SnapshotVolumeRequest:
+    """What a client asks for; rates per GiB, 0 is no limit. ``uuid`` is the new volume's."""
+
+    snapshot_uuid: str
+    alias: str
+    uuid: str | None = None
+    reserved_space_percentage: int = 0
+    writable: bool = False
+    max_iops_per_gb: int = 0
+    max_bw_per_gb: int = 0
+    protocol: Protocol = Protocol.NVMEOF
+    allow_span: bool = True
+    storage_class_name: str = ""
+
+
+def snapshot_volume_create(
+    *, tenant_id: str | None, request: SnapshotVolumeRequest, request_key: str = ""
+) -> Volume:
+    """Make the one volume through which hosts reach a snapshot, on its node and in its tenant. A
+    read-only one reserves nothing.
+
+    :raises SnapshotNotExists: there is no such snapshot, for this tenant.
+    :raises VolumeExists: uuid or alias is taken, or the snapshot has its snapshot volume.
+    :raises InvalidInput: ``Local`` on a node that runs in no host; rates too large.
+    :raises ProvisionerError: as :func:`volume_derive` says.
+    """
+    former = Q(volume__snapshot__uuid=request.snapshot_uuid)
+    if request.uuid is not None:
+        former |= Q(uuid=request.uuid)
+    return volume_derive(lambda: _draft(tenant_id, request, request_key), former=former)
+
+
+def _draft(
+    tenant_id: str | None, request: SnapshotVolumeRequest, request_key: str
+) -> tuple[Volume, Origin]:
+    rows = snapshots_visible(tenant_id).select_for_update()
+    snapshot = rows.filter(uuid=request.snapshot_uuid).first()
+    if snapshot is None:
+        raise SnapshotNotExists.of(request.snapshot_uuid)
+    _unassigned_required(snapshot, request_key)
+    _protocol_possible(snapshot, request)
+    volume = Volume(
+        uuid=request.uuid or str(uuids.uuid4()),
+        tenant_id=snapshot.tenant_id,
+        snapshot=snapshot,
+        capacity_bytes=snapshot.capacity_bytes,
+        claimed_bytes=_reserved(snapshot, request),
+        provisioning_type=ProvisioningType.THIN,
+        num_replicas=1,
+        request_key=request_key,
+        **_wishes(request),
+        **placed_as(snapshot.volume),
+    )
+    source = Source(kind=KINDS[request.writable], uuid=snapshot.uuid, generation=snapshot.pk)
+    return volume, Origin(snapshot.replica, snapshot.sub_volumes.all(), source)
+
+
+def _protocol_possible(snapshot: Snapshot, request: SnapshotVolumeRequest) -> None:
+    node = snapshot.replica.backend
+    if request.protocol == Protocol.LOCAL and not (node and node.host_id):
+        raise InvalidInput.of("protocol", "Local", "the snapshot's node runs inside no host")
+
+
+def _unassigned_required(snapshot: Snapshot, request_key: str) -> None:
+    other = snapshot.snapshot_volumes.filter(LIVE).first()
+    if other is not None and not other.is_of(request_key):
+        raise VolumeExists(
+            f"the volume {other.uuid!r} is assigned to snapshot {snapshot.uuid!r} already"
+        )
+
+
+def _reserved(snapshot: Snapshot, request: SnapshotVolumeRequest) -> int:
+    if not request.writable:
+        return 0
+    return reserved_bytes(snapshot.capacity_bytes, request.reserved_space_percentage)
+
+
+def _wishes(request: SnapshotVolumeRequest) -> dict[str, object]:
+    return {k: v for k, v in vars(request).items() if k not in {"snapshot_uuid", "uuid"}}

@@ -1,0 +1,41 @@
+"""Delete a snapshot (reference, "Delete Snapshot")."""
+
+from django.db import transaction
+
+from provisioner.common.models import LifeState
+from volumes.models import Snapshot
+from volumes.selectors import LIVE
+from volumes.services.deadlines import unfinished_deadline
+from volumes.services.errors import SnapshotNotExists, VolumeIsInUse
+from volumes.services.node_calls import call_deadline
+from volumes.services.volume.delete import snapshots_drop
+
+
+def snapshot_delete(*, snapshot_uuid: str, tenant_id: str | None) -> None:
+    """Remove a snapshot for good. Where its node does not answer, the collector removes it when the
+    node is back; until then its reserved space stays claimed.
+
+    :raises SnapshotNotExists: there is none, for this tenant.
+    :raises VolumeIsInUse: it has a snapshot volume.
+    """
+    with transaction.atomic(durable=True):
+        rows = Snapshot.objects.select_for_update().filter(LIVE, uuid=snapshot_uuid)
+        if tenant_id is not None:
+            rows = rows.filter(tenant_id=tenant_id)
+        snapshot = rows.first()
+        if snapshot is None:
+            raise SnapshotNotExists.of(snapshot_uuid)
+        _unused_required(snapshot)
+        Snapshot.objects.filter(pk=snapshot.pk).update(
+            state=LifeState.DELETING, deadline_at=unfinished_deadline()
+        )
+    snapshots_drop([snapshot], until=call_deadline())
+
+
+def _unused_required(snapshot: Snapshot) -> None:
+    """A snapshot volume is inserted under the lock of its snapshot, which the caller holds."""
+    volume = snapshot.snapshot_volumes.filter(LIVE).first()
+    if volume is not None:
+        raise VolumeIsInUse(
+            f"snapshot {snapshot.uuid!r} has the snapshot volume {volume.uuid!r}: delete it first"
+        )

@@ -1,0 +1,100 @@
+"""Tenants and their budgets (reference, "Multi-Tenancy Management")."""
+
+import uuid
+
+from django.db import IntegrityError, transaction
+
+from inventory.models import Backend
+from provisioner.common.results import InvalidInput, ProvisionerError, ResultCode
+from volumes.models import DEFAULT_TENANT, Tenant
+from volumes.services.errors import TenantNotFound
+from volumes.sizing import GIB
+
+
+class TenantAlreadyExists(ProvisionerError):
+    code = ResultCode.TenantAlreadyExists
+
+
+class TenantHasVolumes(ProvisionerError):
+    code = ResultCode.TenantHasVolumes
+
+
+class PoolEmpty(ProvisionerError):
+    code = ResultCode.NoBackends
+
+
+def _pool_required() -> None:
+    if not Backend.objects.exists():
+        raise PoolEmpty("there is no backend in the pool yet: add one with POST /backends first")
+
+
+def tenant_create(
+    *, name: str, capacity_gib: int, total_iops: int, total_bw: int, tenant_id: str | None = None
+) -> Tenant:
+    """Add a tenant; 0 is no limit. Bandwidth in bytes per second.
+
+    :raises TenantAlreadyExists: the name or the id is taken.
+    :raises PoolEmpty: there is no backend.
+    """
+    _pool_required()
+    try:
+        with transaction.atomic(durable=True):
+            return Tenant.objects.create(
+                tenant_id=tenant_id or str(uuid.uuid4()),
+                name=name,
+                capacity_bytes=capacity_gib * GIB,
+                total_iops=total_iops,
+                total_bw=total_bw,
+            )
+    except IntegrityError as error:
+        taken = f"name {name!r}" if tenant_id is None else f"name {name!r} or id {tenant_id!r}"
+        raise TenantAlreadyExists(f"a tenant with {taken} exists already") from error
+
+
+def tenant_update(*, tenant_id: str, capacity_gib: int, total_iops: int, total_bw: int) -> None:
+    """Set a tenant's budgets; the default tenant follows the pool no longer then.
+
+    :raises TenantNotFound: there is no such tenant.
+    :raises InvalidInput: the budget is less than what is used.
+    :raises PoolEmpty: there is no backend.
+    """
+    _pool_required()
+    budget = capacity_gib * GIB
+    tenant = Tenant.objects.filter(pk=tenant_id)
+    enough = tenant if budget == 0 else tenant.filter(used_bytes__lte=budget)
+    if enough.update(
+        capacity_bytes=budget, total_iops=total_iops, total_bw=total_bw, follows_pool=False
+    ):
+        return
+    used = tenant.values_list("used_bytes", flat=True).first()
+    if used is None:
+        raise TenantNotFound.of(tenant_id)
+    raise InvalidInput.of("capacity", capacity_gib, f"{used / GIB:g} GiB are used already")
+
+
+def same_tenant_required(in_path: str, in_body: str) -> None:
+    """:raises InvalidInput: path and body name two tenants."""
+    if in_path != in_body:
+        raise InvalidInput.of("tenantId", in_body, f"the path names tenant {in_path!r}")
+
+
+def tenant_delete(*, tenant_id: str) -> None:
+    """Remove a tenant that has no volumes.
+
+    :raises InvalidInput: it is the default tenant.
+    :raises TenantNotFound: there is no such tenant.
+    :raises TenantHasVolumes: volumes, perhaps some still being removed, belong to it.
+    :raises PoolEmpty: there is no backend.
+    """
+    if tenant_id == DEFAULT_TENANT:
+        raise InvalidInput.of("tenantId", tenant_id, "the default tenant cannot be deleted")
+    _pool_required()
+    try:
+        with transaction.atomic(durable=True):
+            deleted, _ = Tenant.objects.filter(pk=tenant_id).delete()
+    except IntegrityError as error:
+        raise TenantHasVolumes(
+            f"tenant {tenant_id!r} still has volumes: delete them first"
+        ) from error
+    if not deleted:
+        raise TenantNotFound.of(tenant_id)

@@ -1,0 +1,86 @@
+"""Clone a volume (reference, "Clone Volume"; contract, section 8)."""
+
+import uuid as uuids
+from dataclasses import dataclass
+
+from django.db.models import Q
+
+from inventory.nodes.wire import Source, SourceKind
+from volumes.models import ProvisioningType, Volume
+from volumes.selectors import volumes_visible
+from volumes.services.errors import InvalidSize, VolumeNotExists
+from volumes.services.snapshot.create import only_replica
+from volumes.services.volume.derive import Origin, placed_as, volume_derive
+from volumes.sizing import GIB, reserved_bytes
+
+SAME = (
+    "protocol",
+    "max_iops_per_gb",
+    "max_bw_per_gb",
+    "max_replica_down_minutes",
+    "allow_span",
+    "storage_class_name",
+)
+"""What a clone takes over, beside its place; it desires no performance of its own."""
+
+
+@dataclass(frozen=True)
+class CloneRequest:
+    """What a client asks for; no capacity: the source's."""
+
+    source_uuid: str
+    alias: str
+    uuid: str | None = None
+    capacity_gib: int | None = None
+    reserved_space_percentage: int = 0
+
+
+def volume_clone(*, tenant_id: str | None, request: CloneRequest, request_key: str = "") -> Volume:
+    """Make a thin volume that begins as the source is now, on its node and SSDs and in its tenant,
+    and lives on its own.
+
+    :raises VolumeNotExists: there is no such source, for this tenant.
+    :raises Replicated: the source has more than one replica.
+    :raises InvalidSize: smaller than its source.
+    :raises ProvisionerError: as :func:`volume_derive` says.
+    """
+    former = None if request.uuid is None else Q(uuid=request.uuid)
+    return volume_derive(lambda: _draft(tenant_id, request, request_key), former=former)
+
+
+def _draft(tenant_id: str | None, request: CloneRequest, request_key: str) -> tuple[Volume, Origin]:
+    rows = volumes_visible(tenant_id).select_for_update()
+    source = rows.filter(uuid=request.source_uuid).first()
+    if source is None:
+        raise VolumeNotExists.of(request.source_uuid)
+    replica = only_replica(source)
+    capacity = _capacity(source, request)
+    percent = request.reserved_space_percentage
+    volume = Volume(
+        uuid=request.uuid or str(uuids.uuid4()),
+        tenant_id=source.tenant_id,
+        alias=request.alias,
+        cloned_from=source.uuid,
+        request_key=request_key,
+        capacity_bytes=capacity,
+        reserved_space_percentage=percent,
+        claimed_bytes=reserved_bytes(capacity, percent),
+        provisioning_type=ProvisioningType.THIN,
+        num_replicas=1,
+        **{name: getattr(source, name) for name in SAME},
+        **placed_as(source),
+    )
+    kind = SourceKind.CLONE_OF_VOLUME
+    origin = Source(kind=kind, uuid=replica.uuid, generation=replica.pk)
+    return volume, Origin(replica, replica.sub_volumes.all(), origin)
+
+
+def _capacity(source: Volume, request: CloneRequest) -> int:
+    if request.capacity_gib is None:
+        return source.capacity_bytes
+    if request.capacity_gib * GIB < source.capacity_bytes:
+        raise InvalidSize(
+            f"capacity = {request.capacity_gib}: must be at least the source's "
+            f"{source.capacity_bytes // GIB} GiB"
+        )
+    return request.capacity_gib * GIB

@@ -1,0 +1,242 @@
+"""Create a volume (reference, "Create Volume"; architecture, section 6)."""
+
+import time
+import uuid as uuids
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+
+from provisioner.common import clock
+from provisioner.common.models import LifeState
+from provisioner.common.parsing import INT64_MAX
+from provisioner.common.queue import enqueue_on_commit
+from provisioner.common.results import InvalidInput, ProvisionerError, ResultCode
+from volumes.models import Protocol, ProvisioningType, Replica, Volume
+from volumes.placement.scheduler import Plan
+from volumes.selectors import LIVE
+from volumes.services.deadlines import unfinished_deadline
+from volumes.services.errors import InvalidReplicas, NodesFailed, VolumeExists
+from volumes.services.node_calls import call_deadline
+from volumes.services.replica.provision import FailedReplicas, replicas_make
+from volumes.services.scheduling import (
+    Beginning,
+    placement_request,
+    replicas_claim,
+    volume_place,
+)
+from volumes.services.volume.delete import replicas_drop
+from volumes.sizing import GIB, claimed_bytes
+
+MOST_REPLICAS_AT_CREATION = 3
+
+
+class MadeMeanwhile(ProvisionerError):
+    """What failed here was made, replaced or given up by another; look again."""
+
+    code = ResultCode.NotAvailable
+
+
+@dataclass(frozen=True)
+class VolumeRequest:
+    """What a client asks for; rates per GiB, 0 is no limit or no wish. ``replicable`` None: it is
+    if it has several replicas.
+    """
+
+    alias: str
+    capacity_gib: int
+    uuid: str | None = None
+    provisioning_type: ProvisioningType = ProvisioningType.THICK
+    reserved_space_percentage: int = 0
+    protocol: Protocol = Protocol.NVMEOF
+    num_replicas: int = 1
+    replicable: bool | None = None
+    same_rack_allowed: bool = False
+    racks: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    max_iops_per_gb: int = 0
+    desired_iops_per_gb: int = 0
+    max_bw_per_gb: int = 0
+    desired_bw_per_gb: int = 0
+    block_size: int = 4096
+    max_replica_down_minutes: int = 0
+    storage_class_name: str = ""
+    share_ssd: bool = True
+    host_id: str = ""
+    allow_span: bool = False
+
+
+def volume_create(*, tenant_id: str, request: VolumeRequest, request_key: str = "") -> Volume:
+    """Make a volume on the best nodes; a node that fails is replaced by another while time remains.
+    What an earlier try of the same request made is the answer; what it began is gone on with.
+
+    :raises InvalidInput: fields contradict each other.
+    :raises InvalidReplicas: not 1 to 3 replicas.
+    :raises VolumeExists: the uuid or the alias is taken.
+    :raises NoCandidate: no (or too few) nodes fit; the text names each filter.
+    :raises TenantCapacityExceeded: the tenant's budget would be exceeded.
+    :raises NodesFailed: the nodes did not answer in time.
+    """
+    draft = _draft(tenant_id, request, request_key)
+    until = call_deadline()
+    volume = volume_begun(draft) or _begin(draft, named=request.uuid is not None, until=until)
+    if volume.state == LifeState.READY:
+        return volume
+    avoid: frozenset[str] = frozenset()
+    while failed := replicas_make(volume, until=until):
+        avoid |= {str(r.backend_id) for r in failed.replicas}
+        _replace(volume, failed, avoid, in_time=time.monotonic() < until)
+    volume_ready(volume)
+    if avoid:
+        enqueue_on_commit("volumes.jobs.collect")
+    return volume
+
+
+def volume_dry_run(*, tenant_id: str, request: VolumeRequest) -> Plan:
+    """What :func:`volume_create` would choose now; nothing is claimed."""
+    volume = _draft(tenant_id, request)
+    return volume_place(volume, placement_request(volume, replicas=volume.num_replicas))
+
+
+def _draft(tenant_id: str, request: VolumeRequest, request_key: str = "") -> Volume:
+    if not 1 <= request.num_replicas <= MOST_REPLICAS_AT_CREATION:
+        raise InvalidReplicas(f"numReplicas = {request.num_replicas}: must be 1 to 3")
+    several = request.num_replicas > 1
+    if several and request.replicable is False:
+        raise InvalidInput.of("storageClass.replicable", False, "must be true for several replicas")
+    if not request.share_ssd and not request.storage_class_name:
+        raise InvalidInput.of(
+            "storageClass.name", "", "is required where shareSSDBetweenVolumes is false"
+        )
+    for name in ("max_iops", "desired_iops", "max_bw", "desired_bw"):
+        if getattr(request, f"{name}_per_gb") * request.capacity_gib > INT64_MAX:
+            raise InvalidInput.of(
+                name, getattr(request, f"{name}_per_gb"), "times capacity is too large"
+            )
+    capacity = request.capacity_gib * GIB
+    fields = {k: v for k, v in vars(request).items() if k not in {"capacity_gib", "uuid"}}
+    fields["replicable"] = bool(request.replicable or several)
+    return Volume(
+        uuid=request.uuid or str(uuids.uuid4()),
+        tenant_id=tenant_id,
+        capacity_bytes=capacity,
+        claimed_bytes=claimed_bytes(
+            request.provisioning_type, capacity, request.reserved_space_percentage
+        ),
+        deadline_at=unfinished_deadline(),
+        request_key=request_key,
+        **fields,
+    )
+
+
+def volume_begun(draft: Volume) -> Volume | None:
+    """The live volume that an earlier try of the same request made, or is making still.
+
+    :raises VolumeExists: another live volume has the uuid, or in its tenant the alias.
+    """
+    taken = Volume.objects.filter(
+        LIVE, Q(uuid=draft.uuid) | Q(tenant_id=draft.tenant_id, alias=draft.alias)
+    ).first()
+    if taken is None:
+        return None
+    if not taken.is_of(draft.request_key) or taken.tenant_id != draft.tenant_id:
+        what = f"uuid {draft.uuid!r}" if taken.uuid == draft.uuid else f"alias {draft.alias!r}"
+        raise VolumeExists(f"a volume with the {what} exists already")
+    creating = Volume.objects.filter(pk=taken.pk, state=LifeState.CREATING)
+    creating.update(deadline_at=unfinished_deadline())
+    return taken
+
+
+def _begin(draft: Volume, *, named: bool, until: float) -> Volume:
+    """Claim it, unless an earlier try did so at the last moment. ``named``: by the client."""
+    if named:
+        former = Replica.objects.filter(uuid=draft.uuid, state=LifeState.DELETING)
+        replicas_drop(former, until=until)
+    try:
+        _claim(draft)
+    except ProvisionerError:
+        if (begun := volume_begun(draft)) is None:
+            raise
+        return begun
+    return draft
+
+
+def _claim(volume: Volume) -> None:
+    request = placement_request(volume, replicas=volume.num_replicas)
+
+    def insert_volume() -> Beginning:
+        volume.pk = None  # of an attempt that was rolled back; somebody else's by now
+        try:
+            volume.save(force_insert=True)
+        except IntegrityError as error:
+            raise VolumeExists(
+                f"a volume with uuid {volume.uuid!r} or alias {volume.alias!r} exists already"
+            ) from error
+        return Beginning()
+
+    replicas_claim(volume, request, insert_volume)
+
+
+def _replace(
+    volume: Volume, failed: FailedReplicas, avoid: frozenset[str], *, in_time: bool
+) -> None:
+    """Other nodes for the failed replicas; what may be on the failed nodes is left to the
+    collector.
+    """
+    beside = tuple(volume.replicas.filter(state=LifeState.READY).select_related("backend"))
+    request = placement_request(volume, replicas=len(failed.replicas), avoid=avoid, beside=beside)
+
+    def drop_failed() -> Beginning:
+        _drop_failed(volume, failed.replicas)
+        return Beginning()
+
+    try:
+        if not in_time:
+            raise NodesFailed("the nodes did not answer in time")
+        replicas_claim(volume, request, drop_failed)
+    except ProvisionerError as error:
+        if volume_abandon(volume, failed.replicas):
+            raise type(error)(f"{error.description}; {failed.text}") from error
+
+
+def _drop_failed(volume: Volume, failed: Collection[Replica]) -> None:
+    """Lock the volume, and write that these of its replicas go, inside the caller's transaction.
+
+    :raises MadeMeanwhile: it is not being created any more, or not all of them are.
+    """
+    locked = Volume.objects.select_for_update().filter(pk=volume.pk, state=LifeState.CREATING)
+    unmade = volume.replicas.filter(pk__in=[r.pk for r in failed], state=LifeState.CREATING)
+    if not locked.exists() or len(failed) > unmade.update(
+        state=LifeState.DELETING, deadline_at=clock.now()
+    ):
+        raise MadeMeanwhile("another try of this request goes on with the volume")
+
+
+def volume_ready(volume: Volume) -> None:
+    """A volume whose replicas are all made is there for clients.
+
+    :raises NodesFailed: it was deleted or given up meanwhile.
+    """
+    rows = Volume.objects.filter(pk=volume.pk)
+    made = rows.filter(state=LifeState.CREATING).update(state=LifeState.READY, deadline_at=None)
+    if not made and not rows.filter(state=LifeState.READY).exists():
+        raise NodesFailed("the volume was deleted while it was being created")
+    volume.state, volume.deadline_at = LifeState.READY, None
+
+
+def volume_abandon(volume: Volume, failed: Collection[Replica] = ()) -> bool:
+    """Give up a volume that is being created: the collector removes what nodes have of it. Not if
+    one of its ``failed`` replicas was made or replaced by another try of the same request: False.
+    """
+    try:
+        with transaction.atomic(durable=True):
+            _drop_failed(volume, failed)
+            gone = {"state": LifeState.DELETING, "deadline_at": clock.now()}
+            Volume.objects.filter(pk=volume.pk).update(**gone)
+            volume.replicas.update(**gone)
+    except MadeMeanwhile:
+        return False
+    enqueue_on_commit("volumes.jobs.collect")
+    return True

@@ -1,0 +1,122 @@
+"""Delete a volume (reference, "Delete Volume"): intent first, then the nodes, then the capacity."""
+
+from collections.abc import Iterable
+
+from django.db import transaction
+
+from provisioner.common.models import LifeState
+from tasks.services import tasks_abort
+from volumes.models import Export, Replica, Snapshot, Volume
+from volumes.selectors import LIVE, replicas_with_nodes, snapshots_with_nodes
+from volumes.services.claims import replica_release, snapshot_release
+from volumes.services.deadlines import unfinished_deadline
+from volumes.services.errors import VolumeIsInUse, VolumeNotExists
+from volumes.services.node_calls import call_deadline, replicas_remove, snapshots_remove
+from volumes.services.publication.exports import exports_drop
+
+
+def volume_delete(*, volume_uuid: str, tenant_id: str | None) -> None:
+    """Remove a volume for good. A node that does not answer is cleaned by the collector when it is
+    back; until then its part of the volume stays claimed.
+
+    :raises VolumeNotExists: there is none, for this tenant.
+    :raises VolumeIsInUse: it is published to a host, or has snapshots.
+    """
+    volume = _mark(volume_uuid, tenant_id)
+    replicas_drop(volume.replicas.all(), until=call_deadline())
+    volume_finish_removal(volume)
+
+
+def _mark(volume_uuid: str, tenant_id: str | None) -> Volume:
+    with transaction.atomic(durable=True):
+        rows = Volume.objects.select_for_update().filter(LIVE, uuid=volume_uuid)
+        if tenant_id is not None:
+            rows = rows.filter(tenant_id=tenant_id)
+        volume = rows.first()
+        if volume is None:
+            raise VolumeNotExists.of(volume_uuid)
+        _unused_required(volume)
+        tasks_abort(volume_id=volume.uuid, reason="the volume was deleted")
+        deadline = unfinished_deadline()
+        volume.replicas.update(state=LifeState.DELETING, deadline_at=deadline)
+        Volume.objects.filter(pk=volume.pk).update(
+            state=LifeState.DELETING, growing_to_bytes=None, deadline_at=deadline
+        )
+        return volume
+
+
+def _unused_required(volume: Volume) -> None:
+    """Nothing is made from a locked volume: a snapshot is inserted under the same lock."""
+    host = volume.publications.values_list("host_id", flat=True).first()
+    if host is not None:
+        raise VolumeIsInUse(
+            f"volume {volume.uuid!r} is published to host {host!r}: unpublish it first"
+        )
+    snapshot = volume.snapshots.filter(LIVE).first()
+    if snapshot is not None:
+        raise VolumeIsInUse(
+            f"volume {volume.uuid!r} has the snapshot {snapshot.uuid!r}: delete it first"
+        )
+
+
+def replicas_drop(replicas: Iterable[Replica], *, until: float) -> None:
+    """Remove replicas that are being deleted from their nodes, exports and snapshots first; each
+    that its node confirmed gives back its capacity and goes.
+    """
+    keys = [r.pk for r in replicas]
+    if not keys:
+        return
+    rows = Replica.objects.filter(pk__in=keys, state=LifeState.DELETING)
+    exports_drop(Export.objects.filter(replica__in=rows, state=LifeState.DELETING), until=until)
+    snapshots_drop(Snapshot.objects.filter(replica__in=rows), until=until)
+    free = rows.filter(exports__isnull=True, snapshots__isnull=True)
+    by_key = {r.pk: r for r in replicas_with_nodes(free)}
+    outcomes = replicas_remove(by_key.values(), until=until)
+    for key, outcome in outcomes.items():
+        if isinstance(outcome, bool):
+            _forget(by_key[key])
+
+
+def _forget(replica: Replica) -> None:
+    """Where somebody else was faster, its volume may be gone, too."""
+    with transaction.atomic(durable=True):
+        volume = Volume.objects.select_for_update().filter(pk=replica.volume_id).first()
+        row = Replica.objects.select_for_update().filter(pk=replica.pk).first()
+        if volume is not None and row is not None:
+            replica_release(row, tenant_id=volume.tenant_id)
+            row.delete()
+
+
+def volume_finish_removal(volume: Volume) -> None:
+    """Drop the row of a deleted volume once nothing of it is left on any node."""
+    with transaction.atomic(durable=True):
+        rows = Volume.objects.select_for_update().filter(pk=volume.pk, state=LifeState.DELETING)
+        rows.filter(replicas__isnull=True, publications__isnull=True).delete()
+
+
+def snapshots_drop(snapshots: Iterable[Snapshot], *, until: float) -> None:
+    """Remove snapshots that are being deleted from their nodes, their snapshot volumes first; each
+    that its node confirmed gives back its capacity and goes.
+    """
+    keys = [s.pk for s in snapshots]
+    if not keys:
+        return
+    rows = Snapshot.objects.filter(pk__in=keys, state=LifeState.DELETING)
+    volumes = list(Volume.objects.filter(snapshot__in=rows, state=LifeState.DELETING))
+    replicas_drop(Replica.objects.filter(volume__in=volumes), until=until)
+    for volume in volumes:
+        volume_finish_removal(volume)
+    free = rows.filter(snapshot_volumes__isnull=True)
+    by_key = {s.pk: s for s in snapshots_with_nodes(free)}
+    outcomes = snapshots_remove(by_key.values(), until=until)
+    for key, outcome in outcomes.items():
+        if isinstance(outcome, bool):
+            _forget_snapshot(by_key[key])
+
+
+def _forget_snapshot(snapshot: Snapshot) -> None:
+    with transaction.atomic(durable=True):
+        row = Snapshot.objects.select_for_update().filter(pk=snapshot.pk).first()
+        if row is not None:
+            snapshot_release(row)
+            row.delete()

@@ -1,0 +1,94 @@
+"""Volumes that are made from something on their node: the flow of "Create Volume" with no choice of
+a place.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
+
+from inventory.nodes.wire import Source
+from provisioner.common.models import LifeState
+from provisioner.common.parsing import INT64_MAX
+from provisioner.common.results import InvalidInput
+from volumes.models import Replica, SubVolume, Volume
+from volumes.services.claims import ClaimLost
+from volumes.services.colocation import node_required, pieces_claim
+from volumes.services.deadlines import unfinished_deadline
+from volumes.services.errors import NodesFailed, NoFreeSpace, VolumeExists
+from volumes.services.node_calls import call_deadline
+from volumes.services.replica.provision import replicas_make
+from volumes.services.volume.create import volume_abandon, volume_begun, volume_ready
+from volumes.services.volume.delete import replicas_drop
+from volumes.sizing import GIB
+
+RATES = {"max_iops_per_gb": "maxIOPSPerGB", "max_bw_per_gb": "maxBWPerGB"}
+PLACE = ("racks", "zones", "regions", "host_id", "same_rack_allowed", "block_size")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a volume is made from: ``source`` lies in ``pieces``, on the node of ``replica``."""
+
+    replica: Replica
+    pieces: QuerySet[SubVolume]
+    source: Source
+
+
+def volume_derive(draft: Callable[[], tuple[Volume, Origin]], *, former: Q | None = None) -> Volume:
+    """Make the volume that ``draft`` describes; it is called in the transaction that inserts the
+    rows, and locks the source. ``former``: volumes being removed that must be gone first. What an
+    earlier try of the same request made is the answer; what it began is gone on with.
+
+    :raises VolumeExists: the uuid or the alias is taken.
+    :raises InvalidInput: the rates are too large for the capacity.
+    :raises NoFreeSpace: an SSD of the source has no room for the reserved space.
+    :raises TenantCapacityExceeded: the budget has no room for it.
+    :raises NodeDown, NodesFailed: the node is not Available, or did not do it; nothing stays.
+    """
+    until = call_deadline()
+    if former is not None:
+        gone = Replica.objects.filter(former, state=LifeState.DELETING)
+        replicas_drop(gone, until=until)
+    try:
+        with transaction.atomic(durable=True):
+            drafted, origin = draft()
+            volume = volume_begun(drafted) or _insert(drafted, origin)
+    except ClaimLost as error:
+        raise NoFreeSpace("an SSD of the source has no room for the reserved space") from error
+    except IntegrityError as error:
+        raise VolumeExists("a volume of this uuid or alias was created just now") from error
+    if volume.state == LifeState.READY:
+        return volume
+    while failed := replicas_make(volume, until=until):
+        if volume_abandon(volume, failed.replicas):
+            raise (NoFreeSpace if failed.lack_space else NodesFailed)(failed.text)
+    volume_ready(volume)
+    return volume
+
+
+def placed_as(volume: Volume) -> dict[str, object]:
+    """The fields of a volume that what is made from it takes over, as it lies where it lies."""
+    return {name: getattr(volume, name) for name in PLACE}
+
+
+def _insert(volume: Volume, origin: Origin) -> Volume:
+    backend = node_required(origin.replica)
+    for name, on_wire in RATES.items():
+        if getattr(volume, name) * (volume.capacity_bytes // GIB) > INT64_MAX:
+            raise InvalidInput.of(on_wire, getattr(volume, name), "times capacity is too large")
+    volume.deadline_at = unfinished_deadline()
+    volume.save(force_insert=True)
+    replica = Replica.objects.create(
+        uuid=volume.uuid,
+        volume=volume,
+        backend=backend,
+        claimed_bytes=volume.claimed_bytes,
+        source=origin.source.model_dump(mode="json"),
+        deadline_at=volume.deadline_at,
+    )
+    pieces_claim(
+        origin.pieces, replica, capacity_bytes=volume.capacity_bytes, tenant_id=volume.tenant_id
+    )
+    return volume

@@ -1,0 +1,217 @@
+"""Grow a volume (reference, "Expand Volume"): claimed on every replica or on none, then finished
+forward.
+"""
+
+from collections.abc import Iterable
+
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+
+from inventory.models import Backend
+from provisioner.common.models import LifeState
+from provisioner.common.parsing import INT64_MAX
+from provisioner.common.results import InvalidInput, ProvisionerError, ResultCode
+from volumes.models import Replica, ReplicaState, SubVolume, Volume
+from volumes.selectors import (
+    LIVE,
+    replicas_expanded_offline,
+    replicas_with_nodes,
+    volumes_visible,
+)
+from volumes.services.claims import ClaimLost, Claims, claims_take
+from volumes.services.deadlines import unfinished_deadline
+from volumes.services.errors import InvalidSize, NoFreeSpace, VolumeNotExists
+from volumes.services.node.missing import losses_follow, replicas_look
+from volumes.services.node_calls import call_deadline, failures_text, replicas_change
+from volumes.sizing import GIB, claimed_bytes
+
+
+class NodeNotAvailable(ProvisionerError):
+    code = ResultCode.NotAvailable
+
+
+class GrowthUnfinished(ProvisionerError):
+    """The growth is claimed; the collector finishes it when the nodes answer."""
+
+    code = ResultCode.NotAvailable
+
+
+def volume_grow(
+    *, volume_uuid: str, tenant_id: str | None, new_gib: int, request_key: str = ""
+) -> None:
+    """Grow all replicas to ``new_gib``. Asked again for a growth that is under way, it goes on
+    with it; for one that the same request brought to its end, there is nothing to do.
+
+    :raises VolumeNotExists: there is none, for this tenant.
+    :raises InvalidSize: not larger than it is, or a read-only snapshot volume.
+    :raises NoFreeSpace: an SSD (or the desired IOPS of a node) has no room for it; nothing changed.
+    :raises TenantCapacityExceeded: the budget has no room for it; nothing changed.
+    :raises NodeNotAvailable: a node is down, or cannot expand what a host has; a replica is
+        Missing, also by what its node says only now, or is being rebuilt; nothing changed. All
+        replicas were lost just now.
+    :raises GrowthUnfinished: a node did not answer; it will be finished.
+    """
+    until = call_deadline()
+    _look(volume_uuid, tenant_id, until)
+    try:
+        with transaction.atomic(durable=True):
+            volume = _claim(volume_uuid, tenant_id, new_gib, request_key)
+    except ClaimLost as error:
+        raise NoFreeSpace(
+            f"an SSD or node that holds volume {volume_uuid!r} "
+            f"has no room to grow it to {new_gib} GiB"
+        ) from error
+    if volume.growing_to_bytes is None:
+        return
+    if failures := growths_finish([volume], until=until):
+        raise GrowthUnfinished(
+            f"growing to {new_gib} GiB is recorded and will be finished when all nodes answer: "
+            f"{failures[volume.pk]}"
+        )
+    replicas = volume.replicas.filter(state=LifeState.READY)
+    if not replicas.exclude(replica_state=ReplicaState.MISSING).exists():
+        _none_missing(replicas)
+
+
+def _look(volume_uuid: str, tenant_id: str | None, until: float) -> None:
+    """Whether the nodes that are up have the replicas: what is lost is Missing then."""
+    volumes = volumes_visible(tenant_id).filter(uuid=volume_uuid)
+    rows = Replica.objects.filter(
+        volume__in=volumes, state=LifeState.READY, backend__in=Backend.objects.available()
+    )
+    replicas_look(replicas_with_nodes(rows), until=until)
+
+
+def _claim(volume_uuid: str, tenant_id: str | None, new_gib: int, request_key: str) -> Volume:
+    """The volume with its growth; without one where an earlier try of the request ended it."""
+    rows = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid)
+    volume = rows.first()
+    if volume is None:
+        raise VolumeNotExists.of(volume_uuid)
+    size = volume.growing_to_bytes or volume.capacity_bytes
+    if size == new_gib * GIB and (volume.growing_to_bytes or volume.is_of(request_key)):
+        if request_key:
+            Volume.objects.filter(pk=volume.pk).update(request_key=request_key)
+        return volume
+    _check(volume, new_gib)
+    _refuse_exported_spans(volume)
+    _whole_required(volume)
+    replicas = list(volume.replicas.filter(state=LifeState.READY).select_related("backend"))
+    _claim_replicas(volume, replicas, new_gib * GIB - size)
+    volume.claimed_bytes = claimed_bytes(
+        volume.provisioning_type, new_gib * GIB, volume.reserved_space_percentage
+    )
+    volume.growing_to_bytes, volume.deadline_at = new_gib * GIB, unfinished_deadline()
+    volume.request_key = request_key
+    volume.save(update_fields=["growing_to_bytes", "claimed_bytes", "deadline_at", "request_key"])
+    return volume
+
+
+def _whole_required(volume: Volume) -> None:
+    """:raises NodeNotAvailable: a replica is being made or rebuilt, or is Missing."""
+    live = volume.replicas.filter(LIVE)
+    for replica in live.filter(Q(filling=True) | Q(state=LifeState.CREATING)):
+        raise NodeNotAvailable(
+            f"replica {replica.uuid!r} of volume {volume.uuid!r} is being rebuilt on node "
+            f"{replica.backend_id}: nothing was changed, try again when that has ended"
+        )
+    _none_missing(live)
+
+
+def _none_missing(replicas: QuerySet[Replica]) -> None:
+    """:raises NodeNotAvailable: one is."""
+    for replica in replicas.filter(replica_state=ReplicaState.MISSING):
+        raise NodeNotAvailable(
+            f"replica {replica.uuid!r} on node {replica.backend_id} is Missing: a volume grows "
+            "when all its replicas are there; wait for a new one, or remove it"
+        )
+
+
+def _refuse_exported_spans(volume: Volume) -> None:
+    """:raises NodeNotAvailable: a host has a replica that its node expands only while none has."""
+    exported = replicas_expanded_offline(volume).filter(exports__for_copy=False)
+    if replica := exported.first():
+        number = replica.sub_volumes.count()
+        raise NodeNotAvailable(
+            f"replica {replica.uuid!r} spans {number} SSDs of node {replica.backend_id},"
+            " which expands such a volume only while no host has it: unpublish it first."
+            " Nothing was changed"
+        )
+
+
+def _check(volume: Volume, new_gib: int) -> None:
+    if not volume.writable:
+        raise InvalidSize(
+            f"volume {volume.uuid!r} is a read-only snapshot volume: it keeps its size"
+        )
+    current = volume.growing_to_bytes or volume.capacity_bytes
+    if new_gib * GIB <= current:
+        raise InvalidSize(
+            f"newCapacity = {new_gib}: must be more than the volume's {current // GIB} GiB"
+        )
+    rates = (volume.max_iops_per_gb, volume.desired_iops_per_gb, volume.max_bw_per_gb)
+    if max(*rates, volume.desired_bw_per_gb) * new_gib > INT64_MAX:
+        raise InvalidInput.of(
+            "newCapacity", new_gib, "times the volume's rates per GB is too large"
+        )
+
+
+def _claim_replicas(volume: Volume, replicas: list[Replica], extra_bytes: int) -> None:
+    """Each replica grows on the SSD of its last piece."""
+    size = claimed_bytes(
+        volume.provisioning_type,
+        (volume.growing_to_bytes or volume.capacity_bytes) + extra_bytes,
+        volume.reserved_space_percentage,
+    )
+    extra_claim = size - volume.claimed_bytes
+    extra_iops = volume.desired_iops_per_gb * (extra_bytes // GIB)
+    extra_bw = volume.desired_bw_per_gb * (extra_bytes // GIB)
+    claims = Claims(volume.tenant_id)
+    for replica in replicas:
+        if replica.backend is None or not replica.backend.is_available:
+            raise NodeNotAvailable(
+                f"replica {replica.uuid!r} is on a node that is not Available: nothing was changed"
+            )
+        piece = replica.sub_volumes.latest("id")
+        SubVolume.objects.filter(pk=piece.pk).update(
+            capacity_bytes=F("capacity_bytes") + extra_bytes,
+            claimed_bytes=F("claimed_bytes") + extra_claim,
+        )
+        Replica.objects.filter(pk=replica.pk).update(
+            claimed_bytes=F("claimed_bytes") + extra_claim,
+            desired_iops=F("desired_iops") + extra_iops,
+            desired_bw=F("desired_bw") + extra_bw,
+        )
+        claims.add_replica(
+            replica.backend.persistent_id, {piece.ssd_id: extra_claim}, extra_iops, extra_bw
+        )
+    claims_take(claims)
+
+
+def growths_finish(volumes: Iterable[Volume], *, until: float) -> dict[int, str]:
+    """Bring claimed growths to all nodes, all at once. By the key of each volume that is not done:
+    which nodes failed, and how.
+
+    Only what is there grows. A replica that is Missing, or that its node turns out to have lost,
+    is not waited for: should it be there again, the check of its node grows it. A node that was
+    removed by force makes up for it when it comes back.
+    """
+    growing = {v.pk: v for v in volumes}
+    rows = Replica.objects.filter(volume__in=growing, state=LifeState.READY, backend__isnull=False)
+    replicas = {r.pk: r for r in replicas_with_nodes(rows)}
+    for replica in replicas.values():
+        replica.volume = growing[replica.volume_id]
+    outcomes = replicas_change(replicas.values(), until=until)
+    losses_follow(replicas, outcomes, until=until)
+    missing = set(rows.filter(replica_state=ReplicaState.MISSING).values_list("pk", flat=True))
+    awaited = {key: outcome for key, outcome in outcomes.items() if key not in missing}
+    failures = {}
+    for key, volume in growing.items():
+        own = {k: outcome for k, outcome in awaited.items() if replicas[k].volume_id == key}
+        if text := failures_text(replicas, own):
+            failures[key] = text
+            continue
+        Volume.objects.filter(
+            pk=key, state=LifeState.READY, growing_to_bytes=volume.growing_to_bytes
+        ).update(capacity_bytes=volume.growing_to_bytes, growing_to_bytes=None, deadline_at=None)
+    return failures
