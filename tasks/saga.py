@@ -4,29 +4,11 @@ An app registers its sagas in ``<app>/sagas``, which Django imports at the start
 them here by the type of the task.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
+from tasks.context import Context, Later, Outputs
 from tasks.models import Task
-
-if TYPE_CHECKING:
-    from tasks.runner import Context
-
-Outputs = Mapping[str, Any]
-"""What a step leaves for later ones: JSON, merged into ``Task.outputs``."""
-
-
-@dataclass(frozen=True)
-class Later:
-    """The step waits for somebody: run it again in ``seconds``. No worker is occupied meanwhile.
-
-    ``waits_for``: for whom or what, in short words that clients and operators see.
-    """
-
-    seconds: float
-    outputs: Outputs = field(default_factory=dict)
-    waits_for: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,7 +21,7 @@ class Step:
     hold is removed by collectors.
     """
 
-    run: Callable[["Context"], Outputs | Later | None]
+    run: Callable[[Context], Outputs | Later | None]
     weight: float = 1.0
     undo: Callable[[Task], None] | None = None
 
@@ -71,7 +53,7 @@ class Saga:
     type: str
     steps: tuple[Step, ...]
     lock_first: Callable[[Task], None] = _nothing
-    last_look: Callable[["Context"], Later | None] = _no_look
+    last_look: Callable[[Context], Later | None] = _no_look
     is_hosts: Callable[[Task], bool] = _never
 
     def percent(self, steps_done: int, fraction: float = 0.0) -> float:

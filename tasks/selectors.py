@@ -11,12 +11,9 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from provisioner.common import clock
+from tasks.lease import WAITING, WAITS_FOR
 from tasks.models import ACTIVE, Task, TaskType
 from tasks.saga import saga_of
-from tasks.submission import WAITING
-
-WAITS_FOR = "waits_for"
-"""The output in which a waiting task says for what."""
 
 COLUMNS = (
     "task_id",

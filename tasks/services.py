@@ -10,10 +10,11 @@ from django.db.models.functions import Coalesce, Greatest
 
 from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
+from tasks.lease import LEASE_SECONDS, task_submit
 from tasks.models import ACTIVE, ENDED, TRANSITIONS, Task, TaskState, TaskType
 from tasks.saga import lock_first, undo
 from tasks.selectors import expired_tasks, task_is_hosts
-from tasks.submission import LEASE_SECONDS, task_submit, tasks_wake
+from tasks.submission import tasks_wake
 
 COMPLETE = 100.0
 

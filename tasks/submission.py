@@ -7,14 +7,10 @@ from django.db.models import QuerySet
 
 from provisioner.common import clock
 from provisioner.common.database import release_connection
-from provisioner.common.queue import enqueue_on_commit
 from provisioner.common.results import ProvisionerError, ResultCode
+from tasks.lease import LEASE_SECONDS, WAITING, task_submit
 from tasks.models import ACTIVE, ENDED, Task, TaskState
 from tasks.saga import saga_types
-
-LEASE_SECONDS = 30
-WAITING = "waiting"
-"""Lease owner of a task that goes on when its lease is over, or when it is woken."""
 
 REQUEUE_AT_MOST = 1000
 WAIT_STEP_SECONDS = 0.1
@@ -26,11 +22,6 @@ class TaskFailed(ProvisionerError):
     def __init__(self, code: ResultCode, description: str) -> None:
         super().__init__(description)
         self.code = code
-
-
-def task_submit(task_id: str, *, delay_seconds: float = 0.0) -> None:
-    """Have it worked off; a message too many does nothing."""
-    enqueue_on_commit("tasks.jobs.run_task", task_id, delay_seconds=delay_seconds)
 
 
 def tasks_wake(*, volume_id: str) -> None:

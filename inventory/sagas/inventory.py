@@ -7,9 +7,9 @@ from inventory.nodes.wire import Node
 from inventory.sagas.nodes import CALL_SECONDS, call_nodes
 from inventory.selectors import BackendSummary, backend_list
 from inventory.services.samples import NoNodeAnswers, sample_add, samples_reset
+from tasks.context import Context, Outputs
 from tasks.models import TaskType
-from tasks.runner import Context
-from tasks.saga import Outputs, Saga, Step, register
+from tasks.saga import Saga, Step, register
 
 AVAILABLE, UNAVAILABLE = "AVAILABLE", "UNAVAILABLE"
 

@@ -6,8 +6,8 @@ from inventory.nodes.wire import License
 from inventory.sagas.nodes import CALL_SECONDS, call_nodes
 from inventory.services.licenses import TooFewNodesTookIt, license_take_over
 from provisioner.access.secrets import decrypt
+from tasks.context import Context
 from tasks.models import TaskType
-from tasks.runner import Context
 from tasks.saga import Saga, Step, register
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 from inventory.models import Backend
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable, call_each
 from inventory.services.nodes import node_client
-from tasks.runner import Context
+from tasks.context import Context
 
 CALL_SECONDS = 5.0
 

@@ -10,6 +10,7 @@ from inventory.models import Backend, InventorySample
 from inventory.services import samples
 from inventory.services.samples import task_number
 from provisioner.access.callers import Role
+from tasks import context as tasks_context
 from tasks import runner
 from tasks.models import Task, TaskState, TaskType
 from tests.worker import running_worker
@@ -151,15 +152,15 @@ def test_update_does_not_pile_up(api):
 
 def test_progress_by_node(api, pool, monkeypatch):
     pool(4)
-    monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 0)
+    monkeypatch.setattr(tasks_context, "HEARTBEAT_SECONDS", 0)
     reached = []
-    beat = runner.Context.heartbeat
+    beat = tasks_context.Context.heartbeat
 
     def watch(context, fraction=0.0):
         beat(context, fraction)
         reached.append(Task.objects.get(pk=context.task.pk).progress)
 
-    monkeypatch.setattr(runner.Context, "heartbeat", watch)
+    monkeypatch.setattr(tasks_context.Context, "heartbeat", watch)
     take_sample()
     assert reached == [22.5, 45.0, 67.5, 90.0]
 

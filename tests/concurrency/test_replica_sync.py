@@ -10,8 +10,8 @@ from django.utils import timezone
 from inventory.nodes.engines.simulated import SimulatedFleet
 from provisioner.common.results import ProvisionerError
 from tasks import runner
+from tasks.lease import WAITING
 from tasks.models import ENDED, Task
-from tasks.submission import WAITING
 from tests.api.volume_steps import probe_host, published
 from tests.concurrency.test_volumes import at_once
 from tests.conftest import Api

@@ -12,9 +12,9 @@ from django.utils import timezone
 
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks import runner, saga
+from tasks.context import Context, Later, Outputs
 from tasks.models import ACTIVE, ENDED, Task, TaskState, TaskType
-from tasks.runner import Context
-from tasks.saga import Later, Outputs, Saga, Step
+from tasks.saga import Saga, Step
 from tasks.services import TaskEnded, task_update
 
 RUNS_AT_MOST = 100

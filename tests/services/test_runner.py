@@ -10,12 +10,14 @@ from django.utils import timezone
 
 from provisioner.common import stopping
 from provisioner.common.results import ProvisionerError, ResultCode
+from tasks import context as tasks_context
 from tasks import runner, saga
+from tasks.context import Later, LeaseLost
+from tasks.lease import LEASE_SECONDS
 from tasks.models import Task, TaskState
-from tasks.runner import LeaseLost
-from tasks.saga import Later, Step
+from tasks.saga import Step
 from tasks.services import MoveRefused, task_update, tasks_abort
-from tasks.submission import LEASE_SECONDS, TaskFailed, task_wait, tasks_requeue
+from tasks.submission import TaskFailed, task_wait, tasks_requeue
 from tests.services.sagas import KIND, nothing, registered, row, submitted
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,7 +40,7 @@ def test_outputs_reach_later_steps():
 
 
 def test_progress_by_weight_and_fraction(monkeypatch):
-    monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 0)
+    monkeypatch.setattr(tasks_context, "HEARTBEAT_SECONDS", 0)
     reached = []
 
     def work(context):
@@ -61,11 +63,11 @@ def test_heartbeat_writes_every_two_seconds(django_assert_num_queries):
         task_id = submitted()
         runner.run(task_id)
     assert row(task_id).state == TaskState.FINISHED
-    assert runner.HEARTBEAT_SECONDS == 2
+    assert tasks_context.HEARTBEAT_SECONDS == 2
 
 
 def test_heartbeat_renews_the_lease_and_finds_that_it_is_lost(monkeypatch):
-    monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 0)
+    monkeypatch.setattr(tasks_context, "HEARTBEAT_SECONDS", 0)
     lost = []
 
     def work(context):

@@ -7,8 +7,9 @@ import pytest
 from django.utils import timezone
 
 from tasks import runner, submission
+from tasks.context import Later
 from tasks.models import Task, TaskState
-from tasks.saga import Later, Step
+from tasks.saga import Step
 from tasks.submission import task_wait, tasks_requeue, tasks_wake
 from tests.services.sagas import nothing, registered, row, submitted
 from tests.worker import running_worker

@@ -7,11 +7,12 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from tasks import runner
+from tasks.context import Later
+from tasks.lease import WAITING, task_submit
 from tasks.models import Task, TaskState
-from tasks.saga import Later, Step
+from tasks.saga import Step
 from tasks.selectors import task_list
 from tasks.services import task_update
-from tasks.submission import WAITING, task_submit
 from tasks.views import task_json
 from tests.services.sagas import nothing, registered, row, submitted
 

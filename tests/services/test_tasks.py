@@ -7,10 +7,10 @@ from django.db import connection
 from django.utils import timezone
 
 from provisioner.common.results import ResultCode
+from tasks.lease import LEASE_SECONDS
 from tasks.models import Task, TaskState, TaskType
 from tasks.selectors import task_list, task_rows
 from tasks.services import VolumeHasTask, task_create, task_update
-from tasks.submission import LEASE_SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

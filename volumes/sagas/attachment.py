@@ -5,9 +5,9 @@ import datetime as dt
 from django.conf import settings
 
 from provisioner.common import clock
+from tasks.context import Context, Later
 from tasks.models import Task, TaskType
-from tasks.runner import Context
-from tasks.saga import Later, Saga, Step, register
+from tasks.saga import Saga, Step, register
 from volumes.sagas.replace_replica.steps import lock_volume
 from volumes.sagas.replace_replica.waiting import NoSignOfLife
 

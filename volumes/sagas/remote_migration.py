@@ -9,9 +9,9 @@ from dataclasses import replace
 from django.conf import settings
 
 from provisioner.common import clock
+from tasks.context import Context, Later
 from tasks.models import TaskType
-from tasks.runner import Context
-from tasks.saga import Later, Saga, register
+from tasks.saga import Saga, register
 from volumes.sagas.replace_replica.steps import STEPS, lock_volume, look_at_new_one, make_replica
 from volumes.sagas.replace_replica.waiting import NoSignOfLife
 from volumes.services.replica.migrate import is_hosts, migration_heard_at

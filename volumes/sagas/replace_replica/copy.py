@@ -4,7 +4,7 @@ from django.db.models import QuerySet
 
 from provisioner.common import clock
 from provisioner.common.models import LifeState
-from tasks.runner import Context
+from tasks.context import Context
 from volumes.models import Export, Replica, ReplicaState
 from volumes.sagas.replace_replica.waiting import (
     NODE_SECONDS,

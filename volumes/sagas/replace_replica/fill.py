@@ -9,7 +9,7 @@ from functools import partial
 from inventory.models import Backend
 from inventory.nodes.client import NodeClient
 from provisioner.common.models import LifeState
-from tasks.runner import Context
+from tasks.context import Context
 from volumes.models import Replica, ReplicaState, Volume
 from volumes.sagas.replace_replica.copy import LOST, replica_copy
 from volumes.sagas.replace_replica.waiting import (

@@ -5,8 +5,8 @@ from django.db.models import QuerySet
 from provisioner.common import clock
 from provisioner.common.queue import enqueue_on_commit
 from provisioner.common.results import ProvisionerError, ResultCode
+from tasks.context import Context
 from tasks.models import Task
-from tasks.runner import Context
 from volumes.models import Replica, ReplicaState, Volume
 from volumes.sagas.replace_replica.waiting import HOST_SECONDS, NODE_SECONDS, Waiting, calls_until
 from volumes.selectors import LIVE

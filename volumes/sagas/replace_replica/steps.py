@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from tasks.context import Context, Later
 from tasks.models import Task, TaskType
-from tasks.runner import Context
-from tasks.saga import Later, Saga, Step, register
+from tasks.saga import Saga, Step, register
 from volumes.models import Volume
 from volumes.sagas.replace_replica.fill import replica_fill, replica_make
 from volumes.sagas.replace_replica.handover import (

@@ -9,8 +9,7 @@ from django.conf import settings
 
 from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
-from tasks.runner import Context
-from tasks.saga import Later
+from tasks.context import Context, Later
 from volumes.models import Replica
 from volumes.selectors import LIVE
 from volumes.services.publication.exports import replicas_withdraw

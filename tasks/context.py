@@ -1,0 +1,172 @@
+"""One run of a task, as its steps see it."""
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from django.db import DatabaseError, InterfaceError, transaction
+from django.db.models import F, QuerySet, Value
+from django.db.models.functions import Greatest
+
+from provisioner.common import clock
+from provisioner.common.results import ResultCode
+from provisioner.common.stopping import is_stopping
+from provisioner.common.writes import writes_barred
+from tasks.lease import LEASE_SECONDS, WAITING, WAITS_FOR, task_submit
+from tasks.models import ACTIVE, Task, TaskState
+
+HEARTBEAT_SECONDS = 2.0
+
+
+Outputs = Mapping[str, Any]
+"""What a step leaves for later ones: JSON, merged into ``Task.outputs``."""
+
+
+@dataclass(frozen=True)
+class Later:
+    """The step waits for somebody: run it again in ``seconds``. No worker is occupied meanwhile.
+
+    ``waits_for``: for whom or what, in short words that clients and operators see.
+    """
+
+    seconds: float
+    outputs: Outputs = field(default_factory=dict)
+    waits_for: str = ""
+
+
+class LeaseLost(Exception):
+    """The task ended, or another worker has it: stop, and change nothing more."""
+
+
+class HandedOn(Exception):
+    """This process is being stopped: another worker goes on."""
+
+
+class Progress(Protocol):
+    """What a context must know of the steps of its task."""
+
+    @property
+    def lock_first(self) -> Callable[[Task], None]:
+        """Locks what comes before the task's row in the one order of locks."""
+
+    def percent(self, steps_done: int, fraction: float = 0.0) -> float:
+        """Progress with so many steps done and ``fraction`` (0 to 1) of the next."""
+
+
+class Context:
+    """One run of a task, for its steps. ``task`` is as it was when the run began."""
+
+    def __init__(self, task: Task, saga: Progress) -> None:
+        self.task = task
+        self.saga = saga
+        self.params: dict[str, str] = {tag["name"]: tag["value"] for tag in task.params}
+        self.outputs: dict[str, Any] = task.outputs
+        self.steps_done = task.steps_done
+        self._next_beat = 0.0
+
+    def heartbeat(self, fraction: float = 0.0, **measures: int | None) -> None:
+        """Still at work, with ``fraction`` (0 to 1) of the step done; call it at least every 10 s.
+
+        ``measures``: the task's ``bytes_done`` and so on, which are written each time.
+
+        :raises LeaseLost:
+        :raises HandedOn:
+        """
+        self.expect_to_go_on()
+        if not measures and time.monotonic() < self._next_beat:
+            return
+        self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
+        lease_until = _after(LEASE_SECONDS)
+        self._write(progress=self._reached(fraction), lease_until=lease_until, **measures)
+
+    def expect_to_go_on(self) -> None:
+        """:raises HandedOn: this process is being stopped, or nothing may be written now."""
+        if is_stopping() or writes_barred():
+            raise HandedOn
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What a step writes: all or nothing, and only while the task is ours.
+
+        :raises LeaseLost:
+        """
+        with transaction.atomic(durable=True):
+            self.saga.lock_first(self.task)
+            if self._mine().select_for_update().first() is None:
+                raise LeaseLost
+            yield
+
+    def advance(self, outputs: Outputs | None) -> None:
+        """The step is done, and this run is the first to try the next.
+
+        :raises LeaseLost:
+        """
+        self.outputs |= outputs or {}
+        self.outputs.pop(WAITS_FOR, None)
+        self.steps_done += 1
+        self._write(
+            attempts=1,
+            steps_done=self.steps_done,
+            outputs=self.outputs,
+            progress=self._reached(),
+            lease_until=_after(LEASE_SECONDS),
+        )
+
+    def pause(self, later: Later) -> None:
+        """Give the lease away until it is time to go on.
+
+        :raises LeaseLost:
+        """
+        self.outputs.pop(WAITS_FOR, None)
+        said = {WAITS_FOR: later.waits_for} if later.waits_for else {}
+        self.outputs |= {**later.outputs, **said}
+        self._write(
+            attempts=0,
+            outputs=self.outputs,
+            lease_owner=WAITING,
+            lease_until=_after(later.seconds),
+        )
+        task_submit(self.task.pk, delay_seconds=later.seconds)
+
+    def hand_on(self) -> None:
+        """Another worker goes on at once, with the step that is not done."""
+        with suppress(LeaseLost, DatabaseError, InterfaceError):
+            self._write(
+                attempts=F("attempts") - 1, lease_owner="", lease_until=_after(LEASE_SECONDS)
+            )
+            task_submit(self.task.pk)
+
+    def not_an_attempt(self) -> None:
+        """The run was cut short by no fault of the task's."""
+        with suppress(LeaseLost, DatabaseError, InterfaceError):
+            self._write(attempts=F("attempts") - 1)
+
+    def end(self, state: TaskState, code: ResultCode, description: str, **changes: Any) -> None:
+        """Within ``transaction``."""
+        self._write(
+            state=state,
+            task_status=code.value,
+            description=description,
+            ended_at=clock.now(),
+            lease_owner="",
+            lease_until=None,
+            **changes,
+        )
+
+    def _reached(self, fraction: float = 0.0) -> Greatest:
+        return Greatest(F("progress"), Value(self.saga.percent(self.steps_done, fraction)))
+
+    def _mine(self) -> QuerySet[Task]:
+        owner = self.task.lease_owner
+        return Task.objects.filter(pk=self.task.pk, lease_owner=owner, state__in=sorted(ACTIVE))
+
+    def _write(self, **changes: Any) -> None:
+        if not self._mine().update(**changes):
+            raise LeaseLost
+
+
+def _after(seconds: float) -> dt.datetime:
+    return clock.now() + dt.timedelta(seconds=seconds)
