@@ -22,7 +22,7 @@ from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from inventory.nodes.engines.simulated import SimulatedFleet
-from inventory.services import nodes
+from inventory.services import node_clients
 from provisioner.access.callers import Role
 from provisioner.access.tokens import token_issue
 from provisioner.certificates import Authority
@@ -250,9 +250,9 @@ def fleet(
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(
         update={"node_ca": authority.path, "node_certificate": authority.provisioner()}
     )
-    nodes.node_transport.cache_clear()
+    node_clients.node_transport.cache_clear()
     yield _running_fleet
-    nodes.node_transport.cache_clear()
+    node_clients.node_transport.cache_clear()
     assert _running_fleet.violations == ()
 
 

@@ -10,7 +10,7 @@ from django.db.models import Count, F, Sum
 
 from inventory.models import Backend, Ssd
 from inventory.nodes import wire
-from inventory.nodes.strays import StrayKind
+from inventory.nodes.drift import StrayKind
 from inventory.services.controller_slots import controller_ids
 from inventory.services.generations import generation_last
 from inventory.services.pool import database_doubt, pool_identity

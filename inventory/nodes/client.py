@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 
+from inventory.nodes.drift import Stray, Strays
 from inventory.nodes.errors import NodeRefused, NodeUnreachable
-from inventory.nodes.parallel import call_all, call_each
-from inventory.nodes.strays import Stray, Strays
+from inventory.nodes.parallel_calls import call_all, call_each
 from inventory.nodes.syslogs import SyslogServers
 from inventory.nodes.transport import ANY_NODE, MOST_BYTES, NodeCall, NodeTransport, Observer, Peer
 from inventory.nodes.wire import (

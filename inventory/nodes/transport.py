@@ -14,7 +14,7 @@ from urllib3.exceptions import HTTPError
 from inventory.nodes.errors import NodeUnreachable
 from inventory.nodes.gate import SILENT_SECONDS, NodeGate
 from inventory.nodes.https import CannotConnect, Outgoing, Pools, client_context, finish_within
-from inventory.nodes.waits import begin_wait
+from inventory.nodes.wait_hooks import begin_wait
 from provisioner.common.certificate_roles import CertificateRole, require_role
 
 Observer = Callable[[str, str, str, str, float], None]

@@ -3,7 +3,7 @@
 from inventory.models import Backend
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
 from inventory.nodes.wire import License
-from inventory.sagas.nodes import CALL_SECONDS, call_nodes
+from inventory.sagas.node_calls import CALL_SECONDS, call_nodes
 from inventory.services.licenses import TooFewNodesTookIt, license_take_over
 from provisioner.access.secrets import decrypt
 from tasks.context import Context

@@ -25,13 +25,13 @@ from inventory.services.backend_checks import (
 )
 from inventory.services.controller_slots import slot_take
 from inventory.services.licenses import license_refuse_full, license_text
+from inventory.services.node_clients import node_client, node_client_at
 from inventory.services.node_settings import node_settings_with_token, silence_ends_at
+from inventory.services.node_state import new_portals, new_ssds, node_facts
 from inventory.services.node_tokens import token_columns
-from inventory.services.nodes import node_client, node_client_at
 from inventory.services.pool import pool_identity
 from inventory.services.pool_checks import pool_required
-from inventory.services.readings import new_portals, new_ssds, node_facts
-from inventory.services.syslog_readings import syslogs_ask_first
+from inventory.services.syslog_settings import syslogs_ask_first
 from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
 

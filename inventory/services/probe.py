@@ -13,8 +13,8 @@ from inventory.models import Backend
 from inventory.nodes.probes import Changes
 from inventory.services.backends import BackendNotFound
 from inventory.services.node_settings import silence_ends_at
+from inventory.services.node_state import never_below_claims
 from inventory.services.pool_checks import probe_compare
-from inventory.services.readings import never_below_claims
 from provisioner.common import clock
 from provisioner.common.queue import enqueue_on_commit
 

@@ -2,6 +2,6 @@
 
 from inventory.simulated_hosts.agent import Behaviour, host_uuid
 from inventory.simulated_hosts.connection import Endpoint
-from inventory.simulated_hosts.hosts import SimulatedHosts
+from inventory.simulated_hosts.fleet import SimulatedHosts
 
 __all__ = ["Behaviour", "Endpoint", "SimulatedHosts", "host_uuid"]

@@ -6,13 +6,13 @@ import math
 import uuid
 from dataclasses import dataclass
 
-from inventory.simulated_hosts.array import Array
 from inventory.simulated_hosts.connection import Connection, Endpoint, NoAnswer
-from inventory.simulated_hosts.healing import Healing
 from inventory.simulated_hosts.legs import Legs
 from inventory.simulated_hosts.migration import Migrations
-from inventory.simulated_hosts.nodes import Nodes
+from inventory.simulated_hosts.node_availability import Nodes
 from inventory.simulated_hosts.observed import AVAILABLE, TERMINATING, MigrationTask, Volume
+from inventory.simulated_hosts.raid_array import Array
+from inventory.simulated_hosts.self_healing import Healing
 
 MOST_STEPS = 20
 

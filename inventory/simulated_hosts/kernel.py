@@ -8,7 +8,7 @@ the agent sends.
 from dataclasses import dataclass
 
 from inventory.simulated_hosts.connection import Connection, Endpoint
-from inventory.simulated_hosts.nodes import Nodes
+from inventory.simulated_hosts.node_availability import Nodes
 from inventory.simulated_hosts.observed import AVAILABLE, SYNCHRONIZING, UNKNOWN, Volume
 
 

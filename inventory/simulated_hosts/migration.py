@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from inventory.simulated_hosts.array import Array
 from inventory.simulated_hosts.connection import Connection, Result
 from inventory.simulated_hosts.legs import Legs
 from inventory.simulated_hosts.observed import (
@@ -19,6 +18,7 @@ from inventory.simulated_hosts.observed import (
     MigrationTask,
     Volume,
 )
+from inventory.simulated_hosts.raid_array import Array
 
 log = logging.getLogger(__name__)
 

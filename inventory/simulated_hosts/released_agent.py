@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from inventory.simulated_hosts.agent import Behaviour, host_identity
 from inventory.simulated_hosts.connection import Endpoint, NoAnswer
 from inventory.simulated_hosts.kernel import Kernel
-from inventory.simulated_hosts.nodes import Nodes
+from inventory.simulated_hosts.node_availability import Nodes
 from inventory.simulated_hosts.released_calls import Calls
 from inventory.simulated_hosts.released_tasks import Tasks
 from inventory.simulated_hosts.released_volumes import Volumes

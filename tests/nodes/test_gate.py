@@ -12,7 +12,7 @@ from inventory.nodes import gate
 from inventory.nodes.client import NodeClient, NodeTransport, NodeUnreachable, call_all
 from inventory.nodes.engines.simulated import SimulatedNode
 from inventory.nodes.gate import CALLS_PER_NODE, NodeGate
-from inventory.nodes.parallel import PARALLEL_CALLS, PARALLEL_CALLS_PER_NODE
+from inventory.nodes.parallel_calls import PARALLEL_CALLS, PARALLEL_CALLS_PER_NODE
 
 
 @pytest.fixture

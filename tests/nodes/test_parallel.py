@@ -7,7 +7,7 @@ import pytest
 
 from inventory.nodes.client import NodeClient, NodeRefused, NodeTransport, NodeUnreachable, call_all
 from inventory.nodes.engines.simulated import SimulatedFleet
-from inventory.nodes.parallel import PARALLEL_CALLS
+from inventory.nodes.parallel_calls import PARALLEL_CALLS
 from inventory.nodes.wire import RefusalCode
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from inventory.nodes.drift import Stray, StrayKind
 from inventory.nodes.engines.simulated import SimulatedEngine, SimulatedFleet
-from inventory.nodes.strays import Stray, StrayKind
 from tests.api.volume_steps import created
 from tests.conftest import Api
 from volumes.audit import Difference, audit

@@ -8,7 +8,7 @@ import pytest
 from django.db import DatabaseError, InternalError, OperationalError, connections, transaction
 from psycopg import errors
 
-from inventory.nodes.parallel import call_all
+from inventory.nodes.parallel_calls import call_all
 from provisioner.common.database import CONFLICTS, is_conflict, release_connection, unavailable
 from provisioner.common.postgresql.availability import PAUSE_SECONDS, Availability
 from provisioner.common.postgresql.base import AllBusy

@@ -16,7 +16,7 @@ from inventory.models import Backend, Pool
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.services import generations
 from inventory.services.generations import generation_last
-from inventory.services.nodes import node_client
+from inventory.services.node_clients import node_client
 from inventory.views.probe import PROBE
 from provisioner.common import writes
 from tasks.models import Task, TaskType

@@ -10,7 +10,7 @@ from pytest_django.fixtures import Settings
 
 from inventory.models import Backend
 from inventory.nodes.engines.simulated import SimulatedFleet
-from inventory.services import nodes
+from inventory.services import node_clients
 from tests.api.snapshot_steps import snapped
 from tests.api.volume_steps import created, probe_host, published
 from tests.conftest import Answer, Api
@@ -107,6 +107,6 @@ def test_the_collector_does_not_call_a_node_that_is_unavailable(
     Backend.objects.update(available_until=timezone.now())
     assert removal().status == "Success"
     seen: list[str] = []
-    nodes.node_transport().observers.append(lambda *call: seen.append(call[2]))
+    node_clients.node_transport().observers.append(lambda *call: seen.append(call[2]))
     collect_overdue()
     assert seen == []

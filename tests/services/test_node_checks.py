@@ -12,7 +12,7 @@ from inventory.models import Backend
 from inventory.nodes import wire
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.services.generations import generation_next
-from inventory.services.nodes import node_client
+from inventory.services.node_clients import node_client
 from provisioner.common import writes
 from tests.api.snapshot_steps import snapped
 from tests.api.volume_steps import GIB, created, probe_host, published, volume

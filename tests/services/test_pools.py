@@ -13,7 +13,7 @@ from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
 from inventory.nodes.wire import RefusalCode
 from inventory.services.backends import settings_push
 from inventory.services.generations import generation_next
-from inventory.services.nodes import node_client
+from inventory.services.node_clients import node_client
 from inventory.services.pool import pool_identity
 from tests.api.volume_steps import GIB, created, probe_host, published
 from tests.conftest import Answer, Api

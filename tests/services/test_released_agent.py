@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from inventory.nodes.engines.simulated.loop import LoopThread
+from inventory.nodes.engines.simulated.event_loop import LoopThread
 from inventory.simulated_hosts import Behaviour, Endpoint, SimulatedHosts, host_uuid
 from inventory.simulated_hosts.released_calls import ReleasedEndpoint
 from tests.api.released_clients import ANYWHERE, ReleasedClient

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from inventory.models import Backend
-from inventory.nodes.engines.simulated.loop import LoopThread
+from inventory.nodes.engines.simulated.event_loop import LoopThread
 from inventory.simulated_hosts import Behaviour, Endpoint, SimulatedHosts, host_uuid
 from tests.api.test_migration import migrate
 from tests.api.test_replicas import places, replicated

@@ -8,7 +8,7 @@ from django.db import connection, transaction
 
 from inventory.models import Backend, Host
 from inventory.nodes.engines.simulated import SimulatedFleet
-from inventory.services import nodes
+from inventory.services import node_clients
 from provisioner.access.secrets import encrypt
 from tasks import runner
 from tasks.models import Task, TaskType
@@ -47,7 +47,7 @@ def calls(fleet: SimulatedFleet) -> Iterator[list[tuple[str, int]]]:
             assert row is not None
             seen.append((f"{method} {path}", row[0]))
 
-        nodes.node_transport().observers.append(watch)
+        node_clients.node_transport().observers.append(watch)
         yield seen
 
 
@@ -58,7 +58,7 @@ def test_a_call_inside_a_transaction_would_be_seen(
     calls.clear()
     with transaction.atomic():
         backend = Backend.objects.select_for_update().get(pk=node)
-        nodes.node_client(backend).read_node()
+        node_clients.node_client(backend).read_node()
     assert calls == [("GET /v1/node", 1)]
 
 

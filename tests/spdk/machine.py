@@ -17,8 +17,8 @@ from inventory.nodes.engines.spdk.config import SpdkConfig, SsdConfig
 from inventory.nodes.engines.spdk.engine import SpdkEngine
 from inventory.nodes.engines.spdk.names import SHARED
 from inventory.nodes.engines.spdk.rpc import SpdkRpc
+from inventory.nodes.engines.spdk.spdk_state import View
 from inventory.nodes.engines.spdk.subsystems import read_subsystems
-from inventory.nodes.engines.spdk.view import View
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import Portal, RefusalCode
 from tests.nodes.specs import HOST, MIB, namespace

@@ -8,7 +8,7 @@ import pytest
 
 from inventory.nodes.agent.agent import Identity
 from inventory.nodes.client import NodeClient, NodeRefused, NodeTransport, NodeUnreachable
-from inventory.nodes.engines.simulated.loop import LoopThread
+from inventory.nodes.engines.simulated.event_loop import LoopThread
 from inventory.nodes.engines.spdk.node_config import NodeConfig, read_config
 from inventory.nodes.engines.spdk.service import make_service, open_database
 from tests.nodes.certificates import TOKEN, KeyPair

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from inventory.nodes.engines.simulated.loop import LoopThread
+from inventory.nodes.engines.simulated.event_loop import LoopThread
 from tests.spdk.target import Target
 
 _numbers = itertools.count(1)

@@ -5,8 +5,8 @@ from contextlib import suppress
 
 import pytest
 
+from inventory.nodes.drift import StrayKind
 from inventory.nodes.engines.spdk.rpc import RpcLost
-from inventory.nodes.strays import StrayKind
 from inventory.nodes.wire import ProvisioningType
 from tests.nodes.specs import MIB, TARGET, namespace, piece, volume
 from tests.spdk.client import Client

@@ -7,7 +7,7 @@ import pytest
 from inventory.nodes.engines.spdk import connections, copies, transfer
 from inventory.nodes.engines.spdk.names import copy_name
 from inventory.nodes.engines.spdk.rpc import NotAsAsked
-from inventory.nodes.engines.spdk.view import View
+from inventory.nodes.engines.spdk.spdk_state import View
 from inventory.nodes.wire import RefusalCode, SyncState
 from tests.nodes.specs import MIB, NODE_HOST, TARGET, namespace, piece, snapshot, sync, volume
 from tests.spdk.client import Client

@@ -2,10 +2,10 @@
 
 import asyncio
 
+from inventory.nodes.drift import Stray, StrayKind
 from inventory.nodes.engines.spdk.names import namespace_uuid, snapshot_name, volume_name
-from inventory.nodes.engines.spdk.space import count_space
-from inventory.nodes.engines.spdk.view import Bdev, Lvol
-from inventory.nodes.strays import Stray, StrayKind
+from inventory.nodes.engines.spdk.reservations import count_space
+from inventory.nodes.engines.spdk.spdk_state import Bdev, Lvol
 from inventory.nodes.wire import ProvisioningType, Qos, RefusalCode, SourceKind
 from tests.nodes.specs import MIB, TARGET, derived, namespace, piece, snapshot, volume
 from tests.spdk.client import Client

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from inventory.nodes.drift import Stray, StrayKind
 from inventory.nodes.engines.spdk.config import SsdConfig
-from inventory.nodes.strays import Stray, StrayKind
 from inventory.nodes.wire import ProvisioningType, RefusalCode
 from tests.nodes.specs import MIB, TARGET, namespace, piece, volume
 from tests.spdk.client import Client

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from pytest_django.fixtures import Settings
 
-from inventory.services import nodes
+from inventory.services import node_clients
 from tests.api.snapshot_steps import consumed
 from tests.api.volume_steps import created, probe_host, published, volume
 from tests.conftest import Api
@@ -27,12 +27,12 @@ def node(
     """In the pool, alone; a host probed."""
     found = make_node(1, targets[0].socket)
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"node_ca": ca.file})
-    nodes.node_transport.cache_clear()
+    node_clients.node_transport.cache_clear()
     address = {"mgmtIPs": [found.address], "mgmtPort": found.port, "nodeToken": TOKEN}
     assert api.post("/backends", address).status == "Success"
     probe_host(api)
     yield found
-    nodes.node_transport.cache_clear()
+    node_clients.node_transport.cache_clear()
 
 
 def unpublish(api: Api, uuid: str) -> None:

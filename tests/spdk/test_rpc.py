@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from inventory.nodes.engines.spdk import stream
-from inventory.nodes.engines.spdk.methods import NEEDED
+from inventory.nodes.engines.spdk import rpc_stream
+from inventory.nodes.engines.spdk.required_methods import NEEDED
 from inventory.nodes.engines.spdk.rpc import NOT_SENT, RpcLost, RpcRefused, SpdkRpc
 from tests.spdk.running import RunningTarget
 
@@ -68,7 +68,7 @@ def test_methods_that_are_missing(target: RunningTarget) -> None:
             await rpc.demand({"bdev_fly", "bdev_lvol_create"})
 
     run(target, use)
-    sources = Path(stream.__file__).parent.glob("*.py")
+    sources = Path(rpc_stream.__file__).parent.glob("*.py")
     text = "".join(one.read_text() for one in sources if one.name != "methods.py")
     named = set(re.findall(r'"((?:bdev|framework|nvmf|rpc|spdk)_\w+)"', text))
     assert named - {"bdev_name"} == NEEDED

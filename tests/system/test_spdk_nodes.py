@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pytest_django.fixtures import Settings
 
-from inventory.services import nodes as node_services
+from inventory.services import node_clients as node_services
 from provisioner.certificates import Authority
 from tasks import runner
 from tasks.models import ENDED, Task

@@ -24,7 +24,7 @@ FORBIDDEN = [
     ("placement", "volumes/placement/request.py", "import django.db"),
     ("services", "volumes/services/tenant.py", "import rest_framework"),
     ("nodes", "inventory/nodes/wire.py", "import django.conf"),
-    ("hosts", "inventory/simulated_hosts/nodes.py", "import inventory.services.hosts"),
+    ("hosts", "inventory/simulated_hosts/node_availability.py", "import inventory.services.hosts"),
     ("node-calls", "volumes/selectors.py", "import inventory.nodes.client"),
 ]
 """A contract, a file, and an import that the contract keeps it from."""

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from inventory.simulated_hosts.array import Array
 from inventory.simulated_hosts.connection import Connection, Endpoint
 from inventory.simulated_hosts.legs import Legs
 from inventory.simulated_hosts.migration import Migrations
 from inventory.simulated_hosts.observed import MigrationTask, Volume
+from inventory.simulated_hosts.raid_array import Array
 
 NODES = frozenset({"node-a", "node-b", "node-c"})
 GONE = "node-x"

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.fences import Fences, Name
 from inventory.nodes.agent.locks import Locks
-from inventory.nodes.agent.owners import Membership
+from inventory.nodes.agent.membership import Membership
 from inventory.nodes.agent.records import Records
 from inventory.nodes.agent.snapshots import Snapshots
 from inventory.nodes.agent.syncs import Syncs
 from inventory.nodes.agent.targets import Targets
 from inventory.nodes.agent.volumes import Volumes
+from inventory.nodes.drift import Strays
 from inventory.nodes.engines.base import Engine, Known
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.probes import Changes, Probe
-from inventory.nodes.strays import Strays
 from inventory.nodes.syslogs import SyslogServers
 from inventory.nodes.wire import (
     License,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from urllib3.exceptions import HTTPError
 
-from inventory.nodes.agent.sender import ProbeFailed, ProbeSender
+from inventory.nodes.agent.probe_sender import ProbeFailed, ProbeSender
 from inventory.nodes.errors import NodeRefused
 
 if TYPE_CHECKING:

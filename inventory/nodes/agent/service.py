@@ -8,10 +8,10 @@ from typing import Protocol
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from inventory.nodes.agent.agent import Agent
-from inventory.nodes.agent.calls import Calls
+from inventory.nodes.agent.inflight import Calls
 from inventory.nodes.agent.listener import Listener
+from inventory.nodes.agent.probe_sender import ProbeSender
 from inventory.nodes.agent.prober import Prober
-from inventory.nodes.agent.sender import ProbeSender
 
 FINISH_SECONDS = 10.0
 RETRY_SECONDS = 2.0

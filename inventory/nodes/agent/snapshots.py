@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.fences import Fences, Name
 from inventory.nodes.agent.locks import Locks
-from inventory.nodes.agent.owners import Membership, refuse_other_owner, refuse_other_pool
+from inventory.nodes.agent.membership import Membership, refuse_other_owner, refuse_other_pool
 from inventory.nodes.agent.presence import Presence
 from inventory.nodes.agent.records import Records
 from inventory.nodes.agent.volumes import lock_of_snapshot, lock_of_volume

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Protocol
 
-from inventory.nodes.strays import Stray
+from inventory.nodes.drift import Stray
 from inventory.nodes.target_ids import ControllerIds
 from inventory.nodes.wire import (
     Portal,

@@ -7,9 +7,9 @@ from functools import partial
 from inventory.models import Backend
 from inventory.nodes import wire
 from inventory.nodes.client import NodeClient, NodeRefused, call_all
-from inventory.nodes.strays import Stray
+from inventory.nodes.drift import Stray
 from inventory.services.answers import answers_note
-from inventory.services.nodes import node_client
+from inventory.services.node_clients import node_client
 from volumes.models import Replica
 from volumes.services.node_calls import NodeError
 

@@ -6,7 +6,7 @@ from django.db.models import Q
 from inventory.models import Backend, Ssd
 from inventory.services.backends import BackendNotFound, node_release
 from inventory.services.controller_slots import slot_release
-from inventory.services.nodes import node_client
+from inventory.services.node_clients import node_client
 from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode

@@ -1,10 +1,10 @@
 """Storage nodes without disks: exact accounting, real HTTPS, faults to switch on."""
 
 from inventory.nodes.engines.simulated.engine import SimulatedEngine
+from inventory.nodes.engines.simulated.fault_control import FaultSwitch
 from inventory.nodes.engines.simulated.faults import Fault, FaultKind, Faults
 from inventory.nodes.engines.simulated.fleet import SimulatedFleet
 from inventory.nodes.engines.simulated.node import SimulatedNode
-from inventory.nodes.engines.simulated.switch import FaultSwitch
 
 __all__ = [
     "Fault",

@@ -2,13 +2,10 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from inventory.nodes.engines.simulated.network import Network, NoAccess
+from inventory.nodes.engines.simulated.peer import Peer
 from inventory.nodes.wire import Sync, SyncSpec, SyncState, VolumeSpec
-
-if TYPE_CHECKING:
-    from inventory.nodes.engines.simulated.engine import SimulatedEngine
 
 
 @dataclass
@@ -25,7 +22,7 @@ class Copy:
     settled: int = 0
     state: SyncState = SyncState.RUNNING
     message: str = ""
-    destination: tuple["SimulatedEngine", str] | None = None
+    destination: tuple[Peer, str] | None = None
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)
 
 
@@ -39,7 +36,7 @@ class Copies:
     ``rate``: bytes per second of each copy; 0: all stand still.
     """
 
-    def __init__(self, engine: "SimulatedEngine", network: Network, rate: int) -> None:
+    def __init__(self, engine: Peer, network: Network, rate: int) -> None:
         self._engine = engine
         self._network = network
         self._copies: dict[str, Copy] = {}
@@ -105,7 +102,7 @@ class Copies:
             except NoAccess as error:
                 self._fail(copy, str(error))
 
-    def _destination(self, spec: SyncSpec, volume: VolumeSpec) -> tuple["SimulatedEngine", str]:
+    def _destination(self, spec: SyncSpec, volume: VolumeSpec) -> tuple[Peer, str]:
         engine, uuid = self._access(spec)
         there = engine.volume(uuid)
         where = f"namespace {spec.nsid} of {spec.nqn}"
@@ -117,7 +114,7 @@ class Copies:
             raise NoAccess(f"{where} is in blocks of {there.block_size}, not {volume.block_size}")
         return engine, uuid
 
-    def _access(self, spec: SyncSpec) -> tuple["SimulatedEngine", str]:
+    def _access(self, spec: SyncSpec) -> tuple[Peer, str]:
         if self._engine.is_cut_off:
             raise NoAccess("this node is cut off")
         return self._network.find(spec)

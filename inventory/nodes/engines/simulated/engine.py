@@ -7,14 +7,14 @@ from itertools import chain
 from typing import Any
 
 from inventory.nodes.agent.database import Database
+from inventory.nodes.drift import Stray, StrayKind
 from inventory.nodes.engines.base import EngineFacts, Held, Known, TargetState
-from inventory.nodes.engines.simulated.books import Books
 from inventory.nodes.engines.simulated.copies import Copies
+from inventory.nodes.engines.simulated.engine_state import Books
 from inventory.nodes.engines.simulated.network import Network
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import refuse_difference
 from inventory.nodes.probes import Changes
-from inventory.nodes.strays import Stray, StrayKind
 from inventory.nodes.target_ids import ANY_CONTROLLERS, ControllerIds
 from inventory.nodes.wire import (
     Piece,

@@ -10,11 +10,11 @@ from typing import Self
 from inventory.nodes.agent.app import make_app
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.listener import TlsFiles
-from inventory.nodes.agent.sender import ProbeSender
+from inventory.nodes.agent.probe_sender import ProbeSender
 from inventory.nodes.engines.base import VERSION, EngineFacts
-from inventory.nodes.engines.simulated.admin import ROUTES
 from inventory.nodes.engines.simulated.engine import COPY_RATE
-from inventory.nodes.engines.simulated.loop import LoopThread
+from inventory.nodes.engines.simulated.event_loop import LoopThread
+from inventory.nodes.engines.simulated.fault_api import ROUTES
 from inventory.nodes.engines.simulated.network import Network
 from inventory.nodes.engines.simulated.node import SimulatedNode
 from inventory.nodes.engines.simulated.service import NodePlan, NodeService, Surroundings

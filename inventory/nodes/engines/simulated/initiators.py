@@ -2,12 +2,10 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from inventory.nodes.engines.base import NOTICE_SECONDS, TargetState
-
-if TYPE_CHECKING:
-    from inventory.nodes.engines.simulated.engine import SimulatedEngine
+from inventory.nodes.engines.simulated.peer import Peer
 
 FIRST_ID = 1
 MEMORY_SECONDS = 60.0
@@ -34,7 +32,7 @@ class Meaning(NamedTuple):
 class Subsystem:
     """All that one host has of one target NQN, on however many nodes."""
 
-    controllers: dict["SimulatedEngine", Controller] = field(default_factory=dict)
+    controllers: dict[Peer, Controller] = field(default_factory=dict)
     meanings: dict[int, Meaning] = field(default_factory=dict)
 
 
@@ -50,7 +48,7 @@ class Initiators:
     def __init__(self) -> None:
         self._subsystems: dict[tuple[str, str], Subsystem] = {}
 
-    def apply(self, engine: "SimulatedEngine", target: TargetState) -> None:
+    def apply(self, engine: Peer, target: TargetState) -> None:
         """The target is so now."""
         for (host, nqn), other in self._subsystems.items():
             if nqn == target.nqn and host != target.host_nqn:
@@ -73,7 +71,7 @@ class Initiators:
         if not target.namespaces:
             controller.emptied_at = now
 
-    def remove(self, engine: "SimulatedEngine", target: TargetState) -> None:
+    def remove(self, engine: Peer, target: TargetState) -> None:
         """The target is gone, and its hosts are disconnected."""
         subsystem = self._subsystems.get((target.host_nqn, target.nqn))
         controller = subsystem.controllers.pop(engine, None) if subsystem else None
@@ -87,7 +85,7 @@ class Initiators:
                 f" {target.host_nqn} still knows: {controller.namespaces}"
             )
 
-    def disconnect(self, engine: "SimulatedEngine", target: TargetState) -> None:
+    def disconnect(self, engine: Peer, target: TargetState) -> None:
         """No host is connected to the target."""
         if subsystem := self._subsystems.get((target.host_nqn, target.nqn)):
             subsystem.controllers.pop(engine, None)
@@ -95,16 +93,14 @@ class Initiators:
     def clear(self) -> None:
         self._subsystems.clear()
 
-    def _connect(
-        self, engine: "SimulatedEngine", subsystem: Subsystem, nqn: str, number: int
-    ) -> None:
+    def _connect(self, engine: Peer, subsystem: Subsystem, nqn: str, number: int) -> None:
         others = (one.number for at, one in subsystem.controllers.items() if at is not engine)
         if number in others:
             engine.faults.append(f"Duplicate cntlid {number}, subsys {nqn}, rejecting")
 
     def _scan(
         self,
-        engine: "SimulatedEngine",
+        engine: Peer,
         subsystem: Subsystem,
         nqn: str,
         nsid: int,

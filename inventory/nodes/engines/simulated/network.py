@@ -1,12 +1,8 @@
 """How simulated nodes reach each other's targets."""
 
-from typing import TYPE_CHECKING
-
 from inventory.nodes.engines.simulated.initiators import Initiators
+from inventory.nodes.engines.simulated.peer import Peer
 from inventory.nodes.wire import Portal, SyncSpec
-
-if TYPE_CHECKING:
-    from inventory.nodes.engines.simulated.engine import SimulatedEngine
 
 
 class NoAccess(Exception):
@@ -17,10 +13,10 @@ class Network:
     """The engines of one process. For one event loop."""
 
     def __init__(self) -> None:
-        self._engines: list[SimulatedEngine] = []
+        self._engines: list[Peer] = []
         self.initiators = Initiators()
 
-    def join(self, engine: "SimulatedEngine") -> None:
+    def join(self, engine: Peer) -> None:
         self._engines.append(engine)
 
     def changed(self) -> None:
@@ -28,7 +24,7 @@ class Network:
         for engine in self._engines:
             engine.copies.check()
 
-    def find(self, spec: SyncSpec) -> tuple["SimulatedEngine", str]:
+    def find(self, spec: SyncSpec) -> tuple[Peer, str]:
         """The engine and the uuid of the volume behind the namespace, as NVMe-oF gives access.
 
         :raises NoAccess: no node answers at the portals, there is no such target or namespace, or
@@ -50,6 +46,6 @@ class Network:
         return engine, target.namespaces[spec.nsid]
 
 
-def _answers(engine: "SimulatedEngine", portals: tuple[Portal, ...]) -> bool:
+def _answers(engine: Peer, portals: tuple[Portal, ...]) -> bool:
     places = {(portal.ip, portal.port) for portal in portals}
     return not engine.is_cut_off and any((p.ip, p.port) in places for p in engine.portals)

@@ -5,9 +5,9 @@ from typing import Any, TypeVar
 
 from inventory.nodes.agent.agent import Agent
 from inventory.nodes.engines.simulated.engine import SimulatedEngine
-from inventory.nodes.engines.simulated.loop import LoopThread
+from inventory.nodes.engines.simulated.event_loop import LoopThread
+from inventory.nodes.engines.simulated.fault_control import FaultSwitch
 from inventory.nodes.engines.simulated.service import NodeService
-from inventory.nodes.engines.simulated.switch import FaultSwitch
 from inventory.nodes.syslogs import SyslogServer, SyslogServers
 from inventory.nodes.wire import SnapshotSpec, VolumeSpec
 

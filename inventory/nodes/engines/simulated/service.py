@@ -9,18 +9,18 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from inventory.nodes.agent.agent import Agent, Identity
-from inventory.nodes.agent.calls import Calls
 from inventory.nodes.agent.database import Database
+from inventory.nodes.agent.inflight import Calls
 from inventory.nodes.agent.listener import Listener
+from inventory.nodes.agent.probe_sender import ProbeSender
 from inventory.nodes.agent.prober import Prober
 from inventory.nodes.agent.records import Records
 from inventory.nodes.agent.requests import refusal
-from inventory.nodes.agent.sender import ProbeSender
 from inventory.nodes.engines.base import EngineFacts
 from inventory.nodes.engines.simulated.engine import SimulatedEngine
 from inventory.nodes.engines.simulated.faults import Fault, FaultCounter, FaultKind, Faults
+from inventory.nodes.engines.simulated.generation_checker import Witness
 from inventory.nodes.engines.simulated.network import Network
-from inventory.nodes.engines.simulated.witness import Witness
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import RefusalCode
 

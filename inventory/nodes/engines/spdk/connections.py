@@ -12,12 +12,12 @@ import logging
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
-from inventory.nodes.engines.spdk.books import Books
-from inventory.nodes.engines.spdk.chains import Chains
+from inventory.nodes.engines.spdk.engine_state import Books
+from inventory.nodes.engines.spdk.lvstores import Stores
 from inventory.nodes.engines.spdk.names import COPY, copy_name, is_copy_of
 from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused, SpdkRpc
-from inventory.nodes.engines.spdk.stores import Stores
-from inventory.nodes.engines.spdk.view import View
+from inventory.nodes.engines.spdk.snapshot_tree import Chains
+from inventory.nodes.engines.spdk.spdk_state import View
 
 CONNECT_SECONDS = 120.0
 ENDING_SECONDS = 5.0

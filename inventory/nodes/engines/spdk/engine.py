@@ -4,28 +4,28 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
+from inventory.nodes.drift import Stray
 from inventory.nodes.engines.base import VERSION, EngineFacts, Held, Known, TargetState
-from inventory.nodes.engines.spdk.books import Books
-from inventory.nodes.engines.spdk.chains import Chains, Parts
+from inventory.nodes.engines.spdk.concat_volumes import Spans, enforced
 from inventory.nodes.engines.spdk.config import SpdkConfig
 from inventory.nodes.engines.spdk.connections import Connections
 from inventory.nodes.engines.spdk.copies import Copies
+from inventory.nodes.engines.spdk.drift import find_strays
+from inventory.nodes.engines.spdk.engine_state import Books
 from inventory.nodes.engines.spdk.lvols import Lvols
-from inventory.nodes.engines.spdk.methods import NEEDED
+from inventory.nodes.engines.spdk.lvstores import Stores
 from inventory.nodes.engines.spdk.presence import find_held
+from inventory.nodes.engines.spdk.required_methods import NEEDED
 from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused, SpdkRpc
-from inventory.nodes.engines.spdk.scrubs import Scrubs
+from inventory.nodes.engines.spdk.snapshot_tree import Chains, Parts
 from inventory.nodes.engines.spdk.snapshots import Snapshots
-from inventory.nodes.engines.spdk.spans import Spans, enforced
-from inventory.nodes.engines.spdk.stores import Stores
-from inventory.nodes.engines.spdk.strays import find_strays
+from inventory.nodes.engines.spdk.spdk_state import View
 from inventory.nodes.engines.spdk.subsystems import read_subsystems
 from inventory.nodes.engines.spdk.targets import Targets
 from inventory.nodes.engines.spdk.transfer import Transfer
-from inventory.nodes.engines.spdk.view import View
 from inventory.nodes.engines.spdk.volumes import Volumes
+from inventory.nodes.engines.spdk.zeroing import Scrubs
 from inventory.nodes.errors import NodeRefused
-from inventory.nodes.strays import Stray
 from inventory.nodes.target_ids import ControllerIds
 from inventory.nodes.wire import (
     Qos,

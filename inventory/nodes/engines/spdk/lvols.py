@@ -2,10 +2,10 @@
 what was made.
 """
 
-from inventory.nodes.engines.spdk.books import Books
+from inventory.nodes.engines.spdk.engine_state import Books
+from inventory.nodes.engines.spdk.lvstores import CLEARING_SECONDS
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
-from inventory.nodes.engines.spdk.stores import CLEARING_SECONDS
-from inventory.nodes.engines.spdk.view import NO_SUCH_DEVICE, Bdev, Lvol, Lvstore, read_bdev
+from inventory.nodes.engines.spdk.spdk_state import NO_SUCH_DEVICE, Bdev, Lvol, Lvstore, read_bdev
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import RefusalCode
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 
 from inventory.nodes.engines.base import Held
-from inventory.nodes.engines.spdk.books import Books, VolumeEntry
+from inventory.nodes.engines.spdk.engine_state import Books, VolumeEntry
+from inventory.nodes.engines.spdk.lvstores import Stores
 from inventory.nodes.engines.spdk.names import volume_name
-from inventory.nodes.engines.spdk.stores import Stores
-from inventory.nodes.engines.spdk.view import View
+from inventory.nodes.engines.spdk.spdk_state import View
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import Piece, RefusalCode
 

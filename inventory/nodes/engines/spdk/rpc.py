@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from inventory.nodes.engines.spdk.stream import Broken, Reply, Stream
+from inventory.nodes.engines.spdk.rpc_stream import Broken, Reply, Stream
 
 CONNECTIONS = 8  # the target takes 64, of all its clients together
 CALL_SECONDS = 10.0

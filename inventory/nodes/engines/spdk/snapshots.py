@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from inventory.nodes.engines.spdk.books import SnapshotEntry
-from inventory.nodes.engines.spdk.chains import Parts
-from inventory.nodes.engines.spdk.claims import check_space
+from inventory.nodes.engines.spdk.admission import check_space
+from inventory.nodes.engines.spdk.engine_state import SnapshotEntry
 from inventory.nodes.engines.spdk.names import snapshot_name, volume_name
 from inventory.nodes.engines.spdk.presence import volume_there
 from inventory.nodes.engines.spdk.rpc import RpcRefused
-from inventory.nodes.engines.spdk.view import View
+from inventory.nodes.engines.spdk.snapshot_tree import Parts
+from inventory.nodes.engines.spdk.spdk_state import View
 from inventory.nodes.engines.spdk.volumes import Volumes
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import RefusalCode, SnapshotSpec

@@ -10,13 +10,13 @@ from contextlib import suppress
 from typing import Any
 
 from inventory.nodes.engines.base import TargetState
-from inventory.nodes.engines.spdk.books import Books
+from inventory.nodes.engines.spdk.concat_volumes import Spans
 from inventory.nodes.engines.spdk.config import SpdkConfig
+from inventory.nodes.engines.spdk.engine_state import Books
 from inventory.nodes.engines.spdk.names import namespace_uuid, serial_number
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
-from inventory.nodes.engines.spdk.spans import Spans
+from inventory.nodes.engines.spdk.spdk_state import View
 from inventory.nodes.engines.spdk.subsystems import Address, Subsystem, exporter, read_subsystems
-from inventory.nodes.engines.spdk.view import View
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.target_ids import ANY_CONTROLLERS, MAX_NAMESPACES, ControllerIds
 from inventory.nodes.wire import Portal, RefusalCode

@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from inventory.nodes.engines.spdk.books import VolumeEntry
-from inventory.nodes.engines.spdk.chains import Chains
 from inventory.nodes.engines.spdk.connections import CONNECT_SECONDS, Connection, Connections
+from inventory.nodes.engines.spdk.engine_state import VolumeEntry
+from inventory.nodes.engines.spdk.lvstores import Stores
 from inventory.nodes.engines.spdk.names import volume_name
 from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
-from inventory.nodes.engines.spdk.stores import Stores
-from inventory.nodes.engines.spdk.view import Lvol, View, read_bdev
+from inventory.nodes.engines.spdk.snapshot_tree import Chains
+from inventory.nodes.engines.spdk.spdk_state import Lvol, View, read_bdev
 from inventory.nodes.wire import Portal, SyncSpec
 
 POLL_SECONDS = 0.1

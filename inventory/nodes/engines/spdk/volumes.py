@@ -4,15 +4,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from inventory.nodes.engines.spdk.books import VolumeEntry
-from inventory.nodes.engines.spdk.chains import Parts
-from inventory.nodes.engines.spdk.claims import check_sizes, check_space
+from inventory.nodes.engines.spdk.admission import check_sizes, check_space
+from inventory.nodes.engines.spdk.concat_volumes import Spans
+from inventory.nodes.engines.spdk.engine_state import VolumeEntry
 from inventory.nodes.engines.spdk.names import volume_name
 from inventory.nodes.engines.spdk.presence import refuse_lost, volume_there
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused
-from inventory.nodes.engines.spdk.spans import Spans
+from inventory.nodes.engines.spdk.snapshot_tree import Parts
+from inventory.nodes.engines.spdk.spdk_state import Lvol, Lvstore, View
 from inventory.nodes.engines.spdk.targets import Targets
-from inventory.nodes.engines.spdk.view import Lvol, Lvstore, View
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import refuse_difference
 from inventory.nodes.wire import (

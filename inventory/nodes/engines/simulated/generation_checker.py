@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 from inventory.nodes.agent.fences import Name
-from inventory.nodes.agent.owners import refuse_other_owner
+from inventory.nodes.agent.membership import refuse_other_owner
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import refuse_difference
 from inventory.nodes.wire import NamespaceSpec, SnapshotSpec, SyncSpec, VolumeSpec

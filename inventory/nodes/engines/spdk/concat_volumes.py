@@ -8,12 +8,12 @@ the pieces is theirs, and snapshots of the pieces carry no trace of them
 import logging
 from collections.abc import Collection
 
-from inventory.nodes.engines.spdk.books import Books, VolumeEntry
+from inventory.nodes.engines.spdk.engine_state import Books, VolumeEntry
+from inventory.nodes.engines.spdk.lvstores import Stores
 from inventory.nodes.engines.spdk.names import namespace_uuid, ssd_name, volume_name
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
-from inventory.nodes.engines.spdk.stores import Stores
+from inventory.nodes.engines.spdk.spdk_state import Bdev, Lvol, View, read_bdev
 from inventory.nodes.engines.spdk.subsystems import exporter, read_subsystems
-from inventory.nodes.engines.spdk.view import Bdev, Lvol, View, read_bdev
 from inventory.nodes.wire import Piece, Qos
 
 STRIP_KIB = 1024

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from inventory.nodes.engines.spdk.lvols import MIB
-from inventory.nodes.engines.spdk.stores import Stores
-from inventory.nodes.engines.spdk.view import Lvstore, View
+from inventory.nodes.engines.spdk.lvstores import Stores
+from inventory.nodes.engines.spdk.spdk_state import Lvstore, View
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import Piece, RefusalCode
 

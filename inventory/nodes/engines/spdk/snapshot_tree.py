@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from inventory.nodes.engines.spdk.books import Books
+from inventory.nodes.engines.spdk.engine_state import Books
 from inventory.nodes.engines.spdk.lvols import Lvols
+from inventory.nodes.engines.spdk.lvstores import Stores
 from inventory.nodes.engines.spdk.names import shared_name
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
-from inventory.nodes.engines.spdk.stores import Stores
-from inventory.nodes.engines.spdk.view import Lvol, Lvstore, View
+from inventory.nodes.engines.spdk.spdk_state import Lvol, Lvstore, View
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """A leg that is Missing for longer than the volume allows is replaced by the host itself."""
 
-from inventory.simulated_hosts.array import Array
 from inventory.simulated_hosts.legs import Legs
 from inventory.simulated_hosts.observed import AVAILABLE, MISSING, Volume
+from inventory.simulated_hosts.raid_array import Array
 
 REST_SECONDS = 30.0
 

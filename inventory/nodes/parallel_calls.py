@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from inventory.nodes.errors import NodeRefused, NodeUnreachable
 from inventory.nodes.gate import CALLS_PER_NODE, SILENT_SECONDS
-from inventory.nodes.waits import begin_wait
+from inventory.nodes.wait_hooks import begin_wait
 
 PARALLEL_CALLS = 64
 PARALLEL_CALLS_PER_NODE = CALLS_PER_NODE // 2

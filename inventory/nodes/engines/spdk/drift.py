@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from inventory.nodes.drift import Stray, StrayKind
 from inventory.nodes.engines.base import Known
-from inventory.nodes.engines.spdk.books import Books
+from inventory.nodes.engines.spdk.engine_state import Books
 from inventory.nodes.engines.spdk.names import UNCLEARED, volume_name
+from inventory.nodes.engines.spdk.spdk_state import Lvstore, View
 from inventory.nodes.engines.spdk.subsystems import Subsystem, exporter
-from inventory.nodes.engines.spdk.view import Lvstore, View
-from inventory.nodes.strays import Stray, StrayKind
 from inventory.nodes.wire import Piece
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any, TypedDict, Unpack
 
+from inventory.nodes.engines.simulated.event_loop import LoopThread
 from inventory.nodes.engines.simulated.faults import Fault, FaultKind, Faults
-from inventory.nodes.engines.simulated.loop import LoopThread
 from inventory.nodes.engines.simulated.service import NodeService
 from inventory.nodes.wire import RefusalCode
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from inventory.simulated_hosts.agent import Behaviour, HostAgent
 from inventory.simulated_hosts.connection import Endpoint
-from inventory.simulated_hosts.nodes import Nodes
+from inventory.simulated_hosts.node_availability import Nodes
 from inventory.simulated_hosts.released_agent import ReleasedAgent
 
 FIRST_PROBES_PER_SECOND = 200

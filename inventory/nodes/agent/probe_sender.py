@@ -9,7 +9,7 @@ from http import HTTPStatus
 import urllib3
 from pydantic import ValidationError
 
-from inventory.nodes.agent.tokens import ProbeTokens
+from inventory.nodes.agent.probe_tokens import ProbeTokens
 from inventory.nodes.https import Outgoing, Pools, client_context, finish_within
 from inventory.nodes.probes import Probe
 from inventory.nodes.wire import AuthorizationServer, ProvisionerSettings, Tag, Wire

@@ -10,10 +10,10 @@ unmapping, on an SSD that is not declared any more to be zeroed by that.
 import asyncio
 import logging
 
-from inventory.nodes.engines.spdk.chains import Parts
 from inventory.nodes.engines.spdk.names import UNCLEARED, uncleared_name
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcLost, RpcRefused
-from inventory.nodes.engines.spdk.view import Lvstore, View
+from inventory.nodes.engines.spdk.snapshot_tree import Parts
+from inventory.nodes.engines.spdk.spdk_state import Lvstore, View
 from inventory.nodes.errors import NodeRefused
 
 PARTS = 64

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from inventory.nodes.engines.spdk.books import Books
 from inventory.nodes.engines.spdk.config import SpdkConfig, SsdConfig
+from inventory.nodes.engines.spdk.engine_state import Books
 from inventory.nodes.engines.spdk.names import ssd_name, volume_name
+from inventory.nodes.engines.spdk.reservations import Space, count_space
 from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
-from inventory.nodes.engines.spdk.space import Space, count_space
-from inventory.nodes.engines.spdk.view import Lvstore, View, read_bdev
+from inventory.nodes.engines.spdk.spdk_state import Lvstore, View, read_bdev
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import Piece, RefusalCode, Ssd
 

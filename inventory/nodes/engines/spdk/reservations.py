@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from inventory.nodes.engines.spdk.view import Lvol
+from inventory.nodes.engines.spdk.spdk_state import Lvol
 
 
 @dataclass(frozen=True)
