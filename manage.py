@@ -35,7 +35,7 @@ def main(command: str) -> None:
         return
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "provisioner.settings")
     if command == "standalone":
-        from provisioner.standalone.folder import prepare  # noqa: PLC0415 - before the settings
+        from provisioner.standalone.data_dir import prepare  # noqa: PLC0415 - before the settings
 
         prepare()
     if command in WITHOUT_SECRETS:

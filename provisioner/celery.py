@@ -17,7 +17,7 @@ from kombu import Exchange, Queue
 from kombu.transport import redis
 from prometheus_client import Counter, Histogram, start_http_server
 
-from provisioner.common import clock, logs, queue, stopping
+from provisioner.common import clock, logs, queue, shutdown
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "provisioner.settings")
 
@@ -69,10 +69,10 @@ class HandOn(bootsteps.StartStopStep):
     requires = ("celery.worker.components:Pool",)
 
     def start(self, worker: WorkController) -> None:
-        stopping.go_on()
+        shutdown.go_on()
 
     def stop(self, worker: WorkController) -> None:
-        stopping.stop()
+        shutdown.stop()
 
 
 def _application() -> Application:

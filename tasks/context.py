@@ -13,7 +13,7 @@ from django.db.models.functions import Greatest
 
 from provisioner.common import clock
 from provisioner.common.results import ResultCode
-from provisioner.common.stopping import is_stopping
+from provisioner.common.shutdown import is_stopping
 from provisioner.common.writes import writes_barred
 from tasks.lease import LEASE_SECONDS, WAITING, WAITS_FOR, task_submit
 from tasks.models import ACTIVE, Task, TaskState

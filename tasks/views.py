@@ -10,8 +10,8 @@ from rest_framework.response import Response
 
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
+from provisioner.common.endpoint_spec import HOST, TASK, Operation, Output
 from provisioner.common.fields import AnyCase
-from provisioner.common.operations import HOST, TASK, Operation, Output
 from provisioner.common.parsing import Identifier, Input, parse_body, parse_query
 from provisioner.common.times import iso_milliseconds
 from tasks.models import TaskState, TaskType

@@ -23,7 +23,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.services import node_clients
-from provisioner.access.callers import Role
+from provisioner.access.principals import Role
 from provisioner.access.tokens import token_issue
 from provisioner.certificates import Authority
 from tests import cleaning, programs

@@ -7,7 +7,7 @@ from celery.contrib.testing.worker import start_worker
 from kombu.transport.redis import Transport
 
 from provisioner.celery import app
-from provisioner.common import stopping
+from provisioner.common import shutdown
 
 Transport.brpop_timeout = 0.05  # type: ignore[assignment] # so soon a worker notices that it is to end; else 1 s
 
@@ -22,5 +22,5 @@ def running_worker() -> Iterator[None]:
         ):
             yield
     finally:
-        stopping.go_on()
+        shutdown.go_on()
     app.control.purge()

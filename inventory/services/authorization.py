@@ -16,12 +16,12 @@ from provisioner.access.authorization_server import (
     authorization_server_remove,
     authorization_server_store,
 )
-from provisioner.access.callers import Role
 from provisioner.access.client_credentials import token_fetch
+from provisioner.access.http_fetch import FetchFailed
 from provisioner.access.oidc_tokens import OidcClaims, oidc_verify
+from provisioner.access.principals import Role
 from provisioner.access.signing_keys import Keys, KeysUnreadable
 from provisioner.access.tokens import TokenRefused
-from provisioner.access.web import FetchFailed
 from provisioner.common.results import ProvisionerError, ResultCode
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from inventory.nodes.wire import AuthorizationServer, PoolIdentity, ProvisionerS
 from inventory.services.generations import generation_mark
 from inventory.services.pool import pool_identity
 from provisioner.access.authorization_server import OidcServer, authorization_server_current
-from provisioner.access.callers import Role
+from provisioner.access.principals import Role
 from provisioner.access.tokens import token_issue
 from provisioner.common import clock
 

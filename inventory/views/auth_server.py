@@ -19,7 +19,7 @@ from provisioner.access.authorization_server import (
 from provisioner.access.signing_keys import public_key
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
-from provisioner.common.operations import Operation
+from provisioner.common.endpoint_spec import Operation
 from provisioner.common.parsing import Input, parse_body
 
 PUBLIC_KEY, JWK_SET = "authorizationServerPublicKey", "authorizationServerJwkSetURL"

@@ -17,8 +17,8 @@ from inventory.views.outputs import BackendOutput, InfoOutput, PersistentIdOutpu
 from provisioner.access.authorization_server import authentication_mode
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
+from provisioner.common.endpoint_spec import Operation
 from provisioner.common.moment import one_moment
-from provisioner.common.operations import Operation
 from provisioner.common.parsing import Input, parse_body, parse_query
 from provisioner.common.times import epoch_milliseconds
 

@@ -14,9 +14,9 @@ from inventory.selectors import host_list
 from inventory.views.fields import HostNqn
 from inventory.views.outputs import HostOutput
 from provisioner.access.views import ApiViewSet
+from provisioner.common.endpoint_spec import HOST, Operation
 from provisioner.common.fields import AnyCase
 from provisioner.common.long_lists import Items, Listing
-from provisioner.common.operations import HOST, Operation
 from provisioner.common.pagination import Page, PageInput
 from provisioner.common.parsing import Identifier, Input, Whole, parse_query
 from provisioner.common.times import epoch_milliseconds

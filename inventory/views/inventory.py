@@ -11,7 +11,7 @@ from inventory.services.samples import inventory_fetch, inventory_reset, task_nu
 from inventory.views.outputs import InventoryOutput, ResetOutput
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
-from provisioner.common.operations import Operation
+from provisioner.common.endpoint_spec import Operation
 from provisioner.common.times import epoch_milliseconds
 
 

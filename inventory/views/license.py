@@ -12,7 +12,7 @@ from inventory.services.licenses import license_install
 from inventory.views.outputs import LicenseOutput, TaskIdOutput
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
-from provisioner.common.operations import Operation
+from provisioner.common.endpoint_spec import Operation
 from provisioner.common.parsing import Input, parse_body
 from provisioner.common.times import iso_milliseconds
 

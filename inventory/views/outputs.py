@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 from inventory.health import NodeHealth
 from inventory.models import ClientType, Liveness
-from provisioner.common.operations import HOST, NODE, TASK, Output
+from provisioner.common.endpoint_spec import HOST, NODE, TASK, Output
 from tasks.views import TagOutput
 
 AUTH_SERVER = {

@@ -12,13 +12,13 @@ from inventory.services.probe import ProbeReport, backend_probe
 from inventory.views.outputs import ProbeOutput
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
+from provisioner.common.endpoint_spec import NODE, Operation
 from provisioner.common.limits import (
     MOST_BYTES_OF_NODE,
     MOST_GENERATION,
     MOST_PER_SECOND,
     MOST_SSDS,
 )
-from provisioner.common.operations import NODE, Operation
 from provisioner.common.parsing import Identifier, Input, Whole, parse_body
 
 MOST_TAGS = 64

@@ -19,8 +19,8 @@ from inventory.views.outputs import SyslogOutput
 from provisioner.access.views import ApiViewSet
 from provisioner.common import clock
 from provisioner.common.api import success
+from provisioner.common.endpoint_spec import Operation
 from provisioner.common.fields import AnyCase
-from provisioner.common.operations import Operation
 from provisioner.common.parsing import Input, parse_body
 
 MOST_PARAMETERS = 100

@@ -7,8 +7,8 @@ from typing import Any
 from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest, HttpResponse
 
-from provisioner.access.callers import Role
 from provisioner.access.login_attempts import TooManyLogins, login_checked, login_turn
+from provisioner.access.principals import Role
 
 OURS = frozenset({"provisioner", "inventory", "tasks", "volumes"})
 REVOKE = "provisioner.add_revokedtoken"

@@ -9,10 +9,10 @@ from rest_framework.exceptions import APIException, AuthenticationFailed
 from rest_framework.request import Request
 
 from provisioner.access.authorization_server import authorization_server_current
-from provisioner.access.callers import Caller
 from provisioner.access.local_users import user_verify
 from provisioner.access.login_attempts import TooManyLogins
 from provisioner.access.oidc_tokens import oidc_caller
+from provisioner.access.principals import Caller
 from provisioner.access.signing_keys import KeysUnreadable
 from provisioner.access.tokens import TokenRefused, token_verify
 from provisioner.common import logs

@@ -6,7 +6,7 @@ Without Django: the agents on storage nodes use it too.
 from dataclasses import dataclass, field
 from typing import Any
 
-from provisioner.access.web import FetchFailed, fetch_json
+from provisioner.access.http_fetch import FetchFailed, fetch_json
 
 DEFAULT_LIFE_SECONDS = 60.0
 LONGEST_LIFE_SECONDS = 86_400.0

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success, transport_envelope
 from provisioner.common.database import UNREACHABLE, unavailable
-from provisioner.common.operations import Operation
+from provisioner.common.endpoint_spec import Operation
 from provisioner.common.postgresql.base import AllBusy
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from functools import partial
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import check_password, make_password
 
-from provisioner.access.callers import Caller, Role
 from provisioner.access.login_attempts import login_checked, login_turn
+from provisioner.access.principals import Caller, Role
 
 _KEY = secrets.token_bytes(32)
 _CACHE_SIZE = 4096

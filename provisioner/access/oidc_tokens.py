@@ -6,7 +6,7 @@ import jwt
 from pydantic import BaseModel, ValidationError
 
 from provisioner.access.authorization_server import OidcServer
-from provisioner.access.callers import Caller, Role
+from provisioner.access.principals import Caller, Role
 from provisioner.access.signing_keys import Keys
 from provisioner.access.tokens import TokenRefused
 

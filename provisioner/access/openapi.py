@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from provisioner.access.views import ApiViewSet
-from provisioner.common.operations import Operation
+from provisioner.common.endpoint_spec import Operation
 
 ONLY_OUR_FILES = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src blob:"

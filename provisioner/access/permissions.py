@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from provisioner.access.callers import Caller, Role
+from provisioner.access.principals import Caller, Role
 
 _ADMIN = frozenset({Role.ADMIN})
 _READ = _ADMIN | {Role.MONITOR}

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
-from provisioner.access.web import FetchFailed, fetch_json
+from provisioner.access.http_fetch import FetchFailed, fetch_json
 
 log = logging.getLogger(__name__)
 

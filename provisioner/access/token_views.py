@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from provisioner.access.authentication import BasicAuthentication
-from provisioner.access.callers import Caller, Role
+from provisioner.access.principals import Caller, Role
 from provisioner.access.tokens import (
     LONGEST,
     SHORTEST,
@@ -19,7 +19,7 @@ from provisioner.access.tokens import (
 )
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
-from provisioner.common.operations import Operation, Output
+from provisioner.common.endpoint_spec import Operation, Output
 from provisioner.common.parsing import Identifier, Input, Whole, parse_body
 from provisioner.common.results import InvalidInput
 from provisioner.common.times import iso_milliseconds

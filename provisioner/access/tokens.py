@@ -16,7 +16,7 @@ import jwt
 from django.conf import settings
 from pydantic import BaseModel, ValidationError
 
-from provisioner.access.callers import Caller, Role
+from provisioner.access.principals import Caller, Role
 from provisioner.access.revocation import why_revoked
 from provisioner.common import clock
 

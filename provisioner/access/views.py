@@ -19,12 +19,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from provisioner.access.callers import Caller
-from provisioner.access.turns import Turn, others_work
+from provisioner.access.concurrency import Turn, others_work
+from provisioner.access.principals import Caller
 from provisioner.common.database import is_conflict
+from provisioner.common.endpoint_spec import Operation
 from provisioner.common.long_lists import PIECE_ROWS, Listing, Sender
 from provisioner.common.moment import one_moment
-from provisioner.common.operations import Operation
 from provisioner.common.pagination import Page
 from provisioner.common.parsing import ignored_fields, path_identifiers
 from provisioner.common.results import InvalidInput

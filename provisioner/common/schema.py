@@ -10,7 +10,7 @@ from drf_spectacular.plumbing import ComponentRegistry, ResolvedComponent
 
 from provisioner.common.api import TRANSPORT_CODES, envelope
 from provisioner.common.descriptions import OPERATIONS, field_description
-from provisioner.common.operations import Operation, Output
+from provisioner.common.endpoint_spec import Operation, Output
 from provisioner.common.parsing import ALIAS, IDENTIFIER
 from provisioner.common.results import ResultCode
 

@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-from provisioner.access.callers import Role
+from provisioner.access.principals import Role
 
 
 def make_groups(apps, schema_editor):

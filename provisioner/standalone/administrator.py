@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.contrib.auth import get_user_model
 
-from provisioner.access.callers import Role
+from provisioner.access.principals import Role
 from provisioner.access.tokens import LONGEST, token_issue
 
 NAME = "admin"

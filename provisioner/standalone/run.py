@@ -13,10 +13,10 @@ from inventory.simulated_hosts import host_uuid
 from provisioner.environment import Environment
 from provisioner.standalone.administrator import NAME, Credentials, administrator, host_token
 from provisioner.standalone.client import Client, NoAnswer
-from provisioner.standalone.folder import DataFolder, FolderInUse, write_secret
+from provisioner.standalone.console import say
+from provisioner.standalone.data_dir import DataFolder, FolderInUse, write_secret
 from provisioner.standalone.scenario import Scenario
-from provisioner.standalone.screen import say
-from provisioner.standalone.stage import Stage, StepFailed
+from provisioner.standalone.scenario_runner import Stage, StepFailed
 from provisioner.standalone.system import HOST_NAME, ROOT, StartFailed, System
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

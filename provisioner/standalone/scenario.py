@@ -8,9 +8,9 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from provisioner.standalone.client import Client
-from provisioner.standalone.copies import Copies
-from provisioner.standalone.online import Online
-from provisioner.standalone.stage import Stage
+from provisioner.standalone.copy_scenario import Copies
+from provisioner.standalone.live_scenario import Online
+from provisioner.standalone.scenario_runner import Stage
 
 GIB = 2**30
 BUDGET_GIB = 400

@@ -13,7 +13,7 @@ from pathlib import Path
 from provisioner.environment import Environment
 from provisioner.standalone import processes
 from provisioner.standalone.client import Client, NoAnswer
-from provisioner.standalone.folder import DataFolder, is_any_address
+from provisioner.standalone.data_dir import DataFolder, is_any_address
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NODE_ADDRESS = "127.0.0.1"

@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from pydantic import SecretStr
 
-from provisioner.access.callers import Caller, Role
+from provisioner.access.principals import Caller, Role
 from provisioner.access.tokens import token_issue, token_verify
 from tests.api.wire import ADMIN, basic, bearer, refused, send
 

@@ -8,8 +8,8 @@ from django.contrib.admin.utils import quote
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 
-from provisioner.access.callers import Role
 from provisioner.access.models import RevokedToken
+from provisioner.access.principals import Role
 from provisioner.access.tokens import TokenRefused, token_identify, token_issue, token_verify
 from tests.api.admin_pages import MODELS, make_rows, page
 from volumes.models import Volume

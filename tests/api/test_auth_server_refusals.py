@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from inventory.models import Backend
 from inventory.nodes.wire import RefusalCode
-from provisioner.access.web import MAX_ANSWER_BYTES
+from provisioner.access.http_fetch import MAX_ANSWER_BYTES
 from tests.oidc.forgery import forge
 from tests.oidc.token_server import NODES, PROVISIONER, SECRETS, Reply, key, pem
 
@@ -21,7 +21,7 @@ CLIENTS = [(PROVISIONER, "ProvisionerClient"), (NODES, "BackendsClient")]
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr("provisioner.access.web.CALL_SECONDS", 0.5)
+    monkeypatch.setattr("provisioner.access.http_fetch.CALL_SECONDS", 0.5)
 
 
 NO_TOKEN = {

@@ -12,7 +12,7 @@ from django.utils import timezone
 from inventory.models import Backend, BackendAddress
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.nodes.wire import RefusalCode, Tag
-from provisioner.access.callers import Role
+from provisioner.access.principals import Role
 from provisioner.access.tokens import token_verify
 from tests.api.backends import SUCCESS, TIB, add, body, refused, settings_of, shown
 

@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from inventory.models import Backend, BackendAddress, Ssd
 from inventory.nodes.wire import Portal, Tag
-from provisioner.access.callers import Role
+from provisioner.access.principals import Role
 from provisioner.access.tokens import token_verify
 from tests.api.backends import SUCCESS, TIB, add, body, refused, settings_of, shown
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from inventory.models import Host, SyslogServer
-from provisioner.access.callers import Role
 from provisioner.access.permissions import ALLOWED
+from provisioner.access.principals import Role
 from tasks.models import Task, TaskType
 from tasks.services import task_create
 from tests.api.test_bad_input import counts

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from inventory.models import Host
-from provisioner.access.callers import Role
+from provisioner.access.principals import Role
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

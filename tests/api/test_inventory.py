@@ -9,7 +9,7 @@ from inventory.jobs import update_inventory
 from inventory.models import Backend, InventorySample
 from inventory.services import samples
 from inventory.services.samples import task_number
-from provisioner.access.callers import Role
+from provisioner.access.principals import Role
 from tasks import context as tasks_context
 from tasks import runner
 from tasks.models import Task, TaskState, TaskType

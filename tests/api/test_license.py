@@ -14,7 +14,7 @@ from django.db import connection
 from inventory.models import Backend, License
 from inventory.services import licenses
 from inventory.services.licenses import DEMO_PUBLIC_KEY, vendor_public_key
-from provisioner.access.callers import Role
+from provisioner.access.principals import Role
 from provisioner.access.secrets import decrypt
 from tasks.models import Task, TaskState
 from tests.api.backends import body

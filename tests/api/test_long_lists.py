@@ -12,7 +12,7 @@ from django.db import OperationalError, connection
 from django.test import Client, RequestFactory
 
 from inventory.models import Host
-from provisioner.access import turns
+from provisioner.access import concurrency
 from provisioner.common import long_lists
 from tests.api.snapshot_steps import snapped
 from tests.api.test_server import Server
@@ -91,7 +91,7 @@ def read(client: Client, path: str) -> tuple[Any, bool]:
     assert answer.headers["Content-Type"] == "application/json"
     text = b"".join(answer) if answer.streaming else answer.content
     answer.close()
-    assert turns.all_idle()
+    assert concurrency.all_idle()
     for item in (parsed := json.loads(text)):
         for replica in item.get("location", []):
             replica.pop("currentStateTime", None)
@@ -147,7 +147,7 @@ def test_what_fails_before_the_first_piece_has_a_status(
     _fails_at(monkeypatch, 2)  # the first piece of the list proper
     answer = caller.get("/volumes")
     assert (answer.status_code, answer.json()["status"]) == (503, "ServiceUnavailable")
-    assert turns.all_idle()
+    assert concurrency.all_idle()
 
 
 def test_what_fails_later_is_raised_to_the_server(
@@ -160,7 +160,7 @@ def test_what_fails_later_is_raised_to_the_server(
     with pytest.raises(OperationalError):
         list(answer)
     answer.close()
-    assert turns.all_idle()
+    assert concurrency.all_idle()
     assert not connection.in_atomic_block
 
 
@@ -171,7 +171,7 @@ def test_a_client_that_leaves_ends_the_list(short: None, caller: Client) -> None
     assert connection.in_atomic_block
     answer.close()
     assert not connection.in_atomic_block
-    assert turns.all_idle()
+    assert concurrency.all_idle()
 
 
 def test_a_slow_client_draws_out_no_moment(
@@ -184,13 +184,13 @@ def test_a_slow_client_draws_out_no_moment(
     pieces = iter(answer)
     text = next(pieces) + next(pieces)
     assert not connection.in_atomic_block
-    assert turns._lists.is_idle
-    assert not turns._places.is_idle
+    assert concurrency._lists.is_idle
+    assert not concurrency._places.is_idle
     whole, _ = read_elsewhere(caller)
     text += b"".join(pieces)
     answer.close()
     assert [each["uuid"] for each in json.loads(text)] == whole
-    assert turns.all_idle()
+    assert concurrency.all_idle()
 
 
 def read_elsewhere(caller: Client) -> tuple[list[str], bool]:
@@ -224,7 +224,7 @@ def test_where_nothing_marks_the_end_the_length_is_said(
 def test_a_caller_writes_one_list_at_a_time(
     short: None, caller: Client, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "LIST_SECONDS", 0.05)
+    monkeypatch.setattr(concurrency, "LIST_SECONDS", 0.05)
     copies(FEW)
     answer = caller.get("/volumes")
     assert answer.streaming

@@ -10,8 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from inventory.models import Backend
-from provisioner.access.callers import Role
 from provisioner.access.models import AuthorizationServer
+from provisioner.access.principals import Role
 from provisioner.access.tokens import token_issue
 from tests.api.test_probe import report
 from tests.api.test_tenants import BUDGET

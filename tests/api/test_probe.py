@@ -15,7 +15,7 @@ from inventory.nodes.syslogs import SyslogServer
 from inventory.nodes.wire import Portal
 from inventory.services import generations
 from inventory.services.node_state import backend_refresh
-from provisioner.access.callers import Role
+from provisioner.access.principals import Role
 from provisioner.access.tokens import token_issue
 from provisioner.celery import app
 

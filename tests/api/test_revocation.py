@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from provisioner.access import revocation
 from provisioner.access.authorization_server import CACHE_SECONDS
-from provisioner.access.callers import Role
 from provisioner.access.models import RevokedToken
+from provisioner.access.principals import Role
 from provisioner.access.revocation import revocations_forget
 from provisioner.access.tokens import token_issue
 from tests.api.test_server import PROXY, Server

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from provisioner.access.callers import Role
 from provisioner.access.permissions import ALLOWED
+from provisioner.access.principals import Role
 from provisioner.access.tokens import token_issue
 from provisioner.access.views import ApiViewSet
 from tests.api.wire import bearer, send

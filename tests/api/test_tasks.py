@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 from django.utils import timezone
 
-from provisioner.access.callers import Role
+from provisioner.access.principals import Role
 from tasks.models import ENDED, TRANSITIONS, Task, TaskState, TaskType
 from tasks.services import ended_purge, task_create
 

@@ -11,8 +11,8 @@ from django.core.management import CommandError, call_command
 
 from inventory.models import Host
 from inventory.views.probe import PROBE as NODE_PROBE
-from provisioner.access.callers import Role
 from provisioner.access.permissions import ALLOWED, OF_TENANTS
+from provisioner.access.principals import Role
 from tasks.models import Task, TaskType
 from tasks.services import task_create
 from tests.api.test_bad_input import counts

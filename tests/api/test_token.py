@@ -6,7 +6,7 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
-from provisioner.access.callers import Caller, Role
+from provisioner.access.principals import Caller, Role
 from provisioner.access.tokens import token_verify
 from tests.api.wire import bearer, refused, send
 

@@ -9,8 +9,8 @@ import pytest
 from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
 
-from provisioner.access import turns
-from provisioner.access.callers import Caller, Role
+from provisioner.access import concurrency
+from provisioner.access.principals import Caller, Role
 from provisioner.common.lanes import Bounds
 from tests.api.faulty_urls import HeldViewSet
 from tests.api.wire import refused, send
@@ -46,14 +46,14 @@ def busy(live_server: LiveServer, settings: Settings, base_rows: None) -> Iterat
 def test_one_more_waits_for_a_turn(busy: Api) -> None:
     with ThreadPoolExecutor(1) as third:
         answer = third.submit(get, busy, "/tasks")
-        while not turns._turns._waiting:
+        while not concurrency._turns._waiting:
             assert not answer.done()
         HeldViewSet.goes_on_now.set()
         assert answer.result(30).http == 200
 
 
 def test_a_wait_ends_with_429(busy: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "TURN_SECONDS", 0.05)
+    monkeypatch.setattr(concurrency, "TURN_SECONDS", 0.05)
     answer = get(busy, "/tasks")
     description = refused(answer, 429, "TooManyRequests")
     assert description.endswith("too many requests of this caller are under way: try again")
@@ -64,12 +64,12 @@ def test_nobody_has_more_than_three_quarters_of_the_places(
     busy: Api, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others are of a process that is not as busy as its caller."""
-    monkeypatch.setattr(turns, "TURN_SECONDS", 60.0)
+    monkeypatch.setattr(concurrency, "TURN_SECONDS", 60.0)
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"api_threads": MOST})
     places = settings.ENVIRONMENT.api_places
     with ThreadPoolExecutor(places) as callers:
         waiting = [callers.submit(get, busy, "/tasks") for _ in range(places * 3 // 4 - MOST)]
-        while len(turns._turns._waiting) < len(waiting):
+        while len(concurrency._turns._waiting) < len(waiting):
             pass
         refused(get(busy, "/tasks"), 429, "TooManyRequests")
         HeldViewSet.goes_on_now.set()
@@ -88,18 +88,20 @@ def test_others_are_served(busy: Api, other: dict[str, object]) -> None:
 def test_each_host_counts_alone(
     busy: Api, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "TURN_SECONDS", 0.05)
+    monkeypatch.setattr(concurrency, "TURN_SECONDS", 0.05)
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"caller_requests": 1})
-    first, second = (turns.Turn(_caller(host)) for host in ("h1", "h2"))
-    with closing(first), closing(second), pytest.raises(turns.TooManyAtOnce):
-        turns.Turn(_caller("h1"))
+    first, second = (concurrency.Turn(_caller(host)) for host in ("h1", "h2"))
+    with closing(first), closing(second), pytest.raises(concurrency.TooManyAtOnce):
+        concurrency.Turn(_caller("h1"))
 
 
 def test_by_default_three_quarters_of_the_threads_are_one_callers(settings: Settings) -> None:
     environment = settings.ENVIRONMENT
-    assert turns.turn_bounds() == Bounds(environment.api_threads, 12, turns.TURN_SECONDS)
+    assert concurrency.turn_bounds() == Bounds(
+        environment.api_threads, 12, concurrency.TURN_SECONDS
+    )
     settings.ENVIRONMENT = environment.model_copy(update={"caller_requests": 5})
-    assert turns.turn_bounds().most_of_one == 5
+    assert concurrency.turn_bounds().most_of_one == 5
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
@@ -114,7 +116,7 @@ def test_a_turn_ends_with_its_answer(
     caller = Api(live_server.url, "").as_role("ADMIN")
     seen = [get(caller, path).http for path in ["/tasks", "/unlisted", "/volumes/%ff", "/tasks"]]
     assert seen == [200, 403, 400, 200]
-    assert turns.all_idle()
+    assert concurrency.all_idle()
 
 
 def _caller(host: str) -> Caller:

@@ -16,7 +16,7 @@ django.setup()
 
 from django.test import Client  # noqa: E402
 
-from provisioner.access import turns, views  # noqa: E402
+from provisioner.access import concurrency, views  # noqa: E402
 
 POLLS = 200
 ROUNDS = 15
@@ -42,7 +42,7 @@ def polls(client: Client, hosts: int) -> float:
 def main(token: str, hosts: int) -> None:
     """Prints both: with turns, without."""
     client = Client(headers={"Authorization": f"Bearer {token}", "X-SSL-Client-Verify": "x"})
-    taken: dict[type, list[float]] = {turns.Turn: [], NoTurn: []}
+    taken: dict[type, list[float]] = {concurrency.Turn: [], NoTurn: []}
     polls(client, hosts)
     for _ in range(ROUNDS):
         for kind, found in taken.items():

@@ -8,7 +8,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from provisioner.common import stopping
+from provisioner.common import shutdown
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks import context as tasks_context
 from tasks import runner, saga
@@ -269,7 +269,7 @@ class TestStop:
     @pytest.fixture(autouse=True)
     def stopped(self):
         yield
-        stopping.go_on()
+        shutdown.go_on()
 
     @pytest.fixture
     def sent(self, monkeypatch):
@@ -282,7 +282,7 @@ class TestStop:
         done = []
 
         def work(context):
-            stopping.stop()
+            shutdown.stop()
             if beats:
                 context.heartbeat()
             done.append("work")
@@ -295,7 +295,7 @@ class TestStop:
             assert (task.state, task.lease_owner, task.attempts) == (TaskState.RUNNING, "", 0)
             assert done == ([] if beats else ["work"])
             assert sent == [("tasks.jobs.run_task", (task_id,), 0.0)]
-            stopping.go_on()
+            shutdown.go_on()
             with registered(*[Step(nothing)] * 3):
                 runner.run(task_id)
         assert row(task_id).state == TaskState.FINISHED
@@ -303,7 +303,7 @@ class TestStop:
     def test_whoever_lost_the_lease_hands_nothing_on(self, sent):
         def work(context):
             Task.objects.update(lease_owner="another")
-            stopping.stop()
+            shutdown.stop()
             context.heartbeat()
 
         with registered(Step(work), Step(nothing)):

@@ -6,8 +6,8 @@ import pytest
 from django.contrib.auth.models import Group
 from django.core.management import CommandError, call_command
 
-from provisioner.access.callers import Caller, Role
 from provisioner.access.local_users import user_verify
+from provisioner.access.principals import Caller, Role
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

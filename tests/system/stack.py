@@ -309,7 +309,7 @@ class Stack:
         at once.
         """
         code = (
-            "import datetime as dt; from provisioner.access.callers import Role; "
+            "import datetime as dt; from provisioner.access.principals import Role; "
             "from provisioner.access.tokens import token_issue; "
             f"print(*(token_issue(name=f'caller-{{n}}', roles={{Role.ADMIN}}, "
             f"lifetime=dt.timedelta(hours=2))[0] for n in range({count})))"

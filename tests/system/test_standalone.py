@@ -15,7 +15,7 @@ import pytest
 from provisioner.certificates import Authority
 from provisioner.environment import Environment, variable_name
 from provisioner.standalone.client import Client
-from provisioner.standalone.folder import DataFolder
+from provisioner.standalone.data_dir import DataFolder
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PORTS = 5

@@ -17,7 +17,7 @@ FORBIDDEN = [
     ("apps", "tasks/services.py", "import inventory.selectors"),
     ("apps", "inventory/selectors.py", "import volumes.models"),
     ("apps", "provisioner/access/tokens.py", "import tasks.models"),
-    ("apps", "provisioner/common/times.py", "import provisioner.access.callers"),
+    ("apps", "provisioner/common/times.py", "import provisioner.access.principals"),
     ("layers", "volumes/selectors.py", "import volumes.services.tenant"),
     ("layers", "inventory/services/hosts.py", "import inventory.views.hosts"),
     ("celery", "volumes/reconcilers/garbage_collector.py", "import celery"),

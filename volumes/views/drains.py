@@ -8,8 +8,8 @@ from rest_framework.response import Response
 
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
+from provisioner.common.endpoint_spec import NODE, TASK, Operation, Output
 from provisioner.common.moment import one_moment
-from provisioner.common.operations import NODE, TASK, Operation, Output
 from provisioner.common.pagination import Page, PageInput
 from provisioner.common.parsing import parse_query
 from provisioner.common.times import iso_milliseconds

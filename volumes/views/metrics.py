@@ -10,8 +10,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from rest_framework.request import Request
 
 from provisioner.access.views import ApiViewSet
+from provisioner.common.endpoint_spec import Operation
 from provisioner.common.moment import one_moment
-from provisioner.common.operations import Operation
 from volumes.metrics.pool import PoolCollector
 from volumes.metrics.volumes import volume_metrics
 

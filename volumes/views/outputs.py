@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from rest_framework import serializers
 
-from provisioner.common.operations import HOST, NODE, Output
+from provisioner.common.endpoint_spec import HOST, NODE, Output
 from volumes.health import Health
 from volumes.models import Protocol, ProvisioningType, ReplicaState
 from volumes.views.presentation import BLOCK_SIZES

@@ -14,8 +14,8 @@ from inventory.models import Host
 from inventory.views.backends import BackendViewSet, InfoViewSet
 from inventory.views.hosts import HostProbeInput, HostProbeViewSet, HostViewSet, host_json
 from provisioner.common.api import success
+from provisioner.common.endpoint_spec import Operation
 from provisioner.common.long_lists import Items
-from provisioner.common.operations import Operation
 from provisioner.common.parsing import Input, parse_body, parse_query
 from volumes.health import PoolHealth
 from volumes.health_selectors import pool_health_read

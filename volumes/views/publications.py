@@ -9,9 +9,9 @@ from rest_framework.response import Response
 from inventory.models import Host
 from inventory.views.outputs import TaskIdOutput
 from provisioner.common.api import success
+from provisioner.common.endpoint_spec import HOST, Operation
 from provisioner.common.long_lists import Items, Listing
 from provisioner.common.moment import one_moment
-from provisioner.common.operations import HOST, Operation
 from provisioner.common.pagination import Page
 from provisioner.common.parsing import parse_body, parse_query
 from tasks.models import TaskType

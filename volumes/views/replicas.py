@@ -6,8 +6,8 @@ from rest_framework.response import Response
 
 from inventory.views.outputs import TaskIdOutput
 from provisioner.common.api import success
+from provisioner.common.endpoint_spec import Operation
 from provisioner.common.fields import AnyCase
-from provisioner.common.operations import Operation
 from provisioner.common.parsing import Identifier, Input, parse, parse_body
 from volumes.models import ReplicaState
 from volumes.services.replica.add import replica_add

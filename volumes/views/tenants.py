@@ -5,8 +5,8 @@ from rest_framework.response import Response
 
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
+from provisioner.common.endpoint_spec import Operation
 from provisioner.common.moment import one_moment
-from provisioner.common.operations import Operation
 from provisioner.common.parsing import parse_body
 from volumes.selectors import pool_totals, tenant_desires, tenants_visible
 from volumes.services.tenant import (

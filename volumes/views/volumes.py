@@ -7,9 +7,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from provisioner.common.api import success
+from provisioner.common.endpoint_spec import Operation
 from provisioner.common.long_lists import Listing
 from provisioner.common.moment import one_moment
-from provisioner.common.operations import Operation
 from provisioner.common.pagination import Page
 from provisioner.common.parsing import parse_body, parse_query
 from volumes.health_selectors import volumes_of_health

@@ -13,7 +13,7 @@ from inventory.nodes.agent.probe_tokens import ProbeTokens
 from inventory.nodes.https import Outgoing, Pools, client_context, finish_within
 from inventory.nodes.probes import Probe
 from inventory.nodes.wire import AuthorizationServer, ProvisionerSettings, Tag, Wire
-from provisioner.access.web import FetchFailed
+from provisioner.access.http_fetch import FetchFailed
 
 PROBE_SECONDS = 15.0
 HTTPS_PORT = 443

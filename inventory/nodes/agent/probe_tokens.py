@@ -28,7 +28,7 @@ class ProbeTokens:
         self._lock = threading.Lock()
 
     def bearer(self, settings: ProvisionerSettings) -> str:
-        """:raises provisioner.access.web.FetchFailed: the authorization server gives none."""
+        """:raises FetchFailed: the authorization server gives none."""
         server = settings.authorization_server
         if server is None:
             return settings.token

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from provisioner.access.callers import Role
+from provisioner.access.principals import Role
 from provisioner.access.tokens import (
     LONGEST,
     SHORTEST,

@@ -15,7 +15,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import IntegrityError, transaction
 
-from provisioner.access.callers import Role
+from provisioner.access.principals import Role
 
 SEE_PAGES = {Role.MONITOR, Role.ADMIN}
 VARIABLE = "USER_PASSWORD"

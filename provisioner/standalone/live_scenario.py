@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from provisioner.standalone.client import Client
-from provisioner.standalone.stage import Stage, StepFailed
+from provisioner.standalone.scenario_runner import Stage, StepFailed
 from provisioner.standalone.system import HOST_NAME
 
 SECONDS = 60.0

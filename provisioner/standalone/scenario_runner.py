@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from provisioner.standalone.client import Answer, Client
-from provisioner.standalone.screen import paint, say, shorten
+from provisioner.standalone.console import paint, say, shorten
 
 SHOWN = 320
 

@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from provisioner.standalone.stage import Stage
+from provisioner.standalone.scenario_runner import Stage
 
 
 class Copies:
