@@ -27,14 +27,19 @@ Outputs = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Later:
-    """The step waits for somebody: run it again in ``seconds``. No worker is occupied meanwhile.
+    """The step is not done: run it again in ``seconds``, 0 is at once. No worker is occupied
+    meanwhile.
 
-    ``waits_for``: for whom or what, in short words that clients and operators see.
+    ``waits_for``: for whom or what, in short words that clients and operators see. ``sign``, else
+    ``waits_for``, changes while what is waited for makes progress. ``ends``: the sign is how much
+    is done of something bounded, so that it ends by itself, however long it takes.
     """
 
-    seconds: float
-    outputs: Outputs = field(default_factory=dict)
     waits_for: str = ""
+    seconds: float = 0.0
+    sign: str = ""
+    ends: bool = False
+    outputs: Outputs = field(default_factory=dict)
 
 
 class LeaseLost(Exception):

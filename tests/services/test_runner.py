@@ -235,7 +235,9 @@ def test_a_volumes_task_is_aborted_and_undone():
 
 
 def test_host_moves_its_own_task():
-    with registered(Step(lambda context: Later(60)), Step(nothing), is_hosts=lambda task: True):
+    with registered(
+        Step(lambda context: Later(seconds=60)), Step(nothing), is_hosts=lambda task: True
+    ):
         task_id = submitted(host_id="h")
         runner.run(task_id)
         assert (row(task_id).state, row(task_id).started_at) == (TaskState.IDLE, None)

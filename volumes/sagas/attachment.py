@@ -18,7 +18,7 @@ def supervise(context: Context) -> Later:
     left = context.task.created_at + silence - clock.now()
     if left <= dt.timedelta(0):
         raise NoSignOfLife(f"its host did not do it within {silence.total_seconds():.0f} s")
-    return Later(left.total_seconds(), waits_for="the host")
+    return Later(seconds=left.total_seconds(), waits_for="the host")
 
 
 def nothing_left(context: Context) -> None:

@@ -31,7 +31,7 @@ def supervise(context: Context) -> Later:
     if left <= dt.timedelta(0):
         seconds = silence.total_seconds()
         raise NoSignOfLife(f"its host gave no sign of life for {seconds:.0f} s")
-    return Later(left.total_seconds(), waits_for="the host")
+    return Later(seconds=left.total_seconds(), waits_for="the host")
 
 
 first, *others = STEPS

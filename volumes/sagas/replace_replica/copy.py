@@ -4,12 +4,11 @@ from django.db.models import QuerySet
 
 from provisioner.common import clock
 from provisioner.common.models import LifeState
-from tasks.context import Context
+from tasks.context import Context, Later
 from volumes.models import Export, Replica, ReplicaState
 from volumes.sagas.replace_replica.waiting import (
     NODE_SECONDS,
     FillingFailed,
-    Waiting,
     calls_until,
     replica_give_up,
 )
@@ -35,7 +34,7 @@ LOST = "the node lost its new replica"
 GOOD = frozenset({ReplicaState.AVAILABLE, ReplicaState.UNKNOWN})
 
 
-def replica_copy(context: Context, replica: Replica) -> Waiting | None:
+def replica_copy(context: Context, replica: Replica) -> Later | None:
     """One thing more is done; None: all is copied, and nothing can write there any more. That of a
     volume of several replicas is Available then.
 
@@ -51,13 +50,13 @@ def replica_copy(context: Context, replica: Replica) -> Waiting | None:
     if source is None or source.replica_state not in GOOD:
         return replica_give_up(context, replica, "what was copied into its new replica is gone")
     if source.exports.exists():
-        return Waiting(f"node {source.backend_id} to withdraw it from its host", NODE_SECONDS)
+        return Later(f"node {source.backend_id} to withdraw it from its host", NODE_SECONDS)
     state = copy_read(replica, source, until=calls_until())
     if state.over:
         state = _begin(context, replica, source, state.trouble)
     if state.done:
         _end_copy(context, replica)
-        return Waiting("the copy's target to go")
+        return Later("the copy's target to go")
     return _note(context, state, f"the copy from node {source.backend_id} to {replica.backend_id}")
 
 
@@ -68,7 +67,7 @@ def _begin(context: Context, replica: Replica, source: Replica, why: str) -> Cop
     return copy_begin(replica, source, why, until=calls_until())
 
 
-def _note(context: Context, state: CopyState, text: str) -> Waiting:
+def _note(context: Context, state: CopyState, text: str) -> Later:
     """Progress, or what hinders it."""
     if state.begun:
         begun = context.outputs["copies"] = context.outputs.get("copies", 0) + 1
@@ -76,16 +75,16 @@ def _note(context: Context, state: CopyState, text: str) -> Waiting:
             raise FillingFailed(f"{text} failed {COPIES_AT_MOST} times: {state.trouble}")
         context.outputs.pop(RATE, None)
         seconds = min(POLL_SECONDS * 2 ** (begun - 1), LONGEST_PAUSE_SECONDS)
-        return Waiting(text, seconds, f"begun {begun}")
+        return Later(text, seconds, f"begun {begun}")
     if state.trouble:
-        return Waiting(f"{text}: {state.trouble}", NODE_SECONDS, text)
+        return Later(f"{text}: {state.trouble}", NODE_SECONDS, text)
     context.heartbeat(
         state.bytes_done / max(state.bytes_total, 1),
         bytes_done=state.bytes_done,
         bytes_total=state.bytes_total,
         bytes_per_second=_rate(context, state.bytes_done),
     )
-    return Waiting(text, POLL_SECONDS, str(state.bytes_done), ends=True)
+    return Later(text, POLL_SECONDS, str(state.bytes_done), ends=True)
 
 
 def _rate(context: Context, bytes_done: int) -> int | None:
@@ -103,20 +102,20 @@ def _end_copy(context: Context, replica: Replica) -> None:
             copies_withdraw(replica)
 
 
-def _close(context: Context, replica: Replica) -> Waiting | None:
+def _close(context: Context, replica: Replica) -> Later | None:
     """The target of the copy is gone for certain: what is late cannot write any more."""
     if copy_close(replica, until=calls_until()):
-        return Waiting(f"node {replica.backend_id} to withdraw the copy's target", NODE_SECONDS)
+        return Later(f"node {replica.backend_id} to withdraw the copy's target", NODE_SECONDS)
     return None
 
 
-def _settle(context: Context, replica: Replica) -> Waiting | None:
+def _settle(context: Context, replica: Replica) -> Later | None:
     """It is Available, as its node has it; that of a one-replica volume takes over later."""
     outcome = replicas_look([replica], until=calls_until())[replica.pk]
     if is_lost(outcome):
         return replica_give_up(context, replica, LOST)
     if not isinstance(outcome, bool):
-        return Waiting(f"node {replica.backend_id} to show the new replica", NODE_SECONDS)
+        return Later(f"node {replica.backend_id} to show the new replica", NODE_SECONDS)
     if replica.volume.num_replicas == 1:
         return None
     with context.transaction():
@@ -126,16 +125,16 @@ def _settle(context: Context, replica: Replica) -> Waiting | None:
             replica_state=ReplicaState.AVAILABLE,
             replica_state_since=clock.now(),
         )
-    return Waiting("its new replica")
+    return Later("its new replica")
 
 
-def _leave_to_host(context: Context, replica: Replica) -> Waiting:
+def _leave_to_host(context: Context, replica: Replica) -> Later:
     """A host was let in before the copy had ended: it goes on with it, if it still is there."""
     with context.transaction():
         rows = Replica.objects.filter(pk=replica.pk, state=LifeState.READY, exports__isnull=True)
         if replica.volume.publications.exists() and rows.update(filling=False):
             exports_want_all(replica.volume)
-            return Waiting("its host")
+            return Later("its host")
     return replica_give_up(context, replica, "a host used the volume during the copy")
 
 

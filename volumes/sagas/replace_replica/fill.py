@@ -9,14 +9,13 @@ from functools import partial
 from inventory.models import Backend
 from inventory.nodes.client import NodeClient
 from provisioner.common.models import LifeState
-from tasks.context import Context
+from tasks.context import Context, Later
 from volumes.models import Replica, ReplicaState, Volume
 from volumes.sagas.replace_replica.copy import LOST, replica_copy
 from volumes.sagas.replace_replica.waiting import (
     HOST_SECONDS,
     NODE_SECONDS,
     FillingFailed,
-    Waiting,
     calls_until,
     replica_give_up,
 )
@@ -41,7 +40,7 @@ from volumes.services.volume.delete import replicas_drop
 REPLICAS_AT_MOST = 5
 
 
-def replica_make(context: Context) -> Waiting | None:
+def replica_make(context: Context) -> Later | None:
     """The task has a new replica, on its node; None: that is so."""
     task = context.task
     volume = volume_of(task)
@@ -57,7 +56,7 @@ def replica_make(context: Context) -> Waiting | None:
     return replica_give_up(context, replica, failed.text)
 
 
-def replica_fill(context: Context) -> Waiting | None:
+def replica_fill(context: Context) -> Later | None:
     """The task's new replica holds the data; None: that is so. That of a one-replica volume is
     still ``filling`` then: it takes over with the last step.
 
@@ -76,12 +75,12 @@ def replica_fill(context: Context) -> Waiting | None:
     return _wait_for_host(context, replica)
 
 
-def _claim(context: Context, volume: Volume) -> Waiting:
+def _claim(context: Context, volume: Volume) -> Later:
     """Claim another replica, once a former one is out of its way."""
     former = Replica.objects.filter(made_by=context.task.pk, state=LifeState.DELETING)
     replicas_drop(former, until=calls_until())
     if volume.num_replicas == 1 and former.filter(backend__in=Backend.objects.available()).exists():
-        return Waiting("the copy it gave up to be removed", NODE_SECONDS)
+        return Later("the copy it gave up to be removed", NODE_SECONDS)
     count = context.outputs.get("replicas", 0) + 1
     if count > REPLICAS_AT_MOST:
         raise FillingFailed(f"{REPLICAS_AT_MOST} new replicas were given up, one after the other")
@@ -95,12 +94,12 @@ def _claim(context: Context, volume: Volume) -> Waiting:
     try:
         replicas_claim(volume, request, write, within=context.transaction)
     except NodesFailed as error:
-        return Waiting(error.description, NODE_SECONDS)
+        return Later(error.description, NODE_SECONDS)
     context.outputs["replicas"] = count
-    return Waiting("its new replica to be made")
+    return Later("its new replica to be made")
 
 
-def _told_complete(replica: Replica) -> Waiting | None:
+def _told_complete(replica: Replica) -> Later | None:
     """Its node knows that it holds the data, before what it replaces goes: so it is found again by
     a database that does not know of it.
     """
@@ -114,10 +113,10 @@ def _told_complete(replica: Replica) -> Waiting | None:
     outcome = node_call(found.backend, call, until=calls_until())
     if isinstance(outcome, bool):
         return None
-    return Waiting(f"node {found.backend_id} to note that the copy is complete", NODE_SECONDS)
+    return Later(f"node {found.backend_id} to note that the copy is complete", NODE_SECONDS)
 
 
-def _wait_for_host(context: Context, replica: Replica) -> Waiting:
+def _wait_for_host(context: Context, replica: Replica) -> Later:
     if is_lost(replicas_look([replica], until=calls_until())[replica.pk]):
         return replica_give_up(context, replica, LOST)
     publications = list(replica.volume.publications.select_related("host"))
@@ -132,7 +131,7 @@ def _wait_for_host(context: Context, replica: Replica) -> Waiting:
     signs = [replica.replica_state, str(context.task.heard_at)]
     if replica.replica_state == ReplicaState.SYNCHRONIZING:
         signs += [str(publication.host.last_probe_at) for publication in publications]
-    return Waiting(
+    return Later(
         f"its host to report the new replica {replica.uuid} Available",
         HOST_SECONDS,
         " ".join(signs),

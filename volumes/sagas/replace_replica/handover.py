@@ -5,10 +5,10 @@ from django.db.models import QuerySet
 from provisioner.common import clock
 from provisioner.common.queue import enqueue_on_commit
 from provisioner.common.results import ProvisionerError, ResultCode
-from tasks.context import Context
+from tasks.context import Context, Later
 from tasks.models import Task
 from volumes.models import Replica, ReplicaState, Volume
-from volumes.sagas.replace_replica.waiting import HOST_SECONDS, NODE_SECONDS, Waiting, calls_until
+from volumes.sagas.replace_replica.waiting import HOST_SECONDS, NODE_SECONDS, calls_until
 from volumes.selectors import LIVE
 from volumes.services.errors import ReplicaTerminating
 from volumes.services.node.contents import is_lost
@@ -31,7 +31,7 @@ class ReplicaLost(ProvisionerError):
     code = ResultCode.NotAvailable
 
 
-def replica_leave(context: Context) -> Waiting | None:
+def replica_leave(context: Context) -> Later | None:
     """The host uses the old replica no more; None: that is so, or no host uses the volume.
 
     :raises ReplicaLost: the new one is not Available any more, or its node lost it.
@@ -46,10 +46,10 @@ def replica_leave(context: Context) -> Waiting | None:
         with context.transaction():
             _available_required(context.task)
             _mark(leaving)
-    return Waiting(f"its host to confirm that it uses replica {leaving.uuid} no more", HOST_SECONDS)
+    return Later(f"its host to confirm that it uses replica {leaving.uuid} no more", HOST_SECONDS)
 
 
-def replica_look(context: Context) -> Waiting | None:
+def replica_look(context: Context) -> Later | None:
     """None: the node of the new replica has it. Before that is known, nothing goes for it.
 
     :raises ReplicaLost: the node lost it.
@@ -61,7 +61,7 @@ def replica_look(context: Context) -> Waiting | None:
         raise ReplicaLost(f"the new replica of volume {task.volume_id!r} is lost: {outcome}")
     if new is None or isinstance(outcome, bool):
         return None
-    return Waiting(f"node {new.backend_id} to show the new replica", NODE_SECONDS)
+    return Later(f"node {new.backend_id} to show the new replica", NODE_SECONDS)
 
 
 def _mark(leaving: Replica) -> None:
@@ -80,7 +80,7 @@ def replica_leave_unconfirmed(context: Context) -> None:
     :raises ReplicaLost: it is not any more, or its node did not say that it has it.
     """
     if waiting := replica_look(context):
-        raise ReplicaLost(f"waited in vain for {waiting.text}")
+        raise ReplicaLost(f"waited in vain for {waiting.waits_for}")
     with context.transaction():
         _available_required(context.task)
         _withdraw(Replica.objects.filter(LIVE, pk=context.task.outputs[LEAVING]))

@@ -14,7 +14,7 @@ from volumes.sagas.replace_replica.handover import (
     replica_look,
     replica_take_over,
 )
-from volumes.sagas.replace_replica.waiting import NoSignOfLife, Waiting, later
+from volumes.sagas.replace_replica.waiting import NoSignOfLife, later
 from volumes.selectors import LIVE
 
 AT_ONCE = 20
@@ -52,7 +52,7 @@ def lock_volume(task: Task) -> None:
     Volume.objects.select_for_update().filter(LIVE, uuid=task.volume_id).first()
 
 
-def _repeat(context: Context, work: Callable[[Context], Waiting | None]) -> Later | None:
+def _repeat(context: Context, work: Callable[[Context], Later | None]) -> Later | None:
     count = 0
     while waiting := work(context):
         count += 1

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -20,19 +19,6 @@ CALL_SECONDS = 8.0
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """Not done: look again in ``seconds``, 0 is at once. ``sign``, else the text,
-    changes while there is life in what is waited for. ``ends``: the sign is how much is done of
-    something bounded, so that it ends by itself, however long it takes.
-    """
-
-    text: str
-    seconds: float = 0.0
-    sign: str = ""
-    ends: bool = False
-
-
 LEAST_SECONDS = 1.0
 LONGEST_SECONDS = 24 * 3600
 WAITS, WAS_DOING = "waits", "was_doing"
@@ -44,25 +30,27 @@ class NoSignOfLife(ProvisionerError):
     code = ResultCode.NotAvailable
 
 
-def later(context: Context, waiting: Waiting) -> Later:
+def later(context: Context, waiting: Later) -> Later:
     """Look again, as long as there is some sign of life.
 
     :raises NoSignOfLife: there was none for ``migration_silence_seconds``, or it waited for what
         need not end for LONGEST_SECONDS.
     """
-    now, sign = clock.epoch_seconds(), waiting.sign or waiting.text
+    now, sign = clock.epoch_seconds(), waiting.sign or waiting.waits_for
     before, since = context.outputs.get(WAITS, (None, now))
     since = since if before == sign else now
     silence = settings.ENVIRONMENT.migration_silence_seconds
     if now - since > silence:
-        raise NoSignOfLife(f"waited {silence} s in vain for {waiting.text}")
+        raise NoSignOfLife(f"waited {silence} s in vain for {waiting.waits_for}")
     outputs: dict[str, Any] = {WAITS: [sign, since]}
     idle_since = context.outputs.get(WAS_DOING, context.task.created_at.timestamp())
     if waiting.ends:
         outputs[WAS_DOING] = now
     elif now - idle_since > LONGEST_SECONDS:
-        raise NoSignOfLife(f"not done after {LONGEST_SECONDS} s; it waited for {waiting.text}")
-    return Later(max(waiting.seconds, LEAST_SECONDS), outputs, waiting.text)
+        raise NoSignOfLife(f"not done after {LONGEST_SECONDS} s; it waited for {waiting.waits_for}")
+    return Later(
+        seconds=max(waiting.seconds, LEAST_SECONDS), outputs=outputs, waits_for=waiting.waits_for
+    )
 
 
 class FillingFailed(ProvisionerError):
@@ -71,14 +59,14 @@ class FillingFailed(ProvisionerError):
     code = ResultCode.NotAvailable
 
 
-def replica_give_up(context: Context, replica: Replica | None, why: str) -> Waiting:
+def replica_give_up(context: Context, replica: Replica | None, why: str) -> Later:
     """The new replica goes: another one takes its place."""
     if replica is not None:
         log.warning("new replica given up", extra={"replica": replica.uuid, "reason": why})
         with context.transaction():
             rows = Replica.objects.filter(LIVE, pk=replica.pk, made_by=context.task.pk)
             replicas_withdraw(rows, deadline_at=clock.now())
-    return Waiting(why)
+    return Later(why)
 
 
 def calls_until() -> float:
