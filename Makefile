@@ -28,7 +28,7 @@ test-embedded: .venv/.dev ## the tests of volumes, faults and concurrency on SQL
 	@mkdir -p build && TEST_DATABASE_URL=sqlite:///$(CURDIR)/build/embedded.sqlite3 \
 	  $(BIN)/python -m pytest -q tests/api/test_volumes.py tests/api/test_volume_life.py \
 	  tests/api/test_publications.py \
-	  tests/services/test_unfinished.py tests/services/test_healing.py tests/concurrency
+	  tests/volumes/reconcilers/test_garbage_collector.py tests/volumes/reconcilers/test_self_healing.py tests/concurrency
 
 SECONDS ?= 240
 chaos: .venv/.dev ## clients while everything fails around them, then compare: docs/chaos.md; SEED=, SECONDS=

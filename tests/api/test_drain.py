@@ -14,7 +14,7 @@ from tests.api.snapshot_steps import cloned, snapped
 from tests.api.test_replicas import all_available, places, replicated
 from tests.api.volume_steps import HOST, created, probe_host, published, volume
 from tests.conftest import Api
-from tests.services.drain_steps import (
+from tests.volumes.reconcilers.drain_steps import (
     Pool,
     active,
     contents,

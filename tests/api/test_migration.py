@@ -17,7 +17,7 @@ from tests.api.test_replicas import all_available, places, replicated, report
 from tests.api.volume_steps import HOST, created, probe_host, published, volume
 from tests.conftest import Answer, Api
 from tests.sagas.checks import resume
-from tests.services.test_unfinished import collect_overdue
+from tests.volumes.reconcilers.test_garbage_collector import collect_overdue
 from volumes.audit import audit
 from volumes.models import Replica
 

@@ -16,9 +16,9 @@ from provisioner.access.tokens import token_issue
 from tests.api.test_probe import report
 from tests.api.test_tenants import BUDGET
 from tests.api.wire import bearer, refused, send
+from tests.inventory.test_poll import poll, silent_for
 from tests.oidc.forgery import forge
 from tests.oidc.token_server import NODES, Reply, jwk, key, pem
-from tests.services.test_poll import poll, silent_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -18,7 +18,7 @@ from tests.api.test_metrics import samples
 from tests.api.test_replicas import all_available, replicated, report
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published, volume
 from tests.conftest import Api
-from tests.services.drain_steps import placed_on
+from tests.volumes.reconcilers.drain_steps import placed_on
 from volumes.health import Health
 from volumes.health_selectors import volume_healths
 from volumes.models import Replica

@@ -8,7 +8,7 @@ from tests.api.released_clients import AGENT, ANYWHERE, HOST, ReleasedClient
 from tests.api.test_replicas import all_available, places, replicated
 from tests.api.volume_steps import published
 from tests.conftest import Api
-from tests.services.test_unfinished import collect_overdue
+from tests.volumes.reconcilers.test_garbage_collector import collect_overdue
 from volumes.audit import audit
 
 pytestmark = pytest.mark.django_db(transaction=True)

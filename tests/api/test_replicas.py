@@ -12,7 +12,7 @@ from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published, volume
 from tests.conftest import Answer, Api
 from tests.sagas.checks import work_off_all
-from tests.services.test_unfinished import collect_overdue
+from tests.volumes.reconcilers.test_garbage_collector import collect_overdue
 from volumes.audit import audit
 from volumes.models import Replica
 

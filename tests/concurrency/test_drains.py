@@ -14,7 +14,7 @@ from tasks.models import Task
 from tests.api.volume_steps import created
 from tests.concurrency.test_volumes import at_once
 from tests.conftest import Api
-from tests.services.drain_steps import (
+from tests.volumes.reconcilers.drain_steps import (
     Pool,
     active,
     contents,

@@ -16,7 +16,7 @@ from tests.api.volume_steps import probe_host, published
 from tests.concurrency.test_volumes import at_once
 from tests.conftest import Api
 from tests.sagas.volume_worlds import World
-from tests.services.test_unfinished import collect_overdue
+from tests.volumes.reconcilers.test_garbage_collector import collect_overdue
 from volumes.audit import audit
 from volumes.services.replica.replace import replica_sync_submit
 

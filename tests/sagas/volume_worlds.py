@@ -9,8 +9,8 @@ from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
 from tasks.models import Task
 from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
-from tests.services.test_node_checks import check
-from tests.services.test_unfinished import collect_overdue
+from tests.volumes.reconcilers.test_garbage_collector import collect_overdue
+from tests.volumes.reconcilers.test_node_check import check
 from volumes.audit import audit
 from volumes.models import Export, Replica, Volume
 from volumes.selectors import LIVE

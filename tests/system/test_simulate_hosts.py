@@ -12,7 +12,7 @@ from inventory.simulated_hosts import host_uuid
 from tests.api.test_migration import migrate
 from tests.api.test_replicas import places
 from tests.conftest import Api
-from tests.services.test_simulated_hosts import SECONDS, attached, ended, states, task_of
+from tests.inventory.test_simulated_hosts import SECONDS, attached, ended, states, task_of
 from tests.system.conftest import Process, Production, eventually
 from tests.system.test_kills import pool_of, settled
 

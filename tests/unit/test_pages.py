@@ -28,9 +28,7 @@ NOT_RUN = {
     "CONTRIBUTING.md: make test                                                           # all, "
     "in parallel": "CI runs all tests",
     "CONTRIBUTING.md: .venv/bin/python manage.py shell -c "
-    "\"from tasks import runner; runner.run('ID')\"": (
-        "tests/services/test_runner.py calls the same"
-    ),
+    "\"from tasks import runner; runner.run('ID')\"": ("tests/tasks/test_runner.py calls the same"),
     "docs/chaos.md: make chaos                       # 240 s of faults, a seed from the clock": (
         "takes minutes; tests/chaos/test_run.py is a short run"
     ),

@@ -13,9 +13,9 @@ from tests.api.snapshot_steps import assigned, consumed, snapped
 from tests.api.volume_steps import GIB, created, probe_host, published, volume
 from tests.backups import Backups
 from tests.conftest import Api
-from tests.services.drain_steps import node_named
-from tests.services.test_database_restored import recovered
-from tests.services.test_node_checks import Pool, check, stray_volume
+from tests.volumes.reconcilers.drain_steps import node_named
+from tests.volumes.reconcilers.recovery.test_database_restored import recovered
+from tests.volumes.reconcilers.test_node_check import Pool, check, stray_volume
 from volumes.audit import audit
 from volumes.models import Orphan, Replica, Volume
 

@@ -22,7 +22,7 @@ from tests.api.test_metrics import samples
 from tests.api.volume_steps import create, created, probe_host, published
 from tests.backups import Backups
 from tests.conftest import Api
-from tests.services.test_node_checks import check, stray_volume
+from tests.volumes.reconcilers.test_node_check import check, stray_volume
 from volumes.models import Export, Orphan, Replica, Snapshot, SubVolume, Volume
 from volumes.reconcilers.job_lease import turn_take
 from volumes.reconcilers.node_check.check import nodes_check

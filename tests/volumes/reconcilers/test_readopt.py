@@ -10,7 +10,14 @@ from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.api.snapshot_steps import consumed, snapped
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published, volume
 from tests.conftest import Api
-from tests.services.test_node_checks import TWO, Pool, check, collect_overdue, noted, place
+from tests.volumes.reconcilers.test_node_check import (
+    TWO,
+    Pool,
+    check,
+    collect_overdue,
+    noted,
+    place,
+)
 from volumes.audit import audit
 from volumes.models import Export, Orphan, Replica, Snapshot, Volume
 

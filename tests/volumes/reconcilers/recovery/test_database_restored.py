@@ -25,7 +25,7 @@ from tests.api.snapshot_steps import tenant
 from tests.api.volume_steps import GIB, HOST, create, created, probe_host, published
 from tests.backups import Backups
 from tests.conftest import Api
-from tests.services.test_node_checks import check, collect_overdue
+from tests.volumes.reconcilers.test_node_check import check, collect_overdue
 from volumes.audit import audit
 from volumes.models import Export, Orphan, Replica, Volume
 from volumes.reconcilers.garbage_collector import collect

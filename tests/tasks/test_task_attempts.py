@@ -14,7 +14,7 @@ from tasks.saga import Step
 from tasks.selectors import task_list
 from tasks.services import task_update
 from tasks.views import task_json
-from tests.services.sagas import nothing, registered, row, submitted
+from tests.tasks.sagas import nothing, registered, row, submitted
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -15,8 +15,8 @@ from tests.api.snapshot_steps import assigned, cloned, snapped
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published, volume
 from tests.backups import Backups
 from tests.conftest import Answer, Api
-from tests.services.drain_steps import drained, node_named, settle, work
-from tests.services.test_database_restored import recovered, unpublished
+from tests.volumes.reconcilers.drain_steps import drained, node_named, settle, work
+from tests.volumes.reconcilers.recovery.test_database_restored import recovered, unpublished
 from volumes.audit import audit
 from volumes.models import Export, Orphan, Publication, Replica, Snapshot, Volume
 from volumes.reconcilers.relocation import replicas_move

@@ -13,7 +13,7 @@ from tasks.models import ACTIVE, Task, TaskType
 from tests.api.test_replicas import places, report
 from tests.api.volume_steps import HOST
 from tests.conftest import Api
-from tests.services.test_unfinished import collect_overdue
+from tests.volumes.reconcilers.test_garbage_collector import collect_overdue
 from volumes.models import Replica, ReplicaMove
 from volumes.reconcilers.relocation import replicas_move
 

@@ -13,7 +13,7 @@ from tests.api.released_clients import DRIVER
 from tests.api.test_replicas import all_available, places, replicated
 from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
-from tests.services.drain_steps import (
+from tests.volumes.reconcilers.drain_steps import (
     Pool,
     active,
     contents,
@@ -26,7 +26,7 @@ from tests.services.drain_steps import (
     settle,
     write,
 )
-from tests.services.test_node_checks import check
+from tests.volumes.reconcilers.test_node_check import check
 from volumes.audit import audit
 from volumes.models import Replica, ReplicaMove, Turn
 from volumes.reconcilers.relocation import replicas_move

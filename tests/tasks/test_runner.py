@@ -18,7 +18,7 @@ from tasks.models import Task, TaskState
 from tasks.saga import Step
 from tasks.services import MoveRefused, task_update, tasks_abort
 from tasks.submission import TaskFailed, task_wait, tasks_requeue
-from tests.services.sagas import KIND, nothing, registered, row, submitted
+from tests.tasks.sagas import KIND, nothing, registered, row, submitted
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,7 +11,7 @@ from tasks.context import Later
 from tasks.models import Task, TaskState
 from tasks.saga import Step
 from tasks.submission import task_wait, tasks_requeue, tasks_wake
-from tests.services.sagas import nothing, registered, row, submitted
+from tests.tasks.sagas import nothing, registered, row, submitted
 from tests.worker import running_worker
 
 pytestmark = pytest.mark.django_db(transaction=True)

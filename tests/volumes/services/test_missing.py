@@ -16,9 +16,9 @@ from tests.api.volume_steps import GIB, HOST, created, probe_host, published, vo
 from tests.conftest import Answer, Api
 from tests.sagas.checks import work_off_all
 from tests.sagas.volume_worlds import DATA, World
-from tests.services.drain_steps import drained, node_named
-from tests.services.test_node_checks import check
-from tests.services.test_unfinished import collect_overdue
+from tests.volumes.reconcilers.drain_steps import drained, node_named
+from tests.volumes.reconcilers.test_garbage_collector import collect_overdue
+from tests.volumes.reconcilers.test_node_check import check
 from volumes.audit import audit
 from volumes.models import Replica, Tenant, Volume
 from volumes.reconcilers.relocation import replicas_move

@@ -16,8 +16,8 @@ from provisioner.common.models import LifeState
 from tests.api.snapshot_steps import snapped, snapshot
 from tests.api.volume_steps import GIB, created, probe_host, published, volume
 from tests.conftest import Api
-from tests.services.test_node_checks import TWO, Pool
-from tests.services.test_node_returns import remove
+from tests.volumes.reconcilers.test_node_check import TWO, Pool
+from tests.volumes.reconcilers.test_readopt import remove
 from volumes.models import Export, Publication, Replica, Snapshot, Volume
 from volumes.pending import (
     export_waits_for,

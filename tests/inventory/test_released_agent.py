@@ -18,8 +18,7 @@ from tests.api.test_migration import migrate
 from tests.api.test_replicas import places, replicated
 from tests.api.volume_steps import GIB, published, volume
 from tests.conftest import Api
-from tests.recorder import Recorder, Request, parsed
-from tests.services.test_simulated_hosts import (
+from tests.inventory.test_simulated_hosts import (
     SECONDS,
     be_silent,
     come_to,
@@ -27,6 +26,7 @@ from tests.services.test_simulated_hosts import (
     let_time_pass,
     task_of,
 )
+from tests.recorder import Recorder, Request, parsed
 from tests.system.conftest import eventually
 from volumes.audit import audit
 

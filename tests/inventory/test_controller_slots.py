@@ -15,7 +15,7 @@ from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.services.controller_slots import SLOTS, controller_ids, slot_release, slot_take
 from tests.api.test_host_nqns import pool_again
 from tests.conftest import Api
-from tests.services.test_backends import store
+from tests.inventory.test_backends import store
 from volumes.reconcilers.node_check.check import nodes_check
 
 pytestmark = pytest.mark.django_db(transaction=True)
