@@ -5,8 +5,10 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -18,8 +20,11 @@ FORBIDDEN = [
     ("apps", "inventory/selectors.py", "import volumes.models"),
     ("apps", "provisioner/access/tokens.py", "import tasks.models"),
     ("apps", "provisioner/common/times.py", "import provisioner.access.principals"),
-    ("layers", "volumes/selectors.py", "import volumes.services.tenant"),
-    ("layers", "inventory/services/hosts.py", "import inventory.views.hosts"),
+    ("volumes", "volumes/selectors.py", "import volumes.services.tenant"),
+    ("inventory", "inventory/services/hosts.py", "import inventory.views.hosts"),
+    ("tasks", "tasks/submission.py", "import tasks.services"),
+    ("provisioner", "provisioner/access/tokens.py", "import provisioner.certificates"),
+    ("steps", "volumes/services/tenant.py", "import tasks.context"),
     ("celery", "volumes/reconcilers/garbage_collector.py", "import celery"),
     ("placement", "volumes/placement/request.py", "import django.db"),
     ("services", "volumes/services/tenant.py", "import rest_framework"),
@@ -96,3 +101,20 @@ def test_a_service_that_sees_requests_is_refused(tree: Path) -> None:
         path.write_text(before)
     assert code == 1
     assert "`django.http` is banned: A service does not see requests." in output
+
+
+def test_there_are_no_circles() -> None:
+    graph = grimp.build_graph(*PACKAGES)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    TopologicalSorter(imports).prepare()  # raises CycleError
+
+
+def test_a_module_in_no_contract_is_refused(tree: Path) -> None:
+    path = tree / "volumes" / "somewhere.py"
+    path.touch()
+    try:
+        code, output = lint(tree, "lint-imports", "--no-cache")
+    finally:
+        path.unlink()
+    assert code == 1, output
+    assert "volumes.somewhere" in output
