@@ -50,7 +50,7 @@ class TaskAdmin(ReadOnlyAdmin):
             },
         ),
         ("About", {"fields": ["host_id", "volume_id", "tenant_id", "params"]}),
-        ("Times", {"fields": ["created_at", "started_at", "heard_at", "ended_at"]}),
+        ("Times", {"fields": ["created_at", "started_at", "last_activity_at", "ended_at"]}),
         (
             "Work",
             {

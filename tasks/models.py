@@ -56,8 +56,8 @@ class Task(models.Model):
     ``task_status`` and ``description`` are what the worker or the host said of the outcome.
     ``lease_until``: until then ``lease_owner`` alone works on it; a lease that is over means the
     task was abandoned. ``attempts``: runs since a step was last done or began to wait; a task that
-    kills its workers must not be tried for ever. ``heard_at``: when the host that works it off last
-    said something of it. ``bytes_*``: of a copy between nodes, null where there is none.
+    kills its workers must not be tried for ever. ``last_activity_at``: when the host that works it
+    off last said something of it. ``bytes_*``: of a copy between nodes, null where there is none.
     """
 
     task_id = models.CharField(primary_key=True, max_length=64, default=new_uuid)
@@ -77,7 +77,7 @@ class Task(models.Model):
     bytes_total = models.BigIntegerField(null=True, blank=True)
     bytes_per_second = models.BigIntegerField(null=True, blank=True)
     attempts = models.PositiveIntegerField(default=0)
-    heard_at = models.DateTimeField(null=True, blank=True)
+    last_activity_at = models.DateTimeField(null=True, blank=True)
     lease_owner = models.CharField(max_length=255, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=clock.now)

@@ -138,7 +138,7 @@ def task_update(
         rows = rows.filter(type=type)
     said = {"task_status": task_status, "description": description, "params": params}
     changes: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
-    changes |= {"heard_at": clock.now()}
+    changes |= {"last_activity_at": clock.now()}
     if state is TaskState.FINISHED:
         changes |= {"lease_owner": "", "lease_until": None}
     changes |= _move(state) | _advance(COMPLETE if state is TaskState.FINISHED else progress)
@@ -206,10 +206,10 @@ def tasks_abort(*, volume_id: str, reason: str, only_hosts: bool = False) -> Non
     _end(rows, _move(TaskState.ABORTED) | {"description": reason})
 
 
-def tasks_hear(*, volume_id: str) -> None:
+def tasks_touch(*, volume_id: str) -> None:
     """A host said something of the volume: its task may go on, and its host lives."""
     rows = Task.objects.filter(volume_id=volume_id, state__in=sorted(ACTIVE))
-    if rows.update(heard_at=clock.now()):
+    if rows.update(last_activity_at=clock.now()):
         tasks_wake(volume_id=volume_id)
 
 

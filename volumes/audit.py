@@ -88,7 +88,7 @@ def _compare_node(backend: Backend, contents: NodeContents) -> Iterator[Differen
     yield from _compare_pool(name, contents.node)
     rows = Replica.objects.filter(backend=backend).select_related("volume")
     replicas = list(rows.prefetch_related("sub_volumes__ssd"))
-    at_rest = [r for r in replicas if _ready(r) and r.volume.growing_to_bytes is None]
+    at_rest = [r for r in replicas if _ready(r) and r.volume.expanding_to_bytes is None]
     yield from _compare_things(
         name,
         "replica",
@@ -239,7 +239,7 @@ def _compare_sizes() -> Iterator[Difference]:
     for replica in rows.exclude(claimed_bytes=F("claimed")):
         yield Difference(f"replica {replica.uuid}", "its pieces do not add up to what it claims")
     settled = rows.filter(
-        LIVE, volume__growing_to_bytes__isnull=True, volume__state=LifeState.READY
+        LIVE, volume__expanding_to_bytes__isnull=True, volume__state=LifeState.READY
     )
     for replica in settled.exclude(volume__capacity_bytes=F("capacity")):
         yield Difference(f"replica {replica.uuid}", "its pieces do not add up to its volume")

@@ -96,7 +96,7 @@ def _health(wanted: int, number: Mapping[Condition, int], not_asked: int) -> Hea
 
 def _is_whole(replica: ReplicaShown) -> bool:
     """It is made, and no copy of ours fills it."""
-    return replica.state == LifeState.READY and not replica.filling
+    return replica.state == LifeState.READY and not replica.rebuilding
 
 
 def _is_filled(replica: ReplicaShown, *, known: bool) -> bool:

@@ -32,9 +32,9 @@ from volumes.read_models import Shown
 from volumes.selectors import volumes_visible
 
 H = TypeVar("H", bound=TextChoices)
-WHOLE = Q(replicas__state=LifeState.READY, replicas__filling=False)
+WHOLE = Q(replicas__state=LifeState.READY, replicas__rebuilding=False)
 OURS = Q(replicas__state=LifeState.CREATING) | Q(
-    replicas__state=LifeState.READY, replicas__filling=True, num_replicas__gt=1
+    replicas__state=LifeState.READY, replicas__rebuilding=True, num_replicas__gt=1
 )
 """A replica that clients see, and that is made, or filled by a copy between nodes."""
 LOST = Q(replicas__replica_state__in=[ReplicaState.MISSING, ReplicaState.TERMINATING])

@@ -19,7 +19,7 @@ def check_nodes() -> None:
 
 @shared_task
 def move_replicas() -> None:
-    relocation.replicas_move()
+    relocation.relocate_replicas()
 
 
 @shared_task

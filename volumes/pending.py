@@ -17,8 +17,8 @@ def volume_waits_for(volume: Volume | VolumeShown) -> str:
         return "its nodes to make it"
     if volume.state == LifeState.DELETING:
         return "its nodes to remove it"
-    if volume.growing_to_bytes is not None:
-        return f"its nodes to grow it to {volume.growing_to_bytes // GIB} GiB"
+    if volume.expanding_to_bytes is not None:
+        return f"its nodes to grow it to {volume.expanding_to_bytes // GIB} GiB"
     return ""
 
 
@@ -29,7 +29,7 @@ def replica_waits_for(replica: Replica | ReplicaShown, *, exporting: bool, alone
     node = f"node {replica.backend_id}"
     if text := _life(replica.state, node):
         return text
-    if replica.filling:
+    if replica.rebuilding:
         return f"its copy onto {node} to end"
     if exporting:
         return f"{node} to export it"

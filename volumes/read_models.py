@@ -23,7 +23,7 @@ class ReplicaShown(NamedTuple):
     backend_id: str | None
     replica_state: str
     replica_state_since: dt.datetime
-    filling: bool
+    rebuilding: bool
     state: str
     backend__available_until: dt.datetime | None
     backend__polled_at: dt.datetime | None
@@ -39,7 +39,7 @@ class VolumeShown(NamedTuple):
     alias: str
     tenant_id: str
     capacity_bytes: int
-    growing_to_bytes: int | None
+    expanding_to_bytes: int | None
     claimed_bytes: int
     provisioning_type: str
     num_replicas: int

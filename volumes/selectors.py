@@ -22,7 +22,7 @@ from volumes.placement.request import Candidate, Drive
 from volumes.sizing import GIB
 
 LIVE = ~Q(state=LifeState.DELETING)
-SHOWN = LIVE & ~Q(filling=True, volume__num_replicas=1)
+SHOWN = LIVE & ~Q(rebuilding=True, volume__num_replicas=1)
 """Replicas that clients see: what an only replica moves to bears its uuid, and is none yet."""
 NODE_COLUMNS = (
     "persistent_id",

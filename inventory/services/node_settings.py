@@ -16,10 +16,12 @@ from provisioner.common import clock
 PROVISIONER_NAME = "provisioner"
 
 
-def silence_ends_at(heard_at: dt.datetime) -> dt.datetime:
-    """When a node heard of at ``heard_at`` counts as Unavailable unless it is heard of again."""
+def silence_ends_at(last_activity_at: dt.datetime) -> dt.datetime:
+    """When a node heard of at ``last_activity_at`` counts as Unavailable unless it is heard of
+    again.
+    """
     interval = settings.ENVIRONMENT.probe_interval_seconds
-    return heard_at + dt.timedelta(seconds=LATE_FACTOR * interval)
+    return last_activity_at + dt.timedelta(seconds=LATE_FACTOR * interval)
 
 
 def node_settings(backend: Backend, pool: PoolIdentity | None = None) -> ProvisionerSettings:

@@ -19,7 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from provisioner.access.concurrency import Turn, others_work
+from provisioner.access.concurrency import JobLease, others_work
 from provisioner.access.principals import Caller
 from provisioner.common.database import is_conflict
 from provisioner.common.endpoint_spec import Operation
@@ -51,7 +51,7 @@ class ApiViewSet(ViewSet):
     aliases: ClassVar[tuple[str, ...]] = ()
     open_to_all: ClassVar[bool] = False
     goes_on: ClassVar[bool] = False
-    _turn: Turn
+    _turn: JobLease
     http_method_names = [  # noqa: RUF012 - View declares it of the instance
         "get",
         "head",
@@ -74,7 +74,7 @@ class ApiViewSet(ViewSet):
         """:raises TooManyAtOnce: HTTP 429, the caller has enough requests under way."""
         super().perform_authentication(request)
         if isinstance(request.user, Caller):
-            self._turn = Turn(request.user)
+            self._turn = JobLease(request.user)
             self._held.callback(self._turn.close)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -130,7 +130,7 @@ class ApiViewSet(ViewSet):
         sender = Sender(self._held.pop_all(), ends, others_work)
         return sender.response(self.request, listing.pieces(page, PIECE_ROWS))
 
-    def request_key(self, content: object) -> str:
+    def idempotency_digest(self, content: object) -> str:
         """What a request and its repeats have in common, and no other: a digest of the header
         ``Idempotency-Key``, the path and the parsed content. Empty without the header.
 

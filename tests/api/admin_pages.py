@@ -22,13 +22,13 @@ from provisioner.common.models import LifeState
 from tasks.models import JobRun, Task, TaskState, TaskType
 from volumes.models import (
     Drain,
+    JobLease,
     NamespaceId,
     Protocol,
     ProvisioningType,
     Replica,
-    ReplicaMove,
+    ReplicaRelocation,
     Tenant,
-    Turn,
     Volume,
     target_nqn,
 )
@@ -160,9 +160,11 @@ def make_rows(count):
             backend=(new or backends)[number % len(backends)], was_in_use=True, replicas_before=7
         )
         replica = Replica.objects.filter(volume__uuid=f"volume-{number}")[0]
-        ReplicaMove.objects.create(replica=replica, refusal="no room", task_id="t", again_at=now)
+        ReplicaRelocation.objects.create(
+            replica=replica, refusal="no room", task_id="t", again_at=now
+        )
         JobRun.objects.create(job=f"job-{number}")
-        Turn.objects.create(job=f"job-{number}", until=now, unbroken_since=now)
+        JobLease.objects.create(job=f"job-{number}", until=now, unbroken_since=now)
         backends[0].orphans.create(kind="volume", uuid=f"stray-{number}", generation=1)
         state = list(TaskState)[number % 5]
         ended = state in {TaskState.FINISHED, TaskState.FAILED, TaskState.ABORTED}

@@ -129,7 +129,7 @@ class TestUsersMeanwhile:
         assert answer.status == "NotAvailable"
         assert f"replica '{new.uuid}'" in answer.description
         assert "is being rebuilt" in answer.description
-        assert Volume.objects.get().growing_to_bytes is None
+        assert Volume.objects.get().expanding_to_bytes is None
         assert world.api.get("/tenants").body == before
         world.fleet.set_copy_rate(2**40)
         work_off_all()

@@ -33,7 +33,7 @@ from tests.volumes.reconcilers.drain_steps import (
 )
 from volumes.audit import audit
 from volumes.models import Drain, Replica
-from volumes.reconcilers.relocation import replicas_move
+from volumes.reconcilers.relocation import relocate_replicas
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -119,9 +119,9 @@ def test_asked_twice_it_remembers_what_the_node_was(api: Api, node: str) -> None
 def test_using_the_node_again_ends_it(api: Api, node: str, only_here: Callable[..., str]) -> None:
     only_here("u")
     drained(api, node)
-    replicas_move()
+    relocate_replicas()
     assert api.put(f"/backends/{node}", {"inUse": True}).status == "Success"
-    replicas_move()
+    relocate_replicas()
     assert api.get(f"/backends/{node}/drain").status == "NotExists"
     assert Task.objects.get().state == "ABORTED"
     assert in_use(api, node) is True
@@ -206,12 +206,12 @@ def test_so_many_at_once(
 ) -> None:
     uuids = [only_here(f"u{number}") for number in range(6)]
     drained(api, node)
-    replicas_move()
+    relocate_replicas()
     shown = drain(api, node)
     assert (shown["moving"], shown["left"], shown["waitsFor"]) == (4, 6, "its tasks")
     assert {task["volumeID"] for task in shown["tasks"]} <= set(uuids)
     assert {task["type"] for task in shown["tasks"]} == {"ReplicaSync"}
-    replicas_move()
+    relocate_replicas()
     assert len(active()) == 4
     settle()
     assert drain(api, node)["done"] is True
@@ -286,9 +286,9 @@ def test_stopped_in_the_middle(
     node_named(fleet, node).set_copy_rate(0)
     drained(api, node)
     for _ in range(5):
-        replicas_move()
+        relocate_replicas()
         work()
-    assert Replica.objects.filter(filling=True).count() == 4
+    assert Replica.objects.filter(rebuilding=True).count() == 4
     assert api.delete(f"/backends/{node}/drain").status == "Success"
     assert {task.state for task in Task.objects.all()} == {"ABORTED"}
     settle()
@@ -304,12 +304,12 @@ def test_a_move_that_was_stopped_is_tried_again(
 ) -> None:
     uuid = only_here("u")
     drained(api, node)
-    replicas_move()
+    relocate_replicas()
     [task] = active()
     update = {"taskId": task.pk, "hostId": task.host_id or "nobody", "state": "ABORTED"}
     Task.objects.filter(pk=task.pk).update(host_id="nobody")
     assert api.put("/tasks", update).status == "Success"
-    replicas_move()
+    relocate_replicas()
     assert refusals(api, node) == {uuid: f"task {task.pk} is ABORTED: "}
     assert active() == []
     retry()

@@ -20,7 +20,7 @@ from tests.programs import tool
 from volumes.metrics.pool import PoolCollector
 from volumes.metrics.volumes import volume_metrics
 from volumes.models import Orphan, Replica
-from volumes.reconcilers.relocation import replicas_move
+from volumes.reconcilers.relocation import relocate_replicas
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
@@ -172,7 +172,7 @@ def test_how_far_drains_are(api: Api, pool: Pool) -> None:
     published(api, created(api, "refused"), probe_host(api))
     api.put(f"/backends/{other}", {"inUse": True})
     assert api.post(f"/backends/{node}/drain").status == "Success"
-    replicas_move()
+    relocate_replicas()
     assert samples(api)["provisioner_drain_replicas"] == [
         ({"node": node, "state": "left"}, 2.0),
         ({"node": node, "state": "moving"}, 1.0),

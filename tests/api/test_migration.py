@@ -223,7 +223,9 @@ def test_who_does_the_work(
 def let_pass(seconds: int) -> None:
     """As if that long ago had been all that hosts said."""
     span = dt.timedelta(seconds=seconds)
-    Task.objects.update(created_at=F("created_at") - span, heard_at=F("heard_at") - span)
+    Task.objects.update(
+        created_at=F("created_at") - span, last_activity_at=F("last_activity_at") - span
+    )
     Replica.objects.update(replica_state_since=F("replica_state_since") - span)
 
 

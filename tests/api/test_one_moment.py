@@ -24,7 +24,7 @@ from volumes.models import (
     Export,
     Publication,
     Replica,
-    ReplicaMove,
+    ReplicaRelocation,
     Snapshot,
     SubVolume,
     Tenant,
@@ -110,7 +110,7 @@ def goes(api: Api, node: str) -> dict[str, str]:
     replica = Replica.objects.get(volume__uuid=uuid)
     export = Export.objects.select_related("publication").get()
     copied(export, replica=replica, publication=copied(export.publication, volume=replica.volume))
-    ReplicaMove.objects.create(
+    ReplicaRelocation.objects.create(
         replica=replica, refusal="it has snapshots", again_at="2100-01-01T00:00:00Z"
     )
     Tenant.objects.update(name="before")
@@ -124,7 +124,7 @@ def delete_all(uuid: str) -> None:
         Snapshot.objects.filter(volume__uuid=uuid).delete()
         Export.objects.filter(publication__volume__uuid=uuid).delete()
         Publication.objects.filter(volume__uuid=uuid).delete()
-        ReplicaMove.objects.filter(replica__volume__uuid=uuid).delete()
+        ReplicaRelocation.objects.filter(replica__volume__uuid=uuid).delete()
         Replica.objects.filter(volume__uuid=uuid).delete()
         Volume.objects.filter(uuid=uuid).delete()
         Ssd.objects.update(capacity_bytes=F("capacity_bytes") + GIB)

@@ -17,7 +17,7 @@ GOOD = """
 SELECT v.uuid, r.backend_id, r.uuid
 FROM volumes_replica r JOIN volumes_volume v ON v.id = r.volume_id
 WHERE v.state = 'READY' AND v.num_replicas > 1
-AND r.state = 'READY' AND r.replica_state = 'Available' AND NOT r.filling
+AND r.state = 'READY' AND r.replica_state = 'Available' AND NOT r.rebuilding
 """
 HELD = """
 SELECT v.node, v.uuid, m.mark FROM simulated_volume v

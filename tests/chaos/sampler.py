@@ -41,7 +41,8 @@ GROUP BY v.uuid, r.backend_id HAVING count(*) > 1
 AVAILABLE = """
 SELECT v.uuid, r.backend_id, r.uuid
 FROM volumes_replica r JOIN volumes_volume v ON v.id = r.volume_id
-WHERE v.num_replicas > 1 AND r.state = 'READY' AND r.replica_state = 'Available' AND NOT r.filling
+WHERE v.num_replicas > 1 AND r.state = 'READY' AND r.replica_state = 'Available' AND NOT
+r.rebuilding
 """
 Marks = dict[tuple[str, str], str]
 """What volumes hold, by node and uuid."""

@@ -17,7 +17,7 @@ UNFINISHED = """
 SELECT 'volume ' || uuid || ' ' || state FROM volumes_volume
 WHERE state <> 'READY' OR growing_to_bytes IS NOT NULL
 UNION ALL SELECT 'replica ' || id || ' ' || state FROM volumes_replica
-WHERE state <> 'READY' OR filling
+WHERE state <> 'READY' OR rebuilding
 UNION ALL SELECT 'snapshot ' || uuid || ' ' || state FROM volumes_snapshot WHERE state <> 'READY'
 UNION ALL SELECT 'publication ' || id || ' ' || state FROM volumes_publication
 WHERE state <> 'READY'

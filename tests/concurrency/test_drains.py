@@ -27,10 +27,10 @@ from tests.volumes.reconcilers.drain_steps import (
     write,
 )
 from volumes.audit import audit
-from volumes.models import Drain, ReplicaMove, Turn
+from volumes.models import Drain, JobLease, ReplicaRelocation
 from volumes.reconcilers import relocation
-from volumes.reconcilers.job_lease import TakenTurn
-from volumes.reconcilers.relocation import replicas_move
+from volumes.reconcilers.job_lease import HeldLease
+from volumes.reconcilers.relocation import relocate_replicas
 from volumes.services.node.drain import drain_stop
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -64,7 +64,7 @@ def test_no_more_than_so_many_whoever_starts_them(
 ) -> None:
     drained(api, node)
     for _ in range(3):
-        at_once([replicas_move] * 6)
+        at_once([relocate_replicas] * 6)
         assert len(active()) == 4
     assert Task.objects.count() == 4
     settle()
@@ -83,9 +83,9 @@ def test_stopped_while_workers_start_moves(api: Api, node: str) -> None:
     """What slipped through is stopped in the next round."""
     drained(api, node)
     stop = partial(drain_stop, persistent_id=node)
-    calls: list[Callable[[], None]] = [replicas_move, stop, *[replicas_move] * 3]
+    calls: list[Callable[[], None]] = [relocate_replicas, stop, *[relocate_replicas] * 3]
     at_once(calls)
-    replicas_move()
+    relocate_replicas()
     assert active() == []
     assert Backend.objects.get(pk=node).in_use is True
     settle()
@@ -112,22 +112,22 @@ def test_a_worker_dies_between(
 
     with monkeypatch.context() as patched:
         patched.setattr(relocation, "_submit", die_at_the_third)
-        patched.setattr(TakenTurn, "end", lambda turn: None)
+        patched.setattr(HeldLease, "release", lambda lease: None)
         with pytest.raises(Killed):
-            replicas_move()
+            relocate_replicas()
     begun = len(active())
     assert begun == {"before": 2, "after": 3}[when]
-    replicas_move()
+    relocate_replicas()
     assert len(active()) == begun
-    Turn.objects.update(until=timezone.now() - dt.timedelta(seconds=1))
-    replicas_move()
+    JobLease.objects.update(until=timezone.now() - dt.timedelta(seconds=1))
+    relocate_replicas()
     assert len(active()) == 4
     retry()
     settle()
     retry()
     settle()
     all_moved(api, fleet, node)
-    assert (Task.objects.count(), ReplicaMove.objects.count()) == (6, 0)
+    assert (Task.objects.count(), ReplicaRelocation.objects.count()) == (6, 0)
 
 
 def test_a_drain_and_the_removal_of_its_node(api: Api, pool: Pool) -> None:

@@ -25,10 +25,10 @@ def silent_for(seconds, persistent_id=None):
     rows = (
         Backend.objects.all() if persistent_id is None else Backend.objects.filter(pk=persistent_id)
     )
-    heard_at = timezone.now() - dt.timedelta(seconds=seconds)
+    last_activity_at = timezone.now() - dt.timedelta(seconds=seconds)
     rows.update(
-        available_until=heard_at + SILENCE_ALLOWED,
-        refreshed_at=heard_at,
+        available_until=last_activity_at + SILENCE_ALLOWED,
+        refreshed_at=last_activity_at,
         polled_at=timezone.now() - dt.timedelta(hours=1),
     )
 

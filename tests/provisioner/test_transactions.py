@@ -19,7 +19,7 @@ from tests.conftest import Api
 from tests.sagas.checks import work_off_all
 from volumes.reconcilers.garbage_collector import collect
 from volumes.reconcilers.node_check.check import nodes_check
-from volumes.reconcilers.relocation import replicas_move
+from volumes.reconcilers.relocation import relocate_replicas
 from volumes.services.replica.replace import replica_sync_submit
 
 TASKS = {
@@ -82,7 +82,7 @@ def test_no_use_case_calls_a_node_inside_a_transaction(
         api.delete(f"/{path}")
     _replica_and_host(api)
     api.post(f"/backends/{first}/drain")
-    replicas_move()
+    relocate_replicas()
     api.delete(f"/backends/{first}/drain")
     _copied(api)
     collect()

@@ -94,7 +94,9 @@ class World:
         return [
             lambda: self._lose(rows()[:1], SimulatedNode.vanish),
             lambda: self._lose(rows()[1:2] if self.replicas > 1 else [], _come_back_empty),
-            lambda: self._lose([row for row in rows() if row.made_by], SimulatedNode.vanish),
+            lambda: self._lose(
+                [row for row in rows() if row.created_by_task], SimulatedNode.vanish
+            ),
         ]
 
     def _lose(self, lost: list[Replica], way: Callable[[SimulatedNode, str], None]) -> None:
@@ -113,7 +115,7 @@ class World:
         self._look()
         rows = self.rows()
         for row in rows:
-            assert (row.state, row.filling) == ("READY", False)
+            assert (row.state, row.rebuilding) == ("READY", False)
             assert row.replica_state in {"Available", "Unknown", "Missing"}, row.replica_state
             assert self.holds(row) is (row.replica_state != "Missing")
             assert not self.holds(row) or self.mark(row) == DATA
@@ -139,7 +141,7 @@ class World:
         assert len(rows) == replicas
         state = "Available" if self.replicas > 1 else "Unknown"
         for row in rows:
-            assert (row.state, row.filling) == ("READY", False)
+            assert (row.state, row.rebuilding) == ("READY", False)
             assert row.replica_state == state
             assert self.node(row).read(row.uuid) == DATA
         assert not Export.objects.filter(for_copy=True).exists()

@@ -45,7 +45,7 @@ def test_a_bad_row_hinders_no_other(api: Api, pool: Pool, fleet: SimulatedFleet)
     Replica.objects.filter(volume__uuid=uuids[0]).update(source={"kind": "nonsense"})
     collect_overdue()
     assert grown(uuids) == [False, True, True]
-    assert Volume.objects.get(uuid=uuids[0]).growing_to_bytes is not None, "tried again"
+    assert Volume.objects.get(uuid=uuids[0]).expanding_to_bytes is not None, "tried again"
 
 
 def test_many_slow_rows_take_as_long_as_one(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
@@ -55,7 +55,7 @@ def test_many_slow_rows_take_as_long_as_one(api: Api, pool: Pool, fleet: Simulat
 
     def seconds(rows: int) -> float:
         rest = Volume.objects.exclude(uuid__in=uuids[:rows])
-        rest.update(deadline_at=None, growing_to_bytes=None)
+        rest.update(deadline_at=None, expanding_to_bytes=None)
         began = time.monotonic()
         collect_overdue()
         return time.monotonic() - began

@@ -35,13 +35,13 @@ class Kind(NamedTuple):
 
     replica_state: str
     state: LifeState
-    filling: bool
+    rebuilding: bool
     node: str | None
 
 
 KINDS = [
-    Kind(replica_state, state, filling, node)
-    for replica_state, (state, filling), node in product(
+    Kind(replica_state, state, rebuilding, node)
+    for replica_state, (state, rebuilding), node in product(
         ReplicaState.values,
         [
             (LifeState.READY, False),
@@ -121,7 +121,7 @@ def rows_of(made: list[Case]) -> None:
             backend=groups[kind.node][n] if kind.node else None,
             replica_state=kind.replica_state,
             state=kind.state,
-            filling=kind.filling,
+            rebuilding=kind.rebuilding,
             claimed_bytes=1,
             deadline_at=None if kind.state is LifeState.READY else now,
         )
@@ -133,7 +133,7 @@ def rows_of(made: list[Case]) -> None:
 def is_possible(case: Case) -> bool:
     """A constraint lets one replica of a volume be filled at a time."""
     live = [kind for kind in case.replicas if kind.state is not LifeState.DELETING]
-    return sum(kind.filling for kind in live) <= 1
+    return sum(kind.rebuilding for kind in live) <= 1
 
 
 def test_sql_says_what_the_rules_say() -> None:

@@ -147,10 +147,10 @@ def test_a_host_waits_for_itself_and_is_heard():
     before = timezone.now()
     with registered(Step(nothing), Step(nothing), is_hosts=lambda task: True):
         task_id = submitted(host_id="h")
-        assert (shown(task_id)["waitsFor"], row(task_id).heard_at) == ("the host", None)
+        assert (shown(task_id)["waitsFor"], row(task_id).last_activity_at) == ("the host", None)
         task_update(task_id=task_id, host_id="h")
-    heard_at = row(task_id).heard_at
-    assert before <= heard_at <= timezone.now()
+    last_activity_at = row(task_id).last_activity_at
+    assert before <= last_activity_at <= timezone.now()
 
 
 def test_bytes_of_a_copy(django_assert_num_queries):

@@ -28,7 +28,7 @@ def a_replica(
     until: dt.datetime | None = NOW + MINUTE,
     polled_at: dt.datetime | None = NOW,
     node: str | None = "n1",
-    filling: bool = False,
+    rebuilding: bool = False,
     life: LifeState = LifeState.READY,
 ) -> ReplicaShown:
     return ReplicaShown(
@@ -38,7 +38,7 @@ def a_replica(
         backend_id=node,
         replica_state=ReplicaState(state),
         replica_state_since=NOW,
-        filling=filling,
+        rebuilding=rebuilding,
         state=life,
         backend__available_until=until,
         backend__polled_at=polled_at,
@@ -65,7 +65,7 @@ def examples() -> list[tuple[str, ...]]:
 def described(text: str) -> ReplicaShown:
     """A replica as the page writes one."""
     if text == "filled by a copy":
-        return a_replica("Synchronizing", filling=True)
+        return a_replica("Synchronizing", rebuilding=True)
     state, _, node = text.partition(" on an ")
     return away(state) if node == "unavailable node" else a_replica(state)
 

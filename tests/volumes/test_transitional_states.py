@@ -89,7 +89,7 @@ def test_an_unfinished_growth_is_taken_up(api: Api, pool: Pool, fleet: Simulated
     pool(1)
     make_everything(api, fleet)
     past = timezone.now() - dt.timedelta(seconds=1)
-    Volume.objects.update(growing_to_bytes=15 * GIB, deadline_at=past)
+    Volume.objects.update(expanding_to_bytes=15 * GIB, deadline_at=past)
     collect()
     assert not Volume.objects.filter(deadline_at=past).exists()
 
@@ -124,7 +124,7 @@ def test_what_a_volume_and_its_replicas_wait_for(
         ({"replica_state": "Terminating"}, "its host to confirm that it uses it no more"),
         ({"replica_state": "Synchronizing"}, "its host to synchronize it"),
         ({"replica_state": "Missing"}, "its host to synchronize it, or a replica in its place"),
-        ({"filling": True}, "its copy onto node {} to end"),
+        ({"rebuilding": True}, "its copy onto node {} to end"),
         ({"state": "CREATING"}, "node {} to make it"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",

@@ -6,7 +6,7 @@ from django.http import HttpRequest
 
 from provisioner.common.admin import ReadOnlyAdmin, link_column, list_link
 from tasks.models import Task
-from volumes.models import Drain, NamespaceId, ReplicaMove, Turn
+from volumes.models import Drain, JobLease, NamespaceId, ReplicaRelocation
 
 
 @admin.register(Drain)
@@ -18,7 +18,7 @@ class DrainAdmin(ReadOnlyAdmin):
         "backend_link",
         "replicas_before",
         "replicas_left",
-        "moves",
+        "relocations",
         "was_in_use",
         "started_at",
     ]
@@ -26,7 +26,7 @@ class DrainAdmin(ReadOnlyAdmin):
     list_select_related = ["backend"]
     fields = [
         "backend",
-        ("replicas_before", "replicas_left", "moves"),
+        ("replicas_before", "replicas_left", "relocations"),
         "was_in_use",
         "started_at",
     ]
@@ -39,13 +39,13 @@ class DrainAdmin(ReadOnlyAdmin):
     def replicas_left(self, drain: Any) -> int:
         return int(drain.left)
 
-    @admin.display(description="moves")
-    def moves(self, drain: Drain) -> str:
-        return list_link(ReplicaMove, "moves", replica__backend=drain.backend_id)
+    @admin.display(description="relocations")
+    def relocations(self, drain: Drain) -> str:
+        return list_link(ReplicaRelocation, "relocations", replica__backend=drain.backend_id)
 
 
-@admin.register(ReplicaMove)
-class ReplicaMoveAdmin(ReadOnlyAdmin):
+@admin.register(ReplicaRelocation)
+class ReplicaRelocationAdmin(ReadOnlyAdmin):
     """Attempts to put another replica in the place of one: for drains, and of lost ones."""
 
     replica_link = link_column("replica")
@@ -57,12 +57,16 @@ class ReplicaMoveAdmin(ReadOnlyAdmin):
     fields = ["replica", "refusal", "attempts", "task", "again_at"]
 
     @admin.display(description="task")
-    def task(self, move: ReplicaMove) -> str:
-        return list_link(Task, move.task_id, task_id=move.task_id) if move.task_id else ""
+    def task(self, relocation: ReplicaRelocation) -> str:
+        return (
+            list_link(Task, relocation.task_id, task_id=relocation.task_id)
+            if relocation.task_id
+            else ""
+        )
 
 
-@admin.register(Turn)
-class TurnAdmin(ReadOnlyAdmin):
+@admin.register(JobLease)
+class JobLeaseAdmin(ReadOnlyAdmin):
     """Periodic jobs that one worker at a time does."""
 
     list_display = ["job", "until", "unbroken_since"]

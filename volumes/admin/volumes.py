@@ -94,7 +94,7 @@ class HealthFilter(ChoiceFilter):
 class VolumeAdmin(ReadOnlyAdmin):
     tenant_link = link_column("tenant")
     capacity = size_column("capacity_bytes", "capacity")
-    growing_to = size_column("growing_to_bytes", "growing to")
+    growing_to = size_column("expanding_to_bytes", "growing to")
     claimed = size_column("claimed_bytes", "claimed for each replica")
     wait = wait_column()
     waits_for = text_column(volume_waits_for, "waits for")
@@ -163,7 +163,7 @@ class VolumeAdmin(ReadOnlyAdmin):
                 ]
             },
         ),
-        ("Life", {"fields": ["created_at", "request_key"]}),
+        ("Life", {"fields": ["created_at", "idempotency_digest"]}),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Volume]:
@@ -271,7 +271,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
         "replica",
         "capacity",
         ("reserved_space_percentage", "claimed"),
-        ("created_at", "request_key"),
+        ("created_at", "idempotency_digest"),
         "state",
         "wait",
         "waits_for",
@@ -319,7 +319,7 @@ class PublicationAdmin(ReadOnlyAdmin):
     list_select_related = ["volume", "host"]
     search_fields = ["=volume__uuid", "volume__alias", "host__name", "=host__uuid"]
     inlines = [ExportInline]
-    fields = ["volume", "host", "state", "wait", "waits_for", "request_key"]
+    fields = ["volume", "host", "state", "wait", "waits_for", "idempotency_digest"]
 
 
 @admin.register(Export)

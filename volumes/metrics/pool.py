@@ -19,7 +19,7 @@ from volumes.models import (
     Orphan,
     Publication,
     Replica,
-    ReplicaMove,
+    ReplicaRelocation,
     ReplicaState,
     Snapshot,
     Volume,
@@ -99,7 +99,7 @@ def drain_metrics() -> Iterator[Metric]:
         "Replicas of a node that is drained: left on it; of those moving, and refused to move",
         labels=["node", "state"],
     )
-    moves = ReplicaMove.objects.exclude(refusal="")
+    moves = ReplicaRelocation.objects.exclude(refusal="")
     numbers = {
         "left": _by_node(Replica.objects.filter(backend__drain__isnull=False), "backend"),
         "moving": _by_node(drain_tasks(), OF_DRAIN),

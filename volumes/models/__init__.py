@@ -1,6 +1,7 @@
 """Tenants, volumes with their replicas and snapshots, and how they reach hosts."""
 
 from volumes.models.drain import Drain
+from volumes.models.job_lease import JobLease
 from volumes.models.orphan import Orphan, OrphanKind
 from volumes.models.publication import (
     Export,
@@ -11,17 +12,17 @@ from volumes.models.publication import (
     target_nqn,
 )
 from volumes.models.replica import Replica, ReplicaState
-from volumes.models.replica_move import ReplicaMove
+from volumes.models.replica_relocation import ReplicaRelocation
 from volumes.models.snapshot import Snapshot
 from volumes.models.sub_volume import SubVolume
 from volumes.models.tenant import DEFAULT_TENANT, Tenant
-from volumes.models.turn import Turn
 from volumes.models.volume import Protocol, ProvisioningType, Volume
 
 __all__ = [
     "DEFAULT_TENANT",
     "Drain",
     "Export",
+    "JobLease",
     "NamespaceId",
     "Orphan",
     "OrphanKind",
@@ -29,12 +30,11 @@ __all__ = [
     "ProvisioningType",
     "Publication",
     "Replica",
-    "ReplicaMove",
+    "ReplicaRelocation",
     "ReplicaState",
     "Snapshot",
     "SubVolume",
     "Tenant",
-    "Turn",
     "Volume",
     "copy_host_nqn",
     "copy_target_nqn",

@@ -6,8 +6,8 @@ from django.db.models import Q
 from inventory.models import Host
 from provisioner.common import clock
 from provisioner.common.models import LifeState
+from volumes.models.idempotent import IdempotentMixin
 from volumes.models.replica import Replica
-from volumes.models.requested import Requested
 from volumes.models.volume import Volume
 
 NQN_PREFIX = "nqn.2022-08.com.kioxia:"
@@ -30,7 +30,7 @@ def copy_host_nqn(backend_id: str) -> str:
     return NODE_PREFIX + backend_id
 
 
-class Publication(Requested):
+class Publication(IdempotentMixin):
     """A volume published to a host. A ``Local`` volume needs no target, and has no exports.
 
     Unpublished, the row goes at once; its exports stay until their nodes confirmed.

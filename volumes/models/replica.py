@@ -26,9 +26,9 @@ class Replica(models.Model):
     ``backend`` is null after a forced removal of the node. ``source``: what the node made it from,
     as on the wire; null: it began empty.
 
-    ``filling``: its node-to-node copy has not ended, so no host may see it; that of a one-replica
-    volume bears the volume's uuid beside the one it will replace. ``made_by``: the task that added
-    it, which drops it again if it fails; an ended one does nothing more.
+    ``rebuilding``: its node-to-node copy has not ended, so no host may see it; that of a
+    one-replica volume bears the volume's uuid beside the one it will replace. ``created_by_task``:
+    the task that added it, which drops it again if it fails; an ended one does nothing more.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -45,8 +45,8 @@ class Replica(models.Model):
     source = models.JSONField(null=True, blank=True)
     desired_iops = models.BigIntegerField(default=0, help_text="claimed on the backend")
     desired_bw = models.BigIntegerField(default=0, help_text="claimed on the backend")
-    filling = models.BooleanField(default=False)
-    made_by = models.CharField(max_length=64, blank=True, db_index=True)
+    rebuilding = models.BooleanField(default=False)
+    created_by_task = models.CharField(max_length=64, blank=True, db_index=True)
     state = models.CharField(max_length=8, choices=LifeState.choices, default=LifeState.CREATING)
     deadline_at = models.DateTimeField(null=True, blank=True)
 
@@ -55,12 +55,12 @@ class Replica(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["uuid"],
-                condition=~Q(state=LifeState.DELETING) & Q(filling=False),
+                condition=~Q(state=LifeState.DELETING) & Q(rebuilding=False),
                 name="replica_uuid_once",
             ),
             models.UniqueConstraint(
                 fields=["volume"],
-                condition=~Q(state=LifeState.DELETING) & Q(filling=True),
+                condition=~Q(state=LifeState.DELETING) & Q(rebuilding=True),
                 name="one_replica_fills_at_once",
             ),
             models.UniqueConstraint(

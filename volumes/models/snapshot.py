@@ -5,13 +5,13 @@ from django.db.models import Q
 
 from provisioner.common import clock
 from provisioner.common.models import LifeState
+from volumes.models.idempotent import IdempotentMixin
 from volumes.models.replica import Replica
-from volumes.models.requested import Requested
 from volumes.models.tenant import Tenant
 from volumes.models.volume import Volume
 
 
-class Snapshot(Requested):
+class Snapshot(IdempotentMixin):
     """A one-replica volume as it was at one moment, on the SSDs of its replica.
 
     ``id`` only ever grows and is the generation of all that is asked of the node for it.

@@ -5,7 +5,7 @@ from django.db.models import Q
 
 from provisioner.common import clock
 from provisioner.common.models import LifeState
-from volumes.models.requested import Requested
+from volumes.models.idempotent import IdempotentMixin
 from volumes.models.tenant import Tenant
 
 
@@ -19,10 +19,10 @@ class Protocol(models.TextChoices):
     LOCAL = "Local"
 
 
-class Volume(Requested):
+class Volume(IdempotentMixin):
     """What a client asked for. Where it lies: :class:`~volumes.models.replica.Replica`.
 
-    ``growing_to_bytes``: a growth that is claimed and not yet on all nodes; it is always finished
+    ``expanding_to_bytes``: a growth that is claimed and not yet on all nodes; it is always finished
     forward.
     ``claimed_bytes``: what one replica takes from SSDs and budget: the capacity, or the reserved
     space.
@@ -30,14 +30,14 @@ class Volume(Requested):
     bars neither its uuid nor its alias, and a snapshot no other snapshot volume.
     ``snapshot``: whose snapshot volume it is, ``writable`` or not. ``cloned_from``: the uuid of the
     volume that a clone began as, which may be gone.
-    ``request_key``: of the request that made it, or grew it last.
+    ``idempotency_digest``: of the request that made it, or grew it last.
     """
 
     uuid = models.CharField(max_length=64, db_index=True)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="volumes")
     alias = models.CharField(max_length=255)
     capacity_bytes = models.BigIntegerField()
-    growing_to_bytes = models.BigIntegerField(null=True, blank=True)
+    expanding_to_bytes = models.BigIntegerField(null=True, blank=True)
     provisioning_type = models.CharField(max_length=8, choices=ProvisioningType.choices)
     reserved_space_percentage = models.PositiveSmallIntegerField(default=0)
     claimed_bytes = models.BigIntegerField()
@@ -98,7 +98,7 @@ class Volume(Requested):
                 name="volume_passing_state_has_deadline",
             ),
             models.CheckConstraint(
-                condition=Q(growing_to_bytes__isnull=True) | Q(deadline_at__isnull=False),
+                condition=Q(expanding_to_bytes__isnull=True) | Q(deadline_at__isnull=False),
                 name="volume_growth_has_deadline",
             ),
         ]

@@ -88,7 +88,7 @@ def withdraw_unfinished_publications() -> None:
 
 def finish_growths() -> None:
     rows = overdue_take(
-        Volume.objects.filter(state=LifeState.READY, growing_to_bytes__isnull=False)
+        Volume.objects.filter(state=LifeState.READY, expanding_to_bytes__isnull=False)
     )
 
     def finish(volumes: list[Volume], until: float) -> None:

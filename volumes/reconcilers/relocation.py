@@ -17,11 +17,11 @@ from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError
 from provisioner.common.writes import writes_barred
 from tasks.models import ACTIVE, Task, TaskState, TaskType
-from volumes.models import Drain, Replica, ReplicaMove
-from volumes.reconcilers.job_lease import TakenTurn, turn_take
+from volumes.models import Drain, Replica, ReplicaRelocation
+from volumes.reconcilers.job_lease import HeldLease, job_lease_acquire
 from volumes.reconcilers.self_healing import replicas_lost
 from volumes.services.errors import CannotMove
-from volumes.services.node.drain import DRAIN, JOB, OF_DRAIN, drain_tasks, strays_abort
+from volumes.services.node.drain import DRAIN, JOB, OF_DRAIN, drain_tasks, drain_tasks_abort_stale
 from volumes.services.replica.migrate import volume_migrate
 from volumes.services.replica.replace import replica_sync_submit
 
@@ -33,40 +33,40 @@ PAUSE = dt.timedelta(seconds=60)
 LONGEST_PAUSE = dt.timedelta(hours=1)
 
 
-def replicas_move() -> None:
+def relocate_replicas() -> None:
     """One round: start as many moves as may be active, on one worker at a time; first in the place
     of what is lost. None where the database may be older than the nodes.
     """
-    turn = None if writes_barred() else turn_take(JOB)
-    if turn is None:
+    lease = None if writes_barred() else job_lease_acquire(JOB)
+    if lease is None:
         return
     try:
         Drain.objects.filter(backend__in_use=True).delete()
-        strays_abort()
+        drain_tasks_abort_stale()
         _note_ends()
-        _start_moves(turn, _movable(replicas_lost(turn.unbroken_since)), None)
+        _start_relocations(lease, _relocatable(replicas_lost(lease.unbroken_since)), None)
         for drain in Drain.objects.order_by("started_at"):
-            _start_moves(turn, _movable(Replica.objects.filter(backend=drain.pk)), drain)
+            _start_relocations(lease, _relocatable(Replica.objects.filter(backend=drain.pk)), drain)
     finally:
-        turn.end()
+        lease.release()
 
 
-def _movable(rows: QuerySet[Replica]) -> QuerySet[Replica]:
+def _relocatable(rows: QuerySet[Replica]) -> QuerySet[Replica]:
     """Those of volumes that have no task, whose turn it is, the never tried ones first."""
     active = Task.objects.filter(volume_id=OuterRef("volume__uuid"), state__in=sorted(ACTIVE))
-    rows = rows.filter(~Exists(active), state=LifeState.READY, filling=False)
-    due = Q(move__isnull=True) | Q(move__again_at__lte=clock.now())
-    first = F("move__again_at").asc(nulls_first=True)
+    rows = rows.filter(~Exists(active), state=LifeState.READY, rebuilding=False)
+    due = Q(relocation__isnull=True) | Q(relocation__again_at__lte=clock.now())
+    first = F("relocation__again_at").asc(nulls_first=True)
     return rows.filter(due).select_related("volume").order_by(first, "pk")
 
 
-def _start_moves(turn: TakenTurn, rows: QuerySet[Replica], drain: Drain | None) -> None:
+def _start_relocations(lease: HeldLease, rows: QuerySet[Replica], drain: Drain | None) -> None:
     """One of each volume: it has one task at a time."""
     tried: set[int] = set()
     for replica in rows[:TRY_AT_MOST]:
         if replica.volume_id in tried:
             continue
-        if not (_has_room(drain) and turn.keep()):
+        if not (_has_room(drain) and lease.renew()):
             return
         _start(replica, drain)
         tried.add(replica.volume_id)
@@ -76,14 +76,14 @@ def _has_room(drain: Drain | None) -> bool:
     """What is lost does not wait for drains, which may have long copies under way."""
     environment = settings.ENVIRONMENT
     tasks = Task.objects.filter(state__in=sorted(ACTIVE))
-    moves = tasks.filter(type=TaskType.REPLICA_SYNC)
+    relocations = tasks.filter(type=TaskType.REPLICA_SYNC)
     if drain is None:
-        others = moves.filter(**{f"{OF_DRAIN}__isnull": True})
+        others = relocations.filter(**{f"{OF_DRAIN}__isnull": True})
         return others.count() < environment.moves_parallel
     goes_on = Drain.objects.filter(pk=drain.pk, backend__in_use=False).exists()
     return (
         goes_on
-        and (moves | drain_tasks()).count() < environment.moves_parallel
+        and (relocations | drain_tasks()).count() < environment.moves_parallel
         and tasks.filter(**{OF_DRAIN: drain.pk}).count() < environment.drain_parallel
     )
 
@@ -95,21 +95,21 @@ def _start(replica: Replica, drain: Drain | None) -> None:
         _begin_attempt(replica)
         task = _submit(replica, {DRAIN: drain.pk} if drain else {})
     except ProvisionerError as refused:
-        ReplicaMove.objects.filter(pk=replica.pk).update(refusal=refused.description)
+        ReplicaRelocation.objects.filter(pk=replica.pk).update(refusal=refused.description)
         log.info("replica not moved", extra=about | {"reason": refused.description})
     except Exception:
         log.exception("replica not moved", extra=about)
     else:
-        ReplicaMove.objects.filter(pk=replica.pk).update(task_id=task.pk)
+        ReplicaRelocation.objects.filter(pk=replica.pk).update(task_id=task.pk)
         log.info("replica moves", extra=about | {"task": task.pk})
 
 
 def _begin_attempt(replica: Replica) -> None:
     """The pause before the next one is written first, whatever becomes of this."""
-    before = ReplicaMove.objects.filter(pk=replica.pk).first()
+    before = ReplicaRelocation.objects.filter(pk=replica.pk).first()
     attempts = before.attempts + 1 if before else 1
     changes = {"attempts": attempts, "task_id": "", "refusal": ""}
-    ReplicaMove.objects.update_or_create(
+    ReplicaRelocation.objects.update_or_create(
         replica=replica, defaults=changes | {"again_at": clock.now() + _pause(attempts)}
     )
 
@@ -141,15 +141,18 @@ def _submit(replica: Replica, outputs: dict[str, str]) -> Task:
 
 def _note_ends() -> None:
     """Of attempts whose task ended: why it failed, and when there is another."""
-    moves = {move.task_id: move for move in ReplicaMove.objects.exclude(task_id="")}
-    tasks = {task.pk: task for task in Task.objects.filter(pk__in=moves)}
-    for task_id, move in moves.items():
+    relocations = {
+        relocation.task_id: relocation
+        for relocation in ReplicaRelocation.objects.exclude(task_id="")
+    }
+    tasks = {task.pk: task for task in Task.objects.filter(pk__in=relocations)}
+    for task_id, relocation in relocations.items():
         task = tasks.get(task_id)
         if task is not None and task.state in ACTIVE:
             continue
         changes: dict[str, Any] = {"task_id": ""}
         if task is not None and task.state != TaskState.FINISHED:
             text = f"task {task_id} is {task.state}: {task.description}"
-            again_at = (task.ended_at or clock.now()) + _pause(move.attempts)
+            again_at = (task.ended_at or clock.now()) + _pause(relocation.attempts)
             changes |= {"refusal": text, "again_at": again_at}
-        ReplicaMove.objects.filter(pk=move.pk, task_id=task_id).update(**changes)
+        ReplicaRelocation.objects.filter(pk=relocation.pk, task_id=task_id).update(**changes)

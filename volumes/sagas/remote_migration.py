@@ -14,7 +14,7 @@ from tasks.models import TaskType
 from tasks.saga import Saga, register
 from volumes.sagas.replace_replica.steps import STEPS, lock_volume, look_at_new_one, make_replica
 from volumes.sagas.replace_replica.waiting import NoSignOfLife
-from volumes.services.replica.migrate import is_hosts, migration_heard_at
+from volumes.services.replica.migrate import is_hosts, migration_last_activity_at
 
 
 def begin(context: Context) -> Later | None:
@@ -27,7 +27,7 @@ def supervise(context: Context) -> Later:
     :raises NoSignOfLife: it was not, for ``migration_silence_seconds``.
     """
     silence = dt.timedelta(seconds=settings.ENVIRONMENT.migration_silence_seconds)
-    left = migration_heard_at(context.task) + silence - clock.now()
+    left = migration_last_activity_at(context.task) + silence - clock.now()
     if left <= dt.timedelta(0):
         seconds = silence.total_seconds()
         raise NoSignOfLife(f"its host gave no sign of life for {seconds:.0f} s")

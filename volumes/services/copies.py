@@ -67,11 +67,11 @@ def copies_outdate(volume: Volume) -> None:
     """A host is let at the volume: what is being copied of it is worth nothing. Inside the
     transaction that publishes it.
     """
-    filling = volume.replicas.filter(LIVE, filling=True)
-    if not filling:
+    rebuilding = volume.replicas.filter(LIVE, rebuilding=True)
+    if not rebuilding:
         return
-    copies_withdraw(filling.get())
-    replica_state_set(filling, ReplicaState.UNKNOWN)
+    copies_withdraw(rebuilding.get())
+    replica_state_set(rebuilding, ReplicaState.UNKNOWN)
 
 
 def copies_withdraw(replica: Replica) -> None:
@@ -83,7 +83,9 @@ def copies_withdraw(replica: Replica) -> None:
 def copy_source(replica: Replica) -> Replica | None:
     """What is copied into a replica: the one on the node that may connect, while both are there."""
     export = Export.objects.filter(LIVE, replica=replica, for_copy=True).first()
-    beside = Replica.objects.filter(volume=replica.volume_id, state=LifeState.READY, filling=False)
+    beside = Replica.objects.filter(
+        volume=replica.volume_id, state=LifeState.READY, rebuilding=False
+    )
     for one in beside.select_related("backend").exclude(backend=None):
         if export is not None and export.host_nqn == copy_host_nqn(str(one.backend_id)):
             return one

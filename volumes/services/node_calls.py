@@ -31,7 +31,7 @@ Work = tuple[int, Backend | None, Callable[..., bool]]
 
 def replica_spec(volume: Volume, replica: Replica) -> wire.VolumeSpec:
     """The replica as its node must have it, growth included. Limits grow with the volume."""
-    gib = (volume.growing_to_bytes or volume.capacity_bytes) // GIB
+    gib = (volume.expanding_to_bytes or volume.capacity_bytes) // GIB
     return wire.VolumeSpec(
         generation=replica.pk,
         provisioning_type=wire.ProvisioningType(volume.provisioning_type),

@@ -41,7 +41,7 @@ def replica_owner(volume: Volume, replica: Replica) -> Owner:
         tenant=volume.tenant_id,
         volume=volume.uuid,
         alias=volume.alias,
-        complete=not replica.filling and replica.replica_state not in OUTDATED,
+        complete=not replica.rebuilding and replica.replica_state not in OUTDATED,
         more=_more(volume),
     )
 

@@ -99,9 +99,9 @@ def plan_required(outcome: Plan) -> Plan:
 
 @dataclass(frozen=True)
 class Beginning:
-    """How new replicas begin: ``made_by`` a task; filled from ``copied_from``, or empty."""
+    """How new replicas begin: ``created_by_task`` a task; filled from ``copied_from``, or empty."""
 
-    made_by: str = ""
+    created_by_task: str = ""
     copied_from: Replica | None = None
 
 
@@ -151,8 +151,8 @@ def _insert_replicas(
             desired_iops=request.desired_iops,
             desired_bw=request.desired_bw,
             replica_state=ReplicaState.SYNCHRONIZING if source else ReplicaState.UNKNOWN,
-            filling=source is not None,
-            made_by=beginning.made_by,
+            rebuilding=source is not None,
+            created_by_task=beginning.created_by_task,
             deadline_at=unfinished_deadline(),
         )
         for planned in chosen

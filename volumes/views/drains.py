@@ -169,11 +169,11 @@ def drain_json(status: DrainStatus, page: Page) -> dict[str, Any]:
         ],
         "refusals": [
             {
-                "volumeID": move.replica.volume.uuid,
-                "replicaID": move.replica.uuid,
-                "reason": move.refusal,
+                "volumeID": relocation.replica.volume.uuid,
+                "replicaID": relocation.replica.uuid,
+                "reason": relocation.refusal,
             }
-            for move in page.cut(status.refused, "replica__volume__uuid")
+            for relocation in page.cut(status.refused, "replica__volume__uuid")
         ],
     }
     return fields | ({"waitsFor": status.waits_for} if status.waits_for else {})

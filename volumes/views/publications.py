@@ -43,9 +43,9 @@ class PublishViewSet(TenantViewSet):
 
     def create(self, request: Request, tenant: str | None = None) -> Response:
         fields = parse_body(PublishInput, request)
-        key = self.request_key(fields)
+        key = self.idempotency_digest(fields)
         self.own_host(fields["host_id"])
-        volume_publish(tenant_id=self.tenant_scope, request_key=key, **fields)
+        volume_publish(tenant_id=self.tenant_scope, idempotency_digest=key, **fields)
         return success()
 
 

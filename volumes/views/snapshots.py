@@ -76,8 +76,8 @@ class SnapshotsViewSet(TenantViewSet):
         fields = parse_body(SnapshotInput, request)
         scope = self.tenant_scope_of(fields.pop("tenant_id", None))
         wanted = SnapshotRequest(**fields)
-        key = self.request_key(wanted)
-        snapshot = snapshot_create(tenant_id=scope, request=wanted, request_key=key)
+        key = self.idempotency_digest(wanted)
+        snapshot = snapshot_create(tenant_id=scope, request=wanted, idempotency_digest=key)
         return success(persistentId=snapshot.uuid)
 
     def destroy(self, request: Request, snapshot_uuid: str, tenant: str | None = None) -> Response:
@@ -110,8 +110,8 @@ class SnapshotVolumesViewSet(TenantViewSet):
         fields = parse_body(SnapshotVolumeInput, request)
         scope = self.tenant_scope_of(fields.pop("tenant_id", None))
         wanted = SnapshotVolumeRequest(**fields)
-        key = self.request_key(wanted)
-        volume = snapshot_volume_create(tenant_id=scope, request=wanted, request_key=key)
+        key = self.idempotency_digest(wanted)
+        volume = snapshot_volume_create(tenant_id=scope, request=wanted, idempotency_digest=key)
         return success(persistentId=volume.uuid)
 
 
@@ -135,5 +135,7 @@ class ClonesViewSet(TenantViewSet):
         fields = parse_body(CloneInput, request)
         scope = self.tenant_scope_of(fields.pop("tenant_id", None))
         wanted = CloneRequest(**fields)
-        volume = volume_clone(tenant_id=scope, request=wanted, request_key=self.request_key(wanted))
+        volume = volume_clone(
+            tenant_id=scope, request=wanted, idempotency_digest=self.idempotency_digest(wanted)
+        )
         return success(persistentId=volume.uuid)

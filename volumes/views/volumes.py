@@ -116,7 +116,7 @@ class VolumesViewSet(TenantViewSet):
         if parse_query(DryRunInput, request)["dryRun"]:
             return success(**plan_json(volume_dry_run(tenant_id=tenant_id, request=wanted)))
         volume = volume_create(
-            tenant_id=tenant_id, request=wanted, request_key=self.request_key(wanted)
+            tenant_id=tenant_id, request=wanted, idempotency_digest=self.idempotency_digest(wanted)
         )
         return success(uuid=volume.uuid)
 
@@ -126,7 +126,7 @@ class VolumesViewSet(TenantViewSet):
             volume_uuid=volume_uuid,
             tenant_id=self.tenant_scope,
             new_gib=fields["newCapacity"],
-            request_key=self.request_key(fields),
+            idempotency_digest=self.idempotency_digest(fields),
         )
         return success()
 

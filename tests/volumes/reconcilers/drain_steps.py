@@ -14,8 +14,8 @@ from tests.api.test_replicas import places, report
 from tests.api.volume_steps import HOST
 from tests.conftest import Api
 from tests.volumes.reconcilers.test_garbage_collector import collect_overdue
-from volumes.models import Replica, ReplicaMove
-from volumes.reconcilers.relocation import replicas_move
+from volumes.models import Replica, ReplicaRelocation
+from volumes.reconcilers.relocation import relocate_replicas
 
 ROUNDS_AT_MOST = 100
 Pool = Callable[[int], list[str]]
@@ -79,13 +79,13 @@ def work() -> None:
 
 def retry() -> None:
     """As if every pause were over."""
-    ReplicaMove.objects.update(again_at=timezone.now() - dt.timedelta(seconds=1))
+    ReplicaRelocation.objects.update(again_at=timezone.now() - dt.timedelta(seconds=1))
 
 
 def settle(host: Callable[[], object] = lambda: None) -> None:
     """Rounds and tasks, until nothing more moves; ``host`` does its part in between."""
     for _ in range(ROUNDS_AT_MOST):
-        replicas_move()
+        relocate_replicas()
         if not active():
             break
         work()

@@ -188,7 +188,7 @@ def test_growing_with_a_node_that_is_known_to_be_down_changes_nothing(
     answer = api.patch(f"/volumes/{uuid}", {"newCapacity": 15})
     assert answer.status == "NotAvailable"
     assert "nothing was changed" in answer.description
-    assert Volume.objects.get().growing_to_bytes is None
+    assert Volume.objects.get().expanding_to_bytes is None
 
 
 def test_an_export_follows_when_its_node_is_back(

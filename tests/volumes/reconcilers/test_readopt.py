@@ -168,7 +168,7 @@ def test_a_growth_that_the_node_missed_is_made_up_for(
     check()
     collect_overdue()
     assert fleet.nodes[0].volumes()[uuid].capacity == 15 * GIB
-    assert Volume.objects.get().growing_to_bytes is None
+    assert Volume.objects.get().expanding_to_bytes is None
     assert audit() == []
 
 

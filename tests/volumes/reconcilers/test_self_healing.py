@@ -28,8 +28,8 @@ from tests.volumes.reconcilers.drain_steps import (
 )
 from tests.volumes.reconcilers.test_node_check import check
 from volumes.audit import audit
-from volumes.models import Replica, ReplicaMove, Turn
-from volumes.reconcilers.relocation import replicas_move
+from volumes.models import JobLease, Replica, ReplicaRelocation
+from volumes.reconcilers.relocation import relocate_replicas
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MINUTES = 5
@@ -70,8 +70,8 @@ def silent(node: str, minutes: float) -> None:
 
 def watched(minutes: float) -> None:
     """As if somebody had looked after the pool for that long."""
-    replicas_move()
-    Turn.objects.update(unbroken_since=ago(minutes))
+    relocate_replicas()
+    JobLease.objects.update(unbroken_since=ago(minutes))
 
 
 def whole(fleet: SimulatedFleet, uuid: str, *without: str) -> bool:
@@ -90,10 +90,10 @@ def test_what_a_node_lost(api: Api, fleet: SimulatedFleet) -> None:
     lost = Replica.objects.filter(volume__uuid=uuid).order_by("pk")[0]
     node_named(fleet, str(lost.backend_id)).lose(lost.uuid)
     check()
-    replicas_move()
+    relocate_replicas()
     assert active() == []
     Replica.objects.filter(pk=lost.pk).update(replica_state_since=ago(MINUTES + 1))
-    replicas_move()
+    relocate_replicas()
     [task] = active()
     assert (task.type, task.volume_id) == ("ReplicaSync", uuid)
     settle()
@@ -106,7 +106,7 @@ def test_in_its_time_and_only_where_it_is_wanted(api: Api, fleet: SimulatedFleet
     for alias, minutes, gone in (("early", 5, 4), ("off", 0, 10**6), ("never", 2**31 - 1, 10**6)):
         missing(a_volume(api, fleet, alias, maxReplicaDownTime=minutes), gone)
     missing(late, MINUTES + 1)
-    replicas_move()
+    relocate_replicas()
     assert [task.volume_id for task in active()] == [late]
 
 
@@ -117,13 +117,13 @@ def test_a_node_that_is_away_counts_from_when_it_went(api: Api, fleet: Simulated
     node_named(fleet, node).faults.go_down()
     silent(node, MINUTES - 1)
     watched(60)
-    replicas_move()
+    relocate_replicas()
     assert active() == []
     silent(node, MINUTES + 1)
-    replicas_move()
+    relocate_replicas()
     assert len(active()) == 1
     assert set(
-        Replica.objects.filter(volume__uuid=uuid, filling=False).values_list("replica_state")
+        Replica.objects.filter(volume__uuid=uuid, rebuilding=False).values_list("replica_state")
     ) == {("Available",)}
     settle()
     node_named(fleet, node).faults.come_up()
@@ -138,10 +138,10 @@ def test_while_nobody_looked_no_node_was_away(api: Api, fleet: SimulatedFleet) -
     uuid = a_volume(api, fleet)
     silent(str(Replica.objects.filter(volume__uuid=uuid)[0].backend_id), 60)
     watched(MINUTES - 1)
-    replicas_move()
+    relocate_replicas()
     assert active() == []
     watched(MINUTES + 1)
-    replicas_move()
+    relocate_replicas()
     assert len(active()) == 1
 
 
@@ -150,7 +150,7 @@ def test_a_node_removed_by_force(api: Api, fleet: SimulatedFleet) -> None:
     node = str(Replica.objects.filter(volume__uuid=uuid)[0].backend_id)
     silent(node, 1)
     assert api.delete(f"/backends/{node}", force="true").status == "Success"
-    replicas_move()
+    relocate_replicas()
     assert active() == []
     Replica.objects.filter(backend=None).update(replica_state_since=ago(MINUTES + 1))
     settle()
@@ -163,8 +163,8 @@ def test_hosts_that_heal_by_themselves_are_left_to_it(api: Api, fleet: Simulated
         uuid = a_volume(api, fleet, kind)
         published(api, uuid, probe_host(api, f"host-{kind}", clientType=kind))
         missing(uuid, 60)
-        replicas_move()
-        assert (active(), ReplicaMove.objects.count()) == ([], 0), kind
+        relocate_replicas()
+        assert (active(), ReplicaRelocation.objects.count()) == ([], 0), kind
 
 
 def test_a_host_that_does_not_brings_the_new_one_up_to_date(
@@ -187,10 +187,10 @@ def test_nobody_could_fill_it_while_its_host_is_away(api: Api, fleet: SimulatedF
     published(api, uuid, probe_host(api, **DRIVER))
     Host.objects.update(available_until=ago(1))
     missing(uuid, 60)
-    replicas_move()
+    relocate_replicas()
     assert active() == []
     assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
-    replicas_move()
+    relocate_replicas()
     assert len(active()) == 1
 
 
@@ -203,7 +203,7 @@ def test_two_that_are_lost_come_one_after_the_other(api: Api, fleet: SimulatedFl
     write(fleet, uuid)
     missing(uuid, 60, number=2)
     for _ in range(3):
-        replicas_move()
+        relocate_replicas()
         assert len(active()) == 1
     [first] = active()
     settle()
@@ -220,18 +220,18 @@ def test_pauses_grow_while_it_fails(api: Api, fleet: SimulatedFleet) -> None:
     pauses = []
     for _ in range(3):
         before = timezone.now()
-        replicas_move()
-        move = ReplicaMove.objects.get()
-        pauses.append(round((move.again_at - before) / dt.timedelta(minutes=1)))
-        replicas_move()
-        assert ReplicaMove.objects.get().attempts == move.attempts
+        relocate_replicas()
+        relocation = ReplicaRelocation.objects.get()
+        pauses.append(round((relocation.again_at - before) / dt.timedelta(minutes=1)))
+        relocate_replicas()
+        assert ReplicaRelocation.objects.get().attempts == relocation.attempts
         retry()
     assert pauses == [1, 2, 4]
-    assert "2 nodes cordoned" in ReplicaMove.objects.get().refusal
+    assert "2 nodes cordoned" in ReplicaRelocation.objects.get().refusal
     free.update(in_use=True)
     settle()
     assert whole(fleet, uuid)
-    assert ReplicaMove.objects.count() == 0
+    assert ReplicaRelocation.objects.count() == 0
 
 
 def test_so_many_in_the_pool(api: Api, fleet: SimulatedFleet, settings: Settings) -> None:
@@ -239,8 +239,8 @@ def test_so_many_in_the_pool(api: Api, fleet: SimulatedFleet, settings: Settings
     uuids = [a_volume(api, fleet, f"v{number}") for number in range(4)]
     for uuid in uuids:
         missing(uuid, 60)
-    replicas_move()
-    replicas_move()
+    relocate_replicas()
+    relocate_replicas()
     assert len(active()) == 2
     settle()
     assert all(whole(fleet, uuid) for uuid in uuids)
@@ -255,7 +255,7 @@ def test_what_is_lost_does_not_wait_for_a_drain(
     placed_on(nodes[3:], lambda: created(api, "single"))
     fleet.set_copy_rate(0)
     drained(api, nodes[3])
-    replicas_move()
+    relocate_replicas()
     missing(uuid, 60)
-    replicas_move()
+    relocate_replicas()
     assert {task.volume_id for task in active()} > {uuid}

@@ -21,7 +21,7 @@ from tests.volumes.reconcilers.test_garbage_collector import collect_overdue
 from tests.volumes.reconcilers.test_node_check import check
 from volumes.audit import audit
 from volumes.models import Replica, Tenant, Volume
-from volumes.reconcilers.relocation import replicas_move
+from volumes.reconcilers.relocation import relocate_replicas
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
@@ -69,7 +69,7 @@ def claims() -> tuple[object, ...]:
     return (
         list(Tenant.objects.order_by("pk").values_list("used_bytes", flat=True)),
         list(Ssd.objects.order_by("pk").values_list("used_bytes", flat=True)),
-        list(Volume.objects.values_list("capacity_bytes", "growing_to_bytes", "claimed_bytes")),
+        list(Volume.objects.values_list("capacity_bytes", "expanding_to_bytes", "claimed_bytes")),
     )
 
 
@@ -134,7 +134,7 @@ def test_a_growth_ends_without_a_replica_that_was_lost_meanwhile(
     assert lost.uuid not in world.node(lost).volumes()
     drained(world.api, str(kept.backend_id))
     for _ in range(3):
-        replicas_move()
+        relocate_replicas()
         work_off_all()
         check()
         nothing_is_empty_and_good(world.fleet)
@@ -152,7 +152,7 @@ def test_a_growth_whose_only_replica_is_lost_ends_and_says_so(
     lose(Replica.objects.get())
     answer = grow(api, uuid)
     assert (answer.status, "is Missing" in answer.description) == ("NotAvailable", True)
-    assert Volume.objects.get().growing_to_bytes is None
+    assert Volume.objects.get().expanding_to_bytes is None
     assert states(uuid) == ["Missing"]
     assert fleet.nodes[0].volumes() == {}
 
@@ -253,7 +253,7 @@ def test_a_lost_replica_is_healed(world: World, lose: Callable[[Replica], None])
     lose(lost)
     check()
     Replica.objects.update(replica_state_since=timezone.now() - dt.timedelta(minutes=2))
-    replicas_move()
+    relocate_replicas()
     work_off_all()
     collect_overdue()
     check()

@@ -55,35 +55,39 @@ def create(replicas: int, *, named: bool) -> Prepare:
     def prepare(api: Api, name: str) -> Callable[[], Any]:
         uuid = name if named else None
         request = VolumeRequest(alias=name, capacity_gib=1, uuid=uuid, num_replicas=replicas)
-        return lambda: volume_create(tenant_id="0", request=request, request_key=name).uuid
+        return lambda: volume_create(tenant_id="0", request=request, idempotency_digest=name).uuid
 
     return prepare
 
 
 def snapshot(api: Api, name: str) -> Callable[[], Any]:
     request = SnapshotRequest(created(api, name, capacity=1), alias=name)
-    return lambda: snapshot_create(tenant_id=None, request=request, request_key=name).uuid
+    return lambda: snapshot_create(tenant_id=None, request=request, idempotency_digest=name).uuid
 
 
 def snapshot_volume(api: Api, name: str) -> Callable[[], Any]:
     made = snapped(api, created(api, f"{name}-source", capacity=1), name)
     request = SnapshotVolumeRequest(made, alias=name)
-    return lambda: snapshot_volume_create(tenant_id=None, request=request, request_key=name).uuid
+    return lambda: (
+        snapshot_volume_create(tenant_id=None, request=request, idempotency_digest=name).uuid
+    )
 
 
 def clone(api: Api, name: str) -> Callable[[], Any]:
     request = CloneRequest(created(api, f"{name}-source", capacity=1), alias=name)
-    return lambda: volume_clone(tenant_id=None, request=request, request_key=name).uuid
+    return lambda: volume_clone(tenant_id=None, request=request, idempotency_digest=name).uuid
 
 
 def publish(api: Api, name: str) -> Callable[[], Any]:
     uuid = created(api, name, capacity=1, storageClass={"numReplicas": 2})
-    return lambda: volume_publish(volume_uuid=uuid, host_id=HOST, tenant_id=None, request_key=name)
+    return lambda: volume_publish(
+        volume_uuid=uuid, host_id=HOST, tenant_id=None, idempotency_digest=name
+    )
 
 
 def grow(api: Api, name: str) -> Callable[[], Any]:
     uuid = created(api, name, capacity=1, storageClass={"numReplicas": 2})
-    return lambda: volume_grow(volume_uuid=uuid, tenant_id=None, new_gib=2, request_key=name)
+    return lambda: volume_grow(volume_uuid=uuid, tenant_id=None, new_gib=2, idempotency_digest=name)
 
 
 REQUESTS = {
@@ -117,7 +121,7 @@ def deaths(api: Api, prepare: Prepare) -> int:
 def all_is_at_rest() -> None:
     for model in (Volume, Snapshot, Publication, Replica, Export):
         assert not model.objects.exclude(state=LifeState.READY).exists()
-    assert not Volume.objects.exclude(growing_to_bytes=None).exists()
+    assert not Volume.objects.exclude(expanding_to_bytes=None).exists()
     assert audit() == []
 
 

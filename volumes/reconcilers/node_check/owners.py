@@ -40,9 +40,9 @@ def _replicas(backend: Backend, contents: NodeContents) -> list[Replica]:
     rows = Replica.objects.filter(
         backend=backend,
         state=LifeState.READY,
-        filling=False,
+        rebuilding=False,
         volume__state=LifeState.READY,
-        volume__growing_to_bytes__isnull=True,
+        volume__expanding_to_bytes__isnull=True,
     )
     return [
         replica

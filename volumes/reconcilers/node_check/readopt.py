@@ -71,14 +71,14 @@ def _take_back(
         volume = Volume.objects.select_for_update().get(pk=known.volume_id)
         row = Replica.objects.filter(pk=known.pk, backend=None, state=LifeState.READY)
         replica = row.select_for_update().first()
-        if replica is None or volume.growing_to_bytes is not None:
+        if replica is None or volume.expanding_to_bytes is not None:
             raise OtherLayout("it is being removed, or its volume grows")
         if _former_exports(replica, contents) - withdrawn:
             raise OtherLayout("its volume was unpublished just now")
         pieces = _grown(found.pieces, volume.capacity_bytes, replica.claimed_bytes)
         if pieces != found.pieces:
             Volume.objects.filter(pk=volume.pk).update(
-                growing_to_bytes=volume.capacity_bytes, deadline_at=clock.now()
+                expanding_to_bytes=volume.capacity_bytes, deadline_at=clock.now()
             )
         claims = Claims(volume.tenant_id)
         _put_on_node(replica, volume, backend, pieces, claims)

@@ -87,7 +87,7 @@ def _renumber(export: Export) -> None:
 def _adopt(found: Found, findings: Findings) -> None:
     """A host that is known uses a volume that is known; else it stays an orphan."""
     replica = Replica.objects.filter(
-        Q(backend=found.backend_id) | Q(backend=None), LIVE, uuid=found.uuid, filling=False
+        Q(backend=found.backend_id) | Q(backend=None), LIVE, uuid=found.uuid, rebuilding=False
     ).first()
     host = Host.objects.filter(pk=found.nqn.removeprefix(NQN_PREFIX), nqn=found.host_nqn).first()
     if replica is None or host is None or Export.objects.filter(pk=found.generation).exists():

@@ -13,7 +13,7 @@ from inventory.services.pool import database_doubted, database_sealed, has_new_t
 from provisioner.common.models import LifeState
 from provisioner.common.writes import STALE_SECONDS
 from volumes.models import Export, Replica, ReplicaState, Snapshot
-from volumes.reconcilers.job_lease import turn_take
+from volumes.reconcilers.job_lease import job_lease_acquire
 from volumes.reconcilers.node_check.orphans import new_orphans
 from volumes.reconcilers.recovery.database import after_restored, nodes_answers
 from volumes.services.node.contents import NodeContents
@@ -32,13 +32,13 @@ def failover_settle() -> None:
 
     Nodes that do not answer are compared when they are back. Where none does, it is tried again.
     """
-    turn = turn_take(JOB) if has_new_timeline() else None
-    if turn is None:
+    lease = job_lease_acquire(JOB) if has_new_timeline() else None
+    if lease is None:
         return
     try:
         _settle(list(Backend.objects.prefetch_related("addresses")))
     finally:
-        turn.end()
+        lease.release()
 
 
 def _settle(backends: list[Backend]) -> None:
@@ -106,7 +106,7 @@ def _of_node(backend_id: str, contents: NodeContents, last: int) -> Iterator[str
 
 def _replicas(backend_id: str, contents: NodeContents) -> Iterator[str]:
     there = {(volume.uuid, volume.generation): volume.capacity for volume in contents.volumes}
-    rows = Replica.objects.filter(backend=backend_id, volume__growing_to_bytes=None, **READY)
+    rows = Replica.objects.filter(backend=backend_id, volume__expanding_to_bytes=None, **READY)
     rows = rows.exclude(replica_state__in=[ReplicaState.MISSING, ReplicaState.TERMINATING])
     for replica in rows.annotate(size=Sum("sub_volumes__capacity_bytes")):
         found = there.get((replica.uuid, replica.pk))

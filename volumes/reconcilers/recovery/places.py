@@ -68,7 +68,7 @@ def volume_regrow(volume: Volume, replicas: list[Replica], capacity_bytes: int) 
         replica_unplace(replica)
         Replica.objects.filter(pk=replica.pk).update(claimed_bytes=claim)
     volume.claimed_bytes, volume.capacity_bytes = claim, capacity_bytes
-    volume.growing_to_bytes = None
+    volume.expanding_to_bytes = None
     Volume.objects.filter(pk=volume.pk).update(
-        claimed_bytes=claim, capacity_bytes=capacity_bytes, growing_to_bytes=None
+        claimed_bytes=claim, capacity_bytes=capacity_bytes, expanding_to_bytes=None
     )

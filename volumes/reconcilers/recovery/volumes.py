@@ -60,12 +60,12 @@ def _resolve(volume: Volume, findings: Findings) -> None:
 
 def _has_source(replicas: list[Replica], held: dict[int, Copy], silent: list[Replica]) -> bool:
     """A replica that is not being filled is where its row says, or may be."""
-    return any(not r.filling and (r.pk in held or r in silent) for r in replicas)
+    return any(not r.rebuilding and (r.pk in held or r in silent) for r in replicas)
 
 
 def _note_incomplete(replicas: list[Replica], held: dict[int, Copy]) -> None:
     """Others went on without it after the state that was restored."""
-    late = [r.pk for r in replicas if not r.filling and not held[r.pk].is_complete]
+    late = [r.pk for r in replicas if not r.rebuilding and not held[r.pk].is_complete]
     rows = Replica.objects.filter(pk__in=late, replica_state=ReplicaState.AVAILABLE)
     replica_state_set(rows, ReplicaState.MISSING)
 
@@ -78,15 +78,15 @@ def _adopt(
     findings: Findings,
 ) -> None:
     """All replicas that rows know are gone; the volume has moved. What it moved to takes over."""
-    filled = [r for r in replicas if r.filling and r.pk in held and held[r.pk].is_complete]
+    filled = [r for r in replicas if r.rebuilding and r.pk in held and held[r.pk].is_complete]
     strays = [] if filled else findings.strays_of(volume)[: volume.num_replicas]
-    gone = [r for r in lost if not r.filling]
+    gone = [r for r in lost if not r.rebuilding]
     if not (filled or strays) or any(r.snapshots.exists() for r in gone):
         return
     for replica in gone:
         replica_forget(replica)
     rows = Replica.objects.filter(pk__in=[r.pk for r in filled])
-    rows.update(filling=False, made_by="", state=LifeState.READY, deadline_at=None)
+    rows.update(rebuilding=False, created_by_task="", state=LifeState.READY, deadline_at=None)
     replica_state_set(rows, ReplicaState.UNKNOWN)
     for copy in strays:
         replica_row(volume, copy)
@@ -121,15 +121,15 @@ def _end_creation(volume: Volume, held: dict[int, Copy], findings: Findings) -> 
 
 def _end_tasks(volume: Volume, findings: Findings) -> None:
     """Begun by what the database does not remember; replicas that took over stay."""
-    others = volume.replicas.filter(LIVE, made_by="", filling=False)
+    others = volume.replicas.filter(LIVE, created_by_task="", rebuilding=False)
     if not others.exists():
-        volume.replicas.filter(filling=False).update(made_by="")
+        volume.replicas.filter(rebuilding=False).update(created_by_task="")
     tasks_abort(volume_id=volume.uuid, reason="the database was restored to an older state")
 
 
 def _end_growth(volume: Volume, held: dict[int, Copy], findings: Findings) -> None:
     """It has the size that its nodes give it; a smaller replica is grown when it is taken back."""
-    rows = volume.replicas.select_related("volume").filter(state=LifeState.READY, filling=False)
+    rows = volume.replicas.select_related("volume").filter(state=LifeState.READY, rebuilding=False)
     replicas = [r for r in rows if r.pk in held]
     adopted = rows.filter(backend=None).exclude(pk__in=held)
     sizes = [held[r.pk].found.capacity for r in replicas]
@@ -142,5 +142,5 @@ def _end_growth(volume: Volume, held: dict[int, Copy], findings: Findings) -> No
     if largest > volume.capacity_bytes:
         volume_regrow(volume, replicas, largest)
         findings.report.append(f"volume {volume.uuid} was grown to {largest} bytes")
-    if volume.growing_to_bytes is None:
+    if volume.expanding_to_bytes is None:
         Volume.objects.filter(pk=volume.pk, state=LifeState.READY).update(deadline_at=None)

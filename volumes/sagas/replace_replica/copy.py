@@ -121,7 +121,7 @@ def _settle(context: Context, replica: Replica) -> Later | None:
     with context.transaction():
         context.outputs[NEVER_ATTACHED] = never_attached(replica)
         _copied(replica).filter(exports__isnull=True).update(
-            filling=False,
+            rebuilding=False,
             replica_state=ReplicaState.AVAILABLE,
             replica_state_since=clock.now(),
         )
@@ -132,7 +132,7 @@ def _leave_to_host(context: Context, replica: Replica) -> Later:
     """A host was let in before the copy had ended: it goes on with it, if it still is there."""
     with context.transaction():
         rows = Replica.objects.filter(pk=replica.pk, state=LifeState.READY, exports__isnull=True)
-        if replica.volume.publications.exists() and rows.update(filling=False):
+        if replica.volume.publications.exists() and rows.update(rebuilding=False):
             exports_want_all(replica.volume)
             return Later("its host")
     return replica_give_up(context, replica, "a host used the volume during the copy")
@@ -143,7 +143,7 @@ def _copied(replica: Replica) -> QuerySet[Replica]:
     return Replica.objects.filter(
         pk=replica.pk,
         state=LifeState.READY,
-        filling=True,
+        rebuilding=True,
         replica_state=ReplicaState.SYNCHRONIZING,
         volume__publications__isnull=True,
     )

@@ -30,7 +30,7 @@ from volumes.services.replica.replacement_rules import (
     AVOID,
     replacement_beginning,
     replacement_request,
-    replica_made_by,
+    replica_created_by,
     volume_of,
 )
 from volumes.services.replica.rules import unchanged_required
@@ -44,7 +44,7 @@ def replica_make(context: Context) -> Later | None:
     """The task has a new replica, on its node; None: that is so."""
     task = context.task
     volume = volume_of(task)
-    replica = replica_made_by(task)
+    replica = replica_created_by(task)
     if replica is None:
         return _claim(context, volume)
     if replica.state == LifeState.READY:
@@ -58,17 +58,17 @@ def replica_make(context: Context) -> Later | None:
 
 def replica_fill(context: Context) -> Later | None:
     """The task's new replica holds the data; None: that is so. That of a one-replica volume is
-    still ``filling`` then: it takes over with the last step.
+    still ``rebuilding`` then: it takes over with the last step.
 
     :raises FillingFailed: it was given up.
     :raises ProvisionerError: there is no other place for it.
     """
     if waiting := replica_make(context):
         return waiting
-    replica = replica_made_by(context.task)
+    replica = replica_created_by(context.task)
     if replica is None or replica.backend is None:
         return replica_give_up(context, replica, "the node of its new replica was removed")
-    if replica.filling:
+    if replica.rebuilding:
         return replica_copy(context, replica) or _told_complete(replica)
     if replica.replica_state == ReplicaState.AVAILABLE:
         return _told_complete(replica)
@@ -77,7 +77,7 @@ def replica_fill(context: Context) -> Later | None:
 
 def _claim(context: Context, volume: Volume) -> Later:
     """Claim another replica, once a former one is out of its way."""
-    former = Replica.objects.filter(made_by=context.task.pk, state=LifeState.DELETING)
+    former = Replica.objects.filter(created_by_task=context.task.pk, state=LifeState.DELETING)
     replicas_drop(former, until=calls_until())
     if volume.num_replicas == 1 and former.filter(backend__in=Backend.objects.available()).exists():
         return Later("the copy it gave up to be removed", NODE_SECONDS)
@@ -128,7 +128,7 @@ def _wait_for_host(context: Context, replica: Replica) -> Later:
         with context.transaction():
             exports_want_all(replica.volume)
     exports_make(replica.exports.filter(state=LifeState.CREATING), until=calls_until())
-    signs = [replica.replica_state, str(context.task.heard_at)]
+    signs = [replica.replica_state, str(context.task.last_activity_at)]
     if replica.replica_state == ReplicaState.SYNCHRONIZING:
         signs += [str(publication.host.last_probe_at) for publication in publications]
     return Later(

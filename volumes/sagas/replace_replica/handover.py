@@ -18,8 +18,8 @@ from volumes.services.replica.replacement_rules import (
     LEAVING,
     NEVER_ATTACHED,
     never_attached,
+    replica_created_by,
     replica_leaving,
-    replica_made_by,
     volume_of,
 )
 from volumes.services.replica.state import replica_state_set
@@ -55,7 +55,7 @@ def replica_look(context: Context) -> Later | None:
     :raises ReplicaLost: the node lost it.
     """
     task = context.task
-    new = replica_made_by(task)
+    new = replica_created_by(task)
     outcome = replicas_look([new], until=calls_until())[new.pk] if new else False
     if is_lost(outcome):
         raise ReplicaLost(f"the new replica of volume {task.volume_id!r} is lost: {outcome}")
@@ -99,17 +99,17 @@ def replica_take_over(context: Context) -> None:
     new = _copied_required(volume, task) if only else _available_required(task)
     if volume.publications.exists() and leaving.exists():
         raise ReplicaLost(f"volume {volume.uuid!r} was published at the last moment: try again")
-    is_unknown = new.filling or (task.outputs.get(NEVER_ATTACHED) and never_attached(new))
+    is_unknown = new.rebuilding or (task.outputs.get(NEVER_ATTACHED) and never_attached(new))
     _withdraw(leaving)
     if is_unknown:
-        Replica.objects.filter(pk=new.pk).update(filling=False)
+        Replica.objects.filter(pk=new.pk).update(rebuilding=False)
         replica_state_set(Replica.objects.filter(pk=new.pk), ReplicaState.UNKNOWN)
 
 
 def _available_required(task: Task) -> Replica:
     """Of a volume of several replicas."""
-    new = replica_made_by(task)
-    if new is None or new.filling or new.replica_state != ReplicaState.AVAILABLE:
+    new = replica_created_by(task)
+    if new is None or new.rebuilding or new.replica_state != ReplicaState.AVAILABLE:
         state = new.replica_state if new else "gone"
         raise ReplicaLost(f"the new replica of volume {task.volume_id!r} is {state}")
     return new
@@ -117,10 +117,10 @@ def _available_required(task: Task) -> Replica:
 
 def _copied_required(volume: Volume, task: Task) -> Replica:
     """Of a volume of one replica; it has taken over where this is asked again."""
-    new = replica_made_by(task)
+    new = replica_created_by(task)
     if new is None or new.exports.exists() or volume.snapshots.exists():
         raise ReplicaLost(f"the new replica of volume {task.volume_id!r} cannot take over")
-    if new.filling and new.replica_state != ReplicaState.SYNCHRONIZING:
+    if new.rebuilding and new.replica_state != ReplicaState.SYNCHRONIZING:
         raise ReplicaLost(f"the new replica of volume {task.volume_id!r} is {new.replica_state}")
     return new
 
@@ -133,13 +133,15 @@ def replacement_undo(task: Task) -> None:
     host may have written to the new one only. Where the new one is not, the old one is Missing
     until its host says otherwise. The last Available replica always stays.
     """
-    made = Replica.objects.filter(LIVE, made_by=task.pk)
+    made = Replica.objects.filter(LIVE, created_by_task=task.pk)
     old = Replica.objects.filter(LIVE, pk=task.outputs.get(LEAVING))
-    others = Replica.objects.filter(LIVE, volume__uuid=task.volume_id).exclude(made_by=task.pk)
-    good = made.filter(filling=False, replica_state=ReplicaState.AVAILABLE)
+    others = Replica.objects.filter(LIVE, volume__uuid=task.volume_id).exclude(
+        created_by_task=task.pk
+    )
+    good = made.filter(rebuilding=False, replica_state=ReplicaState.AVAILABLE)
     told = old.filter(replica_state=ReplicaState.TERMINATING)
     if task.outputs.get(LEAVING) and not old.exists():
-        _keep(made.filter(filling=False))
+        _keep(made.filter(rebuilding=False))
     elif good.exists() and told.exists():
         _withdraw(told)
         _keep(good)
@@ -150,7 +152,7 @@ def replacement_undo(task: Task) -> None:
 
 
 def _keep(rows: QuerySet[Replica]) -> None:
-    rows.update(made_by="")
+    rows.update(created_by_task="")
 
 
 def _withdraw(rows: QuerySet[Replica]) -> None:

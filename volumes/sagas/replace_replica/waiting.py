@@ -64,7 +64,7 @@ def replica_give_up(context: Context, replica: Replica | None, why: str) -> Late
     if replica is not None:
         log.warning("new replica given up", extra={"replica": replica.uuid, "reason": why})
         with context.transaction():
-            rows = Replica.objects.filter(LIVE, pk=replica.pk, made_by=context.task.pk)
+            rows = Replica.objects.filter(LIVE, pk=replica.pk, created_by_task=context.task.pk)
             replicas_withdraw(rows, deadline_at=clock.now())
     return Later(why)
 

@@ -4,7 +4,7 @@ from django.db import transaction
 
 from inventory.models import Host
 from provisioner.common.results import ProvisionerError, ResultCode
-from tasks.services import tasks_abort, tasks_hear
+from tasks.services import tasks_abort, tasks_touch
 from volumes.models import Export, Publication, Volume
 from volumes.services.node_calls import call_deadline
 from volumes.services.publication.exports import exports_drop, publications_withdraw
@@ -39,6 +39,6 @@ def host_remove(*, host_id: str) -> None:
         host.delete()
         for volume in locked:
             tasks_abort(volume_id=volume.uuid, reason=UNPUBLISHED, only_hosts=True)
-            tasks_hear(volume_id=volume.uuid)
+            tasks_touch(volume_id=volume.uuid)
             marked_confirm(volume)
     exports_drop(Export.objects.filter(pk__in=keys), until=call_deadline())

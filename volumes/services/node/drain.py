@@ -11,7 +11,7 @@ from provisioner.common.queue import enqueue_on_commit
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.models import ACTIVE, Task
 from tasks.services import tasks_stop
-from volumes.models import Drain, Replica, ReplicaMove
+from volumes.models import Drain, Replica, ReplicaRelocation
 
 JOB = "move_replicas"
 DRAIN = "drain"
@@ -34,7 +34,7 @@ class DrainStatus:
     drain: Drain
     left: int
     tasks: list[Task]
-    refused: QuerySet[ReplicaMove]
+    refused: QuerySet[ReplicaRelocation]
 
     @property
     def moved(self) -> int:
@@ -69,7 +69,7 @@ def drain_start(*, persistent_id: str) -> None:
         started = {"was_in_use": backend.in_use, "replicas_before": number}
         _, is_new = Drain.objects.get_or_create(backend=backend, defaults=started)
         if is_new:
-            ReplicaMove.objects.filter(replica__backend=backend).delete()
+            ReplicaRelocation.objects.filter(replica__backend=backend).delete()
             Backend.objects.filter(pk=persistent_id).update(in_use=False)
     if is_new:
         settings_push(persistent_id)
@@ -90,7 +90,7 @@ def drain_stop(*, persistent_id: str) -> None:
         Backend.objects.filter(pk=persistent_id).update(in_use=drain.was_in_use)
         drain.delete()
     settings_push(persistent_id)
-    strays_abort()
+    drain_tasks_abort_stale()
 
 
 def drain_get(*, persistent_id: str) -> DrainStatus:
@@ -100,7 +100,7 @@ def drain_get(*, persistent_id: str) -> DrainStatus:
         raise NotDrained(f"backend {persistent_id!r} is not being drained")
     left = Replica.objects.filter(backend=persistent_id)
     tasks = drain_tasks().filter(**{OF_DRAIN: persistent_id})
-    refused = ReplicaMove.objects.filter(replica__backend=persistent_id).exclude(refusal="")
+    refused = ReplicaRelocation.objects.filter(replica__backend=persistent_id).exclude(refusal="")
     return DrainStatus(drain, left.count(), list(tasks), refused.select_related("replica__volume"))
 
 
@@ -109,11 +109,11 @@ def drain_tasks() -> QuerySet[Task]:
     return Task.objects.filter(state__in=sorted(ACTIVE), **{f"{OF_DRAIN}__isnull": False})
 
 
-def strays_abort() -> None:
+def drain_tasks_abort_stale() -> None:
     """Stop and undo the moves of drains that are no more. Tasks are read first: each is younger
     than its drain.
     """
     tasks = list(drain_tasks())
     drains = set(Drain.objects.values_list("pk", flat=True))
-    strays = [task.pk for task in tasks if task.outputs[DRAIN] not in drains]
-    tasks_stop(Task.objects.filter(pk__in=strays), description="the drain was stopped")
+    stale = [task.pk for task in tasks if task.outputs[DRAIN] not in drains]
+    tasks_stop(Task.objects.filter(pk__in=stale), description="the drain was stopped")

@@ -45,7 +45,9 @@ def backend_maintenance(*, persistent_id: str) -> Maintenance:
 
 
 def _losing(persistent_id: str) -> QuerySet[Replica]:
-    live = Replica.objects.filter(volume=OuterRef("volume"), state=LifeState.READY, filling=False)
+    live = Replica.objects.filter(
+        volume=OuterRef("volume"), state=LifeState.READY, rebuilding=False
+    )
     reachable = live.filter(backend__available_until__gte=clock.now()).exclude(
         backend=persistent_id
     )
@@ -56,7 +58,10 @@ def _losing(persistent_id: str) -> QuerySet[Replica]:
     )
     leaving = Q(replica_state=ReplicaState.TERMINATING)
     rows = Replica.objects.filter(
-        backend=persistent_id, state=LifeState.READY, filling=False, volume__state=LifeState.READY
+        backend=persistent_id,
+        state=LifeState.READY,
+        rebuilding=False,
+        volume__state=LifeState.READY,
     )
     return (
         rows.exclude(replica_state=ReplicaState.MISSING)

@@ -116,8 +116,8 @@ def _mark_missing(replica: Replica) -> None:
 
 def _grow_again(volumes: QuerySet[Volume]) -> None:
     """A replica of each was Missing when the others grew, and is back; the collector grows it."""
-    at_rest = volumes.filter(state=LifeState.READY, growing_to_bytes__isnull=True)
-    at_rest.update(growing_to_bytes=F("capacity_bytes"), deadline_at=clock.now())
+    at_rest = volumes.filter(state=LifeState.READY, expanding_to_bytes__isnull=True)
+    at_rest.update(expanding_to_bytes=F("capacity_bytes"), deadline_at=clock.now())
 
 
 def _note_exports(backend: Backend, contents: NodeContents, before: ReadyRows) -> list[int]:

@@ -70,7 +70,7 @@ def _give_up_replicas(backend: Backend, *, force: bool) -> None:
     exports.delete()
     held = set(snapshots.values_list("replica_id", flat=True))
     for replica in replicas:
-        if (replica.state == LifeState.DELETING or replica.filling) and replica.pk not in held:
+        if (replica.state == LifeState.DELETING or replica.rebuilding) and replica.pk not in held:
             replica_release(replica, tenant_id=replica.volume.tenant_id)
             replica.delete()
     SubVolume.objects.filter(Q(replica__in=keys) | Q(snapshot__in=snapshots)).delete()

@@ -83,7 +83,7 @@ def exports_want(publication: Publication, *, deadline_at: dt.datetime | None = 
     if publication.volume.protocol == Protocol.LOCAL:
         return
     replicas = Replica.objects.filter(
-        volume=publication.volume_id, state=LifeState.READY, filling=False
+        volume=publication.volume_id, state=LifeState.READY, rebuilding=False
     ).exclude(pk__in=publication.exports.values("replica_id"))
     keys = list(replicas.values_list("pk", flat=True))
     ids = namespace_ids_take(publication.host, keys) if keys else {}

@@ -8,7 +8,7 @@ from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.queue import enqueue_on_commit
 from provisioner.common.results import ProvisionerError, ResultCode
-from tasks.services import tasks_abort, tasks_hear
+from tasks.services import tasks_abort, tasks_touch
 from volumes.models import Export, Protocol, Publication, Replica, Volume, target_nqn
 from volumes.selectors import replicas_expanded_offline, volumes_visible
 from volumes.services.copies import copies_outdate
@@ -44,7 +44,7 @@ class UnpublishFailed(ProvisionerError):
 
 
 def volume_publish(
-    *, volume_uuid: str, host_id: str, tenant_id: str | None, request_key: str = ""
+    *, volume_uuid: str, host_id: str, tenant_id: str | None, idempotency_digest: str = ""
 ) -> None:
     """Export every replica to the host, and repair exports that a node lost. Replicas on nodes
     that do not answer are skipped when another one is exported, and follow when their nodes are
@@ -62,20 +62,20 @@ def volume_publish(
         _refuse_while_expanded(volume)
         _stop_copies(volume)
         if volume.protocol == Protocol.LOCAL:
-            _publish_local(volume, host, request_key)
+            _publish_local(volume, host, idempotency_digest)
             return
-        publication = _wanted(volume, host, request_key)
+        publication = _wanted(volume, host, idempotency_digest)
     _shut_out_former_nqn(host)
     work = exports_make(_reachable_exports(publication), until=call_deadline())
     if not work.done:
-        _publish_failed(publication, request_key, reason=work.text)
+        _publish_failed(publication, idempotency_digest, reason=work.text)
         return
     rows = Publication.objects.filter(pk=publication.pk, state=LifeState.CREATING)
     rows.update(state=LifeState.READY, deadline_at=None)
     if not Publication.objects.filter(pk=publication.pk, state=LifeState.READY).exists():
         raise PublishFailed("the volume was unpublished while it was being published")
     if not work.new:
-        _repeat_required(publication, request_key)
+        _repeat_required(publication, idempotency_digest)
 
 
 def _locked(volume_uuid: str, host_id: str, tenant_id: str | None) -> tuple[Volume, Host]:
@@ -93,7 +93,7 @@ def _locked(volume_uuid: str, host_id: str, tenant_id: str | None) -> tuple[Volu
 
 def _refuse_while_expanded(volume: Volume) -> None:
     """:raises PublishFailed: a node could not finish that while a host has the volume."""
-    if volume.growing_to_bytes and replicas_expanded_offline(volume).exists():
+    if volume.expanding_to_bytes and replicas_expanded_offline(volume).exists():
         raise PublishFailed(
             f"volume {volume.uuid!r} is being expanded, and a node that it spans SSDs of expands it"
             " only while no host has it: try again when that is done"
@@ -108,22 +108,22 @@ def _stop_copies(volume: Volume) -> None:
         tasks_abort(volume_id=volume.uuid, reason="the volume was published")
         return
     copies_outdate(volume)
-    tasks_hear(volume_id=volume.uuid)
+    tasks_touch(volume_id=volume.uuid)
 
 
-def _publish_local(volume: Volume, host: Host, request_key: str) -> None:
+def _publish_local(volume: Volume, host: Host, idempotency_digest: str) -> None:
     _inside_required(volume, host.pk)
     publication, created = Publication.objects.get_or_create(
         volume=volume,
         host=host,
-        defaults={"state": LifeState.READY, "request_key": request_key},
+        defaults={"state": LifeState.READY, "idempotency_digest": idempotency_digest},
     )
     if not created:
-        _repeat_required(publication, request_key)
+        _repeat_required(publication, idempotency_digest)
 
 
-def _repeat_required(publication: Publication, request_key: str) -> None:
-    if not publication.is_of(request_key):
+def _repeat_required(publication: Publication, idempotency_digest: str) -> None:
+    if not publication.matches_request(idempotency_digest):
         raise AlreadyPublished(
             f"all replicas of volume {publication.volume.uuid!r} are published "
             f"to host {publication.host_id!r} already"
@@ -139,7 +139,7 @@ def _inside_required(volume: Volume, host_id: str) -> None:
         )
 
 
-def _wanted(volume: Volume, host: Host, request_key: str) -> Publication:
+def _wanted(volume: Volume, host: Host, idempotency_digest: str) -> Publication:
     """Write what must exist."""
     deadline = unfinished_deadline()
     publication = Publication.objects.filter(volume=volume, host=host).first()
@@ -147,13 +147,13 @@ def _wanted(volume: Volume, host: Host, request_key: str) -> Publication:
         publication = Publication.objects.create(
             volume=volume,
             host=host,
-            request_key=request_key,
+            idempotency_digest=idempotency_digest,
             deadline_at=deadline,
         )
     elif publication.state == LifeState.CREATING:
-        publication.request_key = request_key or publication.request_key
+        publication.idempotency_digest = idempotency_digest or publication.idempotency_digest
         rows = Publication.objects.filter(pk=publication.pk)
-        rows.update(request_key=publication.request_key, deadline_at=deadline)
+        rows.update(idempotency_digest=publication.idempotency_digest, deadline_at=deadline)
     publication.volume, publication.host = volume, host
     exports_want(publication)
     return publication
@@ -175,7 +175,7 @@ def _reachable_exports(publication: Publication) -> QuerySet[Export]:
     return publication.exports.filter(replica__backend__in=nodes)
 
 
-def _publish_failed(publication: Publication, request_key: str, *, reason: str) -> None:
+def _publish_failed(publication: Publication, idempotency_digest: str, *, reason: str) -> None:
     """Take it back, unless another try of the same request has done it.
 
     :raises PublishFailed: it has not.
@@ -185,7 +185,10 @@ def _publish_failed(publication: Publication, request_key: str, *, reason: str) 
         creating = rows.filter(state=LifeState.CREATING)
         publications_withdraw(creating, deadline_at=clock.now())
     enqueue_on_commit("volumes.jobs.collect")
-    if publication.is_of(request_key) and rows.filter(state=LifeState.READY).exists():
+    if (
+        publication.matches_request(idempotency_digest)
+        and rows.filter(state=LifeState.READY).exists()
+    ):
         return
     former = Export.objects.filter(target_nqn=target_nqn(publication.host_id))
     away = former.exclude(host_nqn=publication.host.nqn).values_list("replica__backend", flat=True)
@@ -214,7 +217,7 @@ def volume_unpublish(*, volume_uuid: str, host_id: str | None, tenant_id: str | 
             raise HostNotFound(f"there is no host {host_id!r}")
         keys = _withdraw(volume, host_id)
         tasks_abort(volume_id=volume.uuid, reason=UNPUBLISHED, only_hosts=True)
-        tasks_hear(volume_id=volume.uuid)
+        tasks_touch(volume_id=volume.uuid)
         marked_confirm(volume)
     rows = Export.objects.filter(pk__in=keys, state=LifeState.DELETING)
     _confirmed_required(exports_drop(rows, until=call_deadline()))

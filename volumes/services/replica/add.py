@@ -9,7 +9,7 @@ from provisioner.common.models import LifeState
 from provisioner.common.queue import enqueue_on_commit
 from tasks.models import Task, TaskType
 from tasks.selectors import task_active, task_is_hosts
-from tasks.services import VolumeHasTask, tasks_hear
+from tasks.services import VolumeHasTask, tasks_touch
 from volumes.models import Export, Replica, Volume
 from volumes.selectors import volumes_visible
 from volumes.services.errors import NodesFailed, VolumeNotExists
@@ -103,9 +103,9 @@ def _begin(volume: Volume) -> Beginning:
     if awaits_copy(locked):
         raise NodesFailed(f"volume {volume.uuid!r} was unpublished just now: try again")
     task = _no_task_of_ours(locked)
-    tasks_hear(volume_id=volume.uuid)
+    tasks_touch(volume_id=volume.uuid)
     is_migration = task is not None and task.type == TaskType.REMOTE_MIGRATION
-    return Beginning(made_by=task.pk if task and is_migration else "")
+    return Beginning(created_by_task=task.pk if task and is_migration else "")
 
 
 def _drop(replicas: tuple[Replica, ...]) -> None:

@@ -110,11 +110,11 @@ def is_hosts(task: Task) -> bool:
     return {"name": HANDLER_TAG, "value": Handler.PROVISIONER} not in task.params
 
 
-def migration_heard_at(task: Task) -> dt.datetime:
+def migration_last_activity_at(task: Task) -> dt.datetime:
     """When the host last gave a sign of life: by the task, or by a replica of the volume."""
     replicas = Replica.objects.filter(LIVE, volume__uuid=task.volume_id)
     reported_at = replicas.aggregate(at=Max("replica_state_since"))["at"]
-    return max(at for at in (task.created_at, task.heard_at, reported_at) if at is not None)
+    return max(at for at in (task.created_at, task.last_activity_at, reported_at) if at is not None)
 
 
 def _task(

@@ -7,7 +7,7 @@ from inventory.models import Backend
 from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
-from tasks.services import tasks_abort, tasks_hear
+from tasks.services import tasks_abort, tasks_touch
 from volumes.models import Replica, ReplicaState, Volume
 from volumes.selectors import LIVE, replicas_with_nodes, volumes_visible
 from volumes.services.deadlines import unfinished_deadline
@@ -44,9 +44,9 @@ def replica_mark(*, volume_uuid: str, replica_uuid: str, tenant_id: str | None) 
     with transaction.atomic(durable=True):
         volume, replica = _locked(volume_uuid, replica_uuid, tenant_id)
         _markable_required(volume, replica)
-        if replica.filling:
+        if replica.rebuilding:
             tasks_abort(volume_id=volume.uuid, reason=f"its replica {replica_uuid} was removed")
-        tasks_hear(volume_id=volume.uuid)
+        tasks_touch(volume_id=volume.uuid)
         replica_state_set(Replica.objects.filter(pk=replica.pk), ReplicaState.TERMINATING)
         offline = not volume.publications.exists()
         if offline:
@@ -67,7 +67,7 @@ def replica_confirm(*, volume_uuid: str, replica_uuid: str, tenant_id: str | Non
             raise NoTerminating(
                 f"replica {replica_uuid!r} is {replica.replica_state}: mark it for removal first"
             )
-        tasks_hear(volume_id=volume.uuid)
+        tasks_touch(volume_id=volume.uuid)
         _mark_deleting(replica)
     replicas_drop([replica], until=call_deadline())
 
@@ -89,13 +89,13 @@ def replica_report(
             raise NotReplicated.of(volume_uuid)
         if replica.replica_state == ReplicaState.TERMINATING:
             raise ReplicaTerminating(f"replica {replica_uuid!r} is marked for removal")
-        if replica.filling:
+        if replica.rebuilding:
             raise ReplicaNotExists(f"replica {replica_uuid!r} is being filled: no host sees it yet")
         if replica.backend_id is None:
             raise ReplicaNotExists(f"the backend of replica {replica_uuid!r} was removed by force")
         if replica.replica_state != state:
             replica_state_set(Replica.objects.filter(pk=replica.pk), state)
-        tasks_hear(volume_id=volume.uuid)
+        tasks_touch(volume_id=volume.uuid)
 
 
 def _held_required(volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> None:
@@ -119,7 +119,7 @@ def marked_confirm(volume: Volume) -> None:
     if volume.publications.exists():
         return
     for marked in volume.replicas.filter(LIVE, replica_state=ReplicaState.TERMINATING):
-        others = volume.replicas.filter(LIVE, filling=False).exclude(pk=marked.pk)
+        others = volume.replicas.filter(LIVE, rebuilding=False).exclude(pk=marked.pk)
         states = set(others.values_list("replica_state", flat=True))
         if ReplicaState.AVAILABLE in states or states == {ReplicaState.UNKNOWN}:
             rows = Replica.objects.filter(pk=marked.pk)
@@ -139,7 +139,7 @@ def _locked(volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> tuple
 def _markable_required(volume: Volume, replica: Replica) -> None:
     if volume.num_replicas == 1:
         raise NotReplicated.of(volume.uuid)
-    others = volume.replicas.filter(LIVE).exclude(Q(filling=True) & ~Q(pk=replica.pk))
+    others = volume.replicas.filter(LIVE).exclude(Q(rebuilding=True) & ~Q(pk=replica.pk))
     states = dict(others.values_list("pk", "replica_state"))
     if ReplicaState.TERMINATING in states.values():
         raise ReplicaTerminating(f"a replica of volume {volume.uuid!r} is marked already")

@@ -1,7 +1,7 @@
 """What the tasks that give a volume a new replica know of it, and what they refuse.
 
 ``outputs`` of such a task hold the key of the replica that is LEAVING, or None; the new one is
-``made_by`` the task.
+``created_by_task`` the task.
 """
 
 from dataclasses import replace
@@ -30,9 +30,9 @@ def volume_of(task: Task) -> Volume:
     return volume
 
 
-def replica_made_by(task: Task) -> Replica | None:
+def replica_created_by(task: Task) -> Replica | None:
     """The newest, with its backend: the host of a migration may have added several."""
-    rows = Replica.objects.filter(LIVE, made_by=task.pk).select_related("backend", "volume")
+    rows = Replica.objects.filter(LIVE, created_by_task=task.pk).select_related("backend", "volume")
     return rows.order_by("-pk").first()
 
 
@@ -59,7 +59,7 @@ def movable_required(volume: Volume, task: Task) -> None:
     present = _present(volume, task)
     if task.outputs.get(LEAVING) is not None:
         _free_required(volume)
-    if volume.growing_to_bytes is not None:
+    if volume.expanding_to_bytes is not None:
         raise NodesFailed(f"volume {volume.uuid!r} is growing: try again")
     if any(r.state == LifeState.CREATING for r in present):
         raise NodesFailed(f"a replica of volume {volume.uuid!r} is being added: try again")
@@ -121,11 +121,11 @@ def replacement_beginning(volume: Volume, task: Task, request: PlacementRequest)
     """
     movable_required(volume, task)
     if volume.publications.exists():
-        return Beginning(made_by=task.pk)
+        return Beginning(created_by_task=task.pk)
     source = _source(volume, task)
     if _pieces(volume, source) != request.pieces:
         raise NodesFailed(f"another replica of volume {volume.uuid!r} is to be copied: try again")
-    return Beginning(made_by=task.pk, copied_from=source)
+    return Beginning(created_by_task=task.pk, copied_from=source)
 
 
 def _source(volume: Volume, task: Task) -> Replica:
@@ -153,4 +153,4 @@ def _source(volume: Volume, task: Task) -> Replica:
 
 
 def _present(volume: Volume, task: Task) -> list[Replica]:
-    return [r for r in replicas_beside(volume) if r.made_by != task.pk]
+    return [r for r in replicas_beside(volume) if r.created_by_task != task.pk]

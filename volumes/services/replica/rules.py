@@ -15,7 +15,7 @@ MOST_REPLICAS = 4
 
 def replicas_beside(volume: Volume) -> list[Replica]:
     """The replicas that a new one joins, with their backends: not one that is being filled."""
-    rows = volume.replicas.filter(LIVE, filling=False)
+    rows = volume.replicas.filter(LIVE, rebuilding=False)
     return list(rows.select_related("backend").order_by("pk"))
 
 
@@ -36,7 +36,7 @@ def addable_required(volume: Volume, present: list[Replica]) -> None:
         )
     if ReplicaState.AVAILABLE not in states and states != {ReplicaState.UNKNOWN}:
         raise NoSourceReplica(f"no replica of volume {volume.uuid!r} is Available")
-    if volume.growing_to_bytes is not None:
+    if volume.expanding_to_bytes is not None:
         raise NodesFailed(f"volume {volume.uuid!r} is growing: try again")
 
 

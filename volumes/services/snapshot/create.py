@@ -44,7 +44,7 @@ class SnapshotRequest:
 
 
 def snapshot_create(
-    *, tenant_id: str | None, request: SnapshotRequest, request_key: str = ""
+    *, tenant_id: str | None, request: SnapshotRequest, idempotency_digest: str = ""
 ) -> Snapshot:
     """Take a snapshot, on the volume's node and SSDs; it belongs to the volume's tenant. What an
     earlier try of the same request took is the answer; what it began is gone on with.
@@ -63,7 +63,7 @@ def snapshot_create(
         snapshots_drop(former, until=until)
     try:
         with transaction.atomic(durable=True):
-            snapshot = _claim(tenant_id, request, request_key)
+            snapshot = _claim(tenant_id, request, idempotency_digest)
     except ClaimLost as error:
         raise NoFreeSpace(
             f"an SSD of volume {request.volume_uuid!r} has no room for the reserved space"
@@ -76,12 +76,12 @@ def snapshot_create(
     return snapshot
 
 
-def _claim(tenant_id: str | None, request: SnapshotRequest, request_key: str) -> Snapshot:
+def _claim(tenant_id: str | None, request: SnapshotRequest, idempotency_digest: str) -> Snapshot:
     rows = volumes_visible(tenant_id).select_for_update().filter(uuid=request.volume_uuid)
     volume = rows.first()
     if volume is None:
         raise VolumeNotExists.of(request.volume_uuid)
-    snapshot = _draft(volume, request, request_key)
+    snapshot = _draft(volume, request, idempotency_digest)
     if (begun := _begun(snapshot)) is not None:
         return begun
     replica = snapshot.replica = only_replica(volume)
@@ -101,7 +101,7 @@ def _claim(tenant_id: str | None, request: SnapshotRequest, request_key: str) ->
     return snapshot
 
 
-def _draft(volume: Volume, request: SnapshotRequest, request_key: str) -> Snapshot:
+def _draft(volume: Volume, request: SnapshotRequest, idempotency_digest: str) -> Snapshot:
     percent = request.reserved_space_percentage
     return Snapshot(
         uuid=request.uuid or str(uuids.uuid4()),
@@ -111,7 +111,7 @@ def _draft(volume: Volume, request: SnapshotRequest, request_key: str) -> Snapsh
         capacity_bytes=volume.capacity_bytes,
         reserved_space_percentage=percent,
         claimed_bytes=reserved_bytes(volume.capacity_bytes, percent),
-        request_key=request_key,
+        idempotency_digest=idempotency_digest,
         deadline_at=unfinished_deadline(),
     )
 
@@ -124,10 +124,10 @@ def only_replica(volume: Volume) -> Replica:
     """
     if volume.num_replicas > 1:
         raise Replicated(f"volume {volume.uuid!r} was created with {volume.num_replicas} replicas")
-    if volume.growing_to_bytes is not None:
+    if volume.expanding_to_bytes is not None:
         raise NodesFailed(f"volume {volume.uuid!r} is growing: try again")
     replicas = volume.replicas.select_related("backend")
-    return replicas.get(state=LifeState.READY, filling=False)
+    return replicas.get(state=LifeState.READY, rebuilding=False)
 
 
 def _begun(draft: Snapshot) -> Snapshot | None:
@@ -140,7 +140,7 @@ def _begun(draft: Snapshot) -> Snapshot | None:
     ).first()
     if taken is None:
         return None
-    if not taken.is_of(draft.request_key) or taken.volume_id != draft.volume_id:
+    if not taken.matches_request(draft.idempotency_digest) or taken.volume_id != draft.volume_id:
         what = f"uuid {draft.uuid!r}" if taken.uuid == draft.uuid else f"alias {draft.alias!r}"
         raise SnapshotExists(f"a snapshot with the {what} exists already")
     creating = Snapshot.objects.filter(pk=taken.pk, state=LifeState.CREATING)

@@ -36,7 +36,7 @@ class SnapshotVolumeRequest:
 
 
 def snapshot_volume_create(
-    *, tenant_id: str | None, request: SnapshotVolumeRequest, request_key: str = ""
+    *, tenant_id: str | None, request: SnapshotVolumeRequest, idempotency_digest: str = ""
 ) -> Volume:
     """Make the one volume through which hosts reach a snapshot, on its node and in its tenant. A
     read-only one reserves nothing.
@@ -49,17 +49,17 @@ def snapshot_volume_create(
     former = Q(volume__snapshot__uuid=request.snapshot_uuid)
     if request.uuid is not None:
         former |= Q(uuid=request.uuid)
-    return volume_derive(lambda: _draft(tenant_id, request, request_key), former=former)
+    return volume_derive(lambda: _draft(tenant_id, request, idempotency_digest), former=former)
 
 
 def _draft(
-    tenant_id: str | None, request: SnapshotVolumeRequest, request_key: str
+    tenant_id: str | None, request: SnapshotVolumeRequest, idempotency_digest: str
 ) -> tuple[Volume, Origin]:
     rows = snapshots_visible(tenant_id).select_for_update()
     snapshot = rows.filter(uuid=request.snapshot_uuid).first()
     if snapshot is None:
         raise SnapshotNotExists.of(request.snapshot_uuid)
-    _unassigned_required(snapshot, request_key)
+    _unassigned_required(snapshot, idempotency_digest)
     _protocol_possible(snapshot, request)
     volume = Volume(
         uuid=request.uuid or str(uuids.uuid4()),
@@ -69,7 +69,7 @@ def _draft(
         claimed_bytes=_reserved(snapshot, request),
         provisioning_type=ProvisioningType.THIN,
         num_replicas=1,
-        request_key=request_key,
+        idempotency_digest=idempotency_digest,
         **_wishes(request),
         **placed_as(snapshot.volume),
     )
@@ -83,9 +83,9 @@ def _protocol_possible(snapshot: Snapshot, request: SnapshotVolumeRequest) -> No
         raise InvalidInput.of("protocol", "Local", "the snapshot's node runs inside no host")
 
 
-def _unassigned_required(snapshot: Snapshot, request_key: str) -> None:
+def _unassigned_required(snapshot: Snapshot, idempotency_digest: str) -> None:
     other = snapshot.snapshot_volumes.filter(LIVE).first()
-    if other is not None and not other.is_of(request_key):
+    if other is not None and not other.matches_request(idempotency_digest):
         raise VolumeExists(
             f"the volume {other.uuid!r} is assigned to snapshot {snapshot.uuid!r} already"
         )

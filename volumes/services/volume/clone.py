@@ -35,7 +35,9 @@ class CloneRequest:
     reserved_space_percentage: int = 0
 
 
-def volume_clone(*, tenant_id: str | None, request: CloneRequest, request_key: str = "") -> Volume:
+def volume_clone(
+    *, tenant_id: str | None, request: CloneRequest, idempotency_digest: str = ""
+) -> Volume:
     """Make a thin volume that begins as the source is now, on its node and SSDs and in its tenant,
     and lives on its own.
 
@@ -45,10 +47,12 @@ def volume_clone(*, tenant_id: str | None, request: CloneRequest, request_key: s
     :raises ProvisionerError: as :func:`volume_derive` says.
     """
     former = None if request.uuid is None else Q(uuid=request.uuid)
-    return volume_derive(lambda: _draft(tenant_id, request, request_key), former=former)
+    return volume_derive(lambda: _draft(tenant_id, request, idempotency_digest), former=former)
 
 
-def _draft(tenant_id: str | None, request: CloneRequest, request_key: str) -> tuple[Volume, Origin]:
+def _draft(
+    tenant_id: str | None, request: CloneRequest, idempotency_digest: str
+) -> tuple[Volume, Origin]:
     rows = volumes_visible(tenant_id).select_for_update()
     source = rows.filter(uuid=request.source_uuid).first()
     if source is None:
@@ -61,7 +65,7 @@ def _draft(tenant_id: str | None, request: CloneRequest, request_key: str) -> tu
         tenant_id=source.tenant_id,
         alias=request.alias,
         cloned_from=source.uuid,
-        request_key=request_key,
+        idempotency_digest=idempotency_digest,
         capacity_bytes=capacity,
         reserved_space_percentage=percent,
         claimed_bytes=reserved_bytes(capacity, percent),

@@ -68,7 +68,9 @@ class VolumeRequest:
     allow_span: bool = False
 
 
-def volume_create(*, tenant_id: str, request: VolumeRequest, request_key: str = "") -> Volume:
+def volume_create(
+    *, tenant_id: str, request: VolumeRequest, idempotency_digest: str = ""
+) -> Volume:
     """Make a volume on the best nodes; a node that fails is replaced by another while time remains.
     What an earlier try of the same request made is the answer; what it began is gone on with.
 
@@ -79,7 +81,7 @@ def volume_create(*, tenant_id: str, request: VolumeRequest, request_key: str = 
     :raises TenantCapacityExceeded: the tenant's budget would be exceeded.
     :raises NodesFailed: the nodes did not answer in time.
     """
-    draft = _draft(tenant_id, request, request_key)
+    draft = _draft(tenant_id, request, idempotency_digest)
     until = call_deadline()
     volume = volume_begun(draft) or _begin(draft, named=request.uuid is not None, until=until)
     if volume.state == LifeState.READY:
@@ -100,7 +102,7 @@ def volume_dry_run(*, tenant_id: str, request: VolumeRequest) -> Plan:
     return volume_place(volume, placement_request(volume, replicas=volume.num_replicas))
 
 
-def _draft(tenant_id: str, request: VolumeRequest, request_key: str = "") -> Volume:
+def _draft(tenant_id: str, request: VolumeRequest, idempotency_digest: str = "") -> Volume:
     if not 1 <= request.num_replicas <= MOST_REPLICAS_AT_CREATION:
         raise InvalidReplicas(f"numReplicas = {request.num_replicas}: must be 1 to 3")
     several = request.num_replicas > 1
@@ -126,7 +128,7 @@ def _draft(tenant_id: str, request: VolumeRequest, request_key: str = "") -> Vol
             request.provisioning_type, capacity, request.reserved_space_percentage
         ),
         deadline_at=unfinished_deadline(),
-        request_key=request_key,
+        idempotency_digest=idempotency_digest,
         **fields,
     )
 
@@ -141,7 +143,7 @@ def volume_begun(draft: Volume) -> Volume | None:
     ).first()
     if taken is None:
         return None
-    if not taken.is_of(draft.request_key) or taken.tenant_id != draft.tenant_id:
+    if not taken.matches_request(draft.idempotency_digest) or taken.tenant_id != draft.tenant_id:
         what = f"uuid {draft.uuid!r}" if taken.uuid == draft.uuid else f"alias {draft.alias!r}"
         raise VolumeExists(f"a volume with the {what} exists already")
     creating = Volume.objects.filter(pk=taken.pk, state=LifeState.CREATING)

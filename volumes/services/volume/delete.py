@@ -40,7 +40,7 @@ def _mark(volume_uuid: str, tenant_id: str | None) -> Volume:
         deadline = unfinished_deadline()
         volume.replicas.update(state=LifeState.DELETING, deadline_at=deadline)
         Volume.objects.filter(pk=volume.pk).update(
-            state=LifeState.DELETING, growing_to_bytes=None, deadline_at=deadline
+            state=LifeState.DELETING, expanding_to_bytes=None, deadline_at=deadline
         )
         return volume
 

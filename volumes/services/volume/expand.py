@@ -37,7 +37,7 @@ class GrowthUnfinished(ProvisionerError):
 
 
 def volume_grow(
-    *, volume_uuid: str, tenant_id: str | None, new_gib: int, request_key: str = ""
+    *, volume_uuid: str, tenant_id: str | None, new_gib: int, idempotency_digest: str = ""
 ) -> None:
     """Grow all replicas to ``new_gib``. Asked again for a growth that is under way, it goes on
     with it; for one that the same request brought to its end, there is nothing to do.
@@ -55,13 +55,13 @@ def volume_grow(
     _look(volume_uuid, tenant_id, until)
     try:
         with transaction.atomic(durable=True):
-            volume = _claim(volume_uuid, tenant_id, new_gib, request_key)
+            volume = _claim(volume_uuid, tenant_id, new_gib, idempotency_digest)
     except ClaimLost as error:
         raise NoFreeSpace(
             f"an SSD or node that holds volume {volume_uuid!r} "
             f"has no room to grow it to {new_gib} GiB"
         ) from error
-    if volume.growing_to_bytes is None:
+    if volume.expanding_to_bytes is None:
         return
     if failures := growths_finish([volume], until=until):
         raise GrowthUnfinished(
@@ -82,16 +82,20 @@ def _look(volume_uuid: str, tenant_id: str | None, until: float) -> None:
     replicas_look(replicas_with_nodes(rows), until=until)
 
 
-def _claim(volume_uuid: str, tenant_id: str | None, new_gib: int, request_key: str) -> Volume:
+def _claim(
+    volume_uuid: str, tenant_id: str | None, new_gib: int, idempotency_digest: str
+) -> Volume:
     """The volume with its growth; without one where an earlier try of the request ended it."""
     rows = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid)
     volume = rows.first()
     if volume is None:
         raise VolumeNotExists.of(volume_uuid)
-    size = volume.growing_to_bytes or volume.capacity_bytes
-    if size == new_gib * GIB and (volume.growing_to_bytes or volume.is_of(request_key)):
-        if request_key:
-            Volume.objects.filter(pk=volume.pk).update(request_key=request_key)
+    size = volume.expanding_to_bytes or volume.capacity_bytes
+    if size == new_gib * GIB and (
+        volume.expanding_to_bytes or volume.matches_request(idempotency_digest)
+    ):
+        if idempotency_digest:
+            Volume.objects.filter(pk=volume.pk).update(idempotency_digest=idempotency_digest)
         return volume
     _check(volume, new_gib)
     _refuse_exported_spans(volume)
@@ -101,16 +105,18 @@ def _claim(volume_uuid: str, tenant_id: str | None, new_gib: int, request_key: s
     volume.claimed_bytes = claimed_bytes(
         volume.provisioning_type, new_gib * GIB, volume.reserved_space_percentage
     )
-    volume.growing_to_bytes, volume.deadline_at = new_gib * GIB, unfinished_deadline()
-    volume.request_key = request_key
-    volume.save(update_fields=["growing_to_bytes", "claimed_bytes", "deadline_at", "request_key"])
+    volume.expanding_to_bytes, volume.deadline_at = new_gib * GIB, unfinished_deadline()
+    volume.idempotency_digest = idempotency_digest
+    volume.save(
+        update_fields=["expanding_to_bytes", "claimed_bytes", "deadline_at", "idempotency_digest"]
+    )
     return volume
 
 
 def _whole_required(volume: Volume) -> None:
     """:raises NodeNotAvailable: a replica is being made or rebuilt, or is Missing."""
     live = volume.replicas.filter(LIVE)
-    for replica in live.filter(Q(filling=True) | Q(state=LifeState.CREATING)):
+    for replica in live.filter(Q(rebuilding=True) | Q(state=LifeState.CREATING)):
         raise NodeNotAvailable(
             f"replica {replica.uuid!r} of volume {volume.uuid!r} is being rebuilt on node "
             f"{replica.backend_id}: nothing was changed, try again when that has ended"
@@ -144,7 +150,7 @@ def _check(volume: Volume, new_gib: int) -> None:
         raise InvalidSize(
             f"volume {volume.uuid!r} is a read-only snapshot volume: it keeps its size"
         )
-    current = volume.growing_to_bytes or volume.capacity_bytes
+    current = volume.expanding_to_bytes or volume.capacity_bytes
     if new_gib * GIB <= current:
         raise InvalidSize(
             f"newCapacity = {new_gib}: must be more than the volume's {current // GIB} GiB"
@@ -160,7 +166,7 @@ def _claim_replicas(volume: Volume, replicas: list[Replica], extra_bytes: int) -
     """Each replica grows on the SSD of its last piece."""
     size = claimed_bytes(
         volume.provisioning_type,
-        (volume.growing_to_bytes or volume.capacity_bytes) + extra_bytes,
+        (volume.expanding_to_bytes or volume.capacity_bytes) + extra_bytes,
         volume.reserved_space_percentage,
     )
     extra_claim = size - volume.claimed_bytes
@@ -212,6 +218,8 @@ def growths_finish(volumes: Iterable[Volume], *, until: float) -> dict[int, str]
             failures[key] = text
             continue
         Volume.objects.filter(
-            pk=key, state=LifeState.READY, growing_to_bytes=volume.growing_to_bytes
-        ).update(capacity_bytes=volume.growing_to_bytes, growing_to_bytes=None, deadline_at=None)
+            pk=key, state=LifeState.READY, expanding_to_bytes=volume.expanding_to_bytes
+        ).update(
+            capacity_bytes=volume.expanding_to_bytes, expanding_to_bytes=None, deadline_at=None
+        )
     return failures

@@ -19,7 +19,7 @@ from tests.volumes.reconcilers.drain_steps import drained, node_named, settle, w
 from tests.volumes.reconcilers.recovery.test_database_restored import recovered, unpublished
 from volumes.audit import audit
 from volumes.models import Export, Orphan, Publication, Replica, Snapshot, Volume
-from volumes.reconcilers.relocation import replicas_move
+from volumes.reconcilers.relocation import relocate_replicas
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PoolOf = Callable[[int], list[str]]
@@ -222,7 +222,7 @@ def test_drain(world: World, capsys: pytest.CaptureFixture[str], age: str) -> No
     if age == BETWEEN:
         world.fleet.set_copy_rate(0)
         drained(world.api, old.persistent_id)
-        replicas_move()
+        relocate_replicas()
         for _ in range(6):
             work()
         world.backups.take()

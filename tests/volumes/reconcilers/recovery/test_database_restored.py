@@ -30,7 +30,7 @@ from volumes.audit import audit
 from volumes.models import Export, Orphan, Replica, Volume
 from volumes.reconcilers.garbage_collector import collect
 from volumes.reconcilers.node_check.check import nodes_check
-from volumes.reconcilers.relocation import replicas_move
+from volumes.reconcilers.relocation import relocate_replicas
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PoolOf = Callable[[int], list[str]]
@@ -231,7 +231,7 @@ def test_nothing_works_by_itself_meanwhile(
     backups.restore()
     task = Task.objects.create(type=TaskType.UPDATE_INVENTORY)
     collect()
-    replicas_move()
+    relocate_replicas()
     run(task.pk)
     Backend.objects.update(checked_at=None)
     nodes_check()

@@ -24,7 +24,7 @@ from tests.backups import Backups
 from tests.conftest import Api
 from tests.volumes.reconcilers.test_node_check import check, stray_volume
 from volumes.models import Export, Orphan, Replica, Snapshot, SubVolume, Volume
-from volumes.reconcilers.job_lease import turn_take
+from volumes.reconcilers.job_lease import job_lease_acquire
 from volumes.reconcilers.node_check.check import nodes_check
 from volumes.reconcilers.recovery.failover import JOB, failover_settle
 
@@ -205,11 +205,11 @@ def test_writes_wait_while_no_node_answers(api: Api, pool: PoolOf, fleet: Simula
 def test_one_worker_at_a_time(api: Api, pool: PoolOf) -> None:
     pool(1)
     took_over()
-    turn = turn_take(JOB)
-    assert turn is not None
+    lease = job_lease_acquire(JOB)
+    assert lease is not None
     failover_settle()
     barred(api)
-    turn.end()
+    lease.release()
     failover_settle()
     created(api, "v")
 

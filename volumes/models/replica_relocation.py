@@ -5,7 +5,7 @@ from django.db import models
 from volumes.models.replica import Replica
 
 
-class ReplicaMove(models.Model):
+class ReplicaRelocation(models.Model):
     """What became of the attempts to have another replica in the place of one that is to leave its
     node, or is lost. It goes with that replica.
 
@@ -14,7 +14,7 @@ class ReplicaMove(models.Model):
     """
 
     replica = models.OneToOneField(
-        Replica, on_delete=models.CASCADE, primary_key=True, related_name="move"
+        Replica, on_delete=models.CASCADE, primary_key=True, related_name="relocation"
     )
     attempts = models.PositiveIntegerField(default=0)
     task_id = models.CharField(max_length=64, blank=True)

@@ -1,7 +1,7 @@
 from django.db import models
 
 
-class Turn(models.Model):
+class JobLease(models.Model):
     """A periodic job that one worker at a time does: until ``until`` nobody else.
 
     ``unbroken_since``: since when it is done again and again, with no long pause between.
