@@ -103,7 +103,7 @@ class BackendAdmin(_LivingAdmin):
     capacity_used = share_column("used_bytes", "capacity_bytes", "capacity used", size)
     iops_used = share_column("used_iops", "total_iops", "IOPS used", number)
     bandwidth_used = share_column("used_bw", "total_bw", "bandwidth used", rate)
-    waits = text_column(attrgetter("waits_for"), "waits for")
+    waits = text_column(attrgetter("pending_reason"), "waits for")
     list_display = [
         "name",
         "persistent_id",

@@ -4,7 +4,7 @@ from django.utils.html import format_html
 
 from provisioner.common.admin import DeadlineFilter, ReadOnlyAdmin, size_column, wait_column
 from tasks.models import JobRun, Task
-from tasks.selectors import task_waits_for
+from tasks.selectors import task_pending_reason
 
 
 class LeaseFilter(DeadlineFilter):
@@ -57,7 +57,7 @@ class TaskAdmin(ReadOnlyAdmin):
                 "fields": [
                     "steps_done",
                     "attempts",
-                    "waits_for",
+                    "pending_reason",
                     ("copied", "copy_total", "copy_rate"),
                     "outputs",
                     "stoppable",
@@ -74,8 +74,8 @@ class TaskAdmin(ReadOnlyAdmin):
     copy_rate = size_column("bytes_per_second", "in a second")
 
     @admin.display(description="waits for")
-    def waits_for(self, task: Task) -> str:
-        return task_waits_for(model_to_dict(task))
+    def pending_reason(self, task: Task) -> str:
+        return task_pending_reason(model_to_dict(task))
 
     @admin.display(description="progress", ordering="progress")
     def shown_progress(self, task: Task) -> str:

@@ -13,9 +13,9 @@ from django.db.models.functions import Greatest
 
 from provisioner.common import clock
 from provisioner.common.results import ResultCode
-from provisioner.common.shutdown import is_stopping
+from provisioner.common.shutdown import is_shutting_down
 from provisioner.common.writes import writes_barred
-from tasks.lease import LEASE_SECONDS, WAITING, WAITS_FOR, task_submit
+from tasks.lease import LEASE_SECONDS, PENDING_REASON, WAITING, task_submit
 from tasks.models import ACTIVE, Task, TaskState
 
 HEARTBEAT_SECONDS = 2.0
@@ -26,16 +26,16 @@ Outputs = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Later:
+class Reschedule:
     """The step is not done: run it again in ``seconds``, 0 is at once. No worker is occupied
     meanwhile.
 
-    ``waits_for``: for whom or what, in short words that clients and operators see. ``sign``, else
-    ``waits_for``, changes while what is waited for makes progress. ``ends``: the sign is how much
-    is done of something bounded, so that it ends by itself, however long it takes.
+    ``pending_reason``: for whom or what, in short words that clients and operators see. ``sign``,
+    else ``pending_reason``, changes while what is waited for makes progress. ``ends``: the sign is
+    how much is done of something bounded, so that it ends by itself, however long it takes.
     """
 
-    waits_for: str = ""
+    pending_reason: str = ""
     seconds: float = 0.0
     sign: str = ""
     ends: bool = False
@@ -46,7 +46,7 @@ class LeaseLost(Exception):
     """The task ended, or another worker has it: stop, and change nothing more."""
 
 
-class HandedOn(Exception):
+class ShuttingDown(Exception):
     """This process is being stopped: another worker goes on."""
 
 
@@ -78,7 +78,7 @@ class Context:
         ``measures``: the task's ``bytes_done`` and so on, which are written each time.
 
         :raises LeaseLost:
-        :raises HandedOn:
+        :raises ShuttingDown:
         """
         self.expect_to_go_on()
         if not measures and time.monotonic() < self._next_beat:
@@ -88,9 +88,9 @@ class Context:
         self._write(progress=self._reached(fraction), lease_until=lease_until, **measures)
 
     def expect_to_go_on(self) -> None:
-        """:raises HandedOn: this process is being stopped, or nothing may be written now."""
-        if is_stopping() or writes_barred():
-            raise HandedOn
+        """:raises ShuttingDown: this process is being stopped, or nothing may be written now."""
+        if is_shutting_down() or writes_barred():
+            raise ShuttingDown
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -110,7 +110,7 @@ class Context:
         :raises LeaseLost:
         """
         self.outputs |= outputs or {}
-        self.outputs.pop(WAITS_FOR, None)
+        self.outputs.pop(PENDING_REASON, None)
         self.steps_done += 1
         self._write(
             attempts=1,
@@ -120,13 +120,13 @@ class Context:
             lease_until=_after(LEASE_SECONDS),
         )
 
-    def pause(self, later: Later) -> None:
+    def pause(self, later: Reschedule) -> None:
         """Give the lease away until it is time to go on.
 
         :raises LeaseLost:
         """
-        self.outputs.pop(WAITS_FOR, None)
-        said = {WAITS_FOR: later.waits_for} if later.waits_for else {}
+        self.outputs.pop(PENDING_REASON, None)
+        said = {PENDING_REASON: later.pending_reason} if later.pending_reason else {}
         self.outputs |= {**later.outputs, **said}
         self._write(
             attempts=0,

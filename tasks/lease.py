@@ -2,7 +2,7 @@
 
 from provisioner.common.queue import enqueue_on_commit
 
-WAITS_FOR = "waits_for"
+PENDING_REASON = "waits_for"
 """The output in which a waiting task says for what."""
 
 

@@ -19,7 +19,7 @@ from django.db.models.functions import Coalesce
 from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
 from provisioner.common.writes import refusal_of, writes_barred
-from tasks.context import Context, HandedOn, Later, LeaseLost, _after
+from tasks.context import Context, LeaseLost, Reschedule, ShuttingDown, _after
 from tasks.lease import LEASE_SECONDS
 from tasks.models import ACTIVE, Task, TaskState
 from tasks.saga import saga_of, undo
@@ -28,7 +28,7 @@ from tasks.services import COMPLETE
 log = logging.getLogger(__name__)
 
 
-class GivenUp(ProvisionerError):
+class AttemptsExhausted(ProvisionerError):
     """The task kills its workers."""
 
     code = ResultCode.InternalError
@@ -49,7 +49,7 @@ def run(task_id: str) -> None:
         _work(context)
     except LeaseLost:
         log.info("task ended or taken over", extra={"task": task_id})
-    except HandedOn:
+    except ShuttingDown:
         log.info("task handed on", extra={"task": task_id})
         context.hand_on()
     except (OperationalError, InterfaceError) as error:
@@ -97,10 +97,10 @@ def _broken(context: Context, error: Exception) -> None:
 
 
 def _expect_survival(context: Context) -> None:
-    """:raises GivenUp: nobody survived this step, as often as it was tried."""
+    """:raises AttemptsExhausted: nobody survived this step, as often as it was tried."""
     died = context.task.attempts - 1
     if died >= settings.ENVIRONMENT.task_attempts:
-        raise GivenUp(
+        raise AttemptsExhausted(
             f"given up after {died} attempts: the worker died each time in step "
             f"{context.steps_done + 1}"
         )
@@ -113,7 +113,7 @@ def _work(context: Context) -> None:
     for step in steps[context.steps_done :]:
         context.expect_to_go_on()
         result = step.run(context)
-        if isinstance(result, Later):
+        if isinstance(result, Reschedule):
             context.pause(result)
             return
         context.advance(result)
@@ -122,7 +122,7 @@ def _work(context: Context) -> None:
         return
     with context.transaction():
         outputs = last.run(context)
-        assert not isinstance(outputs, Later), "the last step cannot wait"
+        assert not isinstance(outputs, Reschedule), "the last step cannot wait"
         context.end(
             TaskState.FINISHED,
             ResultCode.Success,

@@ -7,7 +7,7 @@ them here by the type of the task.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tasks.context import Context, Later, Outputs
+from tasks.context import Context, Outputs, Reschedule
 from tasks.models import Task
 
 
@@ -21,7 +21,7 @@ class Step:
     hold is removed by collectors.
     """
 
-    run: Callable[[Context], Outputs | Later | None]
+    run: Callable[[Context], Outputs | Reschedule | None]
     weight: float = 1.0
     undo: Callable[[Task], None] | None = None
 
@@ -34,7 +34,7 @@ def _never(task: Task) -> bool:
     return False
 
 
-def _no_look(context: "Context") -> Later | None:
+def _no_look(context: "Context") -> Reschedule | None:
     return None
 
 
@@ -53,7 +53,7 @@ class Saga:
     type: str
     steps: tuple[Step, ...]
     lock_first: Callable[[Task], None] = _nothing
-    last_look: Callable[[Context], Later | None] = _no_look
+    last_look: Callable[[Context], Reschedule | None] = _no_look
     is_hosts: Callable[[Task], bool] = _never
 
     def percent(self, steps_done: int, fraction: float = 0.0) -> float:

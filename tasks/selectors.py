@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from provisioner.common import clock
-from tasks.lease import WAITING, WAITS_FOR
+from tasks.lease import PENDING_REASON, WAITING
 from tasks.models import ACTIVE, Task, TaskType
 from tasks.saga import saga_of
 
@@ -105,14 +105,14 @@ def seconds_left(task: Mapping[str, Any]) -> int | None:
     return seconds
 
 
-def task_waits_for(task: Mapping[str, Any]) -> str:
+def task_pending_reason(task: Mapping[str, Any]) -> str:
     """For whom or what an active task, COLUMNS of it, waits; empty: it is worked on, or ended."""
     if task["state"] not in ACTIVE:
         return ""
     if _is_hosts(task):
         return "the host"
     if task["lease_owner"] == WAITING:
-        return str(task["outputs"].get(WAITS_FOR) or "its next step")
+        return str(task["outputs"].get(PENDING_REASON) or "its next step")
     is_held = task["lease_owner"] and task["lease_until"] > clock.now()
     return "" if is_held else "a worker"
 

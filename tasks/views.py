@@ -15,7 +15,7 @@ from provisioner.common.fields import AnyCase
 from provisioner.common.parsing import Identifier, Input, parse_body, parse_query
 from provisioner.common.times import iso_milliseconds
 from tasks.models import TaskState, TaskType
-from tasks.selectors import seconds_left, task_list, task_waits_for
+from tasks.selectors import seconds_left, task_list, task_pending_reason
 from tasks.services import task_delete, task_update
 
 
@@ -164,6 +164,6 @@ def task_json(task: Mapping[str, Any]) -> dict[str, Any]:
         "bytesTotal": task["bytes_total"],
         "bytesPerSecond": task["bytes_per_second"],
         "secondsLeft": seconds_left(task),
-        "waitsFor": task_waits_for(task),
+        "waitsFor": task_pending_reason(task),
     }
     return {name: value for name, value in fields.items() if value not in ("", None)}

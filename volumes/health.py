@@ -16,7 +16,7 @@ from inventory.health import NodeHealth
 from provisioner.common.models import LifeState
 from tasks.selectors import Progress
 from volumes.models import ReplicaState
-from volumes.read_models import ReplicaShown, VolumeShown
+from volumes.read_models import ReplicaRow, VolumeRow
 
 
 class Health(TextChoices):
@@ -56,7 +56,7 @@ class Condition(StrEnum):
 
 
 def volume_health(
-    volume: VolumeShown, replicas: Sequence[ReplicaShown], now: dt.datetime
+    volume: VolumeRow, replicas: Sequence[ReplicaRow], now: dt.datetime
 ) -> VolumeHealth:
     """The health of a volume that clients see; ``replicas``: all that they see of it."""
     known = any(r.replica_state == ReplicaState.AVAILABLE and _is_whole(r) for r in replicas)
@@ -94,12 +94,12 @@ def _health(wanted: int, number: Mapping[Condition, int], not_asked: int) -> Hea
     return Health.REBUILDING if number[Condition.REBUILDING] else Health.DEGRADED
 
 
-def _is_whole(replica: ReplicaShown) -> bool:
+def _is_whole(replica: ReplicaRow) -> bool:
     """It is made, and no copy of ours fills it."""
     return replica.state == LifeState.READY and not replica.rebuilding
 
 
-def _is_filled(replica: ReplicaShown, *, known: bool) -> bool:
+def _is_filled(replica: ReplicaRow, *, known: bool) -> bool:
     """It holds current data. ``known``: a host or a copy said so of some replica of the volume;
     before that, those are alike of which nothing was said.
     """
@@ -108,7 +108,7 @@ def _is_filled(replica: ReplicaShown, *, known: bool) -> bool:
 
 
 def _condition(
-    replica: ReplicaShown, now: dt.datetime, *, is_filled: bool, published: bool
+    replica: ReplicaRow, now: dt.datetime, *, is_filled: bool, published: bool
 ) -> Condition:
     until, polled_at = replica.backend__available_until, replica.backend__polled_at
     if replica.replica_state == ReplicaState.TERMINATING:

@@ -28,7 +28,7 @@ from provisioner.common.models import LifeState
 from tasks.selectors import volumes_progress
 from volumes.health import Health, PoolHealth, VolumeHealth, pool_health, volume_health
 from volumes.models import Publication, ReplicaState, Volume
-from volumes.read_models import Shown
+from volumes.read_models import VolumeAndReplicas
 from volumes.selectors import volumes_visible
 
 H = TypeVar("H", bound=TextChoices)
@@ -40,7 +40,7 @@ OURS = Q(replicas__state=LifeState.CREATING) | Q(
 LOST = Q(replicas__replica_state__in=[ReplicaState.MISSING, ReplicaState.TERMINATING])
 
 
-def volume_healths(rows: Iterable[Shown]) -> dict[int, VolumeHealth]:
+def volume_healths(rows: Iterable[VolumeAndReplicas]) -> dict[int, VolumeHealth]:
     """Of the volumes of a page, by key: no query, or one where some are Rebuilding."""
     now = clock.now()
     found = {v.id: (v.uuid, volume_health(v, replicas, now)) for v, replicas in rows}

@@ -5,13 +5,13 @@ Only what the rows and their prefetched relations tell: no query.
 
 from provisioner.common.models import LifeState
 from volumes.models import Export, Publication, Replica, ReplicaState, Snapshot, Volume
-from volumes.read_models import ReplicaShown, VolumeShown
+from volumes.read_models import ReplicaRow, VolumeRow
 from volumes.sizing import GIB
 
 REMOVED_NODE = "its node, which was removed by force"
 
 
-def volume_waits_for(volume: Volume | VolumeShown) -> str:
+def volume_pending_reason(volume: Volume | VolumeRow) -> str:
     """Of all its nodes; what a replica or publication waits for, that says itself."""
     if volume.state == LifeState.CREATING:
         return "its nodes to make it"
@@ -22,7 +22,7 @@ def volume_waits_for(volume: Volume | VolumeShown) -> str:
     return ""
 
 
-def replica_waits_for(replica: Replica | ReplicaShown, *, exporting: bool, alone: bool) -> str:
+def replica_pending_reason(replica: Replica | ReplicaRow, *, exporting: bool, alone: bool) -> str:
     """``exporting``: a node is still to export it. ``alone``: its volume has no other."""
     if replica.backend_id is None:
         return REMOVED_NODE
@@ -33,20 +33,20 @@ def replica_waits_for(replica: Replica | ReplicaShown, *, exporting: bool, alone
         return f"its copy onto {node} to end"
     if exporting:
         return f"{node} to export it"
-    return _waits_by_state(replica.replica_state, node, alone=alone)
+    return _pending_by_state(replica.replica_state, node, alone=alone)
 
 
-def replica_row_waits_for(replica: Replica) -> str:
-    """As :func:`replica_waits_for`; ``replica`` with its volume and exports prefetched."""
+def replica_row_pending_reason(replica: Replica) -> str:
+    """As :func:`replica_pending_reason`; ``replica`` with its volume and exports prefetched."""
     exporting = any(
         export.state == LifeState.CREATING and not export.for_copy
         for export in replica.exports.all()
     )
     alone = replica.volume.num_replicas == 1
-    return replica_waits_for(replica, exporting=exporting, alone=alone)
+    return replica_pending_reason(replica, exporting=exporting, alone=alone)
 
 
-def _waits_by_state(state: str, node: str, *, alone: bool) -> str:
+def _pending_by_state(state: str, node: str, *, alone: bool) -> str:
     match state:
         case ReplicaState.TERMINATING:
             return "its host to confirm that it uses it no more"
@@ -60,17 +60,17 @@ def _waits_by_state(state: str, node: str, *, alone: bool) -> str:
             return ""
 
 
-def snapshot_waits_for(snapshot: Snapshot) -> str:
+def snapshot_pending_reason(snapshot: Snapshot) -> str:
     """``snapshot`` with its replica."""
     node = snapshot.replica.backend_id
     return REMOVED_NODE if node is None else _life(snapshot.state, f"node {node}")
 
 
-def publication_waits_for(publication: Publication) -> str:
+def publication_pending_reason(publication: Publication) -> str:
     return "a node to export it" if publication.state == LifeState.CREATING else ""
 
 
-def export_waits_for(export: Export) -> str:
+def export_pending_reason(export: Export) -> str:
     """``export`` with its replica."""
     node = f"node {export.replica.backend_id}"
     match export.state:

@@ -8,10 +8,10 @@ from django.db.models import QuerySet
 
 from provisioner.common.models import LifeState
 from volumes.models import Publication, Replica, Volume
-from volumes.selectors import SHOWN
+from volumes.selectors import VISIBLE
 
 
-class ReplicaShown(NamedTuple):
+class ReplicaRow(NamedTuple):
     """``exported`` to a host; ``exporting``: a node is still to do so. The node is Available until
     ``backend__available_until``, and was last polled at ``backend__polled_at``; both are null where
     it was removed by force.
@@ -31,7 +31,7 @@ class ReplicaShown(NamedTuple):
     exporting: bool
 
 
-class VolumeShown(NamedTuple):
+class VolumeRow(NamedTuple):
     """``published`` to some host."""
 
     id: int
@@ -61,12 +61,12 @@ class VolumeShown(NamedTuple):
     published: bool
 
 
-REPLICA_COLUMNS = ReplicaShown._fields[:-2]
-VOLUME_COLUMNS = VolumeShown._fields[:-1]
-Shown = tuple[VolumeShown, list[ReplicaShown]]
+REPLICA_COLUMNS = ReplicaRow._fields[:-2]
+VOLUME_COLUMNS = VolumeRow._fields[:-1]
+VolumeAndReplicas = tuple[VolumeRow, list[ReplicaRow]]
 
 
-def volumes_shown(rows: QuerySet[Volume]) -> list[Shown]:
+def volume_rows(rows: QuerySet[Volume]) -> list[VolumeAndReplicas]:
     """The volumes, each with its replicas.
 
     Asked with the volumes whether there is a publication, PostgreSQL reads all publications for
@@ -79,15 +79,14 @@ def volumes_shown(rows: QuerySet[Volume]) -> list[Shown]:
     for volume, replica, state in _publications().filter(volume_id__among=keys):
         published.add(volume)
         exports.setdefault(replica, set()).add(state)
-    replicas: dict[int, list[ReplicaShown]] = {}
+    replicas: dict[int, list[ReplicaRow]] = {}
     for row in _replicas().filter(volume_id__among=keys):
         states = exports.get(row[1], ())
         exported, exporting = LifeState.READY in states, LifeState.CREATING in states
-        shown = ReplicaShown._make([*row, exported, exporting])
+        shown = ReplicaRow._make([*row, exported, exporting])
         replicas.setdefault(shown.volume_id, []).append(shown)
     return [
-        (VolumeShown._make([*row, row[0] in published]), replicas.get(row[0], []))
-        for row in volumes
+        (VolumeRow._make([*row, row[0] in published]), replicas.get(row[0], [])) for row in volumes
     ]
 
 
@@ -103,4 +102,4 @@ def _publications() -> QuerySet[Publication, tuple[Any, ...]]:
 
 @cache
 def _replicas() -> QuerySet[Replica, tuple[Any, ...]]:
-    return Replica.objects.filter(SHOWN).values_list(*REPLICA_COLUMNS)
+    return Replica.objects.filter(VISIBLE).values_list(*REPLICA_COLUMNS)

@@ -22,7 +22,7 @@ from volumes.placement.request import Candidate, Drive
 from volumes.sizing import GIB
 
 LIVE = ~Q(state=LifeState.DELETING)
-SHOWN = LIVE & ~Q(rebuilding=True, volume__num_replicas=1)
+VISIBLE = LIVE & ~Q(rebuilding=True, volume__num_replicas=1)
 """Replicas that clients see: what an only replica moves to bears its uuid, and is none yet."""
 NODE_COLUMNS = (
     "persistent_id",
@@ -38,7 +38,7 @@ NODE_COLUMNS = (
     "used_bw",
 )
 """Of a backend, as placement names them."""
-PIECES = Prefetch("sub_volumes", SubVolume.objects.select_related("ssd"))
+SUB_VOLUMES = Prefetch("sub_volumes", SubVolume.objects.select_related("ssd"))
 
 
 def candidates_read(exclusive_class: str = "") -> list[Candidate]:
@@ -87,7 +87,7 @@ def volumes_filter(
 ) -> QuerySet[Volume]:
     """Those with a replica on the backend, and published to the host; absent: no wish."""
     if backend_id is not None:
-        on_backend = Replica.objects.filter(SHOWN, volume=OuterRef("pk"), backend_id=backend_id)
+        on_backend = Replica.objects.filter(VISIBLE, volume=OuterRef("pk"), backend_id=backend_id)
         rows = rows.filter(Exists(on_backend))
     if host_id is not None:
         to_host = Publication.objects.filter(volume=OuterRef("pk"), host_id=host_id)
@@ -95,14 +95,14 @@ def volumes_filter(
     return rows
 
 
-def pieces_of_volume(volume_id: int) -> QuerySet[SubVolume]:
+def sub_volumes_of(volume_id: int) -> QuerySet[SubVolume]:
     """Where the replicas of a volume lie, with their SSDs."""
     return SubVolume.objects.filter(replica__volume=volume_id).select_related("ssd")
 
 
 def replicas_with_nodes(rows: QuerySet[Replica]) -> QuerySet[Replica]:
     """Replicas with all that a call to their node needs."""
-    return rows.select_related("backend").prefetch_related("backend__addresses", PIECES)
+    return rows.select_related("backend").prefetch_related("backend__addresses", SUB_VOLUMES)
 
 
 def replicas_expanded_offline(volume: Volume) -> QuerySet[Replica]:
@@ -123,7 +123,7 @@ def snapshots_of_host(rows: QuerySet[Snapshot], host_id: str | None) -> QuerySet
     return rows if host_id is None else rows.filter(Exists(to_host))
 
 
-def snapshots_shown(rows: QuerySet[Snapshot]) -> QuerySet[Snapshot]:
+def snapshot_rows(rows: QuerySet[Snapshot]) -> QuerySet[Snapshot]:
     """Snapshots with the names of their volumes and replicas."""
     return rows.select_related("volume", "replica")
 
@@ -131,7 +131,7 @@ def snapshots_shown(rows: QuerySet[Snapshot]) -> QuerySet[Snapshot]:
 def snapshots_with_nodes(rows: QuerySet[Snapshot]) -> QuerySet[Snapshot]:
     """Snapshots with all that a call to their node needs."""
     return rows.select_related("replica__backend").prefetch_related(
-        "replica__backend__addresses", PIECES
+        "replica__backend__addresses", SUB_VOLUMES
     )
 
 

@@ -118,7 +118,7 @@ class Backend(models.Model):
         return Liveness.AVAILABLE if self.is_available else Liveness.UNAVAILABLE
 
     @property
-    def waits_for(self) -> str:
+    def pending_reason(self) -> str:
         """In short words for clients and operators; empty: for nothing."""
         if self.unanswered_since:
             return "an answer to our calls"

@@ -30,7 +30,7 @@ from inventory.services.node_settings import node_settings_with_token, silence_e
 from inventory.services.node_state import new_portals, new_ssds, node_facts
 from inventory.services.node_tokens import token_columns
 from inventory.services.pool import pool_identity
-from inventory.services.pool_checks import pool_required
+from inventory.services.pool_checks import require_pool
 from inventory.services.syslog_settings import syslogs_ask_first
 from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
@@ -110,7 +110,7 @@ def backend_add(
     )
     refuse()
     client = node_client_at(backend, mgmt_ips, mgmt_port)
-    pool_required(client, node, take_over=take_over)
+    require_pool(client, node, take_over=take_over)
     _hand_over(backend, client, take_over=take_over)
     try:
         _insert(backend, mgmt_ips, node)

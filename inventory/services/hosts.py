@@ -87,7 +87,7 @@ def host_probe(
         write(host, columns)  # two first probes of one host met in an index
 
 
-def host_of_tenant_required(host: Host, *, nqn: str, tenant_id: str, is_its_own: bool) -> None:
+def require_host_of_tenant(host: Host, *, nqn: str, tenant_id: str, is_its_own: bool) -> None:
     """A caller that is bound to the tenant may report this host with this NQN. ``is_its_own``: the
     caller speaks for this host alone.
 

@@ -12,14 +12,14 @@ from inventory.services.generations import (
     generations_raise,
 )
 from inventory.services.pool import database_doubted, pool_identity
-from provisioner.common.writes import writes_required
+from provisioner.common.writes import require_writes
 
 
 class OtherPool(NodeNotAvailable):
     """The node, or something on it, belongs to another pool."""
 
 
-def pool_required(client: NodeClient, node: Node, *, take_over: bool) -> None:
+def require_pool(client: NodeClient, node: Node, *, take_over: bool) -> None:
     """The node is free for this pool, or is to be taken over from another.
 
     :raises OtherPool: names both pools and how to take it over.
@@ -29,7 +29,7 @@ def pool_required(client: NodeClient, node: Node, *, take_over: bool) -> None:
     mine = pool_identity()
     if node.pool and node.pool.uuid == mine.uuid:
         generation_compare(node)
-        writes_required()
+        require_writes()
         return
     others = _other_pools(client, node, mine)
     if others and not take_over:

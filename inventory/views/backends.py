@@ -156,7 +156,7 @@ def backend_json(summary: BackendSummary) -> dict[str, Any]:
         "name": backend.name,
         "hostId": backend.host_id,
         "authenticationMode": backend.authentication_mode,
-        "waitsFor": backend.waits_for or None,
+        "waitsFor": backend.pending_reason or None,
         "health": summary.health.value,
         "healthReason": summary.health_reason or None,
     }

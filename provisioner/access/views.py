@@ -28,7 +28,7 @@ from provisioner.common.moment import one_moment
 from provisioner.common.pagination import Page
 from provisioner.common.parsing import ignored_fields, path_identifiers
 from provisioner.common.results import InvalidInput
-from provisioner.common.writes import writes_required
+from provisioner.common.writes import require_writes
 
 TELLS_IGNORED = frozenset({HTTPStatus.OK, HTTPStatus.BAD_REQUEST})
 IGNORED_AT_MOST = 20
@@ -81,7 +81,7 @@ class ApiViewSet(ViewSet):
         super().initial(request, *args, **kwargs)
         path_identifiers(kwargs)
         if request.method not in SAFE_METHODS and not self.goes_on:
-            writes_required()
+            require_writes()
         name = str(request.method).lower()
         if hasattr(self, name) and (name == "get" or self._is_keyed(request)):
             setattr(self, name, partial(_past_conflicts, getattr(self, name)))

@@ -15,5 +15,5 @@ def go_on() -> None:
     _stopping.clear()
 
 
-def is_stopping() -> bool:
+def is_shutting_down() -> bool:
     return _stopping.is_set()

@@ -56,7 +56,7 @@ def writes_barred() -> str:
     return reason
 
 
-def writes_required() -> None:
+def require_writes() -> None:
     """:raises WritesBarred: nothing may be written now."""
     if reason := writes_barred():
         raise WritesBarred(reason)

@@ -27,8 +27,8 @@ def add(world: World) -> str:
 
 def move(world: World) -> str:
     """The first replica leaves, and the copy of it has begun; the task's id."""
-    leaving = world.rows()[0].uuid
-    return advance(replica_sync_submit(volume_uuid=world.uuid, leaving_uuid=leaving).pk)
+    outgoing = world.rows()[0].uuid
+    return advance(replica_sync_submit(volume_uuid=world.uuid, outgoing_uuid=outgoing).pk)
 
 
 def advance(task_id: str) -> str:

@@ -50,8 +50,8 @@ class TestPublishedMeanwhile:
         assert world.is_reached(new)
         assert not Export.objects.filter(for_copy=True).exists()
         assert Replica.objects.get(pk=new.pk).replica_state == "Unknown"
-        waits_for = shown(world.api, task_id)["waitsFor"]
-        assert waits_for == f"its host to report the new replica {new.uuid} Available"
+        pending_reason = shown(world.api, task_id)["waitsFor"]
+        assert pending_reason == f"its host to report the new replica {new.uuid} Available"
         world.fleet.set_copy_rate(2**40)
         world.host_works("")
         advance(task_id)
@@ -67,8 +67,8 @@ class TestPublishedMeanwhile:
         published(world.api, world.uuid, probe_host(world.api))
         advance(task_id)
         assert not world.is_reached(new)
-        waits_for = shown(world.api, task_id)["waitsFor"]
-        assert waits_for == f"node {new.backend_id} to withdraw the copy's target"
+        pending_reason = shown(world.api, task_id)["waitsFor"]
+        assert pending_reason == f"node {new.backend_id} to withdraw the copy's target"
         world.node(new).faults.clear()
         advance(task_id)
         assert world.is_reached(new)

@@ -20,7 +20,7 @@ from tests.api.volume_steps import created, probe_host, published
 from tests.api.wire import refused, send
 from tests.conftest import Api
 from volumes.models import Export, Publication, Replica, Snapshot, Volume
-from volumes.read_models import volumes_shown
+from volumes.read_models import volume_rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROWS = 1234
@@ -282,7 +282,7 @@ def _elsewhere(statement: str) -> None:
 
 def _fails_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """The n-th piece cannot be read."""
-    shown, calls = volumes_shown, iter(range(1, 1000))
+    shown, calls = volume_rows, iter(range(1, 1000))
 
     def read_or_fail(rows: Any) -> Any:
         if next(calls) == number:

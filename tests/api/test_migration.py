@@ -42,9 +42,9 @@ def online(api: Api, pool: Pool) -> tuple[str, list[str]]:
 def test_the_dance_of_the_hosts_agent(
     api: Api, online: tuple[str, list[str]], fleet: SimulatedFleet
 ) -> None:
-    uuid, [leaving, staying] = online
+    uuid, [outgoing, staying] = online
     agent = api.as_role("HOST")
-    task_id = migrate(api, uuid, leaving).body["taskId"]
+    task_id = migrate(api, uuid, outgoing).body["taskId"]
     [task] = agent.get("/tasks", hostId=HOST).body
     assert task == {
         "taskId": task_id,
@@ -55,7 +55,7 @@ def test_the_dance_of_the_hosts_agent(
         "hostId": HOST,
         "taskConfiguration": [
             {"name": "volId", "value": uuid},
-            {"name": "replicaId", "value": leaving},
+            {"name": "replicaId", "value": outgoing},
             {"name": "volumeAlias", "value": "vol"},
         ],
         "waitsFor": "the host",
@@ -63,7 +63,7 @@ def test_the_dance_of_the_hosts_agent(
     update = {"taskId": task_id, "hostId": HOST}
     assert agent.put("/tasks", update | {"state": "RUNNING"}).status == "Success"
     assert agent.post(f"/replica/{uuid}", {"sameRackAllowed": False}).status == "Success"
-    [new] = set(places(api, uuid)) - {leaving, staying}
+    [new] = set(places(api, uuid)) - {outgoing, staying}
     again = agent.post("/publish", {"volId": uuid, "hostId": HOST})
     assert again.status == "AlreadyPublished"
     assert report(agent, uuid, new, "Synchronizing").status == "Success"
@@ -71,8 +71,8 @@ def test_the_dance_of_the_hosts_agent(
         assert agent.put("/tasks", update | {"progress": progress}).status == "Success"
     assert agent.get("/tasks", taskId=task_id).body[0]["progress"] == 55.25
     assert report(agent, uuid, new, "Available").status == "Success"
-    assert agent.patch(f"/replica/{uuid}/{leaving}").status == "Success"
-    assert agent.delete(f"/replica/{uuid}/{leaving}").status == "Success"
+    assert agent.patch(f"/replica/{uuid}/{outgoing}").status == "Success"
+    assert agent.delete(f"/replica/{uuid}/{outgoing}").status == "Success"
     done = {"state": "FINISHED", "progress": 100, "taskStatus": "Success"}
     assert agent.put("/tasks", update | done).status == "Success"
     [task] = agent.get("/tasks", hostId=HOST).body
@@ -85,44 +85,44 @@ def test_the_dance_of_the_hosts_agent(
 def test_the_destination_is_kept_by_the_replica_that_is_added(
     api: Api, online: tuple[str, list[str]]
 ) -> None:
-    uuid, [leaving, staying] = online
+    uuid, [outgoing, staying] = online
     used = {place["backend"]["persistentID"] for place in places(api, uuid).values()}
     *_, wanted = sorted({b["persistentID"] for b in api.get("/backends").body} - used)
-    assert migrate(api, uuid, leaving, destinationBackendId=wanted).status == "Success"
+    assert migrate(api, uuid, outgoing, destinationBackendId=wanted).status == "Success"
     assert api.post(f"/replica/{uuid}", {}).status == "Success"
-    [new] = set(places(api, uuid)) - {leaving, staying}
+    [new] = set(places(api, uuid)) - {outgoing, staying}
     assert places(api, uuid)[new]["backend"]["persistentID"] == wanted
 
 
 def test_the_rack_that_is_left_may_be_used(api: Api, online: tuple[str, list[str]]) -> None:
-    uuid, [leaving, _] = online
+    uuid, [outgoing, _] = online
     shown = places(api, uuid)
     used = {place["backend"]["persistentID"] for place in shown.values()}
     racks = {b["persistentID"]: b["rack"] for b in api.get("/backends").body}
-    left = racks[shown[leaving]["backend"]["persistentID"]]
+    left = racks[shown[outgoing]["backend"]["persistentID"]]
     for node in set(racks) - used:
         api.put(f"/backends/{node}", {"rack": left})
-    assert migrate(api, uuid, leaving).status == "Success"
+    assert migrate(api, uuid, outgoing).status == "Success"
     assert api.post(f"/replica/{uuid}", {}).status == "Success"
 
 
 def test_unpublishing_in_the_middle(api: Api, online: tuple[str, list[str]]) -> None:
     """What the host added goes again."""
-    uuid, [leaving, staying] = online
-    update = {"taskId": migrate(api, uuid, leaving).body["taskId"], "hostId": HOST}
+    uuid, [outgoing, staying] = online
+    update = {"taskId": migrate(api, uuid, outgoing).body["taskId"], "hostId": HOST}
     api.put("/tasks", update | {"state": "RUNNING"})
     assert api.post(f"/replica/{uuid}", {}).status == "Success"
     assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
     assert api.get("/tasks", hostId=HOST).body[0]["state"] == "ABORTED"
     assert api.put("/tasks", update | {"progress": 50}).status == "TaskEnded"
-    assert set(places(api, uuid)) == {leaving, staying}
+    assert set(places(api, uuid)) == {outgoing, staying}
     collect_overdue()
     assert audit() == []
 
 
 def test_the_host_is_removed_in_the_middle(api: Api, online: tuple[str, list[str]]) -> None:
-    uuid, [leaving, _] = online
-    migrate(api, uuid, leaving)
+    uuid, [outgoing, _] = online
+    migrate(api, uuid, outgoing)
     Host.objects.update(available_until=timezone.now())
     assert api.delete(f"/hosts/{HOST}").status == "Success"
     assert api.get("/tasks", hostId=HOST).body[0]["state"] == "ABORTED"
@@ -130,12 +130,12 @@ def test_the_host_is_removed_in_the_middle(api: Api, online: tuple[str, list[str
 
 def test_a_host_that_falls_silent(api: Api, online: tuple[str, list[str]]) -> None:
     """Any sign of life counts; without one what it added goes again, and it comes too late."""
-    uuid, [leaving, staying] = online
-    task_id = migrate(api, uuid, leaving).body["taskId"]
+    uuid, [outgoing, staying] = online
+    task_id = migrate(api, uuid, outgoing).body["taskId"]
     update = {"taskId": task_id, "hostId": HOST}
     api.put("/tasks", update | {"state": "RUNNING"})
     assert api.post(f"/replica/{uuid}", {}).status == "Success"
-    [new] = set(places(api, uuid)) - {leaving, staying}
+    [new] = set(places(api, uuid)) - {outgoing, staying}
     let_pass(601)
     report(api, uuid, new, "Synchronizing")
     let_pass(590)
@@ -146,7 +146,7 @@ def test_a_host_that_falls_silent(api: Api, online: tuple[str, list[str]]) -> No
     let_pass(11)
     assert run(task_id).description == "its host gave no sign of life for 600 s"
     assert api.get("/tasks", hostId=HOST).body[0]["taskStatus"] == "NotAvailable"
-    assert set(places(api, uuid)) == {leaving, staying}
+    assert set(places(api, uuid)) == {outgoing, staying}
     assert api.put("/tasks", update | {"progress": 50}).status == "TaskEnded"
     assert report(api, uuid, new, "Available").status == "NotExists"
     collect_overdue()
@@ -158,32 +158,32 @@ def test_a_host_that_falls_silent_after_it_marked(
     api: Api, online: tuple[str, list[str]], synchronized: bool
 ) -> None:
     """It may have written to the new one only, if that was Available: that cannot be undone."""
-    uuid, [leaving, staying] = online
-    task_id = migrate(api, uuid, leaving).body["taskId"]
+    uuid, [outgoing, staying] = online
+    task_id = migrate(api, uuid, outgoing).body["taskId"]
     assert api.post(f"/replica/{uuid}", {}).status == "Success"
-    [new] = set(places(api, uuid)) - {leaving, staying}
+    [new] = set(places(api, uuid)) - {outgoing, staying}
     if synchronized:
         report(api, uuid, new, "Available")
-    assert api.patch(f"/replica/{uuid}/{leaving}").status == "Success"
+    assert api.patch(f"/replica/{uuid}/{outgoing}").status == "Success"
     let_pass(601)
     assert run(task_id).state == "FAILED"
     states = {replica: place["replicaState"] for replica, place in places(api, uuid).items()}
-    expected = {new: "Available"} if synchronized else {leaving: "Missing"}
+    expected = {new: "Available"} if synchronized else {outgoing: "Missing"}
     assert states == {staying: "Available"} | expected
     collect_overdue()
     assert audit() == []
 
 
 def test_the_last_available_replica_stays(api: Api, online: tuple[str, list[str]]) -> None:
-    uuid, [leaving, staying] = online
-    task_id = migrate(api, uuid, leaving).body["taskId"]
+    uuid, [outgoing, staying] = online
+    task_id = migrate(api, uuid, outgoing).body["taskId"]
     assert api.post(f"/replica/{uuid}", {}).status == "Success"
-    [new] = set(places(api, uuid)) - {leaving, staying}
-    for replica, state in ((new, "Available"), (leaving, "Missing"), (staying, "Missing")):
+    [new] = set(places(api, uuid)) - {outgoing, staying}
+    for replica, state in ((new, "Available"), (outgoing, "Missing"), (staying, "Missing")):
         report(api, uuid, replica, state)
     abort = {"taskId": task_id, "hostId": HOST, "state": "ABORTED"}
     assert api.put("/tasks", abort).status == "Success"
-    assert set(places(api, uuid)) == {leaving, staying, new}
+    assert set(places(api, uuid)) == {outgoing, staying, new}
 
 
 @pytest.mark.parametrize(
@@ -206,10 +206,10 @@ def test_who_does_the_work(
     """What a worker does, a host cannot take for its own, nor end; so its agent is not shown it:
     agents take every task in their list for theirs.
     """
-    uuid, [leaving, _] = online
+    uuid, [outgoing, _] = online
     Host.objects.update(agent_until=None)
     probe_host(api, **client)
-    task_id = migrate(api, uuid, leaving, **asked).body["taskId"]
+    task_id = migrate(api, uuid, outgoing, **asked).body["taskId"]
     [task] = api.get("/tasks", taskId=task_id).body
     tag = {"name": "migrationHandler", "value": "PROVISIONER"}
     assert (tag in task["taskConfiguration"]) is by_worker
@@ -254,19 +254,19 @@ def test_a_migration_that_names_no_replica_takes_the_first_to_go(
 
 
 def test_one_migration_of_a_volume_at_a_time(api: Api, online: tuple[str, list[str]]) -> None:
-    uuid, [leaving, staying] = online
-    assert migrate(api, uuid, leaving).status == "Success"
+    uuid, [outgoing, staying] = online
+    assert migrate(api, uuid, outgoing).status == "Success"
     assert migrate(api, uuid, staying).status == "TaskAlreadyRunning"
 
 
 def test_refused(api: Api, online: tuple[str, list[str]]) -> None:
-    uuid, [leaving, staying] = online
-    assert migrate(api, "none", leaving).status == "VolumeNoFound"
+    uuid, [outgoing, staying] = online
+    assert migrate(api, "none", outgoing).status == "VolumeNoFound"
     assert migrate(api, uuid, "none").status == "ReplicaNotFound"
-    body = {"volId": uuid, "repId": leaving}
+    body = {"volId": uuid, "repId": outgoing}
     assert api.post("/nobody/migrate_volume", body).status == "TenantNotFound"
-    assert api.post("/migrate_volume", {"repId": leaving}).http == 400
-    wrong = migrate(api, uuid, leaving, migrationHandler="NOBODY")
+    assert api.post("/migrate_volume", {"repId": outgoing}).http == 400
+    wrong = migrate(api, uuid, outgoing, migrationHandler="NOBODY")
     assert (wrong.http, wrong.status) == (400, "InvalidInput")
     single = created(api, "single")
     published(api, single)
@@ -275,19 +275,19 @@ def test_refused(api: Api, online: tuple[str, list[str]]) -> None:
     [replica, _] = all_available(api, offline)
     assert migrate(api, offline, replica).status == "VolumeNotPublished"
     report(api, uuid, staying, "Missing")
-    few = migrate(api, uuid, leaving)
+    few = migrate(api, uuid, outgoing)
     assert few.status == "NotEnoughReplicas"
     assert few.description == (
         f"1 replicas of volume '{uuid}' are Available, it was created with 2"
     )
     report(api, uuid, staying, "Available")
     api.post("/publish", {"volId": uuid, "hostId": probe_host(api, OTHER_HOST)})
-    assert migrate(api, uuid, leaving).status == "VolumePublishedToMultipleHosts"
+    assert migrate(api, uuid, outgoing).status == "VolumePublishedToMultipleHosts"
     api.post("/unpublish", {"volId": uuid, "hostId": OTHER_HOST})
-    nowhere = migrate(api, uuid, leaving, destinationBackendId="no-such-node")
+    nowhere = migrate(api, uuid, outgoing, destinationBackendId="no-such-node")
     assert nowhere.status == "NoBackendToMigrateReplica"
     assert "destinationBackendId no-such-node: 0 of 4 nodes" in nowhere.description
-    api.patch(f"/replica/{uuid}/{leaving}")
+    api.patch(f"/replica/{uuid}/{outgoing}")
     assert migrate(api, uuid, staying).status == "ReplicaTerminating"
     assert api.get("/tasks").body == []
 

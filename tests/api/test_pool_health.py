@@ -22,7 +22,7 @@ from tests.volumes.reconcilers.drain_steps import placed_on
 from volumes.health import Health
 from volumes.health_selectors import volume_healths
 from volumes.models import Replica
-from volumes.read_models import volumes_shown
+from volumes.read_models import volume_rows
 from volumes.selectors import volumes_visible
 from volumes.views import pool as pool_views
 
@@ -248,12 +248,12 @@ def test_the_health_of_a_page_costs_a_query_only_while_something_is_rebuilt(
     uuid = replicated(api)
     published(api, uuid, probe_host(api))
     [first, _] = all_available(api, uuid)
-    rows = volumes_shown(volumes_visible(None))
+    rows = volume_rows(volumes_visible(None))
     with CaptureQueriesContext(connection) as queries:
         volume_healths(rows)
     assert len(queries) == 0
     report(api, uuid, first, "Synchronizing")
-    rows = volumes_shown(volumes_visible(None))
+    rows = volume_rows(volumes_visible(None))
     with CaptureQueriesContext(connection) as queries:
         volume_healths(rows)
     assert len(queries) == 1

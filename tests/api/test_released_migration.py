@@ -27,10 +27,10 @@ def begun(api: Api) -> tuple[str, str, dict[str, object]]:
     """A volume, its replica that is to leave, and the task."""
     uuid = replicated(api, "vol")
     published(api, uuid, HOST)
-    leaving, _ = all_available(api, uuid)
-    task_id = api.post("/migrate_volume", {"volId": uuid, "repId": leaving}).body["taskId"]
+    outgoing, _ = all_available(api, uuid)
+    task_id = api.post("/migrate_volume", {"volId": uuid, "repId": outgoing}).body["taskId"]
     [task] = api.get("/tasks", taskId=task_id).body
-    return uuid, leaving, task
+    return uuid, outgoing, task
 
 
 def said(task: dict[str, object], **changes: object) -> dict[str, object]:
@@ -44,16 +44,16 @@ def test_an_agent_that_reaches_no_new_replica_takes_the_old_one_away(
     api: Api, agent: ReleasedClient
 ) -> None:
     """It means the new one, and names the old one: that is gone, so the new one stays."""
-    uuid, leaving, task = begun(api)
+    uuid, outgoing, task = begun(api)
     before = set(places(api, uuid))
     agent.done("POST", f"replica/{uuid}", ANYWHERE)
     [new] = set(places(api, uuid)) - before
-    agent.done("PATCH", f"replica/{uuid}/{leaving}")
-    agent.done("DELETE", f"replica/{uuid}/{leaving}")
+    agent.done("PATCH", f"replica/{uuid}/{outgoing}")
+    agent.done("DELETE", f"replica/{uuid}/{outgoing}")
     text = "Could not connect to replica after adding it"
     failed = {"state": "FAILED", "taskStatus": "CommunicationError", "statusDescription": text}
     agent.done("PUT", "tasks", said(task, **failed))
-    assert set(places(api, uuid)) == (before - {leaving}) | {new}
+    assert set(places(api, uuid)) == (before - {outgoing}) | {new}
     agent.done("PATCH", f"replica/{uuid}/{new}/Synchronizing")
     agent.done("PATCH", f"replica/{uuid}/{new}/Available")
     collect_overdue()
@@ -61,12 +61,12 @@ def test_an_agent_that_reaches_no_new_replica_takes_the_old_one_away(
 
 
 def test_an_agent_that_does_not_have_the_volume(api: Api, agent: ReleasedClient) -> None:
-    uuid, leaving, task = begun(api)
+    uuid, outgoing, task = begun(api)
     failed = {"state": "FAILED", "taskStatus": "VolumeNotFound"}
     agent.done("PUT", "tasks", said(task, **failed, statusDescription="Could not find volume: vol"))
     [ended] = agent.get(f"tasks?hostId={HOST}")
     assert (ended["state"], ended["taskStatus"]) == ("FAILED", "VolumeNotFound")
-    assert leaving in places(api, uuid)
+    assert outgoing in places(api, uuid)
 
 
 def test_a_tag_without_a_value(api: Api, agent: ReleasedClient) -> None:

@@ -69,12 +69,12 @@ def test_a_lost_replica_is_replaced_within_its_rack(api: Api, agent: ReleasedCli
 
 def test_a_migration_goes_on_within_the_rack_it_leaves(api: Api, agent: ReleasedClient) -> None:
     uuid = attached(api)
-    leaving, _ = places(api, uuid)
+    outgoing, _ = places(api, uuid)
     ReleasedClient.of(api, "STORAGE").done(
-        "POST", "migrate_volume", {"volId": uuid, "repId": leaving}
+        "POST", "migrate_volume", {"volId": uuid, "repId": outgoing}
     )
     new = added(api, agent, uuid)
-    assert rack_of(api, uuid, new) == rack_of(api, uuid, leaving)
+    assert rack_of(api, uuid, new) == rack_of(api, uuid, outgoing)
     assert audit() == []
 
 

@@ -295,23 +295,23 @@ def test_refused(world: World, api: Api) -> None:
     first = world.rows()[0].uuid
     only = created(api, "only")
     assert refusal(volume_uuid="none") == "NotExists: there is no volume 'none'"
-    assert refusal(leaving_uuid="none").startswith("NotExists")
+    assert refusal(outgoing_uuid="none").startswith("NotExists")
     assert refusal(volume_uuid=only).startswith("NotReplicated")
-    nowhere = refusal(leaving_uuid=first, destination="none")
+    nowhere = refusal(outgoing_uuid=first, destination="none")
     assert nowhere.startswith("NotEnoughMatchingBackends")
     published(api, only, probe_host(api))
-    busy = refusal(volume_uuid=only, leaving_uuid=only)
+    busy = refusal(volume_uuid=only, outgoing_uuid=only)
     assert busy == f"NotAvailable: volume '{only}' has one replica and is published: unpublish it"
     api.post("/unpublish", {"volId": only, "hostId": HOST})
     snapped(api, only, "s")
-    bound = refusal(volume_uuid=only, leaving_uuid=only)
+    bound = refusal(volume_uuid=only, outgoing_uuid=only)
     assert bound == f"NotAvailable: volume '{only}' has snapshots, which lie where it lies"
     holders = [row.backend_id for row in world.rows()]
     Backend.objects.filter(pk__in=holders).update(
         available_until=timezone.now() - dt.timedelta(seconds=1)
     )
-    assert "can be read" in refusal(leaving_uuid=first)
+    assert "can be read" in refusal(outgoing_uuid=first)
     Backend.objects.update(available_until=timezone.now() + dt.timedelta(hours=1))
     move(world)
-    assert refusal(leaving_uuid=first).startswith("TaskAlreadyRunning")
+    assert refusal(outgoing_uuid=first).startswith("TaskAlreadyRunning")
     assert Task.objects.count() == 1

@@ -119,8 +119,8 @@ class HostAgent:
         states = {place["replicaState"] for place in places}
         if not places:
             return Need.TIME
-        if leaving := [p for p in places if p["replicaState"] == "Terminating"]:
-            self._confirm(thing, leaving[0]["uuid"])
+        if outgoing := [p for p in places if p["replicaState"] == "Terminating"]:
+            self._confirm(thing, outgoing[0]["uuid"])
         elif attached and not (all(p["inUse"] for p in places) and states == {"Available"}):
             self.synchronize(thing)
         elif self.tasks([thing]):

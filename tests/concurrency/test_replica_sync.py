@@ -34,8 +34,8 @@ def world(api: Api, pool: Pool, fleet: SimulatedFleet) -> World:
 
 def submit(world: World) -> str:
     try:
-        leaving = world.rows()[0].uuid
-        return replica_sync_submit(volume_uuid=world.uuid, leaving_uuid=leaving).pk
+        outgoing = world.rows()[0].uuid
+        return replica_sync_submit(volume_uuid=world.uuid, outgoing_uuid=outgoing).pk
     except ProvisionerError as error:
         return error.code.value
 

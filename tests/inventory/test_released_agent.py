@@ -166,8 +166,8 @@ def test_it_migrates(api: Api, pool: Pool, agents: Agents) -> None:
     pool(3)
     host = agents.start(speed=SLOW)
     uuid = attached(api, agents, host)
-    leaving, staying = places(api, uuid)
-    task_id = migrate(api, uuid, leaving).body["taskId"]
+    outgoing, staying = places(api, uuid)
+    task_id = migrate(api, uuid, outgoing).body["taskId"]
     done = ended(api, task_id)
     assert (done["state"], done["progress"], done["taskStatus"]) == ("FINISHED", 100, "Success")
     [new] = set(places(api, uuid)) - {staying}
@@ -175,7 +175,7 @@ def test_it_migrates(api: Api, pool: Pool, agents: Agents) -> None:
     calls = [call for call, _ in agents.changes()]
     progress = [body for call, body in agents.changes() if call == "PUT /tasks"]
     known = {f"GET /backends/{node_of(api, uuid, replica)}" for replica in (new, staying)}
-    begun, ended_at = calls.index("PUT /tasks"), calls.index(f"DELETE /replica/{uuid}/{leaving}")
+    begun, ended_at = calls.index("PUT /tasks"), calls.index(f"DELETE /replica/{uuid}/{outgoing}")
     assert known < set(calls[:begun])
     assert [call for call in calls[:begun] if not call.startswith("GET /backends/")] == [
         f"POST /replica/{uuid}",
@@ -185,9 +185,9 @@ def test_it_migrates(api: Api, pool: Pool, agents: Agents) -> None:
         f"PATCH /replica/{uuid}/{new}/Synchronizing",
     ]
     assert calls[ended_at - 2 : ended_at + 2] == [
-        f"PATCH /replica/{uuid}/{leaving}/Available",
-        f"PATCH /replica/{uuid}/{leaving}",
-        f"DELETE /replica/{uuid}/{leaving}",
+        f"PATCH /replica/{uuid}/{outgoing}/Available",
+        f"PATCH /replica/{uuid}/{outgoing}",
+        f"DELETE /replica/{uuid}/{outgoing}",
         "PUT /tasks",
     ]
     assert [body for call, body in agents.changes() if call.startswith("POST /replica")] == [
@@ -196,9 +196,9 @@ def test_it_migrates(api: Api, pool: Pool, agents: Agents) -> None:
     first, *_, last = progress
     tags = [
         {"name": "volId", "value": uuid},
-        {"name": "replicaId", "value": leaving},
+        {"name": "replicaId", "value": outgoing},
         {"name": "volumeAlias", "value": "vol"},
-        {"name": "addedReplicaId", "value": leaving},
+        {"name": "addedReplicaId", "value": outgoing},
     ]
     assert first == {
         "hostId": host,
@@ -264,8 +264,8 @@ def test_an_agent_that_starts_anew_ends_the_migration(api: Api, pool: Pool, agen
     pool(3)
     host = agents.start(speed=GIB)
     uuid = attached(api, agents, host)
-    leaving, staying = places(api, uuid)
-    task_id = migrate(api, uuid, leaving).body["taskId"]
+    outgoing, staying = places(api, uuid)
+    task_id = migrate(api, uuid, outgoing).body["taskId"]
     eventually(lambda: task_of(api, task_id)["progress"] > 5, seconds=SECONDS, what="progress")
     agents.kill()
     assert task_of(api, task_id)["state"] == "RUNNING"
@@ -273,7 +273,7 @@ def test_an_agent_that_starts_anew_ends_the_migration(api: Api, pool: Pool, agen
     agents.start(speed=FAST)
     done = ended(api, task_id)
     assert (done["state"], done["taskStatus"]) == ("FINISHED", "Success")
-    assert leaving not in places(api, uuid)
+    assert outgoing not in places(api, uuid)
     assert staying in places(api, uuid)
     come_to(api, uuid, "Available", "Available")
     assert audit() == []

@@ -122,8 +122,8 @@ def test_migrates_with_progress_that_never_falls(api: Api, pool: Pool, hosts: Ho
     uuid = attached(api, host)
     used = {p["backend"]["persistentID"] for p in places(api, uuid).values()}
     wanted = max({b["persistentID"] for b in api.get("/backends").body} - used)
-    leaving, staying = places(api, uuid)
-    task_id = migrate(api, uuid, leaving, destinationBackendId=wanted).body["taskId"]
+    outgoing, staying = places(api, uuid)
+    task_id = migrate(api, uuid, outgoing, destinationBackendId=wanted).body["taskId"]
     seen: list[float] = []
     while task_of(api, task_id)["state"] in {"IDLE", "RUNNING"}:
         seen.append(task_of(api, task_id)["progress"])
@@ -133,7 +133,7 @@ def test_migrates_with_progress_that_never_falls(api: Api, pool: Pool, hosts: Ho
     assert len({progress for progress in seen if 0 < progress < 100}) > 3
     now = places(api, uuid)
     assert len(now) == 2
-    assert leaving not in now
+    assert outgoing not in now
     [new] = now.keys() - {staying}
     assert now[new]["backend"]["persistentID"] == wanted
     assert states(api, uuid) == ["Available", "Available"]
@@ -170,15 +170,15 @@ def test_a_migration_that_cannot_be_done_fails_and_says_why(
     nodes = pool(3)
     [host] = hosts.start("a", speed=SLOW)
     uuid = attached(api, host)
-    leaving, staying = places(api, uuid)
-    task_id = migrate(api, uuid, leaving).body["taskId"]
+    outgoing, staying = places(api, uuid)
+    task_id = migrate(api, uuid, outgoing).body["taskId"]
     eventually(lambda: task_of(api, task_id)["progress"] > 0, seconds=SECONDS, what="progress")
-    [new] = places(api, uuid).keys() - {leaving, staying}
+    [new] = places(api, uuid).keys() - {outgoing, staying}
     be_silent(places(api, uuid)[new]["backend"]["persistentID"], minutes=1)
     failed = ended(api, task_id)
     assert (failed["state"], failed["taskStatus"]) == ("FAILED", "NotAvailable")
     assert failed["statusDescription"] == "a replica of the migration is gone"
-    assert set(places(api, uuid)) == {leaving, staying}
+    assert set(places(api, uuid)) == {outgoing, staying}
     for node in nodes:
         be_silent(node, minutes=-1)
 

@@ -119,7 +119,7 @@ def _copied(api: Api) -> None:
     work_off_all()
     first = api.get(f"/volumes/{wide}").body[0]["location"][0]["uuid"]
     assert api.patch(f"/replica/{wide}/{first}").status == "Success"
-    replica_sync_submit(volume_uuid=wide, leaving_uuid=None)
+    replica_sync_submit(volume_uuid=wide, outgoing_uuid=None)
     runner.run(Task.objects.get(state="IDLE").pk)
     published(api, wide, probe_host(api))
     runner.run(Task.objects.get(state="RUNNING").pk)
@@ -127,7 +127,7 @@ def _copied(api: Api) -> None:
     only = created(api, "moves")
     for _ in range(2):
         work_off_all()
-        replica_sync_submit(volume_uuid=only, leaving_uuid=only)
+        replica_sync_submit(volume_uuid=only, outgoing_uuid=only)
     assert api.delete(f"/volumes/{only}").status == "Success"
 
 

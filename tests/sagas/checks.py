@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks import runner, saga
-from tasks.context import Context, Later, Outputs
+from tasks.context import Context, Outputs, Reschedule
 from tasks.models import ACTIVE, ENDED, Task, TaskState, TaskType
 from tasks.saga import Saga, Step
 from tasks.services import TaskEnded, task_update
@@ -187,11 +187,11 @@ def acting(worked: Saga, number: int, when: str, act: Act) -> Iterator[None]:
     """``act`` is called each time before or after step ``number`` does its work."""
 
     def change(current: int, step: Step) -> Step:
-        def run(context: Context) -> Outputs | Later | None:
+        def run(context: Context) -> Outputs | Reschedule | None:
             if when == "before":
                 act(context)
             result = step.run(context)
-            if when == "after" and not isinstance(result, Later):
+            if when == "after" and not isinstance(result, Reschedule):
                 act(context)
             return result
 
@@ -227,7 +227,7 @@ def _registered(worked: Saga, other: Saga) -> Iterator[None]:
 
 
 def twice(number: int, step: Step) -> Step:
-    def run(context: Context) -> Outputs | Later | None:
+    def run(context: Context) -> Outputs | Reschedule | None:
         step.run(context)
         return step.run(context)
 

@@ -21,12 +21,12 @@ def agent(world: World) -> Callable[[str], None]:
 
     def work(task_id: str) -> None:
         mine = {"taskId": task_id, "hostId": HOST}
-        leaving = Task.objects.get(pk=task_id).params[1]["value"]
+        outgoing = Task.objects.get(pk=task_id).params[1]["value"]
         for answer in (
             lambda: world.api.put("/tasks", mine | {"state": "RUNNING"}),
             lambda: world.api.post(f"/replica/{world.uuid}", {}),
             lambda: world.host_works(task_id),
-            lambda: world.api.patch(f"/replica/{world.uuid}/{leaving}"),
+            lambda: world.api.patch(f"/replica/{world.uuid}/{outgoing}"),
             lambda: world.host_works(task_id),
             lambda: world.api.put("/tasks", mine | {"state": "FINISHED", "taskStatus": "Success"}),
         ):
@@ -76,10 +76,10 @@ class TestRemoteMigration(SagaChecks):
         def submit() -> str:
             nonlocal place
             world.volume()
-            leaving = world.rows()[0]
-            place = str(leaving.backend_id)
+            outgoing = world.rows()[0]
+            place = str(outgoing.backend_id)
             task = volume_migrate(
-                volume_uuid=world.uuid, replica_uuid=leaving.uuid, tenant_id=None, handler=handler
+                volume_uuid=world.uuid, replica_uuid=outgoing.uuid, tenant_id=None, handler=handler
             )
             return task.pk
 

@@ -58,8 +58,8 @@ class TestReplicaSync(SagaChecks):
             nonlocal place
             uuid = world.volume()
             place = str(world.rows()[0].backend_id)
-            leaving = world.rows()[0].uuid if leaves else None
-            return replica_sync_submit(volume_uuid=uuid, leaving_uuid=leaving).pk
+            outgoing = world.rows()[0].uuid if leaves else None
+            return replica_sync_submit(volume_uuid=uuid, outgoing_uuid=outgoing).pk
 
         def done() -> None:
             world.expect(replicas if leaves else replicas + 1)
@@ -80,8 +80,8 @@ def test_what_was_lost_between_two_workers_does_not_take_over(
     pool(3)
     world = World(api, fleet, replicas)
     world.volume()
-    leaving = world.rows()[0].uuid
-    task_id = replica_sync_submit(volume_uuid=world.uuid, leaving_uuid=leaving).pk
+    outgoing = world.rows()[0].uuid
+    task_id = replica_sync_submit(volume_uuid=world.uuid, outgoing_uuid=outgoing).pk
     saga = saga_of(Task(type=TaskType.REPLICA_SYNC))
     assert saga is not None
     with acting(saga, len(saga.steps) - 1, "before", die), pytest.raises(Killed):
@@ -90,8 +90,8 @@ def test_what_was_lost_between_two_workers_does_not_take_over(
     world.node(new).faults.go_down()
     resume(task_id)
     run(task_id)
-    waits_for = Task.objects.get(pk=task_id).outputs["waits_for"]
-    assert waits_for == f"node {new.backend_id} to show the new replica"
+    pending_reason = Task.objects.get(pk=task_id).outputs["waits_for"]
+    assert pending_reason == f"node {new.backend_id} to show the new replica"
     world.node(new).faults.come_up()
     world.node(new).vanish(new.uuid)
     resume(task_id)
@@ -99,7 +99,7 @@ def test_what_was_lost_between_two_workers_does_not_take_over(
     assert (task.state, task.task_status) == ("FAILED", "NotAvailable")
     assert "is lost" in task.description
     world.expect(replicas)
-    assert leaving in {row.uuid for row in world.rows()}
+    assert outgoing in {row.uuid for row in world.rows()}
 
 
 def test_a_former_volume_of_that_uuid_is_not_locked(
@@ -108,7 +108,7 @@ def test_a_former_volume_of_that_uuid_is_not_locked(
     """It has no task: whoever holds the present one would wait for who works on the former."""
     pool(3)
     uuid = World(api, fleet).volume()
-    task_id = replica_sync_submit(volume_uuid=uuid, leaving_uuid=None).pk
+    task_id = replica_sync_submit(volume_uuid=uuid, outgoing_uuid=None).pk
     row = Volume.objects.get(uuid=uuid)
     row.pk, row.state, row.deadline_at = None, "DELETING", timezone.now()
     row.save(force_insert=True)

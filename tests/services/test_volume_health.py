@@ -21,7 +21,7 @@ from volumes.health_selectors import (
     volumes_with_health,
 )
 from volumes.models import Protocol, ProvisioningType, Publication, Replica, ReplicaState, Volume
-from volumes.read_models import volumes_shown
+from volumes.read_models import volume_rows
 from volumes.selectors import volumes_visible
 
 pytestmark = pytest.mark.django_db
@@ -140,7 +140,7 @@ def test_sql_says_what_the_rules_say() -> None:
     made = [case for case in cases() if is_possible(case)]
     rows_of(made)
     ruled = {
-        key: one.health for key, one in volume_healths(volumes_shown(volumes_visible(None))).items()
+        key: one.health for key, one in volume_healths(volume_rows(volumes_visible(None))).items()
     }
     in_sql = dict(volumes_with_health().values_list("pk", "health"))
     uuids = dict(Volume.objects.values_list("pk", "uuid"))

@@ -43,16 +43,16 @@ def test_two_hosts_migrate_while_the_api_is_killed(
     volumes = [attached(api, host, alias=f"of-{host}") for host, _ in printed]
     moves = {}
     for uuid, handler in zip(volumes, ("AGENT", "PROVISIONER"), strict=True):
-        leaving = min(places(api, uuid))
-        asked = migrate(api, uuid, leaving, migrationHandler=handler)
-        moves[uuid] = (asked.body["taskId"], set(places(api, uuid)), leaving)
+        outgoing = min(places(api, uuid))
+        asked = migrate(api, uuid, outgoing, migrationHandler=handler)
+        moves[uuid] = (asked.body["taskId"], set(places(api, uuid)), outgoing)
     [(hosts_task, *_), (workers_task, *_)] = moves.values()
     eventually(lambda: task_of(api, hosts_task)["progress"] > 0, seconds=SECONDS, what="progress")
     production.server.kill()
     production.restart_api()
-    for uuid, (task_id, before, leaving) in moves.items():
+    for uuid, (task_id, before, outgoing) in moves.items():
         assert ended(api, task_id)["state"] == "FINISHED", hosts.log.read_text()
-        assert before - set(places(api, uuid)) == {leaving}
+        assert before - set(places(api, uuid)) == {outgoing}
         assert states(api, uuid) == ["Available", "Available"]
     assert workers_task not in hosts.log.read_text()
     settled()

@@ -107,24 +107,24 @@ def pool(api: Api, authority: Authority, settings: Settings, tmp_path: Path) -> 
 def test_a_replicated_volume_grows_and_moves(api: Api, pool: Pool) -> None:
     uuid = replicated(api, "vol")
     published(api, uuid, probe_host(api))
-    leaving, staying = all_available(api, uuid)
-    for replica in (leaving, staying):
+    outgoing, staying = all_available(api, uuid)
+    for replica in (outgoing, staying):
         pool.write(5 * GIB, b"first", uuid, replica)
-    restart(pool.node(uuid, leaving))
-    assert pool.read(5 * GIB, uuid, leaving) == b"first"
+    restart(pool.node(uuid, outgoing))
+    assert pool.read(5 * GIB, uuid, outgoing) == b"first"
     assert api.patch(f"/volumes/{uuid}", {"newCapacity": 20}).status == "Success"
     with pool.connected(uuid, staying) as (host, nsid):
         assert host.namespaces[nsid]["size"] == 20 * GIB
     pool.write(20 * GIB - BLOCK, b"last", uuid, staying)
-    task = api.post("/migrate_volume", {"volId": uuid, "repId": leaving}).body["taskId"]
+    task = api.post("/migrate_volume", {"volId": uuid, "repId": outgoing}).body["taskId"]
     assert api.post(f"/replica/{uuid}", {"sameRackAllowed": False}).status == "Success"
-    [new] = set(places(api, uuid)) - {leaving, staying}
+    [new] = set(places(api, uuid)) - {outgoing, staying}
     for offset in (5 * GIB, 20 * GIB - BLOCK):
         pool.write(offset, pool.read(offset, uuid, staying), uuid, new)
     assert report(api, uuid, new, "Available").status == "Success"
-    left = pool.node(uuid, leaving)
-    assert api.patch(f"/replica/{uuid}/{leaving}").status == "Success"
-    assert api.delete(f"/replica/{uuid}/{leaving}").status == "Success"
+    left = pool.node(uuid, outgoing)
+    assert api.patch(f"/replica/{uuid}/{outgoing}").status == "Success"
+    assert api.delete(f"/replica/{uuid}/{outgoing}").status == "Success"
     done = {"taskId": task, "hostId": HOST, "state": "FINISHED", "taskStatus": "Success"}
     assert api.put("/tasks", done | {"progress": 100}).status == "Success"
     pool.restart()
@@ -186,7 +186,7 @@ def test_an_unpublished_volume_moves_to_another_node(
         pool.write(offset, text, uuid)
     assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
     left = pool.node(uuid)
-    task = replica_sync_submit(volume_uuid=uuid, leaving_uuid=uuid).pk
+    task = replica_sync_submit(volume_uuid=uuid, outgoing_uuid=uuid).pk
     runner.run(task)
     restart(left)
     ended = work_off(task)

@@ -12,7 +12,7 @@ from provisioner.common import shutdown
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks import context as tasks_context
 from tasks import runner, saga
-from tasks.context import Later, LeaseLost
+from tasks.context import LeaseLost, Reschedule
 from tasks.lease import LEASE_SECONDS
 from tasks.models import Task, TaskState
 from tasks.saga import Step
@@ -236,7 +236,7 @@ def test_a_volumes_task_is_aborted_and_undone():
 
 def test_host_moves_its_own_task():
     with registered(
-        Step(lambda context: Later(seconds=60)), Step(nothing), is_hosts=lambda task: True
+        Step(lambda context: Reschedule(seconds=60)), Step(nothing), is_hosts=lambda task: True
     ):
         task_id = submitted(host_id="h")
         runner.run(task_id)

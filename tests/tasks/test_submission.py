@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from tasks import runner, submission
-from tasks.context import Later
+from tasks.context import Reschedule
 from tasks.models import Task, TaskState
 from tasks.saga import Step
 from tasks.submission import task_wait, tasks_requeue, tasks_wake
@@ -23,7 +23,7 @@ def test_wait_and_wake():
 
     def work(context):
         calls.append(context.outputs.get("n", 0))
-        return Later(seconds=60, outputs={"n": len(calls)}) if len(calls) < 3 else None
+        return Reschedule(seconds=60, outputs={"n": len(calls)}) if len(calls) < 3 else None
 
     with registered(Step(work), Step(nothing)):
         task_id = submitted(volume_id="v")
@@ -55,7 +55,7 @@ def test_comes_back_in_time():
 
     def work(context):
         times.append(time.monotonic())
-        return Later(seconds=1) if len(times) < 3 else None
+        return Reschedule(seconds=1) if len(times) < 3 else None
 
     with registered(Step(work), Step(nothing)), running_worker():
         assert task_wait(task_id=submitted(), seconds=20) is True

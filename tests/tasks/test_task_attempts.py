@@ -7,7 +7,7 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from tasks import runner
-from tasks.context import Later
+from tasks.context import Reschedule
 from tasks.lease import WAITING, task_submit
 from tasks.models import Task, TaskState
 from tasks.saga import Step
@@ -63,7 +63,7 @@ def test_given_up_after_so_many_deaths():
     assert task.description == ("given up after 3 attempts: the worker died each time in step 2")
 
 
-@pytest.mark.parametrize("result", [None, Later(seconds=60)], ids=["done", "waits"])
+@pytest.mark.parametrize("result", [None, Reschedule(seconds=60)], ids=["done", "waits"])
 def test_a_step_that_is_done_or_waits_begins_the_count_anew(result):
     deaths = iter([True, True, False, True, True, True])
 
@@ -103,7 +103,9 @@ def test_an_outage_or_a_stop_is_no_death(cut):
 
 def test_what_a_waiting_task_waits_for():
     steps = [
-        Step(lambda c: Later(seconds=60, outputs={"n": 1}, waits_for="the end of the copy")),
+        Step(
+            lambda c: Reschedule(seconds=60, outputs={"n": 1}, pending_reason="the end of the copy")
+        ),
         Step(nothing),
     ]
     with registered(*steps):
@@ -127,7 +129,7 @@ def test_what_is_worked_on_or_ended_waits_for_nothing():
 
 
 def test_a_step_that_says_nothing_waits_for_its_next_step():
-    with registered(Step(lambda context: Later(seconds=60)), Step(nothing)):
+    with registered(Step(lambda context: Reschedule(seconds=60)), Step(nothing)):
         task_id = submitted()
         runner.run(task_id)
         assert shown(task_id)["waitsFor"] == "its next step"
@@ -135,7 +137,7 @@ def test_a_step_that_says_nothing_waits_for_its_next_step():
 
 
 def test_what_was_waited_for_is_forgotten_when_the_step_is_done():
-    answers = iter([Later(seconds=60, waits_for="rain"), None])
+    answers = iter([Reschedule(seconds=60, pending_reason="rain"), None])
     with registered(Step(lambda context: next(answers)), Step(nothing)):
         task_id = submitted()
         runner.run(task_id)

@@ -10,16 +10,16 @@ from inventory.health import NodeHealth
 from provisioner.common.models import LifeState
 from volumes.health import Health, pool_health, volume_health
 from volumes.models import ReplicaState
-from volumes.read_models import ReplicaShown, VolumeShown
+from volumes.read_models import ReplicaRow, VolumeRow
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "health.md"
 NOW = dt.datetime(2026, 11, 28, 12, tzinfo=dt.UTC)
 MINUTE = dt.timedelta(minutes=1)
 
 
-def a_volume(wanted: int, *, published: bool) -> VolumeShown:
-    values = dict.fromkeys(VolumeShown._fields, None)
-    return VolumeShown(**values | {"num_replicas": wanted, "published": published})  # type: ignore[arg-type]
+def a_volume(wanted: int, *, published: bool) -> VolumeRow:
+    values = dict.fromkeys(VolumeRow._fields, None)
+    return VolumeRow(**values | {"num_replicas": wanted, "published": published})  # type: ignore[arg-type]
 
 
 def a_replica(
@@ -30,8 +30,8 @@ def a_replica(
     node: str | None = "n1",
     rebuilding: bool = False,
     life: LifeState = LifeState.READY,
-) -> ReplicaShown:
-    return ReplicaShown(
+) -> ReplicaRow:
+    return ReplicaRow(
         volume_id=1,
         id=1,
         uuid="r1",
@@ -47,11 +47,11 @@ def a_replica(
     )
 
 
-def away(state: str = "Available") -> ReplicaShown:
+def away(state: str = "Available") -> ReplicaRow:
     return a_replica(state, until=NOW - MINUTE)
 
 
-def not_asked(state: str = "Available") -> ReplicaShown:
+def not_asked(state: str = "Available") -> ReplicaRow:
     return a_replica(state, until=NOW - MINUTE, polled_at=NOW - 2 * MINUTE)
 
 
@@ -62,7 +62,7 @@ def examples() -> list[tuple[str, ...]]:
     return rows
 
 
-def described(text: str) -> ReplicaShown:
+def described(text: str) -> ReplicaRow:
     """A replica as the page writes one."""
     if text == "filled by a copy":
         return a_replica("Synchronizing", rebuilding=True)
@@ -95,7 +95,7 @@ def test_the_examples_of_the_page(wanted: str, replicas: str, published: str, he
         (1, [], Health.FAULTED),
     ],
 )
-def test_a_published_volume(wanted: int, replicas: list[ReplicaShown], health: Health) -> None:
+def test_a_published_volume(wanted: int, replicas: list[ReplicaRow], health: Health) -> None:
     assert volume_health(a_volume(wanted, published=True), replicas, NOW).health is health
 
 

@@ -20,33 +20,33 @@ from tests.volumes.reconcilers.test_node_check import TWO, Pool
 from tests.volumes.reconcilers.test_readopt import remove
 from volumes.models import Export, Publication, Replica, Snapshot, Volume
 from volumes.pending import (
-    export_waits_for,
-    publication_waits_for,
-    replica_row_waits_for,
-    snapshot_waits_for,
-    volume_waits_for,
+    export_pending_reason,
+    publication_pending_reason,
+    replica_row_pending_reason,
+    snapshot_pending_reason,
+    volume_pending_reason,
 )
 from volumes.reconcilers.garbage_collector import collect
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PASSING = [
+TRANSITIONAL = [
     model
     for model in apps.get_models()
     if any(field.name == "deadline_at" for field in model._meta.fields)
 ]
 WORDS: dict[type[Model], Callable[[Any], str]] = {
-    Volume: volume_waits_for,
-    Replica: replica_row_waits_for,
-    Snapshot: snapshot_waits_for,
-    Publication: publication_waits_for,
-    Export: export_waits_for,
+    Volume: volume_pending_reason,
+    Replica: replica_row_pending_reason,
+    Snapshot: snapshot_pending_reason,
+    Publication: publication_pending_reason,
+    Export: export_pending_reason,
 }
 GONE_AT_ONCE = {(Publication, LifeState.DELETING)}
 """States that are never written: the row goes, and others stay in its place."""
 UNFINISHED = [
     pytest.param(model, state, id=f"{model.__name__}-{state}")
-    for model in PASSING
+    for model in TRANSITIONAL
     for state in (LifeState.CREATING, LifeState.DELETING)
     if (model, state) not in GONE_AT_ONCE
 ]
@@ -67,7 +67,7 @@ def as_in(model: Any, state: LifeState) -> dict[str, Any]:
 
 
 def test_there_are_words_for_each_model_with_a_deadline() -> None:
-    assert set(PASSING) == set(WORDS)
+    assert set(TRANSITIONAL) == set(WORDS)
 
 
 @pytest.mark.parametrize(("model", "state"), UNFINISHED)
@@ -160,12 +160,12 @@ def test_the_words_cost_no_query(api: Api, pool: Pool, fleet: SimulatedFleet) ->
 
 
 def list_queries(api: Api) -> int:
-    from volumes.read_models import volumes_shown
+    from volumes.read_models import volume_rows
     from volumes.selectors import volumes_visible
     from volumes.views.presentation import volumes_json
 
     with CaptureQueriesContext(connection) as queries:
-        rows = volumes_json(volumes_shown(volumes_visible(None)))
+        rows = volumes_json(volume_rows(volumes_visible(None)))
     assert rows
     return len(queries)
 

@@ -15,7 +15,7 @@ from provisioner.common.admin import (
     wait_column,
 )
 from volumes.models import Export, Publication, Replica, Snapshot, SubVolume
-from volumes.pending import replica_row_waits_for
+from volumes.pending import replica_row_pending_reason
 
 
 class SubVolumeInline(ReadOnlyInline):
@@ -37,7 +37,7 @@ class SubVolumeInline(ReadOnlyInline):
 class ReplicaInline(ReadOnlyInline):
     backend_link = link_column("backend")
     wait = wait_column()
-    waits_for = text_column(replica_row_waits_for, "waits for")
+    pending_reason = text_column(replica_row_pending_reason, "waits for")
     model = Replica
     fields = [
         "uuid",
@@ -47,7 +47,7 @@ class ReplicaInline(ReadOnlyInline):
         "shown_pieces",
         "state",
         "wait",
-        "waits_for",
+        "pending_reason",
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:

@@ -39,13 +39,13 @@ from volumes.models import (
     Volume,
 )
 from volumes.pending import (
-    export_waits_for,
-    publication_waits_for,
-    replica_row_waits_for,
-    snapshot_waits_for,
-    volume_waits_for,
+    export_pending_reason,
+    publication_pending_reason,
+    replica_row_pending_reason,
+    snapshot_pending_reason,
+    volume_pending_reason,
 )
-from volumes.read_models import volumes_shown
+from volumes.read_models import volume_rows
 from volumes.selectors import volumes_visible
 
 
@@ -97,7 +97,7 @@ class VolumeAdmin(ReadOnlyAdmin):
     growing_to = size_column("expanding_to_bytes", "growing to")
     claimed = size_column("claimed_bytes", "claimed for each replica")
     wait = wait_column()
-    waits_for = text_column(volume_waits_for, "waits for")
+    pending_reason = text_column(volume_pending_reason, "waits for")
     list_display = [
         "alias",
         "uuid",
@@ -109,7 +109,7 @@ class VolumeAdmin(ReadOnlyAdmin):
         "publication_count",
         "state",
         "wait",
-        "waits_for",
+        "pending_reason",
         "created_at",
     ]
     list_filter = [HealthFilter, "state", DeadlineFilter, "provisioning_type", "protocol", "tenant"]
@@ -125,7 +125,7 @@ class VolumeAdmin(ReadOnlyAdmin):
                     "alias",
                     "uuid",
                     "tenant",
-                    ("state", "wait", "waits_for"),
+                    ("state", "wait", "pending_reason"),
                     "health",
                     "health_reason",
                     ("related", "tasks"),
@@ -180,8 +180,8 @@ class VolumeAdmin(ReadOnlyAdmin):
 
     @admin.display(description="reason")
     def health_reason(self, volume: Volume) -> str:
-        found = volume_healths(volumes_shown(volumes_visible(None).filter(pk=volume.pk)))
-        return found[volume.pk].reason or NONE if found else volume_waits_for(volume)
+        found = volume_healths(volume_rows(volumes_visible(None).filter(pk=volume.pk)))
+        return found[volume.pk].reason or NONE if found else volume_pending_reason(volume)
 
     @admin.display(description="replicas")
     def replica_count(self, volume: Any) -> int:
@@ -202,7 +202,7 @@ class ReplicaAdmin(ReadOnlyAdmin):
     backend_link = link_column("backend")
     claimed = size_column("claimed_bytes", "claimed")
     wait = wait_column()
-    waits_for = text_column(replica_row_waits_for, "waits for")
+    pending_reason = text_column(replica_row_pending_reason, "waits for")
     list_display = [
         "uuid",
         "volume_link",
@@ -212,7 +212,7 @@ class ReplicaAdmin(ReadOnlyAdmin):
         "claimed",
         "state",
         "wait",
-        "waits_for",
+        "pending_reason",
     ]
     list_filter = ["replica_state", "state", DeadlineFilter, "backend"]
     list_select_related = ["volume", "backend"]
@@ -229,7 +229,7 @@ class ReplicaAdmin(ReadOnlyAdmin):
         "desired_bw",
         "state",
         "wait",
-        "waits_for",
+        "pending_reason",
         "related",
     ]
 
@@ -245,7 +245,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
     capacity = size_column("capacity_bytes", "capacity")
     claimed = size_column("claimed_bytes", "claimed")
     wait = wait_column()
-    waits_for = text_column(snapshot_waits_for, "waits for")
+    pending_reason = text_column(snapshot_pending_reason, "waits for")
     list_display = [
         "alias",
         "uuid",
@@ -255,7 +255,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
         "claimed",
         "state",
         "wait",
-        "waits_for",
+        "pending_reason",
         "created_at",
     ]
     list_filter = ["state", DeadlineFilter, "tenant"]
@@ -274,7 +274,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
         ("created_at", "idempotency_digest"),
         "state",
         "wait",
-        "waits_for",
+        "pending_reason",
         "related",
     ]
 
@@ -313,13 +313,13 @@ class PublicationAdmin(ReadOnlyAdmin):
     volume_link = link_column("volume")
     host_link = link_column("host")
     wait = wait_column()
-    waits_for = text_column(publication_waits_for, "waits for")
-    list_display = ["id", "volume_link", "host_link", "state", "wait", "waits_for"]
+    pending_reason = text_column(publication_pending_reason, "waits for")
+    list_display = ["id", "volume_link", "host_link", "state", "wait", "pending_reason"]
     list_filter = ["state", DeadlineFilter]
     list_select_related = ["volume", "host"]
     search_fields = ["=volume__uuid", "volume__alias", "host__name", "=host__uuid"]
     inlines = [ExportInline]
-    fields = ["volume", "host", "state", "wait", "waits_for", "idempotency_digest"]
+    fields = ["volume", "host", "state", "wait", "pending_reason", "idempotency_digest"]
 
 
 @admin.register(Export)
@@ -327,7 +327,7 @@ class ExportAdmin(ReadOnlyAdmin):
     replica_link = link_column("replica")
     publication_link = link_column("publication")
     wait = wait_column()
-    waits_for = text_column(export_waits_for, "waits for")
+    pending_reason = text_column(export_pending_reason, "waits for")
     list_display = [
         "id",
         "replica_link",
@@ -336,7 +336,7 @@ class ExportAdmin(ReadOnlyAdmin):
         "target_nqn",
         "state",
         "wait",
-        "waits_for",
+        "pending_reason",
     ]
     list_filter = ["state", DeadlineFilter]
     list_select_related = ["replica", "publication"]
@@ -349,7 +349,7 @@ class ExportAdmin(ReadOnlyAdmin):
         "host_nqn",
         "state",
         "wait",
-        "waits_for",
+        "pending_reason",
     ]
 
 

@@ -28,7 +28,7 @@ from volumes.services.node.drain import OF_DRAIN, drain_tasks
 
 NODE = ["node", "name"]
 AVAILABLE, UNAVAILABLE = 1, 2
-PASSING: tuple[type[Model], ...] = (Volume, Replica, Snapshot, Publication, Export)
+TRANSITIONAL: tuple[type[Model], ...] = (Volume, Replica, Snapshot, Publication, Export)
 NODE_VALUES = {
     "ks_node_free_capacity_bytes": "Free capacity of a storage node in bytes",
     "ks_node_used_capacity_bytes": "Used capacity of a storage node in bytes",
@@ -122,7 +122,7 @@ def unfinished_metric() -> Metric:
         "Rows in a passing state: what requests are at, or the collector will take up",
         labels=["kind", "state"],
     )
-    for model in PASSING:
+    for model in TRANSITIONAL:
         rows = model._default_manager.exclude(state=LifeState.READY).order_by("state")
         for state, number in rows.values_list("state").annotate(number=Count("pk")):
             family.add_metric([model._meta.model_name or "", state], number)

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from inventory.models import Backend
 from provisioner.common.models import LifeState
 from volumes.models import Protocol, Publication, ReplicaState, Volume
-from volumes.read_models import ReplicaShown, Shown, VolumeShown, volumes_shown
+from volumes.read_models import ReplicaRow, VolumeAndReplicas, VolumeRow, volume_rows
 from volumes.selectors import volumes_visible
 
 BATCH = 500
@@ -102,7 +102,7 @@ def volume_metrics() -> Iterator[bytes]:
 def _text(
     family: GaugeMetricFamily,
     rows: QuerySet[Volume],
-    samples: Callable[[list[Shown]], Iterator[Sample]],
+    samples: Callable[[list[VolumeAndReplicas]], Iterator[Sample]],
 ) -> Iterator[bytes]:
     """What the family is is said once, before the samples of the first batch."""
     heads = 0
@@ -114,18 +114,18 @@ def _text(
         heads = 2
 
 
-def _batches(rows: QuerySet[Volume]) -> Iterator[list[Shown]]:
+def _batches(rows: QuerySet[Volume]) -> Iterator[list[VolumeAndReplicas]]:
     """At least one, which may be empty."""
     last = ""
     while True:
-        batch = volumes_shown(rows.filter(uuid__gt=last).order_by("uuid")[:BATCH])
+        batch = volume_rows(rows.filter(uuid__gt=last).order_by("uuid")[:BATCH])
         yield batch
         if len(batch) < BATCH:
             return
         last = batch[-1][0].uuid
 
 
-def _capacities(batch: list[Shown]) -> Iterator[Sample]:
+def _capacities(batch: list[VolumeAndReplicas]) -> Iterator[Sample]:
     names = _node_names(batch)
     for volume, replicas in batch:
         copies = replicas[:MOST_REPLICAS]
@@ -137,26 +137,26 @@ def _capacities(batch: list[Shown]) -> Iterator[Sample]:
         yield Sample(labels, volume.capacity_bytes)
 
 
-def _volume_labels(volume: VolumeShown, copies: int) -> list[str]:
+def _volume_labels(volume: VolumeRow, copies: int) -> list[str]:
     derived = volume.snapshot__uuid is not None or volume.cloned_from
     kind = "Snapshot/Clone" if derived else volume.provisioning_type
     labels = [volume.uuid, volume.alias, str(copies), volume.tenant_id]
     return [*labels, volume.storage_class_name or "unknown", kind, volume.protocol]
 
 
-def _node_names(batch: list[Shown]) -> dict[str, str]:
+def _node_names(batch: list[VolumeAndReplicas]) -> dict[str, str]:
     nodes = {replica.backend_id for _, replicas in batch for replica in replicas}
     return dict(Backend.objects.filter(pk__in=nodes).values_list("pk", "name"))
 
 
-def _connected(batch: list[Shown]) -> Iterator[Sample]:
+def _connected(batch: list[VolumeAndReplicas]) -> Iterator[Sample]:
     for volume, replicas, to in _connections(batch):
         available = any(r.replica_state == ReplicaState.AVAILABLE for r in replicas)
         labels = [volume.uuid, volume.alias, *to[1:]]
         yield Sample(labels, VOLUME_AVAILABLE if available else VOLUME_UNAVAILABLE)
 
 
-def _connected_replicas(batch: list[Shown]) -> Iterator[Sample]:
+def _connected_replicas(batch: list[VolumeAndReplicas]) -> Iterator[Sample]:
     for volume, replicas, to in _connections(batch):
         for replica in replicas:
             labels = [volume.uuid, volume.alias, replica.uuid]
@@ -165,8 +165,8 @@ def _connected_replicas(batch: list[Shown]) -> Iterator[Sample]:
 
 
 def _connections(
-    batch: list[Shown],
-) -> Iterator[tuple[VolumeShown, list[ReplicaShown], _Connection]]:
+    batch: list[VolumeAndReplicas],
+) -> Iterator[tuple[VolumeRow, list[ReplicaRow], _Connection]]:
     shown = {volume.id: (volume, replicas) for volume, replicas in batch}
     ready = Publication.objects.filter(volume__in=shown, state=LifeState.READY)
     rows = ready.order_by("volume__uuid", "pk")

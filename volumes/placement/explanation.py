@@ -45,7 +45,7 @@ def explain(
     taken = Counter(refusal.filter for refusal in refused.values())
     if chosen < request.replicas:
         taken[ONE_PER_NODE] += chosen
-    found = {name: _passing(name, request, pool) for name in WISHES}
+    found = {name: _transitional(name, request, pool) for name in WISHES}
     parts = [
         f"{wanted(request)}: {found[name]} of {_nodes(len(pool))}"
         for name, wanted in WISHES.items()
@@ -58,7 +58,7 @@ def explain(
     return f"{start}: {'; '.join(parts)}" if parts else start
 
 
-def _passing(name: str, request: PlacementRequest, pool: Sequence[Candidate]) -> int:
+def _transitional(name: str, request: PlacementRequest, pool: Sequence[Candidate]) -> int:
     passes = next(one.passes for one in FILTERS if one.name == name)
     return sum(passes(node, request) for node in pool)
 

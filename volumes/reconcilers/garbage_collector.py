@@ -16,18 +16,18 @@ from provisioner.common.writes import writes_barred
 from volumes.models import Export, Publication, Replica, Snapshot, Volume
 from volumes.services.deadlines import overdue_take
 from volumes.services.publication.exports import (
-    exports_drop,
+    delete_exports_on_nodes,
     exports_make,
-    publications_withdraw,
-    replicas_withdraw,
+    mark_publications_deleting,
+    mark_replicas_deleting,
 )
-from volumes.services.publication.namespace_ids import namespace_ids_forget
+from volumes.services.publication.namespace_ids import namespace_ids_delete_unused
 from volumes.services.rows import each_alone, together
-from volumes.services.snapshot.create import snapshot_abandon
-from volumes.services.volume.create import volume_abandon
+from volumes.services.snapshot.create import snapshot_abort
+from volumes.services.volume.create import volume_abort
 from volumes.services.volume.delete import (
-    replicas_drop,
-    snapshots_drop,
+    delete_replicas_on_nodes,
+    delete_snapshots_on_nodes,
     volume_finish_removal,
 )
 from volumes.services.volume.expand import growths_finish
@@ -48,13 +48,13 @@ def collect() -> None:
             log.exception("collector step failed", extra={"step": step.__name__})
 
 
-def abandon_unfinished_volumes() -> None:
+def abort_unfinished_volumes() -> None:
     """The process that was creating them died."""
     rows = overdue_take(Volume.objects.filter(state=LifeState.CREATING))
-    each_alone(rows, volume_abandon)
+    each_alone(rows, volume_abort)
 
 
-def abandon_unfinished_replicas() -> None:
+def abort_unfinished_replicas() -> None:
     """Added to a volume by a process that died."""
     rows = Replica.objects.filter(state=LifeState.CREATING, volume__state=LifeState.READY)
 
@@ -62,23 +62,23 @@ def abandon_unfinished_replicas() -> None:
         with transaction.atomic(durable=True):
             list(Volume.objects.select_for_update().filter(pk=replica.volume_id))
             still = Replica.objects.filter(pk=replica.pk, state=LifeState.CREATING)
-            replicas_withdraw(still, deadline_at=clock.now())
+            mark_replicas_deleting(still, deadline_at=clock.now())
 
     each_alone(overdue_take(rows), abandon)
 
 
-def abandon_unfinished_snapshots() -> None:
+def abort_unfinished_snapshots() -> None:
     """The process that was taking them died."""
     rows = overdue_take(Snapshot.objects.filter(state=LifeState.CREATING))
-    each_alone(rows, snapshot_abandon)
+    each_alone(rows, snapshot_abort)
 
 
-def withdraw_unfinished_publications() -> None:
+def abort_unfinished_publications() -> None:
     """The process that was publishing died, or no node answered it."""
 
     def withdraw(publication: Publication) -> None:
         with transaction.atomic(durable=True):
-            publications_withdraw(
+            mark_publications_deleting(
                 Publication.objects.filter(pk=publication.pk, state=LifeState.CREATING),
                 deadline_at=clock.now(),
             )
@@ -86,7 +86,7 @@ def withdraw_unfinished_publications() -> None:
     each_alone(overdue_take(Publication.objects.filter(state=LifeState.CREATING)), withdraw)
 
 
-def finish_growths() -> None:
+def finish_expansions() -> None:
     rows = overdue_take(
         Volume.objects.filter(state=LifeState.READY, expanding_to_bytes__isnull=False)
     )
@@ -98,11 +98,13 @@ def finish_growths() -> None:
     together(rows, finish)
 
 
-def drop_exports() -> None:
+def delete_exports() -> None:
     """Before others are made: those of a host's new NQN wait until its former one is shut out."""
 
     def drop(exports: list[Export], until: float) -> None:
-        exports_drop(_on_nodes_up(Export.objects.filter(pk__in=_keys(exports))), until=until)
+        delete_exports_on_nodes(
+            _on_nodes_up(Export.objects.filter(pk__in=_keys(exports))), until=until
+        )
 
     together(overdue_take(Export.objects.filter(state=LifeState.DELETING)), drop)
 
@@ -117,31 +119,31 @@ def finish_exports() -> None:
     together(overdue_take(Export.objects.filter(wanted, state=LifeState.CREATING)), finish)
 
 
-def drop_replicas() -> None:
+def delete_replicas() -> None:
     def drop(replicas: list[Replica], until: float) -> None:
         rows = Replica.objects.filter(pk__in=_keys(replicas))
-        replicas_drop(rows.filter(_up("backend") | Q(backend=None)), until=until)
+        delete_replicas_on_nodes(rows.filter(_up("backend") | Q(backend=None)), until=until)
 
     together(overdue_take(Replica.objects.filter(state=LifeState.DELETING)), drop)
 
 
-def drop_snapshots() -> None:
+def delete_snapshots() -> None:
     def drop(snapshots: list[Snapshot], until: float) -> None:
         rows = Snapshot.objects.filter(pk__in=_keys(snapshots))
         removed = Q(replica__backend=None)
-        snapshots_drop(rows.filter(_up("replica__backend") | removed), until=until)
+        delete_snapshots_on_nodes(rows.filter(_up("replica__backend") | removed), until=until)
 
     together(overdue_take(Snapshot.objects.filter(state=LifeState.DELETING)), drop)
 
 
-def drop_volumes() -> None:
+def delete_volumes() -> None:
     rows = overdue_take(Volume.objects.filter(state=LifeState.DELETING))
     each_alone(rows, volume_finish_removal)
 
 
-def forget_namespace_ids() -> None:
+def delete_namespace_ids() -> None:
     """Which replicas had an id long ago."""
-    namespace_ids_forget()
+    namespace_ids_delete_unused()
 
 
 def _on_nodes_up(rows: QuerySet[Export]) -> QuerySet[Export]:
@@ -158,15 +160,15 @@ def _keys(rows: Iterable[Export | Replica | Snapshot]) -> list[int]:
 
 
 STEPS: tuple[Callable[[], None], ...] = (
-    abandon_unfinished_volumes,
-    abandon_unfinished_replicas,
-    abandon_unfinished_snapshots,
-    withdraw_unfinished_publications,
-    finish_growths,
-    drop_exports,
+    abort_unfinished_volumes,
+    abort_unfinished_replicas,
+    abort_unfinished_snapshots,
+    abort_unfinished_publications,
+    finish_expansions,
+    delete_exports,
     finish_exports,
-    drop_replicas,
-    drop_snapshots,
-    drop_volumes,
-    forget_namespace_ids,
+    delete_replicas,
+    delete_snapshots,
+    delete_volumes,
+    delete_namespace_ids,
 )

@@ -136,7 +136,7 @@ def _submit(replica: Replica, outputs: dict[str, str]) -> Task:
             return volume_migrate(
                 volume_uuid=volume.uuid, replica_uuid=replica.uuid, tenant_id=None, outputs=outputs
             )
-    return replica_sync_submit(volume_uuid=volume.uuid, leaving_uuid=replica.uuid, outputs=outputs)
+    return replica_sync_submit(volume_uuid=volume.uuid, outgoing_uuid=replica.uuid, outputs=outputs)
 
 
 def _note_ends() -> None:

@@ -5,20 +5,20 @@ import datetime as dt
 from django.conf import settings
 
 from provisioner.common import clock
-from tasks.context import Context, Later
+from tasks.context import Context, Reschedule
 from tasks.models import Task, TaskType
 from tasks.saga import Saga, Step, register
 from volumes.sagas.replace_replica.steps import lock_volume
-from volumes.sagas.replace_replica.waiting import NoSignOfLife
+from volumes.sagas.replace_replica.waiting import Stalled
 
 
-def supervise(context: Context) -> Later:
-    """:raises NoSignOfLife: the host did not end it within ``migration_silence_seconds``."""
+def supervise(context: Context) -> Reschedule:
+    """:raises Stalled: the host did not end it within ``migration_silence_seconds``."""
     silence = dt.timedelta(seconds=settings.ENVIRONMENT.migration_silence_seconds)
     left = context.task.created_at + silence - clock.now()
     if left <= dt.timedelta(0):
-        raise NoSignOfLife(f"its host did not do it within {silence.total_seconds():.0f} s")
-    return Later(seconds=left.total_seconds(), waits_for="the host")
+        raise Stalled(f"its host did not do it within {silence.total_seconds():.0f} s")
+    return Reschedule(seconds=left.total_seconds(), pending_reason="the host")
 
 
 def nothing_left(context: Context) -> None:

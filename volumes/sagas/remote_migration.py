@@ -9,29 +9,29 @@ from dataclasses import replace
 from django.conf import settings
 
 from provisioner.common import clock
-from tasks.context import Context, Later
+from tasks.context import Context, Reschedule
 from tasks.models import TaskType
 from tasks.saga import Saga, register
 from volumes.sagas.replace_replica.steps import STEPS, lock_volume, look_at_new_one, make_replica
-from volumes.sagas.replace_replica.waiting import NoSignOfLife
+from volumes.sagas.replace_replica.waiting import Stalled
 from volumes.services.replica.migrate import is_hosts, migration_last_activity_at
 
 
-def begin(context: Context) -> Later | None:
+def begin(context: Context) -> Reschedule | None:
     return supervise(context) if is_hosts(context.task) else make_replica(context)
 
 
-def supervise(context: Context) -> Later:
+def supervise(context: Context) -> Reschedule:
     """The host ends the task; until then it must be heard of.
 
-    :raises NoSignOfLife: it was not, for ``migration_silence_seconds``.
+    :raises Stalled: it was not, for ``migration_silence_seconds``.
     """
     silence = dt.timedelta(seconds=settings.ENVIRONMENT.migration_silence_seconds)
     left = migration_last_activity_at(context.task) + silence - clock.now()
     if left <= dt.timedelta(0):
         seconds = silence.total_seconds()
-        raise NoSignOfLife(f"its host gave no sign of life for {seconds:.0f} s")
-    return Later(seconds=left.total_seconds(), waits_for="the host")
+        raise Stalled(f"its host gave no sign of life for {seconds:.0f} s")
+    return Reschedule(seconds=left.total_seconds(), pending_reason="the host")
 
 
 first, *others = STEPS

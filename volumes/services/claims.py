@@ -111,7 +111,7 @@ def replica_release(replica: Replica, *, tenant_id: str) -> None:
     """Give back what a replica held; only after its node confirmed the removal, in the transaction
     that deletes its row.
     """
-    _release_pieces(replica.sub_volumes.all())
+    _release_sub_volumes(replica.sub_volumes.all())
     if replica.backend_id and (replica.desired_iops or replica.desired_bw):
         Backend.objects.filter(pk=replica.backend_id).update(
             used_iops=F("used_iops") - replica.desired_iops,
@@ -122,12 +122,12 @@ def replica_release(replica: Replica, *, tenant_id: str) -> None:
 
 def snapshot_release(snapshot: Snapshot) -> None:
     """As :func:`replica_release`, for a snapshot."""
-    _release_pieces(snapshot.sub_volumes.all())
+    _release_sub_volumes(snapshot.sub_volumes.all())
     tenant = Tenant.objects.filter(pk=snapshot.tenant_id)
     tenant.update(used_bytes=F("used_bytes") - snapshot.claimed_bytes)
 
 
-def _release_pieces(pieces: QuerySet[SubVolume]) -> None:
+def _release_sub_volumes(pieces: QuerySet[SubVolume]) -> None:
     claims = list(pieces.order_by("ssd_id").values_list("ssd_id", "claimed_bytes"))
     for ssd_id, size in claims:
         Ssd.objects.filter(pk=ssd_id).update(used_bytes=F("used_bytes") - size)

@@ -17,7 +17,7 @@ class NodeDown(ProvisionerError):
     code = ResultCode.NotAvailable
 
 
-def pieces_claim(
+def sub_volumes_claim(
     beside: QuerySet[SubVolume], owner: Replica | Snapshot, *, capacity_bytes: int, tenant_id: str
 ) -> None:
     """Insert the owner's pieces on the SSDs of those ``beside``, inside the caller's transaction,
@@ -46,7 +46,7 @@ def _owned_by(owner: Replica | Snapshot) -> dict[str, Any]:
     return {"replica": owner, "storage_class_name": owner.volume.storage_class_name}
 
 
-def node_required(replica: Replica) -> Backend:
+def require_node(replica: Replica) -> Backend:
     """:raises NodeDown: the replica's node was removed, or is not Available."""
     if replica.backend is None or not replica.backend.is_available:
         raise NodeDown(f"the node of volume {replica.uuid!r} is not Available: try again")

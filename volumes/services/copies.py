@@ -25,9 +25,13 @@ from volumes.models import (
 )
 from volumes.selectors import LIVE
 from volumes.services.deadlines import unfinished_deadline
-from volumes.services.node.missing import losses_follow
+from volumes.services.node.missing import check_after_not_found
 from volumes.services.node_calls import NodeError, node_call
-from volumes.services.publication.exports import exports_drop, exports_make, exports_withdraw
+from volumes.services.publication.exports import (
+    delete_exports_on_nodes,
+    exports_make,
+    mark_exports_deleting,
+)
 from volumes.services.replica.state import replica_state_set
 
 T = TypeVar("T")
@@ -48,7 +52,7 @@ class CopyState:
     trouble: str = ""
 
 
-def copy_want(replica: Replica, source: Replica) -> None:
+def record_desired_copy(replica: Replica, source: Replica) -> None:
     """Write that ``source`` is to be copied into a new replica, inside the caller's transaction
     that holds the volume.
     """
@@ -70,14 +74,14 @@ def copies_outdate(volume: Volume) -> None:
     rebuilding = volume.replicas.filter(LIVE, rebuilding=True)
     if not rebuilding:
         return
-    copies_withdraw(rebuilding.get())
+    mark_copies_deleting(rebuilding.get())
     replica_state_set(rebuilding, ReplicaState.UNKNOWN)
 
 
-def copies_withdraw(replica: Replica) -> None:
+def mark_copies_deleting(replica: Replica) -> None:
     """Write that nothing is copied into the replica any more, inside the caller's transaction."""
     exports = Export.objects.filter(LIVE, replica=replica, for_copy=True)
-    exports_withdraw(exports, deadline_at=unfinished_deadline())
+    mark_exports_deleting(exports, deadline_at=unfinished_deadline())
 
 
 def copy_source(replica: Replica) -> Replica | None:
@@ -120,8 +124,8 @@ def copy_renew(replica: Replica, source: Replica) -> None:
     a copy may have begun goes, and another comes in its place.
     """
     if Export.objects.filter(replica=replica, for_copy=True, state=LifeState.READY).exists():
-        copies_withdraw(replica)
-        copy_want(replica, source)
+        mark_copies_deleting(replica)
+        record_desired_copy(replica, source)
 
 
 def copy_begin(replica: Replica, source: Replica, why: str, *, until: float) -> CopyState:
@@ -136,7 +140,7 @@ def copy_begin(replica: Replica, source: Replica, why: str, *, until: float) -> 
         return CopyState(trouble="it was withdrawn")
     spec = _spec(replica, source, export)
     outcome = _ask(source, partial(NodeClient.ensure_sync, spec=spec), until)
-    losses_follow({source.pk: source}, {source.pk: outcome}, until=until)
+    check_after_not_found({source.pk: source}, {source.pk: outcome}, until=until)
     if isinstance(outcome, NodeError):
         return CopyState(trouble=f"node {source.backend_id}: {outcome}")
     return CopyState(begun=True, trouble=why)
@@ -145,7 +149,7 @@ def copy_begin(replica: Replica, source: Replica, why: str, *, until: float) -> 
 def _drop_withdrawn(replica: Replica, until: float) -> str:
     """Empty when targets of copies that were withdrawn are gone, else what hinders it."""
     exports = Export.objects.filter(replica=replica, for_copy=True, state=LifeState.DELETING)
-    return exports_drop(exports, until=until).text
+    return delete_exports_on_nodes(exports, until=until).text
 
 
 def _spec(replica: Replica, source: Replica, export: Export) -> wire.SyncSpec:

@@ -16,7 +16,7 @@ from volumes.placement.request import PlacementRequest
 from volumes.placement.scheduler import Plan, PlannedReplica, plan
 from volumes.selectors import candidates_read
 from volumes.services.claims import ClaimLost, Claims, claims_take
-from volumes.services.copies import copy_want
+from volumes.services.copies import record_desired_copy
 from volumes.services.deadlines import unfinished_deadline
 from volumes.sizing import GIB
 
@@ -83,7 +83,7 @@ def volume_place(volume: Volume, request: PlacementRequest) -> Plan:
     return plan(request, candidates_read(exclusive))
 
 
-def plan_required(outcome: Plan) -> Plan:
+def require_plan(outcome: Plan) -> Plan:
     """The plan, if it holds all replicas.
 
     :raises NoCandidate: none could be placed, or some, or the hostId is unknown; the text says why.
@@ -98,7 +98,7 @@ def plan_required(outcome: Plan) -> Plan:
 
 
 @dataclass(frozen=True)
-class Beginning:
+class ReplicaOrigin:
     """How new replicas begin: ``created_by_task`` a task; filled from ``copied_from``, or empty."""
 
     created_by_task: str = ""
@@ -108,9 +108,9 @@ class Beginning:
 def replicas_claim(
     volume: Volume,
     request: PlacementRequest,
-    write: Callable[[], Beginning],
+    write: Callable[[], ReplicaOrigin],
     *,
-    required: Callable[[Plan], Plan] = plan_required,
+    required: Callable[[Plan], Plan] = require_plan,
     within: Callable[[], AbstractContextManager[None]] = alone,
 ) -> None:
     """Plan, then in one transaction, ``within``, ``write`` the caller's rows, insert the replicas
@@ -138,7 +138,7 @@ def _insert_replicas(
     volume: Volume,
     chosen: tuple[PlannedReplica, ...],
     request: PlacementRequest,
-    beginning: Beginning,
+    beginning: ReplicaOrigin,
 ) -> None:
     claims = Claims(volume.tenant_id)
     source = beginning.copied_from
@@ -159,7 +159,7 @@ def _insert_replicas(
     )
     if source is not None:
         for replica in replicas:
-            copy_want(replica, source)
+            record_desired_copy(replica, source)
     pieces = []
     for replica, planned in zip(replicas, chosen, strict=True):
         pieces += [_sub_volume(volume, replica, p) for p in planned.pieces]

@@ -23,7 +23,7 @@ class PoolEmpty(ProvisionerError):
     code = ResultCode.NoBackends
 
 
-def _pool_required() -> None:
+def _require_pool() -> None:
     if not Backend.objects.exists():
         raise PoolEmpty("there is no backend in the pool yet: add one with POST /backends first")
 
@@ -36,7 +36,7 @@ def tenant_create(
     :raises TenantAlreadyExists: the name or the id is taken.
     :raises PoolEmpty: there is no backend.
     """
-    _pool_required()
+    _require_pool()
     try:
         with transaction.atomic(durable=True):
             return Tenant.objects.create(
@@ -58,7 +58,7 @@ def tenant_update(*, tenant_id: str, capacity_gib: int, total_iops: int, total_b
     :raises InvalidInput: the budget is less than what is used.
     :raises PoolEmpty: there is no backend.
     """
-    _pool_required()
+    _require_pool()
     budget = capacity_gib * GIB
     tenant = Tenant.objects.filter(pk=tenant_id)
     enough = tenant if budget == 0 else tenant.filter(used_bytes__lte=budget)
@@ -72,7 +72,7 @@ def tenant_update(*, tenant_id: str, capacity_gib: int, total_iops: int, total_b
     raise InvalidInput.of("capacity", capacity_gib, f"{used / GIB:g} GiB are used already")
 
 
-def same_tenant_required(in_path: str, in_body: str) -> None:
+def require_same_tenant(in_path: str, in_body: str) -> None:
     """:raises InvalidInput: path and body name two tenants."""
     if in_path != in_body:
         raise InvalidInput.of("tenantId", in_body, f"the path names tenant {in_path!r}")
@@ -88,7 +88,7 @@ def tenant_delete(*, tenant_id: str) -> None:
     """
     if tenant_id == DEFAULT_TENANT:
         raise InvalidInput.of("tenantId", tenant_id, "the default tenant cannot be deleted")
-    _pool_required()
+    _require_pool()
     try:
         with transaction.atomic(durable=True):
             deleted, _ = Tenant.objects.filter(pk=tenant_id).delete()

@@ -176,7 +176,7 @@ def drain_json(status: DrainStatus, page: Page) -> dict[str, Any]:
             for relocation in page.cut(status.refused, "replica__volume__uuid")
         ],
     }
-    return fields | ({"waitsFor": status.waits_for} if status.waits_for else {})
+    return fields | ({"waitsFor": status.pending_reason} if status.pending_reason else {})
 
 
 def maintenance_json(found: Maintenance, page: Page) -> dict[str, Any]:

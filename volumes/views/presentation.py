@@ -16,15 +16,15 @@ from volumes.models import (
     Tenant,
     target_nqn,
 )
-from volumes.pending import replica_waits_for, snapshot_waits_for, volume_waits_for
+from volumes.pending import replica_pending_reason, snapshot_pending_reason, volume_pending_reason
 from volumes.placement.scheduler import Plan
-from volumes.read_models import ReplicaShown, Shown, VolumeShown
+from volumes.read_models import ReplicaRow, VolumeAndReplicas, VolumeRow
 from volumes.sizing import GIB
 
 BLOCK_SIZES = {512: "512B", 4096: "4KB"}
 
 
-def volumes_json(rows: Sequence[Shown]) -> list[dict[str, Any]]:
+def volumes_json(rows: Sequence[VolumeAndReplicas]) -> list[dict[str, Any]]:
     """Volumes as the reference lists them, with their health: one query at most."""
     now = clock.now()
     healths = volume_healths(rows)
@@ -44,9 +44,7 @@ def _health(of: VolumeHealth) -> dict[str, Any]:
     return data
 
 
-def _volume(
-    volume: VolumeShown, replicas: Sequence[ReplicaShown], now: dt.datetime
-) -> dict[str, Any]:
+def _volume(volume: VolumeRow, replicas: Sequence[ReplicaRow], now: dt.datetime) -> dict[str, Any]:
     gib = volume.capacity_bytes // GIB
     alone = volume.num_replicas == 1
     data = {
@@ -69,7 +67,7 @@ def _volume(
         "shareSSDBetweenVolumes": volume.share_ssd,
         "inUse": volume.published,
     }
-    data |= _waits_for(volume_waits_for(volume))
+    data |= _pending_reason(volume_pending_reason(volume))
     if volume.storage_class_name:
         data["storageClassName"] = volume.storage_class_name
     if volume.provisioning_type == ProvisioningType.THIN:
@@ -96,26 +94,26 @@ def snapshot_json(snapshot: Snapshot) -> dict[str, Any]:
         "capacity": snapshot.capacity_bytes,
         "timestamp": int(snapshot.created_at.timestamp() * 1000),
         "tenantId": snapshot.tenant_id,
-    } | _waits_for(snapshot_waits_for(snapshot))
+    } | _pending_reason(snapshot_pending_reason(snapshot))
 
 
-def _location(replica: ReplicaShown, now: dt.datetime, *, alone: bool) -> dict[str, Any]:
+def _location(replica: ReplicaRow, now: dt.datetime, *, alone: bool) -> dict[str, Any]:
     return {
         "uuid": replica.uuid,
         "backend": {"persistentID": replica.backend_id or ""},
         "replicaState": replica.replica_state,
         "currentStateTime": _milliseconds(now - replica.replica_state_since),
         "inUse": replica.exported,
-    } | _waits_for(replica_waits_for(replica, exporting=replica.exporting, alone=alone))
+    } | _pending_reason(replica_pending_reason(replica, exporting=replica.exporting, alone=alone))
 
 
-def _waits_for(text: str) -> dict[str, str]:
+def _pending_reason(text: str) -> dict[str, str]:
     return {"waitsFor": text} if text else {}
 
 
 def volume_extended_json(
     data: dict[str, Any],
-    replicas: Iterable[ReplicaShown],
+    replicas: Iterable[ReplicaRow],
     pieces: Iterable[SubVolume],
     sessions: Mapping[int, list[str]],
 ) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from provisioner.common.parsing import Identifier, Input, parse, parse_body
 from volumes.models import ReplicaState
 from volumes.services.replica.add import replica_add
 from volumes.services.replica.migrate import Handler, volume_migrate
-from volumes.services.replica.placement import ReplicaWish
+from volumes.services.replica.placement import PlacementConstraints
 from volumes.services.replica.remove import replica_confirm, replica_mark, replica_report
 from volumes.views.base import TenantViewSet
 from volumes.views.inputs import Names
@@ -84,7 +84,7 @@ class ReplicasViewSet(TenantViewSet):
         replica_add(
             volume_uuid=volume_uuid,
             tenant_id=self.scope_of_volume(volume_uuid),
-            wish=ReplicaWish(**fields | lists),
+            constraints=PlacementConstraints(**fields | lists),
         )
         return success()
 

@@ -14,7 +14,7 @@ from provisioner.common.moment import one_moment
 from provisioner.common.pagination import Page, PageInput
 from provisioner.common.parsing import parse_body, parse_query
 from volumes.models import Snapshot
-from volumes.selectors import snapshots_shown
+from volumes.selectors import snapshot_rows
 from volumes.services.snapshot.create import SnapshotRequest, snapshot_create
 from volumes.services.snapshot.create_volume import (
     SnapshotVolumeRequest,
@@ -86,7 +86,7 @@ class SnapshotsViewSet(TenantViewSet):
 
 
 def _shown(rows: QuerySet[Snapshot]) -> list[dict[str, Any]]:
-    return [snapshot_json(snapshot) for snapshot in snapshots_shown(rows)]
+    return [snapshot_json(snapshot) for snapshot in snapshot_rows(rows)]
 
 
 class SnapshotVolumesViewSet(TenantViewSet):

@@ -10,7 +10,7 @@ from provisioner.common.moment import one_moment
 from provisioner.common.parsing import parse_body
 from volumes.selectors import pool_totals, tenant_desires, tenants_visible
 from volumes.services.tenant import (
-    same_tenant_required,
+    require_same_tenant,
     tenant_create,
     tenant_delete,
     tenant_update,
@@ -58,7 +58,7 @@ class TenantsViewSet(ApiViewSet):
 
     def update(self, request: Request, tenant_id: str) -> Response:
         fields = {"tenant_id": tenant_id} | parse_body(TenantBudgetInput, request)
-        same_tenant_required(tenant_id, fields["tenant_id"])
+        require_same_tenant(tenant_id, fields["tenant_id"])
         tenant_update(**fields)
         return success()
 

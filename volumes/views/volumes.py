@@ -14,12 +14,12 @@ from provisioner.common.pagination import Page
 from provisioner.common.parsing import parse_body, parse_query
 from volumes.health_selectors import volumes_of_health
 from volumes.models import Volume
-from volumes.read_models import volumes_shown
-from volumes.selectors import pieces_of_volume, volumes_filter
+from volumes.read_models import volume_rows
+from volumes.selectors import sub_volumes_of, volumes_filter
 from volumes.services.publication.sessions import sessions_read
 from volumes.services.volume.create import volume_create, volume_dry_run
 from volumes.services.volume.delete import volume_delete
-from volumes.services.volume.expand import volume_grow
+from volumes.services.volume.expand import volume_expand
 from volumes.views.base import TenantViewSet
 from volumes.views.inputs import (
     DryRunInput,
@@ -97,9 +97,9 @@ class VolumesViewSet(TenantViewSet):
 
     def extended(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
         with one_moment():
-            shown = volumes_shown(self.volumes.filter(uuid=volume_uuid))
+            shown = volume_rows(self.volumes.filter(uuid=volume_uuid))
             found = [
-                (data, replicas, list(pieces_of_volume(volume.id)))
+                (data, replicas, list(sub_volumes_of(volume.id)))
                 for data, (volume, replicas) in zip(volumes_json(shown), shown, strict=True)
             ]
         return Response(
@@ -122,7 +122,7 @@ class VolumesViewSet(TenantViewSet):
 
     def update(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
         fields = parse_body(GrowInput, request)
-        volume_grow(
+        volume_expand(
             volume_uuid=volume_uuid,
             tenant_id=self.tenant_scope,
             new_gib=fields["newCapacity"],
@@ -136,4 +136,4 @@ class VolumesViewSet(TenantViewSet):
 
 
 def _shown(rows: QuerySet[Volume]) -> list[dict[str, Any]]:
-    return volumes_json(volumes_shown(rows))
+    return volumes_json(volume_rows(rows))

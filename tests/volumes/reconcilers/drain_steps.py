@@ -122,7 +122,7 @@ def host_without_agent(api: Api, fleet: SimulatedFleet, uuid: str) -> Callable[[
 
 def _migrate(api: Api, fleet: SimulatedFleet, task: Task, host: str) -> None:
     tags = {tag["name"]: tag["value"] for tag in task.params}
-    uuid, leaving = tags["volId"], tags["replicaId"]
+    uuid, outgoing = tags["volId"], tags["replicaId"]
     update = {"taskId": task.pk, "hostId": host}
     assert api.put("/tasks", update | {"state": "RUNNING"}).status == "Success"
     before = set(places(api, uuid))
@@ -131,7 +131,7 @@ def _migrate(api: Api, fleet: SimulatedFleet, task: Task, host: str) -> None:
     node = node_named(fleet, places(api, uuid)[new]["backend"]["persistentID"])
     node.write(new, f"data of {uuid}")
     assert report(api, uuid, new, "Available").status == "Success"
-    assert api.patch(f"/replica/{uuid}/{leaving}").status == "Success"
-    assert api.delete(f"/replica/{uuid}/{leaving}").status == "Success"
+    assert api.patch(f"/replica/{uuid}/{outgoing}").status == "Success"
+    assert api.delete(f"/replica/{uuid}/{outgoing}").status == "Success"
     done = {"state": "FINISHED", "progress": 100, "taskStatus": "Success"}
     assert api.put("/tasks", update | done).status == "Success"

@@ -43,8 +43,8 @@ def nodes(pool: Pool) -> list[str]:
 def a_volume(api: Api, fleet: SimulatedFleet, alias: str = "v", **storage: int) -> str:
     """Of two Available replicas that hold the same, on the first two nodes."""
     first_two = list(Backend.objects.order_by("pk").values_list("pk", flat=True)[:2])
-    wish = {"maxReplicaDownTime": MINUTES} | storage
-    uuid = placed_on(first_two, lambda: replicated(api, alias, 2, **wish))
+    constraints = {"maxReplicaDownTime": MINUTES} | storage
+    uuid = placed_on(first_two, lambda: replicated(api, alias, 2, **constraints))
     all_available(api, uuid)
     write(fleet, uuid)
     return uuid

@@ -21,7 +21,7 @@ from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
 from volumes.audit import audit
 from volumes.models import Export, NamespaceId, Publication, Replica, target_nqn
-from volumes.reconcilers.garbage_collector import forget_namespace_ids
+from volumes.reconcilers.garbage_collector import delete_namespace_ids
 from volumes.reconcilers.node_check.check import nodes_check
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -59,7 +59,7 @@ def test_an_id_is_not_soon_another_replicas(api: Api, pool: Pool, fleet: Simulat
     assert ids(first) == [1, 3], "a replica has the id that hosts know it by"
     unpublished(api, first)
     NamespaceId.objects.update(last_used_at=timezone.now() - dt.timedelta(hours=25))
-    forget_namespace_ids()
+    delete_namespace_ids()
     assert list(NamespaceId.objects.values_list("nsid", flat=True)) == [4, 5]
     assert audit() == []
 

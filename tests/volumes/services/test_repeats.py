@@ -24,7 +24,7 @@ from volumes.services.snapshot.create_volume import (
 )
 from volumes.services.volume.clone import CloneRequest, volume_clone
 from volumes.services.volume.create import VolumeRequest, volume_create
-from volumes.services.volume.expand import volume_grow
+from volumes.services.volume.expand import volume_expand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
@@ -87,7 +87,9 @@ def publish(api: Api, name: str) -> Callable[[], Any]:
 
 def grow(api: Api, name: str) -> Callable[[], Any]:
     uuid = created(api, name, capacity=1, storageClass={"numReplicas": 2})
-    return lambda: volume_grow(volume_uuid=uuid, tenant_id=None, new_gib=2, idempotency_digest=name)
+    return lambda: volume_expand(
+        volume_uuid=uuid, tenant_id=None, new_gib=2, idempotency_digest=name
+    )
 
 
 REQUESTS = {

@@ -22,10 +22,10 @@ from volumes.models import Export
 from volumes.reconcilers.node_check.exports import exports_repair
 from volumes.reconcilers.node_check.orphans import orphans_note, orphans_remove
 from volumes.reconcilers.node_check.owners import owners_mark
-from volumes.reconcilers.node_check.readopt import replicas_return
+from volumes.reconcilers.node_check.readopt import replicas_readopt
 from volumes.reconcilers.recovery.database import node_recover
 from volumes.services.node.contents import NodeContents, nodes_read
-from volumes.services.node.missing import ReadyRows, losses_note
+from volumes.services.node.missing import ReadyRows, mark_missing
 from volumes.services.node_calls import NodeError, call_deadline
 from volumes.services.publication.exports import exports_make
 
@@ -86,9 +86,9 @@ def _check(
             settings_push(backend.pk)
         slot_ensure(backend)
         node_recover(backend, contents)
-        replicas_return(backend, contents)
+        replicas_readopt(backend, contents)
         lost = exports_repair(backend, contents)
-        lost += losses_note(backend, contents, before)
+        lost += mark_missing(backend, contents, before)
         owners_mark(backend, contents)
         orphans_note(backend, contents)
         orphans_remove(backend)

@@ -23,7 +23,7 @@ from volumes.models import (
 from volumes.services.claims import ClaimLost, Claims, claims_take
 from volumes.services.node.contents import NodeContents
 from volumes.services.node_calls import call_deadline, seconds_left
-from volumes.services.publication.exports import exports_want_all
+from volumes.services.publication.exports import record_desired_exports_for_all_hosts
 from volumes.sizing import GIB
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class OtherLayout(Exception):
     """The replica on the node is not as the rows remember it, or they are about to change."""
 
 
-def replicas_return(backend: Backend, contents: NodeContents) -> None:
+def replicas_readopt(backend: Backend, contents: NodeContents) -> None:
     """Take back the replicas on no backend that lie on this node, with their snapshots: each with
     the space, IOPS and bandwidth that it had, which the removal gave back. The tenant's budget was
     kept. Where something of that is taken now, it is logged, and the replica stays as it is. Hosts
@@ -50,7 +50,7 @@ def replicas_return(backend: Backend, contents: NodeContents) -> None:
         about = {"backend": backend.pk, "replica": replica.uuid}
         try:
             former = _former_exports(replica, contents)
-            _withdraw(backend, replica.uuid, former)
+            _delete_on_node(backend, replica.uuid, former)
             _take_back(replica, backend, found, contents, withdrawn=former)
         except (ClaimLost, IntegrityError, OtherLayout, NodeRefused, NodeUnreachable) as error:
             log.error("replica cannot be taken back", extra=about | {"reason": repr(error)})
@@ -75,7 +75,7 @@ def _take_back(
             raise OtherLayout("it is being removed, or its volume grows")
         if _former_exports(replica, contents) - withdrawn:
             raise OtherLayout("its volume was unpublished just now")
-        pieces = _grown(found.pieces, volume.capacity_bytes, replica.claimed_bytes)
+        pieces = _expanded(found.pieces, volume.capacity_bytes, replica.claimed_bytes)
         if pieces != found.pieces:
             Volume.objects.filter(pk=volume.pk).update(
                 expanding_to_bytes=volume.capacity_bytes, deadline_at=clock.now()
@@ -84,7 +84,7 @@ def _take_back(
         _put_on_node(replica, volume, backend, pieces, claims)
         _take_snapshots(replica, backend, contents, claims)
         claims_take(claims, of_budget=False)
-        exports_want_all(volume)
+        record_desired_exports_for_all_hosts(volume)
 
 
 def _former_exports(replica: Replica, contents: NodeContents) -> set[tuple[str, int]]:
@@ -104,7 +104,7 @@ def _former_exports(replica: Replica, contents: NodeContents) -> set[tuple[str, 
     }
 
 
-def _withdraw(backend: Backend, uuid: str, exports: set[tuple[str, int]]) -> None:
+def _delete_on_node(backend: Backend, uuid: str, exports: set[tuple[str, int]]) -> None:
     """:raises NodeRefused, NodeUnreachable: the node did not."""
     until = call_deadline()
     for nqn, generation in sorted(exports):
@@ -120,7 +120,9 @@ def _put_on_node(
 ) -> None:
     gib = volume.capacity_bytes // GIB
     iops, bandwidth = volume.desired_iops_per_gb * gib, volume.desired_bw_per_gb * gib
-    claims.add_replica(backend.pk, _write_pieces(backend, pieces, replica, volume), iops, bandwidth)
+    claims.add_replica(
+        backend.pk, _write_sub_volumes(backend, pieces, replica, volume), iops, bandwidth
+    )
     changes = {"backend": backend, "desired_iops": iops, "desired_bw": bandwidth}
     if volume.num_replicas == 1:
         now = clock.now()
@@ -128,7 +130,7 @@ def _put_on_node(
     Replica.objects.filter(pk=replica.pk).update(**changes)
 
 
-def _grown(
+def _expanded(
     pieces: tuple[wire.Piece, ...], capacity_bytes: int, claimed_bytes: int
 ) -> tuple[wire.Piece, ...]:
     """As they must be: a growth that the node missed goes to the last one.
@@ -143,7 +145,7 @@ def _grown(
     return (*others, last.model_copy(update={"capacity": capacity, "allocated": claimed}))
 
 
-def _write_pieces(
+def _write_sub_volumes(
     backend: Backend, pieces: tuple[wire.Piece, ...], replica: Replica, volume: Volume
 ) -> dict[int, int]:
     """Bytes to claim, by SSD key."""

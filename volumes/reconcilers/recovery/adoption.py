@@ -22,9 +22,9 @@ from volumes.models import (
     Volume,
 )
 from volumes.reconcilers.node_check.orphans import orphan_removal, orphans_note
-from volumes.reconcilers.node_check.readopt import replicas_return
+from volumes.reconcilers.node_check.readopt import replicas_readopt
 from volumes.reconcilers.recovery.findings import Copy
-from volumes.reconcilers.recovery.places import replica_forget, replica_row
+from volumes.reconcilers.recovery.places import replica_delete_row, replica_row
 from volumes.reconcilers.recovery.snapshots import snapshot_row
 from volumes.selectors import LIVE
 from volumes.services.claims import ClaimLost
@@ -77,7 +77,7 @@ def orphan_adopt(orphan_id: int) -> str:
         ) from error
     for backend in backends:
         if backend.pk in contents:
-            replicas_return(backend, contents[backend.pk])
+            replicas_readopt(backend, contents[backend.pk])
             orphans_note(backend, contents[backend.pk])
     return f"{orphan} is adopted as {orphan.alias!r} of tenant {orphan.tenant_id!r}"
 
@@ -177,7 +177,7 @@ def _replaced(volume: Volume, orphan: Orphan) -> Volume:
             "replicas that are not Missing, or snapshots"
         )
     for replica in replicas:
-        replica_forget(replica)
+        replica_delete_row(replica)
     return volume
 
 

@@ -18,7 +18,7 @@ from provisioner.common.results import ProvisionerError, ResultCode
 from provisioner.common.writes import STALE_SECONDS
 from volumes.models import Export, Orphan, Replica, Snapshot
 from volumes.reconcilers.node_check.orphans import orphans_note
-from volumes.reconcilers.node_check.readopt import replicas_return
+from volumes.reconcilers.node_check.readopt import replicas_readopt
 from volumes.reconcilers.recovery.exports import exports_resolve
 from volumes.reconcilers.recovery.findings import Findings
 from volumes.reconcilers.recovery.snapshots import snapshots_resolve
@@ -137,7 +137,7 @@ def _compare(backends: Iterable[Backend], findings: Findings) -> None:
     """What was adopted gets its space; what no row knows now is noted, and kept."""
     for backend in backends:
         if contents := findings.nodes.get(backend.pk):
-            replicas_return(backend, contents)
+            replicas_readopt(backend, contents)
             orphans_note(backend, contents)
 
 

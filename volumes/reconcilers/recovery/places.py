@@ -32,7 +32,7 @@ def replica_row(volume: Volume, copy: Copy) -> Replica:
     )
 
 
-def replica_forget(replica: Replica) -> None:
+def replica_delete_row(replica: Replica) -> None:
     """No node holds it: its row goes, with all that it claimed and its exports."""
     Export.objects.filter(replica=replica).delete()
     replica_release(replica, tenant_id=replica.volume.tenant_id)
@@ -55,7 +55,7 @@ def replica_unplace(replica: Replica) -> None:
     Replica.objects.filter(pk=replica.pk).update(backend=None, desired_iops=0, desired_bw=0)
 
 
-def volume_regrow(volume: Volume, replicas: list[Replica], capacity_bytes: int) -> None:
+def volume_expand_rows(volume: Volume, replicas: list[Replica], capacity_bytes: int) -> None:
     """It was grown to this size: so are all rows, and the replicas are taken back as they are.
 
     :raises TenantCapacityExceeded: the budget has no room for it.

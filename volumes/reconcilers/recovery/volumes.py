@@ -10,12 +10,12 @@ from tasks.services import tasks_abort
 from volumes.models import Replica, ReplicaState, Volume
 from volumes.reconcilers.recovery.findings import Copy, Findings
 from volumes.reconcilers.recovery.places import (
-    replica_forget,
+    replica_delete_row,
     replica_row,
-    volume_regrow,
+    volume_expand_rows,
 )
 from volumes.selectors import LIVE
-from volumes.services.publication.exports import replicas_withdraw
+from volumes.services.publication.exports import mark_replicas_deleting
 from volumes.services.replica.state import replica_state_set
 
 
@@ -55,7 +55,7 @@ def _resolve(volume: Volume, findings: Findings) -> None:
     if not findings.returned:
         _end_creation(volume, held, findings)
         _end_tasks(volume, findings)
-    _end_growth(volume, held, findings)
+    _end_expansion(volume, held, findings)
 
 
 def _has_source(replicas: list[Replica], held: dict[int, Copy], silent: list[Replica]) -> bool:
@@ -84,7 +84,7 @@ def _adopt(
     if not (filled or strays) or any(r.snapshots.exists() for r in gone):
         return
     for replica in gone:
-        replica_forget(replica)
+        replica_delete_row(replica)
     rows = Replica.objects.filter(pk__in=[r.pk for r in filled])
     rows.update(rebuilding=False, created_by_task="", state=LifeState.READY, deadline_at=None)
     replica_state_set(rows, ReplicaState.UNKNOWN)
@@ -97,7 +97,9 @@ def _adopt(
 
 def _complete(volume: Volume, lost: list[Replica], findings: Findings) -> None:
     """Nodes that failed while it was created were replaced after the restored state."""
-    replicas_withdraw(Replica.objects.filter(pk__in=[r.pk for r in lost]), deadline_at=clock.now())
+    mark_replicas_deleting(
+        Replica.objects.filter(pk__in=[r.pk for r in lost]), deadline_at=clock.now()
+    )
     missing = volume.num_replicas - volume.replicas.filter(LIVE).count()
     for copy in findings.strays_of(volume)[: max(missing, 0)]:
         replica_row(volume, copy)
@@ -127,7 +129,7 @@ def _end_tasks(volume: Volume, findings: Findings) -> None:
     tasks_abort(volume_id=volume.uuid, reason="the database was restored to an older state")
 
 
-def _end_growth(volume: Volume, held: dict[int, Copy], findings: Findings) -> None:
+def _end_expansion(volume: Volume, held: dict[int, Copy], findings: Findings) -> None:
     """It has the size that its nodes give it; a smaller replica is grown when it is taken back."""
     rows = volume.replicas.select_related("volume").filter(state=LifeState.READY, rebuilding=False)
     replicas = [r for r in rows if r.pk in held]
@@ -140,7 +142,7 @@ def _end_growth(volume: Volume, held: dict[int, Copy], findings: Findings) -> No
     ]
     largest = max(sizes, default=0)
     if largest > volume.capacity_bytes:
-        volume_regrow(volume, replicas, largest)
+        volume_expand_rows(volume, replicas, largest)
         findings.report.append(f"volume {volume.uuid} was grown to {largest} bytes")
     if volume.expanding_to_bytes is None:
         Volume.objects.filter(pk=volume.pk, state=LifeState.READY).update(deadline_at=None)

@@ -4,26 +4,26 @@ from django.db.models import QuerySet
 
 from provisioner.common import clock
 from provisioner.common.models import LifeState
-from tasks.context import Context, Later
+from tasks.context import Context, Reschedule
 from volumes.models import Export, Replica, ReplicaState
 from volumes.sagas.replace_replica.waiting import (
     NODE_SECONDS,
-    FillingFailed,
+    RebuildFailed,
     calls_until,
-    replica_give_up,
+    replica_abort,
 )
 from volumes.services.copies import (
     CopyState,
-    copies_withdraw,
     copy_begin,
     copy_close,
     copy_read,
     copy_renew,
     copy_source,
+    mark_copies_deleting,
 )
 from volumes.services.node.contents import is_lost
 from volumes.services.node.missing import replicas_look
-from volumes.services.publication.exports import exports_want_all
+from volumes.services.publication.exports import record_desired_exports_for_all_hosts
 from volumes.services.replica.replacement_rules import NEVER_ATTACHED, never_attached
 
 COPIES_AT_MOST = 10
@@ -34,29 +34,29 @@ LOST = "the node lost its new replica"
 GOOD = frozenset({ReplicaState.AVAILABLE, ReplicaState.UNKNOWN})
 
 
-def replica_copy(context: Context, replica: Replica) -> Later | None:
+def replica_copy(context: Context, replica: Replica) -> Reschedule | None:
     """One thing more is done; None: all is copied, and nothing can write there any more. That of a
     volume of several replicas is Available then.
 
-    :raises FillingFailed: it was begun anew too often.
+    :raises RebuildFailed: it was begun anew too often.
     """
     if replica.replica_state == ReplicaState.MISSING:
-        return replica_give_up(context, replica, LOST)
+        return replica_abort(context, replica, LOST)
     if replica.replica_state == ReplicaState.UNKNOWN:
         return _close(context, replica) or _leave_to_host(context, replica)
     if not _copies(replica).exclude(state=LifeState.DELETING).exists():
         return _close(context, replica) or _settle(context, replica)
     source = copy_source(replica)
     if source is None or source.replica_state not in GOOD:
-        return replica_give_up(context, replica, "what was copied into its new replica is gone")
+        return replica_abort(context, replica, "what was copied into its new replica is gone")
     if source.exports.exists():
-        return Later(f"node {source.backend_id} to withdraw it from its host", NODE_SECONDS)
+        return Reschedule(f"node {source.backend_id} to withdraw it from its host", NODE_SECONDS)
     state = copy_read(replica, source, until=calls_until())
     if state.over:
         state = _begin(context, replica, source, state.trouble)
     if state.done:
         _end_copy(context, replica)
-        return Later("the copy's target to go")
+        return Reschedule("the copy's target to go")
     return _note(context, state, f"the copy from node {source.backend_id} to {replica.backend_id}")
 
 
@@ -67,24 +67,24 @@ def _begin(context: Context, replica: Replica, source: Replica, why: str) -> Cop
     return copy_begin(replica, source, why, until=calls_until())
 
 
-def _note(context: Context, state: CopyState, text: str) -> Later:
+def _note(context: Context, state: CopyState, text: str) -> Reschedule:
     """Progress, or what hinders it."""
     if state.begun:
         begun = context.outputs["copies"] = context.outputs.get("copies", 0) + 1
         if begun > COPIES_AT_MOST:
-            raise FillingFailed(f"{text} failed {COPIES_AT_MOST} times: {state.trouble}")
+            raise RebuildFailed(f"{text} failed {COPIES_AT_MOST} times: {state.trouble}")
         context.outputs.pop(RATE, None)
         seconds = min(POLL_SECONDS * 2 ** (begun - 1), LONGEST_PAUSE_SECONDS)
-        return Later(text, seconds, f"begun {begun}")
+        return Reschedule(text, seconds, f"begun {begun}")
     if state.trouble:
-        return Later(f"{text}: {state.trouble}", NODE_SECONDS, text)
+        return Reschedule(f"{text}: {state.trouble}", NODE_SECONDS, text)
     context.heartbeat(
         state.bytes_done / max(state.bytes_total, 1),
         bytes_done=state.bytes_done,
         bytes_total=state.bytes_total,
         bytes_per_second=_rate(context, state.bytes_done),
     )
-    return Later(text, POLL_SECONDS, str(state.bytes_done), ends=True)
+    return Reschedule(text, POLL_SECONDS, str(state.bytes_done), ends=True)
 
 
 def _rate(context: Context, bytes_done: int) -> int | None:
@@ -99,23 +99,23 @@ def _end_copy(context: Context, replica: Replica) -> None:
     """It is done: nobody shall copy any more. Unless a host was let in since."""
     with context.transaction():
         if _copied(replica).exists():
-            copies_withdraw(replica)
+            mark_copies_deleting(replica)
 
 
-def _close(context: Context, replica: Replica) -> Later | None:
+def _close(context: Context, replica: Replica) -> Reschedule | None:
     """The target of the copy is gone for certain: what is late cannot write any more."""
     if copy_close(replica, until=calls_until()):
-        return Later(f"node {replica.backend_id} to withdraw the copy's target", NODE_SECONDS)
+        return Reschedule(f"node {replica.backend_id} to withdraw the copy's target", NODE_SECONDS)
     return None
 
 
-def _settle(context: Context, replica: Replica) -> Later | None:
+def _settle(context: Context, replica: Replica) -> Reschedule | None:
     """It is Available, as its node has it; that of a one-replica volume takes over later."""
     outcome = replicas_look([replica], until=calls_until())[replica.pk]
     if is_lost(outcome):
-        return replica_give_up(context, replica, LOST)
+        return replica_abort(context, replica, LOST)
     if not isinstance(outcome, bool):
-        return Later(f"node {replica.backend_id} to show the new replica", NODE_SECONDS)
+        return Reschedule(f"node {replica.backend_id} to show the new replica", NODE_SECONDS)
     if replica.volume.num_replicas == 1:
         return None
     with context.transaction():
@@ -125,17 +125,17 @@ def _settle(context: Context, replica: Replica) -> Later | None:
             replica_state=ReplicaState.AVAILABLE,
             replica_state_since=clock.now(),
         )
-    return Later("its new replica")
+    return Reschedule("its new replica")
 
 
-def _leave_to_host(context: Context, replica: Replica) -> Later:
+def _leave_to_host(context: Context, replica: Replica) -> Reschedule:
     """A host was let in before the copy had ended: it goes on with it, if it still is there."""
     with context.transaction():
         rows = Replica.objects.filter(pk=replica.pk, state=LifeState.READY, exports__isnull=True)
         if replica.volume.publications.exists() and rows.update(rebuilding=False):
-            exports_want_all(replica.volume)
-            return Later("its host")
-    return replica_give_up(context, replica, "a host used the volume during the copy")
+            record_desired_exports_for_all_hosts(replica.volume)
+            return Reschedule("its host")
+    return replica_abort(context, replica, "a host used the volume during the copy")
 
 
 def _copied(replica: Replica) -> QuerySet[Replica]:

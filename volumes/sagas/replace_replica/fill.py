@@ -9,38 +9,38 @@ from functools import partial
 from inventory.models import Backend
 from inventory.nodes.client import NodeClient
 from provisioner.common.models import LifeState
-from tasks.context import Context, Later
+from tasks.context import Context, Reschedule
 from volumes.models import Replica, ReplicaState, Volume
 from volumes.sagas.replace_replica.copy import LOST, replica_copy
 from volumes.sagas.replace_replica.waiting import (
     HOST_SECONDS,
     NODE_SECONDS,
-    FillingFailed,
+    RebuildFailed,
     calls_until,
-    replica_give_up,
+    replica_abort,
 )
 from volumes.selectors import replicas_with_nodes
 from volumes.services.errors import NodesFailed
 from volumes.services.node.contents import is_lost
 from volumes.services.node.missing import replicas_look
 from volumes.services.node_calls import node_call, replica_spec
-from volumes.services.publication.exports import exports_make, exports_want_all
+from volumes.services.publication.exports import exports_make, record_desired_exports_for_all_hosts
 from volumes.services.replica.provision import replicas_make
 from volumes.services.replica.replacement_rules import (
     AVOID,
-    replacement_beginning,
+    replacement_origin,
     replacement_request,
     replica_created_by,
     volume_of,
 )
-from volumes.services.replica.rules import unchanged_required
-from volumes.services.scheduling import Beginning, replicas_claim
-from volumes.services.volume.delete import replicas_drop
+from volumes.services.replica.rules import require_unchanged
+from volumes.services.scheduling import ReplicaOrigin, replicas_claim
+from volumes.services.volume.delete import delete_replicas_on_nodes
 
 REPLICAS_AT_MOST = 5
 
 
-def replica_make(context: Context) -> Later | None:
+def replica_make(context: Context) -> Reschedule | None:
     """The task has a new replica, on its node; None: that is so."""
     task = context.task
     volume = volume_of(task)
@@ -53,21 +53,21 @@ def replica_make(context: Context) -> Later | None:
     if failed is None:
         return None
     context.outputs[AVOID] = [*context.outputs.get(AVOID, ()), str(replica.backend_id)]
-    return replica_give_up(context, replica, failed.text)
+    return replica_abort(context, replica, failed.text)
 
 
-def replica_fill(context: Context) -> Later | None:
+def replica_fill(context: Context) -> Reschedule | None:
     """The task's new replica holds the data; None: that is so. That of a one-replica volume is
     still ``rebuilding`` then: it takes over with the last step.
 
-    :raises FillingFailed: it was given up.
+    :raises RebuildFailed: it was given up.
     :raises ProvisionerError: there is no other place for it.
     """
     if waiting := replica_make(context):
         return waiting
     replica = replica_created_by(context.task)
     if replica is None or replica.backend is None:
-        return replica_give_up(context, replica, "the node of its new replica was removed")
+        return replica_abort(context, replica, "the node of its new replica was removed")
     if replica.rebuilding:
         return replica_copy(context, replica) or _told_complete(replica)
     if replica.replica_state == ReplicaState.AVAILABLE:
@@ -75,31 +75,31 @@ def replica_fill(context: Context) -> Later | None:
     return _wait_for_host(context, replica)
 
 
-def _claim(context: Context, volume: Volume) -> Later:
+def _claim(context: Context, volume: Volume) -> Reschedule:
     """Claim another replica, once a former one is out of its way."""
     former = Replica.objects.filter(created_by_task=context.task.pk, state=LifeState.DELETING)
-    replicas_drop(former, until=calls_until())
+    delete_replicas_on_nodes(former, until=calls_until())
     if volume.num_replicas == 1 and former.filter(backend__in=Backend.objects.available()).exists():
-        return Later("the copy it gave up to be removed", NODE_SECONDS)
+        return Reschedule("the copy it gave up to be removed", NODE_SECONDS)
     count = context.outputs.get("replicas", 0) + 1
     if count > REPLICAS_AT_MOST:
-        raise FillingFailed(f"{REPLICAS_AT_MOST} new replicas were given up, one after the other")
+        raise RebuildFailed(f"{REPLICAS_AT_MOST} new replicas were given up, one after the other")
 
-    def write() -> Beginning:
+    def write() -> ReplicaOrigin:
         locked = volume_of(context.task)
-        unchanged_required(volume, locked)
-        return replacement_beginning(locked, context.task, request)
+        require_unchanged(volume, locked)
+        return replacement_origin(locked, context.task, request)
 
     request = replacement_request(volume, context.task)
     try:
         replicas_claim(volume, request, write, within=context.transaction)
     except NodesFailed as error:
-        return Later(error.description, NODE_SECONDS)
+        return Reschedule(error.description, NODE_SECONDS)
     context.outputs["replicas"] = count
-    return Later("its new replica to be made")
+    return Reschedule("its new replica to be made")
 
 
-def _told_complete(replica: Replica) -> Later | None:
+def _told_complete(replica: Replica) -> Reschedule | None:
     """Its node knows that it holds the data, before what it replaces goes: so it is found again by
     a database that does not know of it.
     """
@@ -113,25 +113,25 @@ def _told_complete(replica: Replica) -> Later | None:
     outcome = node_call(found.backend, call, until=calls_until())
     if isinstance(outcome, bool):
         return None
-    return Later(f"node {found.backend_id} to note that the copy is complete", NODE_SECONDS)
+    return Reschedule(f"node {found.backend_id} to note that the copy is complete", NODE_SECONDS)
 
 
-def _wait_for_host(context: Context, replica: Replica) -> Later:
+def _wait_for_host(context: Context, replica: Replica) -> Reschedule:
     if is_lost(replicas_look([replica], until=calls_until())[replica.pk]):
-        return replica_give_up(context, replica, LOST)
+        return replica_abort(context, replica, LOST)
     publications = list(replica.volume.publications.select_related("host"))
     if replica.replica_state == ReplicaState.TERMINATING:
-        raise FillingFailed(f"the new replica {replica.uuid!r} was marked for removal")
+        raise RebuildFailed(f"the new replica {replica.uuid!r} was marked for removal")
     if not publications:
-        return replica_give_up(context, replica, "the volume went offline before it was filled")
+        return replica_abort(context, replica, "the volume went offline before it was filled")
     if replica.exports.count() < len(publications):
         with context.transaction():
-            exports_want_all(replica.volume)
+            record_desired_exports_for_all_hosts(replica.volume)
     exports_make(replica.exports.filter(state=LifeState.CREATING), until=calls_until())
     signs = [replica.replica_state, str(context.task.last_activity_at)]
     if replica.replica_state == ReplicaState.SYNCHRONIZING:
         signs += [str(publication.host.last_probe_at) for publication in publications]
-    return Later(
+    return Reschedule(
         f"its host to report the new replica {replica.uuid} Available",
         HOST_SECONDS,
         " ".join(signs),

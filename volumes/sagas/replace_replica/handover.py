@@ -5,7 +5,7 @@ from django.db.models import QuerySet
 from provisioner.common import clock
 from provisioner.common.queue import enqueue_on_commit
 from provisioner.common.results import ProvisionerError, ResultCode
-from tasks.context import Context, Later
+from tasks.context import Context, Reschedule
 from tasks.models import Task
 from volumes.models import Replica, ReplicaState, Volume
 from volumes.sagas.replace_replica.waiting import HOST_SECONDS, NODE_SECONDS, calls_until
@@ -13,13 +13,13 @@ from volumes.selectors import LIVE
 from volumes.services.errors import ReplicaTerminating
 from volumes.services.node.contents import is_lost
 from volumes.services.node.missing import replicas_look
-from volumes.services.publication.exports import replicas_withdraw
+from volumes.services.publication.exports import mark_replicas_deleting
 from volumes.services.replica.replacement_rules import (
-    LEAVING,
     NEVER_ATTACHED,
+    OUTGOING,
     never_attached,
+    outgoing_replica,
     replica_created_by,
-    replica_leaving,
     volume_of,
 )
 from volumes.services.replica.state import replica_state_set
@@ -31,7 +31,7 @@ class ReplicaLost(ProvisionerError):
     code = ResultCode.NotAvailable
 
 
-def replica_leave(context: Context) -> Later | None:
+def outgoing_release(context: Context) -> Reschedule | None:
     """The host uses the old replica no more; None: that is so, or no host uses the volume.
 
     :raises ReplicaLost: the new one is not Available any more, or its node lost it.
@@ -39,17 +39,19 @@ def replica_leave(context: Context) -> Later | None:
     """
     if waiting := replica_look(context):
         return waiting
-    leaving = replica_leaving(context.task)
-    if leaving is None or not leaving.volume.publications.exists():
+    outgoing = outgoing_replica(context.task)
+    if outgoing is None or not outgoing.volume.publications.exists():
         return None
-    if leaving.replica_state != ReplicaState.TERMINATING:
+    if outgoing.replica_state != ReplicaState.TERMINATING:
         with context.transaction():
-            _available_required(context.task)
-            _mark(leaving)
-    return Later(f"its host to confirm that it uses replica {leaving.uuid} no more", HOST_SECONDS)
+            _require_available(context.task)
+            _mark(outgoing)
+    return Reschedule(
+        f"its host to confirm that it uses replica {outgoing.uuid} no more", HOST_SECONDS
+    )
 
 
-def replica_look(context: Context) -> Later | None:
+def replica_look(context: Context) -> Reschedule | None:
     """None: the node of the new replica has it. Before that is known, nothing goes for it.
 
     :raises ReplicaLost: the node lost it.
@@ -61,29 +63,29 @@ def replica_look(context: Context) -> Later | None:
         raise ReplicaLost(f"the new replica of volume {task.volume_id!r} is lost: {outcome}")
     if new is None or isinstance(outcome, bool):
         return None
-    return Later(f"node {new.backend_id} to show the new replica", NODE_SECONDS)
+    return Reschedule(f"node {new.backend_id} to show the new replica", NODE_SECONDS)
 
 
-def _mark(leaving: Replica) -> None:
-    beside = Replica.objects.filter(LIVE, volume=leaving.volume_id)
+def _mark(outgoing: Replica) -> None:
+    beside = Replica.objects.filter(LIVE, volume=outgoing.volume_id)
     if beside.filter(replica_state=ReplicaState.TERMINATING).exists():
         raise ReplicaTerminating(
-            f"another replica of volume {leaving.volume.uuid!r} is marked already"
+            f"another replica of volume {outgoing.volume.uuid!r} is marked already"
         )
-    replica_state_set(beside.filter(pk=leaving.pk), ReplicaState.TERMINATING)
+    replica_state_set(beside.filter(pk=outgoing.pk), ReplicaState.TERMINATING)
 
 
-def replica_leave_unconfirmed(context: Context) -> None:
+def outgoing_release_unconfirmed(context: Context) -> None:
     """The host did not confirm in time: the old replica is withdrawn all the same, for by the
     host's own word the new one is Available.
 
     :raises ReplicaLost: it is not any more, or its node did not say that it has it.
     """
     if waiting := replica_look(context):
-        raise ReplicaLost(f"waited in vain for {waiting.waits_for}")
+        raise ReplicaLost(f"waited in vain for {waiting.pending_reason}")
     with context.transaction():
-        _available_required(context.task)
-        _withdraw(Replica.objects.filter(LIVE, pk=context.task.outputs[LEAVING]))
+        _require_available(context.task)
+        _mark_deleting(Replica.objects.filter(LIVE, pk=context.task.outputs[OUTGOING]))
 
 
 def replica_take_over(context: Context) -> None:
@@ -94,19 +96,19 @@ def replica_take_over(context: Context) -> None:
     """
     task = context.task
     volume = volume_of(task)
-    leaving = Replica.objects.filter(LIVE, pk=task.outputs.get(LEAVING))
+    outgoing = Replica.objects.filter(LIVE, pk=task.outputs.get(OUTGOING))
     only = volume.num_replicas == 1
-    new = _copied_required(volume, task) if only else _available_required(task)
-    if volume.publications.exists() and leaving.exists():
+    new = _require_copied(volume, task) if only else _require_available(task)
+    if volume.publications.exists() and outgoing.exists():
         raise ReplicaLost(f"volume {volume.uuid!r} was published at the last moment: try again")
     is_unknown = new.rebuilding or (task.outputs.get(NEVER_ATTACHED) and never_attached(new))
-    _withdraw(leaving)
+    _mark_deleting(outgoing)
     if is_unknown:
         Replica.objects.filter(pk=new.pk).update(rebuilding=False)
         replica_state_set(Replica.objects.filter(pk=new.pk), ReplicaState.UNKNOWN)
 
 
-def _available_required(task: Task) -> Replica:
+def _require_available(task: Task) -> Replica:
     """Of a volume of several replicas."""
     new = replica_created_by(task)
     if new is None or new.rebuilding or new.replica_state != ReplicaState.AVAILABLE:
@@ -115,7 +117,7 @@ def _available_required(task: Task) -> Replica:
     return new
 
 
-def _copied_required(volume: Volume, task: Task) -> Replica:
+def _require_copied(volume: Volume, task: Task) -> Replica:
     """Of a volume of one replica; it has taken over where this is asked again."""
     new = replica_created_by(task)
     if new is None or new.exports.exists() or volume.snapshots.exists():
@@ -134,20 +136,20 @@ def replacement_undo(task: Task) -> None:
     until its host says otherwise. The last Available replica always stays.
     """
     made = Replica.objects.filter(LIVE, created_by_task=task.pk)
-    old = Replica.objects.filter(LIVE, pk=task.outputs.get(LEAVING))
+    old = Replica.objects.filter(LIVE, pk=task.outputs.get(OUTGOING))
     others = Replica.objects.filter(LIVE, volume__uuid=task.volume_id).exclude(
         created_by_task=task.pk
     )
     good = made.filter(rebuilding=False, replica_state=ReplicaState.AVAILABLE)
     told = old.filter(replica_state=ReplicaState.TERMINATING)
-    if task.outputs.get(LEAVING) and not old.exists():
+    if task.outputs.get(OUTGOING) and not old.exists():
         _keep(made.filter(rebuilding=False))
     elif good.exists() and told.exists():
-        _withdraw(told)
+        _mark_deleting(told)
         _keep(good)
     elif not others.filter(replica_state=ReplicaState.AVAILABLE).exists():
         _keep(good)
-    _withdraw(made)
+    _mark_deleting(made)
     replica_state_set(told, ReplicaState.MISSING)
 
 
@@ -155,6 +157,6 @@ def _keep(rows: QuerySet[Replica]) -> None:
     rows.update(created_by_task="")
 
 
-def _withdraw(rows: QuerySet[Replica]) -> None:
-    replicas_withdraw(rows, deadline_at=clock.now())
+def _mark_deleting(rows: QuerySet[Replica]) -> None:
+    mark_replicas_deleting(rows, deadline_at=clock.now())
     enqueue_on_commit("volumes.jobs.collect")

@@ -2,42 +2,42 @@
 
 from collections.abc import Callable
 
-from tasks.context import Context, Later
+from tasks.context import Context, Reschedule
 from tasks.models import Task, TaskType
 from tasks.saga import Saga, Step, register
 from volumes.models import Volume
 from volumes.sagas.replace_replica.fill import replica_fill, replica_make
 from volumes.sagas.replace_replica.handover import (
+    outgoing_release,
+    outgoing_release_unconfirmed,
     replacement_undo,
-    replica_leave,
-    replica_leave_unconfirmed,
     replica_look,
     replica_take_over,
 )
-from volumes.sagas.replace_replica.waiting import NoSignOfLife, later
+from volumes.sagas.replace_replica.waiting import Stalled, wait_for
 from volumes.selectors import LIVE
 
 AT_ONCE = 20
 """How often a run may find that there is something else to do at once."""
 
 
-def make_replica(context: Context) -> Later | None:
+def make_replica(context: Context) -> Reschedule | None:
     return _repeat(context, replica_make)
 
 
-def fill_replica(context: Context) -> Later | None:
+def fill_replica(context: Context) -> Reschedule | None:
     return _repeat(context, replica_fill)
 
 
-def leave_old_one(context: Context) -> Later | None:
+def hand_over(context: Context) -> Reschedule | None:
     try:
-        return _repeat(context, replica_leave)
-    except NoSignOfLife:
-        replica_leave_unconfirmed(context)
+        return _repeat(context, outgoing_release)
+    except Stalled:
+        outgoing_release_unconfirmed(context)
     return None
 
 
-def look_at_new_one(context: Context) -> Later | None:
+def look_at_new_one(context: Context) -> Reschedule | None:
     return _repeat(context, replica_look)
 
 
@@ -52,12 +52,12 @@ def lock_volume(task: Task) -> None:
     Volume.objects.select_for_update().filter(LIVE, uuid=task.volume_id).first()
 
 
-def _repeat(context: Context, work: Callable[[Context], Later | None]) -> Later | None:
+def _repeat(context: Context, work: Callable[[Context], Reschedule | None]) -> Reschedule | None:
     count = 0
     while waiting := work(context):
         count += 1
         if waiting.seconds or count == AT_ONCE:
-            return later(context, waiting)
+            return wait_for(context, waiting)
         context.heartbeat()
     return None
 
@@ -65,7 +65,7 @@ def _repeat(context: Context, work: Callable[[Context], Later | None]) -> Later 
 STEPS = (
     Step(make_replica, 1, replacement_undo),
     Step(fill_replica, 17),
-    Step(leave_old_one, 1),
+    Step(hand_over, 1),
     Step(take_over, 1),
 )
 register(Saga(TaskType.REPLICA_SYNC, STEPS, lock_first=lock_volume, last_look=look_at_new_one))

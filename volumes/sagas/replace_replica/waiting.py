@@ -8,10 +8,10 @@ from django.conf import settings
 
 from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
-from tasks.context import Context, Later
+from tasks.context import Context, Reschedule
 from volumes.models import Replica
 from volumes.selectors import LIVE
-from volumes.services.publication.exports import replicas_withdraw
+from volumes.services.publication.exports import mark_replicas_deleting
 
 NODE_SECONDS = 5.0
 HOST_SECONDS = 30.0
@@ -24,49 +24,51 @@ LONGEST_SECONDS = 24 * 3600
 WAITS, WAS_DOING = "waits", "was_doing"
 
 
-class NoSignOfLife(ProvisionerError):
+class Stalled(ProvisionerError):
     """Who was waited for did nothing for too long."""
 
     code = ResultCode.NotAvailable
 
 
-def later(context: Context, waiting: Later) -> Later:
+def wait_for(context: Context, waiting: Reschedule) -> Reschedule:
     """Look again, as long as there is some sign of life.
 
-    :raises NoSignOfLife: there was none for ``migration_silence_seconds``, or it waited for what
+    :raises Stalled: there was none for ``migration_silence_seconds``, or it waited for what
         need not end for LONGEST_SECONDS.
     """
-    now, sign = clock.epoch_seconds(), waiting.sign or waiting.waits_for
+    now, sign = clock.epoch_seconds(), waiting.sign or waiting.pending_reason
     before, since = context.outputs.get(WAITS, (None, now))
     since = since if before == sign else now
     silence = settings.ENVIRONMENT.migration_silence_seconds
     if now - since > silence:
-        raise NoSignOfLife(f"waited {silence} s in vain for {waiting.waits_for}")
+        raise Stalled(f"waited {silence} s in vain for {waiting.pending_reason}")
     outputs: dict[str, Any] = {WAITS: [sign, since]}
     idle_since = context.outputs.get(WAS_DOING, context.task.created_at.timestamp())
     if waiting.ends:
         outputs[WAS_DOING] = now
     elif now - idle_since > LONGEST_SECONDS:
-        raise NoSignOfLife(f"not done after {LONGEST_SECONDS} s; it waited for {waiting.waits_for}")
-    return Later(
-        seconds=max(waiting.seconds, LEAST_SECONDS), outputs=outputs, waits_for=waiting.waits_for
+        raise Stalled(f"not done after {LONGEST_SECONDS} s; it waited for {waiting.pending_reason}")
+    return Reschedule(
+        seconds=max(waiting.seconds, LEAST_SECONDS),
+        outputs=outputs,
+        pending_reason=waiting.pending_reason,
     )
 
 
-class FillingFailed(ProvisionerError):
+class RebuildFailed(ProvisionerError):
     """The new replica does not come to hold the volume's data."""
 
     code = ResultCode.NotAvailable
 
 
-def replica_give_up(context: Context, replica: Replica | None, why: str) -> Later:
+def replica_abort(context: Context, replica: Replica | None, why: str) -> Reschedule:
     """The new replica goes: another one takes its place."""
     if replica is not None:
         log.warning("new replica given up", extra={"replica": replica.uuid, "reason": why})
         with context.transaction():
             rows = Replica.objects.filter(LIVE, pk=replica.pk, created_by_task=context.task.pk)
-            replicas_withdraw(rows, deadline_at=clock.now())
-    return Later(why)
+            mark_replicas_deleting(rows, deadline_at=clock.now())
+    return Reschedule(why)
 
 
 def calls_until() -> float:

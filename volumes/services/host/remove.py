@@ -7,7 +7,7 @@ from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.services import tasks_abort, tasks_touch
 from volumes.models import Export, Publication, Volume
 from volumes.services.node_calls import call_deadline
-from volumes.services.publication.exports import exports_drop, publications_withdraw
+from volumes.services.publication.exports import delete_exports_on_nodes, mark_publications_deleting
 from volumes.services.publication.publish import UNPUBLISHED
 from volumes.services.replica.remove import marked_confirm
 
@@ -35,10 +35,10 @@ def host_remove(*, host_id: str) -> None:
             raise HostNotExists(f"there is no host {host_id!r}")
         if host.is_available:
             raise HostAvailable(f"host {host_id!r} is Available: stop its agent first")
-        keys = publications_withdraw(Publication.objects.filter(host=host))
+        keys = mark_publications_deleting(Publication.objects.filter(host=host))
         host.delete()
         for volume in locked:
             tasks_abort(volume_id=volume.uuid, reason=UNPUBLISHED, only_hosts=True)
             tasks_touch(volume_id=volume.uuid)
             marked_confirm(volume)
-    exports_drop(Export.objects.filter(pk__in=keys), until=call_deadline())
+    delete_exports_on_nodes(Export.objects.filter(pk__in=keys), until=call_deadline())

@@ -6,7 +6,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from inventory.models import Host
-from inventory.services.hosts import NqnTaken, host_of_tenant_required, host_probe
+from inventory.services.hosts import NqnTaken, host_probe, require_host_of_tenant
 from volumes.models import Export, Publication, Volume, target_nqn
 from volumes.selectors import LIVE
 from volumes.services.publication.exports import exports_renew
@@ -45,7 +45,7 @@ class Caller(NamedTuple):
     def require(self, host: Host, nqn: str) -> None:
         """:raises HostOfOthers: the caller may not report this host with this NQN."""
         if self.tenant_id is not None:
-            host_of_tenant_required(
+            require_host_of_tenant(
                 host, nqn=nqn, tenant_id=self.tenant_id, is_its_own=self.is_its_own
             )
 

@@ -42,7 +42,7 @@ class DrainStatus:
         return max(0, self.drain.replicas_before - self.left)
 
     @property
-    def waits_for(self) -> str:
+    def pending_reason(self) -> str:
         """In short words for clients and operators; empty: for nothing."""
         if not self.left:
             return ""

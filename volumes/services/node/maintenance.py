@@ -56,7 +56,7 @@ def _losing(persistent_id: str) -> QuerySet[Replica]:
     another = Q(Exists(reachable.filter(replica_state=ReplicaState.AVAILABLE))) | Q(
         ~attached, unknown
     )
-    leaving = Q(replica_state=ReplicaState.TERMINATING)
+    outgoing = Q(replica_state=ReplicaState.TERMINATING)
     rows = Replica.objects.filter(
         backend=persistent_id,
         state=LifeState.READY,
@@ -66,7 +66,7 @@ def _losing(persistent_id: str) -> QuerySet[Replica]:
     return (
         rows.exclude(replica_state=ReplicaState.MISSING)
         .annotate(loses=Case(When(another, then=Value(REDUNDANCY)), default=Value(ACCESS)))
-        .exclude(leaving, loses=REDUNDANCY)
+        .exclude(outgoing, loses=REDUNDANCY)
         .select_related("volume")
         .order_by("volume__uuid")
     )

@@ -56,7 +56,7 @@ def replicas_look(replicas: Iterable[Replica], *, until: float) -> Outcomes:
     return outcomes
 
 
-def losses_follow(
+def check_after_not_found(
     replicas: Mapping[int, Replica], outcomes: Mapping[int, object], *, until: float
 ) -> None:
     """Some nodes may have answered that what they were asked to work on is not there: look whether
@@ -66,7 +66,7 @@ def losses_follow(
     replicas_look(lost, until=until)
 
 
-def losses_note(backend: Backend, contents: NodeContents, before: ReadyRows) -> list[int]:
+def mark_missing(backend: Backend, contents: NodeContents, before: ReadyRows) -> list[int]:
     """Write down what of the READY rows ``before`` the node was read, it does not hold.
 
     A lost replica is Missing; a snapshot is only logged. Exports begin again: their keys. A replica
@@ -101,7 +101,7 @@ def _note_replicas(
             row = rows.filter(pk=replica.pk, replica_state=ReplicaState.MISSING)
             replica_state_set(row, ReplicaState.UNKNOWN)
     if small:
-        _grow_again(Volume.objects.filter(pk__in=small))
+        _expand_again(Volume.objects.filter(pk__in=small))
 
 
 def _mark_missing(replica: Replica) -> None:
@@ -114,7 +114,7 @@ def _mark_missing(replica: Replica) -> None:
         log.error("node lost a replica", extra=about | {"volume": replica.volume_id})
 
 
-def _grow_again(volumes: QuerySet[Volume]) -> None:
+def _expand_again(volumes: QuerySet[Volume]) -> None:
     """A replica of each was Missing when the others grew, and is back; the collector grows it."""
     at_rest = volumes.filter(state=LifeState.READY, expanding_to_bytes__isnull=True)
     at_rest.update(expanding_to_bytes=F("capacity_bytes"), deadline_at=clock.now())

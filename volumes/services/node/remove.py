@@ -33,7 +33,7 @@ def backend_remove(*, persistent_id: str, force: bool) -> None:
             backend = Backend.objects.select_for_update().filter(pk=persistent_id).first()
             if backend is None:
                 raise BackendNotFound.of(persistent_id)
-            _give_up_replicas(backend, force=force)
+            _unplace_replicas(backend, force=force)
             slot_release(backend)
             node = node_client(backend)
             backend.delete()
@@ -53,7 +53,7 @@ def _lock_what_it_holds(persistent_id: str) -> None:
     list(Ssd.objects.select_for_update().filter(backend=persistent_id).order_by("pk"))
 
 
-def _give_up_replicas(backend: Backend, *, force: bool) -> None:
+def _unplace_replicas(backend: Backend, *, force: bool) -> None:
     replicas = list(Replica.objects.filter(backend=backend).select_related("volume"))
     if not replicas:
         return

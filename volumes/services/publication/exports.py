@@ -15,7 +15,7 @@ from provisioner.common.queue import enqueue_on_commit
 from volumes.models import Export, Protocol, Publication, Replica, Volume, target_nqn
 from volumes.selectors import LIVE, exports_with_nodes
 from volumes.services.deadlines import unfinished_deadline
-from volumes.services.node.missing import losses_follow
+from volumes.services.node.missing import check_after_not_found
 from volumes.services.node_calls import (
     NodeError,
     exports_ensure,
@@ -48,7 +48,7 @@ def exports_make(rows: QuerySet[Export], *, until: float) -> ExportWork:
     """
     exports = {e.pk: e for e in exports_with_nodes(_admissible(rows))}
     outcomes = exports_ensure(exports.values(), until=until)
-    losses_follow({key: e.replica for key, e in exports.items()}, outcomes, until=until)
+    check_after_not_found({key: e.replica for key, e in exports.items()}, outcomes, until=until)
     done = [key for key, outcome in outcomes.items() if isinstance(outcome, bool)]
     moved = Export.objects.filter(pk__in=done, state=LifeState.CREATING).update(
         state=LifeState.READY, deadline_at=None
@@ -73,7 +73,9 @@ def _admissible(rows: QuerySet[Export]) -> QuerySet[Export]:
     return rows.filter(~Exists(former.exclude(host_nqn=OuterRef("host_nqn"))))
 
 
-def exports_want(publication: Publication, *, deadline_at: dt.datetime | None = None) -> None:
+def record_desired_exports(
+    publication: Publication, *, deadline_at: dt.datetime | None = None
+) -> None:
     """Write that each replica of a published volume must be exported, but for one that is being
     filled, inside the caller's transaction that holds the volume. ``publication``: with its volume
     and host.
@@ -100,17 +102,17 @@ def exports_want(publication: Publication, *, deadline_at: dt.datetime | None = 
     )
 
 
-def exports_want_all(volume: Volume) -> list[Publication]:
-    """As ``exports_want``, for all hosts that the volume is published to, which are returned. Their
-    order is the same for everybody: ids are claimed in it.
+def record_desired_exports_for_all_hosts(volume: Volume) -> list[Publication]:
+    """As ``record_desired_exports``, for all hosts that the volume is published to, which are
+    returned. Their order is the same for everybody: ids are claimed in it.
     """
     publications = list(volume.publications.select_related("host").order_by("host_id"))
     for publication in publications:
-        exports_want(publication)
+        record_desired_exports(publication)
     return publications
 
 
-def exports_drop(rows: QuerySet[Export], *, until: float) -> ExportWork:
+def delete_exports_on_nodes(rows: QuerySet[Export], *, until: float) -> ExportWork:
     """Remove exports that are being deleted from their nodes; the rows of those confirmed go."""
     exports = {e.pk: e for e in exports_with_nodes(rows)}
     if not exports:
@@ -122,7 +124,7 @@ def exports_drop(rows: QuerySet[Export], *, until: float) -> ExportWork:
     return _work(exports, outcomes, new=0)
 
 
-def publications_withdraw(
+def mark_publications_deleting(
     rows: QuerySet[Publication], *, deadline_at: dt.datetime | None = None
 ) -> list[int]:
     """Drop publications and write the intent to remove their exports, inside the caller's
@@ -131,12 +133,12 @@ def publications_withdraw(
     ``deadline_at``: from then on the collector removes them. Returns the keys of those exports.
     """
     exports = Export.objects.filter(publication__in=rows)
-    keys = exports_withdraw(exports, deadline_at=deadline_at or unfinished_deadline())
+    keys = mark_exports_deleting(exports, deadline_at=deadline_at or unfinished_deadline())
     rows.delete()
     return keys
 
 
-def exports_withdraw(rows: QuerySet[Export], *, deadline_at: dt.datetime) -> list[int]:
+def mark_exports_deleting(rows: QuerySet[Export], *, deadline_at: dt.datetime) -> list[int]:
     """Write the intent to remove exports, inside the caller's transaction. Returns their keys."""
     keys = list(rows.values_list("pk", flat=True))
     Export.objects.filter(pk__in=keys).update(
@@ -153,19 +155,19 @@ def exports_renew(rows: QuerySet[Export]) -> None:
     publications = Publication.objects.filter(
         pk__in=list(rows.values_list("publication", flat=True))
     )
-    exports_withdraw(rows, deadline_at=clock.now())
+    mark_exports_deleting(rows, deadline_at=clock.now())
     for publication in publications.select_related("volume", "host"):
-        exports_want(publication, deadline_at=clock.now())
+        record_desired_exports(publication, deadline_at=clock.now())
     enqueue_on_commit("volumes.jobs.collect")
 
 
-def replicas_withdraw(rows: QuerySet[Replica], *, deadline_at: dt.datetime) -> None:
+def mark_replicas_deleting(rows: QuerySet[Replica], *, deadline_at: dt.datetime) -> None:
     """Write the intent to remove replicas, with their exports, inside the caller's transaction;
     the collector does it from ``deadline_at`` on.
     """
     keys = list(rows.values_list("pk", flat=True))
     exports = Export.objects.filter(LIVE, replica__in=keys)
-    exports_withdraw(exports, deadline_at=deadline_at)
+    mark_exports_deleting(exports, deadline_at=deadline_at)
     Replica.objects.filter(pk__in=keys).update(state=LifeState.DELETING, deadline_at=deadline_at)
 
 

@@ -89,7 +89,7 @@ def namespace_ids_touch(exports: Iterable[Export]) -> None:
     NamespaceId.objects.filter(ids).update(last_used_at=clock.now())
 
 
-def namespace_ids_forget() -> None:
+def namespace_ids_delete_unused() -> None:
     """Forget the ids that no export had for KEPT."""
     old = NamespaceId.objects.filter(last_used_at__lt=clock.now() - KEPT)
     old.filter(~Exists(_exports())).delete()

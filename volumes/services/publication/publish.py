@@ -17,10 +17,10 @@ from volumes.services.errors import HostNotFound, VolumeNotFound, VolumeNotPubli
 from volumes.services.node_calls import call_deadline
 from volumes.services.publication.exports import (
     ExportWork,
-    exports_drop,
+    delete_exports_on_nodes,
     exports_make,
-    exports_want,
-    publications_withdraw,
+    mark_publications_deleting,
+    record_desired_exports,
 )
 from volumes.services.replica.remove import marked_confirm
 
@@ -75,7 +75,7 @@ def volume_publish(
     if not Publication.objects.filter(pk=publication.pk, state=LifeState.READY).exists():
         raise PublishFailed("the volume was unpublished while it was being published")
     if not work.new:
-        _repeat_required(publication, idempotency_digest)
+        _require_repeat(publication, idempotency_digest)
 
 
 def _locked(volume_uuid: str, host_id: str, tenant_id: str | None) -> tuple[Volume, Host]:
@@ -112,17 +112,17 @@ def _stop_copies(volume: Volume) -> None:
 
 
 def _publish_local(volume: Volume, host: Host, idempotency_digest: str) -> None:
-    _inside_required(volume, host.pk)
+    _require_inside(volume, host.pk)
     publication, created = Publication.objects.get_or_create(
         volume=volume,
         host=host,
         defaults={"state": LifeState.READY, "idempotency_digest": idempotency_digest},
     )
     if not created:
-        _repeat_required(publication, idempotency_digest)
+        _require_repeat(publication, idempotency_digest)
 
 
-def _repeat_required(publication: Publication, idempotency_digest: str) -> None:
+def _require_repeat(publication: Publication, idempotency_digest: str) -> None:
     if not publication.matches_request(idempotency_digest):
         raise AlreadyPublished(
             f"all replicas of volume {publication.volume.uuid!r} are published "
@@ -130,7 +130,7 @@ def _repeat_required(publication: Publication, idempotency_digest: str) -> None:
         )
 
 
-def _inside_required(volume: Volume, host_id: str) -> None:
+def _require_inside(volume: Volume, host_id: str) -> None:
     inside = volume.replicas.filter(state=LifeState.READY, backend__host_id=host_id)
     if not inside.exists():
         raise VolumeNotInHost(
@@ -155,7 +155,7 @@ def _wanted(volume: Volume, host: Host, idempotency_digest: str) -> Publication:
         rows = Publication.objects.filter(pk=publication.pk)
         rows.update(idempotency_digest=publication.idempotency_digest, deadline_at=deadline)
     publication.volume, publication.host = volume, host
-    exports_want(publication)
+    record_desired_exports(publication)
     return publication
 
 
@@ -164,7 +164,7 @@ def _shut_out_former_nqn(host: Host) -> None:
     exported to it before that is so on all nodes.
     """
     former = Export.objects.filter(target_nqn=target_nqn(host.pk), state=LifeState.DELETING)
-    exports_drop(
+    delete_exports_on_nodes(
         former.filter(replica__backend__in=Backend.objects.available()).exclude(host_nqn=host.nqn),
         until=call_deadline(),
     )
@@ -183,7 +183,7 @@ def _publish_failed(publication: Publication, idempotency_digest: str, *, reason
     rows = Publication.objects.filter(pk=publication.pk)
     with transaction.atomic(durable=True):
         creating = rows.filter(state=LifeState.CREATING)
-        publications_withdraw(creating, deadline_at=clock.now())
+        mark_publications_deleting(creating, deadline_at=clock.now())
     enqueue_on_commit("volumes.jobs.collect")
     if (
         publication.matches_request(idempotency_digest)
@@ -215,15 +215,15 @@ def volume_unpublish(*, volume_uuid: str, host_id: str | None, tenant_id: str | 
             raise VolumeNotFound(f"there is no volume {volume_uuid!r}")
         if host_id is not None and not Host.objects.filter(pk=host_id).exists():
             raise HostNotFound(f"there is no host {host_id!r}")
-        keys = _withdraw(volume, host_id)
+        keys = _mark_deleting(volume, host_id)
         tasks_abort(volume_id=volume.uuid, reason=UNPUBLISHED, only_hosts=True)
         tasks_touch(volume_id=volume.uuid)
         marked_confirm(volume)
     rows = Export.objects.filter(pk__in=keys, state=LifeState.DELETING)
-    _confirmed_required(exports_drop(rows, until=call_deadline()))
+    _require_confirmed(delete_exports_on_nodes(rows, until=call_deadline()))
 
 
-def _withdraw(volume: Volume, host_id: str | None) -> list[int]:
+def _mark_deleting(volume: Volume, host_id: str | None) -> list[int]:
     """Keys of the exports to remove, with those that an earlier call could not."""
     publications = Publication.objects.filter(volume=volume)
     left = Export.objects.filter(replica__volume=volume, state=LifeState.DELETING, for_copy=False)
@@ -233,13 +233,13 @@ def _withdraw(volume: Volume, host_id: str | None) -> list[int]:
     keys = list(left.values_list("pk", flat=True))
     if not keys and not publications.exists():
         if volume.protocol == Protocol.LOCAL and host_id is not None:
-            _inside_required(volume, host_id)
+            _require_inside(volume, host_id)
         where = "any host" if host_id is None else f"host {host_id!r}"
         raise VolumeNotPublished(f"volume {volume.uuid!r} is not published to {where}")
-    return keys + publications_withdraw(publications)
+    return keys + mark_publications_deleting(publications)
 
 
-def _confirmed_required(work: ExportWork) -> None:
+def _require_confirmed(work: ExportWork) -> None:
     if any(_is_up(export.replica) for export in work.failed):
         raise UnpublishFailed(f"not confirmed yet, it will be tried again: {work.text}")
 

@@ -6,12 +6,12 @@ from functools import partial
 from inventory.models import Backend, Host
 from inventory.nodes.client import call_all
 from inventory.services.node_clients import node_client
-from volumes.read_models import ReplicaShown
+from volumes.read_models import ReplicaRow
 
 SECONDS = 5.0
 
 
-def sessions_read(shown: Iterable[ReplicaShown]) -> dict[int, list[str]]:
+def sessions_read(shown: Iterable[ReplicaRow]) -> dict[int, list[str]]:
     """Connected hosts' uuids by replica key; a node that does not answer says nothing."""
     replicas = {r.id: r for r in shown if r.backend_id is not None}
     nodes = Backend.objects.prefetch_related("addresses").in_bulk(

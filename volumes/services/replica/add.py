@@ -14,20 +14,30 @@ from volumes.models import Export, Replica, Volume
 from volumes.selectors import volumes_visible
 from volumes.services.errors import NodesFailed, VolumeNotExists
 from volumes.services.node_calls import call_deadline
-from volumes.services.publication.exports import exports_make, exports_want_all, replicas_withdraw
-from volumes.services.replica.placement import ReplicaWish, replica_plan_required, replica_request
+from volumes.services.publication.exports import (
+    exports_make,
+    mark_replicas_deleting,
+    record_desired_exports_for_all_hosts,
+)
+from volumes.services.replica.placement import (
+    PlacementConstraints,
+    replica_request,
+    require_replica_plan,
+)
 from volumes.services.replica.provision import replicas_make
 from volumes.services.replica.replace import replica_sync_begin
 from volumes.services.replica.rules import (
-    addable_required,
     awaits_copy,
     replicas_beside,
-    unchanged_required,
+    require_addable,
+    require_unchanged,
 )
-from volumes.services.scheduling import Beginning, replicas_claim
+from volumes.services.scheduling import ReplicaOrigin, replicas_claim
 
 
-def replica_add(*, volume_uuid: str, tenant_id: str | None, wish: ReplicaWish) -> None:
+def replica_add(
+    *, volume_uuid: str, tenant_id: str | None, constraints: PlacementConstraints
+) -> None:
     """Make one more replica. Of a published volume it is exported at once, and its host brings it
     up to date; one of an unpublished volume is Synchronizing until a task has copied it.
     A node that fails is replaced by another while time remains.
@@ -44,15 +54,15 @@ def replica_add(*, volume_uuid: str, tenant_id: str | None, wish: ReplicaWish) -
         raise VolumeNotExists.of(volume_uuid)
     _no_task_of_ours(volume)
     if awaits_copy(volume):
-        _begin_copy(volume, wish)
+        _begin_copy(volume, constraints)
         return
-    _make(volume, wish, until)
+    _make(volume, constraints, until)
     _export(volume, until)
 
 
-def _begin_copy(volume: Volume, wish: ReplicaWish) -> None:
+def _begin_copy(volume: Volume, constraints: PlacementConstraints) -> None:
     try:
-        replica_sync_begin(volume, wish=wish)
+        replica_sync_begin(volume, constraints=constraints)
     except VolumeHasTask as error:
         raise NodesFailed(f"{error.description}: try again when it ended") from error
 
@@ -68,50 +78,50 @@ def _no_task_of_ours(volume: Volume) -> Task | None:
     return task
 
 
-def _make(volume: Volume, wish: ReplicaWish, until: float) -> None:
+def _make(volume: Volume, constraints: PlacementConstraints, until: float) -> None:
     avoid: frozenset[str] = frozenset()
     while True:
         task = _no_task_of_ours(volume)
         told = {tag["name"]: tag["value"] for tag in task.params} if task else {}
         present = replicas_beside(volume)
-        addable_required(volume, present)
+        require_addable(volume, present)
         request = replica_request(
             volume,
             present,
-            leaving=next((r for r in present if r.uuid == told.get("replicaId")), None),
+            outgoing=next((r for r in present if r.uuid == told.get("replicaId")), None),
             destination=told.get("destinationBackendId", ""),
-            wish=wish,
+            constraints=constraints,
             avoid=avoid,
         )
-        replicas_claim(volume, request, lambda: _begin(volume), required=replica_plan_required)
+        replicas_claim(volume, request, lambda: _begin(volume), required=require_replica_plan)
         failed = replicas_make(volume, until=until)
         if failed is None:
             return
         avoid |= {str(r.backend_id) for r in failed.replicas}
-        _drop(failed.replicas)
+        _mark_deleting(failed.replicas)
         if time.monotonic() > until:
             raise NodesFailed(f"the nodes did not answer in time; {failed.text}")
 
 
-def _begin(volume: Volume) -> Beginning:
+def _begin(volume: Volume) -> ReplicaOrigin:
     """A migration drops again what its host added, if it fails."""
     locked = Volume.objects.select_for_update().filter(pk=volume.pk, state=LifeState.READY).first()
     if locked is None:
         raise VolumeNotExists.of(volume.uuid)
-    addable_required(locked, replicas_beside(locked))
-    unchanged_required(volume, locked)
+    require_addable(locked, replicas_beside(locked))
+    require_unchanged(volume, locked)
     if awaits_copy(locked):
         raise NodesFailed(f"volume {volume.uuid!r} was unpublished just now: try again")
     task = _no_task_of_ours(locked)
     tasks_touch(volume_id=volume.uuid)
     is_migration = task is not None and task.type == TaskType.REMOTE_MIGRATION
-    return Beginning(created_by_task=task.pk if task and is_migration else "")
+    return ReplicaOrigin(created_by_task=task.pk if task and is_migration else "")
 
 
-def _drop(replicas: tuple[Replica, ...]) -> None:
+def _mark_deleting(replicas: tuple[Replica, ...]) -> None:
     rows = Replica.objects.filter(pk__in=[r.pk for r in replicas], state=LifeState.CREATING)
     with transaction.atomic(durable=True):
-        replicas_withdraw(rows, deadline_at=clock.now())
+        mark_replicas_deleting(rows, deadline_at=clock.now())
     enqueue_on_commit("volumes.jobs.collect")
 
 
@@ -119,6 +129,6 @@ def _export(volume: Volume, until: float) -> None:
     with transaction.atomic(durable=True):
         if not Volume.objects.select_for_update().filter(pk=volume.pk, state=LifeState.READY):
             return
-        publications = exports_want_all(volume)
+        publications = record_desired_exports_for_all_hosts(volume)
     wanted = Export.objects.filter(publication__in=publications, state=LifeState.CREATING)
     exports_make(wanted, until=until)

@@ -21,7 +21,7 @@ from volumes.models import Publication, Replica, ReplicaState, Volume
 from volumes.selectors import LIVE, volumes_visible
 from volumes.services.errors import NotReplicated, ReplicaTerminating, VolumeNotPublished
 from volumes.services.replica.placement import replica_request
-from volumes.services.replica.replacement_rules import LEAVING
+from volumes.services.replica.replacement_rules import OUTGOING
 from volumes.services.replica.rules import MOST_REPLICAS, replicas_beside
 from volumes.services.scheduling import volume_place
 
@@ -87,7 +87,7 @@ def volume_migrate(
         _replicas_ready(volume, replicas)
         if task_active(volume_id=volume.uuid) is not None:
             raise VolumeHasTask.of(volume.uuid)
-        _destination_required(volume, replica, replicas, destination)
+        _require_destination(volume, replica, replicas, destination)
         return _task(
             volume,
             replica,
@@ -119,7 +119,7 @@ def migration_last_activity_at(task: Task) -> dt.datetime:
 
 def _task(
     volume: Volume,
-    leaving: Replica,
+    outgoing: Replica,
     publication: Publication,
     *,
     destination: str,
@@ -127,7 +127,7 @@ def _task(
     outputs: Mapping[str, Any],
 ) -> Task:
     """A host takes what it finds IDLE for its own: what a worker does is RUNNING from the start."""
-    tags = {"volId": volume.uuid, "replicaId": leaving.uuid, "volumeAlias": volume.alias}
+    tags = {"volId": volume.uuid, "replicaId": outgoing.uuid, "volumeAlias": volume.alias}
     if destination:
         tags["destinationBackendId"] = destination
     by_worker = (
@@ -141,7 +141,7 @@ def _task(
         volume_id=volume.uuid,
         tenant_id=volume.tenant_id,
         params=tags,
-        outputs={**outputs, LEAVING: leaving.pk},
+        outputs={**outputs, OUTGOING: outgoing.pk},
         stoppable=True,
         is_begun=by_worker,
     )
@@ -171,15 +171,15 @@ def _replicas_ready(volume: Volume, replicas: list[Replica]) -> None:
         )
 
 
-def _destination_required(
-    volume: Volume, leaving: Replica, replicas: list[Replica], destination: str
+def _require_destination(
+    volume: Volume, outgoing: Replica, replicas: list[Replica], destination: str
 ) -> None:
     if len(replicas) >= MOST_REPLICAS:
         raise NoBackendToMigrateReplica(
             f"volume {volume.uuid!r} has {len(replicas)} replicas: {MOST_REPLICAS} are the most, "
             "and one is added before the other leaves"
         )
-    request = replica_request(volume, replicas, leaving=leaving, destination=destination)
+    request = replica_request(volume, replicas, outgoing=outgoing, destination=destination)
     outcome = volume_place(volume, request)
     if not outcome.complete:
         raise NoBackendToMigrateReplica(outcome.explain())

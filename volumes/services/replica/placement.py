@@ -54,7 +54,7 @@ FREES_RACK = frozenset({ReplicaState.MISSING, ReplicaState.TERMINATING})
 
 
 @dataclass(frozen=True)
-class ReplicaWish:
+class PlacementConstraints:
     """Where the new replica may lie beside what the volume says: it can allow a rack twice, and
     what it lists replaces the volume's list. Nothing listed is no wish.
     """
@@ -69,30 +69,30 @@ def replica_request(
     volume: Volume,
     present: list[Replica],
     *,
-    leaving: Replica | None = None,
+    outgoing: Replica | None = None,
     destination: str = "",
-    wish: ReplicaWish | None = None,
+    constraints: PlacementConstraints | None = None,
     avoid: frozenset[str] = frozenset(),
 ) -> PlacementRequest:
-    """For one replica beside those ``present``, with their backends. The one that is ``leaving``,
+    """For one replica beside those ``present``, with their backends. The one that is ``outgoing``,
     and those that are lost or on their way out, leave their racks free, but not their nodes.
     ``destination``: the one node that will do.
     """
-    wish = wish or ReplicaWish()
+    constraints = constraints or PlacementConstraints()
     request = placement_request(volume, replicas=1, avoid=avoid, beside=tuple(present))
-    staying = [r for r in present if r != leaving and r.replica_state not in FREES_RACK]
+    staying = [r for r in present if r != outgoing and r.replica_state not in FREES_RACK]
     return replace(
         request,
         taken_racks=frozenset(r.backend.rack_key for r in staying if r.backend),
         destination=destination,
-        same_rack_allowed=request.same_rack_allowed or wish.same_rack_allowed,
-        racks=wish.racks or request.racks,
-        zones=wish.zones or request.zones,
-        regions=wish.regions or request.regions,
+        same_rack_allowed=request.same_rack_allowed or constraints.same_rack_allowed,
+        racks=constraints.racks or request.racks,
+        zones=constraints.zones or request.zones,
+        regions=constraints.regions or request.regions,
     )
 
 
-def replica_plan_required(plan: Plan) -> Plan:
+def require_replica_plan(plan: Plan) -> Plan:
     """:raises NoCandidate: by the code of the filter that took away the node which came
     furthest.
     """

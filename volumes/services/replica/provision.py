@@ -7,7 +7,7 @@ from inventory.nodes.wire import Source
 from provisioner.common.models import LifeState
 from volumes.models import Replica, Volume
 from volumes.selectors import replicas_with_nodes
-from volumes.services.node.missing import losses_follow
+from volumes.services.node.missing import check_after_not_found
 from volumes.services.node_calls import failures_text, lack_space, replicas_ensure
 
 
@@ -29,7 +29,7 @@ def replicas_make(volume: Volume, *, until: float) -> FailedReplicas | None:
     rows = Replica.objects.filter(volume=volume, state=LifeState.CREATING)
     replicas = {r.pk: r for r in replicas_with_nodes(rows)}
     outcomes = replicas_ensure(volume, replicas.values(), until=until)
-    losses_follow(_sources(replicas.values()), outcomes, until=until)
+    check_after_not_found(_sources(replicas.values()), outcomes, until=until)
     made = [key for key, outcome in outcomes.items() if isinstance(outcome, bool)]
     moved = rows.filter(pk__in=made).update(state=LifeState.READY, deadline_at=None)
     if failed := tuple(r for key, r in replicas.items() if key not in made):

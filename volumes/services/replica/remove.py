@@ -20,9 +20,9 @@ from volumes.services.errors import (
 from volumes.services.node.contents import is_lost
 from volumes.services.node.missing import replicas_look
 from volumes.services.node_calls import call_deadline
-from volumes.services.publication.exports import replicas_withdraw
+from volumes.services.publication.exports import mark_replicas_deleting
 from volumes.services.replica.state import replica_state_set
-from volumes.services.volume.delete import replicas_drop
+from volumes.services.volume.delete import delete_replicas_on_nodes
 
 
 class AllReplicasDown(ProvisionerError):
@@ -43,7 +43,7 @@ def replica_mark(*, volume_uuid: str, replica_uuid: str, tenant_id: str | None) 
     """
     with transaction.atomic(durable=True):
         volume, replica = _locked(volume_uuid, replica_uuid, tenant_id)
-        _markable_required(volume, replica)
+        _require_markable(volume, replica)
         if replica.rebuilding:
             tasks_abort(volume_id=volume.uuid, reason=f"its replica {replica_uuid} was removed")
         tasks_touch(volume_id=volume.uuid)
@@ -52,7 +52,7 @@ def replica_mark(*, volume_uuid: str, replica_uuid: str, tenant_id: str | None) 
         if offline:
             _mark_deleting(replica)
     if offline:
-        replicas_drop([replica], until=call_deadline())
+        delete_replicas_on_nodes([replica], until=call_deadline())
 
 
 def replica_confirm(*, volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> None:
@@ -69,7 +69,7 @@ def replica_confirm(*, volume_uuid: str, replica_uuid: str, tenant_id: str | Non
             )
         tasks_touch(volume_id=volume.uuid)
         _mark_deleting(replica)
-    replicas_drop([replica], until=call_deadline())
+    delete_replicas_on_nodes([replica], until=call_deadline())
 
 
 def replica_report(
@@ -82,7 +82,7 @@ def replica_report(
     :raises ReplicaTerminating: it is marked for removal, which only its confirmation ends.
     """
     if state != ReplicaState.MISSING:
-        _held_required(volume_uuid, replica_uuid, tenant_id)
+        _require_held(volume_uuid, replica_uuid, tenant_id)
     with transaction.atomic(durable=True):
         volume, replica = _locked(volume_uuid, replica_uuid, tenant_id)
         if volume.num_replicas == 1:
@@ -98,7 +98,7 @@ def replica_report(
         tasks_touch(volume_id=volume.uuid)
 
 
-def _held_required(volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> None:
+def _require_held(volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> None:
     """:raises ReplicaNotExists: it is Missing, and its node says that it does not have it."""
     rows = Replica.objects.filter(
         volume__in=volumes_visible(tenant_id).filter(uuid=volume_uuid),
@@ -123,7 +123,7 @@ def marked_confirm(volume: Volume) -> None:
         states = set(others.values_list("replica_state", flat=True))
         if ReplicaState.AVAILABLE in states or states == {ReplicaState.UNKNOWN}:
             rows = Replica.objects.filter(pk=marked.pk)
-            replicas_withdraw(rows, deadline_at=clock.now())
+            mark_replicas_deleting(rows, deadline_at=clock.now())
 
 
 def _locked(volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> tuple[Volume, Replica]:
@@ -136,7 +136,7 @@ def _locked(volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> tuple
     return volume, replica
 
 
-def _markable_required(volume: Volume, replica: Replica) -> None:
+def _require_markable(volume: Volume, replica: Replica) -> None:
     if volume.num_replicas == 1:
         raise NotReplicated.of(volume.uuid)
     others = volume.replicas.filter(LIVE).exclude(Q(rebuilding=True) & ~Q(pk=replica.pk))
@@ -151,4 +151,4 @@ def _markable_required(volume: Volume, replica: Replica) -> None:
 
 def _mark_deleting(replica: Replica) -> None:
     rows = Replica.objects.filter(pk=replica.pk)
-    replicas_withdraw(rows, deadline_at=unfinished_deadline())
+    mark_replicas_deleting(rows, deadline_at=unfinished_deadline())

@@ -13,27 +13,27 @@ from tasks.services import configuration, task_create
 from volumes.models import Replica, Volume
 from volumes.selectors import volumes_visible
 from volumes.services.errors import ReplicaNotExists, VolumeNotExists
-from volumes.services.replica.placement import ReplicaWish, replica_plan_required
+from volumes.services.replica.placement import PlacementConstraints, require_replica_plan
 from volumes.services.replica.replacement_rules import (
-    LEAVING,
-    WISH,
-    movable_required,
-    replacement_beginning,
+    CONSTRAINTS,
+    OUTGOING,
+    replacement_origin,
     replacement_request,
+    require_movable,
 )
-from volumes.services.replica.rules import replicas_beside, unchanged_required
-from volumes.services.scheduling import Beginning, plan_required, replicas_claim
+from volumes.services.replica.rules import replicas_beside, require_unchanged
+from volumes.services.scheduling import ReplicaOrigin, replicas_claim, require_plan
 
 
 def replica_sync_submit(
     *,
     volume_uuid: str,
-    leaving_uuid: str | None,
+    outgoing_uuid: str | None,
     destination: str = "",
     outputs: Mapping[str, Any] | None = None,
 ) -> Task:
     """A ReplicaSync task that replaces a replica by one on another node, ``destination`` or the
-    best; ``leaving_uuid`` None: that adds one. The new replica is planned and claimed at once.
+    best; ``outgoing_uuid`` None: that adds one. The new replica is planned and claimed at once.
     ``outputs``: what the task is to carry along, beside its own.
 
     :raises VolumeNotExists, ReplicaNotExists, NotReplicated: as they say.
@@ -48,38 +48,41 @@ def replica_sync_submit(
     volume = volumes_visible(None).filter(uuid=volume_uuid).first()
     if volume is None:
         raise VolumeNotExists.of(volume_uuid)
-    leaving = None
-    if leaving_uuid is not None:
-        leaving = next((r for r in replicas_beside(volume) if r.uuid == leaving_uuid), None)
-        if leaving is None:
-            raise ReplicaNotExists(f"volume {volume_uuid!r} has no replica {leaving_uuid!r}")
-    return replica_sync_begin(volume, leaving=leaving, destination=destination, carried=outputs)
+    outgoing = None
+    if outgoing_uuid is not None:
+        outgoing = next((r for r in replicas_beside(volume) if r.uuid == outgoing_uuid), None)
+        if outgoing is None:
+            raise ReplicaNotExists(f"volume {volume_uuid!r} has no replica {outgoing_uuid!r}")
+    return replica_sync_begin(volume, outgoing=outgoing, destination=destination, carried=outputs)
 
 
 def replica_sync_begin(
     volume: Volume,
     *,
-    leaving: Replica | None = None,
+    outgoing: Replica | None = None,
     destination: str = "",
-    wish: ReplicaWish | None = None,
+    constraints: PlacementConstraints | None = None,
     carried: Mapping[str, Any] | None = None,
 ) -> Task:
-    """As :func:`replica_sync_submit`; ``wish``: where the replica may lie."""
+    """As :func:`replica_sync_submit`; ``constraints``: where the replica may lie."""
     tags = {"volId": volume.uuid, "volumeAlias": volume.alias}
-    if leaving is not None:
-        tags["replicaId"] = leaving.uuid
+    if outgoing is not None:
+        tags["replicaId"] = outgoing.uuid
     if destination:
         tags["destinationBackendId"] = destination
-    own = {LEAVING: leaving.pk if leaving else None, WISH: asdict(wish) if wish else None}
+    own = {
+        OUTGOING: outgoing.pk if outgoing else None,
+        CONSTRAINTS: asdict(constraints) if constraints else None,
+    }
     outputs = {**(carried or {}), **own}
     draft = Task(params=configuration(tags), outputs=outputs)
     made: list[Task] = []
 
-    def write() -> Beginning:
+    def write() -> ReplicaOrigin:
         locked = Volume.objects.select_for_update().filter(pk=volume.pk).first()
         if locked is None or locked.state != LifeState.READY:
             raise VolumeNotExists.of(volume.uuid)
-        unchanged_required(volume, locked)
+        require_unchanged(volume, locked)
         task = task_create(
             type=TaskType.REPLICA_SYNC,
             volume_id=volume.uuid,
@@ -89,14 +92,14 @@ def replica_sync_begin(
             stoppable=True,
         )
         made.append(task)
-        return replacement_beginning(locked, task, request)
+        return replacement_origin(locked, task, request)
 
-    movable_required(volume, draft)
+    require_movable(volume, draft)
     request = replacement_request(volume, draft)
     replicas_claim(
         volume,
         request,
         write,
-        required=plan_required if leaving else replica_plan_required,
+        required=require_plan if outgoing else require_replica_plan,
     )
     return made[-1]

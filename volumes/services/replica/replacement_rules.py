@@ -13,12 +13,12 @@ from volumes.models import Protocol, Replica, ReplicaState, Volume
 from volumes.placement.request import PlacementRequest
 from volumes.selectors import LIVE
 from volumes.services.errors import CannotMove, NodesFailed, NoSourceReplica, VolumeNotExists
-from volumes.services.replica.placement import ReplicaWish, replica_request
-from volumes.services.replica.rules import addable_required, replicas_beside
-from volumes.services.scheduling import Beginning
+from volumes.services.replica.placement import PlacementConstraints, replica_request
+from volumes.services.replica.rules import replicas_beside, require_addable
+from volumes.services.scheduling import ReplicaOrigin
 from volumes.sizing import shared_out
 
-LEAVING, WISH, AVOID = "leaving", "wish", "avoid"
+OUTGOING, CONSTRAINTS, AVOID = "leaving", "wish", "avoid"
 NEVER_ATTACHED = "never_attached"
 
 
@@ -36,9 +36,9 @@ def replica_created_by(task: Task) -> Replica | None:
     return rows.order_by("-pk").first()
 
 
-def replica_leaving(task: Task) -> Replica | None:
+def outgoing_replica(task: Task) -> Replica | None:
     """The one that is replaced, while it is there."""
-    rows = Replica.objects.filter(LIVE, pk=task.outputs.get(LEAVING))
+    rows = Replica.objects.filter(LIVE, pk=task.outputs.get(OUTGOING))
     return rows.select_related("backend", "volume").first()
 
 
@@ -51,23 +51,23 @@ def never_attached(new: Replica) -> bool:
     )
 
 
-def movable_required(volume: Volume, task: Task) -> None:
+def require_movable(volume: Volume, task: Task) -> None:
     """The volume may get another replica, or another place.
 
     :raises ProvisionerError: as :func:`replica_sync_submit` says.
     """
     present = _present(volume, task)
-    if task.outputs.get(LEAVING) is not None:
-        _free_required(volume)
+    if task.outputs.get(OUTGOING) is not None:
+        _require_free(volume)
     if volume.expanding_to_bytes is not None:
         raise NodesFailed(f"volume {volume.uuid!r} is growing: try again")
     if any(r.state == LifeState.CREATING for r in present):
         raise NodesFailed(f"a replica of volume {volume.uuid!r} is being added: try again")
-    if task.outputs.get(LEAVING) is None or volume.num_replicas > 1:
-        addable_required(volume, present)
+    if task.outputs.get(OUTGOING) is None or volume.num_replicas > 1:
+        require_addable(volume, present)
 
 
-def _free_required(volume: Volume) -> None:
+def _require_free(volume: Volume) -> None:
     """:raises CannotMove: something binds it to its node."""
     if volume.protocol == Protocol.LOCAL:
         raise CannotMove(f"volume {volume.uuid!r} is Local: it is used on its own node only")
@@ -86,14 +86,14 @@ def replacement_request(volume: Volume, task: Task) -> PlacementRequest:
 
     :raises NoSourceReplica: it is to be copied, and there is nothing to copy.
     """
-    wish = task.outputs.get(WISH)
+    constraints = task.outputs.get(CONSTRAINTS)
     told = {tag["name"]: tag["value"] for tag in task.params}
     request = replica_request(
         volume,
         _present(volume, task),
-        leaving=replica_leaving(task),
+        outgoing=outgoing_replica(task),
         destination=told.get("destinationBackendId", ""),
-        wish=_wish(wish) if wish else None,
+        constraints=_constraints(constraints) if constraints else None,
         avoid=frozenset(task.outputs.get(AVOID, ())),
     )
     if volume.publications.exists():
@@ -108,24 +108,24 @@ def _pieces(volume: Volume, source: Replica) -> tuple[tuple[int, int], ...]:
     return tuple(zip(sizes, claims, strict=True)) if len(sizes) > 1 else ()
 
 
-def _wish(stored: dict[str, Any]) -> ReplicaWish:
+def _constraints(stored: dict[str, Any]) -> PlacementConstraints:
     lists = {name: tuple(v) for name, v in stored.items() if isinstance(v, list | tuple)}
-    return ReplicaWish(**stored | lists)
+    return PlacementConstraints(**stored | lists)
 
 
-def replacement_beginning(volume: Volume, task: Task, request: PlacementRequest) -> Beginning:
+def replacement_origin(volume: Volume, task: Task, request: PlacementRequest) -> ReplicaOrigin:
     """How the new replica of a locked volume begins, that was planned as ``request`` says: filled
     by a copy, or by the host that uses the volume.
 
     :raises ProvisionerError: as :func:`replica_sync_submit` says.
     """
-    movable_required(volume, task)
+    require_movable(volume, task)
     if volume.publications.exists():
-        return Beginning(created_by_task=task.pk)
+        return ReplicaOrigin(created_by_task=task.pk)
     source = _source(volume, task)
     if _pieces(volume, source) != request.pieces:
         raise NodesFailed(f"another replica of volume {volume.uuid!r} is to be copied: try again")
-    return Beginning(created_by_task=task.pk, copied_from=source)
+    return ReplicaOrigin(created_by_task=task.pk, copied_from=source)
 
 
 def _source(volume: Volume, task: Task) -> Replica:
@@ -149,7 +149,7 @@ def _source(volume: Volume, task: Task) -> Replica:
             f"no replica of volume {volume.uuid!r} can be read: none is {good} on a node that is "
             "Available"
         )
-    return min(sources, key=lambda r: (r.pk == task.outputs.get(LEAVING), r.pk))
+    return min(sources, key=lambda r: (r.pk == task.outputs.get(OUTGOING), r.pk))
 
 
 def _present(volume: Volume, task: Task) -> list[Replica]:

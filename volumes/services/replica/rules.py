@@ -19,7 +19,7 @@ def replicas_beside(volume: Volume) -> list[Replica]:
     return list(rows.select_related("backend").order_by("pk"))
 
 
-def addable_required(volume: Volume, present: list[Replica]) -> None:
+def require_addable(volume: Volume, present: list[Replica]) -> None:
     """One more replica may join those ``present``.
 
     :raises NotReplicated, ReplicaTerminating, InvalidReplicas, NoSourceReplica: as they say.
@@ -40,7 +40,7 @@ def addable_required(volume: Volume, present: list[Replica]) -> None:
         raise NodesFailed(f"volume {volume.uuid!r} is growing: try again")
 
 
-def unchanged_required(planned: Volume, locked: Volume) -> None:
+def require_unchanged(planned: Volume, locked: Volume) -> None:
     """:raises NodesFailed: the volume grew since the new replica was planned."""
     if planned.capacity_bytes != locked.capacity_bytes:
         raise NodesFailed(f"volume {locked.uuid!r} has just grown: try again")

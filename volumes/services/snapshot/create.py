@@ -14,12 +14,12 @@ from tasks.services import tasks_abort
 from volumes.models import Replica, Snapshot, Volume
 from volumes.selectors import LIVE, snapshots_with_nodes, volumes_visible
 from volumes.services.claims import ClaimLost
-from volumes.services.colocation import node_required, pieces_claim
+from volumes.services.colocation import require_node, sub_volumes_claim
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.errors import NodesFailed, NoFreeSpace, VolumeNotExists
-from volumes.services.node.missing import losses_follow
+from volumes.services.node.missing import check_after_not_found
 from volumes.services.node_calls import call_deadline, failures_text, lack_space, snapshots_ensure
-from volumes.services.volume.delete import snapshots_drop
+from volumes.services.volume.delete import delete_snapshots_on_nodes
 from volumes.sizing import reserved_bytes
 
 
@@ -60,7 +60,7 @@ def snapshot_create(
     until = call_deadline()
     if request.uuid is not None:
         former = Snapshot.objects.filter(uuid=request.uuid, state=LifeState.DELETING)
-        snapshots_drop(former, until=until)
+        delete_snapshots_on_nodes(former, until=until)
     try:
         with transaction.atomic(durable=True):
             snapshot = _claim(tenant_id, request, idempotency_digest)
@@ -89,10 +89,10 @@ def _claim(tenant_id: str | None, request: SnapshotRequest, idempotency_digest: 
         raise InvalidInput.of(
             "volumeID", volume.uuid, "a read-only snapshot volume has no snapshots"
         )
-    node_required(replica)
+    require_node(replica)
     tasks_abort(volume_id=volume.uuid, reason="a snapshot binds the volume to its node")
     snapshot.save(force_insert=True)
-    pieces_claim(
+    sub_volumes_claim(
         replica.sub_volumes.all(),
         snapshot,
         capacity_bytes=volume.capacity_bytes,
@@ -153,16 +153,16 @@ def _make(snapshot: Snapshot, until: float) -> None:
     snapshots = {s.pk: s for s in snapshots_with_nodes(rows)}
     outcomes = snapshots_ensure(snapshots.values(), until=until)
     replicas = {key: s.replica for key, s in snapshots.items()}
-    losses_follow(replicas, outcomes, until=until)
+    check_after_not_found(replicas, outcomes, until=until)
     failures = failures_text(replicas, outcomes)
-    if failures and snapshot_abandon(snapshot):
+    if failures and snapshot_abort(snapshot):
         raise (NoFreeSpace if lack_space(outcomes) else NodesFailed)(failures)
     made = not failures and rows.update(state=LifeState.READY, deadline_at=None)
     if not made and not Snapshot.objects.filter(pk=snapshot.pk, state=LifeState.READY).exists():
         raise NodesFailed("the snapshot was deleted while it was being created")
 
 
-def snapshot_abandon(snapshot: Snapshot) -> bool:
+def snapshot_abort(snapshot: Snapshot) -> bool:
     """Give up a snapshot that is being created: the collector removes what its node has of it.
     False: it is not being created any more.
     """

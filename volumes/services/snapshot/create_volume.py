@@ -59,7 +59,7 @@ def _draft(
     snapshot = rows.filter(uuid=request.snapshot_uuid).first()
     if snapshot is None:
         raise SnapshotNotExists.of(request.snapshot_uuid)
-    _unassigned_required(snapshot, idempotency_digest)
+    _require_unassigned(snapshot, idempotency_digest)
     _protocol_possible(snapshot, request)
     volume = Volume(
         uuid=request.uuid or str(uuids.uuid4()),
@@ -83,7 +83,7 @@ def _protocol_possible(snapshot: Snapshot, request: SnapshotVolumeRequest) -> No
         raise InvalidInput.of("protocol", "Local", "the snapshot's node runs inside no host")
 
 
-def _unassigned_required(snapshot: Snapshot, idempotency_digest: str) -> None:
+def _require_unassigned(snapshot: Snapshot, idempotency_digest: str) -> None:
     other = snapshot.snapshot_volumes.filter(LIVE).first()
     if other is not None and not other.matches_request(idempotency_digest):
         raise VolumeExists(

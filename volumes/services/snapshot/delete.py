@@ -8,7 +8,7 @@ from volumes.selectors import LIVE
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.errors import SnapshotNotExists, VolumeIsInUse
 from volumes.services.node_calls import call_deadline
-from volumes.services.volume.delete import snapshots_drop
+from volumes.services.volume.delete import delete_snapshots_on_nodes
 
 
 def snapshot_delete(*, snapshot_uuid: str, tenant_id: str | None) -> None:
@@ -25,14 +25,14 @@ def snapshot_delete(*, snapshot_uuid: str, tenant_id: str | None) -> None:
         snapshot = rows.first()
         if snapshot is None:
             raise SnapshotNotExists.of(snapshot_uuid)
-        _unused_required(snapshot)
+        _require_unused(snapshot)
         Snapshot.objects.filter(pk=snapshot.pk).update(
             state=LifeState.DELETING, deadline_at=unfinished_deadline()
         )
-    snapshots_drop([snapshot], until=call_deadline())
+    delete_snapshots_on_nodes([snapshot], until=call_deadline())
 
 
-def _unused_required(snapshot: Snapshot) -> None:
+def _require_unused(snapshot: Snapshot) -> None:
     """A snapshot volume is inserted under the lock of its snapshot, which the caller holds."""
     volume = snapshot.snapshot_volumes.filter(LIVE).first()
     if volume is not None:

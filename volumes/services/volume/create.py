@@ -21,12 +21,12 @@ from volumes.services.errors import InvalidReplicas, NodesFailed, VolumeExists
 from volumes.services.node_calls import call_deadline
 from volumes.services.replica.provision import FailedReplicas, replicas_make
 from volumes.services.scheduling import (
-    Beginning,
+    ReplicaOrigin,
     placement_request,
     replicas_claim,
     volume_place,
 )
-from volumes.services.volume.delete import replicas_drop
+from volumes.services.volume.delete import delete_replicas_on_nodes
 from volumes.sizing import GIB, claimed_bytes
 
 MOST_REPLICAS_AT_CREATION = 3
@@ -155,7 +155,7 @@ def _begin(draft: Volume, *, named: bool, until: float) -> Volume:
     """Claim it, unless an earlier try did so at the last moment. ``named``: by the client."""
     if named:
         former = Replica.objects.filter(uuid=draft.uuid, state=LifeState.DELETING)
-        replicas_drop(former, until=until)
+        delete_replicas_on_nodes(former, until=until)
     try:
         _claim(draft)
     except ProvisionerError:
@@ -168,7 +168,7 @@ def _begin(draft: Volume, *, named: bool, until: float) -> Volume:
 def _claim(volume: Volume) -> None:
     request = placement_request(volume, replicas=volume.num_replicas)
 
-    def insert_volume() -> Beginning:
+    def insert_volume() -> ReplicaOrigin:
         volume.pk = None  # of an attempt that was rolled back; somebody else's by now
         try:
             volume.save(force_insert=True)
@@ -176,7 +176,7 @@ def _claim(volume: Volume) -> None:
             raise VolumeExists(
                 f"a volume with uuid {volume.uuid!r} or alias {volume.alias!r} exists already"
             ) from error
-        return Beginning()
+        return ReplicaOrigin()
 
     replicas_claim(volume, request, insert_volume)
 
@@ -190,20 +190,20 @@ def _replace(
     beside = tuple(volume.replicas.filter(state=LifeState.READY).select_related("backend"))
     request = placement_request(volume, replicas=len(failed.replicas), avoid=avoid, beside=beside)
 
-    def drop_failed() -> Beginning:
-        _drop_failed(volume, failed.replicas)
-        return Beginning()
+    def drop_failed() -> ReplicaOrigin:
+        _mark_failed_deleting(volume, failed.replicas)
+        return ReplicaOrigin()
 
     try:
         if not in_time:
             raise NodesFailed("the nodes did not answer in time")
         replicas_claim(volume, request, drop_failed)
     except ProvisionerError as error:
-        if volume_abandon(volume, failed.replicas):
+        if volume_abort(volume, failed.replicas):
             raise type(error)(f"{error.description}; {failed.text}") from error
 
 
-def _drop_failed(volume: Volume, failed: Collection[Replica]) -> None:
+def _mark_failed_deleting(volume: Volume, failed: Collection[Replica]) -> None:
     """Lock the volume, and write that these of its replicas go, inside the caller's transaction.
 
     :raises MadeMeanwhile: it is not being created any more, or not all of them are.
@@ -228,13 +228,13 @@ def volume_ready(volume: Volume) -> None:
     volume.state, volume.deadline_at = LifeState.READY, None
 
 
-def volume_abandon(volume: Volume, failed: Collection[Replica] = ()) -> bool:
+def volume_abort(volume: Volume, failed: Collection[Replica] = ()) -> bool:
     """Give up a volume that is being created: the collector removes what nodes have of it. Not if
     one of its ``failed`` replicas was made or replaced by another try of the same request: False.
     """
     try:
         with transaction.atomic(durable=True):
-            _drop_failed(volume, failed)
+            _mark_failed_deleting(volume, failed)
             gone = {"state": LifeState.DELETING, "deadline_at": clock.now()}
             Volume.objects.filter(pk=volume.pk).update(**gone)
             volume.replicas.update(**gone)

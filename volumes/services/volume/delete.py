@@ -12,7 +12,7 @@ from volumes.services.claims import replica_release, snapshot_release
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.errors import VolumeIsInUse, VolumeNotExists
 from volumes.services.node_calls import call_deadline, replicas_remove, snapshots_remove
-from volumes.services.publication.exports import exports_drop
+from volumes.services.publication.exports import delete_exports_on_nodes
 
 
 def volume_delete(*, volume_uuid: str, tenant_id: str | None) -> None:
@@ -23,7 +23,7 @@ def volume_delete(*, volume_uuid: str, tenant_id: str | None) -> None:
     :raises VolumeIsInUse: it is published to a host, or has snapshots.
     """
     volume = _mark(volume_uuid, tenant_id)
-    replicas_drop(volume.replicas.all(), until=call_deadline())
+    delete_replicas_on_nodes(volume.replicas.all(), until=call_deadline())
     volume_finish_removal(volume)
 
 
@@ -35,7 +35,7 @@ def _mark(volume_uuid: str, tenant_id: str | None) -> Volume:
         volume = rows.first()
         if volume is None:
             raise VolumeNotExists.of(volume_uuid)
-        _unused_required(volume)
+        _require_unused(volume)
         tasks_abort(volume_id=volume.uuid, reason="the volume was deleted")
         deadline = unfinished_deadline()
         volume.replicas.update(state=LifeState.DELETING, deadline_at=deadline)
@@ -45,7 +45,7 @@ def _mark(volume_uuid: str, tenant_id: str | None) -> Volume:
         return volume
 
 
-def _unused_required(volume: Volume) -> None:
+def _require_unused(volume: Volume) -> None:
     """Nothing is made from a locked volume: a snapshot is inserted under the same lock."""
     host = volume.publications.values_list("host_id", flat=True).first()
     if host is not None:
@@ -59,7 +59,7 @@ def _unused_required(volume: Volume) -> None:
         )
 
 
-def replicas_drop(replicas: Iterable[Replica], *, until: float) -> None:
+def delete_replicas_on_nodes(replicas: Iterable[Replica], *, until: float) -> None:
     """Remove replicas that are being deleted from their nodes, exports and snapshots first; each
     that its node confirmed gives back its capacity and goes.
     """
@@ -67,17 +67,19 @@ def replicas_drop(replicas: Iterable[Replica], *, until: float) -> None:
     if not keys:
         return
     rows = Replica.objects.filter(pk__in=keys, state=LifeState.DELETING)
-    exports_drop(Export.objects.filter(replica__in=rows, state=LifeState.DELETING), until=until)
-    snapshots_drop(Snapshot.objects.filter(replica__in=rows), until=until)
+    delete_exports_on_nodes(
+        Export.objects.filter(replica__in=rows, state=LifeState.DELETING), until=until
+    )
+    delete_snapshots_on_nodes(Snapshot.objects.filter(replica__in=rows), until=until)
     free = rows.filter(exports__isnull=True, snapshots__isnull=True)
     by_key = {r.pk: r for r in replicas_with_nodes(free)}
     outcomes = replicas_remove(by_key.values(), until=until)
     for key, outcome in outcomes.items():
         if isinstance(outcome, bool):
-            _forget(by_key[key])
+            _delete_row(by_key[key])
 
 
-def _forget(replica: Replica) -> None:
+def _delete_row(replica: Replica) -> None:
     """Where somebody else was faster, its volume may be gone, too."""
     with transaction.atomic(durable=True):
         volume = Volume.objects.select_for_update().filter(pk=replica.volume_id).first()
@@ -94,7 +96,7 @@ def volume_finish_removal(volume: Volume) -> None:
         rows.filter(replicas__isnull=True, publications__isnull=True).delete()
 
 
-def snapshots_drop(snapshots: Iterable[Snapshot], *, until: float) -> None:
+def delete_snapshots_on_nodes(snapshots: Iterable[Snapshot], *, until: float) -> None:
     """Remove snapshots that are being deleted from their nodes, their snapshot volumes first; each
     that its node confirmed gives back its capacity and goes.
     """
@@ -103,7 +105,7 @@ def snapshots_drop(snapshots: Iterable[Snapshot], *, until: float) -> None:
         return
     rows = Snapshot.objects.filter(pk__in=keys, state=LifeState.DELETING)
     volumes = list(Volume.objects.filter(snapshot__in=rows, state=LifeState.DELETING))
-    replicas_drop(Replica.objects.filter(volume__in=volumes), until=until)
+    delete_replicas_on_nodes(Replica.objects.filter(volume__in=volumes), until=until)
     for volume in volumes:
         volume_finish_removal(volume)
     free = rows.filter(snapshot_volumes__isnull=True)
@@ -111,10 +113,10 @@ def snapshots_drop(snapshots: Iterable[Snapshot], *, until: float) -> None:
     outcomes = snapshots_remove(by_key.values(), until=until)
     for key, outcome in outcomes.items():
         if isinstance(outcome, bool):
-            _forget_snapshot(by_key[key])
+            _delete_snapshot_row(by_key[key])
 
 
-def _forget_snapshot(snapshot: Snapshot) -> None:
+def _delete_snapshot_row(snapshot: Snapshot) -> None:
     with transaction.atomic(durable=True):
         row = Snapshot.objects.select_for_update().filter(pk=snapshot.pk).first()
         if row is not None:

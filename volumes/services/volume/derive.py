@@ -14,13 +14,13 @@ from provisioner.common.parsing import INT64_MAX
 from provisioner.common.results import InvalidInput
 from volumes.models import Replica, SubVolume, Volume
 from volumes.services.claims import ClaimLost
-from volumes.services.colocation import node_required, pieces_claim
+from volumes.services.colocation import require_node, sub_volumes_claim
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.errors import NodesFailed, NoFreeSpace, VolumeExists
 from volumes.services.node_calls import call_deadline
 from volumes.services.replica.provision import replicas_make
-from volumes.services.volume.create import volume_abandon, volume_begun, volume_ready
-from volumes.services.volume.delete import replicas_drop
+from volumes.services.volume.create import volume_abort, volume_begun, volume_ready
+from volumes.services.volume.delete import delete_replicas_on_nodes
 from volumes.sizing import GIB
 
 RATES = {"max_iops_per_gb": "maxIOPSPerGB", "max_bw_per_gb": "maxBWPerGB"}
@@ -50,7 +50,7 @@ def volume_derive(draft: Callable[[], tuple[Volume, Origin]], *, former: Q | Non
     until = call_deadline()
     if former is not None:
         gone = Replica.objects.filter(former, state=LifeState.DELETING)
-        replicas_drop(gone, until=until)
+        delete_replicas_on_nodes(gone, until=until)
     try:
         with transaction.atomic(durable=True):
             drafted, origin = draft()
@@ -62,7 +62,7 @@ def volume_derive(draft: Callable[[], tuple[Volume, Origin]], *, former: Q | Non
     if volume.state == LifeState.READY:
         return volume
     while failed := replicas_make(volume, until=until):
-        if volume_abandon(volume, failed.replicas):
+        if volume_abort(volume, failed.replicas):
             raise (NoFreeSpace if failed.lack_space else NodesFailed)(failed.text)
     volume_ready(volume)
     return volume
@@ -74,7 +74,7 @@ def placed_as(volume: Volume) -> dict[str, object]:
 
 
 def _insert(volume: Volume, origin: Origin) -> Volume:
-    backend = node_required(origin.replica)
+    backend = require_node(origin.replica)
     for name, on_wire in RATES.items():
         if getattr(volume, name) * (volume.capacity_bytes // GIB) > INT64_MAX:
             raise InvalidInput.of(on_wire, getattr(volume, name), "times capacity is too large")
@@ -88,7 +88,7 @@ def _insert(volume: Volume, origin: Origin) -> Volume:
         source=origin.source.model_dump(mode="json"),
         deadline_at=volume.deadline_at,
     )
-    pieces_claim(
+    sub_volumes_claim(
         origin.pieces, replica, capacity_bytes=volume.capacity_bytes, tenant_id=volume.tenant_id
     )
     return volume

@@ -21,7 +21,7 @@ from volumes.selectors import (
 from volumes.services.claims import ClaimLost, Claims, claims_take
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.errors import InvalidSize, NoFreeSpace, VolumeNotExists
-from volumes.services.node.missing import losses_follow, replicas_look
+from volumes.services.node.missing import check_after_not_found, replicas_look
 from volumes.services.node_calls import call_deadline, failures_text, replicas_change
 from volumes.sizing import GIB, claimed_bytes
 
@@ -30,13 +30,13 @@ class NodeNotAvailable(ProvisionerError):
     code = ResultCode.NotAvailable
 
 
-class GrowthUnfinished(ProvisionerError):
+class ExpansionUnfinished(ProvisionerError):
     """The growth is claimed; the collector finishes it when the nodes answer."""
 
     code = ResultCode.NotAvailable
 
 
-def volume_grow(
+def volume_expand(
     *, volume_uuid: str, tenant_id: str | None, new_gib: int, idempotency_digest: str = ""
 ) -> None:
     """Grow all replicas to ``new_gib``. Asked again for a growth that is under way, it goes on
@@ -49,7 +49,7 @@ def volume_grow(
     :raises NodeNotAvailable: a node is down, or cannot expand what a host has; a replica is
         Missing, also by what its node says only now, or is being rebuilt; nothing changed. All
         replicas were lost just now.
-    :raises GrowthUnfinished: a node did not answer; it will be finished.
+    :raises ExpansionUnfinished: a node did not answer; it will be finished.
     """
     until = call_deadline()
     _look(volume_uuid, tenant_id, until)
@@ -64,7 +64,7 @@ def volume_grow(
     if volume.expanding_to_bytes is None:
         return
     if failures := growths_finish([volume], until=until):
-        raise GrowthUnfinished(
+        raise ExpansionUnfinished(
             f"growing to {new_gib} GiB is recorded and will be finished when all nodes answer: "
             f"{failures[volume.pk]}"
         )
@@ -99,7 +99,7 @@ def _claim(
         return volume
     _check(volume, new_gib)
     _refuse_exported_spans(volume)
-    _whole_required(volume)
+    _require_whole(volume)
     replicas = list(volume.replicas.filter(state=LifeState.READY).select_related("backend"))
     _claim_replicas(volume, replicas, new_gib * GIB - size)
     volume.claimed_bytes = claimed_bytes(
@@ -113,7 +113,7 @@ def _claim(
     return volume
 
 
-def _whole_required(volume: Volume) -> None:
+def _require_whole(volume: Volume) -> None:
     """:raises NodeNotAvailable: a replica is being made or rebuilt, or is Missing."""
     live = volume.replicas.filter(LIVE)
     for replica in live.filter(Q(rebuilding=True) | Q(state=LifeState.CREATING)):
@@ -208,7 +208,7 @@ def growths_finish(volumes: Iterable[Volume], *, until: float) -> dict[int, str]
     for replica in replicas.values():
         replica.volume = growing[replica.volume_id]
     outcomes = replicas_change(replicas.values(), until=until)
-    losses_follow(replicas, outcomes, until=until)
+    check_after_not_found(replicas, outcomes, until=until)
     missing = set(rows.filter(replica_state=ReplicaState.MISSING).values_list("pk", flat=True))
     awaited = {key: outcome for key, outcome in outcomes.items() if key not in missing}
     failures = {}
