@@ -10,7 +10,7 @@ from django.db.models import Count, F, Sum
 
 from inventory.models import Backend, Ssd
 from inventory.nodes import wire
-from inventory.nodes.drift import StrayKind
+from inventory.nodes.drift import DriftKind
 from inventory.services.controller_slots import controller_ids
 from inventory.services.generations import generation_last
 from inventory.services.pool import database_doubt, pool_identity
@@ -27,7 +27,7 @@ from volumes.models import (
     Volume,
 )
 from volumes.selectors import LIVE
-from volumes.services.node.contents import NodeContents, nodes_read, strays_read
+from volumes.services.node.contents import NodeContents, drift_read, nodes_read
 from volumes.services.node_calls import replica_spec, snapshot_spec
 
 NODE_SECONDS = 60.0
@@ -64,18 +64,18 @@ def _compare() -> Iterator[Difference]:
             yield from _compare_node(backend, answer)
         else:
             yield Difference(f"node {backend.pk}", f"cannot be read: {answer}")
-    yield from _strays(backends)
+    yield from _drift(backends)
     yield from _compare_ids()
     yield from _compare_budgets()
     yield from _compare_sizes()
     yield from _overdue()
 
 
-def _strays(backends: Iterable[Backend]) -> Iterator[Difference]:
+def _drift(backends: Iterable[Backend]) -> Iterator[Difference]:
     """A node that cannot be read is told of by ``_compare``."""
-    for key, answer in strays_read(backends, timeout_seconds=NODE_SECONDS).items():
+    for key, answer in drift_read(backends, timeout_seconds=NODE_SECONDS).items():
         for stray in answer if isinstance(answer, tuple) else ():
-            if stray.kind is StrayKind.LOST:
+            if stray.kind is DriftKind.LOST:
                 yield Difference(f"node {key}", f"has lost {stray.name}, which its agent recorded")
             else:
                 yield Difference(

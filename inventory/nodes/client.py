@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 
-from inventory.nodes.drift import Stray, Strays
+from inventory.nodes.drift import Drift, DriftItem
 from inventory.nodes.errors import NodeRefused, NodeUnreachable
 from inventory.nodes.parallel_calls import call_all, call_each
 from inventory.nodes.syslogs import SyslogServers
@@ -92,9 +92,9 @@ class NodeClient:
     def read_node(self, *, timeout: float | None = None) -> Node:
         return self._get(Node, "/v1/node", timeout)
 
-    def read_strays(self, *, timeout: float | None = None) -> tuple[Stray, ...]:
+    def read_drift(self, *, timeout: float | None = None) -> tuple[DriftItem, ...]:
         """Where the node's data plane differs from what its agent believes."""
-        return self._get(Strays, "/v1/node/strays", timeout).strays
+        return self._get(Drift, "/v1/node/strays", timeout).strays
 
     def put_provisioner(
         self, settings: ProvisionerSettings, *, timeout: float | None = None

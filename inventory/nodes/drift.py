@@ -5,23 +5,23 @@ from enum import StrEnum
 from inventory.nodes.wire import Wire
 
 
-class StrayKind(StrEnum):
+class DriftKind(StrEnum):
     LVOL = "LVOL"
     RAID = "RAID"
     SUBSYSTEM = "SUBSYSTEM"
     LOST = "LOST"  # recorded, and not there though its SSDs are
 
 
-class Stray(Wire):
+class DriftItem(Wire):
     """``name``: as the data plane calls it."""
 
-    kind: StrayKind
+    kind: DriftKind
     name: str
 
 
-class Strays(Wire):
+class Drift(Wire):
     """Where the data plane of a node differs from the records of its agent. What is under way may
     be among it.
     """
 
-    strays: tuple[Stray, ...] = ()
+    strays: tuple[DriftItem, ...] = ()

@@ -6,7 +6,7 @@ a success.
 
 ==================================================  ===========================================
 ``GET /v1/node``                                    :class:`Node`
-``GET /v1/node/strays``                             :class:`~inventory.nodes.drift.Strays`
+``GET /v1/node/strays``                             :class:`~inventory.nodes.drift.Drift`
 ``PUT, DELETE /v1/node/provisioner``                :class:`ProvisionerSettings`
 ``GET, PUT /v1/node/license``                       :class:`License`
 ``GET, PUT /v1/node/syslogs``                       :class:`~inventory.nodes.syslogs.SyslogServers`

@@ -71,7 +71,7 @@ class Machine:
         self.engine = SimulatedEngine("n", self.database, FACTS)
         agent = Agent(Identity("n", "n", (), 1), self.engine, self.database)
         await agent.start()
-        await agent.mend()
+        await agent.repair()
         return agent
 
     async def state(self) -> tuple[Any, ...]:
@@ -338,7 +338,7 @@ async def half_removed() -> None:
     with pytest.raises(NodeRefused, match="snapshot taken of generation 1 is not here"):
         await agent.volumes.ensure("shown", SHOWN)
     await agent.start()
-    assert await agent.mend() is True
+    assert await agent.repair() is True
     assert (await agent.snapshots.list(), engine.snapshots()) == ((), {})
     engine.is_broken = True
     with pytest.raises(OSError, match="data plane"):

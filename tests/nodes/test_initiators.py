@@ -45,7 +45,7 @@ def test_a_target_goes_when_its_hosts_have_noticed(
     client.remove_namespace(TARGET, published, 1)
     assert (client.list_targets(), names(node)) == ((), (TARGET,))
     client.remove_volume(published, 2)
-    assert client.read_strays() == ()
+    assert client.read_drift() == ()
     assert await_true(lambda: names(node) == ()) > NOTICE_SECONDS / 2
 
 

@@ -17,7 +17,7 @@ from inventory.nodes.engines.spdk.config import SpdkConfig, SsdConfig
 from inventory.nodes.engines.spdk.engine import SpdkEngine
 from inventory.nodes.engines.spdk.names import SHARED
 from inventory.nodes.engines.spdk.rpc import SpdkRpc
-from inventory.nodes.engines.spdk.spdk_state import View
+from inventory.nodes.engines.spdk.spdk_state import SpdkState
 from inventory.nodes.engines.spdk.subsystems import read_subsystems
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import Portal, RefusalCode
@@ -133,7 +133,7 @@ class Machine:
         await self.settle()
 
     async def settle(self) -> None:
-        await self.agent.mend()
+        await self.agent.repair()
         await self.engine.settle()
 
     def kill(self) -> None:
@@ -145,11 +145,11 @@ class Machine:
 
     async def seen(self) -> dict[str, Any]:
         """All that the target has, without what is different each time, or on its way out."""
-        view = await View.read(self.rpc)
+        spdk_state = await SpdkState.read(self.rpc)
         return {
             "lvols": sorted(
                 (
-                    view.lvstores[lvstore.base].name,
+                    spdk_state.lvstores[lvstore.base].name,
                     _plain(lvol.name),
                     lvol.size // MIB,
                     lvol.owned_clusters,
@@ -157,11 +157,11 @@ class Machine:
                     _plain(lvol.parent),
                     lvol.bdev.limits if lvol.bdev else None,
                 )
-                for lvstore in view.lvstores.values()
-                for lvol in view.lvols[lvstore.uuid].values()
+                for lvstore in spdk_state.lvstores.values()
+                for lvol in spdk_state.lvols[lvstore.uuid].values()
             ),
             "raids": sorted(
-                (raid.name, raid.state, len(raid.members)) for raid in view.raids.values()
+                (raid.name, raid.state, len(raid.members)) for raid in spdk_state.raids.values()
             ),
             "subsystems": {
                 nqn: (

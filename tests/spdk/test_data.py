@@ -290,7 +290,7 @@ def test_a_copy_of_a_span_has_the_bytes(node: SpdkNode, peer: SpdkNode, spdk: Cl
     larger = volume(*pieces, qos=Qos(max_iops=5000))
     refused(RefusalCode.CONFLICT, lambda: peer.client.change_volume("filled", larger), COPY_TARGET)
     for _ in range(2):
-        assert peer.client.read_strays() == ()
+        assert peer.client.read_drift() == ()
         with connect(peer, COPY_TARGET, NODE_HOST) as host:
             found = [host.read(1, GIB - BLOCK, 4), host.read(2, 0, 4), host.read(2, BLOCK, 4)]
         assert found == [b"one.", b"2222", bytes(4)]

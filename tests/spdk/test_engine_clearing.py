@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from inventory.nodes.drift import StrayKind
+from inventory.nodes.drift import DriftKind
 from inventory.nodes.engines.spdk.rpc import RpcLost
 from inventory.nodes.wire import ProvisioningType
 from tests.nodes.specs import MIB, TARGET, namespace, piece, volume
@@ -62,7 +62,7 @@ def test_what_a_death_left_uncleared_is_never_read(
             await machine.start()
         agent = machine.agent
         assert [one.uuid for one in await agent.volumes.list()] == ["kept"]
-        assert (await agent.strays()).strays == ()
+        assert (await agent.drift()).strays == ()
         [ssd] = (await machine.facts()).ssds
         assert ssd.free == ssd.capacity - SIZE
         await agent.volumes.ensure("new", volume(piece("s", ssd.free)))
@@ -89,7 +89,7 @@ def test_a_second_death_while_it_is_cleared_again(run: Run, target: RunningTarge
             await removing
         target.clear_for(0.05)
         await machine.agent.start()
-        assert {one.kind for one in (await machine.agent.strays()).strays} <= {StrayKind.LOST}
+        assert {one.kind for one in (await machine.agent.drift()).strays} <= {DriftKind.LOST}
         [ssd] = (await machine.facts()).ssds
         assert 0 < ssd.outgrown < ssd.capacity
         async with Disk(machine, "thin") as host:
@@ -145,7 +145,7 @@ def test_what_is_being_cleared_is_not_free(run: Run, target: RunningTarget) -> N
         with suppress(RpcLost):
             await removing
         await machine.launch()
-        await machine.agent.mend()
+        await machine.agent.repair()
         assert await machine.agent.volumes.list() == ()
         [ssd] = (await machine.facts()).ssds
         assert (ssd.free, ssd.outgrown) == (ssd.capacity - SIZE, SIZE)

@@ -7,7 +7,7 @@ import pytest
 from inventory.nodes.engines.spdk import connections, copies, transfer
 from inventory.nodes.engines.spdk.names import copy_name
 from inventory.nodes.engines.spdk.rpc import NotAsAsked
-from inventory.nodes.engines.spdk.spdk_state import View
+from inventory.nodes.engines.spdk.spdk_state import SpdkState
 from inventory.nodes.wire import RefusalCode, SyncState
 from tests.nodes.specs import MIB, NODE_HOST, TARGET, namespace, piece, snapshot, sync, volume
 from tests.spdk.client import Client
@@ -99,7 +99,7 @@ def test_a_copy_outlives_its_agent(run: Run, slow: RunningTarget) -> None:
         await machine.settle()
         seen = await machine.seen()
         assert ({name for _, name, *_ in seen["lvols"]}, seen["controllers"]) == ({"v-w"}, [])
-        assert (await agent.strays()).strays == ()
+        assert (await agent.drift()).strays == ()
 
     run(steps)
 
@@ -192,7 +192,7 @@ def test_a_snapshot_that_is_removed_while_it_is_copied(run: Run, slow: RunningTa
             await asyncio.sleep(0.001)
         assert found.state is SyncState.DONE, found
         assert await names(machine) == {"v-v", "v-w"}
-        assert (await agent.strays()).strays == ()
+        assert (await agent.drift()).strays == ()
 
     run(steps)
 
@@ -216,7 +216,7 @@ def test_a_snapshot_that_could_not_be_deleted_is_not_forgotten(
         target.restart()
         await machine.start()
         assert await names(machine) == {"v-v"}
-        assert (await agent.strays()).strays == ()
+        assert (await agent.drift()).strays == ()
 
     run(steps)
 
@@ -236,9 +236,9 @@ def test_a_copy_with_a_layer_that_is_not_seen(run: Run, target: RunningTarget) -
         store.busy.add(lvol)
         call.fails(-32603, "bdev_lvol_delete", name=lvol)
         call.close()
-        view = await View.read(machine.rpc)
+        spdk_state = await SpdkState.read(machine.rpc)
         with pytest.raises(NotAsAsked, match="not to be seen"):
-            view.chain(view.lvstores["ssd-s"], "v-v")
-        assert view.unseen(view.lvstores["ssd-s"]) == CLUSTERS
+            spdk_state.chain(spdk_state.lvstores["ssd-s"], "v-v")
+        assert spdk_state.unseen(spdk_state.lvstores["ssd-s"]) == CLUSTERS
 
     run(steps)

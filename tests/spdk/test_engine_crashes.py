@@ -239,5 +239,5 @@ async def state(machine: Machine) -> Any:
         [target.model_copy(update={"listeners": ()}) for target in await agent.targets.list()],
         (await machine.facts()).ssds,
         seen | {"subsystems": subsystems},
-        (await agent.strays()).strays,
+        (await agent.drift()).strays,
     )

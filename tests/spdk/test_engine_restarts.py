@@ -25,9 +25,9 @@ def test_limits_and_spans_that_come_late(run: Run, target: RunningTarget) -> Non
         await agent.start()
         seen = await machine.seen()
         assert (list(seen["subsystems"][TARGET][3]), seen["raids"]) == ([1], [])
-        assert await agent.mend() is False
+        assert await agent.repair() is False
         refusals.clear()
-        assert await agent.mend() is True
+        assert await agent.repair() is True
         assert await machine.seen() == before
 
     run(steps)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from inventory.nodes.drift import Stray, StrayKind
+from inventory.nodes.drift import DriftItem, DriftKind
 from inventory.nodes.engines.spdk.names import namespace_uuid, snapshot_name, volume_name
 from inventory.nodes.engines.spdk.reservations import count_space
 from inventory.nodes.engines.spdk.spdk_state import Bdev, Lvol
@@ -188,7 +188,7 @@ def test_strays(run: Run, target: RunningTarget) -> None:
             await agent.volumes.ensure(uuid, volume(piece("s", SIZE)))
         await agent.volumes.ensure("span", volume(piece("s", SIZE), piece("t", SIZE)))
         await agent.targets.ensure(TARGET, "v", namespace())
-        assert (await agent.strays()).strays == ()
+        assert (await agent.drift()).strays == ()
         call = Client(target.socket)
         call("bdev_lvol_delete", name="ssd-s/v-gone")
         for name in ("a", "b"):
@@ -203,13 +203,13 @@ def test_strays(run: Run, target: RunningTarget) -> None:
         call("bdev_raid_delete", name="v-span")
         call("nvmf_create_subsystem", nqn="nqn.2022-08.other:x")
         call.close()
-        assert (await agent.strays()).strays == (
-            Stray(kind=StrayKind.LOST, name="s/v-gone"),
-            Stray(kind=StrayKind.LOST, name="v-span"),
-            Stray(kind=StrayKind.LVOL, name="s/a"),
-            Stray(kind=StrayKind.LVOL, name="s/b"),
-            Stray(kind=StrayKind.RAID, name="r"),
-            Stray(kind=StrayKind.SUBSYSTEM, name="nqn.2022-08.other:x"),
+        assert (await agent.drift()).strays == (
+            DriftItem(kind=DriftKind.LOST, name="s/v-gone"),
+            DriftItem(kind=DriftKind.LOST, name="v-span"),
+            DriftItem(kind=DriftKind.LVOL, name="s/a"),
+            DriftItem(kind=DriftKind.LVOL, name="s/b"),
+            DriftItem(kind=DriftKind.RAID, name="r"),
+            DriftItem(kind=DriftKind.SUBSYSTEM, name="nqn.2022-08.other:x"),
         )
 
     run(steps)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inventory.nodes.drift import Stray, StrayKind
+from inventory.nodes.drift import DriftItem, DriftKind
 from inventory.nodes.engines.spdk.config import SsdConfig
 from inventory.nodes.wire import ProvisioningType, RefusalCode
 from tests.nodes.specs import MIB, TARGET, namespace, piece, volume
@@ -111,7 +111,7 @@ def test_state_that_was_lost(run: Run) -> None:
         for file in machine.folder.glob("*.sqlite3*"):
             file.unlink()
         agent = await machine.boot()
-        assert (await agent.strays()).strays == (Stray(kind=StrayKind.LVOL, name="s/v-v"),)
+        assert (await agent.drift()).strays == (DriftItem(kind=DriftKind.LVOL, name="s/v-v"),)
         ssd = (await machine.facts()).ssds[0]
         assert (ssd.outgrown, ssd.free) == (SIZE, ssd.capacity - SIZE)
         machine.ssds = tuple(replace(one, format=True) for one in machine.ssds)

@@ -155,7 +155,7 @@ def test_an_agent_that_starts_again_removes_what_is_empty(run: Run, kernel: Kern
         await machine.agent.targets.remove(TARGET, "v", 1)
         await machine.boot()
         assert await machine.engine.target_names() == (TARGET,)
-        assert (await machine.agent.strays()).strays == ()
+        assert (await machine.agent.drift()).strays == ()
         await gone(machine)
         assert kernel.known(*where) == []
 

@@ -72,7 +72,7 @@ def test_a_call_does_not_outlive_the_target(
     node.await_up(other_than=boot)
     assert node.client.ensure_volume("v", SPEC) in {True, False}
     assert [one.uuid for one in node.client.list_volumes()] == ["v"]
-    assert node.client.read_strays() == ()
+    assert node.client.read_drift() == ()
 
 
 def test_a_removal_goes_on_without_its_caller(node: SpdkNode, target: RunningTarget) -> None:
@@ -95,7 +95,7 @@ def test_a_target_comes_back_when_its_port_is_free(
     node: SpdkNode, target: RunningTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The node is up without it, for the sake of the others."""
-    monkeypatch.setattr(service, "MEND_SECONDS", 0.05)
+    monkeypatch.setattr(service, "REPAIR_SECONDS", 0.05)
     [portal] = node.config.spdk.portals
     node.client.ensure_volume("v", SPEC)
     node.client.ensure_namespace(TARGET, "v", namespace())

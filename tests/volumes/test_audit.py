@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from inventory.nodes.drift import Stray, StrayKind
+from inventory.nodes.drift import DriftItem, DriftKind
 from inventory.nodes.engines.simulated import SimulatedEngine, SimulatedFleet
 from tests.api.volume_steps import created
 from tests.conftest import Api
@@ -26,8 +26,8 @@ def test_strays_are_named(api: Api, engine: SimulatedEngine, fleet: SimulatedFle
     created(api, "v")
     assert audit() == []
     engine.strange = (
-        Stray(kind=StrayKind.LOST, name="ssd-1/v-x"),
-        Stray(kind=StrayKind.RAID, name="v-y"),
+        DriftItem(kind=DriftKind.LOST, name="ssd-1/v-x"),
+        DriftItem(kind=DriftKind.RAID, name="v-y"),
     )
     node = f"node {fleet.nodes[0].agent.identity.persistent_id}"
     assert audit() == [

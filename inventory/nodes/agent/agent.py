@@ -15,7 +15,7 @@ from inventory.nodes.agent.snapshots import Snapshots
 from inventory.nodes.agent.syncs import Syncs
 from inventory.nodes.agent.targets import Targets
 from inventory.nodes.agent.volumes import Volumes
-from inventory.nodes.drift import Strays
+from inventory.nodes.drift import Drift
 from inventory.nodes.engines.base import Engine, Known
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.probes import Changes, Probe
@@ -32,7 +32,7 @@ from inventory.nodes.wire import (
 )
 
 OnChange = Callable[[int], None]
-Witness = Callable[[Name, VolumeSpec | SnapshotSpec | NamespaceSpec | SyncSpec], None]
+GenerationChecker = Callable[[Name, VolumeSpec | SnapshotSpec | NamespaceSpec | SyncSpec], None]
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +51,14 @@ class Agent:
     """The node API without HTTP. All methods belong to one event loop.
 
     ``on_change`` is called with bits of ``Changes`` (or 0) when the provisioner should hear of it;
-    ``witness`` with each well-formed write, before it is judged.
+    ``generation_checker`` with each well-formed write, before it is judged.
     """
 
     def __init__(self, identity: Identity, engine: Engine, database: Database) -> None:
         self.identity = identity
         self.engine = engine
         self.on_change: OnChange = lambda changes: None
-        self.witness: Witness = lambda name, spec: None
+        self.generation_checker: GenerationChecker = lambda name, spec: None
         self.boot_id = ""
         self._is_up = False
         self._records = Records(database, identity.persistent_id)
@@ -74,7 +74,7 @@ class Agent:
 
     async def start(self) -> None:
         """Start, or take up again after the engine restarted; up when all is restored that hosts
-        need. ``mend`` is due then.
+        need. ``repair`` is due then.
         """
         self.stop()
         self.boot_id = uuid.uuid4().hex
@@ -84,13 +84,13 @@ class Agent:
         self._is_up = True
         log.info("node %s is up, boot %s", self.identity.persistent_id, self.boot_id)
 
-    async def mend(self) -> bool:
+    async def repair(self) -> bool:
         """Try again what ``start`` could not restore, and finish what was interrupted, however
         long it takes; True: nothing is amiss any more.
         """
         self._targets.retry(await self._volumes.mend_limits())
         done = await asyncio.gather(
-            self._targets.mend(), self._volumes.mend(), self._snapshots.mend()
+            self._targets.repair(), self._volumes.repair(), self._snapshots.repair()
         )
         return all(done)
 
@@ -144,11 +144,11 @@ class Agent:
             newest_generation=self._fences.newest(),
         )
 
-    async def strays(self) -> Strays:
+    async def drift(self) -> Drift:
         """:raises NodeRefused: UNAVAILABLE"""
         self._refuse_unless_up()
         known = Known(self._records.volumes(), self._records.snapshots(), self._targets.known)
-        return Strays(strays=await self.engine.strays(known))
+        return Drift(strays=await self.engine.drift(known))
 
     @property
     def provisioner(self) -> ProvisionerSettings | None:

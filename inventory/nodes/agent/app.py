@@ -44,7 +44,7 @@ def make_app(*, token: str | None = None, more_routes: Sequence[BaseRoute] = ())
     """
     routes: list[BaseRoute] = [
         Route("/v1/node", node, methods=["GET"]),
-        Route("/v1/node/strays", strays, methods=["GET"]),
+        Route("/v1/node/strays", drift, methods=["GET"]),
         Route("/v1/node/provisioner", provisioner, methods=["PUT", "DELETE"]),
         Route("/v1/node/license", license_, methods=["GET", "PUT"]),
         Route("/v1/node/syslogs", syslogs, methods=["GET", "PUT"]),
@@ -80,8 +80,8 @@ async def node(request: Request) -> Response:
     return answer(await agent_of(request).node())
 
 
-async def strays(request: Request) -> Response:
-    return answer(await agent_of(request).strays())
+async def drift(request: Request) -> Response:
+    return answer(await agent_of(request).drift())
 
 
 async def provisioner(request: Request) -> Response:
@@ -122,7 +122,7 @@ async def volume(request: Request) -> Response:
     if request.method not in {"PUT", "PATCH"}:
         return answer(await agent.volumes.read(uuid))
     spec = await read_body(request, VolumeSpec)
-    agent.witness(Name(uuid), spec)
+    agent.generation_checker(Name(uuid), spec)
     if request.method == "PUT":
         return accepted(is_new=await agent.volumes.ensure(uuid, spec))
     await agent.volumes.change(uuid, spec)
@@ -137,7 +137,7 @@ async def sync(request: Request) -> Response:
         return gone()
     if request.method == "PUT":
         spec = await read_body(request, SyncSpec)
-        agent.witness(Name.of_sync(uuid), spec)
+        agent.generation_checker(Name.of_sync(uuid), spec)
         return accepted(is_new=await agent.syncs.ensure(uuid, spec))
     return answer(await agent.syncs.read(uuid))
 
@@ -154,7 +154,7 @@ async def snapshot(request: Request) -> Response:
         return gone()
     if request.method == "PUT":
         spec = await read_body(request, SnapshotSpec)
-        agent.witness(Name.of_snapshot(uuid), spec)
+        agent.generation_checker(Name.of_snapshot(uuid), spec)
         return accepted(is_new=await agent.snapshots.ensure(uuid, spec))
     return answer(await agent.snapshots.read(uuid))
 
@@ -176,7 +176,7 @@ async def namespace(request: Request) -> Response:
         await agent.targets.remove(nqn, uuid, read_generation(request))
         return gone()
     spec = await read_body(request, NamespaceSpec)
-    agent.witness(Name(uuid, nqn), spec)
+    agent.generation_checker(Name(uuid, nqn), spec)
     return accepted(is_new=await agent.targets.ensure(nqn, uuid, spec))
 
 

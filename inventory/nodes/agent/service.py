@@ -15,12 +15,12 @@ from inventory.nodes.agent.prober import Prober
 
 FINISH_SECONDS = 10.0
 RETRY_SECONDS = 2.0
-MEND_SECONDS = 10.0
+REPAIR_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
 
-class Mortal(Protocol):
+class RestartableEngine(Protocol):
     """An engine whose data plane lives and dies by itself."""
 
     async def lost(self) -> None:
@@ -38,7 +38,9 @@ class AgentService:
     loop.
     """
 
-    def __init__(self, agent: Agent, engine: Mortal, app: ASGIApp, tls: ssl.SSLContext) -> None:
+    def __init__(
+        self, agent: Agent, engine: RestartableEngine, app: ASGIApp, tls: ssl.SSLContext
+    ) -> None:
         """:raises OSError: the agent's port is taken, or the address not of this machine."""
         self.agent = agent
         self._engine = engine
@@ -106,5 +108,5 @@ class AgentService:
             await asyncio.gather(mending, return_exceptions=True)
 
     async def _mend(self) -> None:
-        while not await self.agent.mend():
-            await asyncio.sleep(MEND_SECONDS)
+        while not await self.agent.repair():
+            await asyncio.sleep(REPAIR_SECONDS)

@@ -110,7 +110,7 @@ class Snapshots:
             async with self._locks.hold(*map(lock_of_volume, names)):
                 yield
 
-    async def mend(self) -> bool:
+    async def repair(self) -> bool:
         """Finish removals that were interrupted, which may take long; True: there is none left."""
         snapshots = self._records.snapshots()
         removed = [one for one in snapshots if self._fences.is_removed(Name.of_snapshot(one))]

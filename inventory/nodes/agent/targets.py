@@ -173,13 +173,13 @@ class Targets:
         names = sorted(set(await self._engine.target_names()) | self._records.hosts().keys())
         self._late = [nqn for nqn in names if not await self._is_restored(nqn)]
         # what went from one target to another must leave the first before it enters the second
-        await self.mend()
+        await self.repair()
 
     def retry(self, uuids: Iterable[str]) -> None:
         """These volumes are there now: their targets are to be restored with them."""
         self._late += {nqn for uuid in uuids for nqn in self._records.targets_of(uuid)}
 
-    async def mend(self) -> bool:
+    async def repair(self) -> bool:
         """Try again what could not be restored; True: all targets are as recorded."""
         self._late = [nqn for nqn in self._late if not await self._is_restored(nqn)]
         return not self._late

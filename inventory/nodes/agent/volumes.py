@@ -22,7 +22,7 @@ class Volumes:
     The order of writes makes a repeat converge after a crash at any point. A volume is recorded
     after the engine has it, so what is recorded was there: if it is not any more, it is lost, and
     never made again. Its removal is recorded as begun before the engine is told and as done
-    afterwards; one that was interrupted is finished by ``mend``, by the next removal, or by the
+    afterwards; one that was interrupted is finished by ``repair``, by the next removal, or by the
     next write of a later generation.
     """
 
@@ -147,7 +147,7 @@ class Volumes:
         self._late = {uuid for uuid in sorted(here) if not await self._is_limited(uuid)}
         return here - self._late
 
-    async def mend(self) -> bool:
+    async def repair(self) -> bool:
         """Finish removals that were interrupted, which may take long; True: there is none left,
         and all volumes are limited.
         """

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Protocol
 
-from inventory.nodes.drift import Stray
+from inventory.nodes.drift import DriftItem
 from inventory.nodes.target_ids import ControllerIds
 from inventory.nodes.wire import (
     Portal,
@@ -194,5 +194,5 @@ class Engine(Protocol):
     async def controllers(self) -> dict[str, ControllerIds]:
         """By target NQN, the ids of its controllers as they are now."""
 
-    async def strays(self, known: Known) -> tuple[Stray, ...]:
+    async def drift(self, known: Known) -> tuple[DriftItem, ...]:
         """Where what is there differs from what is known."""

@@ -53,7 +53,7 @@ class Findings:
         """Nobody can say what there is of it: its node did not answer, or is gone."""
         return replica.backend_id is None or replica.backend_id not in self.nodes
 
-    def strays_of(self, volume: Volume) -> list[Copy]:
+    def orphans_of(self, volume: Volume) -> list[Copy]:
         """Complete copies of a volume that no row is, the newest first."""
         keys = set(volume.replicas.values_list("pk", flat=True))
         copies = [

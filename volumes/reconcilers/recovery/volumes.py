@@ -79,16 +79,16 @@ def _adopt(
 ) -> None:
     """All replicas that rows know are gone; the volume has moved. What it moved to takes over."""
     filled = [r for r in replicas if r.rebuilding and r.pk in held and held[r.pk].is_complete]
-    strays = [] if filled else findings.strays_of(volume)[: volume.num_replicas]
+    orphans = [] if filled else findings.orphans_of(volume)[: volume.num_replicas]
     gone = [r for r in lost if not r.rebuilding]
-    if not (filled or strays) or any(r.snapshots.exists() for r in gone):
+    if not (filled or orphans) or any(r.snapshots.exists() for r in gone):
         return
     for replica in gone:
         replica_delete_row(replica)
     rows = Replica.objects.filter(pk__in=[r.pk for r in filled])
     rows.update(rebuilding=False, created_by_task="", state=LifeState.READY, deadline_at=None)
     replica_state_set(rows, ReplicaState.UNKNOWN)
-    for copy in strays:
+    for copy in orphans:
         replica_row(volume, copy)
         findings.report.append(
             f"volume {volume.uuid} was moved: its replica on {copy.backend_id} is adopted"
@@ -101,7 +101,7 @@ def _complete(volume: Volume, lost: list[Replica], findings: Findings) -> None:
         Replica.objects.filter(pk__in=[r.pk for r in lost]), deadline_at=clock.now()
     )
     missing = volume.num_replicas - volume.replicas.filter(LIVE).count()
-    for copy in findings.strays_of(volume)[: max(missing, 0)]:
+    for copy in findings.orphans_of(volume)[: max(missing, 0)]:
         replica_row(volume, copy)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from inventory.models import Backend
 from inventory.nodes import wire
 from inventory.nodes.client import NodeClient, NodeRefused, call_all
-from inventory.nodes.drift import Stray
+from inventory.nodes.drift import DriftItem
 from inventory.services.answers import answers_note
 from inventory.services.node_clients import node_client
 from volumes.models import Replica
@@ -61,11 +61,11 @@ def is_lost(outcome: object) -> bool:
     return isinstance(outcome, NodeRefused) and outcome.code is wire.RefusalCode.NOT_FOUND
 
 
-def strays_read(
+def drift_read(
     backends: Iterable[Backend], *, timeout_seconds: float
-) -> dict[str, tuple[Stray, ...] | NodeError]:
+) -> dict[str, tuple[DriftItem, ...] | NodeError]:
     """Where the data plane of each node differs from what its agent believes, by its id."""
-    calls = {b.pk: node_client(b).read_strays for b in backends}
+    calls = {b.pk: node_client(b).read_drift for b in backends}
     return call_all(calls, timeout_seconds=timeout_seconds)
 
 

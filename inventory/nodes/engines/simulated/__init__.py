@@ -1,15 +1,15 @@
 """Storage nodes without disks: exact accounting, real HTTPS, faults to switch on."""
 
 from inventory.nodes.engines.simulated.engine import SimulatedEngine
-from inventory.nodes.engines.simulated.fault_control import FaultSwitch
+from inventory.nodes.engines.simulated.fault_control import FaultControl
 from inventory.nodes.engines.simulated.faults import Fault, FaultKind, Faults
 from inventory.nodes.engines.simulated.fleet import SimulatedFleet
 from inventory.nodes.engines.simulated.node import SimulatedNode
 
 __all__ = [
     "Fault",
+    "FaultControl",
     "FaultKind",
-    "FaultSwitch",
     "Faults",
     "SimulatedEngine",
     "SimulatedFleet",

@@ -45,7 +45,7 @@ class Copies:
     def begin(self, uuid: str, volume: VolumeSpec, spec: SyncSpec) -> None:
         """Instead of the one before. What makes it fail is told by ``read``."""
         self.end(uuid)
-        mark, now = self._engine.books.mark(uuid), asyncio.get_running_loop().time()
+        mark, now = self._engine.engine_state.mark(uuid), asyncio.get_running_loop().time()
         copy = self._copies[uuid] = Copy(uuid, spec, volume.capacity, mark, now)
         try:
             copy.destination = self._destination(spec, volume)
@@ -138,7 +138,7 @@ class Copies:
     def _finish(self, copy: Copy) -> None:
         if copy.destination is not None:
             engine, uuid = copy.destination
-            engine.books.put_mark(uuid, copy.mark)
+            engine.engine_state.put_mark(uuid, copy.mark)
         copy.settled, copy.state = copy.total, SyncState.DONE
 
     def _fail(self, copy: Copy, message: str) -> None:

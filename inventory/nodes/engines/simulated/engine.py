@@ -7,10 +7,10 @@ from itertools import chain
 from typing import Any
 
 from inventory.nodes.agent.database import Database
-from inventory.nodes.drift import Stray, StrayKind
+from inventory.nodes.drift import DriftItem, DriftKind
 from inventory.nodes.engines.base import EngineFacts, Held, Known, TargetState
 from inventory.nodes.engines.simulated.copies import Copies
-from inventory.nodes.engines.simulated.engine_state import Books
+from inventory.nodes.engines.simulated.engine_state import EngineState
 from inventory.nodes.engines.simulated.network import Network
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import refuse_difference
@@ -57,8 +57,8 @@ class SimulatedEngine:
         self._subsystems: dict[str, TargetState] = {}
         self.hosts: dict[str, tuple[str, ...]] = {}
         self.is_cut_off = False
-        self.strange: tuple[Stray, ...] = ()
-        self.books = Books(node, database)
+        self.strange: tuple[DriftItem, ...] = ()
+        self.engine_state = EngineState(node, database)
         self.network = network or Network()
         self.network.join(self)
         self.copies = Copies(self, self.network, copy_rate)
@@ -93,15 +93,15 @@ class SimulatedEngine:
 
     def volume(self, uuid: str) -> VolumeSpec | None:
         """What the engine itself holds, whatever the agent believes."""
-        return self.books.volume(uuid)
+        return self.engine_state.volume(uuid)
 
     def volumes(self) -> dict[str, VolumeSpec]:
         """All that the engine itself holds."""
-        return self.books.volumes()
+        return self.engine_state.volumes()
 
     def snapshots(self) -> dict[str, SnapshotSpec]:
         """All that the engine itself holds."""
-        return self.books.snapshots()
+        return self.engine_state.snapshots()
 
     def read(self, uuid: str) -> str:
         """The mark that stands for what the volume holds; "" is zeros.
@@ -109,7 +109,7 @@ class SimulatedEngine:
         :raises NodeRefused: NOT_FOUND
         """
         self._there(uuid)
-        return self.books.mark(uuid)
+        return self.engine_state.mark(uuid)
 
     def write(self, uuid: str, mark: str) -> None:
         """As if a host wrote the whole volume.
@@ -117,11 +117,11 @@ class SimulatedEngine:
         :raises NodeRefused: NOT_FOUND
         """
         self._there(uuid)
-        self.books.put_mark(uuid, mark)
+        self.engine_state.put_mark(uuid, mark)
 
     async def held(self) -> Held:
         await asyncio.sleep(0)
-        return Held(self.books.names("volume"), self.books.names("snapshot"))
+        return Held(self.engine_state.names("volume"), self.engine_state.names("snapshot"))
 
     async def create_volume(self, uuid: str, spec: VolumeSpec) -> None:
         await asyncio.sleep(0)
@@ -131,7 +131,7 @@ class SimulatedEngine:
             self._check_source(spec.source)
         more = _allocations(spec.pieces)
         self._check_space(more)
-        self.books.make_volume(uuid, spec)
+        self.engine_state.make_volume(uuid, spec)
         self._use(more)
 
     async def expand_volume(self, uuid: str, spec: VolumeSpec) -> None:
@@ -142,7 +142,7 @@ class SimulatedEngine:
         for ssd_id, size in _allocations(there.pieces).items():
             more[ssd_id] -= size
         self._check_space(more)
-        self.books.put_volume(uuid, spec)
+        self.engine_state.put_volume(uuid, spec)
         self._use(more)
 
     async def remove_volume(self, uuid: str) -> None:
@@ -150,7 +150,7 @@ class SimulatedEngine:
         there = self.volume(uuid)
         if there is None:
             return
-        self.books.drop_volume(uuid)
+        self.engine_state.drop_volume(uuid)
         self.qos.pop(uuid, None)
         for ssd_id, size in _allocations(there.pieces).items():
             self._used[ssd_id] -= size
@@ -162,7 +162,7 @@ class SimulatedEngine:
         self._there(spec.volume_uuid)
         more = _allocations(spec.pieces)
         self._check_space(more)
-        self.books.take_snapshot(uuid, spec)
+        self.engine_state.take_snapshot(uuid, spec)
         self._use(more)
 
     async def remove_snapshot(self, uuid: str) -> None:
@@ -170,7 +170,7 @@ class SimulatedEngine:
         there = self.snapshots().get(uuid)
         if there is None:
             return
-        self.books.drop_snapshot(uuid)
+        self.engine_state.drop_snapshot(uuid)
         for ssd_id, size in _allocations(there.pieces).items():
             self._used[ssd_id] -= size
 
@@ -232,10 +232,10 @@ class SimulatedEngine:
         await asyncio.sleep(0)
         self.copies.end(uuid)
 
-    async def strays(self, known: Known) -> tuple[Stray, ...]:
+    async def drift(self, known: Known) -> tuple[DriftItem, ...]:
         held = await self.held()
         lost = (known.volumes.keys() - held.volumes) | (known.snapshots.keys() - held.snapshots)
-        return (*self.strange, *(Stray(kind=StrayKind.LOST, name=one) for one in sorted(lost)))
+        return (*self.strange, *(DriftItem(kind=DriftKind.LOST, name=one) for one in sorted(lost)))
 
     def lose(self, uuid: str) -> None:
         """As if the data plane lost a volume or snapshot under the agent: what hosts and copies
@@ -243,8 +243,8 @@ class SimulatedEngine:
         """
         there = self.volume(uuid)
         snapshot = self.snapshots().get(uuid)
-        self.books.drop_volume(uuid)
-        self.books.drop_snapshot(uuid)
+        self.engine_state.drop_volume(uuid)
+        self.engine_state.drop_snapshot(uuid)
         self.qos.pop(uuid, None)
         pieces = chain(there.pieces if there else (), snapshot.pieces if snapshot else ())
         self._use({ssd_id: -size for ssd_id, size in _allocations(pieces).items()})

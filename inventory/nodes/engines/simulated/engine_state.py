@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS simulated_mark (
 Kind = Literal["volume", "snapshot"]
 
 
-class Books:
+class EngineState:
     """The volumes and snapshots of one node, whatever its agent believes.
 
     Of their bytes there is a mark: a text that stands for all that a volume holds; "" is zeros. A

@@ -22,7 +22,7 @@ class Which(TypedDict, total=False):
     path: str
 
 
-class FaultSwitch:
+class FaultControl:
     """The faults of one node. Each method returns when its fault is in force."""
 
     def __init__(self, service: NodeService, loop: LoopThread) -> None:

@@ -13,7 +13,7 @@ REMEMBERED = 100_000
 Spec = VolumeSpec | SnapshotSpec | NamespaceSpec | SyncSpec
 
 
-class Witness:
+class GenerationChecker:
     """``violations``: each time one name and generation came with a content that it may not have.
 
     A volume may become larger and get another QoS within one generation (a delayed repeat of the

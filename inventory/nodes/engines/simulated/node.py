@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from inventory.nodes.agent.agent import Agent
 from inventory.nodes.engines.simulated.engine import SimulatedEngine
 from inventory.nodes.engines.simulated.event_loop import LoopThread
-from inventory.nodes.engines.simulated.fault_control import FaultSwitch
+from inventory.nodes.engines.simulated.fault_control import FaultControl
 from inventory.nodes.engines.simulated.service import NodeService
 from inventory.nodes.syslogs import SyslogServer, SyslogServers
 from inventory.nodes.wire import SnapshotSpec, VolumeSpec
@@ -29,7 +29,7 @@ class SimulatedNode:
         self.port = identity.port
         self.agent: Agent = service.agent
         self.engine: SimulatedEngine = service.engine
-        self.faults = FaultSwitch(service, loop)
+        self.faults = FaultControl(service, loop)
         self._service = service
         self._loop = loop
 

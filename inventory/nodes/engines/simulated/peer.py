@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from inventory.nodes.engines.base import TargetState
-from inventory.nodes.engines.simulated.engine_state import Books
+from inventory.nodes.engines.simulated.engine_state import EngineState
 from inventory.nodes.wire import Portal, VolumeSpec
 
 
@@ -19,7 +19,7 @@ class Peer(Protocol):
 
     is_cut_off: bool
     faults: list[str]
-    books: Books
+    engine_state: EngineState
 
     @property
     def copies(self) -> Checked:

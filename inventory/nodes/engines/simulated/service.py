@@ -19,7 +19,7 @@ from inventory.nodes.agent.requests import refusal
 from inventory.nodes.engines.base import EngineFacts
 from inventory.nodes.engines.simulated.engine import SimulatedEngine
 from inventory.nodes.engines.simulated.faults import Fault, FaultCounter, FaultKind, Faults
-from inventory.nodes.engines.simulated.generation_checker import Witness
+from inventory.nodes.engines.simulated.generation_checker import GenerationChecker
 from inventory.nodes.engines.simulated.network import Network
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import RefusalCode
@@ -59,7 +59,7 @@ class NodeService:
         self._down: asyncio.Task[None] | None = None
         self.listener = Listener(self, shared.tls, plan.address, plan.port)
         self._calls = Calls(self.listener)
-        self.witness = Witness()
+        self.generation_checker = GenerationChecker()
         self._records = Records(shared.database, plan.persistent_id)
         self.engine = SimulatedEngine(
             plan.persistent_id,
@@ -70,7 +70,7 @@ class NodeService:
         )
         identity = Identity(plan.persistent_id, plan.name, (plan.address,), self.listener.port)
         self.agent = Agent(identity, self.engine, shared.database)
-        self.agent.witness = self.witness
+        self.agent.generation_checker = self.generation_checker
         self.prober = Prober(
             self.agent, shared.sender, start_within_seconds=shared.probe_within_seconds
         )
@@ -141,7 +141,7 @@ class NodeService:
     async def reset(self) -> None:
         """As new, after ``crash`` and after the database was cleared."""
         self.engine.reset()
-        self.witness.reset()
+        self.generation_checker.reset()
         await self.put_faults(Faults())
         self.prober.forget()
         await self._start()
@@ -150,7 +150,7 @@ class NodeService:
     @property
     def violations(self) -> list[str]:
         """Of the rule of generations, and of what the kernels of hosts take."""
-        return [*self.witness.violations, *self.engine.faults]
+        return [*self.generation_checker.violations, *self.engine.faults]
 
     @property
     def faults(self) -> Faults:
@@ -181,7 +181,7 @@ class NodeService:
 
     async def _start(self) -> None:
         await self.agent.start()
-        await self.agent.mend()
+        await self.agent.repair()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         faults = self._counter.striking(scope["method"], scope["path"])

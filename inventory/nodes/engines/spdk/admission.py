@@ -4,13 +4,17 @@ from collections.abc import Iterable
 
 from inventory.nodes.engines.spdk.lvols import MIB
 from inventory.nodes.engines.spdk.lvstores import Stores
-from inventory.nodes.engines.spdk.spdk_state import Lvstore, View
+from inventory.nodes.engines.spdk.spdk_state import Lvstore, SpdkState
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import Piece, RefusalCode
 
 
 def check_space(
-    stores: Stores, view: View, name: str, pieces: Iterable[Piece], before: Iterable[Piece] = ()
+    stores: Stores,
+    spdk_state: SpdkState,
+    name: str,
+    pieces: Iterable[Piece],
+    before: Iterable[Piece] = (),
 ) -> None:
     """The lvols ``name`` may allocate what the pieces say. To be recorded before the SSDs' locks
     are given up.
@@ -19,24 +23,26 @@ def check_space(
     """
     pieces, had = tuple(pieces), {piece.ssd_id: piece.allocated for piece in before}
     for piece in pieces:
-        stores.get(view, piece.ssd_id)
+        stores.get(spdk_state, piece.ssd_id)
     for piece in pieces:
         more = piece.allocated - had.get(piece.ssd_id, 0)
-        free = stores.space(view, piece.ssd_id).free
-        after = stores.space(view, piece.ssd_id, promised={name: piece.allocated})
+        free = stores.space(spdk_state, piece.ssd_id).free
+        after = stores.space(spdk_state, piece.ssd_id, promised={name: piece.allocated})
         if more > free or (more > 0 and not after.is_enough):
             raise NodeRefused(
                 RefusalCode.NO_SPACE, f"SSD {piece.ssd_id} has {free} bytes free, not {more}"
             )
 
 
-def check_sizes(stores: Stores, view: View, pieces: Iterable[Piece], block_size: int) -> None:
+def check_sizes(
+    stores: Stores, spdk_state: SpdkState, pieces: Iterable[Piece], block_size: int
+) -> None:
     """A host sees whole clusters, in blocks of the SSD: nothing else can be had.
 
     :raises NodeRefused: INVALID, NOT_FOUND, UNAVAILABLE.
     """
     for piece in pieces:
-        lvstore = stores.get(view, piece.ssd_id)
+        lvstore = stores.get(spdk_state, piece.ssd_id)
         if block_size != lvstore.block_size:
             raise NodeRefused(
                 RefusalCode.INVALID,

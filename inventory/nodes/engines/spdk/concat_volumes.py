@@ -8,11 +8,11 @@ the pieces is theirs, and snapshots of the pieces carry no trace of them
 import logging
 from collections.abc import Collection
 
-from inventory.nodes.engines.spdk.engine_state import Books, VolumeEntry
+from inventory.nodes.engines.spdk.engine_state import EngineState, VolumeEntry
 from inventory.nodes.engines.spdk.lvstores import Stores
 from inventory.nodes.engines.spdk.names import namespace_uuid, ssd_name, volume_name
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
-from inventory.nodes.engines.spdk.spdk_state import Bdev, Lvol, View, read_bdev
+from inventory.nodes.engines.spdk.spdk_state import Bdev, Lvol, SpdkState, read_bdev
 from inventory.nodes.engines.spdk.subsystems import exporter, read_subsystems
 from inventory.nodes.wire import Piece, Qos
 
@@ -23,15 +23,15 @@ MIB = 2**20
 log = logging.getLogger(__name__)
 
 
-class Spans:
-    def __init__(self, rpc: SpdkRpc, stores: Stores, books: Books) -> None:
+class ConcatVolumes:
+    def __init__(self, rpc: SpdkRpc, stores: Stores, engine_state: EngineState) -> None:
         self._rpc = rpc
         self._stores = stores
-        self._books = books
+        self._engine_state = engine_state
 
     async def restore(self) -> None:
         """Make the raids whose pieces are all there; say which are not."""
-        for entry in list(self._books.volumes.values()):
+        for entry in list(self._engine_state.volumes.values()):
             if entry.made > 1:
                 try:
                     await self.assemble(entry)
@@ -45,15 +45,15 @@ class Spans:
         :raises NotAsAsked: a piece is not there, or a target has what would have to go.
         """
         name = volume_name(entry.uuid)
-        view = await View.read(self._rpc)
-        members = self.members(view, entry)
-        if self._is_assembled(view, name, members):
+        spdk_state = await SpdkState.read(self._rpc)
+        members = self.members(spdk_state, entry)
+        if self._is_assembled(spdk_state, name, members):
             return
         if await self._is_by_piece(members):
             return
         if nqn := exporter(await read_subsystems(self._rpc), name):
             raise NotAsAsked(f"raid {name} is not over its pieces, but {nqn} exports it")
-        await self.take_apart(view, entry.uuid)
+        await self.take_apart(spdk_state, entry.uuid)
         if len(members) == 1:
             return
         await self._rpc.call(
@@ -75,9 +75,9 @@ class Spans:
 
         :raises NotAsAsked: as :meth:`assemble` says.
         """
-        view = await View.read(self._rpc)
-        for entry in list(self._books.volumes.values()):
-            pieces = [self._find(view, entry, piece) for piece in entry.made_pieces]
+        spdk_state = await SpdkState.read(self._rpc)
+        for entry in list(self._engine_state.volumes.values()):
+            pieces = [self._find(spdk_state, entry, piece) for piece in entry.made_pieces]
             if len(pieces) > 1 and any(lvol and lvol.uuid in bdevs for lvol in pieces):
                 await self.ready(entry)
 
@@ -90,28 +90,28 @@ class Spans:
         if entry.qos != Qos():
             await self.limit(entry)
 
-    async def take_apart(self, view: View, uuid: str) -> None:
+    async def take_apart(self, spdk_state: SpdkState, uuid: str) -> None:
         """There is no raid of the volume, in whatever state."""
         name = volume_name(uuid)
-        if name in view.raids:
+        if name in spdk_state.raids:
             try:
                 await self._rpc.call("bdev_raid_delete", name=name)
             except RpcRefused:
-                if name in (await View.read(self._rpc)).raids:
+                if name in (await SpdkState.read(self._rpc)).raids:
                     raise
 
-    def bdev(self, view: View, entry: VolumeEntry) -> Bdev | None:
+    def bdev(self, spdk_state: SpdkState, entry: VolumeEntry) -> Bdev | None:
         """What a host of the volume would see; None: not all of it is there."""
         if not entry.made:
             return None
         if entry.made > 1:
-            return view.bdevs.get(volume_name(entry.uuid))
-        lvol = self._find(view, entry, entry.spec.pieces[0])
+            return spdk_state.bdevs.get(volume_name(entry.uuid))
+        lvol = self._find(spdk_state, entry, entry.spec.pieces[0])
         return lvol.bdev if lvol else None
 
-    def names(self, view: View, entry: VolumeEntry) -> set[str]:
+    def names(self, spdk_state: SpdkState, entry: VolumeEntry) -> set[str]:
         """Of all bdevs by which a target may have the volume, or a piece of it."""
-        pieces = [self._find(view, entry, piece) for piece in entry.made_pieces]
+        pieces = [self._find(spdk_state, entry, piece) for piece in entry.made_pieces]
         return {volume_name(entry.uuid)} | {lvol.uuid for lvol in pieces if lvol}
 
     async def limit(self, entry: VolumeEntry) -> None:
@@ -125,7 +125,7 @@ class Spans:
             name = f"{ssd_name(entry.spec.pieces[0].ssd_id)}/{name}"
         bdev = await read_bdev(self._rpc, name)
         if bdev is None and await self._is_by_piece(
-            self.members(await View.read(self._rpc), entry)
+            self.members(await SpdkState.read(self._rpc), entry)
         ):
             return
         if bdev is None:
@@ -144,7 +144,7 @@ class Spans:
         if after is None or after.limits != limits:
             raise NotAsAsked(f"volume {entry.uuid} is limited to {after}, not {limits}")
 
-    def members(self, view: View, entry: VolumeEntry) -> list[Lvol]:
+    def members(self, spdk_state: SpdkState, entry: VolumeEntry) -> list[Lvol]:
         """Its made pieces, of their sizes, for each begins where the one before it ends; the last
         may be growing.
 
@@ -152,7 +152,7 @@ class Spans:
         """
         members = []
         for place, piece in enumerate(entry.made_pieces, 1):
-            lvol = self._find(view, entry, piece)
+            lvol = self._find(spdk_state, entry, piece)
             if lvol is None or lvol.bdev is None:
                 raise NotAsAsked(f"its piece on SSD {piece.ssd_id} is missing")
             is_fixed = entry.is_whole or place < entry.made
@@ -163,20 +163,20 @@ class Spans:
             members.append(lvol)
         return members
 
-    def _find(self, view: View, entry: VolumeEntry, piece: Piece) -> Lvol | None:
-        lvstore = self._stores.find(view, piece.ssd_id)
-        return view.find(lvstore, volume_name(entry.uuid)) if lvstore else None
+    def _find(self, spdk_state: SpdkState, entry: VolumeEntry, piece: Piece) -> Lvol | None:
+        lvstore = self._stores.find(spdk_state, piece.ssd_id)
+        return spdk_state.find(lvstore, volume_name(entry.uuid)) if lvstore else None
 
     async def _is_by_piece(self, members: list[Lvol]) -> bool:
         """A target has pieces of the span, and so nobody has it as a whole."""
         there = await read_subsystems(self._rpc)
         return len(members) > 1 and any(exporter(there, member.uuid) for member in members)
 
-    def _is_assembled(self, view: View, name: str, members: list[Lvol]) -> bool:
-        raid = view.raids.get(name)
+    def _is_assembled(self, spdk_state: SpdkState, name: str, members: list[Lvol]) -> bool:
+        raid = spdk_state.raids.get(name)
         if raid is None or len(members) == 1:
             return raid is None and len(members) == 1
-        bdev = view.bdevs.get(name)
+        bdev = spdk_state.bdevs.get(name)
         return (
             raid.is_over(members)
             and bdev is not None

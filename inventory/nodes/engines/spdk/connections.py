@@ -12,12 +12,12 @@ import logging
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
-from inventory.nodes.engines.spdk.engine_state import Books
+from inventory.nodes.engines.spdk.engine_state import EngineState
 from inventory.nodes.engines.spdk.lvstores import Stores
 from inventory.nodes.engines.spdk.names import COPY, copy_name, is_copy_of
 from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused, SpdkRpc
-from inventory.nodes.engines.spdk.snapshot_tree import Chains
-from inventory.nodes.engines.spdk.spdk_state import View
+from inventory.nodes.engines.spdk.snapshot_tree import SnapshotTree
+from inventory.nodes.engines.spdk.spdk_state import SpdkState
 
 CONNECT_SECONDS = 120.0
 ENDING_SECONDS = 5.0
@@ -43,12 +43,18 @@ class Connections:
     """All that are there, with those of an earlier life of the agent. For one event loop."""
 
     def __init__(
-        self, rpc: SpdkRpc, stores: Stores, books: Books, chains: Chains, *, poll: float
+        self,
+        rpc: SpdkRpc,
+        stores: Stores,
+        engine_state: EngineState,
+        snapshot_tree: SnapshotTree,
+        *,
+        poll: float,
     ) -> None:
         self._rpc = rpc
         self._stores = stores
-        self._books = books
-        self._chains = chains
+        self._engine_state = engine_state
+        self._snapshot_tree = snapshot_tree
         self._poll = poll
         self._there: set[Connection] = set()
 
@@ -105,23 +111,25 @@ class Connections:
         found = {one["name"] for one in shown if one["name"].startswith(COPY)}
         if found <= {one.name for one in self._there}:
             return
-        view = await View.read(self._rpc)
+        spdk_state = await SpdkState.read(self._rpc)
         for name in sorted(found - {one.name for one in self._there}):
             log.warning("copy %s of an earlier start is still connected", name)
-            connection = self._found(view, name)
+            connection = self._found(spdk_state, name)
             self._there.add(connection)
             self.close(connection)
 
-    def _found(self, view: View, name: str) -> Connection:
+    def _found(self, spdk_state: SpdkState, name: str) -> Connection:
         """Which snapshot is read is not known any more: all on the volume's SSDs stay."""
-        entry = next((v for v in self._books.volumes.values() if is_copy_of(name, v.uuid)), None)
+        entry = next(
+            (v for v in self._engine_state.volumes.values() if is_copy_of(name, v.uuid)), None
+        )
         connection = Connection(name, entry.uuid if entry else "")
         pieces = {piece.ssd_id for piece in entry.spec.pieces} if entry else None
-        for ssd_id, lvstore in self._stores.open_ones(view).items():
+        for ssd_id, lvstore in self._stores.open_ones(spdk_state).items():
             if pieces is None or ssd_id in pieces:
-                lvols = view.lvols[lvstore.uuid].values()
+                lvols = spdk_state.lvols[lvstore.uuid].values()
                 names = [lvol.name for lvol in lvols if lvol.is_snapshot]
-                connection.keeping.enter_context(self._chains.keep(*names))
+                connection.keeping.enter_context(self._snapshot_tree.keep(*names))
                 connection.ssd_ids.add(ssd_id)
         return connection
 
@@ -132,7 +140,7 @@ class Connections:
             # SPDK may let go of what was read a little later
             await asyncio.sleep(SETTLE_POLLS * self._poll)
         for ssd_id in sorted(connection.ssd_ids):
-            await self._chains.sweep(ssd_id)
+            await self._snapshot_tree.sweep(ssd_id)
 
     async def _is_gone(self, name: str) -> bool:
         """A detach proves nothing, whatever it answers; what is listed does."""

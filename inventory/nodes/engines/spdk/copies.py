@@ -5,7 +5,7 @@ import logging
 from dataclasses import dataclass, field
 
 from inventory.nodes.engines.spdk.connections import ENDING_SECONDS, Connections
-from inventory.nodes.engines.spdk.engine_state import Books, VolumeEntry
+from inventory.nodes.engines.spdk.engine_state import EngineState, VolumeEntry
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcLost, RpcRefused
 from inventory.nodes.engines.spdk.transfer import CopyFailed, Progress, Transfer
 from inventory.nodes.errors import NodeRefused
@@ -40,8 +40,10 @@ class Copies:
     there: :meth:`end` waits for that.
     """
 
-    def __init__(self, books: Books, transfer: Transfer, connections: Connections) -> None:
-        self._books = books
+    def __init__(
+        self, engine_state: EngineState, transfer: Transfer, connections: Connections
+    ) -> None:
+        self._engine_state = engine_state
         self._transfer = transfer
         self._connections = connections
         self._copies: dict[str, Copy] = {}
@@ -57,7 +59,7 @@ class Copies:
 
     def begin(self, uuid: str, spec: SyncSpec) -> None:
         """:raises NodeRefused: NOT_FOUND"""
-        entry = self._books.volumes.get(uuid)
+        entry = self._engine_state.volumes.get(uuid)
         if entry is None or not entry.made:
             raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
         copy = self._copies[uuid] = Copy(spec, entry.spec.capacity)

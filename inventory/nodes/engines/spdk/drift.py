@@ -3,32 +3,32 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from inventory.nodes.drift import Stray, StrayKind
+from inventory.nodes.drift import DriftItem, DriftKind
 from inventory.nodes.engines.base import Known
-from inventory.nodes.engines.spdk.engine_state import Books
+from inventory.nodes.engines.spdk.engine_state import EngineState
 from inventory.nodes.engines.spdk.names import UNCLEARED, volume_name
-from inventory.nodes.engines.spdk.spdk_state import Lvstore, View
+from inventory.nodes.engines.spdk.spdk_state import Lvstore, SpdkState
 from inventory.nodes.engines.spdk.subsystems import Subsystem, exporter
 from inventory.nodes.wire import Piece
 
 
-def find_strays(
+def find_drift(
     lvstores: Mapping[str, Lvstore],
-    view: View,
+    spdk_state: SpdkState,
     subsystems: Mapping[str, Subsystem],
     known: Known,
-    books: Books,
-) -> tuple[Stray, ...]:
+    engine_state: EngineState,
+) -> tuple[DriftItem, ...]:
     """In order. ``lvstores`` by SSD; the pieces on other SSDs are not looked for."""
     wanted = {volume_name(uuid): spec.pieces for uuid, spec in known.volumes.items()}
     for uuid, spec in known.snapshots.items():
-        entry = books.snapshots.get(uuid)
+        entry = engine_state.snapshots.get(uuid)
         wanted[entry.name if entry else f"s-{uuid}"] = spec.pieces
     found = [
-        *_lvols(lvstores, view, wanted, books),
-        *_raids(lvstores, view, subsystems, known),
+        *_lvols(lvstores, spdk_state, wanted, engine_state),
+        *_raids(lvstores, spdk_state, subsystems, known),
         *(
-            Stray(kind=StrayKind.SUBSYSTEM, name=nqn)
+            DriftItem(kind=DriftKind.SUBSYSTEM, name=nqn)
             for nqn in subsystems
             if nqn not in known.targets
         ),
@@ -38,34 +38,34 @@ def find_strays(
 
 def _raids(
     lvstores: Mapping[str, Lvstore],
-    view: View,
+    spdk_state: SpdkState,
     subsystems: Mapping[str, Subsystem],
     known: Known,
-) -> Iterator[Stray]:
+) -> Iterator[DriftItem]:
     """There is none while a target has the pieces."""
-    spans = {
+    concat_volumes = {
         volume_name(uuid): spec.pieces
         for uuid, spec in known.volumes.items()
         if len(spec.pieces) > 1
     }
-    for name in view.raids.keys() - spans.keys():
-        yield Stray(kind=StrayKind.RAID, name=name)
-    for name, pieces in spans.items():
+    for name in spdk_state.raids.keys() - concat_volumes.keys():
+        yield DriftItem(kind=DriftKind.RAID, name=name)
+    for name, pieces in concat_volumes.items():
         there = [lvstores[piece.ssd_id] for piece in pieces if piece.ssd_id in lvstores]
-        lvols = [view.find(lvstore, name) for lvstore in there]
+        lvols = [spdk_state.find(lvstore, name) for lvstore in there]
         by_piece = any(lvol and exporter(subsystems, lvol.uuid) for lvol in lvols)
-        if len(there) == len(pieces) and name not in view.bdevs and not by_piece:
-            yield Stray(kind=StrayKind.LOST, name=name)
+        if len(there) == len(pieces) and name not in spdk_state.bdevs and not by_piece:
+            yield DriftItem(kind=DriftKind.LOST, name=name)
 
 
 def _lvols(
     lvstores: Mapping[str, Lvstore],
-    view: View,
+    spdk_state: SpdkState,
     wanted: Mapping[str, tuple[Piece, ...]],
-    books: Books,
-) -> Iterator[Stray]:
+    engine_state: EngineState,
+) -> Iterator[DriftItem]:
     for ssd_id, lvstore in lvstores.items():
-        there = view.lvols[lvstore.uuid]
+        there = spdk_state.lvols[lvstore.uuid]
         above = Counter(lvol.parent for lvol in there.values())
         here = {
             name
@@ -76,9 +76,9 @@ def _lvols(
             name
             for name in there
             if name.startswith(UNCLEARED)
-            or (books.is_shared(lvstore.uuid, name) and above[name] > 0)
+            or (engine_state.is_shared(lvstore.uuid, name) and above[name] > 0)
         }
         for name in sorted(there.keys() - here - ours):
-            yield Stray(kind=StrayKind.LVOL, name=f"{ssd_id}/{name}")
+            yield DriftItem(kind=DriftKind.LVOL, name=f"{ssd_id}/{name}")
         for name in sorted(here - there.keys()):
-            yield Stray(kind=StrayKind.LOST, name=f"{ssd_id}/{name}")
+            yield DriftItem(kind=DriftKind.LOST, name=f"{ssd_id}/{name}")

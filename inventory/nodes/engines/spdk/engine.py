@@ -4,27 +4,27 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from inventory.nodes.drift import Stray
+from inventory.nodes.drift import DriftItem
 from inventory.nodes.engines.base import VERSION, EngineFacts, Held, Known, TargetState
-from inventory.nodes.engines.spdk.concat_volumes import Spans, enforced
+from inventory.nodes.engines.spdk.concat_volumes import ConcatVolumes, enforced
 from inventory.nodes.engines.spdk.config import SpdkConfig
 from inventory.nodes.engines.spdk.connections import Connections
 from inventory.nodes.engines.spdk.copies import Copies
-from inventory.nodes.engines.spdk.drift import find_strays
-from inventory.nodes.engines.spdk.engine_state import Books
+from inventory.nodes.engines.spdk.drift import find_drift
+from inventory.nodes.engines.spdk.engine_state import EngineState
 from inventory.nodes.engines.spdk.lvols import Lvols
 from inventory.nodes.engines.spdk.lvstores import Stores
 from inventory.nodes.engines.spdk.presence import find_held
 from inventory.nodes.engines.spdk.required_methods import NEEDED
 from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused, SpdkRpc
-from inventory.nodes.engines.spdk.snapshot_tree import Chains, Parts
+from inventory.nodes.engines.spdk.snapshot_tree import Parts, SnapshotTree
 from inventory.nodes.engines.spdk.snapshots import Snapshots
-from inventory.nodes.engines.spdk.spdk_state import View
+from inventory.nodes.engines.spdk.spdk_state import SpdkState
 from inventory.nodes.engines.spdk.subsystems import read_subsystems
 from inventory.nodes.engines.spdk.targets import Targets
 from inventory.nodes.engines.spdk.transfer import Transfer
 from inventory.nodes.engines.spdk.volumes import Volumes
-from inventory.nodes.engines.spdk.zeroing import Scrubs
+from inventory.nodes.engines.spdk.zeroing import Zeroing
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.target_ids import ControllerIds
 from inventory.nodes.wire import (
@@ -37,7 +37,7 @@ from inventory.nodes.wire import (
 )
 
 WATCH_SECONDS = 5.0
-BOOKS = "engine.sqlite3"
+STATE_FILE = "engine.sqlite3"
 
 
 class SpdkEngine:
@@ -61,19 +61,21 @@ class SpdkEngine:
         self._watch_seconds = watch_seconds
         self._version = ""
         self._devices: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
-        self._books = Books(config.state_folder / BOOKS)
-        lvols = Lvols(rpc, self._books)
-        self._stores = Stores(rpc, config, self._books)
-        self._chains = Chains(rpc, self._stores, self._books, lvols)
-        self._spans = Spans(rpc, self._stores, self._books)
-        self._targets = Targets(rpc, config, self._books, self._spans)
-        parts = Parts(rpc, self._stores, self._books, lvols, self._chains)
-        self._volumes = Volumes(parts, self._spans, self._targets)
+        self._engine_state = EngineState(config.state_folder / STATE_FILE)
+        lvols = Lvols(rpc, self._engine_state)
+        self._stores = Stores(rpc, config, self._engine_state)
+        self._snapshot_tree = SnapshotTree(rpc, self._stores, self._engine_state, lvols)
+        self._concat_volumes = ConcatVolumes(rpc, self._stores, self._engine_state)
+        self._targets = Targets(rpc, config, self._engine_state, self._concat_volumes)
+        parts = Parts(rpc, self._stores, self._engine_state, lvols, self._snapshot_tree)
+        self._volumes = Volumes(parts, self._concat_volumes, self._targets)
         self._snapshots = Snapshots(parts, self._volumes)
-        self._scrubs = Scrubs(parts)
-        self._connections = Connections(rpc, self._stores, self._books, self._chains, poll=poll)
-        transfer = Transfer(rpc, self._stores, self._chains, self._connections, poll=poll)
-        self._copies = Copies(self._books, transfer, self._connections)
+        self._zeroing = Zeroing(parts)
+        self._connections = Connections(
+            rpc, self._stores, self._engine_state, self._snapshot_tree, poll=poll
+        )
+        transfer = Transfer(rpc, self._stores, self._snapshot_tree, self._connections, poll=poll)
+        self._copies = Copies(self._engine_state, transfer, self._connections)
 
     @property
     def absent_ssds(self) -> frozenset[str]:
@@ -84,21 +86,21 @@ class SpdkEngine:
         :raises RpcRefused: it cannot do what is needed.
         :raises NotAsAsked: hosts could see old data; it must be restarted.
         """
-        await self._scrubs.end()
+        await self._zeroing.end()
         await self._copies.clear()
-        self._chains.reset()
+        self._snapshot_tree.reset()
         await self._rpc.ready()
         await self._rpc.demand(NEEDED)
         self._version = (await self._rpc.call("spdk_get_version"))["version"]
         await self._stores.open()
         if await self._targets.is_open():
-            await self._scrubs.refuse_unmapped()
+            await self._zeroing.refuse_unmapped()
         else:
-            await self._scrubs.take()
+            await self._zeroing.take()
         await self._targets.open()
         await self._connections.adopt()
-        await self._spans.restore()
-        await self._scrubs.begin()
+        await self._concat_volumes.restore()
+        await self._zeroing.begin()
         self._devices = await self._stores.devices()
 
     async def lost(self) -> None:
@@ -120,27 +122,27 @@ class SpdkEngine:
 
     async def scrubbed(self) -> None:
         """Returns when what is free reads as zeros, and what nobody reads is swept."""
-        await self._scrubs.settle()
+        await self._zeroing.settle()
 
     def close(self) -> None:
         """Let go of the target, which goes on as it is."""
-        self._scrubs.cancel()
+        self._zeroing.cancel()
         self._connections.cancel()
         self._rpc.close()
-        self._books.close()
+        self._engine_state.close()
 
     async def facts(self) -> EngineFacts:
         return EngineFacts(
             version=VERSION,
             target_driver_version=self._version,
-            ssds=self._stores.ssds(await View.read(self._rpc)),
+            ssds=self._stores.ssds(await SpdkState.read(self._rpc)),
             portals=self._config.portals,
             total_bw=self._config.total_bw,
             total_iops=self._config.total_iops,
         )
 
     async def held(self) -> Held:
-        return find_held(self._stores, await View.read(self._rpc), self._books)
+        return find_held(self._stores, await SpdkState.read(self._rpc), self._engine_state)
 
     async def create_volume(self, uuid: str, spec: VolumeSpec) -> None:
         await self._volumes.create(uuid, spec)
@@ -158,12 +160,12 @@ class SpdkEngine:
         await self._snapshots.remove(uuid)
 
     async def set_qos(self, uuid: str, qos: Qos) -> None:
-        entry = self._books.limit_volume(uuid, qos)
+        entry = self._engine_state.limit_volume(uuid, qos)
         if entry is None:
             raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
         if entry.made > 1:
-            await self._spans.assemble(entry)
-        await self._spans.limit(entry)
+            await self._concat_volumes.assemble(entry)
+        await self._concat_volumes.limit(entry)
 
     def enforced(self, qos: Qos) -> Qos:
         return enforced(qos)
@@ -195,10 +197,12 @@ class SpdkEngine:
     async def controllers(self) -> dict[str, ControllerIds]:
         return await self._targets.controllers()
 
-    async def strays(self, known: Known) -> tuple[Stray, ...]:
-        view = await View.read(self._rpc)
+    async def drift(self, known: Known) -> tuple[DriftItem, ...]:
+        spdk_state = await SpdkState.read(self._rpc)
         subsystems = await read_subsystems(self._rpc)
-        return find_strays(self._stores.open_ones(view), view, subsystems, known, self._books)
+        return find_drift(
+            self._stores.open_ones(spdk_state), spdk_state, subsystems, known, self._engine_state
+        )
 
     async def _has_changed(self) -> bool:
         with suppress(RpcLost, RpcRefused):

@@ -58,7 +58,7 @@ class SnapshotEntry:
     is_made: bool = False
 
 
-class Books:
+class EngineState:
     """The volumes, snapshots and lvstores that the engine has made or is about to make, and the
     lvols whose removal was not seen to end.
 

@@ -2,7 +2,7 @@
 what was made.
 """
 
-from inventory.nodes.engines.spdk.engine_state import Books
+from inventory.nodes.engines.spdk.engine_state import EngineState
 from inventory.nodes.engines.spdk.lvstores import CLEARING_SECONDS
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.spdk_state import NO_SUCH_DEVICE, Bdev, Lvol, Lvstore, read_bdev
@@ -14,9 +14,9 @@ MAX_MIB = 2**63 // MIB
 
 
 class Lvols:
-    def __init__(self, rpc: SpdkRpc, books: Books) -> None:
+    def __init__(self, rpc: SpdkRpc, engine_state: EngineState) -> None:
         self._rpc = rpc
-        self._books = books
+        self._engine_state = engine_state
 
     async def create(
         self, lvstore: Lvstore, name: str, size: int, *, is_thin: bool, clear_method: str
@@ -79,9 +79,9 @@ class Lvols:
         more is not the same: SPDK hides an lvol that it could not delete.
 
         SPDK forgets an lvol before it clears its clusters. If that is not seen to end, they may
-        hold what was in it, and the books say so (see :class:`Scrubs`).
+        hold what was in it, and the books say so (see :class:`Zeroing`).
         """
-        self._books.begin_clearing(lvstore.uuid, name)
+        self._engine_state.begin_clearing(lvstore.uuid, name)
         try:
             await self._rpc.call(
                 "bdev_lvol_delete", name=alias(lvstore, name), timeout=CLEARING_SECONDS
@@ -90,7 +90,7 @@ class Lvols:
             if error.code != NO_SUCH_DEVICE or await self._is_there(lvstore, name):
                 raise
         else:
-            self._books.end_clearing(lvstore.uuid, name)
+            self._engine_state.end_clearing(lvstore.uuid, name)
 
     async def _is_there(self, lvstore: Lvstore, name: str) -> bool:
         """Also without a bdev."""

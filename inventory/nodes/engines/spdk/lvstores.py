@@ -7,11 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from inventory.nodes.engines.spdk.config import SpdkConfig, SsdConfig
-from inventory.nodes.engines.spdk.engine_state import Books
+from inventory.nodes.engines.spdk.engine_state import EngineState
 from inventory.nodes.engines.spdk.names import ssd_name, volume_name
 from inventory.nodes.engines.spdk.reservations import Space, count_space
 from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
-from inventory.nodes.engines.spdk.spdk_state import Lvstore, View, read_bdev
+from inventory.nodes.engines.spdk.spdk_state import Lvstore, SpdkState, read_bdev
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import Piece, RefusalCode, Ssd
 
@@ -30,10 +30,10 @@ class Stores:
     What hosts discard SPDK only unmaps, so they cannot where that does not leave zeros.
     """
 
-    def __init__(self, rpc: SpdkRpc, config: SpdkConfig, books: Books) -> None:
+    def __init__(self, rpc: SpdkRpc, config: SpdkConfig, engine_state: EngineState) -> None:
         self._rpc = rpc
         self._ssds = {ssd.id: ssd for ssd in config.ssds}
-        self._books = books
+        self._engine_state = engine_state
         self._bdevs: dict[str, str] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self.absent: frozenset[str] = frozenset()
@@ -57,12 +57,12 @@ class Stores:
 
     async def devices(self) -> tuple[frozenset[str], frozenset[str]]:
         """The SSDs that are there now, and those of them that are open."""
-        view = await View.read(self._rpc)
+        spdk_state = await SpdkState.read(self._rpc)
         there = set()
         for ssd in self._ssds.values():
             is_there = ssd.file.exists() if ssd.file else await self._bdev_name(ssd) is not None
             there |= {ssd.id} if is_there else set()
-        usable = {ssd.id for ssd in self._ssds.values() if self.find(view, ssd.id)}
+        usable = {ssd.id for ssd in self._ssds.values() if self.find(spdk_state, ssd.id)}
         return frozenset(there), frozenset(usable)
 
     @asynccontextmanager
@@ -74,32 +74,32 @@ class Stores:
                 await stack.enter_async_context(lock)
             yield
 
-    def find(self, view: View, ssd_id: str) -> Lvstore | None:
+    def find(self, spdk_state: SpdkState, ssd_id: str) -> Lvstore | None:
         """None: it is absent, or not of this node."""
-        found = view.lvstores.get(self._bdevs.get(ssd_id, ""))
-        return found if found and self._books.stores.get(ssd_id) == found.uuid else None
+        found = spdk_state.lvstores.get(self._bdevs.get(ssd_id, ""))
+        return found if found and self._engine_state.stores.get(ssd_id) == found.uuid else None
 
-    def get(self, view: View, ssd_id: str) -> Lvstore:
+    def get(self, spdk_state: SpdkState, ssd_id: str) -> Lvstore:
         """:raises NodeRefused: NOT_FOUND; UNAVAILABLE where it is absent."""
         if ssd_id not in self._ssds:
             raise NodeRefused(RefusalCode.NOT_FOUND, f"SSD {ssd_id} is not here")
-        found = self.find(view, ssd_id)
+        found = self.find(spdk_state, ssd_id)
         if found is None:
             raise NodeRefused(RefusalCode.UNAVAILABLE, f"SSD {ssd_id} is missing")
         return found
 
-    def refuse_missing(self, view: View, ssd_ids: Iterable[str]) -> None:
+    def refuse_missing(self, spdk_state: SpdkState, ssd_ids: Iterable[str]) -> None:
         """An SSD that the node no longer has is none that is missing: what was on it is gone.
 
         :raises NodeRefused: UNAVAILABLE
         """
         for ssd_id in ssd_ids:
             if ssd_id in self._ssds:
-                self.get(view, ssd_id)
+                self.get(spdk_state, ssd_id)
 
-    def open_ones(self, view: View) -> dict[str, Lvstore]:
+    def open_ones(self, spdk_state: SpdkState) -> dict[str, Lvstore]:
         """By SSD."""
-        found = {ssd_id: self.find(view, ssd_id) for ssd_id in self._ssds}
+        found = {ssd_id: self.find(spdk_state, ssd_id) for ssd_id in self._ssds}
         return {ssd_id: lvstore for ssd_id, lvstore in found.items() if lvstore}
 
     def clear_method(self, ssd_id: str) -> str:
@@ -109,27 +109,29 @@ class Stores:
     def trusts_unmap(self, ssd_id: str) -> bool:
         return self._ssds[ssd_id].zeroes_on_unmap
 
-    def space(self, view: View, ssd_id: str, *, promised: dict[str, int] | None = None) -> Space:
+    def space(
+        self, spdk_state: SpdkState, ssd_id: str, *, promised: dict[str, int] | None = None
+    ) -> Space:
         """With other promises than those of the books, where given: bytes by the name of the lvol.
 
         :raises NodeRefused: as ``get``.
         """
-        lvstore = self.get(view, ssd_id)
+        lvstore = self.get(spdk_state, ssd_id)
         promises = self._promises(ssd_id) | (promised or {})
-        lvols = view.lvols[lvstore.uuid].values()
+        lvols = spdk_state.lvols[lvstore.uuid].values()
         return count_space(
             lvstore.capacity,
             lvstore.cluster_size,
             lvols,
             promises,
-            unseen=view.unseen(lvstore),
+            unseen=spdk_state.unseen(lvstore),
         )
 
-    def ssds(self, view: View) -> tuple[Ssd, ...]:
+    def ssds(self, spdk_state: SpdkState) -> tuple[Ssd, ...]:
         """Those that are not absent."""
         shown = []
-        for ssd_id, lvstore in self.open_ones(view).items():
-            space = self.space(view, ssd_id)
+        for ssd_id, lvstore in self.open_ones(spdk_state).items():
+            space = self.space(spdk_state, ssd_id)
             shown.append(
                 Ssd(
                     ssd_id=ssd_id,
@@ -144,8 +146,11 @@ class Stores:
 
     def _promises(self, ssd_id: str) -> dict[str, int]:
         pieces = [
-            *((volume_name(one.uuid), one.spec.pieces) for one in self._books.volumes.values()),
-            *((one.name, one.spec.pieces) for one in self._books.snapshots.values()),
+            *(
+                (volume_name(one.uuid), one.spec.pieces)
+                for one in self._engine_state.volumes.values()
+            ),
+            *((one.name, one.spec.pieces) for one in self._engine_state.snapshots.values()),
         ]
         return {
             name: piece.allocated
@@ -181,10 +186,10 @@ class Stores:
             return "there is no such bdev"
         self._bdevs[ssd.id] = name
         lvstore = await self._examined(name)
-        known = self._books.stores.get(ssd.id)
+        known = self._engine_state.stores.get(ssd.id)
         is_ours = not known and not ssd.format and lvstore and lvstore.name == ssd_name(ssd.id)
         if lvstore and (lvstore.uuid == known or is_ours):
-            self._books.put_store(ssd.id, lvstore.uuid)
+            self._engine_state.put_store(ssd.id, lvstore.uuid)
             return ""
         if reason := self._keeps_from_making(ssd, lvstore):
             return reason
@@ -192,18 +197,18 @@ class Stores:
 
     async def _examined(self, name: str) -> Lvstore | None:
         """The lvstore on a bdev; looked for where the target does not look by itself."""
-        view = await View.read(self._rpc)
-        if name not in view.lvstores:
+        spdk_state = await SpdkState.read(self._rpc)
+        if name not in spdk_state.lvstores:
             try:
                 await self._rpc.call("bdev_examine", name=name)
                 await self._rpc.call("bdev_wait_for_examine", timeout=CLEARING_SECONDS)
             except RpcRefused as error:
                 log.debug("bdev %s: %s", name, error)
-            view = await View.read(self._rpc)
-        return view.lvstores.get(name)
+            spdk_state = await SpdkState.read(self._rpc)
+        return spdk_state.lvstores.get(name)
 
     def _keeps_from_making(self, ssd: SsdConfig, lvstore: Lvstore | None) -> str:
-        if known := self._books.stores.get(ssd.id):
+        if known := self._engine_state.stores.get(ssd.id):
             there = lvstore.uuid if lvstore else "none"
             return f"it has the lvstore {there}, not {known}, which the node made on it"
         if ssd.format:
@@ -230,8 +235,8 @@ class Stores:
             )
         except RpcRefused as error:
             return str(error)
-        self._books.put_store(ssd.id, uuid)
-        self._books.note_overwritten(uuid, is_so=not ssd.zeroes_on_unmap)
+        self._engine_state.put_store(ssd.id, uuid)
+        self._engine_state.note_overwritten(uuid, is_so=not ssd.zeroes_on_unmap)
         return ""
 
 

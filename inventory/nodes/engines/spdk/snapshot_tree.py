@@ -12,25 +12,27 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from inventory.nodes.engines.spdk.engine_state import Books
+from inventory.nodes.engines.spdk.engine_state import EngineState
 from inventory.nodes.engines.spdk.lvols import Lvols
 from inventory.nodes.engines.spdk.lvstores import Stores
 from inventory.nodes.engines.spdk.names import shared_name
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
-from inventory.nodes.engines.spdk.spdk_state import Lvol, Lvstore, View
+from inventory.nodes.engines.spdk.spdk_state import Lvol, Lvstore, SpdkState
 
 log = logging.getLogger(__name__)
 
 
-class Chains:
+class SnapshotTree:
     """What is used is kept, and what goes is no longer used: which of both, is decided by one at a
     time. Nobody waits while clusters are cleared.
     """
 
-    def __init__(self, rpc: SpdkRpc, stores: Stores, books: Books, lvols: Lvols) -> None:
+    def __init__(
+        self, rpc: SpdkRpc, stores: Stores, engine_state: EngineState, lvols: Lvols
+    ) -> None:
         self._rpc = rpc
         self._stores = stores
-        self._books = books
+        self._engine_state = engine_state
         self._lvols = lvols
         self._deciding = asyncio.Lock()
         self._kept: Counter[str] = Counter()
@@ -43,12 +45,12 @@ class Chains:
         """
         with ExitStack() as keeping:
             async with self._deciding:
-                found = self._unchanged(await View.read(self._rpc), lvstore, name)
+                found = self._unchanged(await SpdkState.read(self._rpc), lvstore, name)
                 made = found.name if found else shared_name()
                 keeping.enter_context(self.keep(made))
             if found is None:
                 await self._lvols.snapshot(lvstore, name, made)
-                found = (await View.read(self._rpc)).find(lvstore, made)
+                found = (await SpdkState.read(self._rpc)).find(lvstore, made)
             if found is None:
                 raise NotAsAsked(f"snapshot {made} of {name} is gone")
             yield found
@@ -60,7 +62,7 @@ class Chains:
         :raises NotAsAsked: one is not to be seen, or is being removed.
         """
         async with self._deciding:
-            layers = (await View.read(self._rpc)).chain(lvstore, name)
+            layers = (await SpdkState.read(self._rpc)).chain(lvstore, name)
             names = [layer.name for layer in layers]
             if going := self._going.intersection(names):
                 raise NotAsAsked(f"{', '.join(sorted(going))} is being removed")
@@ -86,9 +88,9 @@ class Chains:
         refused: set[str] = set()
         while True:
             async with self._deciding:
-                view = await View.read(self._rpc)
-                lvstore = self._stores.find(view, ssd_id)
-                going = self._idle(view, lvstore) - refused if lvstore else set()
+                spdk_state = await SpdkState.read(self._rpc)
+                lvstore = self._stores.find(spdk_state, ssd_id)
+                going = self._idle(spdk_state, lvstore) - refused if lvstore else set()
                 self._going |= going
             if lvstore is None or not going:
                 return
@@ -108,24 +110,24 @@ class Chains:
                 refused.add(name)
                 log.warning("snapshot %s of %s stays: %s", name, lvstore.name, error)
             else:
-                self._books.drop_shared(lvstore.uuid, name)
+                self._engine_state.drop_shared(lvstore.uuid, name)
         return refused
 
-    def _unchanged(self, view: View, lvstore: Lvstore, name: str) -> Lvol | None:
+    def _unchanged(self, spdk_state: SpdkState, lvstore: Lvstore, name: str) -> Lvol | None:
         """The snapshot right below, which is the same to read."""
-        lvol = view.find(lvstore, name)
-        below = view.find(lvstore, lvol.parent) if lvol and lvol.parent else None
+        lvol = spdk_state.find(lvstore, name)
+        below = spdk_state.find(lvstore, lvol.parent) if lvol and lvol.parent else None
         if lvol is None or below is None or below.name in self._going:
             return None
         return below if not lvol.owned_clusters and below.size == lvol.size else None
 
-    def _idle(self, view: View, lvstore: Lvstore) -> set[str]:
-        lvols = view.lvols[lvstore.uuid].values()
+    def _idle(self, spdk_state: SpdkState, lvstore: Lvstore) -> set[str]:
+        lvols = spdk_state.lvols[lvstore.uuid].values()
         above = Counter(lvol.parent for lvol in lvols)
         return {
             lvol.name
             for lvol in lvols
-            if self._books.is_shared(lvstore.uuid, lvol.name)
+            if self._engine_state.is_shared(lvstore.uuid, lvol.name)
             and above[lvol.name] <= 1
             and not self._kept[lvol.name]
             and lvol.name not in self._going
@@ -138,6 +140,6 @@ class Parts:
 
     rpc: SpdkRpc
     stores: Stores
-    books: Books
+    engine_state: EngineState
     lvols: Lvols
-    chains: Chains
+    snapshot_tree: SnapshotTree

@@ -8,7 +8,7 @@ from inventory.nodes.engines.spdk.names import snapshot_name, volume_name
 from inventory.nodes.engines.spdk.presence import volume_there
 from inventory.nodes.engines.spdk.rpc import RpcRefused
 from inventory.nodes.engines.spdk.snapshot_tree import Parts
-from inventory.nodes.engines.spdk.spdk_state import View
+from inventory.nodes.engines.spdk.spdk_state import SpdkState
 from inventory.nodes.engines.spdk.volumes import Volumes
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import RefusalCode, SnapshotSpec
@@ -18,9 +18,9 @@ class Snapshots:
     def __init__(self, parts: Parts, volumes: Volumes) -> None:
         self._rpc = parts.rpc
         self._stores = parts.stores
-        self._books = parts.books
+        self._engine_state = parts.engine_state
         self._lvols = parts.lvols
-        self._chains = parts.chains
+        self._snapshot_tree = parts.snapshot_tree
         self._volumes = volumes
 
     async def ensure(self, uuid: str, spec: SnapshotSpec) -> None:
@@ -29,45 +29,45 @@ class Snapshots:
         :raises NodeRefused: NOT_FOUND, NO_SPACE; CONFLICT where the pieces cannot be caught at one
             moment.
         """
-        old = self._books.snapshots.get(uuid)
+        old = self._engine_state.snapshots.get(uuid)
         if old and old.is_made:
             return
-        volume = self._books.volumes.get(spec.volume_uuid)
+        volume = self._engine_state.volumes.get(spec.volume_uuid)
         if volume is None or not volume.is_whole:
             raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {spec.volume_uuid} is not here")
         await self.remove(uuid)  # what a crash left
         async with self._stores.hold(spec.pieces):
-            view = await View.read(self._rpc)
-            volume_there(self._stores, view, self._books, spec.volume_uuid)
-            await self._volumes.refuse_torn(view, volume)
+            spdk_state = await SpdkState.read(self._rpc)
+            volume_there(self._stores, spdk_state, self._engine_state, spec.volume_uuid)
+            await self._volumes.refuse_torn(spdk_state, volume)
             entry = SnapshotEntry(uuid, spec, snapshot_name(uuid))
-            check_space(self._stores, view, entry.name, spec.pieces)
-            self._books.put_snapshot(entry)
+            check_space(self._stores, spdk_state, entry.name, spec.pieces)
+            self._engine_state.put_snapshot(entry)
             try:
-                await self._take(view, entry)
+                await self._take(spdk_state, entry)
             except RpcRefused:
                 await self.remove(uuid)
                 raise
-            self._books.put_snapshot(replace(entry, is_made=True))
+            self._engine_state.put_snapshot(replace(entry, is_made=True))
 
     async def remove(self, uuid: str) -> None:
         """What clones share of it stays, as nobody's.
 
         :raises NodeRefused: UNAVAILABLE; a piece is on an SSD that is missing.
         """
-        entry = self._books.snapshots.get(uuid)
+        entry = self._engine_state.snapshots.get(uuid)
         if entry is None:
             return
-        view = await View.read(self._rpc)
+        spdk_state = await SpdkState.read(self._rpc)
         ssds = {piece.ssd_id for piece in entry.spec.pieces}
-        self._stores.refuse_missing(view, ssds)
-        there = [self._stores.find(view, ssd_id) for ssd_id in ssds]
-        self._books.release_snapshot(entry, [lvstore.uuid for lvstore in there if lvstore])
+        self._stores.refuse_missing(spdk_state, ssds)
+        there = [self._stores.find(spdk_state, ssd_id) for ssd_id in ssds]
+        self._engine_state.release_snapshot(entry, [lvstore.uuid for lvstore in there if lvstore])
         for ssd_id in sorted(ssds):
-            await self._chains.sweep(ssd_id)
+            await self._snapshot_tree.sweep(ssd_id)
 
-    async def _take(self, view: View, entry: SnapshotEntry) -> None:
+    async def _take(self, spdk_state: SpdkState, entry: SnapshotEntry) -> None:
         volume = volume_name(entry.spec.volume_uuid)
         for piece in entry.spec.pieces:
-            lvstore = self._stores.get(view, piece.ssd_id)
+            lvstore = self._stores.get(spdk_state, piece.ssd_id)
             await self._lvols.snapshot(lvstore, volume, entry.name)

@@ -107,7 +107,7 @@ class Raid:
         )
 
 
-class View:
+class SpdkState:
     """One look at a target. ``lvstores`` by the bdev under them, ``lvols`` by the UUID of their
     lvstore and their name.
     """

@@ -10,12 +10,12 @@ from contextlib import suppress
 from typing import Any
 
 from inventory.nodes.engines.base import TargetState
-from inventory.nodes.engines.spdk.concat_volumes import Spans
+from inventory.nodes.engines.spdk.concat_volumes import ConcatVolumes
 from inventory.nodes.engines.spdk.config import SpdkConfig
-from inventory.nodes.engines.spdk.engine_state import Books
+from inventory.nodes.engines.spdk.engine_state import EngineState
 from inventory.nodes.engines.spdk.names import namespace_uuid, serial_number
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
-from inventory.nodes.engines.spdk.spdk_state import View
+from inventory.nodes.engines.spdk.spdk_state import SpdkState
 from inventory.nodes.engines.spdk.subsystems import Address, Subsystem, exporter, read_subsystems
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.target_ids import ANY_CONTROLLERS, MAX_NAMESPACES, ControllerIds
@@ -35,10 +35,16 @@ log = logging.getLogger(__name__)
 
 
 class Targets:
-    def __init__(self, rpc: SpdkRpc, config: SpdkConfig, books: Books, spans: Spans) -> None:
+    def __init__(
+        self,
+        rpc: SpdkRpc,
+        config: SpdkConfig,
+        engine_state: EngineState,
+        concat_volumes: ConcatVolumes,
+    ) -> None:
         self._rpc = rpc
-        self._books = books
-        self._spans = spans
+        self._engine_state = engine_state
+        self._concat_volumes = concat_volumes
         self._addresses = frozenset(map(_address, config.portals))
         self._discards = config.discards
 
@@ -79,18 +85,18 @@ class Targets:
         """:raises NodeRefused: IN_USE; another target has one of the volumes. INVALID."""
         if not target.by_piece:
             await self._ready(target)
-        view = await View.read(self._rpc)
+        spdk_state = await SpdkState.read(self._rpc)
         there = await read_subsystems(self._rpc)
-        wanted = self._wanted(view, target)
-        self._check(target, view, there)
+        wanted = self._wanted(spdk_state, target)
+        self._check(target, spdk_state, there)
         found = there.get(target.nqn)
         if found and await self._must_go(found, target, wanted):
             await self.remove(target.nqn)
             found = None
         if target.by_piece:
-            view = await View.read(self._rpc)
+            spdk_state = await SpdkState.read(self._rpc)
             for uuid in target.namespaces.values():
-                await self._spans.take_apart(view, uuid)
+                await self._concat_volumes.take_apart(spdk_state, uuid)
         if found is None:
             found = await self._create(target.nqn, target.controllers)
         await self._take_out(found, target.host_nqn, wanted)
@@ -108,7 +114,7 @@ class Targets:
         left = (await read_subsystems(self._rpc)).get(nqn)
         if left and left.namespaces:
             raise NotAsAsked(f"target {nqn} still has the namespaces {sorted(left.namespaces)}")
-        await self._spans.put_together({bdev for bdev, _ in found.namespaces.values()})
+        await self._concat_volumes.put_together({bdev for bdev, _ in found.namespaces.values()})
 
     async def remove(self, nqn: str) -> None:
         """What it had by piece is whole again, at the latest with its next start or export."""
@@ -118,7 +124,7 @@ class Targets:
         if nqn in await self.names():
             raise NotAsAsked(f"target {nqn} is still there")
         if found:
-            await self._spans.put_together({bdev for bdev, _ in found.namespaces.values()})
+            await self._concat_volumes.put_together({bdev for bdev, _ in found.namespaces.values()})
 
     async def controllers(self) -> dict[str, ControllerIds]:
         return {nqn: one.controllers for nqn, one in (await read_subsystems(self._rpc)).items()}
@@ -138,21 +144,21 @@ class Targets:
     async def _ready(self, target: TargetState) -> None:
         """Spans are whole, also those that were copied into by piece and then left in a crash."""
         for uuid in target.namespaces.values():
-            entry = self._books.volumes.get(uuid)
+            entry = self._engine_state.volumes.get(uuid)
             if entry and entry.made > 1:
                 with suppress(NotAsAsked, RpcRefused):  # it is missing then, which is logged
-                    await self._spans.ready(entry)
+                    await self._concat_volumes.ready(entry)
 
-    def _wanted(self, view: View, target: TargetState) -> dict[int, tuple[str, str]]:
+    def _wanted(self, spdk_state: SpdkState, target: TargetState) -> dict[int, tuple[str, str]]:
         """Without volumes that are not there: the others must not suffer for a missing SSD."""
         wanted = {}
         for nsid, uuid in target.namespaces.items():
-            entry = self._books.volumes.get(uuid)
+            entry = self._engine_state.volumes.get(uuid)
             if entry and target.by_piece:
-                for place, piece in enumerate(self._spans.members(view, entry)):
+                for place, piece in enumerate(self._concat_volumes.members(spdk_state, entry)):
                     wanted[nsid + place] = (piece.uuid, namespace_uuid(f"{uuid}/{place}"))
                 continue
-            bdev = self._spans.bdev(view, entry) if entry else None
+            bdev = self._concat_volumes.bdev(spdk_state, entry) if entry else None
             if bdev is None:
                 log.error("target %s: volume %s is missing", target.nqn, uuid)
             else:
@@ -162,7 +168,7 @@ class Targets:
     def _check(
         self,
         target: TargetState,
-        view: View,
+        spdk_state: SpdkState,
         there: dict[str, Subsystem],
     ) -> None:
         if max(target.namespaces, default=0) > MAX_NAMESPACES:
@@ -173,8 +179,8 @@ class Targets:
             )
         others = {nqn: one for nqn, one in there.items() if nqn != target.nqn}
         for uuid in target.namespaces.values():
-            entry = self._books.volumes.get(uuid)
-            bdevs = self._spans.names(view, entry) if entry else set()
+            entry = self._engine_state.volumes.get(uuid)
+            bdevs = self._concat_volumes.names(spdk_state, entry) if entry else set()
             if other := next(filter(None, (exporter(others, bdev) for bdev in bdevs)), None):
                 raise NodeRefused(
                     RefusalCode.IN_USE,

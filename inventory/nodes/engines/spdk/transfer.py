@@ -11,8 +11,8 @@ from inventory.nodes.engines.spdk.engine_state import VolumeEntry
 from inventory.nodes.engines.spdk.lvstores import Stores
 from inventory.nodes.engines.spdk.names import volume_name
 from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
-from inventory.nodes.engines.spdk.snapshot_tree import Chains
-from inventory.nodes.engines.spdk.spdk_state import Lvol, View, read_bdev
+from inventory.nodes.engines.spdk.snapshot_tree import SnapshotTree
+from inventory.nodes.engines.spdk.spdk_state import Lvol, SpdkState, read_bdev
 from inventory.nodes.wire import Portal, SyncSpec
 
 POLL_SECONDS = 0.1
@@ -40,14 +40,14 @@ class Transfer:
         self,
         rpc: SpdkRpc,
         stores: Stores,
-        chains: Chains,
+        snapshot_tree: SnapshotTree,
         connections: Connections,
         *,
         poll: float = POLL_SECONDS,
     ) -> None:
         self._rpc = rpc
         self._stores = stores
-        self._chains = chains
+        self._snapshot_tree = snapshot_tree
         self._connections = connections
         self._poll = poll
 
@@ -85,10 +85,10 @@ class Transfer:
 
     async def _freeze(self, connection: Connection, ssd_id: str) -> list[Lvol]:
         """The layers of a piece as it is now, which stay as long as the connection."""
-        lvstore = self._stores.get(await View.read(self._rpc), ssd_id)
+        lvstore = self._stores.get(await SpdkState.read(self._rpc), ssd_id)
         connection.ssd_ids.add(ssd_id)
-        async with self._chains.frozen(lvstore, volume_name(connection.uuid)) as frozen:
-            return await self._chains.keep_layers(lvstore, frozen.name, connection.keeping)
+        async with self._snapshot_tree.frozen(lvstore, volume_name(connection.uuid)) as frozen:
+            return await self._snapshot_tree.keep_layers(lvstore, frozen.name, connection.keeping)
 
     async def _connect(self, controller: str, spec: SyncSpec) -> list[str]:
         reasons = []
@@ -144,17 +144,17 @@ class Transfer:
         started = await self._rpc.call(
             "bdev_lvol_start_shallow_copy", src_lvol_name=layer.uuid, dst_bdev_name=destination
         )
-        patience = Patience()
+        stall_timer = StallTimer()
         while True:
             # one pause more than needed: SPDK says complete before it has let go of the lvol
             await asyncio.sleep(self._poll)
             found = await self._check(started["operation_id"])
             if found["state"] != IN_PROGRESS:
                 break
-            patience.note(found["copied_clusters"])
+            stall_timer.note(found["copied_clusters"])
             progress.done = max(progress.done, before + found["copied_clusters"])
             _refuse_unwanted(progress)
-            if patience.is_over:
+            if stall_timer.is_over:
                 raise CopyFailed("it stands still")
         await asyncio.sleep(self._poll)
         if found["state"] != COMPLETE or found["copied_clusters"] != found["total_clusters"]:
@@ -168,7 +168,7 @@ class Transfer:
         return found
 
 
-class Patience:
+class StallTimer:
     """Over when nothing moved for STALL_SECONDS."""
 
     def __init__(self) -> None:

@@ -5,13 +5,13 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from inventory.nodes.engines.spdk.admission import check_sizes, check_space
-from inventory.nodes.engines.spdk.concat_volumes import Spans
+from inventory.nodes.engines.spdk.concat_volumes import ConcatVolumes
 from inventory.nodes.engines.spdk.engine_state import VolumeEntry
 from inventory.nodes.engines.spdk.names import volume_name
 from inventory.nodes.engines.spdk.presence import refuse_lost, volume_there
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused
 from inventory.nodes.engines.spdk.snapshot_tree import Parts
-from inventory.nodes.engines.spdk.spdk_state import Lvol, Lvstore, View
+from inventory.nodes.engines.spdk.spdk_state import Lvol, Lvstore, SpdkState
 from inventory.nodes.engines.spdk.targets import Targets
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import refuse_difference
@@ -25,77 +25,79 @@ from inventory.nodes.wire import (
 
 
 class Volumes:
-    def __init__(self, parts: Parts, spans: Spans, targets: Targets) -> None:
+    def __init__(self, parts: Parts, concat_volumes: ConcatVolumes, targets: Targets) -> None:
         self._rpc = parts.rpc
         self._stores = parts.stores
-        self._books = parts.books
+        self._engine_state = parts.engine_state
         self._lvols = parts.lvols
-        self._chains = parts.chains
-        self._spans = spans
+        self._snapshot_tree = parts.snapshot_tree
+        self._concat_volumes = concat_volumes
         self._targets = targets
 
     async def create(self, uuid: str, spec: VolumeSpec) -> None:
         """See :class:`Engine`."""
-        entry = self._books.volumes.get(uuid)
+        entry = self._engine_state.volumes.get(uuid)
         if entry is not None and entry.made:
             raise NodeRefused(RefusalCode.CONFLICT, f"volume {uuid} is here already")
         await self._make(uuid, spec)
-        await self._spans.ready(self._books.volumes[uuid])
+        await self._concat_volumes.ready(self._engine_state.volumes[uuid])
 
     async def expand(self, uuid: str, spec: VolumeSpec) -> None:
         """See :class:`Engine`."""
-        entry = volume_there(self._stores, await View.read(self._rpc), self._books, uuid)
+        entry = volume_there(
+            self._stores, await SpdkState.read(self._rpc), self._engine_state, uuid
+        )
         if entry.spec != spec or not entry.is_whole:
             refuse_difference(uuid, entry.spec, spec)
             await self._grow(entry, spec)
-        await self._spans.ready(self._books.volumes[uuid])
+        await self._concat_volumes.ready(self._engine_state.volumes[uuid])
 
     async def remove(self, uuid: str) -> None:
         """:raises NodeRefused: UNAVAILABLE; a piece is on an SSD that is missing. IN_USE."""
-        view = await View.read(self._rpc)
-        entry = self._books.volumes.get(uuid)
+        spdk_state = await SpdkState.read(self._rpc)
+        entry = self._engine_state.volumes.get(uuid)
         ssds = {piece.ssd_id for piece in entry.spec.pieces} if entry else set()
-        self._stores.refuse_missing(view, ssds)
-        await self._refuse_exported(view, uuid)
-        for ssd_id in sorted(ssds | await self._clear(view, uuid)):
-            await self._chains.sweep(ssd_id)
-        self._books.drop_volume(uuid)
+        self._stores.refuse_missing(spdk_state, ssds)
+        await self._refuse_exported(spdk_state, uuid)
+        for ssd_id in sorted(ssds | await self._clear(spdk_state, uuid)):
+            await self._snapshot_tree.sweep(ssd_id)
+        self._engine_state.drop_volume(uuid)
 
     async def _make(self, uuid: str, spec: VolumeSpec) -> None:
         async with self._stores.hold(spec.pieces):
-            view = await View.read(self._rpc)
-            await self._check_source(view, spec)
-            check_space(self._stores, view, volume_name(uuid), spec.pieces)
-            check_sizes(self._stores, view, spec.pieces, spec.block_size)
-            self._books.put_volume(VolumeEntry(uuid, spec))
-            await self._clear(view, uuid)
+            spdk_state = await SpdkState.read(self._rpc)
+            await self._check_source(spdk_state, spec)
+            check_space(self._stores, spdk_state, volume_name(uuid), spec.pieces)
+            check_sizes(self._stores, spdk_state, spec.pieces, spec.block_size)
+            self._engine_state.put_volume(VolumeEntry(uuid, spec))
+            await self._clear(spdk_state, uuid)
             try:
                 for place in range(len(spec.pieces)):
-                    await self._make_piece(view, uuid, spec, place, spec.source)
+                    await self._make_piece(spdk_state, uuid, spec, place, spec.source)
             except RpcRefused:
                 await self._give_up(uuid, spec)
                 raise
-            self._books.finish_volume(uuid)
+            self._engine_state.finish_volume(uuid)
 
     async def _give_up(self, uuid: str, spec: VolumeSpec) -> None:
         """Nothing was made.
 
         :raises NodeRefused: NO_SPACE; that is why.
         """
-        await self._clear(await View.read(self._rpc), uuid)
+        await self._clear(await SpdkState.read(self._rpc), uuid)
         for piece in spec.pieces:
-            await self._chains.sweep(piece.ssd_id)
-        self._books.drop_volume(uuid)
-        view = await View.read(self._rpc)
-        check_space(self._stores, view, volume_name(uuid), spec.pieces)
+            await self._snapshot_tree.sweep(piece.ssd_id)
+        self._engine_state.drop_volume(uuid)
+        spdk_state = await SpdkState.read(self._rpc)
+        check_space(self._stores, spdk_state, volume_name(uuid), spec.pieces)
 
     async def _make_piece(
-        self, view: View, uuid: str, spec: VolumeSpec, place: int, source: Source | None
+        self, spdk_state: SpdkState, uuid: str, spec: VolumeSpec, place: int, source: Source | None
     ) -> None:
         piece, name = spec.pieces[place], volume_name(uuid)
-        lvstore = self._stores.get(view, piece.ssd_id)
+        lvstore = self._stores.get(spdk_state, piece.ssd_id)
         method = self._stores.clear_method(piece.ssd_id)
-        async with self._base(view, lvstore, source, place) as base:
+        async with self._base(spdk_state, lvstore, source, place) as base:
             if base is None:
                 is_thin = spec.provisioning_type is ProvisioningType.THIN
                 await self._lvols.create(
@@ -108,43 +110,43 @@ class Volumes:
 
     @asynccontextmanager
     async def _base(
-        self, view: View, lvstore: Lvstore, source: Source | None, place: int
+        self, spdk_state: SpdkState, lvstore: Lvstore, source: Source | None, place: int
     ) -> AsyncIterator[Lvol | None]:
         """The snapshot that a piece begins as; None: there is no source, or it ends before."""
         if source is None:
             yield None
         elif source.kind.is_of_snapshot:
-            entry = self._books.snapshots[source.uuid]
+            entry = self._engine_state.snapshots[source.uuid]
             is_covered = place < len(entry.spec.pieces)
-            found = view.find(lvstore, entry.name) if is_covered else None
+            found = spdk_state.find(lvstore, entry.name) if is_covered else None
             if found is None and is_covered:
                 raise NotAsAsked(f"{entry.name} is not on {lvstore.name}")
             yield found
-        elif place < self._books.volumes[source.uuid].made:
-            async with self._chains.frozen(lvstore, volume_name(source.uuid)) as frozen:
+        elif place < self._engine_state.volumes[source.uuid].made:
+            async with self._snapshot_tree.frozen(lvstore, volume_name(source.uuid)) as frozen:
                 yield frozen
         else:
             yield None
 
-    async def _check_source(self, view: View, spec: VolumeSpec) -> None:
+    async def _check_source(self, spdk_state: SpdkState, spec: VolumeSpec) -> None:
         source = spec.source
         if source is None:
             return
         if source.kind is SourceKind.CLONE_OF_VOLUME:
-            there = volume_there(self._stores, view, self._books, source.uuid)
-            await self.refuse_torn(view, there)
+            there = volume_there(self._stores, spdk_state, self._engine_state, source.uuid)
+            await self.refuse_torn(spdk_state, there)
             return
-        entry = self._books.snapshots.get(source.uuid)
+        entry = self._engine_state.snapshots.get(source.uuid)
         if entry is None or not entry.is_made:
             raise NodeRefused(RefusalCode.NOT_FOUND, f"snapshot {source.uuid} is not here")
         what = f"snapshot {source.uuid}"
-        refuse_lost(self._stores, view, what, entry.name, entry.spec.pieces)
+        refuse_lost(self._stores, spdk_state, what, entry.name, entry.spec.pieces)
 
-    async def refuse_torn(self, view: View, entry: VolumeEntry) -> None:
+    async def refuse_torn(self, spdk_state: SpdkState, entry: VolumeEntry) -> None:
         """:raises NodeRefused: CONFLICT; its pieces cannot be caught at one moment: SPDK can stop
         the writes to one lvol, not to several.
         """
-        names = self._spans.names(view, entry) if entry.made > 1 else set()
+        names = self._concat_volumes.names(spdk_state, entry) if entry.made > 1 else set()
         if nqn := await self._targets.exporter(*names):
             raise NodeRefused(
                 RefusalCode.CONFLICT,
@@ -154,36 +156,40 @@ class Volumes:
 
     async def _grow(self, entry: VolumeEntry, spec: VolumeSpec) -> None:
         async with self._stores.hold(spec.pieces):
-            view = await View.read(self._rpc)
-            is_span = len(spec.pieces) > 1 and self._differs(view, entry, spec)
+            spdk_state = await SpdkState.read(self._rpc)
+            is_span = len(spec.pieces) > 1 and self._differs(spdk_state, entry, spec)
             if is_span:
-                await self._refuse_online(view, entry, spec)
+                await self._refuse_online(spdk_state, entry, spec)
             name, had = volume_name(entry.uuid), entry.spec.pieces
-            check_space(self._stores, view, name, spec.pieces, had)
-            check_sizes(self._stores, view, spec.pieces, spec.block_size)
-            self._books.put_volume(replace(entry, spec=spec, is_whole=False))
+            check_space(self._stores, spdk_state, name, spec.pieces, had)
+            check_sizes(self._stores, spdk_state, spec.pieces, spec.block_size)
+            self._engine_state.put_volume(replace(entry, spec=spec, is_whole=False))
             if is_span:
-                await self._spans.take_apart(view, entry.uuid)
-            await self._grow_pieces(view, entry, spec)
-            self._books.finish_volume(entry.uuid)
+                await self._concat_volumes.take_apart(spdk_state, entry.uuid)
+            await self._grow_pieces(spdk_state, entry, spec)
+            self._engine_state.finish_volume(entry.uuid)
 
-    async def _grow_pieces(self, view: View, entry: VolumeEntry, spec: VolumeSpec) -> None:
+    async def _grow_pieces(
+        self, spdk_state: SpdkState, entry: VolumeEntry, spec: VolumeSpec
+    ) -> None:
         name = volume_name(entry.uuid)
         for place, piece in enumerate(spec.pieces):
-            lvstore = self._stores.get(view, piece.ssd_id)
+            lvstore = self._stores.get(spdk_state, piece.ssd_id)
             if place < entry.made:
                 await self._lvols.grow(lvstore, name, piece.capacity)
                 continue
-            if view.find(lvstore, name):
+            if spdk_state.find(lvstore, name):
                 await self._lvols.delete(lvstore, name)
-            await self._make_piece(view, entry.uuid, spec, place, None)
+            await self._make_piece(spdk_state, entry.uuid, spec, place, None)
 
-    def _differs(self, view: View, entry: VolumeEntry, spec: VolumeSpec) -> bool:
+    def _differs(self, spdk_state: SpdkState, entry: VolumeEntry, spec: VolumeSpec) -> bool:
         """The volume is not yet as large as it is to be."""
-        bdev = self._spans.bdev(view, entry)
+        bdev = self._concat_volumes.bdev(spdk_state, entry)
         return entry.made < len(spec.pieces) or bdev is None or bdev.size != spec.capacity
 
-    async def _refuse_online(self, view: View, entry: VolumeEntry, spec: VolumeSpec) -> None:
+    async def _refuse_online(
+        self, spdk_state: SpdkState, entry: VolumeEntry, spec: VolumeSpec
+    ) -> None:
         """A concat raid is as large as it was made: it is made anew, which no host may notice."""
         for place, (was, asked) in enumerate(zip(entry.made_pieces, spec.pieces, strict=False)):
             if place + 1 < entry.made and was.capacity != asked.capacity:
@@ -192,29 +198,29 @@ class Volumes:
                     f"volume {entry.uuid}: its piece on {was.ssd_id} has {was.capacity} bytes and"
                     f" cannot have {asked.capacity}: other pieces come after it",
                 )
-        if nqn := await self._targets.exporter(*self._spans.names(view, entry)):
+        if nqn := await self._targets.exporter(*self._concat_volumes.names(spdk_state, entry)):
             raise NodeRefused(
                 RefusalCode.CONFLICT,
                 f"volume {entry.uuid} cannot grow to {spec.capacity} bytes over"
                 f" {len(spec.pieces)} SSDs while it is exported by {nqn}",
             )
 
-    async def _refuse_exported(self, view: View, uuid: str) -> None:
+    async def _refuse_exported(self, spdk_state: SpdkState, uuid: str) -> None:
         """SPDK would delete it under its hosts."""
-        names = {volume_name(uuid)} & view.bdevs.keys()
-        for lvstore in self._stores.open_ones(view).values():
-            lvol = view.find(lvstore, volume_name(uuid))
+        names = {volume_name(uuid)} & spdk_state.bdevs.keys()
+        for lvstore in self._stores.open_ones(spdk_state).values():
+            lvol = spdk_state.find(lvstore, volume_name(uuid))
             names |= {lvol.uuid} if lvol else set()
         for name in names:
             if nqn := await self._targets.exporter(name):
                 raise NodeRefused(RefusalCode.IN_USE, f"volume {uuid} is exported by {nqn}")
 
-    async def _clear(self, view: View, uuid: str) -> set[str]:
+    async def _clear(self, spdk_state: SpdkState, uuid: str) -> set[str]:
         """Nothing of the volume is left on the SSDs that are there; those where there was."""
-        await self._spans.take_apart(view, uuid)
+        await self._concat_volumes.take_apart(spdk_state, uuid)
         cleared = set()
-        for ssd_id, lvstore in self._stores.open_ones(view).items():
-            if view.find(lvstore, volume_name(uuid)):
+        for ssd_id, lvstore in self._stores.open_ones(spdk_state).items():
+            if spdk_state.find(lvstore, volume_name(uuid)):
                 await self._lvols.delete(lvstore, volume_name(uuid))
                 cleared.add(ssd_id)
         return cleared

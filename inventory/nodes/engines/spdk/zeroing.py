@@ -13,7 +13,7 @@ import logging
 from inventory.nodes.engines.spdk.names import UNCLEARED, uncleared_name
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcLost, RpcRefused
 from inventory.nodes.engines.spdk.snapshot_tree import Parts
-from inventory.nodes.engines.spdk.spdk_state import Lvstore, View
+from inventory.nodes.engines.spdk.spdk_state import Lvstore, SpdkState
 from inventory.nodes.errors import NodeRefused
 
 PARTS = 64
@@ -23,23 +23,23 @@ PART_BYTES = 2**34
 log = logging.getLogger(__name__)
 
 
-class Scrubs:
+class Zeroing:
     def __init__(self, parts: Parts) -> None:
         self._rpc = parts.rpc
         self._stores = parts.stores
-        self._books = parts.books
+        self._engine_state = parts.engine_state
         self._lvols = parts.lvols
-        self._chains = parts.chains
+        self._snapshot_tree = parts.snapshot_tree
         self._task: asyncio.Task[None] | None = None
 
     async def take(self) -> None:
         """To be called once in the life of a target, while no host can write. An SSD where it is
         not possible is absent from now on.
         """
-        view = await View.read(self._rpc)
-        for ssd_id, lvstore in self._stores.open_ones(view).items():
+        spdk_state = await SpdkState.read(self._rpc)
+        for ssd_id, lvstore in self._stores.open_ones(spdk_state).items():
             try:
-                await self._take(view, ssd_id, lvstore)
+                await self._take(spdk_state, ssd_id, lvstore)
             except (RpcRefused, NotAsAsked) as error:
                 self._stores.exclude(ssd_id, f"what is free may hold old data: {error}")
 
@@ -48,7 +48,7 @@ class Scrubs:
 
         :raises NotAsAsked: it is due for an SSD.
         """
-        for ssd_id, lvstore in self._stores.open_ones(await View.read(self._rpc)).items():
+        for ssd_id, lvstore in self._stores.open_ones(await SpdkState.read(self._rpc)).items():
             if self._was_unmapped(ssd_id, lvstore):
                 raise NotAsAsked(
                     f"SSD {ssd_id} is not declared zeroes_on_unmap any more, and what is free"
@@ -59,7 +59,7 @@ class Scrubs:
         """Clear a part of each SSD, so that thin volumes can be written, and begin with the rest,
         and with shared snapshots that an earlier life left.
         """
-        for ssd_id in self._stores.open_ones(await View.read(self._rpc)):
+        for ssd_id in self._stores.open_ones(await SpdkState.read(self._rpc)):
             try:
                 await self._clear(ssd_id, at_most=1)
             except (RpcRefused, NodeRefused) as error:
@@ -82,10 +82,10 @@ class Scrubs:
         if self._task is not None:
             await self._task
 
-    async def _take(self, view: View, ssd_id: str, lvstore: Lvstore) -> None:
-        there = view.lvols[lvstore.uuid].keys()
-        names = self._books.clearing(lvstore.uuid)
-        was_copying = any(lvol.parent for lvol in view.lvols[lvstore.uuid].values())
+    async def _take(self, spdk_state: SpdkState, ssd_id: str, lvstore: Lvstore) -> None:
+        there = spdk_state.lvols[lvstore.uuid].keys()
+        names = self._engine_state.clearing(lvstore.uuid)
+        was_copying = any(lvol.parent for lvol in spdk_state.lvols[lvstore.uuid].values())
         if names - there or was_copying or self._was_unmapped(ssd_id, lvstore):
             log.warning("SSD %s: what is free may hold old data and is cleared again", ssd_id)
             part = min(-(-lvstore.free_clusters // PARTS), PART_BYTES // lvstore.cluster_size)
@@ -99,19 +99,19 @@ class Scrubs:
                     clear_method=self._stores.clear_method(ssd_id),
                 )
         for name in names:
-            self._books.end_clearing(lvstore.uuid, name)
+            self._engine_state.end_clearing(lvstore.uuid, name)
         is_so = not self._stores.trusts_unmap(ssd_id)
-        self._books.note_overwritten(lvstore.uuid, is_so=is_so)
+        self._engine_state.note_overwritten(lvstore.uuid, is_so=is_so)
 
     def _was_unmapped(self, ssd_id: str, lvstore: Lvstore) -> bool:
         is_trusted = self._stores.trusts_unmap(ssd_id)
-        return not is_trusted and not self._books.is_overwritten(lvstore.uuid)
+        return not is_trusted and not self._engine_state.is_overwritten(lvstore.uuid)
 
     async def _run(self) -> None:
-        for ssd_id in self._stores.open_ones(await View.read(self._rpc)):
+        for ssd_id in self._stores.open_ones(await SpdkState.read(self._rpc)):
             try:
                 await self._clear(ssd_id)
-                await self._chains.sweep(ssd_id)
+                await self._snapshot_tree.sweep(ssd_id)
                 await self._note_cleared(ssd_id)
             except (RpcRefused, RpcLost, NodeRefused) as error:
                 log.error("SSD %s: %s", ssd_id, error)
@@ -120,15 +120,19 @@ class Scrubs:
         """Removals of an earlier life of the agent are over: all clusters that no lvol has are
         free.
         """
-        view = await View.read(self._rpc)
-        lvstore = self._stores.get(view, ssd_id)
-        if not view.unseen(lvstore):
-            for name in self._books.clearing(lvstore.uuid) - view.lvols[lvstore.uuid].keys():
-                self._books.end_clearing(lvstore.uuid, name)
+        spdk_state = await SpdkState.read(self._rpc)
+        lvstore = self._stores.get(spdk_state, ssd_id)
+        if not spdk_state.unseen(lvstore):
+            for name in (
+                self._engine_state.clearing(lvstore.uuid) - spdk_state.lvols[lvstore.uuid].keys()
+            ):
+                self._engine_state.end_clearing(lvstore.uuid, name)
 
     async def _clear(self, ssd_id: str, *, at_most: int | None = None) -> None:
-        view = await View.read(self._rpc)
-        lvstore = self._stores.get(view, ssd_id)
-        names = sorted(name for name in view.lvols[lvstore.uuid] if name.startswith(UNCLEARED))
+        spdk_state = await SpdkState.read(self._rpc)
+        lvstore = self._stores.get(spdk_state, ssd_id)
+        names = sorted(
+            name for name in spdk_state.lvols[lvstore.uuid] if name.startswith(UNCLEARED)
+        )
         for name in names[:at_most]:
             await self._lvols.delete(lvstore, name)
