@@ -74,12 +74,12 @@ def _compare() -> Iterator[Difference]:
 def _drift(backends: Iterable[Backend]) -> Iterator[Difference]:
     """A node that cannot be read is told of by ``_compare``."""
     for key, answer in drift_read(backends, timeout_seconds=NODE_SECONDS).items():
-        for stray in answer if isinstance(answer, tuple) else ():
-            if stray.kind is DriftKind.LOST:
-                yield Difference(f"node {key}", f"has lost {stray.name}, which its agent recorded")
+        for item in answer if isinstance(answer, tuple) else ():
+            if item.kind is DriftKind.LOST:
+                yield Difference(f"node {key}", f"has lost {item.name}, which its agent recorded")
             else:
                 yield Difference(
-                    f"node {key}", f"has the {stray.kind} {stray.name}, which its agent never made"
+                    f"node {key}", f"has the {item.kind} {item.name}, which its agent never made"
                 )
 
 

@@ -108,8 +108,8 @@ def destination(server: SyslogServer) -> Destination:
 
 def syslog_send_all() -> None:
     """Have a job for each server that records wait for; give up those that waited too long."""
-    patience = dt.timedelta(minutes=settings.ENVIRONMENT.syslog_retry_minutes)
-    count, _ = SyslogRecord.objects.filter(created_at__lt=clock.now() - patience).delete()
+    retry_period = dt.timedelta(minutes=settings.ENVIRONMENT.syslog_retry_minutes)
+    count, _ = SyslogRecord.objects.filter(created_at__lt=clock.now() - retry_period).delete()
     if count:
         log.warning("syslog records given up", extra={"records": count})
     due = SyslogServer.objects.filter(next_try_at__lte=clock.now(), records__isnull=False)

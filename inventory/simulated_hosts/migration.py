@@ -85,20 +85,20 @@ class Migrations:
 
     async def _go_on(self, migration: _Migration, volume: Volume, array: Array, now: float) -> bool:
         assert migration.known is not None
-        leaving = volume.legs.get(migration.task.leaving)
+        outgoing = volume.legs.get(migration.task.outgoing)
         new = next((leg for uuid, leg in volume.legs.items() if uuid not in migration.known), None)
-        if new is None and leaving is not None and not migration.has_added:
+        if new is None and outgoing is not None and not migration.has_added:
             added = await self._legs.add(volume.uuid, migration.task.destination)
             migration.has_added = added.done
             return await self._required(migration, added)
         if new is None or new.state == MISSING:
             await self._fail(migration, "NotAvailable", "a replica of the migration is gone")
-        elif leaving is None:
+        elif outgoing is None:
             await self._say(migration, state=FINISHED, progress=100, taskStatus="Success")
-        elif leaving.state != TERMINATING and new.state == AVAILABLE:
-            marked = await self._legs.mark(volume.uuid, leaving.uuid)
+        elif outgoing.state != TERMINATING and new.state == AVAILABLE:
+            marked = await self._legs.mark(volume.uuid, outgoing.uuid)
             return await self._required(migration, marked)
-        elif leaving.state != TERMINATING:
+        elif outgoing.state != TERMINATING:
             done = 100 * array.synchronized(new.uuid, volume, now)
             migration.progress = max(migration.progress, round(done, 2))
             await self._say(migration, progress=migration.progress)

@@ -81,7 +81,7 @@ class MigrationTask:
     state: str
     refusal: str
     volume: str
-    leaving: str
+    outgoing: str
     destination: str
     handler: str
 
@@ -95,7 +95,7 @@ class MigrationTask:
             state=row["state"],
             refusal=row.get("taskStatus", ""),
             volume=tags.get("volId", ""),
-            leaving=tags.get("replicaId", ""),
+            outgoing=tags.get("replicaId", ""),
             destination=tags.get("destinationBackendId", ""),
             handler=tags.get("migrationHandler", "AGENT"),
         )

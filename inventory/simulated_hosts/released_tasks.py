@@ -81,10 +81,10 @@ class Tasks:
             return "NotEnoughReplicas", "Not enough replicas are available and connected"
         return ()
 
-    async def _give_up(self, task: Task, array: Md, leaving: str) -> None:
+    async def _give_up(self, task: Task, array: Md, outgoing: str) -> None:
         """It removes the replica that was to leave, and not the one it added."""
-        marked = await self._calls.replica_mark(array.uuid, leaving)
-        if marked.done and (await self._calls.replica_confirm(array.uuid, leaving)).done:
+        marked = await self._calls.replica_mark(array.uuid, outgoing)
+        if marked.done and (await self._calls.replica_confirm(array.uuid, outgoing)).done:
             await self._calls.targets(array.uuid, of_host=False)
         text = "Could not connect to replica after adding it"
         await self._fail(task, "CommunicationError", text)
@@ -118,11 +118,11 @@ class Tasks:
             return
         volume = await self._calls.volume(array.uuid)
         places = volume["location"] if volume else []
-        leaving = [p["uuid"] for p in places if p["replicaState"] == TERMINATING]
+        outgoing = [p["uuid"] for p in places if p["replicaState"] == TERMINATING]
         if volume is None:
             text = "Could not find volume after adding replica"
             await self._end(task, FAILED, "VolumeNotFound", text)
-        elif len(leaving) == 1 and await self._volumes.let_go(array, volume, leaving[0]):
+        elif len(outgoing) == 1 and await self._volumes.let_go(array, volume, outgoing[0]):
             await self._end(task, FINISHED, SUCCESS, SUCCESS)
         else:
             await self._end(task, FAILED, "CommunicationError", "CommunicationError")

@@ -83,21 +83,21 @@ class Volumes:
 
     async def _check(self, array: Md, volume: Row, now: float, *, was_failed: bool) -> bool:
         """Whether a leg was let go or added."""
-        leaving = [p["uuid"] for p in volume["location"] if p["replicaState"] == TERMINATING]
-        if len(leaving) == 1:
-            return await self.let_go(array, volume, leaving[0])
+        outgoing = [p["uuid"] for p in volume["location"] if p["replicaState"] == TERMINATING]
+        if len(outgoing) == 1:
+            return await self.let_go(array, volume, outgoing[0])
         wanted = len(volume["location"])
         if array.raid_devices < wanted or len(array.legs) < wanted or was_failed:
             return await self.add_legs(array, volume, now) is not None
         return False
 
-    async def let_go(self, array: Md, volume: Row, leaving: str) -> bool:
+    async def let_go(self, array: Md, volume: Row, outgoing: str) -> bool:
         """Take a leg out and say so; whether it was there."""
         before = len(array.legs)
-        removed = array.remove(leaving)
+        removed = array.remove(outgoing)
         if before > 2 and before > len(volume["location"]) - 1:
             array.raid_devices = before - 1
-        if (await self._calls.replica_confirm(array.uuid, leaving)).done:
+        if (await self._calls.replica_confirm(array.uuid, outgoing)).done:
             await self._calls.targets(array.uuid, of_host=False)
         return removed
 

@@ -70,7 +70,7 @@ def login_turn(source: str) -> Iterator[None]:
 
 def login_checked(name: str, source: str, check: Callable[[], T | None]) -> T | None:
     """What ``check`` says, which hashes a password; None: it is wrong, and counts as a failure.
-    Call it in a :func:`login_turn`: what is tried counts as a failure until it is known.
+    Call it in a :func:`login_slot`: what is tried counts as a failure until it is known.
 
     :raises TooManyLogins: this name or source failed too often; nothing was hashed.
     """

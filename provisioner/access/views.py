@@ -51,7 +51,7 @@ class ApiViewSet(ViewSet):
     aliases: ClassVar[tuple[str, ...]] = ()
     open_to_all: ClassVar[bool] = False
     goes_on: ClassVar[bool] = False
-    _turn: JobLease
+    _slot: JobLease
     http_method_names = [  # noqa: RUF012 - View declares it of the instance
         "get",
         "head",
@@ -74,8 +74,8 @@ class ApiViewSet(ViewSet):
         """:raises TooManyAtOnce: HTTP 429, the caller has enough requests under way."""
         super().perform_authentication(request)
         if isinstance(request.user, Caller):
-            self._turn = JobLease(request.user)
-            self._held.callback(self._turn.close)
+            self._slot = JobLease(request.user)
+            self._held.callback(self._slot.close)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -126,7 +126,7 @@ class ApiViewSet(ViewSet):
             items, goes_on = listing.first(page)
         if not goes_on:
             return Response(items)
-        ends = self._turn.for_a_list()
+        ends = self._slot.for_a_list()
         sender = Sender(self._held.pop_all(), ends, others_work)
         return sender.response(self.request, listing.pieces(page, PIECE_ROWS))
 

@@ -2,18 +2,18 @@
 
 import threading
 
-_stopping = threading.Event()
+_shutting_down = threading.Event()
 
 
 def stop() -> None:
     """From now on it is."""
-    _stopping.set()
+    _shutting_down.set()
 
 
 def go_on() -> None:
     """It is not any more: a worker was started in the process of another that ended."""
-    _stopping.clear()
+    _shutting_down.clear()
 
 
 def is_shutting_down() -> bool:
-    return _stopping.is_set()
+    return _shutting_down.is_set()

@@ -3,32 +3,34 @@
 import uuid
 from typing import Any
 
-from provisioner.standalone.scenario_runner import Stage
+from provisioner.standalone.scenario_runner import ScenarioRunner
 
 
-class Copies:
+class CopyScenario:
     """``prefix``: the path of the tenant whose volumes these are."""
 
-    def __init__(self, stage: Stage, prefix: str) -> None:
-        self._stage = stage
+    def __init__(self, runner: ScenarioRunner, prefix: str) -> None:
+        self._runner = runner
         self._prefix = prefix
         self._made: list[str] = []
 
     def snapshot_and_clone(self, volume: str) -> None:
-        self._stage.step("A snapshot, a volume to read it by, and a clone that lives on its own")
+        self._runner.step("A snapshot, a volume to read it by, and a clone that lives on its own")
         snapshot = self._made_as(
             "snapshots", "snapshots", {"alias": "before-upgrade", "volumeID": volume}
         )
         self._made_as("snapshot_volumes", "volumes", {"alias": "look-back", "snapshotID": snapshot})
-        self._stage.send("DELETE", f"{self._prefix}/snapshots/{snapshot}", codes=("VolumeIsInUse",))
+        self._runner.send(
+            "DELETE", f"{self._prefix}/snapshots/{snapshot}", codes=("VolumeIsInUse",)
+        )
         self._made_as("clone_volume", "volumes", {"alias": "copy", "sourceVolumeId": volume})
 
     def clean_up(self) -> None:
         """What was made last goes first: a snapshot waits for its volume."""
         while self._made:
-            self._stage.send("DELETE", self._made.pop())
+            self._runner.send("DELETE", self._made.pop())
 
     def _made_as(self, operation: str, collection: str, wanted: dict[str, Any]) -> str:
-        answer = self._stage.send("POST", f"{self._prefix}/{operation}", wanted)
+        answer = self._runner.send("POST", f"{self._prefix}/{operation}", wanted)
         self._made.append(f"{self._prefix}/{collection}/{answer['persistentId']}")
         return str(uuid.UUID(answer["persistentId"]))

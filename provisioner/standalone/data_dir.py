@@ -33,7 +33,7 @@ class FolderInUse(Exception):
     """Another process runs on this data folder; the text says which."""
 
 
-class DataFolder:
+class DataDir:
     """Where everything of one embedded system lies."""
 
     def __init__(self, path: Path) -> None:

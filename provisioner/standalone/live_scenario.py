@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from provisioner.standalone.client import Client
-from provisioner.standalone.scenario_runner import Stage, StepFailed
+from provisioner.standalone.scenario_runner import ScenarioRunner, StepFailed
 from provisioner.standalone.system import HOST_NAME
 
 SECONDS = 60.0
@@ -13,71 +13,71 @@ CUT_OFF = {
 }
 
 
-class Online:
+class LiveScenario:
     """``prefix``: the path of the tenant whose volumes these are. ``nodes``: by port, clients of
     the simulated nodes' own paths. ``host``: the uuid of the host, once it is known.
     """
 
-    def __init__(self, stage: Stage, prefix: str, nodes: Mapping[int, Client]) -> None:
-        self._stage = stage
+    def __init__(self, runner: ScenarioRunner, prefix: str, nodes: Mapping[int, Client]) -> None:
+        self._runner = runner
         self._prefix = prefix
         self._nodes = nodes
         self.host = ""
 
     def publish(self, *volumes: str) -> None:
-        self._stage.step("A host has reported itself, and gets both volumes through one target")
-        self._stage.wait(SECONDS, "the host has probed", lambda: bool(self._hosts()))
+        self._runner.step("A host has reported itself, and gets both volumes through one target")
+        self._runner.wait(SECONDS, "the host has probed", lambda: bool(self._hosts()))
         [self.host] = self._hosts()
         for volume in volumes:
             body = {"hostId": self.host, "volId": volume}
-            self._stage.send("POST", f"{self._prefix}/publish", body)
-        [target] = self._stage.get(f"/targets?hostId={self.host}")
-        self._stage.check(target["numNamespaces"] >= 2, "the target should hold both volumes")
+            self._runner.send("POST", f"{self._prefix}/publish", body)
+        [target] = self._runner.get(f"/targets?hostId={self.host}")
+        self._runner.check(target["numNamespaces"] >= 2, "the target should hold both volumes")
 
     def migrate(self, volume: str) -> None:
-        self._stage.step("A replica moves to another node while the host uses the volume")
+        self._runner.step("A replica moves to another node while the host uses the volume")
         self._come_to(volume, "each replica is Available for the host", {"Available"})
         known = set(self._states(volume))
         body = {"volId": volume, "repId": min(known)}
-        task = self._stage.send("POST", f"{self._prefix}/migrate_volume", body)["taskId"]
-        end = self._stage.watch(
+        task = self._runner.send("POST", f"{self._prefix}/migrate_volume", body)["taskId"]
+        end = self._runner.watch(
             SECONDS,
             "the host has moved it",
             lambda: self._progress(task),
             lambda shown: not shown.startswith(("IDLE", "RUNNING")),
         )
-        self._stage.check(end.startswith("FINISHED"), "the task should be FINISHED")
+        self._runner.check(end.startswith("FINISHED"), "the task should be FINISHED")
         now = set(self._states(volume))
-        self._stage.check(len(now - known) == 1, "a new replica should have taken over")
-        self._stage.check(known - now == {min(known)}, "the replica should have moved")
+        self._runner.check(len(now - known) == 1, "a new replica should have taken over")
+        self._runner.check(known - now == {min(known)}, "the replica should have moved")
 
     def lose_a_node(self, volume: str) -> None:
-        self._stage.step("A node fails and comes back, and the host brings its replica up to date")
+        self._runner.step("A node fails and comes back, and the host brings its replica up to date")
         node, admin = self._node_of(volume)
-        self._stage.note(f"node {node} answers no more: PUT {admin.url}/sim/faults")
+        self._runner.note(f"node {node} answers no more: PUT {admin.url}/sim/faults")
         put = admin.call("PUT", "/sim/faults", CUT_OFF)
-        self._stage.check(put.http_status == 200, "the node should take the fault")
+        self._runner.check(put.http_status == 200, "the node should take the fault")
         self._come_to(volume, "the host misses its replica", {"Available", "Missing"})
-        self._stage.note(f"node {node} is back: DELETE {admin.url}/sim/faults")
+        self._runner.note(f"node {node} is back: DELETE {admin.url}/sim/faults")
         admin.call("DELETE", "/sim/faults")
         self._come_to(volume, "the replica is up to date", {"Available"})
 
     def _node_of(self, volume: str) -> tuple[str, Client]:
         """One of ours that holds a replica: further nodes may be in the pool."""
-        [shown] = self._stage.read(f"{self._prefix}/volumes/{volume}").body
+        [shown] = self._runner.read(f"{self._prefix}/volumes/{volume}").body
         for place in shown["location"]:
             node = place["backend"]["persistentID"]
-            [backend] = self._stage.read(f"/backends/{node}").body
+            [backend] = self._runner.read(f"/backends/{node}").body
             if admin := self._nodes.get(backend["mgmtPort"]):
                 return node, admin
         raise StepFailed("no replica lies on one of the demo's own nodes")
 
     def _hosts(self) -> list[str]:
-        hosts = self._stage.read(f"/hosts?hostName={HOST_NAME}-1").body
+        hosts = self._runner.read(f"/hosts?hostName={HOST_NAME}-1").body
         return [host["uuid"] for host in hosts if host["state"] == "Available"]
 
     def _come_to(self, volume: str, what: str, states: set[str]) -> None:
-        self._stage.watch(
+        self._runner.watch(
             SECONDS,
             what,
             lambda: "  ".join(self._states(volume).values()),
@@ -85,9 +85,9 @@ class Online:
         )
 
     def _states(self, volume: str) -> dict[str, str]:
-        [shown] = self._stage.read(f"{self._prefix}/volumes/{volume}").body
+        [shown] = self._runner.read(f"{self._prefix}/volumes/{volume}").body
         return {place["uuid"]: place["replicaState"] for place in shown["location"]}
 
     def _progress(self, task: str) -> str:
-        [shown] = self._stage.read(f"/tasks?taskId={task}").body
+        [shown] = self._runner.read(f"/tasks?taskId={task}").body
         return f"{shown['state']}  {shown['progress']:.1f} %"

@@ -14,9 +14,9 @@ from provisioner.environment import Environment
 from provisioner.standalone.administrator import NAME, Credentials, administrator, host_token
 from provisioner.standalone.client import Client, NoAnswer
 from provisioner.standalone.console import say
-from provisioner.standalone.data_dir import DataFolder, FolderInUse, write_secret
+from provisioner.standalone.data_dir import DataDir, FolderInUse, write_secret
 from provisioner.standalone.scenario import Scenario
-from provisioner.standalone.scenario_runner import Stage, StepFailed
+from provisioner.standalone.scenario_runner import ScenarioRunner, StepFailed
 from provisioner.standalone.system import HOST_NAME, ROOT, StartFailed, System
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -47,7 +47,7 @@ def run(environment: Environment, *, scenario: bool, leave: bool) -> None:
 
 
 def _run(environment: Environment, *, scenario: bool, leave: bool) -> None:
-    folder = DataFolder(environment.data_dir)
+    folder = DataDir(environment.data_dir)
     folder.lock()
     folder.complete(environment)
     say(f"Starting the API, four simulated storage nodes and a host; data and logs: {folder.path}")
@@ -58,7 +58,7 @@ def _run(environment: Environment, *, scenario: bool, leave: bool) -> None:
     system = System(folder, environment)
     with system.running():
         if scenario:
-            stage = Stage(_api_client(system.url, folder, credentials.header))
+            runner = ScenarioRunner(_api_client(system.url, folder, credentials.header))
             admins = {
                 port: Client(
                     f"https://{address}:{port}",
@@ -67,7 +67,7 @@ def _run(environment: Environment, *, scenario: bool, leave: bool) -> None:
                 )
                 for address, port in system.nodes
             }
-            Scenario(stage, system.nodes, admins).play()
+            Scenario(runner, system.nodes, admins).play()
             say("\nThe scenario is over: each step did what it should.", "green")
         if not leave:
             _introduce(system, folder, credentials)
@@ -76,7 +76,7 @@ def _run(environment: Environment, *, scenario: bool, leave: bool) -> None:
                 time.sleep(0.5)
 
 
-def _api_client(url: str, folder: DataFolder, authorization: str) -> Client:
+def _api_client(url: str, folder: DataDir, authorization: str) -> Client:
     return Client(
         url,
         ca=folder.ca,
@@ -85,7 +85,7 @@ def _api_client(url: str, folder: DataFolder, authorization: str) -> Client:
     )
 
 
-def _introduce(system: System, folder: DataFolder, credentials: Credentials) -> None:
+def _introduce(system: System, folder: DataDir, credentials: Credentials) -> None:
     data, ca, certificate = map(
         shlex.quote, map(str, (folder.path, folder.ca, folder.client_certificate))
     )

@@ -8,9 +8,9 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from provisioner.standalone.client import Client
-from provisioner.standalone.copy_scenario import Copies
-from provisioner.standalone.live_scenario import Online
-from provisioner.standalone.scenario_runner import Stage
+from provisioner.standalone.copy_scenario import CopyScenario
+from provisioner.standalone.live_scenario import LiveScenario
+from provisioner.standalone.scenario_runner import ScenarioRunner
 
 GIB = 2**30
 BUDGET_GIB = 400
@@ -23,15 +23,15 @@ class Scenario:
     """
 
     def __init__(
-        self, stage: Stage, nodes: Sequence[tuple[str, int]], admins: Mapping[int, Client]
+        self, runner: ScenarioRunner, nodes: Sequence[tuple[str, int]], admins: Mapping[int, Client]
     ) -> None:
-        self._stage = stage
+        self._runner = runner
         self._nodes = nodes
         self._tenant = f"demo-{uuid.uuid4().hex[:6]}"
         self._started_at = time.time() * 1000
         self._volumes: dict[str, str] = {}
-        self._copies = Copies(stage, f"/{self._tenant}")
-        self._online = Online(stage, f"/{self._tenant}", admins)
+        self._copies = CopyScenario(runner, f"/{self._tenant}")
+        self._online = LiveScenario(runner, f"/{self._tenant}", admins)
 
     def play(self) -> None:
         """All steps in order.
@@ -56,7 +56,7 @@ class Scenario:
             step()
 
     def add_nodes(self) -> None:
-        self._stage.step("Four storage nodes join the pool: two racks, two zones")
+        self._runner.step("Four storage nodes join the pool: two racks, two zones")
         for number, (address, port) in enumerate(self._nodes):
             node = {
                 "mgmtIPs": [address],
@@ -64,22 +64,24 @@ class Scenario:
                 "rack": RACKS[number // 2],
                 "zone": f"zone-{1 + number % 2}",
             }
-            answer = self._stage.send("POST", "/backends", node, codes=("Success", "AlreadyExists"))
+            answer = self._runner.send(
+                "POST", "/backends", node, codes=("Success", "AlreadyExists")
+            )
             if answer["status"] == "AlreadyExists":
-                self._stage.note("it is in the pool from an earlier run")
+                self._runner.note("it is in the pool from an earlier run")
 
     def wait_for_probes(self) -> None:
-        self._stage.step("The nodes report for themselves")
-        self._stage.wait(60, "each node has probed and is Available", self._all_available)
-        for node in self._stage.read("/backends").body:
+        self._runner.step("The nodes report for themselves")
+        self._runner.wait(60, "each node has probed and is Available", self._all_available)
+        for node in self._runner.read("/backends").body:
             place = f"{node.get('rack', 'no rack')}  {node.get('zone', 'no zone')}"
-            self._stage.note(
+            self._runner.note(
                 f"{node['persistentID']}  {node['state']}  {place}  "
                 f"{node['availableCapacity'] // GIB} of {node['totalCapacity'] // GIB} GiB free"
             )
 
     def create_tenant(self) -> None:
-        self._stage.step(f"A tenant with a budget of {BUDGET_GIB} GiB")
+        self._runner.step(f"A tenant with a budget of {BUDGET_GIB} GiB")
         tenant = {
             "name": self._tenant,
             "tenantId": self._tenant,
@@ -87,64 +89,64 @@ class Scenario:
             "totalIOPS": 1_000_000,
             "totalBW": 1_000_000_000,
         }
-        self._stage.send("POST", "/tenants", tenant)
+        self._runner.send("POST", "/tenants", tenant)
 
     def create_volumes(self) -> None:
-        self._stage.step("Two volumes: one thick copy, and three thin ones on three nodes")
+        self._runner.step("Two volumes: one thick copy, and three thin ones on three nodes")
         self._create("database", 20, "THICK", numReplicas=1)
         self._create("archive", 100, "THIN", numReplicas=3, sameRackAllowed=True)
-        [volume] = self._stage.get(f"/{self._tenant}/volumes_by_alias/archive")
+        [volume] = self._runner.get(f"/{self._tenant}/volumes_by_alias/archive")
         nodes = {replica["backend"]["persistentID"] for replica in volume["location"]}
-        self._stage.check(len(nodes) == 3, "three replicas should lie on three nodes")
-        self._stage.note(f"it lies on {', '.join(sorted(nodes))}")
+        self._runner.check(len(nodes) == 3, "three replicas should lie on three nodes")
+        self._runner.note(f"it lies on {', '.join(sorted(nodes))}")
 
     def expand(self) -> None:
-        self._stage.step("The first volume grows while it is in use")
+        self._runner.step("The first volume grows while it is in use")
         path = self._path(f"volumes/{self._volumes['database']}")
-        self._stage.send("PATCH", path, {"newCapacity": 40})
-        [volume] = self._stage.get(path)
-        self._stage.check(volume["capacity"] == 40 * GIB, "its capacity should be 40 GiB")
+        self._runner.send("PATCH", path, {"newCapacity": 40})
+        [volume] = self._runner.get(path)
+        self._runner.check(volume["capacity"] == 40 * GIB, "its capacity should be 40 GiB")
 
     def be_refused(self) -> None:
-        self._stage.step("What cannot be done is refused, and says why")
+        self._runner.step("What cannot be done is refused, and says why")
         elsewhere = self._volume("elsewhere", 20, "THICK", zones=["zone-9"])
         for path in ("volumes?dryRun=true", "volumes"):
-            answer = self._stage.send(
+            answer = self._runner.send(
                 "POST", self._path(path), elsewhere, codes=("Success", "NoMatchingBackend")
             )
             explained = answer.get("explanation", answer["description"])
-            self._stage.note(explained)
-            self._stage.check("zone" in explained, "the answer should name the filter: zone")
-            self._stage.check(not answer.get("chosen"), "no node should be chosen")
-        self._stage.check(answer["status"] != "Success", "the volume should not have been made")
+            self._runner.note(explained)
+            self._runner.check("zone" in explained, "the answer should name the filter: zone")
+            self._runner.check(not answer.get("chosen"), "no node should be chosen")
+        self._runner.check(answer["status"] != "Success", "the volume should not have been made")
         too_large = self._volume("too-large", BUDGET_GIB, "THICK")
-        self._stage.send(
+        self._runner.send(
             "POST", self._path("volumes"), too_large, codes=("TenantCapacityExceeded",)
         )
 
     def clean_up(self) -> None:
-        self._stage.step("Everything is taken back, and nothing is left behind")
+        self._runner.step("Everything is taken back, and nothing is left behind")
         self._copies.clean_up()
         host = {"hostId": self._online.host}
         for volume in self._volumes.values():
-            self._stage.send("POST", self._path("unpublish"), {"volId": volume} | host)
-            self._stage.send("DELETE", self._path(f"volumes/{volume}"))
-        left = self._stage.get(self._path("volumes"))
-        self._stage.check(not left, "the tenant should have no volumes any more")
-        self._stage.send("DELETE", f"/tenants/{self._tenant}")
+            self._runner.send("POST", self._path("unpublish"), {"volId": volume} | host)
+            self._runner.send("DELETE", self._path(f"volumes/{volume}"))
+        left = self._runner.get(self._path("volumes"))
+        self._runner.check(not left, "the tenant should have no volumes any more")
+        self._runner.send("DELETE", f"/tenants/{self._tenant}")
 
     def read_metrics(self) -> None:
-        self._stage.step("Metrics, as Prometheus reads them")
-        text = self._stage.text("/metrics")
+        self._runner.step("Metrics, as Prometheus reads them")
+        text = self._runner.text("/metrics")
         families = {f.name: f for f in text_string_to_metric_families(text)}
         for name in ("ks_node_state", "ks_node_free_capacity_bytes", "ks_node_used_iops"):
-            self._stage.check(name in families, f"{name} should be among them")
+            self._runner.check(name in families, f"{name} should be among them")
         available = sum(sample.value == 1 for sample in families["ks_node_state"].samples)
-        self._stage.check(available >= len(self._nodes), "each node should count as Available")
-        self._stage.note(f"{len(families)} metrics; {available} nodes Available")
+        self._runner.check(available >= len(self._nodes), "each node should count as Available")
+        self._runner.note(f"{len(families)} metrics; {available} nodes Available")
 
     def _all_available(self) -> bool:
-        backends = self._stage.read("/backends").body
+        backends = self._runner.read("/backends").body
         ports = {port for _, port in self._nodes}
         return ports <= {
             backend["mgmtPort"]
@@ -155,7 +157,7 @@ class Scenario:
 
     def _create(self, alias: str, gib: int, kind: str, **storage_class: Any) -> None:
         wanted = self._volume(alias, gib, kind, **storage_class)
-        self._stage.send("POST", self._path("volumes"), wanted)
+        self._runner.send("POST", self._path("volumes"), wanted)
         self._volumes[alias] = wanted["uuid"]
 
     def _volume(self, alias: str, gib: int, kind: str, **storage_class: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ class StepFailed(Exception):
     """The system did not do what it should; the text says what and where."""
 
 
-class Stage:
+class ScenarioRunner:
     """Sends requests to the API and shows each with its answer."""
 
     def __init__(self, client: Client) -> None:

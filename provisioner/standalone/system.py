@@ -13,7 +13,7 @@ from pathlib import Path
 from provisioner.environment import Environment
 from provisioner.standalone import processes
 from provisioner.standalone.client import Client, NoAnswer
-from provisioner.standalone.data_dir import DataFolder, is_any_address
+from provisioner.standalone.data_dir import DataDir, is_any_address
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NODE_ADDRESS = "127.0.0.1"
@@ -32,7 +32,7 @@ class StartFailed(Exception):
 class System:
     """One embedded system, from :meth:`running` on until the block ends."""
 
-    def __init__(self, folder: DataFolder, environment: Environment) -> None:
+    def __init__(self, folder: DataDir, environment: Environment) -> None:
         self._folder = folder
         self._environment = environment
         self._children: dict[str, subprocess.Popen[bytes]] = {}

@@ -15,7 +15,7 @@ import pytest
 from provisioner.certificates import Authority
 from provisioner.environment import Environment, variable_name
 from provisioner.standalone.client import Client
-from provisioner.standalone.data_dir import DataFolder
+from provisioner.standalone.data_dir import DataDir
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PORTS = 5
@@ -26,7 +26,7 @@ class Standalone:
     """One run of ``manage.py standalone``; its output is collected in a file."""
 
     def __init__(self, data: Path, port: int, *options: str, **variables: str) -> None:
-        self.folder = DataFolder(data)
+        self.folder = DataDir(data)
         ours = {variable_name(name) for name in Environment.model_fields}
         others = {name: value for name, value in os.environ.items() if name not in ours}
         self.url = f"https://127.0.0.1:{port}"

@@ -94,7 +94,7 @@ class HealthFilter(ChoiceFilter):
 class VolumeAdmin(ReadOnlyAdmin):
     tenant_link = link_column("tenant")
     capacity = size_column("capacity_bytes", "capacity")
-    growing_to = size_column("expanding_to_bytes", "growing to")
+    expanding_to = size_column("expanding_to_bytes", "growing to")
     claimed = size_column("claimed_bytes", "claimed for each replica")
     wait = wait_column()
     pending_reason = text_column(volume_pending_reason, "waits for")
@@ -136,7 +136,7 @@ class VolumeAdmin(ReadOnlyAdmin):
             "Capacity",
             {
                 "fields": [
-                    ("capacity", "growing_to", "claimed"),
+                    ("capacity", "expanding_to", "claimed"),
                     ("provisioning_type", "reserved_space_percentage", "block_size"),
                 ]
             },

@@ -58,13 +58,13 @@ def abort_unfinished_replicas() -> None:
     """Added to a volume by a process that died."""
     rows = Replica.objects.filter(state=LifeState.CREATING, volume__state=LifeState.READY)
 
-    def abandon(replica: Replica) -> None:
+    def abort(replica: Replica) -> None:
         with transaction.atomic(durable=True):
             list(Volume.objects.select_for_update().filter(pk=replica.volume_id))
             still = Replica.objects.filter(pk=replica.pk, state=LifeState.CREATING)
             mark_replicas_deleting(still, deadline_at=clock.now())
 
-    each_alone(overdue_take(rows), abandon)
+    each_alone(overdue_take(rows), abort)
 
 
 def abort_unfinished_snapshots() -> None:
@@ -76,14 +76,14 @@ def abort_unfinished_snapshots() -> None:
 def abort_unfinished_publications() -> None:
     """The process that was publishing died, or no node answered it."""
 
-    def withdraw(publication: Publication) -> None:
+    def abort(publication: Publication) -> None:
         with transaction.atomic(durable=True):
             mark_publications_deleting(
                 Publication.objects.filter(pk=publication.pk, state=LifeState.CREATING),
                 deadline_at=clock.now(),
             )
 
-    each_alone(overdue_take(Publication.objects.filter(state=LifeState.CREATING)), withdraw)
+    each_alone(overdue_take(Publication.objects.filter(state=LifeState.CREATING)), abort)
 
 
 def finish_expansions() -> None:

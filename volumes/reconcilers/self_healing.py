@@ -57,7 +57,7 @@ def replicas_lost(watched_since: dt.datetime) -> QuerySet[Replica]:
                 output_field=DateTimeField(),
             ),
             lost_for=ExpressionWrapper(Value(now) - F("lost_at"), DurationField()),
-            patience=ExpressionWrapper(minutes * minute, DurationField()),
+            tolerated=ExpressionWrapper(minutes * minute, DurationField()),
         )
-        .filter(lost_for__gte=F("patience"))
+        .filter(lost_for__gte=F("tolerated"))
     )

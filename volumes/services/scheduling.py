@@ -138,10 +138,10 @@ def _insert_replicas(
     volume: Volume,
     chosen: tuple[PlannedReplica, ...],
     request: PlacementRequest,
-    beginning: ReplicaOrigin,
+    origin: ReplicaOrigin,
 ) -> None:
     claims = Claims(volume.tenant_id)
-    source = beginning.copied_from
+    source = origin.copied_from
     replicas = Replica.objects.bulk_create(
         Replica(
             uuid=volume.uuid if volume.num_replicas == 1 else str(uuid.uuid4()),
@@ -152,7 +152,7 @@ def _insert_replicas(
             desired_bw=request.desired_bw,
             replica_state=ReplicaState.SYNCHRONIZING if source else ReplicaState.UNKNOWN,
             rebuilding=source is not None,
-            created_by_task=beginning.created_by_task,
+            created_by_task=origin.created_by_task,
             deadline_at=unfinished_deadline(),
         )
         for planned in chosen

@@ -88,7 +88,7 @@ class Agent:
         """Try again what ``start`` could not restore, and finish what was interrupted, however
         long it takes; True: nothing is amiss any more.
         """
-        self._targets.retry(await self._volumes.mend_limits())
+        self._targets.retry(await self._volumes.repair_limits())
         done = await asyncio.gather(
             self._targets.repair(), self._volumes.repair(), self._snapshots.repair()
         )

@@ -100,13 +100,13 @@ class AgentService:
         """Until the engine must be started again; what could not be restored, as when an address
         was not there yet, is tried again and again.
         """
-        mending = asyncio.create_task(self._mend())
+        mending = asyncio.create_task(self._repair())
         try:
             await self._engine.lost()
         finally:
             mending.cancel()
             await asyncio.gather(mending, return_exceptions=True)
 
-    async def _mend(self) -> None:
+    async def _repair(self) -> None:
         while not await self.agent.repair():
             await asyncio.sleep(REPAIR_SECONDS)

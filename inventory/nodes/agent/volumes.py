@@ -133,9 +133,9 @@ class Volumes:
     async def restore(self) -> None:
         """After a start: give the engine the limits."""
         self._late = set(self._records.volumes())
-        await self.mend_limits()
+        await self.repair_limits()
 
-    async def mend_limits(self) -> set[str]:
+    async def repair_limits(self) -> set[str]:
         """Try again what could not be restored; the volumes where that was possible."""
         late = self._late
         if not late:

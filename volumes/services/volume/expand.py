@@ -202,17 +202,19 @@ def growths_finish(volumes: Iterable[Volume], *, until: float) -> dict[int, str]
     is not waited for: should it be there again, the check of its node grows it. A node that was
     removed by force makes up for it when it comes back.
     """
-    growing = {v.pk: v for v in volumes}
-    rows = Replica.objects.filter(volume__in=growing, state=LifeState.READY, backend__isnull=False)
+    expanding = {v.pk: v for v in volumes}
+    rows = Replica.objects.filter(
+        volume__in=expanding, state=LifeState.READY, backend__isnull=False
+    )
     replicas = {r.pk: r for r in replicas_with_nodes(rows)}
     for replica in replicas.values():
-        replica.volume = growing[replica.volume_id]
+        replica.volume = expanding[replica.volume_id]
     outcomes = replicas_change(replicas.values(), until=until)
     check_after_not_found(replicas, outcomes, until=until)
     missing = set(rows.filter(replica_state=ReplicaState.MISSING).values_list("pk", flat=True))
     awaited = {key: outcome for key, outcome in outcomes.items() if key not in missing}
     failures = {}
-    for key, volume in growing.items():
+    for key, volume in expanding.items():
         own = {k: outcome for k, outcome in awaited.items() if replicas[k].volume_id == key}
         if text := failures_text(replicas, own):
             failures[key] = text

@@ -39,16 +39,16 @@ class GenerationChecker:
 
     def _compare(self, name: Name, seen: Spec, spec: Spec) -> None:
         if isinstance(seen, VolumeSpec) and isinstance(spec, VolumeSpec):
-            if _is_growth(name, seen, spec):
+            if _is_expansion(name, seen, spec):
                 self._seen[name, spec.generation] = spec
                 return
-            if _is_growth(name, spec, seen):
+            if _is_expansion(name, spec, seen):
                 return
         if not _is_told_anew(seen, spec):
             self.violations.append(f"{name}: {seen!r} and {spec!r}")
 
 
-def _is_growth(name: Name, old: VolumeSpec, new: VolumeSpec) -> bool:
+def _is_expansion(name: Name, old: VolumeSpec, new: VolumeSpec) -> bool:
     try:
         refuse_difference(name.uuid, old, new)
         refuse_other_owner(name.uuid, old, new)

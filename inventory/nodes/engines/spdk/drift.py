@@ -33,7 +33,7 @@ def find_drift(
             if nqn not in known.targets
         ),
     ]
-    return tuple(sorted(found, key=lambda stray: (stray.kind, stray.name)))
+    return tuple(sorted(found, key=lambda item: (item.kind, item.name)))
 
 
 def _raids(

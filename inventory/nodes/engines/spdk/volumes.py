@@ -49,7 +49,7 @@ class Volumes:
         )
         if entry.spec != spec or not entry.is_whole:
             refuse_difference(uuid, entry.spec, spec)
-            await self._grow(entry, spec)
+            await self._expand(entry, spec)
         await self._concat_volumes.ready(self._engine_state.volumes[uuid])
 
     async def remove(self, uuid: str) -> None:
@@ -154,7 +154,7 @@ class Volumes:
                 " its pieces cannot be frozen at one moment",
             )
 
-    async def _grow(self, entry: VolumeEntry, spec: VolumeSpec) -> None:
+    async def _expand(self, entry: VolumeEntry, spec: VolumeSpec) -> None:
         async with self._stores.hold(spec.pieces):
             spdk_state = await SpdkState.read(self._rpc)
             is_span = len(spec.pieces) > 1 and self._differs(spdk_state, entry, spec)
@@ -166,10 +166,10 @@ class Volumes:
             self._engine_state.put_volume(replace(entry, spec=spec, is_whole=False))
             if is_span:
                 await self._concat_volumes.take_apart(spdk_state, entry.uuid)
-            await self._grow_pieces(spdk_state, entry, spec)
+            await self._expand_pieces(spdk_state, entry, spec)
             self._engine_state.finish_volume(entry.uuid)
 
-    async def _grow_pieces(
+    async def _expand_pieces(
         self, spdk_state: SpdkState, entry: VolumeEntry, spec: VolumeSpec
     ) -> None:
         name = volume_name(entry.uuid)
