@@ -1,0 +1,204 @@
+"""One word for one thing: identifiers of before, which would come back by habit, fail here."""
+
+import re
+import subprocess
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+INSTEAD = {
+    "Beginning": "ReplicaOrigin",
+    "DataFolder": "DataDir",
+    "FaultSwitch": "FaultControl",
+    "FillingFailed": "RebuildFailed",
+    "GivenUp": "AttemptsExhausted",
+    "GrowthUnfinished": "ExpansionUnfinished",
+    "HandedOn": "ShuttingDown",
+    "Later": "Reschedule",
+    "MEND_SECONDS": "REPAIR_SECONDS",
+    "Mortal": "RestartableEngine",
+    "NoSignOfLife": "Stalled",
+    "PASSING": "TRANSITIONAL",
+    "ReplicaMove": "ReplicaRelocation",
+    "ReplicaMoveAdmin": "ReplicaRelocationAdmin",
+    "ReplicaShown": "ReplicaRow",
+    "ReplicaWish": "PlacementConstraints",
+    "RequestKey": "IdempotencyDigest",
+    "Requested": "IdempotentMixin",
+    "Shown": "VolumeAndReplicas",
+    "Stray": "DriftItem",
+    "StrayKind": "DriftKind",
+    "Strays": "Drift",
+    "TakenTurn": "HeldLease",
+    "Turn": "JobLease",
+    "TurnAdmin": "JobLeaseAdmin",
+    "VolumeShown": "VolumeRow",
+    "WAITS_FOR": "PENDING_REASON",
+    "_drop_failed": "_mark_failed_deleting",
+    "_end_growth": "_end_expansion",
+    "_forget_snapshot": "_delete_snapshot_row",
+    "_give_up_replicas": "_unplace_replicas",
+    "_grow_again": "_expand_again",
+    "_is_growth": "_is_expansion",
+    "_passing": "_transitional",
+    "_release_pieces": "_release_sub_volumes",
+    "_waits_by_state": "_pending_by_state",
+    "_waits_for": "_pending_reason",
+    "_write_pieces": "_write_sub_volumes",
+    "abandon_unfinished_replicas": "abort_unfinished_replicas",
+    "abandon_unfinished_snapshots": "abort_unfinished_snapshots",
+    "abandon_unfinished_volumes": "abort_unfinished_volumes",
+    "copies_withdraw": "mark_copies_deleting",
+    "copy_want": "record_desired_copy",
+    "drop_exports": "delete_exports",
+    "drop_replicas": "delete_replicas",
+    "drop_snapshots": "delete_snapshots",
+    "drop_volumes": "delete_volumes",
+    "export_waits_for": "export_pending_reason",
+    "exports_drop": "delete_exports_on_nodes",
+    "exports_want": "record_desired_exports",
+    "exports_want_all": "record_desired_exports_for_all_hosts",
+    "exports_withdraw": "mark_exports_deleting",
+    "filling": "rebuilding",
+    "find_strays": "find_drift",
+    "finish_growths": "finish_expansions",
+    "forget_namespace_ids": "delete_namespace_ids",
+    "growing_to_bytes": "expanding_to_bytes",
+    "growth_finish": "expansion_finish",
+    "heard_at": "last_activity_at",
+    "is_of": "matches_request",
+    "is_stopping": "is_shutting_down",
+    "leave_old_one": "hand_over",
+    "leaving_uuid": "outgoing_uuid",
+    "losses_follow": "check_after_not_found",
+    "losses_note": "mark_missing",
+    "made_by": "created_by_task",
+    "mend_limits": "repair_limits",
+    "migration_heard_at": "migration_last_activity_at",
+    "namespace_ids_forget": "namespace_ids_delete_unused",
+    "pieces_claim": "sub_volumes_claim",
+    "pieces_of_volume": "sub_volumes_of",
+    "publication_waits_for": "publication_pending_reason",
+    "publications_withdraw": "mark_publications_deleting",
+    "read_strays": "read_drift",
+    "replacement_beginning": "replacement_origin",
+    "replica_forget": "replica_delete_row",
+    "replica_give_up": "replica_abort",
+    "replica_leave": "outgoing_release",
+    "replica_leave_unconfirmed": "outgoing_release_unconfirmed",
+    "replica_leaving": "outgoing_replica",
+    "replica_made_by": "replica_created_by",
+    "replica_row_waits_for": "replica_row_pending_reason",
+    "replica_waits_for": "replica_pending_reason",
+    "replicas_drop": "delete_replicas_on_nodes",
+    "replicas_move": "relocate_replicas",
+    "replicas_return": "replicas_readopt",
+    "replicas_withdraw": "mark_replicas_deleting",
+    "request_key": "idempotency_digest",
+    "snapshot_abandon": "snapshot_abort",
+    "snapshot_waits_for": "snapshot_pending_reason",
+    "snapshots_drop": "delete_snapshots_on_nodes",
+    "snapshots_shown": "snapshot_rows",
+    "strays_abort": "drain_tasks_abort_stale",
+    "strays_of": "orphans_of",
+    "strays_read": "drift_read",
+    "task_waits_for": "task_pending_reason",
+    "tasks_hear": "tasks_touch",
+    "turn_of": "slot_of",
+    "turn_take": "job_lease_acquire",
+    "volume_abandon": "volume_abort",
+    "volume_grow": "volume_expand",
+    "volume_regrow": "volume_expand_rows",
+    "volume_waits_for": "volume_pending_reason",
+    "volumes_shown": "volume_rows",
+    "waits_for": "pending_reason",
+    "withdraw_unfinished_publications": "abort_unfinished_publications",
+}
+"""Identifiers, each with the name that is right."""
+
+WORDS = {
+    "abandon": "abort",
+    "beginning": "origin",
+    "books": "engine state",
+    "callers": "principals",
+    "chains": "snapshot tree",
+    "filling": "rebuilding",
+    "growing": "expanding",
+    "growth": "expansion",
+    "leaving": "outgoing",
+    "losses": "missing",
+    "mend": "repair",
+    "mortal": "restartable",
+    "passing": "transitional",
+    "placing": "scheduling",
+    "scrubs": "zeroing",
+    "stray": "drift",
+    "strays": "drift",
+    "switch": "fault control",
+    "withdraw": "mark deleting",
+    "witness": "generation checker",
+}
+"""Parts of identifiers in the packages, each with the term that is right."""
+
+EXCEPTIONS = {
+    "strays": "the wire's name of a list",
+}
+"""Identifiers that hold such a word, and why."""
+
+PACKAGES = ("provisioner", "tasks", "inventory", "volumes")
+
+
+def sources() -> list[str]:
+    """Python files, without migrations, which tell the past, and without this one."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    names = sorted(set(listed.splitlines()) - {Path(__file__).relative_to(ROOT).as_posix()})
+    return [n for n in names if "/migrations/" not in n and (ROOT / n).is_file()]
+
+
+def identifiers(file: str) -> Iterator[tuple[int, str]]:
+    with (ROOT / file).open("rb") as source:
+        for token in tokenize.tokenize(source.readline):
+            if token.type == tokenize.NAME:
+                yield token.start[0], token.string
+
+
+def parts(identifier: str) -> set[str]:
+    return {part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", identifier)}
+
+
+@pytest.fixture(scope="module")
+def found() -> list[tuple[str, int, str]]:
+    return [(file, line, name) for file in sources() for line, name in identifiers(file)]
+
+
+def test_no_identifier_of_before(found: list[tuple[str, int, str]]) -> None:
+    wrong = [
+        f"{f}:{line}: {name}, not {old}" for f, line, old in found if (name := INSTEAD.get(old))
+    ]
+    assert wrong == []
+
+
+def test_no_word_of_before(found: list[tuple[str, int, str]]) -> None:
+    wrong = [
+        f"{file}:{line}: {name}: say {WORDS[word]}, not {word}"
+        for file, line, name in found
+        if file.startswith(PACKAGES) and name not in EXCEPTIONS
+        for word in sorted(parts(name) & WORDS.keys())
+    ]
+    assert wrong == []
+
+
+def test_no_exception_is_left_over(found: list[tuple[str, int, str]]) -> None:
+    assert EXCEPTIONS.keys() - {name for _, _, name in found} == set()
+
+
+def test_a_page_names_no_identifier_of_before() -> None:
+    pages = [p for p in (ROOT / "docs").rglob("*.md") if p.name != "renamed.md"]
+    pattern = re.compile("`(" + "|".join(map(re.escape, INSTEAD)) + ")`")
+    wrong = [f"{p.name}: {m.group(1)}" for p in pages for m in pattern.finditer(p.read_text())]
+    assert wrong == []
