@@ -33,8 +33,6 @@ def stack() -> Iterator[Stack]:
     tool("haproxy")
     running = Stack(
         {
-            "CALLER_REQUESTS": "64",
-            "API_WORKERS": "1",
             "PROBE_INTERVAL_SECONDS": str(PROBE_SECONDS),
             "POLL_INTERVAL_SECONDS": "2",
             "COLLECT_INTERVAL_SECONDS": "1",
