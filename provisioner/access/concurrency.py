@@ -30,7 +30,7 @@ class TooManyAtOnce(APIException):
     retry_after = 1
 
 
-class JobLease:
+class RequestTurn:
     """What a request of this caller holds until it is answered.
 
     :raises TooManyAtOnce: three quarters of all places are the caller's, or none of its turns came

@@ -19,7 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from provisioner.access.concurrency import JobLease, others_work
+from provisioner.access.concurrency import RequestTurn, others_work
 from provisioner.access.principals import Caller
 from provisioner.common.database import is_conflict
 from provisioner.common.endpoint_spec import Operation
@@ -51,7 +51,7 @@ class ApiViewSet(ViewSet):
     aliases: ClassVar[tuple[str, ...]] = ()
     open_to_all: ClassVar[bool] = False
     goes_on: ClassVar[bool] = False
-    _slot: JobLease
+    _slot: RequestTurn
     http_method_names = [  # noqa: RUF012 - View declares it of the instance
         "get",
         "head",
@@ -74,7 +74,7 @@ class ApiViewSet(ViewSet):
         """:raises TooManyAtOnce: HTTP 429, the caller has enough requests under way."""
         super().perform_authentication(request)
         if isinstance(request.user, Caller):
-            self._slot = JobLease(request.user)
+            self._slot = RequestTurn(request.user)
             self._held.callback(self._slot.close)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:

@@ -90,9 +90,9 @@ def test_each_host_counts_alone(
 ) -> None:
     monkeypatch.setattr(concurrency, "TURN_SECONDS", 0.05)
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"caller_requests": 1})
-    first, second = (concurrency.JobLease(_caller(host)) for host in ("h1", "h2"))
+    first, second = (concurrency.RequestTurn(_caller(host)) for host in ("h1", "h2"))
     with closing(first), closing(second), pytest.raises(concurrency.TooManyAtOnce):
-        concurrency.JobLease(_caller("h1"))
+        concurrency.RequestTurn(_caller("h1"))
 
 
 def test_by_default_three_quarters_of_the_threads_are_one_callers(settings: Settings) -> None:

@@ -42,7 +42,7 @@ def polls(client: Client, hosts: int) -> float:
 def main(token: str, hosts: int) -> None:
     """Prints both: with turns, without."""
     client = Client(headers={"Authorization": f"Bearer {token}", "X-SSL-Client-Verify": "x"})
-    taken: dict[type, list[float]] = {concurrency.JobLease: [], NoTurn: []}
+    taken: dict[type, list[float]] = {concurrency.RequestTurn: [], NoTurn: []}
     polls(client, hosts)
     for _ in range(ROUNDS):
         for kind, found in taken.items():
