@@ -289,7 +289,7 @@ class TestLeaving:
 def test_refused(world: World, api: Api) -> None:
     def refusal(**fields: Any) -> str:
         with pytest.raises(ProvisionerError) as caught:
-            replica_sync_submit(**{"volume_uuid": world.uuid, "leaving_uuid": None} | fields)
+            replica_sync_submit(**{"volume_uuid": world.uuid, "outgoing_uuid": None} | fields)
         return f"{caught.value.code}: {caught.value.description}"
 
     first = world.rows()[0].uuid

@@ -15,7 +15,7 @@ from tests.chaos.system import NODES, System
 SETTLE_SECONDS = 90.0
 UNFINISHED = """
 SELECT 'volume ' || uuid || ' ' || state FROM volumes_volume
-WHERE state <> 'READY' OR growing_to_bytes IS NOT NULL
+WHERE state <> 'READY' OR expanding_to_bytes IS NOT NULL
 UNION ALL SELECT 'replica ' || id || ' ' || state FROM volumes_replica
 WHERE state <> 'READY' OR rebuilding
 UNION ALL SELECT 'snapshot ' || uuid || ' ' || state FROM volumes_snapshot WHERE state <> 'READY'
