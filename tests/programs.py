@@ -23,6 +23,8 @@ PACKAGES = {
     "node": ("nodejs",),
     "npm": ("npm",),
     "openssl": ("openssl",),
+    "zsh": ("zsh",),
+    "fish": ("fish",),
 }
 """Debian's, of each program."""
 MODULES = {"rsyslogd": "*/rsyslog/lmnsd_ossl.so"}
