@@ -58,9 +58,10 @@ schema: .venv/.dev
 budgets: .venv/.dev
 	$(BIN)/python -m tests.budgets
 
-requirements: .venv/.dev ## pin requirements.in and requirements-dev.in anew, with hashes; takes minutes
+requirements: .venv/.dev ## pin requirements.in, requirements-dev.in and what provisionerctl needs anew, with hashes; takes minutes
 	$(COMPILE) -o requirements.txt requirements.in
 	$(COMPILE) -o requirements-dev.txt requirements-dev.in
+	$(COMPILE) -c requirements-dev.txt -o provisionerctl/requirements.txt provisionerctl/pyproject.toml
 
 cli-reference: .venv/.dev ## write docs/reference/cli.md from the commands of provisionerctl
 	@$(BIN)/python -m tests.cli.reference

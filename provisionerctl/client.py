@@ -1,5 +1,6 @@
 """The HTTP API: one call, repeated safely while no answer comes."""
 
+import base64
 import json
 import re
 import ssl
@@ -7,12 +8,13 @@ import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import urllib3
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
+    InsecureRequestWarning,
     NewConnectionError,
     SSLError,
 )
@@ -82,7 +84,8 @@ class Client:
         self.context = context
         self.idempotency_key = ""
         self.read_seconds = READ_SECONDS
-        self.ignored: list[str] = []
+        self.ignored: set[str] = set()
+        """Fields of requests that the API does not know."""
         self._pauses = PAUSES if pauses is None else pauses
         self._url = context.url.rstrip("/")
         if not self._url.startswith(("https://", "http://")):
@@ -153,7 +156,8 @@ class Client:
         if context.token:
             return {"Authorization": f"Bearer {context.token}"}
         if context.user:
-            return urllib3.make_headers(basic_auth=f"{context.user}:{context.password}")
+            both = f"{context.user}:{context.password}".encode()
+            return {"Authorization": f"Basic {base64.b64encode(both).decode()}"}
         return {}
 
     def _send(
@@ -185,11 +189,14 @@ class Client:
 
     def _told(self, method: str, error: HTTPError, lost: bool) -> NoAnswer:
         """Why no answer came, and what that means."""
+        bare = self._url.startswith("https") and not self.context.certificate
+        hint = " It may demand a client certificate: --certificate." if bare else ""
         if isinstance(error, SSLError):
-            return NoAnswer(f"TLS with {self._url} failed: {_reason(error)}.")
+            hint = "" if "VERIFY_FAILED" in str(error) else hint
+            return NoAnswer(f"TLS with {self._url} failed: {_reason(error)}.{hint}")
         if isinstance(error, NOT_SENT) and not lost:
             return NoAnswer(f"{self._url} cannot be reached: {_reason(error)}.")
-        said = f"{self._url} gave no answer: {_reason(error)}."
+        said = f"{self._url} gave no answer: {_reason(error)}.{hint}"
         if method == "GET":
             return NoAnswer(said)
         if self.idempotency_key:
@@ -199,6 +206,8 @@ class Client:
         return NoAnswer(f"{said} What was asked may have been done: {again}.")
 
     def _read(self, method: str, response: urllib3.BaseHTTPResponse, lost: bool) -> Any:
+        named = response.headers.get("Ignored-Fields", "").split(", ")
+        self.ignored |= {unquote(name) for name in named if name}
         text = response.data.decode(errors="replace")
         try:
             body = json.loads(text)
@@ -209,7 +218,6 @@ class Client:
                 return body
             status = OF_HTTP.get(response.status, f"HTTP {response.status}")
             body = {"status": status, "description": text[:200].strip() or "no text"}
-        self.ignored += body.get("ignoredFields", [])
         if body["status"] == "Success":
             return body
         if lost and method == "DELETE" and OF_CODES.get(body["status"]) == Exit.NOT_FOUND:
@@ -234,6 +242,7 @@ def _tls(context: Context) -> ssl.SSLContext:
         made = ssl.create_default_context(cafile=context.ca or None)
         if context.insecure:
             made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+            urllib3.disable_warnings(InsecureRequestWarning)  # it was asked for
         if context.certificate:
             named = f"{context.certificate} {context.key}".strip()
             made.load_cert_chain(context.certificate, context.key or None)

@@ -78,7 +78,7 @@ class Command(click.Command):
         self.params += common(hidden=True)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with ctx.ensure_object(Session).refusals():
+        with ctx.ensure_object(Session).command():
             return super().invoke(ctx)
 
 

@@ -32,7 +32,6 @@ class Session:
     watch: bool = False
     interval: float = 2.0
     idempotency_key: str = ""
-    _said: set[str] = field(default_factory=set)
 
     def give(self, **values: Any) -> None:
         """Options of the connection."""
@@ -68,12 +67,6 @@ class Session:
     def for_programs(self) -> bool:
         return self.format in {Format.JSON, Format.YAML}
 
-    def note(self, text: str) -> None:
-        """To stderr, once: it is no part of the result."""
-        if text not in self._said:
-            self._said.add(text)
-            self.errors.print(text, style="yellow", soft_wrap=True)
-
     def list(self, fetch: Callable[[], list[Body]], columns: Sequence[Column]) -> None:
         """Show rows, again and again with ``--watch``."""
         self.show(fetch, lambda rows: output.table(rows, columns, wide=self.wide), columns)
@@ -101,7 +94,6 @@ class Session:
 
     def done(self, answer: Body, sentence: str) -> None:
         """Tell that a change was made: the API's answer to programs, a sentence to people."""
-        self._ignored()
         if self.for_programs:
             click.echo(output.document(answer, self.format), nl=False)
         else:
@@ -120,19 +112,22 @@ class Session:
             raise Failure("Nothing was done.", Exit.NOT_CONFIRMED)
 
     @contextmanager
-    def refusals(self) -> Iterator[None]:
-        """Where a program reads the output, it also gets the answer of a refusal."""
+    def command(self) -> Iterator[None]:
+        """Around each command. Where a program reads the output, it also gets the answer of a
+        refusal; what the API ignored is told to people.
+        """
         try:
             yield
         except Refused as error:
             if self.for_programs:
                 click.echo(output.document(error.body, self.format), nl=False)
             raise
+        finally:
+            self._ignored()
 
     def _write(
         self, data: Any, draw: Callable[[Any], RenderableType], columns: Sequence[Column]
     ) -> None:
-        self._ignored()
         line = self.watch
         if self.for_programs:
             click.echo(output.document(data, self.format, line=line), nl=False)
@@ -166,8 +161,9 @@ class Session:
 
     def _ignored(self) -> None:
         if "client" in self.__dict__ and self.client.ignored:
-            names = ", ".join(sorted(set(self.client.ignored)))
-            self.note(f"The API does not know and ignored: {names}")
+            names = ", ".join(sorted(self.client.ignored))
+            text = f"The API does not know and ignored: {names}"
+            self.errors.print(text, style="yellow", soft_wrap=True)
 
 
 class _Nothing:

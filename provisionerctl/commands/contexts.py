@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from provisionerctl.session import Session, pass_session
 
 context = noun("context", "list", "Contexts: which API to call, and as whom.")
 HIDDEN = "(hidden)"
+FILES = ("ca", "certificate", "key")
 
 
 def as_whom(row: Row) -> str:
@@ -76,6 +78,7 @@ def set_(session: Session, name: str, password_stdin: bool, token_stdin: bool) -
     """
     found = load(config_path())
     given: dict[str, Any] = {k: v for k, v in asdict(session.given).items() if v}
+    given |= {name: str(Path(given[name]).absolute()) for name in FILES if name in given}
     if password_stdin or token_stdin:
         given["password" if password_stdin else "token"] = sys.stdin.read().strip()
     elif "user" in given and sys.stdin.isatty():

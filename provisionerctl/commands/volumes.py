@@ -100,7 +100,11 @@ def show(session: Session, volume: str) -> None:
 @keyed
 @pass_session
 def create(session: Session, /, alias: str, size: int, dry_run: bool, **options: Any) -> None:
-    """Create a volume of SIZE GiB, or 2TiB for example."""
+    """Create a volume of SIZE GiB, or 2TiB for example.
+
+    Where several nodes are equally good, the uuid decides: a dry run shows the nodes of the later
+    command if both have the same --uuid.
+    """
     body = body_of(alias, size, **options)
     query = {"dryRun": "true"} if dry_run else {}
     answer = session.client.change("POST", "volumes", body=body, query=query)

@@ -1,10 +1,11 @@
-"""A relay before the API that loses answers: the request is done, and its connection breaks."""
+"""Servers in the place of the API: one that loses answers, and one that is no provisioner."""
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
 import urllib3
 
@@ -64,10 +65,43 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing."""
 
 
+class Same(ThreadingHTTPServer):
+    """Answers every GET with the same JSON; with ``context``, over TLS."""
+
+    daemon_threads = True
+
+    def __init__(self, body: bytes, context: ssl.SSLContext | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), _SameHandler)
+        self.body = body
+        self.scheme = "https" if context else "http"
+        if context:
+            self.socket = context.wrap_socket(self.socket, server_side=True)
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.server_port}"
+
+
+class _SameHandler(BaseHTTPRequestHandler):
+    server: Same
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.server.body)))
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+Server = TypeVar("Server", bound=ThreadingHTTPServer)
+
+
 @contextmanager
-def relay(url: str) -> Iterator[Relay]:
-    """One that runs."""
-    with Relay(url) as server:
+def running(server: Server) -> Iterator[Server]:
+    """A server that runs."""
+    with server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

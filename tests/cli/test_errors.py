@@ -1,15 +1,18 @@
 """What goes wrong is a sentence and an exit code, and what may be repeated is."""
 
 import json
+import ssl
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from provisioner.certificates import Authority
 from provisioner.common.results import ResultCode
 from provisionerctl.errors import CODES, MEANINGS, OF_CODES, Exit
 from tests.api.volume_steps import HOST, created, probe_host
 from tests.cli.conftest import Run, process
-from tests.cli.relay import Relay, relay
+from tests.cli.relay import Relay, Same, running
 from tests.conftest import Api
 from tests.servers import free_port
 
@@ -67,6 +70,19 @@ def test_exit_codes(connected: dict[str, str], run: Run, api: Api, pool: Pool) -
 
 
 @live
+def test_fields_that_an_older_server_does_not_know_are_named(
+    connected: dict[str, str], run: Run
+) -> None:
+    ran = run("api", "GET", "/volumes", "-q", "newer=1")
+    assert ran.code == 0
+    assert run("api", "PUT", "/tenants/0", "-d", '{"newer": 1}').code == 2
+    body = '{"hostId": "h", "hostNqn": "nqn.2014-08.org.nvmexpress:uuid:h", "name": "h", '
+    body += '"clientType": "Agent", "version": "1", "duration": 30, "newer": 1}'
+    ran = run("api", "POST", "/host_probe", "-d", body)
+    assert (ran.code, ran.err) == (0, "The API does not know and ignored: newer\n")
+
+
+@live
 def test_programs_get_the_answer_of_a_refusal(connected: dict[str, str], run: Run) -> None:
     ran = run("volumes", "delete", "none", "--yes", "-o", "json")
     assert (ran.code, ran.out) == (3, "")
@@ -81,34 +97,36 @@ def test_no_server(environment: dict[str, str]) -> None:
     assert "Connection refused" in done.stderr
 
 
-def test_what_is_no_provisioner(environment: dict[str, str], httpserver_of_lists: str) -> None:
-    done = process(environment, "nodes", "--url", httpserver_of_lists)
+def test_what_is_no_provisioner(environment: dict[str, str]) -> None:
+    with running(Same(b'[{"something": "else"}]')) as other:
+        done = process(environment, "nodes", "--url", other.url)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ")
     assert "PROVISIONERCTL_DEBUG=1 shows where" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-@pytest.fixture
-def httpserver_of_lists() -> Iterator[str]:
-    """Answers every request with a list of something else."""
-    from http.server import BaseHTTPRequestHandler, HTTPServer
-    from threading import Thread
+def test_tls(environment: dict[str, str], authority: Authority, tmp_path: Path) -> None:
+    """Both sides show a certificate; what is wrong with one is a sentence."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.server("api", ["127.0.0.1"]))
+    context.load_verify_locations(authority.path)
+    context.verify_mode = ssl.CERT_REQUIRED
+    other = Authority.of(tmp_path / "other")
+    mine = ("--certificate", str(authority.client("olga")))
 
-    class Other(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b'[{"something": "else"}]')
+    def nodes(*options: str) -> tuple[int, str]:
+        done = process(environment, "nodes", *options)
+        return done.returncode, done.stdout + done.stderr
 
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Other) as server:
-        thread = Thread(target=server.handle_request)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        thread.join()
+    with running(Same(b"[]", context)) as api:
+        right = ("--url", api.url, "--ca", str(authority.path))
+        assert nodes(*right, *mine) == (0, "None found.\n")
+        assert nodes("--url", api.url, "--insecure", *mine) == (0, "None found.\n")
+        code, said = nodes(*right)
+        assert (code, "--certificate" in said) == (6, True), said
+        code, said = nodes("--url", api.url, "--ca", str(other.path), *mine)
+        assert (code, "certificate verify failed" in said) == (6, True), said
 
 
 @pytest.fixture
@@ -117,7 +135,7 @@ def lossy(
 ) -> Iterator[Relay]:
     pool(1)
     monkeypatch.setattr("provisionerctl.client.PAUSES", (0.0, 0.0))
-    with relay(api.url) as server:
+    with running(Relay(api.url)) as server:
         monkeypatch.setenv("PROVISIONERCTL_URL", server.url)
         yield server
 

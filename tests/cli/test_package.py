@@ -28,9 +28,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder / "venv", with_pip=False)
     python = folder / "venv/bin/python"
     install = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q"]
-    constraint = folder / "constraints.txt"
-    constraint.write_text("\n".join(f"{k}=={v}" for k, v in pinned().items()))
-    subprocess.run([*install, "-c", str(constraint), str(wheel)], check=True)
+    needed = str(PROJECT / "requirements.txt")
+    subprocess.run([*install, "--require-hashes", "-r", needed], check=True)
+    subprocess.run([*install, "--no-deps", str(wheel)], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "--python", str(python), "check"], check=True)
     return folder / "venv/bin/provisionerctl"
 
 

@@ -1,5 +1,8 @@
 """What only a terminal shows: bars that move, colours, and questions."""
 
+import json
+import signal
+import subprocess
 from collections.abc import Callable, Iterator
 
 import pexpect
@@ -127,6 +130,21 @@ def test_a_list_is_watched_until_ctrl_c(
     watched.expect("first")
     watched.sendintr()
     assert ended(watched)[0] == 0
+
+
+def test_programs_read_each_change_as_a_line(
+    connected: dict[str, str], api: Api, pool: Callable[[int], list[str]]
+) -> None:
+    """Where no terminal is."""
+    pool(1)
+    words = [*PROGRAM, "volumes", "--watch", "--interval", "0.1", "-o", "json"]
+    with subprocess.Popen(words, env=connected, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout
+        assert json.loads(watching.stdout.readline()) == []
+        created(api, "first", uuid="u1")
+        assert json.loads(watching.stdout.readline())[0]["alias"] == "first"
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(SECONDS) == 0
 
 
 def test_a_password_is_asked_for_and_not_shown(

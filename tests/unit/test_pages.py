@@ -22,6 +22,7 @@ HARDWARE = "needs SPDK, drives, or a host's kernel"
 NOT_RUN = {
     "README.md: make demo    # the whole system with four simulated nodes and a host; plays the "
     "main job, then serves": "CI runs both commands",
+    "README.md: pipx install ./provisionerctl": "tests/cli/test_package.py installs its wheel",
     "docs/chaos.md: make chaos                       # 240 s of faults, a seed from the clock": (
         "takes minutes; tests/chaos/test_run.py is a short run"
     ),
