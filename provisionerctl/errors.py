@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from provisionerctl.units import printable
+
 
 class Exit(IntEnum):
     """Exit codes. They are never changed and never reused."""
@@ -65,7 +67,8 @@ class Refused(Failure):
         self.body = body
         self.status = str(body["status"])
         super().__init__(
-            f"{self.status}: {body['description']}", OF_CODES.get(self.status, Exit.REFUSED)
+            printable(f"{self.status}: {body['description']}"),
+            OF_CODES.get(self.status, Exit.REFUSED),
         )
 
 

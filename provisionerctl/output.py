@@ -13,6 +13,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from provisionerctl.units import printable
+
 Row = dict[str, Any]
 GOOD = ["Available", "FINISHED", "Success", "yes", "NEW"]
 BUSY = ["RUNNING", "IDLE", "Synchronizing", "Terminating", "cordoned", "draining", "MODIFIED"]
@@ -21,8 +23,8 @@ STYLES = (
     dict.fromkeys(GOOD, "green") | dict.fromkeys(BUSY, "yellow") | dict.fromkeys(BAD, "bold red")
 )
 UNKNOWN: tuple[Any, ...] = (None, "", [])
-PIPE_WIDTH = 10_000
-"""Columns where no terminal limits a line."""
+UNLIMITED = 10_000
+"""Columns of a line that nothing limits."""
 
 
 class Format(StrEnum):
@@ -71,7 +73,7 @@ def plain(value: Any) -> str:
         return ",".join(map(plain, value))
     if isinstance(value, dict):
         return json.dumps(value)
-    return str(value)
+    return printable(str(value))
 
 
 def state(text: str) -> Text:
@@ -79,11 +81,13 @@ def state(text: str) -> Text:
     return Text(text, style=STYLES.get(text.partition(" ")[0], ""))
 
 
-def console(*, error: bool = False) -> Console:
-    """Of stdout or stderr: colours and the width of a terminal only where there is one."""
+def console(*, error: bool = False, fit: bool = False) -> Console:
+    """Of stdout or stderr, with colours where that is a terminal. ``fit``: lines are no longer than
+    the terminal's; else it wraps them, so that nothing is cut off and whole lines can be copied.
+    """
     made = Console(stderr=error, highlight=False, markup=False, emoji=False)
-    if not made.is_terminal:
-        made.width = PIPE_WIDTH
+    if not fit:
+        made.width = UNLIMITED
     return made
 
 
@@ -92,7 +96,7 @@ def table(rows: Iterable[Row], columns: Sequence[Column], *, wide: bool = False)
     shown = [column for column in columns if wide or not column.wide]
     made = Table(box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(shown):
-        made.add_column(column.title, no_wrap=number > 0, overflow="ellipsis" if number else "fold")
+        made.add_column(column.title, no_wrap=number == 0, overflow="fold")
     for row in rows:
         made.add_row(*(column.cell(row) for column in shown))
     return made if made.row_count else Text("None found.", style="dim")
@@ -134,10 +138,7 @@ def document(data: Any, how: Format, *, line: bool = False) -> str:
 
 
 def printed(out: Console, shown: RenderableType) -> None:
-    """To a terminal as it is; elsewhere without the spaces that fill a table's last column."""
-    if out.is_terminal:
-        out.print(shown)
-        return
+    """Without the spaces that fill a table's last column."""
     with out.capture() as captured:
         out.print(shown, soft_wrap=True)
     lines = (line.rstrip() for line in captured.get().splitlines())

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -147,7 +147,7 @@ class Session:
         self.watch = True
         screen = self.console.is_terminal and self.format in {Format.TABLE, Format.WIDE}
         before: Any = None
-        with Live(console=self.console, auto_refresh=False) if screen else _Nothing() as live:
+        with self._screen() if screen else nullcontext() as live:
             while True:
                 data = fetch()
                 if isinstance(live, Live):
@@ -159,19 +159,14 @@ class Session:
                 before = data
                 time.sleep(self.interval)
 
+    def _screen(self) -> Live:
+        return Live(console=output.console(fit=True), auto_refresh=False)
+
     def _ignored(self) -> None:
         if "client" in self.__dict__ and self.client.ignored:
             names = ", ".join(sorted(self.client.ignored))
             text = f"The API does not know and ignored: {names}"
             self.errors.print(text, style="yellow", soft_wrap=True)
-
-
-class _Nothing:
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
 
 
 pass_session = click.make_pass_decorator(Session, ensure=True)

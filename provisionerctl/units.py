@@ -46,6 +46,11 @@ class Duration(click.ParamType[int]):
         return int(found[1]) * SECONDS[found[2]]
 
 
+def printable(text: str) -> str:
+    """Without control characters: names come from nodes and hosts, and a terminal obeys them."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 def size_text(size: float) -> str:
     """``10 GiB`` of a number of bytes, with one decimal at most."""
     unit = 0

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from tasks.models import Task, TaskType
 from tasks.services import task_create
+from tests.api.test_replicas import all_available, replicated
 from tests.api.volume_steps import created
 from tests.cli.conftest import PROGRAM, process
 from tests.conftest import Api
@@ -106,6 +107,21 @@ def test_bars_of_a_drain_move_to_the_end(
     drain.expect("1 of 1 replicas moved")
     code, shown = ended(drain)
     assert (code, "Node node-1 is drained." in shown) == (0, True)
+
+
+def test_a_rebuild_is_followed_to_its_end(
+    terminal: Terminal, api: Api, pool: Callable[[int], list[str]]
+) -> None:
+    pool(3)
+    all_available(api, replicated(api, "first"))
+    added = terminal("replicas", "add", "first", "--wait", "--interval", "0.1")
+    added.expect("A replica of first was added.")
+    added.expect("ReplicaSync")
+    settle()
+    added.expect("FINISHED")
+    assert ended(added)[0] == 0
+    code, shown = ended(terminal("replicas", "list", "first"))
+    assert (code, shown.count("Available")) == (0, 3)
 
 
 def test_a_task_that_fails(terminal: Terminal, api: Api) -> None:
