@@ -10,6 +10,7 @@ from provisionerctl.commands import (
     access,
     api,
     contexts,
+    drains,  # noqa: F401 - its commands are those of nodes
     hosts,
     nodes,
     pool,

@@ -18,8 +18,6 @@ from provisionerctl.config import Context, resolve
 from provisionerctl.errors import Exit, Failure, Refused
 from provisionerctl.output import Column, Format
 
-COMPLETION_SECONDS = 3.0
-
 
 @dataclass
 class Session:
@@ -47,9 +45,7 @@ class Session:
     @cached_property
     def quick_client(self) -> Client:
         """For completion: one short try. :raises Failure: the configuration is wrong."""
-        made = Client(resolve(self.given, self.context_name), pauses=())
-        made.read_seconds = COMPLETION_SECONDS
-        return made
+        return Client(resolve(self.given, self.context_name), quick=True)
 
     @cached_property
     def console(self) -> Console:
@@ -131,7 +127,9 @@ class Session:
         line = self.watch
         if self.for_programs:
             click.echo(output.document(data, self.format, line=line), nl=False)
-        elif self.format == Format.CSV and columns:
+        elif self.format == Format.CSV:
+            if not columns:
+                raise Failure("This command has no CSV; take -o json.", Exit.USAGE)
             rows = data if isinstance(data, list) else [data]
             click.echo(output.csv_text(rows, columns), nl=False)
         else:

@@ -4,11 +4,11 @@ from typing import Any
 
 import click
 
-from provisionerctl import names, output, progress
-from provisionerctl.client import Body, at
+from provisionerctl import names, output
+from provisionerctl.client import Body
 from provisionerctl.complete import HOST, NODE
-from provisionerctl.errors import Exit, Failure, Refused
-from provisionerctl.options import destroys, noun, waiting, watchable
+from provisionerctl.errors import Exit, Failure
+from provisionerctl.options import destroys, noun, watchable
 from provisionerctl.output import Column, Row
 from provisionerctl.session import Session, pass_session
 from provisionerctl.units import ago_text, limit_text, rate_text, size_text
@@ -49,14 +49,6 @@ COLUMNS = (
     Column("WAITS FOR", "waitsFor", wide=True),
 )
 PORTALS = (Column("PORTAL", "ip"), Column("PORT", "port"), Column("TRANSPORT", "transport"))
-LOSSES = (
-    Column("VOLUME", "alias"),
-    Column("LOSES", "loses"),
-    Column("REASON", "reason"),
-    Column("TENANT", "tenantId"),
-    Column("UUID", "volumeID", wide=True),
-    Column("REPLICA", "replicaID", wide=True),
-)
 
 
 def identifier(session: Session, name: str) -> str:
@@ -161,66 +153,6 @@ def uncordon(session: Session, node: str) -> None:
 def _update(session: Session, node: str, body: Body, done: str) -> None:
     answer = session.client.change("PUT", "backends", identifier(session, node), body=body)
     session.done(answer, f"Node {node} {done}.")
-
-
-@nodes.command()
-@click.argument("node", type=NODE)
-@waiting
-@pass_session
-def drain(session: Session, node: str, wait: bool) -> None:
-    """Cordon a storage node and move its replicas to others, a few at a time."""
-    client, key = session.client, identifier(session, node)
-    answer = client.call("POST", at("backends", key, "drain"), repeatable=True)
-    if not wait:
-        session.done(
-            answer, f"Node {node} is being drained: provisionerctl nodes drain-status {node}"
-        )
-        return
-    try:
-        progress.drain_followed(session, key)
-    except Refused as error:
-        if error.status != "NotExists":
-            raise
-        raise Failure(f"The drain of {node} was stopped.", Exit.TASK_FAILED) from None
-    if not session.for_programs:
-        session.console.print(f"Node {node} is drained.")
-
-
-@nodes.command("drain-status")
-@click.argument("node", type=NODE)
-@watchable
-@pass_session
-def drain_status(session: Session, node: str) -> None:
-    """Show how far a drain is, and why something cannot be moved."""
-    progress.drain_shown(session, identifier(session, node))
-
-
-@nodes.command("drain-stop")
-@click.argument("node", type=NODE)
-@pass_session
-def drain_stop(session: Session, node: str) -> None:
-    """Stop a drain. Replicas that are moving stay where they were."""
-    answer = session.client.change("DELETE", "backends", identifier(session, node), "drain")
-    session.done(answer, f"The drain of {node} is stopped.")
-
-
-@nodes.command()
-@click.argument("node", type=NODE)
-@pass_session
-def maintenance(session: Session, node: str) -> None:
-    """List the volumes that would lose access or redundancy if the node stopped now."""
-    key = identifier(session, node)
-
-    def draw(found: Row) -> Any:
-        if found["safe"]:
-            return f"{node} can be stopped: no volume loses access or redundancy."
-        heading = (
-            f"If {node} stops, {found['accessLost']} volumes lose access "
-            f"and {found['redundancyLost']} lose redundancy."
-        )
-        return output.sections(heading, output.table(found["volumes"], LOSSES, wide=session.wide))
-
-    session.show(lambda: session.client.get("backends", key, "maintenance"), draw)
 
 
 @nodes.command()

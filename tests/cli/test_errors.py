@@ -134,7 +134,7 @@ def lossy(
     api: Api, pool: Pool, connected: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Relay]:
     pool(1)
-    monkeypatch.setattr("provisionerctl.client.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("provisionerctl.transport.PAUSES", (0.0, 0.0))
     with running(Relay(api.url)) as server:
         monkeypatch.setenv("PROVISIONERCTL_URL", server.url)
         yield server
