@@ -1,6 +1,5 @@
 """Every operation of the API is reached by a command, or stands in a list with the reason."""
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,7 +40,7 @@ BY_PATH_ALONE = {
     "probe_create": "storage nodes send it, with tokens of their own",
 }
 COMMANDS = {
-    "auth_server_create": "auth-server set FILE",
+    "auth_server_create": "auth-server set EMPTY",
     "auth_server_destroy": "auth-server delete --yes",
     "auth_server_list": "auth-server show",
     "backends_create": "nodes add 127.0.0.1 --port 9",
@@ -62,7 +61,7 @@ COMMANDS = {
     "info_list": "status",
     "inventory_destroy": "inventory reset --yes",
     "inventory_list": "inventory",
-    "license_create": "licence install FILE",
+    "license_create": "licence install LICENCE",
     "license_list": "licence show",
     "maintenance_retrieve": "nodes maintenance NODE",
     "metrics_list": "metrics ks_",
@@ -122,8 +121,9 @@ def things(api: Api, pool: Callable[[int], list[str]], tmp_path: Path) -> dict[s
     api.post("/snapshots", {"alias": "snap", "snapshotID": "s1", "volumeID": "u1"})
     probe_host(api)
     take_sample()
-    file = tmp_path / "file"
-    file.write_text(json.dumps({"license": "x"}))
+    files = {"EMPTY": "{}", "LICENCE": "x"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
     return {
         "NODE": node,
         "VOLUME": "u1",
@@ -131,7 +131,7 @@ def things(api: Api, pool: Callable[[int], list[str]], tmp_path: Path) -> dict[s
         "REPLICA": "u1",
         "HOST": HOST,
         "TASK": api.get("/inventory").body["taskId"],
-        "FILE": str(file),
+        **{name: str(tmp_path / name) for name in files},
     }
 
 
