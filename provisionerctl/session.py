@@ -18,6 +18,9 @@ from provisionerctl.config import Context, resolve
 from provisionerctl.errors import Exit, Failure, Refused
 from provisionerctl.output import Column, Format
 
+OUTAGE_SECONDS = 300.0
+"""How long what is watched may be away."""
+
 
 @dataclass
 class Session:
@@ -146,8 +149,7 @@ class Session:
         screen = self.console.is_terminal and self.format in {Format.TABLE, Format.WIDE}
         before: Any = None
         with self._screen() if screen else nullcontext() as live:
-            while True:
-                data = fetch()
+            for data in self._looks(fetch):
                 if isinstance(live, Live):
                     live.update(draw(data), refresh=True)
                 elif data != before:
@@ -155,7 +157,23 @@ class Session:
                 if until(data):
                     return data
                 before = data
-                time.sleep(self.interval)
+        raise AssertionError("looks never end by themselves")
+
+    def _looks(self, fetch: Callable[[], Any]) -> Iterator[Any]:
+        """What ``fetch`` answers, again and again; an outage after the first answer is waited out.
+
+        :raises Failure: refused, or away for OUTAGE_SECONDS
+        """
+        give_up = 0.0
+        while True:
+            try:
+                yield fetch()
+            except Failure as error:
+                if error.exit_code != Exit.UNAVAILABLE or time.monotonic() > give_up:
+                    raise
+            else:
+                give_up = time.monotonic() + OUTAGE_SECONDS
+            time.sleep(self.interval)
 
     def _screen(self) -> Live:
         return Live(console=output.console(fit=True), auto_refresh=False)

@@ -48,7 +48,8 @@ off. What is no result goes to stderr.
 A call that got no answer is repeated up to three times, if that is safe: reads, deletions, and
 what the API recognizes by its `Idempotency-Key`, which stays the same over the repeats of one
 command. With `--idempotency-key` it also stays the same over several runs of a command. What was
-not sent is always repeated.
+not sent is always repeated. What is watched or
+waited for may be away for five minutes.
 
 ## Exit codes
 

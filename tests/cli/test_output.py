@@ -1,13 +1,16 @@
 """Sizes, times and tables, as people write and read them."""
 
 import io
+from collections.abc import Callable
+from typing import Any
 
 import click
 import pytest
 from rich.console import Console
 
-from provisionerctl.errors import Refused
-from provisionerctl.output import Column, details, table
+from provisionerctl.errors import Failure, NoAnswer, Refused
+from provisionerctl.output import Column, Format, details, table
+from provisionerctl.session import Session
 from provisionerctl.units import (
     Duration,
     Size,
@@ -87,3 +90,36 @@ def test_a_terminal_does_not_obey_names() -> None:
     assert "\x1b" not in shown(table([{"name": "a\x1b[2Jb"}], [Column("NAME", "name")]))
     refused = Refused({"status": "NotExists", "description": "no 'a\x1b]0;b\x07'\n"})
     assert refused.format_message() == "NotExists: no 'a ]0;b ' "
+
+
+def looks(*answers: int | Failure) -> Callable[[], int]:
+    """Answers one after the other."""
+    rest = list(answers)
+
+    def fetch() -> int:
+        answer = rest.pop(0)
+        if isinstance(answer, Failure):
+            raise answer
+        return answer
+
+    return fetch
+
+
+def test_what_is_watched_may_be_away_for_a_while(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away, refused = NoAnswer("away"), Failure("refused")
+
+    def watched(*answers: int | Failure) -> Any:
+        session = Session(format=Format.JSON, interval=0)
+        return session.show(looks(*answers), str, until=lambda n: n == 3)
+
+    assert watched(1, away, away, 2, away, 3) == 3
+    assert capsys.readouterr().out == "1\n2\n3\n"
+    with pytest.raises(NoAnswer):
+        watched(away, 3)
+    with pytest.raises(Failure, match="refused"):
+        watched(1, refused, 3)
+    monkeypatch.setattr("provisionerctl.session.OUTAGE_SECONDS", -1.0)
+    with pytest.raises(NoAnswer):
+        watched(1, away, 3)
