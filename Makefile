@@ -10,7 +10,7 @@ CHECK := SECRET_KEY=only-for-checks-only-for-checks-only DATA_DIR=build DATABASE
 	REDIS_URL=memory://
 
 .DELETE_ON_ERROR:
-.PHONY: help demo docs diagrams test test-tools test-embedded chaos bench check lint format types layers migrations settings schema budgets requirements clean
+.PHONY: help demo docs diagrams test test-tools test-embedded chaos bench check lint format types layers migrations settings schema budgets requirements cli-reference clean
 
 help: ## this list (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -64,9 +64,13 @@ docs: .venv/.dev ## build the documentation as a site, into build/site; needs no
 diagrams: .venv/.dev ## write docs/explanation/data-model.md from the models
 	@$(CHECK) $(BIN)/python manage.py data_model
 
-requirements: .venv/.dev ## pin requirements.in and requirements-dev.in anew, with hashes; takes minutes
+requirements: .venv/.dev ## pin requirements.in, requirements-dev.in and what provisionerctl needs anew, with hashes; takes minutes
 	$(COMPILE) -o requirements.txt requirements.in
 	$(COMPILE) -o requirements-dev.txt requirements-dev.in
+	$(COMPILE) -c requirements-dev.txt -o provisionerctl/requirements.txt provisionerctl/pyproject.toml
+
+cli-reference: .venv/.dev ## write docs/reference/cli.md from the commands of provisionerctl
+	@$(BIN)/python -m tests.cli.reference
 
 clean: ## remove what was made here: .venv, caches, build; DATA_DIR stays
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -24,6 +24,8 @@ PACKAGES = {
     "npm": ("npm",),
     "openssl": ("openssl",),
     "gcc": ("gcc", "libc6-dev"),
+    "zsh": ("zsh",),
+    "fish": ("fish",),
 }
 """Debian's, of each program."""
 MODULES = {"rsyslogd": "*/rsyslog/lmnsd_ossl.so"}

@@ -12,7 +12,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PACKAGES = ("provisioner", "tasks", "inventory", "volumes")
+PACKAGES = ("provisioner", "tasks", "inventory", "volumes", "provisionerctl")
 PROGRAMS = Path(sys.executable).parent
 
 FORBIDDEN = [
@@ -30,6 +30,7 @@ FORBIDDEN = [
     ("services", "volumes/services/tenant.py", "import rest_framework"),
     ("nodes", "inventory/nodes/wire.py", "import django.conf"),
     ("hosts", "inventory/simulated_hosts/node_availability.py", "import inventory.services.hosts"),
+    ("cli", "provisionerctl/units.py", "import provisioner.common.times"),
     ("node-calls", "volumes/selectors.py", "import inventory.nodes.client"),
 ]
 """A contract, a file, and an import that the contract keeps it from."""

@@ -29,6 +29,7 @@ NOT_RUN = {
     "in parallel": "CI runs all tests",
     "CONTRIBUTING.md: .venv/bin/python manage.py shell -c "
     "\"from tasks import runner; runner.run('ID')\"": ("tests/tasks/test_runner.py calls the same"),
+    "README.md: pipx install ./provisionerctl": "tests/cli/test_package.py installs its wheel",
     "docs/chaos.md: make chaos                       # 240 s of faults, a seed from the clock": (
         "takes minutes; tests/chaos/test_run.py is a short run"
     ),

@@ -11,13 +11,15 @@ EXACT = re.compile(r"[\w./-]+:v?\d+\.\d+(\.\d+)?(-\w+)*(@sha256:[0-9a-f]{64})?")
 """An image with all parts of its version: PostgreSQL's has two, the others' three."""
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-dev.txt", "provisionerctl/requirements.txt"]
+)
 def test_each_package_has_version_and_hashes(name: str) -> None:
     text = (ROOT / name).read_text()
     assert "://" not in text, "where packages come from is a matter of each machine"
     whole = re.sub(r"\s*#.*", "", text).replace("\\\n", " ")
     lines = [line for line in whole.splitlines() if line.strip()]
-    assert len(lines) > 50
+    assert len(lines) > 5
     for line in lines:
         assert re.match(r"[\w.-]+==[\w.]+ .*--hash=sha256:[0-9a-f]{64}", line), line
 

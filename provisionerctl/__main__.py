@@ -1,0 +1,5 @@
+"""``python -m provisionerctl`` is ``provisionerctl``."""
+
+from provisionerctl.main import main
+
+main()

@@ -1,0 +1,166 @@
+"""The HTTP API: one call, repeated safely while no answer comes."""
+
+import base64
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, unquote, urlencode
+
+import urllib3
+
+from provisionerctl.config import Context
+from provisionerctl.errors import OF_CODES, Exit, Refused
+from provisionerctl.transport import KEY, Transport
+
+PAGE = 1000
+OF_TENANTS = frozenset(
+    [
+        "volumes",
+        "volumes_by_alias",
+        "volume_extended",
+        "snapshots",
+        "snapshots_by_alias",
+        "snapshots_by_vol",
+        "snapshot_volume",
+        "snapshot_volumes",
+        "clone_volume",
+        "replica",
+        "publish",
+        "unpublish",
+        "connect",
+        "disconnect",
+        "migrate_volume",
+        "targets",
+    ]
+)
+"""First segments of the paths that may begin with a tenant's id."""
+KEYED = frozenset(
+    [
+        "POST volumes",
+        "PATCH volumes",
+        "POST snapshots",
+        "POST snapshot_volume",
+        "POST snapshot_volumes",
+        "POST clone_volume",
+        "POST publish",
+    ]
+)
+"""What the API answers as before, if it comes again with the same Idempotency-Key."""
+OF_HTTP = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound"} | dict.fromkeys(
+    (502, 503, 504), "ServiceUnavailable"
+)
+"""Result codes where something before the API answers, a load balancer for example."""
+Body = dict[str, Any]
+
+
+def at(*segments: str) -> str:
+    """A path of the API."""
+    return "".join(f"/{quote(segment, safe=':')}" for segment in segments)
+
+
+class Client:
+    """Calls the API of a context; ``quick``: with one short try."""
+
+    def __init__(self, context: Context, *, quick: bool = False) -> None:
+        """:raises Failure: the URL or a file of a certificate is wrong."""
+        self.context = context
+        self.idempotency_key = ""
+        self.ignored: set[str] = set()
+        """Fields of requests that the API does not know."""
+        self._transport = Transport(context, quick=quick)
+
+    def get(self, *segments: str, **query: Any) -> Any:
+        """The answer of a GET. :raises Failure: refused, or no answer."""
+        return self.call("GET", at(*segments), query=query)
+
+    def one(self, *segments: str) -> Body | None:
+        """The one object of an answer that is a list; None: it does not exist."""
+        found = self.get(*segments)
+        return dict(found[0]) if found else None
+
+    def pages(self, *segments: str, key: str, limit: int = 0, **query: Any) -> list[Body]:
+        """All objects of a list, or the first ``limit``, page by page in the order of ``key``."""
+        rows: list[Body] = []
+        marker: Body = {}
+        while True:
+            size = min(PAGE, limit - len(rows)) if limit else PAGE
+            page = self.get(*segments, limit=size, **marker, **query)
+            rows += page
+            if len(page) < size or len(rows) == limit:
+                return rows
+            marker = {"marker": page[-1][key]}
+
+    def change(
+        self, method: str, *segments: str, body: Body | None = None, query: Body | None = None
+    ) -> Body:
+        """The answer of a call that changes something. :raises Failure: refused, or no answer."""
+        answer = self.call(method, at(*segments), body, query)
+        return answer if isinstance(answer, dict) else {}
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        query: dict[str, Any] | None = None,
+        *,
+        repeatable: bool = False,
+    ) -> Any:
+        """What the API answers: parsed JSON, or text. ``repeatable``: a POST or PATCH that does
+        nothing more when it comes again.
+
+        :raises Refused: with another result code than Success
+        :raises NoAnswer: it cannot be reached, or gave no answer
+        """
+        first = path.strip("/").partition("/")[0]
+        if self.context.tenant and first in OF_TENANTS:
+            path = at(self.context.tenant) + path
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        headers = self._headers()
+        keyed = not KEYED.isdisjoint(f"{method} {part}" for part in path.split("/")[1:3])
+        if keyed:
+            headers[KEY] = self.idempotency_key = self.idempotency_key or str(uuid.uuid4())
+        repeatable |= keyed or method in {"GET", "PUT", "DELETE"}
+        path += f"?{urlencode(given)}" if given else ""
+        answer = self._transport.send(method, path, body, headers, repeatable=repeatable)
+        return self._read(method, *answer)
+
+    def _headers(self) -> dict[str, str]:
+        context = self.context
+        if context.token:
+            return {"Authorization": f"Bearer {context.token}"}
+        if context.user:
+            both = f"{context.user}:{context.password}".encode()
+            return {"Authorization": f"Basic {base64.b64encode(both).decode()}"}
+        return {}
+
+    def _read(self, method: str, response: urllib3.BaseHTTPResponse, lost: bool) -> Any:
+        named = response.headers.get("Ignored-Fields", "").split(", ")
+        self.ignored |= {unquote(name) for name in named if name}
+        text = response.data.decode(errors="replace")
+        try:
+            body = json.loads(text)
+        except ValueError:
+            body = text
+        if not isinstance(body, dict) or not {"status", "description"} <= set(body):
+            if response.status < 400:
+                return body
+            status = OF_HTTP.get(response.status, f"HTTP {response.status}")
+            body = {"status": status, "description": text[:200].strip() or "no text"}
+        if body["status"] == "Success":
+            return body
+        if lost and method == "DELETE" and OF_CODES.get(body["status"]) == Exit.NOT_FOUND:
+            return body | {"status": "Success"}  # the try whose answer was lost removed it
+        raise Refused(body)
+
+
+def tries(client: Client, *paths: tuple[str, ...]) -> Iterator[Any]:
+    """The answers of several GETs; None in place of what the caller may not see."""
+    for segments in paths:
+        try:
+            yield client.get(*segments)
+        except Refused as error:
+            if error.exit_code != Exit.DENIED:
+                raise
+            yield None

@@ -1,0 +1,101 @@
+"""Tokens, and the authorization server."""
+
+from typing import Any
+
+import click
+import yaml
+
+from provisionerctl import output
+from provisionerctl.complete import HOST, NODE, TENANT
+from provisionerctl.errors import Exit, Failure
+from provisionerctl.options import destroys, noun
+from provisionerctl.output import Column
+from provisionerctl.session import Session, pass_session
+from provisionerctl.units import Duration
+
+tokens = noun("tokens", "", "")
+tokens.help = "Tokens of this API."
+auth_server = noun("auth-server", "show", "The authorization server (OpenID Connect).")
+ROLES = ("ADMIN", "MONITOR", "STORAGE", "NODE", "HOST")
+COLUMNS = (
+    Column("TOKEN URL", "authorizationServerTokenURL"),
+    Column("JWK SET URL", "authorizationServerJwkSetURL"),
+    Column("PUBLIC KEY", "authorizationServerPublicKey"),
+    Column("ISSUER", "authorizationServerIssuer"),
+    Column("AUDIENCE", "authorizationServerAudience"),
+    Column("PROVISIONER CLIENT", "provisionerClientID"),
+    Column("PROVISIONER RESOURCE", "provisionerResourceID"),
+    Column("PROVISIONER SCOPE", "provisionerClientScope"),
+    Column("BACKENDS CLIENT", "backendsClientID"),
+    Column("BACKENDS RESOURCE", "backendsResourceID"),
+    Column("BACKENDS SCOPE", "backendsClientScope"),
+)
+"""Secrets are shown by ``-o json`` alone."""
+
+
+@tokens.command("create")
+@click.option(
+    "--role",
+    multiple=True,
+    type=click.Choice(ROLES, case_sensitive=False),
+    help="May be repeated; without it: all roles of the user.",
+)
+@click.option("--for-tenant", type=TENANT, help="The one tenant whose objects it sees.")
+@click.option("--for-host", type=HOST, help="The host that it speaks for, with the role HOST.")
+@click.option("--for-node", type=NODE, help="The node that it speaks for, with the role NODE.")
+@click.option("--name", help="Told apart in logs as <user>/<name>.")
+@click.option("--expires-in", type=Duration(), help="1h to 30d; 1h is the default.")
+@pass_session
+def create(session: Session, /, role: tuple[str, ...], **options: Any) -> None:
+    """Issue a token to the user of the context, who shows name and password. It is all that is
+    printed.
+    """
+    wire = {
+        "for_tenant": "tenant",
+        "for_host": "host",
+        "for_node": "node",
+        "expires_in": "expiration",
+    }
+    body = {wire.get(name, name): value for name, value in options.items() if value is not None}
+    if role:
+        body["roles"] = list(role)
+    answer = session.client.change("POST", "token", body=body)
+    session.done(answer, str(answer["token"]))
+
+
+@auth_server.command()
+@pass_session
+def show(session: Session) -> None:
+    """Show the authorization server."""
+
+    def draw(row: dict[str, Any]) -> Any:
+        return output.details(row, COLUMNS) if row else "None is set: tokens are local."
+
+    session.show(lambda: session.client.get("auth_server"), draw, COLUMNS)
+
+
+@auth_server.command("set")
+@click.argument("file", type=click.File())
+@pass_session
+def set_(session: Session, file: Any) -> None:
+    """Accept the tokens of the authorization server that FILE describes; - is stdin.
+
+    FILE is JSON or YAML with the fields of POST /auth_server, which hold secrets. Local tokens are
+    refused from then on.
+    """
+    try:
+        body = yaml.safe_load(file)
+    except yaml.YAMLError as error:
+        raise Failure(f"{file.name} is neither JSON nor YAML: {error}", Exit.USAGE) from None
+    answer = session.client.change("POST", "auth_server", body=body)
+    session.done(answer, "Tokens of the authorization server are accepted.")
+
+
+@auth_server.command()
+@destroys
+@pass_session
+def delete(session: Session) -> None:
+    """Return to local tokens."""
+    session.confirm("Refuse the tokens of the authorization server, and return to local ones?")
+    answer = session.client.change("DELETE", "auth_server")
+    session.done(answer, "Local tokens are accepted again.")

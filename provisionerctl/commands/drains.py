@@ -1,0 +1,83 @@
+"""Taking storage nodes out of service: drains and maintenance."""
+
+from typing import Any
+
+import click
+
+from provisionerctl import output, progress
+from provisionerctl.client import at
+from provisionerctl.commands.nodes import identifier, nodes
+from provisionerctl.complete import NODE
+from provisionerctl.errors import Exit, Failure, Refused
+from provisionerctl.options import waiting, watchable
+from provisionerctl.output import Column, Row
+from provisionerctl.session import Session, pass_session
+
+LOSSES = (
+    Column("VOLUME", "alias"),
+    Column("LOSES", "loses"),
+    Column("REASON", "reason"),
+    Column("TENANT", "tenantId"),
+    Column("UUID", "volumeID", wide=True),
+    Column("REPLICA", "replicaID", wide=True),
+)
+
+
+@nodes.command()
+@click.argument("node", type=NODE)
+@waiting
+@pass_session
+def drain(session: Session, node: str, wait: bool) -> None:
+    """Cordon a storage node and move its replicas to others, a few at a time."""
+    client, key = session.client, identifier(session, node)
+    answer = client.call("POST", at("backends", key, "drain"), repeatable=True)
+    if not wait:
+        session.done(
+            answer, f"Node {node} is being drained: provisionerctl nodes drain-status {node}"
+        )
+        return
+    try:
+        progress.drain_followed(session, key)
+    except Refused as error:
+        if error.status != "NotExists":
+            raise
+        raise Failure(f"The drain of {node} was stopped.", Exit.TASK_FAILED) from None
+    if not session.for_programs:
+        session.console.print(f"Node {node} is drained.")
+
+
+@nodes.command("drain-status")
+@click.argument("node", type=NODE)
+@watchable
+@pass_session
+def drain_status(session: Session, node: str) -> None:
+    """Show how far a drain is, and why something cannot be moved."""
+    progress.drain_shown(session, identifier(session, node))
+
+
+@nodes.command("drain-stop")
+@click.argument("node", type=NODE)
+@pass_session
+def drain_stop(session: Session, node: str) -> None:
+    """Stop a drain. Replicas that are moving stay where they were."""
+    answer = session.client.change("DELETE", "backends", identifier(session, node), "drain")
+    session.done(answer, f"The drain of {node} is stopped.")
+
+
+@nodes.command()
+@click.argument("node", type=NODE)
+@pass_session
+def maintenance(session: Session, node: str) -> None:
+    """List the volumes that would lose access or redundancy if the node stopped now."""
+    key = identifier(session, node)
+
+    def draw(found: Row) -> Any:
+        if found["safe"]:
+            return f"{node} can be stopped: no volume loses access or redundancy."
+        heading = (
+            f"If {node} stops, {found['accessLost']} volumes lose access "
+            f"and {found['redundancyLost']} lose redundancy."
+        )
+        return output.sections(heading, output.table(found["volumes"], LOSSES, wide=session.wide))
+
+    session.show(lambda: session.client.get("backends", key, "maintenance"), draw)

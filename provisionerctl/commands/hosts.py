@@ -1,0 +1,175 @@
+"""Hosts, and what connects volumes to them."""
+
+from typing import Any
+
+import click
+
+from provisionerctl import names, progress
+from provisionerctl.complete import HOST, VOLUME
+from provisionerctl.options import Command, destroys, keyed, noun, waiting, watchable
+from provisionerctl.output import Column
+from provisionerctl.session import Session, pass_session
+from provisionerctl.units import Duration, ago_text
+
+hosts = noun("hosts", "list", "Hosts that volumes are published to.")
+COLUMNS = (
+    Column("NAME", "name"),
+    Column("ID", "uuid"),
+    Column("STATE", "state"),
+    Column("TYPE", "clientType"),
+    Column("AGENT", "hasAgent"),
+    Column("LAST PROBE", "lastProbTime", ago_text),
+    Column("NQN", "nqn", wide=True),
+    Column("VERSION", "version", wide=True),
+    Column("MULTIPATH", "multipath", wide=True),
+)
+TARGETS = (
+    Column("NQN", "name"),
+    Column("HOST", "hostTargetConnectedTo"),
+    Column("NAMESPACES", "numNamespaces"),
+    Column("NODES", lambda row: [one["persistentID"] for one in row["connectedBackends"]]),
+    Column("NAMESPACE ID", "namespaceId", wide=True),
+    Column("ALIAS", "alias", wide=True),
+)
+
+
+@hosts.command("list")
+@click.option("--name", help="Only hosts of this name.")
+@watchable
+@pass_session
+def list_(session: Session, name: str | None) -> None:
+    """List the hosts that have probed."""
+    session.list(lambda: session.client.pages("hosts", key="uuid", hostName=name), COLUMNS)
+
+
+@hosts.command()
+@click.argument("host")
+@click.argument("nqn")
+@click.option("--name", help="Name for people; else the id.")
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(["Kubernetes", "Agent", "Openstack"], case_sensitive=False),
+    default="Agent",
+    show_default=True,
+    help="What probes.",
+)
+@click.option("--version", default="1.0", show_default=True, help="Of the agent or driver.")
+@click.option(
+    "--every",
+    type=Duration(),
+    default="1h",
+    show_default=True,
+    help="Until the next probe. A host that is silent three times as long is Unavailable.",
+)
+@click.option("--multipath", is_flag=True, help="It uses several paths to a target.")
+@pass_session
+def probe(
+    session: Session,
+    *,
+    host: str,
+    nqn: str,
+    name: str | None,
+    kind: str,
+    version: str,
+    every: int,
+    multipath: bool,
+) -> None:
+    """Tell that a host is alive, as its agent does. The first probe makes the host known."""
+    body = {
+        "hostId": host,
+        "hostNqn": nqn,
+        "name": name or host,
+        "clientType": kind,
+        "version": version,
+        "duration": every,
+        "multipath": multipath,
+    }
+    session.done(session.client.change("POST", "host_probe", body=body), f"Host {host} is known.")
+
+
+@hosts.command()
+@click.argument("host", type=HOST)
+@destroys
+@pass_session
+def remove(session: Session, host: str) -> None:
+    """Forget a host that is Unavailable. Its volumes are unpublished first."""
+    key = names.host(session.client, host)
+    session.confirm(f"Forget host {host} ({key}) and unpublish its volumes?")
+    session.done(session.client.change("DELETE", "hosts", key), f"Host {host} was removed.")
+
+
+@click.command(cls=Command)
+@click.option("--host", type=HOST, help="Only the target of this host.")
+@click.option("--volume", type=VOLUME, help="Only targets that have this volume.")
+@watchable
+@pass_session
+def targets(session: Session, host: str | None, volume: str | None) -> None:
+    """List the NVMe-oF targets of hosts."""
+    client = session.client
+    query = {
+        "hostId": names.host(client, host) if host else None,
+        "volId": names.volume(client, volume)["uuid"] if volume else None,
+    }
+    session.list(lambda: client.get("targets", **query), TARGETS)
+
+
+def _both(session: Session, volume: str, host: str) -> dict[str, Any]:
+    client = session.client
+    return {"volId": names.volume(client, volume)["uuid"], "hostId": names.host(client, host)}
+
+
+@click.command(cls=Command)
+@click.argument("volume", type=VOLUME)
+@click.argument("host", type=HOST)
+@keyed
+@pass_session
+def publish(session: Session, volume: str, host: str) -> None:
+    """Make a volume accessible to a host. Again: repair what is missing on the nodes."""
+    answer = session.client.change("POST", "publish", body=_both(session, volume, host))
+    session.done(answer, f"Volume {volume} is published to {host}.")
+
+
+@click.command(cls=Command)
+@click.argument("volume", type=VOLUME)
+@click.argument("host", type=HOST, required=False)
+@destroys
+@pass_session
+def unpublish(session: Session, volume: str, host: str | None) -> None:
+    """Take a volume from a host, or from all hosts if none is named."""
+    if host:
+        body = _both(session, volume, host)
+    else:
+        body = {"volId": names.volume(session.client, volume)["uuid"]}
+        session.confirm(f"Take volume {volume} from all hosts, also from those that use it?")
+    answer = session.client.change("POST", "unpublish", body=body)
+    session.done(answer, f"Volume {volume} is not published to {host or 'any host'} any more.")
+
+
+@click.command(cls=Command)
+@click.argument("volume", type=VOLUME)
+@click.argument("host", type=HOST)
+@waiting
+@pass_session
+def connect(session: Session, volume: str, host: str, wait: bool) -> None:
+    """Ask a host's agent to attach a volume that is published to it."""
+    _asked(session, "connect", volume, host, wait)
+
+
+@click.command(cls=Command)
+@click.argument("volume", type=VOLUME)
+@click.argument("host", type=HOST)
+@waiting
+@pass_session
+def disconnect(session: Session, volume: str, host: str, wait: bool) -> None:
+    """Ask a host's agent to detach a volume; unpublish it then."""
+    _asked(session, "disconnect", volume, host, wait)
+
+
+def _asked(session: Session, verb: str, volume: str, host: str, wait: bool) -> None:
+    answer = session.client.change("POST", verb, body=_both(session, volume, host))
+    if wait and "taskId" in answer:
+        progress.task_followed(session, answer["taskId"])
+        return
+    task = answer.get("taskId", "")
+    session.done(answer, f"The agent of {host} was asked to {verb} {volume}: task {task}")

@@ -1,0 +1,170 @@
+"""Storage nodes: the API's backends."""
+
+from typing import Any
+
+import click
+
+from provisionerctl import names, output
+from provisionerctl.client import Body
+from provisionerctl.complete import HOST, NODE
+from provisionerctl.errors import Exit, Failure
+from provisionerctl.options import destroys, noun, watchable
+from provisionerctl.output import Column, Row
+from provisionerctl.session import Session, pass_session
+from provisionerctl.units import ago_text, limit_text, rate_text, size_text
+
+nodes = noun("nodes", "list", "Storage nodes.")
+LOCATION = ("rack", "zone", "region")
+
+
+def scheduling(row: Row) -> str:
+    """Whether new replicas are placed on a node."""
+    return "yes" if row["inUse"] else "cordoned"
+
+
+def used(row: Row) -> int:
+    """Bytes."""
+    return int(row["totalCapacity"] - row["availableCapacity"])
+
+
+COLUMNS = (
+    Column("NAME", "name"),
+    Column("ID", "persistentID"),
+    Column("STATE", "state"),
+    Column("SCHEDULING", scheduling),
+    Column("ZONE", "zone"),
+    Column("RACK", "rack"),
+    Column("VOLUMES", "numVolumes"),
+    Column("USED", used, size_text),
+    Column("TOTAL", "totalCapacity", size_text),
+    Column("REGION", "region", wide=True),
+    Column("ADDRESS", "mgmtIPs", wide=True),
+    Column("PORT", "mgmtPort", wide=True),
+    Column("VERSION", "version", wide=True),
+    Column("SSDS", "numberOfSSDs", wide=True),
+    Column("FREE IOPS", "availableIOPS", limit_text, wide=True),
+    Column("FREE BANDWIDTH", "availableBW", rate_text, wide=True),
+    Column("LAST PROBE", "lastProbTime", ago_text, wide=True),
+    Column("HOST", "hostId", wide=True),
+    Column("WAITS FOR", "waitsFor", wide=True),
+)
+PORTALS = (Column("PORTAL", "ip"), Column("PORT", "port"), Column("TRANSPORT", "transport"))
+
+
+def identifier(session: Session, name: str) -> str:
+    """The persistent id of a node."""
+    return str(names.node(session.client, name)["persistentID"])
+
+
+@nodes.command("list")
+@watchable
+@pass_session
+def list_(session: Session) -> None:
+    """List all storage nodes."""
+    session.list(lambda: session.client.get("backends"), COLUMNS)
+
+
+@nodes.command()
+@click.argument("node", type=NODE)
+@watchable
+@pass_session
+def show(session: Session, node: str) -> None:
+    """Show a storage node with its portals."""
+
+    def draw(row: Row) -> Any:
+        return output.sections(
+            output.details(row, COLUMNS), output.table(row["portals"], PORTALS, wide=True)
+        )
+
+    session.show(lambda: names.node(session.client, node), draw, COLUMNS)
+
+
+def located(command: Any) -> Any:
+    """The options that say where a node stands."""
+    for name in LOCATION:
+        command = click.option(f"--{name}", help=f"{name.capitalize()} that the node stands in.")(
+            command
+        )
+    command = click.option("--host", type=HOST, help="Host that the node runs inside of.")(command)
+    return click.option(
+        "--node-token-file",
+        type=click.File(),
+        help="File with the node's own token, where it goes without mutual TLS; - is stdin.",
+    )(command)
+
+
+def fields(host: str | None, node_token_file: Any, **given: Any) -> Body:
+    """What was given, as the API calls it."""
+    made = given | {"hostId": host}
+    if node_token_file:
+        made["nodeToken"] = node_token_file.read().strip()
+    return {name: value for name, value in made.items() if value is not None}
+
+
+@nodes.command()
+@click.argument("address", nargs=-1, required=True)
+@click.option("--port", type=int, default=443, show_default=True, help="Management port.")
+@click.option("--take-over", is_flag=True, help="Also a node that belongs to another pool.")
+@located
+@pass_session
+def add(
+    session: Session, /, address: tuple[str, ...], port: int, take_over: bool, **at: Any
+) -> None:
+    """Add the storage node of these management addresses, which are tried in order."""
+    body = {"mgmtIPs": list(address), "mgmtPort": port} | fields(**at)
+    if take_over:
+        body["takeOver"] = True
+    answer = session.client.change("POST", "backends", body=body)
+    session.done(answer, f"Node {answer.get('persistentID', '')} was added.")
+
+
+@nodes.command("set")
+@click.argument("node", type=NODE)
+@click.option("--address", multiple=True, help="New management address; may be repeated.")
+@click.option("--port", type=int, help="Management port.")
+@located
+@pass_session
+def set_(
+    session: Session, /, node: str, address: tuple[str, ...], port: int | None, **at: Any
+) -> None:
+    """Change properties of a storage node. An empty text clears one."""
+    changes = fields(mgmtPort=port, mgmtIPs=list(address) or None, **at)
+    if not changes:
+        raise Failure("Nothing to change was given.", Exit.USAGE)
+    _update(session, node, changes, "was changed")
+
+
+@nodes.command()
+@click.argument("node", type=NODE)
+@pass_session
+def cordon(session: Session, node: str) -> None:
+    """Place nothing new on a storage node. What is there stays and works."""
+    _update(session, node, {"inUse": False}, "is cordoned")
+
+
+@nodes.command()
+@click.argument("node", type=NODE)
+@pass_session
+def uncordon(session: Session, node: str) -> None:
+    """Place volumes on a storage node again. This ends its drain."""
+    _update(session, node, {"inUse": True}, "is used again")
+
+
+def _update(session: Session, node: str, body: Body, done: str) -> None:
+    answer = session.client.change("PUT", "backends", identifier(session, node), body=body)
+    session.done(answer, f"Node {node} {done}.")
+
+
+@nodes.command()
+@click.argument("node", type=NODE)
+@click.option("--force", is_flag=True, help="Although it has volumes; it must be Unavailable.")
+@destroys
+@pass_session
+def remove(session: Session, node: str, force: bool) -> None:
+    """Take a storage node out of the pool."""
+    row = names.node(session.client, node)
+    held = f", which holds {row['numVolumes']} volumes" if row["numVolumes"] else ""
+    session.confirm(f"Remove node {row['name']} ({row['persistentID']}){held}?")
+    query = {"force": "true"} if force else {}
+    answer = session.client.change("DELETE", "backends", row["persistentID"], query=query)
+    session.done(answer, f"Node {node} was removed.")

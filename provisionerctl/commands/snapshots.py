@@ -1,0 +1,148 @@
+"""Snapshots, the volumes that show their content, and clones."""
+
+from typing import Any
+
+import click
+
+from provisionerctl import names, output
+from provisionerctl.client import Body
+from provisionerctl.complete import SNAPSHOT, VOLUME
+from provisionerctl.options import destroys, keyed, noun, watchable
+from provisionerctl.output import Column
+from provisionerctl.session import Session, pass_session
+from provisionerctl.units import Size, ago_text, size_text
+
+snapshots = noun("snapshots", "list", "Snapshots of volumes, and volumes of snapshots.")
+clones = noun("clones", "", "Clones of volumes.")
+clones.help = "Clones of volumes. They are volumes: provisionerctl volumes lists them."
+PERCENT = click.IntRange(0, 100)
+COLUMNS = (
+    Column("ALIAS", "alias"),
+    Column("VOLUME", "volumeID"),
+    Column("SIZE", "capacity", size_text),
+    Column("RESERVED", "reservedSpace", size_text),
+    Column("TAKEN", "timestamp", ago_text),
+    Column("TENANT", "tenantId"),
+    Column("ID", "snapshotID", wide=True),
+    Column("REPLICA", "replicaID", wide=True),
+    Column("WAITS FOR", "waitsFor", wide=True),
+)
+
+
+def given(**values: Any) -> Body:
+    """What was given."""
+    return {name: value for name, value in values.items() if value not in (None, False)}
+
+
+@snapshots.command("list")
+@click.option("--volume", type=VOLUME, help="Only those of this volume.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="The first N alone.")
+@watchable
+@pass_session
+def list_(session: Session, volume: str | None, limit: int | None) -> None:
+    """List snapshots."""
+    client = session.client
+    path = ("snapshots_by_vol", names.volume(client, volume)["uuid"]) if volume else ("snapshots",)
+    session.list(lambda: client.pages(*path, key="snapshotID", limit=limit or 0), COLUMNS)
+
+
+@snapshots.command()
+@click.argument("snapshot", type=SNAPSHOT)
+@watchable
+@pass_session
+def show(session: Session, snapshot: str) -> None:
+    """Show a snapshot."""
+    session.show(
+        lambda: names.snapshot(session.client, snapshot),
+        lambda row: output.details(row, COLUMNS),
+        COLUMNS,
+    )
+
+
+@snapshots.command()
+@click.argument("volume", type=VOLUME)
+@click.argument("alias")
+@click.option("--reserve", type=PERCENT, metavar="PERCENT", help="Space for what changes.")
+@click.option("--id", "identifier", help="Id of the new snapshot; else the API makes one.")
+@keyed
+@pass_session
+def create(
+    session: Session, volume: str, alias: str, reserve: int | None, identifier: str | None
+) -> None:
+    """Keep the present content of a volume with one replica."""
+    uuid = names.volume(session.client, volume)["uuid"]
+    options = given(snapshotID=identifier, reservedSpacePercentage=reserve)
+    body = {"alias": alias, "volumeID": uuid} | options
+    answer = session.client.change("POST", "snapshots", body=body)
+    session.done(answer, f"Snapshot {alias} of {volume} was taken.")
+
+
+@snapshots.command()
+@click.argument("snapshot", type=SNAPSHOT)
+@destroys
+@pass_session
+def delete(session: Session, snapshot: str) -> None:
+    """Delete a snapshot that has no volume."""
+    row = names.snapshot(session.client, snapshot)
+    session.confirm(f"Delete snapshot {row['alias']} ({row['snapshotID']})?")
+    answer = session.client.change("DELETE", "snapshots", row["snapshotID"])
+    session.done(answer, f"Snapshot {row['alias']} was deleted.")
+
+
+@snapshots.command("create-volume")
+@click.argument("snapshot", type=SNAPSHOT)
+@click.argument("alias")
+@click.option("--writable", is_flag=True, help="Hosts may write to it.")
+@click.option("--reserve", type=PERCENT, metavar="PERCENT", help="Space for what changes.")
+@click.option("--max-iops-per-gib", type=int, help="Limit that the node keeps; 0: none.")
+@click.option("--max-bandwidth-per-gib", type=int, help="The same, in bytes per second.")
+@click.option("--class", "class_name", metavar="NAME", help="Name of the storage class.")
+@click.option("--span", is_flag=True, help="A replica over several SSDs of its node.")
+@click.option(
+    "--protocol",
+    type=click.Choice(["NVMeoF", "Local"], case_sensitive=False),
+    help="Local: for the host that the node runs inside of.",
+)
+@click.option("--uuid", help="Uuid of the new volume; else the API makes one.")
+@keyed
+@pass_session
+def create_volume(session: Session, /, snapshot: str, alias: str, **options: Any) -> None:
+    """Make the content of a snapshot accessible as a volume."""
+    wire = {
+        "reserve": "reservedSpacePercentage",
+        "max_iops_per_gib": "maxIOPSPerGB",
+        "max_bandwidth_per_gib": "maxBWPerGB",
+        "class_name": "storageClassName",
+        "span": "allowSpan",
+        "uuid": "volumeID",
+    }
+    row = names.snapshot(session.client, snapshot)
+    body = {"alias": alias, "snapshotID": row["snapshotID"]}
+    body |= given(**{wire.get(name, name): value for name, value in options.items()})
+    answer = session.client.change("POST", "snapshot_volumes", body=body)
+    session.done(answer, f"Volume {alias} shows the snapshot {snapshot}.")
+
+
+@clones.command("create")
+@click.argument("volume", type=VOLUME)
+@click.argument("alias")
+@click.option("--size", type=Size(), help="Size in GiB, if it is to be larger.")
+@click.option("--reserve", type=PERCENT, metavar="PERCENT", help="Space to reserve.")
+@click.option("--uuid", help="Uuid of the new volume; else the API makes one.")
+@keyed
+@pass_session
+def create_clone(
+    session: Session,
+    *,
+    volume: str,
+    alias: str,
+    size: int | None,
+    reserve: int | None,
+    uuid: str | None,
+) -> None:
+    """Make a thin volume that begins with the content of another one."""
+    source = names.volume(session.client, volume)["uuid"]
+    options = given(capacity=size, reservedSpacePercentage=reserve, volumeId=uuid)
+    body = {"sourceVolumeId": source, "alias": alias} | options
+    answer = session.client.change("POST", "clone_volume", body=body)
+    session.done(answer, f"Volume {alias} is a clone of {volume}.")

@@ -1,0 +1,124 @@
+"""The pool at a glance."""
+
+import datetime as dt
+from typing import Any
+
+import click
+from rich.console import RenderableType
+from rich.text import Text
+
+from provisionerctl import output, progress
+from provisionerctl.client import Body, Client, tries
+from provisionerctl.options import Command, watchable
+from provisionerctl.output import Column, Row
+from provisionerctl.session import Session, pass_session
+from provisionerctl.units import size_text, span_text
+
+SOON_DAYS = 30
+ATTENTION = (Column("NEEDS ATTENTION", "object"), Column("WHY", "why"))
+
+
+@click.command(cls=Command)
+@watchable
+@pass_session
+def status(session: Session) -> None:
+    """Show the pool: nodes, space, hosts, tasks that go on, and what needs attention."""
+    session.show(lambda: summary(session.client), lambda row: drawn(session, row))
+
+
+def summary(client: Client) -> Body:
+    """What the calls of the API say together."""
+    info = client.get("info")
+    paths = [("backends",), ("hosts",), ("tasks",), ("license",)]
+    nodes, hosts, tasks, licence = tries(client, *paths)
+    running = [row for row in tasks or () if row["state"] not in progress.ENDED]
+    return {
+        "url": client.context.url,
+        "authenticationMode": info["authenticationMode"],
+        "freeSpace": info["totalFreeSpace"],
+        "nodes": None if nodes is None else _nodes(nodes),
+        "hosts": None if hosts is None else _states(hosts),
+        "licence": licence,
+        "tasks": running,
+        "attention": [
+            *_of_nodes(nodes or []),
+            *_of_tasks(tasks or []),
+            *_of_licence(licence or {}),
+        ],
+    }
+
+
+def _states(rows: list[Row]) -> Body:
+    available = sum(row["state"] == "Available" for row in rows)
+    return {"total": len(rows), "available": available}
+
+
+def _nodes(rows: list[Row]) -> Body:
+    sums = {name: sum(row[name] for row in rows) for name in ("totalCapacity", "availableCapacity")}
+    cordoned = sum(not row["inUse"] for row in rows)
+    return _states(rows) | {"cordoned": cordoned} | sums
+
+
+def _of_nodes(rows: list[Row]) -> list[Row]:
+    found = []
+    for row in rows:
+        why = [row["waitsFor"]] if row.get("waitsFor") else []
+        if row["state"] != "Available":
+            since = row.get("lastProbTime")
+            now = dt.datetime.now(dt.UTC).timestamp()
+            last = f", last probe {span_text(now - since / 1000)} ago" if since else ""
+            why.insert(0, f"{row['state']}{last}: {row['numVolumes']} volumes have a replica there")
+        found += [{"object": f"node {row['name']}", "why": text} for text in why]
+    return found
+
+
+def _of_tasks(rows: list[Row]) -> list[Row]:
+    return [
+        {
+            "object": f"task {row['taskId']}",
+            "why": f"{row['type']} is FAILED: {row.get('statusDescription', '')}",
+        }
+        for row in rows
+        if row["state"] == "FAILED"
+    ]
+
+
+def _of_licence(row: Row) -> list[Row]:
+    if "expirationDate" not in row:
+        return []
+    end = dt.datetime.fromisoformat(row["expirationDate"]).replace(tzinfo=dt.UTC)
+    days = (end - dt.datetime.now(dt.UTC)).days
+    why = "has expired" if days < 0 else f"expires in {days} days"
+    return [{"object": "licence", "why": why}] if days < SOON_DAYS else []
+
+
+def drawn(session: Session, row: Row) -> RenderableType:
+    """The summary, the tasks and what needs attention."""
+    lines = (
+        Column("API", "url"),
+        Column("MODE", "authenticationMode"),
+        Column("NODES", "nodes", _counted),
+        Column("SPACE", "nodes", _space),
+        Column("HOSTS", "hosts", _counted),
+        Column("LICENCE", "licence.type"),
+    )
+    parts: list[Any] = [output.details(row, lines)]
+    if row["tasks"]:
+        parts.append(output.table(row["tasks"], progress.COLUMNS, wide=session.wide))
+    if row["attention"]:
+        parts.append(output.table(row["attention"], ATTENTION))
+    return output.sections(*parts)
+
+
+def _counted(counts: Row) -> RenderableType:
+    missing = counts["total"] - counts["available"]
+    said = f"{counts['available']} of {counts['total']} Available"
+    if counts.get("cordoned"):
+        said += f", {counts['cordoned']} cordoned"
+    return Text(said, style="bold red" if missing else "green")
+
+
+def _space(counts: Row) -> str:
+    total, free = counts["totalCapacity"], counts["availableCapacity"]
+    percent = 100 * (total - free) / total if total else 0
+    return f"{size_text(total - free)} of {size_text(total)} used ({percent:.0f} %)"

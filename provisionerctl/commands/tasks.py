@@ -1,0 +1,108 @@
+"""Tasks: what the API does in the background."""
+
+import click
+
+from provisionerctl import names, output, progress
+from provisionerctl.client import Body
+from provisionerctl.complete import HOST, TASK, VOLUME
+from provisionerctl.options import destroys, noun, paced, watchable
+from provisionerctl.progress import COLUMNS
+from provisionerctl.session import Session, pass_session
+
+tasks = noun("tasks", "list", "Tasks that run in the background.")
+STATES = ("IDLE", "RUNNING", "FINISHED", "FAILED", "ABORTED")
+
+
+@tasks.command("list")
+@click.option("--host", type=HOST, help="Only tasks that this host works off.")
+@click.option("--type", "kind", help="Only tasks of this type, ReplicaSync for example.")
+@click.option(
+    "--state", type=click.Choice(STATES, case_sensitive=False), help="Only in this state."
+)
+@click.option("--volume", type=VOLUME, help="Only tasks of this volume, by alias or uuid.")
+@watchable
+@pass_session
+def list_(
+    session: Session, host: str | None, kind: str | None, state: str | None, volume: str | None
+) -> None:
+    """List tasks: those that go on, and those that ended a short while ago."""
+    own = names.host(session.client, host) if host else None
+    uuid = names.volume(session.client, volume)["uuid"] if volume else None
+
+    def fits(row: Body) -> bool:
+        of_volume = uuid is None or progress.tag("volId")(row) == uuid
+        return of_volume and kind in {None, row["type"]} and state in {None, row["state"]}
+
+    session.list(lambda: [r for r in session.client.get("tasks", hostId=own) if fits(r)], COLUMNS)
+
+
+@tasks.command()
+@click.argument("task", type=TASK)
+@watchable
+@pass_session
+def show(session: Session, task: str) -> None:
+    """Show a task with its result."""
+    session.show(
+        lambda: names.task(session.client, task), lambda row: output.details(row, COLUMNS), COLUMNS
+    )
+
+
+@tasks.command()
+@click.argument("task", type=TASK)
+@paced
+@pass_session
+def wait(session: Session, task: str) -> None:
+    """Show the progress of a task and return when it has ended: 0 if it is FINISHED, else 8."""
+    progress.task_followed(session, task)
+
+
+@tasks.command()
+@click.argument("task", type=TASK)
+@pass_session
+def stop(session: Session, task: str) -> None:
+    """Stop a task that is stoppable, and undo what it did."""
+    _report(session, task, {"state": "ABORTED"}, "is stopped")
+
+
+@tasks.command()
+@click.argument("task", type=TASK)
+@click.option("--state", type=click.Choice(STATES, case_sensitive=False), help="New state.")
+@click.option("--progress", "percent", type=click.FloatRange(0, 100), help="Percent.")
+@click.option("--result", help="Result code of a task that has ended.")
+@click.option("--description", help="What happened, in words.")
+@pass_session
+def report(
+    session: Session,
+    *,
+    task: str,
+    state: str | None,
+    percent: float | None,
+    result: str | None,
+    description: str | None,
+) -> None:
+    """Report the progress or the end of a host's task, as its agent does."""
+    given = {
+        "state": state,
+        "progress": percent,
+        "taskStatus": result,
+        "statusDescription": description,
+    }
+    _report(session, task, {k: v for k, v in given.items() if v is not None}, "is updated")
+
+
+def _report(session: Session, task: str, changes: Body, done: str) -> None:
+    row = names.task(session.client, task)
+    body = {"taskId": task, "hostId": row.get("hostId", "")} | changes
+    session.done(session.client.change("PUT", "tasks", body=body), f"Task {task} {done}.")
+
+
+@tasks.command()
+@click.argument("task", type=TASK)
+@destroys
+@pass_session
+def remove(session: Session, task: str) -> None:
+    """Remove a task that has ended from the list."""
+    row = names.task(session.client, task)
+    session.confirm(f"Remove the task {task} ({row['type']}, {row['state']}) from the list?")
+    query = {"taskId": task, "hostId": row.get("hostId")}
+    session.done(session.client.change("DELETE", "tasks", query=query), f"Task {task} was removed.")

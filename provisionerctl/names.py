@@ -1,0 +1,62 @@
+"""Objects by the names that people use: alias or uuid, a node's name or persistent id."""
+
+from provisionerctl.client import Body, Client
+from provisionerctl.errors import Exit, Failure, Refused
+
+
+def volume(client: Client, name: str) -> Body:
+    """Of a uuid or an alias. :raises Failure: none, or several."""
+    if found := client.one("volumes", name):
+        return found
+    return _only(client.get("volumes_by_alias", name), "volume", name, "uuid")
+
+
+def snapshot(client: Client, name: str) -> Body:
+    """Of a uuid or an alias. :raises Failure: none, or several."""
+    if found := client.one("snapshots", name):
+        return found
+    return _only(client.get("snapshots_by_alias", name), "snapshot", name, "snapshotID")
+
+
+def node(client: Client, name: str) -> Body:
+    """Of a persistent id or a name. :raises Failure: none, or several."""
+    if found := client.one("backends", name):
+        return found
+    rows = [row for row in client.get("backends") if row.get("name") == name]
+    return _only(rows, "node", name, "persistentID")
+
+
+def node_names(client: Client) -> dict[str, str]:
+    """By persistent id."""
+    return {row["persistentID"]: row.get("name", "") for row in client.get("backends")}
+
+
+def host(client: Client, name: str) -> str:
+    """The id of a host, of its id or name; an unknown text is taken for an id, since callers that
+    may publish need not see the list of hosts.
+
+    :raises Failure: several hosts have the name
+    """
+    try:
+        rows = client.get("hosts", hostName=name)
+    except Refused as error:
+        if error.exit_code != Exit.DENIED:
+            raise
+        rows = []
+    return str(_only(rows, "host", name, "uuid")["uuid"]) if rows else name
+
+
+def task(client: Client, identifier: str) -> Body:
+    """:raises Failure: there is none."""
+    return _only(client.get("tasks", taskId=identifier), "task", identifier, "taskId")
+
+
+def _only(rows: list[Body], kind: str, name: str, key: str) -> Body:
+    if not rows:
+        raise Failure(f"There is no {kind} {name!r}.", Exit.NOT_FOUND)
+    if len(rows) > 1:
+        tenants = {row["tenantId"] for row in rows if "tenantId" in row}
+        hint = "name its tenant with --tenant, or " if len(tenants) > 1 else ""
+        ids = ", ".join(str(row[key]) for row in rows)
+        raise Failure(f"{len(rows)} of the name {name!r}: {hint}give one of {ids}.", Exit.USAGE)
+    return rows[0]

@@ -1,0 +1,155 @@
+"""Options that many commands share, and the kinds of commands that have them."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from provisionerctl.complete import contexts
+from provisionerctl.config import Context
+from provisionerctl.output import Format
+from provisionerctl.session import Session
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+CONNECTION = {
+    "url": "Address of the API.",
+    "user": "Name of the user.",
+    "token": "Token, in place of user and password.",
+    "ca": "File of the CA that signed the API's certificate.",
+    "certificate": "File of the client certificate, with its key if --key is not given.",
+    "key": "File of the client certificate's key.",
+    "tenant": "Id of the tenant whose objects are meant.",
+}
+"""Options of a context. A password is no option: others would see it in the list of processes."""
+
+
+def stored(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """A callback that keeps an option's value in the session, if it was given."""
+
+    def keep(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+        if value in (None, False):
+            return
+        session = ctx.ensure_object(Session)
+        if name in Context.__dataclass_fields__:
+            session.give(**{name: value})
+        else:
+            setattr(session, name, value)
+
+    return keep
+
+
+def option(*names: str, into: str, **settings: Any) -> click.Option:
+    return click.Option(names, expose_value=False, callback=stored(into), **settings)
+
+
+def common(*, hidden: bool) -> list[click.Parameter]:
+    """Options of every command; those of the connection are described once, at the top."""
+    made: list[click.Parameter] = [
+        option(
+            "-o",
+            "--output",
+            into="format",
+            type=click.Choice(Format, case_sensitive=False),
+            help="How to show the result; table is the default.",
+        ),
+        option("-c", "--context", into="context_name", metavar="NAME", hidden=hidden,
+               help="Context of the configuration file.", shell_complete=_contexts),
+    ]  # fmt: skip
+    made += [
+        option(f"--{name}", into=name, metavar=name.upper(), hidden=hidden, help=text)
+        for name, text in CONNECTION.items()
+    ]
+    made.append(
+        option("--insecure", into="insecure", is_flag=True, hidden=hidden,
+               help="Do not verify the API's certificate.")
+    )  # fmt: skip
+    return made
+
+
+def _contexts(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    return contexts(incomplete)
+
+
+class Command(click.Command):
+    """A command with the common options."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.params += common(hidden=True)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with ctx.ensure_object(Session).command():
+            return super().invoke(ctx)
+
+
+class Group(click.Group):
+    """A noun. Without a verb it does what its verb ``default`` does."""
+
+    command_class = Command
+    default: str = ""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        bare = not args and not ctx.resilient_parsing
+        if self.default and (bare or (args and args[0].startswith("-") and args[0] != "--help")):
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+
+class Root(Group):
+    """The program."""
+
+    group_class = Group
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.params += common(hidden=False)
+
+
+def noun(name: str, default: str, text: str) -> Group:
+    """A group of commands; ``default`` is what it does without a verb."""
+    made = Group(name, help=f"{text} Without a command: {default}.")
+    made.default = default
+    return made
+
+
+def watchable(command: Decorated) -> Decorated:
+    """``--watch`` and ``--interval``."""
+    made = option("-w", "--watch", into="watch", is_flag=True, help="Show changes until Ctrl-C.")
+    return _with(paced(command), [made])
+
+
+def paced(command: Decorated) -> Decorated:
+    """``--interval``."""
+    made = option(
+        "--interval",
+        into="interval",
+        type=click.FloatRange(0.1, 3600),
+        metavar="SECONDS",
+        help="Seconds between two looks; 2 is the default.",
+    )
+    return _with(command, [made])
+
+
+def waiting(command: Decorated) -> Decorated:
+    """``--wait``, which the command gets, and ``--interval``."""
+    text = "Show the progress and return when it has ended."
+    return click.option("--wait", is_flag=True, help=text)(paced(command))
+
+
+def keyed(command: Decorated) -> Decorated:
+    """``--idempotency-key``."""
+    text = "Any text. The same command again with the same key changes nothing more."
+    made = option("--idempotency-key", into="idempotency_key", metavar="TEXT", help=text)
+    return _with(command, [made])
+
+
+def destroys(command: Decorated) -> Decorated:
+    """``--yes``."""
+    made = option("-y", "--yes", into="yes", is_flag=True, help="Do not ask for a confirmation.")
+    return _with(command, [made])
+
+
+def _with(command: Decorated, params: list[click.Option]) -> Decorated:
+    known: list[click.Parameter] = command.__dict__.setdefault("__click_params__", [])
+    known.extend(reversed(params))
+    return command

@@ -1,0 +1,188 @@
+"""What one run of the program knows: its options, its API, and where it shows things."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import click
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from provisionerctl import output
+from provisionerctl.client import Body, Client
+from provisionerctl.config import Context, resolve
+from provisionerctl.errors import Exit, Failure, Refused
+from provisionerctl.output import Column, Format
+
+OUTAGE_SECONDS = 300.0
+"""How long what is watched may be away."""
+
+
+@dataclass
+class Session:
+    """Filled by the options of :mod:`provisionerctl.options` while the command line is read."""
+
+    given: Context = field(default_factory=Context)
+    context_name: str = ""
+    format: Format = Format.TABLE
+    yes: bool = False
+    watch: bool = False
+    interval: float = 2.0
+    idempotency_key: str = ""
+
+    def give(self, **values: Any) -> None:
+        """Options of the connection."""
+        self.given = replace(self.given, **values)
+
+    @cached_property
+    def client(self) -> Client:
+        """:raises Failure: the configuration is wrong."""
+        made = Client(resolve(self.given, self.context_name))
+        made.idempotency_key = self.idempotency_key
+        return made
+
+    @cached_property
+    def quick_client(self) -> Client:
+        """For completion: one short try. :raises Failure: the configuration is wrong."""
+        return Client(resolve(self.given, self.context_name), quick=True)
+
+    @cached_property
+    def console(self) -> Console:
+        return output.console()
+
+    @cached_property
+    def errors(self) -> Console:
+        return output.console(error=True)
+
+    @property
+    def wide(self) -> bool:
+        return self.format == Format.WIDE
+
+    @property
+    def for_programs(self) -> bool:
+        return self.format in {Format.JSON, Format.YAML}
+
+    def list(self, fetch: Callable[[], list[Body]], columns: Sequence[Column]) -> None:
+        """Show rows, again and again with ``--watch``."""
+        self.show(fetch, lambda rows: output.table(rows, columns, wide=self.wide), columns)
+
+    def show(
+        self,
+        fetch: Callable[[], Any],
+        draw: Callable[[Any], RenderableType],
+        columns: Sequence[Column] = (),
+        until: Callable[[Any], bool] | None = None,
+    ) -> Any:
+        """Show what ``fetch`` answers: once, or with ``--watch`` each change until Ctrl-C, or with
+        ``until`` each change until that is true. ``columns``: of CSV. Returns the last answer.
+        """
+        if not self.watch and until is None:
+            data = fetch()
+            self._write(data, draw, columns)
+            return data
+        try:
+            return self._follow(fetch, draw, columns, until or (lambda _: False))
+        except KeyboardInterrupt:
+            if until is not None:
+                raise
+            return None
+
+    def done(self, answer: Body, sentence: str) -> None:
+        """Tell that a change was made: the API's answer to programs, a sentence to people."""
+        if self.for_programs:
+            click.echo(output.document(answer, self.format), nl=False)
+        else:
+            self.console.print(sentence, soft_wrap=True)
+
+    def confirm(self, question: str) -> None:
+        """Ask before something is destroyed.
+
+        :raises Failure: not answered with yes
+        """
+        if self.yes:
+            return
+        if not sys.stdin.isatty():
+            raise Failure(f"{question} Nobody can be asked here: add --yes.", Exit.NOT_CONFIRMED)
+        if not click.confirm(question, err=True):
+            raise Failure("Nothing was done.", Exit.NOT_CONFIRMED)
+
+    @contextmanager
+    def command(self) -> Iterator[None]:
+        """Around each command. Where a program reads the output, it also gets the answer of a
+        refusal; what the API ignored is told to people.
+        """
+        try:
+            yield
+        except Refused as error:
+            if self.for_programs:
+                click.echo(output.document(error.body, self.format), nl=False)
+            raise
+        finally:
+            self._ignored()
+
+    def _write(
+        self, data: Any, draw: Callable[[Any], RenderableType], columns: Sequence[Column]
+    ) -> None:
+        line = self.watch
+        if self.for_programs:
+            click.echo(output.document(data, self.format, line=line), nl=False)
+        elif self.format == Format.CSV:
+            if not columns:
+                raise Failure("This command has no CSV; take -o json.", Exit.USAGE)
+            rows = data if isinstance(data, list) else [data]
+            click.echo(output.csv_text(rows, columns), nl=False)
+        else:
+            output.printed(self.console, draw(data))
+
+    def _follow(
+        self,
+        fetch: Callable[[], Any],
+        draw: Callable[[Any], RenderableType],
+        columns: Sequence[Column],
+        until: Callable[[Any], bool],
+    ) -> Any:
+        self.watch = True
+        screen = self.console.is_terminal and self.format in {Format.TABLE, Format.WIDE}
+        before: Any = None
+        with self._screen() if screen else nullcontext() as live:
+            for data in self._looks(fetch):
+                if isinstance(live, Live):
+                    live.update(draw(data), refresh=True)
+                elif data != before:
+                    self._write(data, draw, columns)
+                if until(data):
+                    return data
+                before = data
+        raise AssertionError("looks never end by themselves")
+
+    def _looks(self, fetch: Callable[[], Any]) -> Iterator[Any]:
+        """What ``fetch`` answers, again and again; an outage after the first answer is waited out.
+
+        :raises Failure: refused, or away for OUTAGE_SECONDS
+        """
+        give_up = 0.0
+        while True:
+            try:
+                yield fetch()
+            except Failure as error:
+                if error.exit_code != Exit.UNAVAILABLE or time.monotonic() > give_up:
+                    raise
+            else:
+                give_up = time.monotonic() + OUTAGE_SECONDS
+            time.sleep(self.interval)
+
+    def _screen(self) -> Live:
+        return Live(console=output.console(fit=True), auto_refresh=False)
+
+    def _ignored(self) -> None:
+        if "client" in self.__dict__ and self.client.ignored:
+            names = ", ".join(sorted(self.client.ignored))
+            text = f"The API does not know and ignored: {names}"
+            self.errors.print(text, style="yellow", soft_wrap=True)
+
+
+pass_session = click.make_pass_decorator(Session, ensure=True)

@@ -1,0 +1,120 @@
+"""Requests over HTTP and TLS, sent again where that is safe."""
+
+import re
+import ssl
+import time
+from functools import partial
+from typing import Any
+
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    InsecureRequestWarning,
+    NewConnectionError,
+    SSLError,
+)
+
+from provisionerctl.config import Context
+from provisionerctl.errors import Exit, Failure, NoAnswer
+
+KEY = "Idempotency-Key"
+LOOK = "look before you repeat it"
+PAUSES = (0.5, 1.0, 2.0)
+"""Seconds before each further try."""
+LONGEST_PAUSE = 30.0
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 40.0
+"""Each call of the API answers within 30 s."""
+QUICK_SECONDS = 3.0
+NOT_SENT = (NewConnectionError, ConnectTimeoutError)
+TRY_LATER = {429, 502, 503, 504}
+
+
+class Transport:
+    """The connection to the API of a context; ``quick``: one short try."""
+
+    def __init__(self, context: Context, *, quick: bool) -> None:
+        """:raises Failure: the URL or a file of a certificate is wrong."""
+        self._url = context.url.rstrip("/")
+        if not self._url.startswith(("https://", "http://")):
+            raise Failure(
+                f"{context.url!r} is not a URL, such as https://127.0.0.1:30100.", Exit.USAGE
+            )
+        self._certificate = context.certificate
+        self._pauses = () if quick else PAUSES
+        connect, read = (QUICK_SECONDS,) * 2 if quick else (CONNECT_SECONDS, READ_SECONDS)
+        timeout = urllib3.Timeout(connect=connect, read=read)
+        self._http = urllib3.PoolManager(
+            retries=False, timeout=timeout, ssl_context=tls_context(context)
+        )
+
+    def send(
+        self, method: str, path: str, body: Any, headers: dict[str, str], *, repeatable: bool
+    ) -> tuple[urllib3.BaseHTTPResponse, bool]:
+        """The answer, and whether one of an earlier try was lost.
+
+        :raises NoAnswer: none came, or it is not ``repeatable`` and may have been done
+        """
+        lost = False
+        ask = partial(self._http.request, method, self._url + path, json=body, headers=headers)
+        for pause in self._pauses:
+            try:
+                response = ask()
+            except HTTPError as error:
+                lost = lost or not isinstance(error, NOT_SENT)
+                if isinstance(error, SSLError) or (lost and not repeatable):
+                    raise self._told(method, error, headers, lost) from None
+                time.sleep(pause)
+            else:
+                if response.status not in TRY_LATER or not (repeatable or response.status == 429):
+                    return response, lost
+                time.sleep(_retry_after(response) or pause)
+        try:
+            return ask(), lost
+        except HTTPError as error:
+            raise self._told(method, error, headers, lost) from None
+
+    def _told(self, method: str, error: HTTPError, headers: dict[str, str], lost: bool) -> NoAnswer:
+        """Why no answer came, and what that means."""
+        bare = self._url.startswith("https") and not self._certificate
+        hint = " It may demand a client certificate: --certificate." if bare else ""
+        if isinstance(error, SSLError):
+            hint = "" if "VERIFY_FAILED" in str(error) else hint
+            return NoAnswer(f"TLS with {self._url} failed: {_reason(error)}.{hint}")
+        if isinstance(error, NOT_SENT) and not lost:
+            return NoAnswer(f"{self._url} cannot be reached: {_reason(error)}.")
+        said = f"{self._url} gave no answer: {_reason(error)}.{hint}"
+        if method == "GET":
+            return NoAnswer(said)
+        key = headers.get(KEY)
+        again = f"add --idempotency-key {key} to repeat it safely" if key else LOOK
+        return NoAnswer(f"{said} What was asked may have been done: {again}.")
+
+
+def tls_context(context: Context) -> ssl.SSLContext:
+    """:raises Failure: a file of a certificate cannot be used."""
+    named = context.ca
+    try:
+        made = ssl.create_default_context(cafile=context.ca or None)
+        if context.insecure:
+            made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+            urllib3.disable_warnings(InsecureRequestWarning)  # it was asked for
+        if context.certificate:
+            named = f"{context.certificate} {context.key}".strip()
+            made.load_cert_chain(context.certificate, context.key or None)
+    except (OSError, ssl.SSLError) as error:
+        reason = getattr(error, "reason", None) or error.strerror or error
+        raise Failure(f"The certificate {named} cannot be used: {reason}.", Exit.USAGE) from None
+    return made
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said, without the object that urllib3 puts before it."""
+    text = str(error.args[-1] if error.args else error) or type(error).__name__
+    return re.sub(r"^\S*Connection(Pool)?\(.*?\): ", "", text).rstrip(".")
+
+
+def _retry_after(response: urllib3.BaseHTTPResponse) -> float:
+    asked = response.headers.get("Retry-After", "")
+    return min(float(asked), LONGEST_PAUSE) if asked.isdigit() else 0.0

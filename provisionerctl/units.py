@@ -1,0 +1,93 @@
+"""Sizes, rates and times: how people write and read them."""
+
+import re
+import time
+from typing import Any
+
+import click
+
+GIB = 2**30
+FACTORS = {"": 1, "G": 1, "T": 2**10, "P": 2**20}
+"""GiB in a unit."""
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Size(click.ParamType[int]):
+    """A size in whole GiB: ``10``, ``10GiB``, ``2T``."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """:raises click.BadParameter: it is no size in whole GiB."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([GTP]?)(?:iB)?", value)
+        size = float(found[1]) * FACTORS[found[2]] if found else 0.5
+        if not size.is_integer():
+            self.fail(
+                f"{value!r} is not a size in whole GiB, such as 10, 10GiB or 2TiB", param, ctx
+            )
+        return int(size)
+
+
+class Duration(click.ParamType[int]):
+    """A time in seconds: ``90``, ``90s``, ``15m``, ``12h``, ``30d``."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """:raises click.BadParameter: it is no duration."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+)([smhd]?)", value)
+        if not found:
+            self.fail(f"{value!r} is not a duration, such as 90s, 15m, 12h or 30d", param, ctx)
+        return int(found[1]) * SECONDS[found[2]]
+
+
+def printable(text: str) -> str:
+    """Without control characters: names come from nodes and hosts, and a terminal obeys them."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def size_text(size: float) -> str:
+    """``10 GiB`` of a number of bytes, with one decimal at most."""
+    unit = 0
+    while size >= 1024 and unit < len(UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    return f"{round(size, 1):g} {UNITS[unit]}" if size < 1000 else f"{size:.0f} {UNITS[unit]}"
+
+
+def gib_text(size: int) -> str:
+    """Of a number of GiB; 0 is no limit."""
+    return size_text(size * GIB) if size else "no limit"
+
+
+def rate_text(rate: float) -> str:
+    """Of bytes per second."""
+    return f"{size_text(rate)}/s"
+
+
+def limit_text(limit: int) -> str:
+    return f"{limit:,}" if limit else "no limit"
+
+
+def seconds_text(seconds: float) -> str:
+    """``1:02:03``, of seconds."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def span_text(seconds: float) -> str:
+    """The largest unit of a number of seconds alone: ``5 s``, ``3 min``, ``2 h``, ``4 d``."""
+    for unit, factor in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= factor:
+            return f"{int(seconds // factor)} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
+def ago_text(milliseconds: float) -> str:
+    """How long ago a time since the epoch was."""
+    return f"{span_text(time.time() - milliseconds / 1000)} ago"

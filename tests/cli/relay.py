@@ -1,0 +1,111 @@
+"""Servers in the place of the API: one that loses answers, and one that is no provisioner."""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any, TypeVar
+
+import urllib3
+
+
+class Relay(ThreadingHTTPServer):
+    """``lose`` answers are lost, then ``busy`` requests are refused with 503; the rest passes."""
+
+    daemon_threads = True
+
+    def __init__(self, url: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.upstream = url
+        self.lose = 0
+        self.busy = 0
+        self.seen: list[tuple[str, str | None]] = []
+        """Methods and keys of what came."""
+        self.http = urllib3.PoolManager(retries=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Relay
+
+    def do_GET(self) -> None:
+        relay = self.server
+        relay.seen.append((self.command, self.headers.get("Idempotency-Key")))
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if relay.busy and not relay.lose:
+            relay.busy -= 1
+            self.send_response(503)
+            self.send_header("Retry-After", "0")
+            self.end_headers()
+            return
+        headers = {k: v for k, v in self.headers.items() if k not in {"Host", "Content-Length"}}
+        answer = relay.http.request(
+            self.command, relay.upstream + self.path, body=body, headers=headers
+        )
+        if relay.lose:
+            relay.lose -= 1
+            return
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.headers["Content-Type"])
+        self.send_header("Content-Length", str(len(answer.data)))
+        self.end_headers()
+        self.wfile.write(answer.data)
+
+    def __getattr__(self, name: str) -> Any:
+        """``do_POST`` and the others are ``do_GET``."""
+        if name.startswith("do_"):
+            return self.do_GET
+        raise AttributeError(name)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+class Same(ThreadingHTTPServer):
+    """Answers every GET with the same JSON; with ``context``, over TLS."""
+
+    daemon_threads = True
+
+    def __init__(self, body: bytes, context: ssl.SSLContext | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), _SameHandler)
+        self.body = body
+        self.scheme = "https" if context else "http"
+        if context:
+            self.socket = context.wrap_socket(self.socket, server_side=True)
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.server_port}"
+
+
+class _SameHandler(BaseHTTPRequestHandler):
+    server: Same
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.server.body)))
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+Server = TypeVar("Server", bound=ThreadingHTTPServer)
+
+
+@contextmanager
+def running(server: Server) -> Iterator[Server]:
+    """A server that runs."""
+    with server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()

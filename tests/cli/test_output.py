@@ -1,0 +1,125 @@
+"""Sizes, times and tables, as people write and read them."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import click
+import pytest
+from rich.console import Console
+
+from provisionerctl.errors import Failure, NoAnswer, Refused
+from provisionerctl.output import Column, Format, details, table
+from provisionerctl.session import Session
+from provisionerctl.units import (
+    Duration,
+    Size,
+    gib_text,
+    rate_text,
+    seconds_text,
+    size_text,
+    span_text,
+)
+
+NARROW = 40
+
+
+@pytest.mark.parametrize(
+    ("text", "gib"),
+    [("10", 10), ("10GiB", 10), ("10 G", 10), ("2T", 2048), ("1.5TiB", 1536), ("1P", 2**20)],
+)
+def test_sizes(text: str, gib: int) -> None:
+    assert Size().convert(text, None, None) == gib
+
+
+@pytest.mark.parametrize("text", ["", "x", "1.5", "10GB", "10MiB", "-1", "1e3"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="not a size in whole GiB"):
+        Size().convert(text, None, None)
+
+
+def test_durations() -> None:
+    texts = ["90", "90s", "15m", "12h", "30d"]
+    assert [Duration().convert(text, None, None) for text in texts] == [
+        *(90, 90, 900, 43200),
+        2592000,
+    ]
+    with pytest.raises(click.BadParameter):
+        Duration().convert("1w", None, None)
+
+
+def test_texts() -> None:
+    assert [size_text(n) for n in (0, 1023, 1024, 10 * 2**30, 3 * 2**39, 2**50)] == [
+        *("0 B", "1023 B", "1 KiB", "10 GiB"),
+        *("1.5 TiB", "1 PiB"),
+    ]
+    assert (gib_text(0), gib_text(1024)) == ("no limit", "1 TiB")
+    assert rate_text(3 * 2**28) == "768 MiB/s"
+    assert [seconds_text(n) for n in (6, 65, 3723)] == ["0:06", "1:05", "1:02:03"]
+    assert [span_text(n) for n in (-1, 59, 60, 7200, 90000)] == [
+        "0 s",
+        "59 s",
+        "1 min",
+        "2 h",
+        "1 d",
+    ]
+
+
+def shown(renderable: object) -> str:
+    file = io.StringIO()
+    Console(file=file, width=NARROW, markup=False).print(renderable)
+    return file.getvalue()
+
+
+def test_a_narrow_screen_keeps_names_and_loses_nothing() -> None:
+    columns = [Column(title, title.lower()) for title in ("NAME", "ID", "STATE", "ZONE")]
+    row = {"name": "storage-node-1", "id": "02:00:00:00:00:01", "state": "Available", "zone": "z1"}
+    text = shown(table([row], columns))
+    assert "storage-node-1" in text
+    assert max(map(len, text.splitlines())) <= NARROW
+    assert "…" not in text
+
+
+def test_what_is_not_known_is_a_dash_or_left_out() -> None:
+    columns = [Column("NAME", "name"), Column("RACK", "place.rack")]
+    assert shown(table([{"name": "a"}], columns)).splitlines()[1].split() == ["a", "-"]
+    assert shown(details({"name": "a"}, columns)).split() == ["NAME", "a"]
+
+
+def test_a_terminal_does_not_obey_names() -> None:
+    assert "\x1b" not in shown(table([{"name": "a\x1b[2Jb"}], [Column("NAME", "name")]))
+    refused = Refused({"status": "NotExists", "description": "no 'a\x1b]0;b\x07'\n"})
+    assert refused.format_message() == "NotExists: no 'a ]0;b ' "
+
+
+def looks(*answers: int | Failure) -> Callable[[], int]:
+    """Answers one after the other."""
+    rest = list(answers)
+
+    def fetch() -> int:
+        answer = rest.pop(0)
+        if isinstance(answer, Failure):
+            raise answer
+        return answer
+
+    return fetch
+
+
+def test_what_is_watched_may_be_away_for_a_while(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away, refused = NoAnswer("away"), Failure("refused")
+
+    def watched(*answers: int | Failure) -> Any:
+        session = Session(format=Format.JSON, interval=0)
+        return session.show(looks(*answers), str, until=lambda n: n == 3)
+
+    assert watched(1, away, away, 2, away, 3) == 3
+    assert capsys.readouterr().out == "1\n2\n3\n"
+    with pytest.raises(NoAnswer):
+        watched(away, 3)
+    with pytest.raises(Failure, match="refused"):
+        watched(1, refused, 3)
+    monkeypatch.setattr("provisionerctl.session.OUTAGE_SECONDS", -1.0)
+    with pytest.raises(NoAnswer):
+        watched(1, away, 3)
