@@ -89,7 +89,8 @@ def test_forbidden_import_breaks_its_contract(
         code, output = lint(tree, "lint-imports", "--no-cache")
     finally:
         path.write_text(before)
-    assert (code, broken(output)) == (1, {contract}), output
+    assert code == 1
+    assert contract in broken(output), output
 
 
 def test_a_service_that_sees_requests_is_refused(tree: Path) -> None:

@@ -29,6 +29,11 @@ class FaultControl:
         self._service = service
         self._loop = loop
 
+    @property
+    def struck(self) -> int:
+        """How many calls met a fault since the node was made."""
+        return self._service.struck
+
     def clear(self) -> None:
         """Nothing is wrong any more."""
         self.put(Faults())

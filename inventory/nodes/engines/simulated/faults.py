@@ -49,9 +49,13 @@ class Faults(Wire):
 
 
 class FaultCounter:
-    """Counts the calls that each fault concerns. For one event loop."""
+    """Counts the calls that each fault concerns. For one event loop.
+
+    ``struck`` is the number of calls that met a fault since the start.
+    """
 
     def __init__(self) -> None:
+        self.struck = 0
         self._counted: list[tuple[Fault, count[int]]] = []
 
     @property
@@ -69,8 +73,10 @@ class FaultCounter:
 
     def striking(self, method: str, path: str) -> list[Fault]:
         """The faults that strike this call, which is thereby counted."""
-        return [
+        striking = [
             fault
             for fault, calls in self._counted
             if fault.concerns(method, path) and fault.strikes(next(calls))
         ]
+        self.struck += bool(striking)
+        return striking

@@ -156,6 +156,11 @@ class NodeService:
     def faults(self) -> Faults:
         return self._faults.model_copy(update={"calls": self._counter.faults})
 
+    @property
+    def struck(self) -> int:
+        """How many calls met a fault."""
+        return self._counter.struck
+
     async def put_faults(self, faults: Faults) -> None:
         """These faults instead of those before; calls are counted from now on."""
         self._counter.put(faults.calls)
