@@ -143,7 +143,13 @@ WITH_ID = (
     "PATCH /replica/x/{}/Available",
 )
 NO_BODY = {
-    "QUERIES": {"PageInput", "VolumeListInput", "HostListInput", "TargetsInput"},
+    "QUERIES": {
+        "PageInput",
+        "BackendListInput",
+        "VolumeListInput",
+        "HostListInput",
+        "TargetsInput",
+    },
     "tasks": {"TaskListInput", "TaskDeleteInput"},
     "switches": {"ForceInput", "DryRunInput", "ReplicaStateInput"},
     "parts": {

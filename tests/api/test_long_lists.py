@@ -289,4 +289,4 @@ def _fails_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
             raise OperationalError("the connection broke")
         return shown(rows)
 
-    monkeypatch.setattr("volumes.views.volumes.volumes_shown", read_or_fail)
+    monkeypatch.setattr("volumes.views.volumes.volume_rows", read_or_fail)
