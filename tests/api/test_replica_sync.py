@@ -305,7 +305,7 @@ def test_refused(world: World, api: Api) -> None:
     api.post("/unpublish", {"volId": only, "hostId": HOST})
     snapped(api, only, "s")
     bound = refusal(volume_uuid=only, outgoing_uuid=only)
-    assert bound == f"NotAvailable: volume '{only}' has snapshots, which lie where it lies"
+    assert bound == f"NotAvailable: volume '{only}' has snapshots, which must stay beside it"
     holders = [row.backend_id for row in world.rows()]
     Backend.objects.filter(pk__in=holders).update(
         available_until=timezone.now() - dt.timedelta(seconds=1)

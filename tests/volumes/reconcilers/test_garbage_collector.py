@@ -161,7 +161,7 @@ def test_a_growth_is_finished_forward(
     getattr(fleet.nodes[0].faults, fault)(**which)
     answer = api.patch(f"/volumes/{uuid}", {"newCapacity": 15})
     assert answer.status == "NotAvailable"
-    assert "will be finished when all nodes answer" in answer.description
+    assert "completed when all nodes answer" in answer.description
     assert volume(api, uuid)["capacity"] == 10 * GIB
     fleet.nodes[0].faults.clear()
     collect_overdue()
