@@ -1,4 +1,4 @@
-"""The NQN of a host. Only the host's row says who may connect to its targets (contract, section 7)."""
+"""The NQN of a host. Only the host's row says who may connect to its targets."""
 
 from typing import Any, NamedTuple
 

@@ -12,7 +12,7 @@ SECONDS = 5.0
 
 
 def sessions_read(shown: Iterable[ReplicaRow]) -> dict[int, list[str]]:
-    """Return the uuids of connected hosts by replica key. A node that does not answer is left out."""
+    """Return the uuids of connected hosts by replica key, without nodes that do not answer."""
     replicas = {r.id: r for r in shown if r.backend_id is not None}
     nodes = Backend.objects.prefetch_related("addresses").in_bulk(
         [r.backend_id for r in replicas.values()]

@@ -116,7 +116,7 @@ def _named_or_first_to_go(volume: Volume, replicas: list[Replica], uuid: str) ->
 
 
 def is_hosts(task: Task) -> bool:
-    """Whether the host's agent works the task off. It does unless a tag of the task says otherwise."""
+    """Whether the host's agent works the task off: no tag of the task says otherwise."""
     return {"name": HANDLER_TAG, "value": Handler.PROVISIONER} not in task.params
 
 

@@ -1,4 +1,4 @@
-"""Delete a volume (reference, "Delete Volume"): mark it, remove it from nodes, then free its space."""
+"""Delete a volume (reference, "Delete Volume"): mark it, remove it from nodes, free its space."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Create a volume from something on a node: the flow of "Create Volume" without a choice of nodes."""
+"""Create a volume from something on a node: as "Create Volume", without a choice of nodes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

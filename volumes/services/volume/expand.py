@@ -80,7 +80,7 @@ def volume_expand(
 
 
 def _look(volume_uuid: str, tenant_id: str | None, until: float) -> None:
-    """Ask the nodes that are up for the volume's replicas, and mark those Missing that they lost."""
+    """Ask nodes that are up for the volume's replicas, and mark those Missing that they lost."""
     volumes = volumes_visible(tenant_id).filter(uuid=volume_uuid)
     rows = Replica.objects.filter(
         volume__in=volumes, state=LifeState.READY, backend__in=Backend.objects.available()
