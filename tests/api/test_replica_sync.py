@@ -202,7 +202,7 @@ def test_not_while_a_host_may_still_write(world: World) -> None:
     assert answer.status == "UnpublishFailed"
     task_id = add(world)
     assert shown(world.api, task_id)["waitsFor"] == (
-        f"node {first.backend_id} to withdraw it from its host"
+        f"node {first.backend_id} to stop exporting it"
     )
     assert world.node(world.new()).engine.targets == {}
     world.node(first).write(first.uuid, "late")

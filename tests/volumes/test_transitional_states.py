@@ -115,15 +115,18 @@ def test_what_a_volume_and_its_replicas_wait_for(
     published(api, uuid, probe_host(api))
     assert texts(api, uuid) == {nodes[0]: None, nodes[1]: f"node {nodes[1]} to export it"}
     assert api.patch(f"/volumes/{uuid}", {"newCapacity": 15}).status == "NotAvailable"
-    assert volume(api, uuid)["waitsFor"] == "its nodes to grow it to 15 GiB"
+    assert volume(api, uuid)["waitsFor"] == "its nodes to expand it to 15 GiB"
 
 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"replica_state": "Terminating"}, "its host to confirm that it uses it no more"),
+        ({"replica_state": "Terminating"}, "its host to confirm that it no longer uses it"),
         ({"replica_state": "Synchronizing"}, "its host to synchronize it"),
-        ({"replica_state": "Missing"}, "its host to synchronize it, or a replica in its place"),
+        (
+            {"replica_state": "Missing"},
+            "its host to synchronize it, or a new replica",
+        ),
         ({"rebuilding": True}, "its copy onto node {} to end"),
         ({"state": "CREATING"}, "node {} to make it"),
     ],
@@ -142,7 +145,7 @@ def test_what_the_only_replica_of_a_lost_node_waits_for(api: Api, pool: Pool) ->
     uuid = created(api, "v")
     taken = snapped(api, uuid, "s")
     Replica.objects.update(replica_state="Missing")
-    assert texts(api, uuid) == {node: f"node {node} to have its data again: it lost it"}
+    assert texts(api, uuid) == {node: f"node {node}, which lost its data, to have it again"}
     remove(api, node)
     assert texts(api, uuid) == {"": "its node, which was removed by force"}
     assert snapshot(api, taken)["waitsFor"] == "its node, which was removed by force"
