@@ -1,3 +1,5 @@
+"""The Django app of volumes."""
+
 from django.apps import AppConfig
 
 

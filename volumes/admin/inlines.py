@@ -1,4 +1,4 @@
-"""Tables of rows that belong to the row of an administration page."""
+"""Tables of related rows on administration pages."""
 
 from typing import Any
 
