@@ -4,4 +4,6 @@ from django.apps import AppConfig
 
 
 class VolumesConfig(AppConfig):
+    """Registers the app."""
+
     name = "volumes"

@@ -101,12 +101,12 @@ def _health(wanted: int, number: Mapping[Condition, int], not_asked: int) -> Hea
 
 
 def _is_whole(replica: ReplicaRow) -> bool:
-    """The replica is made, and no copy between nodes fills it."""
+    """Whether the replica is made, and no copy between nodes fills it."""
     return replica.state == LifeState.READY and not replica.rebuilding
 
 
 def _is_filled(replica: ReplicaRow, *, known: bool) -> bool:
-    """The replica holds current data.
+    """Whether the replica holds current data.
 
     ``known``: a host or a copy has reported a replica of the volume Available. Before that, all
     Unknown replicas count as current.

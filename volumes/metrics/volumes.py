@@ -1,7 +1,4 @@
-"""The ``ks_`` metrics of volumes as text, BATCH volumes at a time.
-
-So memory does not grow with the number of volumes.
-"""
+"""The ``ks_`` metrics of volumes as text, BATCH volumes at a time to bound memory."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -74,8 +74,8 @@ class NamespaceId(models.Model):
     Hosts expect that an id they once saw stays the same volume. So the row is kept for a while
     after the replica's last export is gone.
 
-    ``last_used_at``: when an export with this id was last created or removed. ``replica_key``: may
-    be that of a replica that is gone; null: reserved for no replica.
+    ``last_used_at``: when an export with this id was last created or removed. ``replica_key``: the
+    replica may be gone; null: no replica may use the id for now.
     """
 
     target_nqn = models.CharField(max_length=223)

@@ -28,8 +28,8 @@ class Replica(models.Model):
     forced removal of the node. ``source``: what the node made it from, as on the wire; null: it
     began empty.
 
-    ``rebuilding``: the copy into it has not ended, so no host may see it. That of a one-replica
-    volume has the volume's uuid, like the replica that it will replace. ``created_by_task``: the
+    ``rebuilding``: the copy into it has not ended, so no host may see it. In a one-replica
+    volume it has the volume's uuid, like the replica that it will replace. ``created_by_task``: the
     task that added it and removes it again if it fails; no meaning after the task has ended.
     """
 

@@ -15,8 +15,8 @@ LEASE = dt.timedelta(seconds=60)
 class HeldLease:
     """A lease that this worker holds until ``until``.
 
-    ``unbroken_since``: since when workers have done the job without a long pause. A pause does not
-    count if no node can have become Unavailable unnoticed during it.
+    ``unbroken_since``: since when workers have done the job without a long pause. A pause is long
+    if a node can have become Unavailable unnoticed during it.
     """
 
     job: str

@@ -30,8 +30,8 @@ def replicas_lost(watched_since: dt.datetime) -> QuerySet[Replica]:
     """Return replicas that have been lost for ``max_replica_down_minutes`` and that no host
     replaces.
 
-    No host does so for unpublished volumes. For published ones it is so if none of the hosts has an
-    agent, and one is Available to rebuild the new replica.
+    The volume must be unpublished, or none of its hosts may have an agent and one must be Available
+    to rebuild the new replica.
 
     A Missing replica is lost. A replica of an unpublished volume on an Unavailable node counts as
     lost since the node became Unavailable, but not earlier than ``watched_since``: before that

@@ -14,9 +14,7 @@ class VolumeNotExists(ProvisionerError):
 
 
 class VolumeIsInUse(ProvisionerError):
-    """Publications or snapshots of the volume, or a snapshot volume of the snapshot, bar the
-    change.
-    """
+    """Hosts or other objects use the volume or snapshot, so it cannot be deleted."""
 
     code = ResultCode.VolumeIsInUse
 
@@ -92,7 +90,7 @@ class NoSourceReplica(ProvisionerError):
 
 
 class CannotMove(ProvisionerError):
-    """The volume is bound to its node."""
+    """The volume is bound to its node, or cannot be moved now."""
 
     code = ResultCode.NotAvailable
 

@@ -35,10 +35,10 @@ GOOD = frozenset({ReplicaState.AVAILABLE, ReplicaState.UNKNOWN})
 
 
 def replica_copy(context: Context, replica: Replica) -> Reschedule | None:
-    """Take the next step of the copy. Returns None when all is copied and nothing can write there
-    any more.
+    """Take the next step of the copy.
 
-    The new replica of a volume with several replicas is Available then.
+    Returns None when all data is copied and no late write can arrive. If the volume has several
+    replicas, the new one is Available then.
 
     :raises RebuildFailed: the copy was started too often.
     """
@@ -116,7 +116,7 @@ def _close(context: Context, replica: Replica) -> Reschedule | None:
 def _settle(context: Context, replica: Replica) -> Reschedule | None:
     """Set the copied replica Available, once its node has confirmed it.
 
-    That of a one-replica volume takes over later.
+    In a one-replica volume it takes over later instead.
     """
     outcome = replicas_look([replica], until=calls_until())[replica.pk]
     if is_lost(outcome):

@@ -59,7 +59,7 @@ def replica_make(context: Context) -> Reschedule | None:
 def replica_fill(context: Context) -> Reschedule | None:
     """Fill the task's new replica. Returns None when it holds the data.
 
-    That of a one-replica volume is still ``rebuilding`` then; it takes over in the last step.
+    In a one-replica volume it is still ``rebuilding`` then; it takes over in the last step.
 
     :raises RebuildFailed: too many replicas or copies failed.
     :raises ProvisionerError: no other node fits.
@@ -101,7 +101,7 @@ def _claim(context: Context, volume: Volume) -> Reschedule:
 
 
 def _told_complete(replica: Replica) -> Reschedule | None:
-    """Record on the replica's node that its data is complete, before the outgoing replica is
+    """Record on the node that the replica's data is complete, before the outgoing replica is
     removed.
 
     So a database that was restored to an older state can find it.

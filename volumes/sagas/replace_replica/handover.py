@@ -92,9 +92,10 @@ def outgoing_release_unconfirmed(context: Context) -> None:
 
 
 def replica_take_over(context: Context) -> None:
-    """Make the new replica the volume's own and mark the outgoing one as deleting.
+    """Make the new replica the volume's own, and mark the outgoing one as deleting.
 
-    It becomes Unknown if all others are. Runs inside the transaction that ends the task.
+    The new replica becomes Unknown if no host ever attached the volume, or if it is the only one.
+    Runs inside the transaction that ends the task.
 
     :raises ReplicaLost: the new replica is not in the right state, or the volume was just
         published.
@@ -124,7 +125,8 @@ def _require_available(task: Task) -> Replica:
 
 def _require_copied(volume: Volume, task: Task) -> Replica:
     """Return the new replica of a one-replica volume, or raise if it cannot take over.
-    Repeatable.
+
+    It may be called again after the replica took over.
     """
     new = replica_created_by(task)
     if new is None or new.exports.exists() or volume.snapshots.exists():

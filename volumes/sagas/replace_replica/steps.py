@@ -1,4 +1,4 @@
-"""ReplicaSync: make a new replica, beside the others or in place of one of them."""
+"""ReplicaSync: make a new replica, in addition to the others or in place of one of them."""
 
 from collections.abc import Callable
 

@@ -43,8 +43,8 @@ def replicas_find(
 ) -> dict[int, bool | NodeError]:
     """Ask the nodes whether they hold each replica: its generation, with all its sub-volumes.
 
-    Outcomes by replica key: True if it is there, False if the replica has no node any more, and an
-    error for which :func:`is_lost` holds if the node does not have it.
+    Outcomes by replica key: True if the node holds it; False if the replica has no node any more.
+    If the node does not hold it, the outcome is an error for which :func:`is_lost` is true.
     """
     found: dict[int, bool | NodeError] = {}
     calls: dict[int, Callable[[], bool]] = {}

@@ -82,7 +82,7 @@ def _exports() -> QuerySet[Export]:
 
 
 def namespace_id_bar(export: Export) -> None:
-    """Reserve the export's id for no replica for a while, because a node refused it."""
+    """Keep the export's id from all replicas for a while, because a node refused it."""
     rows = NamespaceId.objects.filter(target_nqn=export.target_nqn, nsid=export.nsid)
     rows.update(replica_key=None, last_used_at=clock.now())
 

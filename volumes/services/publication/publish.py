@@ -103,9 +103,9 @@ def _locked(volume_uuid: str, host_id: str, tenant_id: str | None) -> tuple[Volu
 
 
 def _refuse_while_expanded(volume: Volume) -> None:
-    """Refuse to publish while a node expands the volume that cannot do so while a host uses it.
+    """Refuse to publish a volume while a node expands it that can do so only without a host.
 
-    :raises PublishFailed: it is so.
+    :raises PublishFailed: such an expansion is under way.
     """
     if volume.expanding_to_bytes and replicas_expanded_offline(volume).exists():
         raise PublishFailed(

@@ -79,7 +79,7 @@ def volume_migrate(
 
     Without ``replica_uuid`` it moves a replica on a cordoned node, or else the oldest one. Without
     ``destination`` (a backend id) placement chooses the node. Without ``handler`` the host's agent
-    does the work if the host has one. ``outputs`` are stored with the task, beside its own.
+    does the work if the host has one. ``outputs`` are stored with the task's own.
 
     :raises VolumeNoFound, ReplicaNotFound, NotReplicated, ReplicaTerminating: see their classes.
     :raises VolumeNotPublished, PublishedToSeveralHosts: it is not published to exactly one host.

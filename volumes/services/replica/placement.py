@@ -65,7 +65,7 @@ FREES_RACK = frozenset({ReplicaState.MISSING, ReplicaState.TERMINATING})
 
 @dataclass(frozen=True)
 class PlacementConstraints:
-    """Where a client wants the new replica, beside what the volume demands.
+    """Where a client wants the new replica, in addition to what the volume demands.
 
     ``same_rack_allowed`` can only relax the volume's rule. A list that is not empty replaces the
     volume's list.

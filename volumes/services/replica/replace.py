@@ -36,7 +36,7 @@ def replica_sync_submit(
 
     The new replica is planned and claimed at once. ``outgoing_uuid``: the replica to replace; None
     adds one. ``destination``: a backend id; "" lets placement choose. ``outputs`` are stored with
-    the task, beside its own.
+    the task's own.
 
     :raises VolumeNotExists, ReplicaNotExists, NotReplicated: see their classes.
     :raises CannotMove: the volume cannot be moved at all, or not now; the text says why.

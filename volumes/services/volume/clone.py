@@ -21,7 +21,7 @@ SAME = (
     "allow_span",
     "storage_class_name",
 )
-"""Fields that a clone copies, beside its place. It reserves no performance."""
+"""Fields that a clone copies, in addition to its place. It reserves no performance."""
 
 
 @dataclass(frozen=True)

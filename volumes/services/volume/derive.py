@@ -71,9 +71,7 @@ def volume_derive(draft: Callable[[], tuple[Volume, Origin]], *, former: Q | Non
 
 
 def placed_as(volume: Volume) -> dict[str, object]:
-    """Return the placement fields that a volume made from ``volume`` copies, since it stays beside
-    it.
-    """
+    """Return the placement fields of ``volume``, which a volume made from it copies."""
     return {name: getattr(volume, name) for name in PLACE}
 
 

@@ -151,7 +151,7 @@ def _none_missing(replicas: QuerySet[Replica]) -> None:
 def _refuse_exported_spans(volume: Volume) -> None:
     """Refuse a volume that is exported, if one of its nodes expands it only while no host uses it.
 
-    :raises NodeNotAvailable: it is so.
+    :raises NodeNotAvailable: it is exported by such a node.
     """
     exported = replicas_expanded_offline(volume).filter(exports__for_copy=False)
     if replica := exported.first():
