@@ -83,7 +83,7 @@ def _wait_for_requests() -> None:
 
 
 def node_recover(backend: Backend, contents: NodeContents) -> None:
-    """Compare a node with the database that was away when the database was recovered."""
+    """Compare the database with a node that was away during a recovery and is back."""
     for recovery in Recovery.objects.all():
         if backend.pk not in recovery.awaited:
             continue
@@ -152,7 +152,7 @@ def after_restored(since: dt.datetime | None = None) -> int:
 
 
 def _greatest_key() -> int:
-    """The youngest row of the restored state. A sequence of a dump may be ahead of it."""
+    """Return the key of the youngest row. The sequence of a dump may be ahead of it."""
     keys = [
         model._default_manager.aggregate(key=Max("pk"))["key"] or 0
         for model in (Replica, Snapshot, Export)

@@ -11,7 +11,7 @@ from volumes.services.ownership import pool_uuid
 
 @dataclass(frozen=True)
 class Copy:
-    """A volume on a node: one replica."""
+    """A replica as a node holds it."""
 
     backend_id: str
     found: wire.Volume
