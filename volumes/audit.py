@@ -1,4 +1,4 @@
-"""Compares the database, every node and every budget, and changes nothing."""
+"""Compare the database with every node and every budget. Nothing is changed."""
 
 import datetime as dt
 import time
@@ -37,14 +37,17 @@ OVERDUE = dt.timedelta(seconds=30)
 
 @dataclass(frozen=True, order=True)
 class Difference:
-    """``subject`` is not as it should be; ``text`` holds both values."""
+    """Something that is not as it should be. ``text`` gives both values."""
 
     subject: str
     text: str
 
 
 def audit() -> list[Difference]:
-    """All differences, in order. What is seen only once was a change under way and is left out."""
+    """Return all differences, sorted.
+
+    A difference must be seen twice, SETTLING_SECONDS apart; seen once, it was a change under way.
+    """
     first = set(_compare())
     if not first:
         return []
@@ -53,7 +56,11 @@ def audit() -> list[Difference]:
 
 
 def _compare() -> Iterator[Difference]:
-    """Nodes are read before the rows: a row is there before what it stands for."""
+    """Yield the differences seen now.
+
+    Nodes are read before the rows, because a row is inserted before its object is created on a
+    node.
+    """
     if doubt := database_doubt():
         yield Difference("database", doubt)
     backends = list(Backend.objects.prefetch_related("addresses"))
@@ -72,7 +79,7 @@ def _compare() -> Iterator[Difference]:
 
 
 def _drift(backends: Iterable[Backend]) -> Iterator[Difference]:
-    """A node that cannot be read is told of by ``_compare``."""
+    """Yield the drift of nodes. ``_compare`` reports nodes that cannot be read."""
     for key, answer in drift_read(backends, timeout_seconds=NODE_SECONDS).items():
         for item in answer if isinstance(answer, tuple) else ():
             if item.kind is DriftKind.LOST:
@@ -116,7 +123,7 @@ def _compare_node(backend: Backend, contents: NodeContents) -> Iterator[Differen
 def _compare_pool(name: str, node: wire.Node) -> Iterator[Difference]:
     if node.pool is None or is_of_other_pool(node):
         theirs = node.pool or "no pool"
-        yield Difference(name, f"belongs to {theirs}, should to {pool_identity()}")
+        yield Difference(name, f"belongs to {theirs}, should belong to {pool_identity()}")
     elif node.newest_generation > (last := generation_last()):
         text = f"has seen generation {node.newest_generation}, the last of this database is {last}"
         yield Difference(name, text)
@@ -129,7 +136,7 @@ def _ready(row: Replica | Snapshot) -> bool:
 def _compare_things(
     name: str, kind: str, wanted: Mapping[str, wire.Wire], there: Mapping[str, wire.Wire]
 ) -> Iterator[Difference]:
-    """What must be on a node, by uuid, with what is."""
+    """Compare what must be on a node, by uuid, with what is there."""
     for uuid, spec in wanted.items():
         found = there.get(uuid)
         if found is None:
@@ -142,7 +149,7 @@ def _compare_things(
 
 
 def _comparable(value: object) -> object:
-    """Whether a copy is complete, its node is told with its next check."""
+    """Ignore whether an owner record says complete: the next node check updates that."""
     return value.model_copy(update={"complete": True}) if isinstance(value, wire.Owner) else value
 
 
@@ -180,11 +187,11 @@ def _compare_exports(backend: Backend, targets: Iterable[wire.Target]) -> Iterat
 
 
 def _compare_ids() -> Iterator[Difference]:
-    """Of a host's namespace ids, each is one replica on all nodes."""
+    """Check that each namespace id of a host belongs to one replica, over all nodes."""
     rows = Export.objects.filter(for_copy=False).order_by("target_nqn", "nsid")
     ids = rows.values("target_nqn", "nsid").annotate(replicas=Count("replica", distinct=True))
     for one in ids.filter(replicas__gt=1):
-        text = f"namespace id {one['nsid']} is {one['replicas']} replicas"
+        text = f"namespace id {one['nsid']} is used by {one['replicas']} replicas"
         yield Difference(f"target {one['target_nqn']}", text)
 
 
@@ -203,14 +210,14 @@ def _compare_budgets() -> Iterator[Difference]:
     claims = _sums(SubVolume.objects.values_list("ssd_id").annotate(Sum("claimed_bytes")))
     for ssd in Ssd.objects.all():
         if ssd.used_bytes != claims[ssd.pk]:
-            text = f"{ssd.used_bytes} bytes claimed, its pieces say {claims[ssd.pk]}"
+            text = f"{ssd.used_bytes} bytes claimed, its sub-volumes claim {claims[ssd.pk]}"
             yield Difference(f"SSD {ssd.ssd_id} of {ssd.backend_id}", text)
     replicas = Replica.objects.values_list("volume__tenant_id").annotate(Sum("claimed_bytes"))
     snapshots = Snapshot.objects.values_list("tenant_id").annotate(Sum("claimed_bytes"))
     used = _sums(replicas.order_by()) + _sums(snapshots.order_by())
     for tenant in Tenant.objects.all():
         if tenant.used_bytes != used[tenant.pk]:
-            text = f"{tenant.used_bytes} bytes used, its volumes say {used[tenant.pk]}"
+            text = f"{tenant.used_bytes} bytes used, its volumes use {used[tenant.pk]}"
             yield Difference(f"tenant {tenant.pk}", text)
     yield from _compare_performance()
 
@@ -223,7 +230,7 @@ def _compare_performance() -> Iterator[Difference]:
         claimed = (backend.used_iops, backend.used_bw)
         wanted = (iops[backend.pk], bandwidth[backend.pk])
         if claimed != wanted:
-            text = f"IOPS and bandwidth claimed {claimed}, its replicas say {wanted}"
+            text = f"IOPS and bandwidth claimed {claimed}, its replicas claim {wanted}"
             yield Difference(f"node {backend.pk}", text)
 
 
@@ -234,15 +241,15 @@ def _compare_sizes() -> Iterator[Difference]:
     }
     snapshots = Snapshot.objects.filter(replica__backend__isnull=False).annotate(**sums)
     for snapshot in snapshots.exclude(claimed_bytes=F("claimed"), capacity_bytes=F("capacity")):
-        yield Difference(f"snapshot {snapshot.uuid}", "its pieces do not add up")
+        yield Difference(f"snapshot {snapshot.uuid}", "its sub-volumes do not add up to its size")
     rows = Replica.objects.filter(backend__isnull=False).annotate(**sums)
     for replica in rows.exclude(claimed_bytes=F("claimed")):
-        yield Difference(f"replica {replica.uuid}", "its pieces do not add up to what it claims")
+        yield Difference(f"replica {replica.uuid}", "its sub-volumes do not add up to its claim")
     settled = rows.filter(
         LIVE, volume__expanding_to_bytes__isnull=True, volume__state=LifeState.READY
     )
     for replica in settled.exclude(volume__capacity_bytes=F("capacity")):
-        yield Difference(f"replica {replica.uuid}", "its pieces do not add up to its volume")
+        yield Difference(f"replica {replica.uuid}", "its sub-volumes do not add up to its volume")
 
 
 def _overdue() -> Iterator[Difference]:

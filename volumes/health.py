@@ -1,7 +1,7 @@
-"""The rules of health (docs/explanation/health.md): values in, values out, no query.
+"""The rules of health (docs/explanation/health.md), on plain values, without queries.
 
-The same rules as an annotation, for filters and counts: :mod:`volumes.health_selectors`. A test
-compares both for every combination of states.
+:mod:`volumes.health_selectors` has the same rules in SQL, for filters and counts. A test compares
+    both for every combination of states.
 """
 
 import datetime as dt
@@ -20,7 +20,7 @@ from volumes.read_models import ReplicaRow, VolumeRow
 
 
 class Health(TextChoices):
-    """Of a volume, or of the pool; worst first."""
+    """Health of a volume or of the pool, the worst first."""
 
     FAULTED = "Faulted"
     UNKNOWN = "Unknown"
@@ -30,7 +30,11 @@ class Health(TextChoices):
 
 
 class VolumeHealth(NamedTuple):
-    """``reason``: a sentence; empty: Healthy. ``rebuild``: of the task that rebuilds a replica."""
+    """Health of a volume.
+
+    ``reason``: a sentence, or "" if Healthy. ``rebuild``: progress of the task that rebuilds a
+    replica.
+    """
 
     health: Health
     reason: str = ""
@@ -38,12 +42,14 @@ class VolumeHealth(NamedTuple):
 
 
 class PoolHealth(NamedTuple):
+    """Health of the pool. ``reason`` is "" if Healthy."""
+
     health: Health
     reason: str
 
 
 class Condition(StrEnum):
-    """Of one replica, in words; ``{}``: its node."""
+    """Condition of one replica, in words. ``{}`` stands for its node."""
 
     CURRENT = "on node {} is current"
     OUTGOING = "on node {} is being removed"
@@ -58,7 +64,7 @@ class Condition(StrEnum):
 def volume_health(
     volume: VolumeRow, replicas: Sequence[ReplicaRow], now: dt.datetime
 ) -> VolumeHealth:
-    """The health of a volume that clients see; ``replicas``: all that they see of it."""
+    """Return the health of a visible volume. ``replicas``: all that clients see of it."""
     known = any(r.replica_state == ReplicaState.AVAILABLE and _is_whole(r) for r in replicas)
     conditions = [
         _condition(r, now, is_filled=_is_filled(r, known=known), published=volume.published)
@@ -95,13 +101,15 @@ def _health(wanted: int, number: Mapping[Condition, int], not_asked: int) -> Hea
 
 
 def _is_whole(replica: ReplicaRow) -> bool:
-    """It is made, and no copy of ours fills it."""
+    """Whether the replica is made, and no copy between nodes fills it."""
     return replica.state == LifeState.READY and not replica.rebuilding
 
 
 def _is_filled(replica: ReplicaRow, *, known: bool) -> bool:
-    """It holds current data. ``known``: a host or a copy said so of some replica of the volume;
-    before that, those are alike of which nothing was said.
+    """Whether the replica holds current data.
+
+    ``known``: a host or a copy has reported a replica of the volume Available. Before that, all
+    Unknown replicas count as current.
     """
     wanted = ReplicaState.AVAILABLE if known else ReplicaState.UNKNOWN
     return _is_whole(replica) and replica.replica_state == wanted
@@ -126,7 +134,7 @@ def _condition(
 
 
 def pool_health(volumes: Mapping[Health, int], nodes: Mapping[NodeHealth, int]) -> PoolHealth:
-    """``volumes`` and ``nodes``: how many have which health."""
+    """Return the health of the pool. ``volumes``, ``nodes``: how many have which health."""
     away = nodes.get(NodeHealth.UNAVAILABLE, 0)
     bad = {health: n for health in Health if (n := volumes.get(health, 0))}
     bad.pop(Health.HEALTHY, None)

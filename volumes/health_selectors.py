@@ -1,6 +1,6 @@
-"""The health of volumes and of the pool, read: for a page, as a filter, in numbers.
+"""Read the health of volumes and of the pool: for a page, as a filter, and as counts.
 
-:func:`volumes_with_health` says in SQL what the rules of :mod:`volumes.health` say.
+:func:`volumes_with_health` expresses the rules of :mod:`volumes.health` in SQL.
 """
 
 from collections.abc import Iterable
@@ -36,12 +36,15 @@ WHOLE = Q(replicas__state=LifeState.READY, replicas__rebuilding=False)
 OURS = Q(replicas__state=LifeState.CREATING) | Q(
     replicas__state=LifeState.READY, replicas__rebuilding=True, num_replicas__gt=1
 )
-"""A replica that clients see, and that is made, or filled by a copy between nodes."""
+"""A replica that clients see and that is being created, or filled by a copy between nodes."""
 LOST = Q(replicas__replica_state__in=[ReplicaState.MISSING, ReplicaState.TERMINATING])
 
 
 def volume_healths(rows: Iterable[VolumeAndReplicas]) -> dict[int, VolumeHealth]:
-    """Of the volumes of a page, by key: no query, or one where some are Rebuilding."""
+    """Return the health of a page's volumes, by key.
+
+    It makes no query, or one if some volumes are Rebuilding.
+    """
     now = clock.now()
     found = {v.id: (v.uuid, volume_health(v, replicas, now)) for v, replicas in rows}
     rebuilding = [uuid for uuid, one in found.values() if one.health is Health.REBUILDING]
@@ -50,7 +53,7 @@ def volume_healths(rows: Iterable[VolumeAndReplicas]) -> dict[int, VolumeHealth]
 
 
 def volumes_with_health() -> QuerySet[Any]:
-    """All volumes that clients see, annotated with their ``health``."""
+    """Return all visible volumes, annotated with ``health``."""
     now = clock.now()
     node = "replicas__backend__"
     up = Q(**{f"{node}available_until__gte": now})
@@ -95,24 +98,25 @@ def _health() -> Case:
 
 
 def volumes_of_health(rows: QuerySet[Volume], health: str) -> QuerySet[Volume]:
-    """Those of ``rows`` that have this health."""
+    """Keep the volumes that have this health."""
     return rows.filter(pk__in=volumes_with_health().filter(health=health).values("pk"))
 
 
 def health_column() -> Subquery:
-    """The health of a volume as an annotation of any rows of :class:`Volume`; null: it is being
-    made or removed, and Unknown.
+    """Return the health of a volume as an annotation for rows of :class:`Volume`.
+
+    It is null for a volume that is being created or deleted; such a volume counts as Unknown.
     """
     return Subquery(volumes_with_health().filter(pk=OuterRef("pk")).values("health"))
 
 
 def volume_numbers() -> dict[Health, int]:
-    """How many volumes have each health; one query."""
+    """Return how many volumes have each health, in one query."""
     return _numbers(volumes_with_health(), Health)
 
 
 def node_numbers() -> dict[NodeHealth, int]:
-    """How many nodes have each health; one query."""
+    """Return how many nodes have each health, in one query."""
     return _numbers(Backend.objects.order_by().annotate(health=node_health()), NodeHealth)
 
 
@@ -123,5 +127,5 @@ def _numbers(rows: QuerySet[Any], of: type[H]) -> dict[H, int]:
 
 
 def pool_health_read() -> PoolHealth:
-    """Of the pool, in two queries."""
+    """Return the health of the pool, in two queries."""
     return pool_health(volume_numbers(), node_numbers())

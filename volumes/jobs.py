@@ -1,4 +1,4 @@
-"""Celery functions."""
+"""Celery jobs of volumes: what the periodic jobs of ``provisioner/celery.py`` call."""
 
 from celery import shared_task
 
@@ -9,19 +9,23 @@ from volumes.reconcilers.recovery.failover import failover_settle
 
 @shared_task
 def collect() -> None:
+    """Run the collector."""
     garbage_collector.collect()
 
 
 @shared_task
 def check_nodes() -> None:
+    """Check nodes that are due."""
     nodes_check()
 
 
 @shared_task
 def move_replicas() -> None:
+    """Start relocations."""
     relocation.relocate_replicas()
 
 
 @shared_task
 def settle_failover() -> None:
+    """Settle a failover to a standby, if there was one."""
     failover_settle()

@@ -1,6 +1,6 @@
-"""What unfinished things wait for, in short words for clients and operators; empty: for nothing.
+"""What unfinished objects wait for, in a few words for clients and operators; "" for nothing.
 
-Only what the rows and their prefetched relations tell: no query.
+The functions use only rows and their prefetched relations, and make no query.
 """
 
 from provisioner.common.models import LifeState
@@ -12,18 +12,23 @@ REMOVED_NODE = "its node, which was removed by force"
 
 
 def volume_pending_reason(volume: Volume | VolumeRow) -> str:
-    """Of all its nodes; what a replica or publication waits for, that says itself."""
+    """Say what the volume waits for of all its nodes. Replicas and publications have reasons of
+    their own.
+    """
     if volume.state == LifeState.CREATING:
         return "its nodes to make it"
     if volume.state == LifeState.DELETING:
         return "its nodes to remove it"
     if volume.expanding_to_bytes is not None:
-        return f"its nodes to grow it to {volume.expanding_to_bytes // GIB} GiB"
+        return f"its nodes to expand it to {volume.expanding_to_bytes // GIB} GiB"
     return ""
 
 
 def replica_pending_reason(replica: Replica | ReplicaRow, *, exporting: bool, alone: bool) -> str:
-    """``exporting``: a node is still to export it. ``alone``: its volume has no other."""
+    """Say what the replica waits for.
+
+    ``exporting``: a node must still export it. ``alone``: its volume has one replica.
+    """
     if replica.backend_id is None:
         return REMOVED_NODE
     node = f"node {replica.backend_id}"
@@ -37,7 +42,7 @@ def replica_pending_reason(replica: Replica | ReplicaRow, *, exporting: bool, al
 
 
 def replica_row_pending_reason(replica: Replica) -> str:
-    """As :func:`replica_pending_reason`; ``replica`` with its volume and exports prefetched."""
+    """Call :func:`replica_pending_reason` for a replica with its volume and exports prefetched."""
     exporting = any(
         export.state == LifeState.CREATING and not export.for_copy
         for export in replica.exports.all()
@@ -49,35 +54,36 @@ def replica_row_pending_reason(replica: Replica) -> str:
 def _pending_by_state(state: str, node: str, *, alone: bool) -> str:
     match state:
         case ReplicaState.TERMINATING:
-            return "its host to confirm that it uses it no more"
+            return "its host to confirm that it no longer uses it"
         case ReplicaState.SYNCHRONIZING:
             return "its host to synchronize it"
         case ReplicaState.MISSING if alone:
-            return f"{node} to have its data again: it lost it"
+            return f"{node}, which lost its data, to have it again"
         case ReplicaState.MISSING:
-            return "its host to synchronize it, or a replica in its place"
+            return "its host to synchronize it, or a new replica"
         case _:
             return ""
 
 
 def snapshot_pending_reason(snapshot: Snapshot) -> str:
-    """``snapshot`` with its replica."""
+    """Say what the snapshot, with its replica loaded, waits for."""
     node = snapshot.replica.backend_id
     return REMOVED_NODE if node is None else _life(snapshot.state, f"node {node}")
 
 
 def publication_pending_reason(publication: Publication) -> str:
+    """Say what the publication waits for."""
     return "a node to export it" if publication.state == LifeState.CREATING else ""
 
 
 def export_pending_reason(export: Export) -> str:
-    """``export`` with its replica."""
+    """Say what the export, with its replica loaded, waits for."""
     node = f"node {export.replica.backend_id}"
     match export.state:
         case LifeState.CREATING:
             return f"{node} to export it"
         case LifeState.DELETING:
-            return f"{node} to withdraw it"
+            return f"{node} to remove it"
         case _:
             return ""
 

@@ -1,4 +1,4 @@
-"""Volumes as clients see them: plain rows in three queries, since pages of them are hot calls."""
+"""Volumes as clients see them, read as plain rows in three queries, because lists are hot calls."""
 
 import datetime as dt
 from functools import cache
@@ -12,9 +12,11 @@ from volumes.selectors import VISIBLE
 
 
 class ReplicaRow(NamedTuple):
-    """``exported`` to a host; ``exporting``: a node is still to do so. The node is Available until
-    ``backend__available_until``, and was last polled at ``backend__polled_at``; both are null where
-    it was removed by force.
+    """A replica as lists show it.
+
+    ``exported`` to a host; ``exporting``: a node must still do so. The node is Available until
+    ``backend__available_until``, and was last polled at ``backend__polled_at``; both are None if it
+    was removed by force.
     """
 
     volume_id: int
@@ -32,7 +34,7 @@ class ReplicaRow(NamedTuple):
 
 
 class VolumeRow(NamedTuple):
-    """``published`` to some host."""
+    """A volume as lists show it. ``published``: to at least one host."""
 
     id: int
     uuid: str
@@ -67,10 +69,10 @@ VolumeAndReplicas = tuple[VolumeRow, list[ReplicaRow]]
 
 
 def volume_rows(rows: QuerySet[Volume]) -> list[VolumeAndReplicas]:
-    """The volumes, each with its replicas.
+    """Return the volumes, each with its replicas.
 
-    Asked with the volumes whether there is a publication, PostgreSQL reads all publications for
-    each page.
+    Publications are read in a query of their own: as part of the query for volumes, PostgreSQL
+    would read all publications for each page.
     """
     volumes = list(rows.values_list(*VOLUME_COLUMNS))
     keys = {row[0] for row in volumes}
@@ -90,12 +92,14 @@ def volume_rows(rows: QuerySet[Volume]) -> list[VolumeAndReplicas]:
     ]
 
 
-# put together once: for a page that costs more than to read the rows
+# cached, because building these queries takes longer than reading the rows of a page
 
 
 @cache
 def _publications() -> QuerySet[Publication, tuple[Any, ...]]:
-    """By volume, with the exports, which are those of hosts that stay. A ``Local`` one has none."""
+    """Publications by volume, with the replicas and states of their exports. ``Local``
+    ones have none.
+    """
     rows = Publication.objects.order_by()
     return rows.values_list("volume_id", "exports__replica_id", "exports__state")
 

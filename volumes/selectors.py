@@ -1,4 +1,4 @@
-"""Reads: candidates of placement, volumes, targets."""
+"""Queries: candidates of placement, volumes, snapshots, exports, tenants."""
 
 from collections.abc import Iterable
 
@@ -23,7 +23,8 @@ from volumes.sizing import GIB
 
 LIVE = ~Q(state=LifeState.DELETING)
 VISIBLE = LIVE & ~Q(rebuilding=True, volume__num_replicas=1)
-"""Replicas that clients see: what an only replica moves to bears its uuid, and is none yet."""
+"""Replicas that clients see. The new replica of a one-replica volume has the same uuid as the old,
+and is hidden until it takes over."""
 NODE_COLUMNS = (
     "persistent_id",
     "name",
@@ -37,13 +38,14 @@ NODE_COLUMNS = (
     "total_bw",
     "used_bw",
 )
-"""Of a backend, as placement names them."""
+"""Columns of a backend that a placement candidate has under the same names."""
 SUB_VOLUMES = Prefetch("sub_volumes", SubVolume.objects.select_related("ssd"))
 
 
 def candidates_read(exclusive_class: str = "") -> list[Candidate]:
-    """All nodes and SSDs as placement sees them. ``exclusive_class``: marks the SSDs that hold a
-    volume of that storage class.
+    """Return all nodes and SSDs as placement sees them.
+
+    ``exclusive_class``: marks the SSDs that hold a volume of that storage class.
     """
     now = clock.now()
     taken = _ssds_with_class(exclusive_class) if exclusive_class else frozenset()
@@ -77,7 +79,7 @@ def _ssds_with_class(name: str) -> frozenset[int]:
 
 
 def volumes_visible(tenant_id: str | None) -> QuerySet[Volume]:
-    """Volumes that clients see: made, and not being removed; of one tenant or of all."""
+    """Return the volumes that clients see: READY, and of the tenant, if one is given."""
     rows = Volume.objects.filter(state=LifeState.READY)
     return rows if tenant_id is None else rows.filter(tenant_id=tenant_id)
 
@@ -85,7 +87,7 @@ def volumes_visible(tenant_id: str | None) -> QuerySet[Volume]:
 def volumes_filter(
     rows: QuerySet[Volume], *, backend_id: str | None, host_id: str | None
 ) -> QuerySet[Volume]:
-    """Those with a replica on the backend, and published to the host; absent: no wish."""
+    """Keep the volumes with a replica on the backend and a publication to the host; None: any."""
     if backend_id is not None:
         on_backend = Replica.objects.filter(VISIBLE, volume=OuterRef("pk"), backend_id=backend_id)
         rows = rows.filter(Exists(on_backend))
@@ -96,47 +98,49 @@ def volumes_filter(
 
 
 def sub_volumes_of(volume_id: int) -> QuerySet[SubVolume]:
-    """Where the replicas of a volume lie, with their SSDs."""
+    """Return the sub-volumes of a volume's replicas, with their SSDs."""
     return SubVolume.objects.filter(replica__volume=volume_id).select_related("ssd")
 
 
 def replicas_with_nodes(rows: QuerySet[Replica]) -> QuerySet[Replica]:
-    """Replicas with all that a call to their node needs."""
+    """Load the replicas with all that a call to their node needs."""
     return rows.select_related("backend").prefetch_related("backend__addresses", SUB_VOLUMES)
 
 
 def replicas_expanded_offline(volume: Volume) -> QuerySet[Replica]:
-    """Those on several SSDs of a node that expands such only while no host has them."""
+    """Return replicas on several SSDs of a node that expands such a volume only while no
+    host uses it.
+    """
     rows = volume.replicas.filter(LIVE, backend__expands_spans_online=False)
     return rows.alias(spans=Count("sub_volumes", distinct=True)).filter(spans__gt=1)
 
 
 def snapshots_visible(tenant_id: str | None) -> QuerySet[Snapshot]:
-    """Snapshots that clients see: taken, and not being removed; of one tenant or of all."""
+    """Return the snapshots that clients see: READY, and of the tenant, if one is given."""
     rows = Snapshot.objects.filter(state=LifeState.READY)
     return rows if tenant_id is None else rows.filter(tenant_id=tenant_id)
 
 
 def snapshots_of_host(rows: QuerySet[Snapshot], host_id: str | None) -> QuerySet[Snapshot]:
-    """Those of volumes that are published to the host; None: all."""
+    """Keep the snapshots of volumes that are published to the host; None: all."""
     to_host = Publication.objects.filter(volume=OuterRef("volume"), host_id=host_id)
     return rows if host_id is None else rows.filter(Exists(to_host))
 
 
 def snapshot_rows(rows: QuerySet[Snapshot]) -> QuerySet[Snapshot]:
-    """Snapshots with the names of their volumes and replicas."""
+    """Load the snapshots with their volumes and replicas."""
     return rows.select_related("volume", "replica")
 
 
 def snapshots_with_nodes(rows: QuerySet[Snapshot]) -> QuerySet[Snapshot]:
-    """Snapshots with all that a call to their node needs."""
+    """Load the snapshots with all that a call to their node needs."""
     return rows.select_related("replica__backend").prefetch_related(
         "replica__backend__addresses", SUB_VOLUMES
     )
 
 
 def exports_with_nodes(rows: QuerySet[Export]) -> QuerySet[Export]:
-    """Exports with all that a call to their node needs."""
+    """Load the exports with all that a call to their node needs."""
     return rows.select_related("replica__backend").prefetch_related("replica__backend__addresses")
 
 
@@ -147,8 +151,10 @@ def publications_of_targets(
     tenant_id: str | None,
     seen_by: str | None = None,
 ) -> QuerySet[Publication]:
-    """Publications that are namespaces of targets, with exports and hosts. ``seen_by``: a host,
-    which sees its own target and, of those of others, the volumes that it shares with them.
+    """Return the publications that are namespaces of targets, with exports and hosts.
+
+    ``seen_by``: the id of a host that asks. It sees its own target and, in the targets of other
+    hosts, the volumes that it shares with them.
     """
     rows = Publication.objects.exclude(volume__protocol=Protocol.LOCAL)
     if seen_by is not None:
@@ -167,18 +173,18 @@ def publications_of_targets(
 
 
 def hosts_with(publications: QuerySet[Publication]) -> QuerySet[Host]:
-    """Hosts that have one of them."""
+    """Return the hosts that have one of the publications."""
     return Host.objects.filter(Exists(publications.filter(host_id=OuterRef("pk"))))
 
 
 def tenants_visible(tenant_id: str | None) -> QuerySet[Tenant]:
-    """One tenant, or all."""
+    """Return the tenant, or all tenants."""
     rows = Tenant.objects.order_by("tenant_id")
     return rows if tenant_id is None else rows.filter(pk=tenant_id)
 
 
 def tenant_desires() -> dict[str, tuple[int, int]]:
-    """By tenant: the IOPS, and bytes per second, that its volumes desire together."""
+    """Return, by tenant, the IOPS and bytes per second that its volumes reserve."""
     gib = F("capacity_bytes") / GIB
     rows = Volume.objects.filter(LIVE).values("tenant_id")
     sums = rows.annotate(
@@ -190,7 +196,7 @@ def tenant_desires() -> dict[str, tuple[int, int]]:
 
 
 def pool_totals() -> tuple[int, int, int]:
-    """Capacity in bytes, IOPS and bandwidth in bytes per second, summed over all nodes."""
+    """Return the capacity in bytes, IOPS, and bytes per second of all nodes together."""
     capacity = Ssd.objects.aggregate(n=Sum("capacity_bytes", default=0))["n"]
     nodes = Backend.objects.aggregate(
         iops=Sum("total_iops", default=0), bw=Sum("total_bw", default=0)
@@ -199,7 +205,7 @@ def pool_totals() -> tuple[int, int, int]:
 
 
 def used_namespace_ids(host_ids: Iterable[str]) -> dict[str, set[int]]:
-    """Namespace ids given out to hosts."""
+    """Return, by host id, the namespace ids that its exports use."""
     hosts = {target_nqn(host_id): host_id for host_id in host_ids}
     rows = Export.objects.filter(LIVE, target_nqn__in=list(hosts))
     used: dict[str, set[int]] = {}

@@ -1,4 +1,4 @@
-"""Sizes: GiB as clients give them, bytes as everything else has them (contract, section 5)."""
+"""Sizes: clients give GiB, everything else uses bytes (contract, section 5)."""
 
 from collections.abc import Iterable
 from itertools import accumulate, pairwise
@@ -13,8 +13,10 @@ LEAST_RESERVED_BYTES = 20 * GIB
 
 
 def reserved_bytes(capacity_bytes: int, percent: int) -> int:
-    """Space set aside for a thin volume: ``percent`` of its capacity (0: the default), at least
-    the larger of 2 % and 20 GiB, at most the capacity.
+    """Return the bytes reserved for a thin volume or snapshot.
+
+    That is ``percent`` of its capacity (0: the default), at least the larger of 2 % and 20 GiB, at
+    most the capacity.
     """
     wanted = capacity_bytes * (percent or DEFAULT_RESERVED_PERCENT) // 100
     least = max(capacity_bytes * LEAST_RESERVED_PERCENT // 100, LEAST_RESERVED_BYTES)
@@ -22,15 +24,18 @@ def reserved_bytes(capacity_bytes: int, percent: int) -> int:
 
 
 def claimed_bytes(provisioning_type: str, capacity_bytes: int, percent: int) -> int:
-    """What one replica takes from SSDs and budget: all of it, or the reserved space."""
+    """Return what one replica claims of SSDs and budget: the capacity if thick, else the reserved
+    space.
+    """
     if provisioning_type == ProvisioningType.THICK:
         return capacity_bytes
     return reserved_bytes(capacity_bytes, percent)
 
 
 def shared_out(size_bytes: int, capacities: Iterable[int]) -> list[int]:
-    """``size_bytes`` over pieces in proportion to their capacities, to the byte: no share is more
-    than its piece, if all together are not.
+    """Split ``size_bytes`` over sub-volumes in proportion to their capacities, without remainder.
+
+    No share exceeds its capacity, if ``size_bytes`` does not exceed their sum.
     """
     sums = list(accumulate(capacities))
     ends = [size_bytes * end // sums[-1] for end in sums]

@@ -1,4 +1,4 @@
-"""Paths of tenants and of what is theirs; the latter with and without the tenant's id in front."""
+"""Paths of this app. Those of tenants' objects exist with and without the tenant's id in front."""
 
 from typing import Any
 

@@ -68,7 +68,7 @@ class TestPublishedMeanwhile:
         advance(task_id)
         assert not world.is_reached(new)
         pending_reason = shown(world.api, task_id)["waitsFor"]
-        assert pending_reason == f"node {new.backend_id} to withdraw the copy's target"
+        assert pending_reason == f"node {new.backend_id} to remove the copy's target"
         world.node(new).faults.clear()
         advance(task_id)
         assert world.is_reached(new)

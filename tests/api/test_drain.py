@@ -172,7 +172,7 @@ def test_a_mixed_node(
     shown = drain(api, node)
     assert (shown["replicas"], shown["moved"], shown["left"], shown["moving"]) == (11, 8, 3, 0)
     assert (shown["done"], shown["refused"], shown["tasks"]) == (False, 3, [])
-    assert shown["waitsFor"] == "what hinders its replicas"
+    assert shown["waitsFor"] == "replicas that cannot be moved yet"
     reasons = refusals(api, node)
     assert set(reasons) == {local, snapshot, in_use_alone}
     assert "Local" in reasons[local]

@@ -116,11 +116,11 @@ def test_what_hosts_say_counts(api: Api, pool: Pool) -> None:
     [row] = asked(api, node)["volumes"]
     assert (row["loses"], row["reason"]) == (
         "access",
-        "no other replica of it is good and on an Available node",
+        "it has no other good replica on an Available node",
     )
     report(api, uuid, replica_on(api, uuid, other), "Available")
     [row] = asked(api, node)["volumes"]
-    assert (row["loses"], row["reason"]) == ("redundancy", "it would go on with its other replicas")
+    assert (row["loses"], row["reason"]) == ("redundancy", "its other replicas would stay usable")
 
 
 def test_pages_and_cost(api: Api, pool: Pool) -> None:

@@ -202,7 +202,7 @@ def test_not_while_a_host_may_still_write(world: World) -> None:
     assert answer.status == "UnpublishFailed"
     task_id = add(world)
     assert shown(world.api, task_id)["waitsFor"] == (
-        f"node {first.backend_id} to withdraw it from its host"
+        f"node {first.backend_id} to stop exporting it"
     )
     assert world.node(world.new()).engine.targets == {}
     world.node(first).write(first.uuid, "late")
@@ -305,7 +305,7 @@ def test_refused(world: World, api: Api) -> None:
     api.post("/unpublish", {"volId": only, "hostId": HOST})
     snapped(api, only, "s")
     bound = refusal(volume_uuid=only, outgoing_uuid=only)
-    assert bound == f"NotAvailable: volume '{only}' has snapshots, which lie where it lies"
+    assert bound == f"NotAvailable: volume '{only}' has snapshots, which must stay beside it"
     holders = [row.backend_id for row in world.rows()]
     Backend.objects.filter(pk__in=holders).update(
         available_until=timezone.now() - dt.timedelta(seconds=1)

@@ -1,4 +1,6 @@
-"""What every saga must stand: a test class inherits :class:`SagaChecks` and says what to expect."""
+"""Checks that every saga must pass. A test class inherits :class:`SagaChecks` and defines
+its case.
+"""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +30,7 @@ class Refused(ProvisionerError):
 
 
 class Killed(BaseException):
-    """``kill -9``: nobody may catch it."""
+    """``kill -9``: nothing may catch it."""
 
 
 def nothing(task_id: str) -> None:
@@ -37,13 +39,14 @@ def nothing(task_id: str) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """``submit`` makes a task in a world where it can finish; it is called again and again.
+    """What a saga's checks need.
 
-    ``done`` and ``undone`` assert, after it FINISHED or after it ended badly, that database, nodes
-    and budgets agree. ``losses``: by which a node loses data that the task may need, or makes;
-    ``lost`` asserts, after it ended somehow, that nothing old or empty counts as good. Tasks that
-    need no data on nodes finish. ``meanwhile`` is what others do while the task waits for them.
-    With ``is_hosts`` a host ends it, and the first step only supervises.
+    ``submit`` makes a task that can finish, and is called repeatedly. ``done`` and ``undone``
+    assert, after the task FINISHED or ended badly, that database, nodes and budgets agree.
+    ``losses``: functions by which a node loses data that the task may need or makes. ``lost``
+    asserts, after a task that met a loss has ended, that nothing old or empty counts as good; tasks
+    that need no data on nodes finish. ``meanwhile``: what others do while the task waits.
+    ``is_hosts``: a host ends the task, and the first step only supervises.
     """
 
     submit: Callable[[], str]
@@ -59,7 +62,7 @@ ALONE = Case(str, lambda: None, lambda: None, (), lambda task: None)
 
 
 class SagaChecks:
-    """Six checks; ``type`` is the saga's, the fixture ``case`` the subclass's."""
+    """Seven checks. ``type`` is that of the saga; the subclass defines the fixture ``case``."""
 
     type: ClassVar[TaskType]
 
@@ -67,7 +70,7 @@ class SagaChecks:
     def case(self) -> Case:
         raise NotImplementedError
 
-    def test_completes(self, case: Case) -> None:
+    def test_it_finishes_and_another_run_changes_nothing(self, case: Case) -> None:
         task = work_off(case, case.submit())
         self._expect_finished(case, task)
         case.done()
@@ -76,13 +79,13 @@ class SagaChecks:
         assert Task.objects.filter(pk=task.pk).values().get() == before
         case.done()
 
-    def test_every_step_twice(self, case: Case) -> None:
+    def test_running_every_step_twice_changes_nothing(self, case: Case) -> None:
         with changed_steps(self._saga(), twice):
             task = work_off(case, case.submit())
         self._expect_finished(case, task)
         case.done()
 
-    def test_fails_at_every_step(self, case: Case) -> None:
+    def test_a_refusal_at_any_step_undoes_the_task(self, case: Case) -> None:
         for number, when in self._places(case):
             with acting(self._saga(), number, when, _refuse):
                 task = work_off(case, case.submit())
@@ -90,7 +93,7 @@ class SagaChecks:
             assert task.description == "refused by the test"
             case.undone()
 
-    def test_dies_at_every_step(self, case: Case) -> None:
+    def test_it_finishes_although_its_worker_died_at_any_step(self, case: Case) -> None:
         for number, when in self._places(case):
             task_id = case.submit()
             with acting(self._saga(), number, when, die), pytest.raises(Killed):
@@ -100,7 +103,7 @@ class SagaChecks:
             self._expect_finished(case, work_off(case, task_id))
             case.done()
 
-    def test_is_cancelled_at_every_step(self, case: Case) -> None:
+    def test_a_cancel_at_any_step_undoes_the_task(self, case: Case) -> None:
         for number, when in self._places(case):
             if number == len(self._saga().steps) - 1:
                 break
@@ -109,20 +112,20 @@ class SagaChecks:
             assert task.state == TaskState.ABORTED, (number, when)
             case.undone()
         if case.is_hosts or connection.vendor == "sqlite":
-            return  # a transaction of SQLite keeps all others out from its begin on
+            return  # on SQLite no other transaction can write once the last one has begun
         with before_the_last_step(self._saga(), _cancel_task):
             assert work_off(case, case.submit()).state == TaskState.ABORTED
         case.undone()
 
     @pytest.mark.timeout(300)
-    def test_a_node_lost_the_data_before_each_step(self, case: Case) -> None:
+    def test_data_lost_at_any_step_never_counts_as_good(self, case: Case) -> None:
         for lose in case.losses:
             for number in range(1 if case.is_hosts else len(self._saga().steps)):
                 with acting(self._saga(), number, "before", _once(lose)):
                     task = work_off(case, case.submit())
                 case.lost(task)
 
-    def test_cannot_be_cancelled_once_it_ended(self, case: Case) -> None:
+    def test_an_ended_task_cannot_be_cancelled(self, case: Case) -> None:
         task = work_off(case, case.submit())
         with pytest.raises(TaskEnded):
             task_update(task_id=task.pk, host_id=task.host_id, state=TaskState.ABORTED)
@@ -143,7 +146,7 @@ class SagaChecks:
 
 
 def work_off(case: Case, task_id: str) -> Task:
-    """Run the task until it has ended, as messages would; who waits is resumed at once."""
+    """Run the task until it has ended, as messages would. A waiting task is resumed at once."""
     for _ in range(RUNS_AT_MOST):
         runner.run(task_id)
         task = Task.objects.get(pk=task_id)
@@ -155,13 +158,13 @@ def work_off(case: Case, task_id: str) -> Task:
 
 
 def resume(task_id: str) -> None:
-    """Whoever waits is woken, and a dead worker's lease is over."""
+    """Wake a waiting task, or end the lease of a dead worker."""
     waiting = Task.objects.filter(pk=task_id, state__in=ACTIVE)
     waiting.update(lease_until=timezone.now())
 
 
 def work_off_all() -> None:
-    """Each task, until it has ended; nobody else does anything."""
+    """Run each active task until it has ended; nobody else acts meanwhile."""
     for task_id in Task.objects.filter(state__in=ACTIVE).values_list("pk", flat=True):
         work_off(ALONE, task_id)
 
@@ -176,7 +179,7 @@ def expect_finished(task: Task, steps: int) -> None:
 
 @contextmanager
 def changed_steps(worked: Saga, change: Callable[[int, Step], Step]) -> Iterator[None]:
-    """The saga with other steps, until the end of the block."""
+    """Replace the steps of the saga inside the block."""
     steps = tuple(change(number, step) for number, step in enumerate(worked.steps))
     with _registered(worked, replace(worked, steps=steps)):
         yield
@@ -184,7 +187,7 @@ def changed_steps(worked: Saga, change: Callable[[int, Step], Step]) -> Iterator
 
 @contextmanager
 def acting(worked: Saga, number: int, when: str, act: Act) -> Iterator[None]:
-    """``act`` is called each time before or after step ``number`` does its work."""
+    """Call ``act`` each time before or after step ``number`` does its work."""
 
     def change(current: int, step: Step) -> Step:
         def run(context: Context) -> Outputs | Reschedule | None:
@@ -203,7 +206,7 @@ def acting(worked: Saga, number: int, when: str, act: Act) -> Iterator[None]:
 
 @contextmanager
 def before_the_last_step(worked: Saga, act: Callable[[Task], None]) -> Iterator[None]:
-    """``act`` is called just before the last step's transaction locks anything."""
+    """Call ``act`` just before the transaction of the last step locks anything."""
     last = len(worked.steps) - 1
 
     def lock_first(task: Task) -> None:
@@ -235,7 +238,7 @@ def twice(number: int, step: Step) -> Step:
 
 
 def _once(act: Callable[[], None]) -> Act:
-    """However often the step is tried."""
+    """Return a function that calls ``act`` only the first time."""
     left = [act]
     return lambda context: left.pop()() if left else None
 
@@ -253,7 +256,7 @@ def _cancel(context: Context) -> None:
 
 
 def _cancel_task(task: Task) -> None:
-    """By another process: over another connection."""
+    """Cancel the task as another process would: over another connection."""
 
     def cancel() -> None:
         Task.objects.filter(pk=task.pk).update(stoppable=True)

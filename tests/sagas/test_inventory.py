@@ -11,7 +11,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class SamplingChecks(SagaChecks):
-    """Each task that finishes adds one sample of three nodes; others add none."""
+    """Each task that finishes adds one sample of three nodes. Other tasks add none."""
 
     @pytest.fixture
     def case(self, pool, fleet):
@@ -35,7 +35,7 @@ class SamplingChecks(SagaChecks):
 
 
 def losses_of(fleet):
-    """No sample tells of volumes: the task finishes."""
+    """Return the losses. Samples do not describe volumes, so the tasks finish."""
     return [fleet.nodes[0].come_back_empty]
 
 
@@ -48,7 +48,7 @@ class TestFetchInventory(SamplingChecks):
 
 
 class TestResetInventory(SagaChecks):
-    """The samples there were are gone once it finished, and not before."""
+    """The old samples are gone once the task finished, and not before."""
 
     type = TaskType.RESET_INVENTORY
 

@@ -1,4 +1,4 @@
-"""RemoteMigration: done by the host and supervised, or done by the provisioner."""
+"""RemoteMigration: by the host's agent, supervised, or by the provisioner."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def agent(world: World) -> Callable[[str], None]:
-    """All that the host's agent does for its task, at once."""
+    """Return a function that does at once all that the host's agent does for its task."""
 
     def work(task_id: str) -> None:
         mine = {"taskId": task_id, "hostId": HOST}
@@ -37,7 +37,7 @@ def agent(world: World) -> Callable[[str], None]:
 
 
 def goes_offline(world: World) -> Callable[[str], None]:
-    """The volume is unpublished while its host fills the new replica."""
+    """Return a function that unpublishes the volume while its host fills the new replica."""
 
     def work(task_id: str) -> None:
         if Volume.objects.get(uuid=world.uuid).publications.exists():

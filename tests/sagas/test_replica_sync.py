@@ -1,4 +1,4 @@
-"""ReplicaSync: a replica more, one in place of another, and an only one that moves."""
+"""ReplicaSync adds a replica, replaces one, or moves the only one."""
 
 from collections.abc import Callable
 
@@ -73,10 +73,10 @@ class TestReplicaSync(SagaChecks):
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_what_was_lost_between_two_workers_does_not_take_over(
+def test_a_new_replica_lost_before_the_last_step_does_not_take_over(
     api: Api, pool: Callable[[int], list[str]], fleet: SimulatedFleet, replicas: int
 ) -> None:
-    """However long ago the step before saw it: the node is asked again right before the end."""
+    """The node is asked again right before the end, however long ago a step saw the replica."""
     pool(3)
     world = World(api, fleet, replicas)
     world.volume()
@@ -102,10 +102,10 @@ def test_what_was_lost_between_two_workers_does_not_take_over(
     assert outgoing in {row.uuid for row in world.rows()}
 
 
-def test_a_former_volume_of_that_uuid_is_not_locked(
+def test_a_deleted_volume_of_the_same_uuid_is_not_locked(
     api: Api, pool: Callable[[int], list[str]], fleet: SimulatedFleet
 ) -> None:
-    """It has no task: whoever holds the present one would wait for who works on the former."""
+    """It has no task. A lock on it would wait for workers that remove the deleted volume."""
     pool(3)
     uuid = World(api, fleet).volume()
     task_id = replica_sync_submit(volume_uuid=uuid, outgoing_uuid=None).pk

@@ -1,6 +1,4 @@
-"""Volumes as the sagas' tests need them: with content, in use or not, and a host that does its
-part.
-"""
+"""Volumes for the tests of sagas: with content, published or not, and with a host that acts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,7 +22,9 @@ def _come_back_empty(node: SimulatedNode, uuid: str) -> None:
 
 @dataclass
 class World:
-    """``uuid``: the volume that was made last, of ``replicas``; ``before``: their uuids."""
+    """``uuid``: the newest volume, with ``replicas`` replicas. ``before``: the uuids of
+    its replicas.
+    """
 
     api: Api
     fleet: SimulatedFleet
@@ -36,7 +36,7 @@ class World:
     could_survive: bool = True
 
     def volume(self) -> str:
-        """A new one whose replicas hold DATA and, of several, are Available."""
+        """Make a volume whose replicas hold DATA; if there are several, they are Available."""
         self.made += 1
         self.could_survive = True
         alias = f"v{self.made}"
@@ -54,7 +54,7 @@ class World:
         return list(Replica.objects.filter(LIVE, volume__uuid=self.uuid).order_by("pk"))
 
     def new(self) -> Replica:
-        """The replica that was made last."""
+        """Return the newest replica."""
         return self.rows()[-1]
 
     def node(self, replica: Replica) -> SimulatedNode:
@@ -69,9 +69,7 @@ class World:
         assert answer.status == "Success", answer
 
     def host_works(self, _: str) -> None:
-        """What an agent does when it looks at its volume: fills what is new, and lets go of what
-        is Terminating.
-        """
+        """Act as an agent that looks at its volume: fill new replicas, and confirm removals."""
         for row in self.rows():
             path = f"/replica/{self.uuid}/{row.uuid}"
             if row.replica_state == "Terminating":
@@ -81,15 +79,17 @@ class World:
                 self.report(row.uuid, "Available")
 
     def is_reached(self, row: Replica) -> bool:
-        """A host's target on the node has it."""
+        """Whether a host's target on the node has the replica."""
         return Export.objects.filter(LIVE, replica=row, for_copy=False, state="READY").exists()
 
     def holds(self, row: Replica) -> bool:
-        """Its node has it, whatever that holds."""
+        """Whether the node has the replica, with any content."""
         return row.backend_id is not None and row.uuid in self.node(row).volumes()
 
     def losses(self) -> list[Callable[[], None]]:
-        """The node of the first replica, of the second, of the one that the task made."""
+        """Return the losses: of the first replica, of the second, and of those that the
+        task made.
+        """
         rows = self.rows
         return [
             lambda: self._lose(rows()[:1], SimulatedNode.vanish),
@@ -109,8 +109,10 @@ class World:
         return self.node(row).read(row.uuid)
 
     def expect_no_false_data(self, task: Task) -> None:
-        """After a node lost something: what counts as good is on its node with the data, and where
-        it could, some replica survived. Then all of it goes, and nothing is left over.
+        """Check that replicas that count as good are on their nodes with the data.
+
+        If a replica could survive the loss, one did. Then the volume is removed, and nothing is
+        left.
         """
         self._look()
         rows = self.rows()
@@ -135,7 +137,9 @@ class World:
         assert self.api.delete(f"/volumes/{self.uuid}").status == "Success"
 
     def expect(self, replicas: int) -> None:
-        """That many replicas, all with the data and none half done; nodes and budgets agree."""
+        """Check that there are that many replicas, all complete with the data, and that the audit
+        is clean.
+        """
         collect_overdue()
         rows = self.rows()
         assert len(rows) == replicas

@@ -227,7 +227,7 @@ def test_a_spanned_volume_grows_when_no_host_has_it(api: Api, pool: Pool) -> Non
     published(api, uuid)
     pool.write(149 * GIB, b"beyond one SSD", uuid)
     refused = api.patch(f"/volumes/{uuid}", {"newCapacity": 160})
-    assert "only while no host has it: unpublish it first" in refused.description
+    assert "only while it is published to no host: unpublish it" in refused.description
     assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
     assert api.patch(f"/volumes/{uuid}", {"newCapacity": 160}).status == "Success"
     published(api, uuid)

@@ -153,7 +153,7 @@ def test_the_words_for_space() -> None:
     assert texts == {
         "10 GiB free on all SSDs together",
         "10737418241 bytes free on one SSD",
-        "10 GiB free on 2 SSDs, as where it is copied from",
+        "10 GiB free on 2 SSDs, like the replica it is copied from",
     }
 
 

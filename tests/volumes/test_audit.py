@@ -1,4 +1,4 @@
-"""What audit says of data planes that have something else than their agents recorded."""
+"""The audit compares data planes with the records of their agents."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ def engine(pool: Pool, fleet: SimulatedFleet) -> SimulatedEngine:
     return engine
 
 
-def test_strays_are_named(api: Api, engine: SimulatedEngine, fleet: SimulatedFleet) -> None:
+def test_the_audit_reports_drift(api: Api, engine: SimulatedEngine, fleet: SimulatedFleet) -> None:
     created(api, "v")
     assert audit() == []
     engine.strange = (
@@ -38,7 +38,9 @@ def test_strays_are_named(api: Api, engine: SimulatedEngine, fleet: SimulatedFle
     assert audit() == []
 
 
-def test_what_thin_volumes_outgrew_is_no_difference(api: Api, engine: SimulatedEngine) -> None:
+def test_space_that_thin_volumes_outgrew_is_no_difference(
+    api: Api, engine: SimulatedEngine
+) -> None:
     created(api, "v")
     engine.change(ssds=tuple(ssd.model_copy(update={"outgrown": 2**30}) for ssd in engine.ssds))
     assert audit() == []

@@ -1,4 +1,4 @@
-"""No passing state lasts for ever: each has a deadline, somebody who takes it up, and words."""
+"""Every transitional state has a deadline, a reconciler that handles it, and words for clients."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -43,7 +43,7 @@ WORDS: dict[type[Model], Callable[[Any], str]] = {
     Export: export_pending_reason,
 }
 GONE_AT_ONCE = {(Publication, LifeState.DELETING)}
-"""States that are never written: the row goes, and others stay in its place."""
+"""States that are never written: the row is deleted at once, and its exports stay."""
 UNFINISHED = [
     pytest.param(model, state, id=f"{model.__name__}-{state}")
     for model in TRANSITIONAL
@@ -53,7 +53,7 @@ UNFINISHED = [
 
 
 def make_everything(api: Api, fleet: SimulatedFleet) -> None:
-    """One READY row of each model, on a node that is down from now on."""
+    """Make one READY row of each model, on a node that is down afterwards."""
     uuid = created(api, "v")
     snapped(api, uuid, "s")
     published(api, uuid, probe_host(api))
@@ -61,17 +61,17 @@ def make_everything(api: Api, fleet: SimulatedFleet) -> None:
 
 
 def as_in(model: Any, state: LifeState) -> dict[str, Any]:
-    """What else changes with the state."""
+    """Return the fields to set for the state, including those that the constraints require."""
     is_withdrawn = (model, state) == (Export, LifeState.DELETING)
     return {"state": state} | ({"publication": None} if is_withdrawn else {})
 
 
-def test_there_are_words_for_each_model_with_a_deadline() -> None:
+def test_each_model_with_a_deadline_has_a_pending_reason() -> None:
     assert set(TRANSITIONAL) == set(WORDS)
 
 
 @pytest.mark.parametrize(("model", "state"), UNFINISHED)
-def test_an_unfinished_row_is_taken_up(
+def test_the_collector_handles_each_overdue_row(
     api: Api, pool: Pool, fleet: SimulatedFleet, model: Any, state: LifeState
 ) -> None:
     pool(1)
@@ -85,7 +85,9 @@ def test_an_unfinished_row_is_taken_up(
     assert not still.exists()
 
 
-def test_an_unfinished_growth_is_taken_up(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_the_collector_handles_an_overdue_expansion(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(1)
     make_everything(api, fleet)
     past = timezone.now() - dt.timedelta(seconds=1)
@@ -95,7 +97,7 @@ def test_an_unfinished_growth_is_taken_up(api: Api, pool: Pool, fleet: Simulated
 
 
 @pytest.mark.parametrize(("model", "state"), UNFINISHED)
-def test_an_unfinished_row_without_a_deadline_cannot_be(
+def test_the_database_refuses_a_transitional_row_without_a_deadline(
     api: Api, pool: Pool, fleet: SimulatedFleet, model: Any, state: LifeState
 ) -> None:
     pool(1)
@@ -104,7 +106,7 @@ def test_an_unfinished_row_without_a_deadline_cannot_be(
         model.objects.update(deadline_at=None, **as_in(model, state))
 
 
-def test_what_a_volume_and_its_replicas_wait_for(
+def test_a_volume_and_its_replicas_say_what_they_wait_for(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     nodes = pool(2)
@@ -115,21 +117,26 @@ def test_what_a_volume_and_its_replicas_wait_for(
     published(api, uuid, probe_host(api))
     assert texts(api, uuid) == {nodes[0]: None, nodes[1]: f"node {nodes[1]} to export it"}
     assert api.patch(f"/volumes/{uuid}", {"newCapacity": 15}).status == "NotAvailable"
-    assert volume(api, uuid)["waitsFor"] == "its nodes to grow it to 15 GiB"
+    assert volume(api, uuid)["waitsFor"] == "its nodes to expand it to 15 GiB"
 
 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"replica_state": "Terminating"}, "its host to confirm that it uses it no more"),
+        ({"replica_state": "Terminating"}, "its host to confirm that it no longer uses it"),
         ({"replica_state": "Synchronizing"}, "its host to synchronize it"),
-        ({"replica_state": "Missing"}, "its host to synchronize it, or a replica in its place"),
+        (
+            {"replica_state": "Missing"},
+            "its host to synchronize it, or a new replica",
+        ),
         ({"rebuilding": True}, "its copy onto node {} to end"),
         ({"state": "CREATING"}, "node {} to make it"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
-def test_what_a_replica_waits_for(api: Api, pool: Pool, changes: dict[str, Any], text: str) -> None:
+def test_a_replica_says_what_it_waits_for(
+    api: Api, pool: Pool, changes: dict[str, Any], text: str
+) -> None:
     nodes = pool(2)
     uuid = created(api, "v", storageClass=TWO)
     rows = Replica.objects.filter(backend=nodes[0])
@@ -137,19 +144,19 @@ def test_what_a_replica_waits_for(api: Api, pool: Pool, changes: dict[str, Any],
     assert texts(api, uuid) == {nodes[0]: text.format(nodes[0]), nodes[1]: None}
 
 
-def test_what_the_only_replica_of_a_lost_node_waits_for(api: Api, pool: Pool) -> None:
+def test_a_lost_only_replica_and_its_snapshot_say_what_they_wait_for(api: Api, pool: Pool) -> None:
     [node] = pool(1)
     uuid = created(api, "v")
     taken = snapped(api, uuid, "s")
     Replica.objects.update(replica_state="Missing")
-    assert texts(api, uuid) == {node: f"node {node} to have its data again: it lost it"}
+    assert texts(api, uuid) == {node: f"node {node}, which lost its data, to have it again"}
     remove(api, node)
     assert texts(api, uuid) == {"": "its node, which was removed by force"}
     assert snapshot(api, taken)["waitsFor"] == "its node, which was removed by force"
 
 
-def test_the_words_cost_no_query(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
-    """A list of many is as many queries as a list of one."""
+def test_pending_reasons_cost_no_query(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    """A list of many volumes makes as many queries as a list of one."""
     pool(2)
     created(api, "v0", storageClass=TWO)
     one = list_queries(api)
@@ -171,6 +178,6 @@ def list_queries(api: Api) -> int:
 
 
 def texts(api: Api, uuid: str) -> dict[str, str | None]:
-    """By node: what the replica there waits for."""
+    """Return, by node id, what the replica there waits for."""
     places = volume(api, uuid)["location"]
     return {place["backend"]["persistentID"]: place.get("waitsFor") for place in places}

@@ -1,3 +1,5 @@
+"""Administration pages of drains, relocations, job leases and namespace ids."""
+
 from typing import Any
 
 from django.contrib import admin
@@ -11,7 +13,7 @@ from volumes.models import Drain, JobLease, NamespaceId, ReplicaRelocation
 
 @admin.register(Drain)
 class DrainAdmin(ReadOnlyAdmin):
-    """Nodes that are being emptied. ``DELETE /backends/{id}/drain`` stops it."""
+    """Nodes that are being drained. ``DELETE /backends/{id}/drain`` stops a drain."""
 
     backend_link = link_column("backend")
     list_display = [
@@ -46,7 +48,7 @@ class DrainAdmin(ReadOnlyAdmin):
 
 @admin.register(ReplicaRelocation)
 class ReplicaRelocationAdmin(ReadOnlyAdmin):
-    """Attempts to put another replica in the place of one: for drains, and of lost ones."""
+    """Attempts to replace replicas, of drained nodes and lost ones."""
 
     replica_link = link_column("replica")
     list_display = ["replica_link", "refusal", "attempts", "task", "again_at"]
@@ -67,7 +69,7 @@ class ReplicaRelocationAdmin(ReadOnlyAdmin):
 
 @admin.register(JobLease)
 class JobLeaseAdmin(ReadOnlyAdmin):
-    """Periodic jobs that one worker at a time does."""
+    """Periodic jobs that only one worker at a time does."""
 
     list_display = ["job", "until", "unbroken_since"]
     fields = ["job", "until", "unbroken_since"]
@@ -75,7 +77,7 @@ class JobLeaseAdmin(ReadOnlyAdmin):
 
 @admin.register(NamespaceId)
 class NamespaceIdAdmin(ReadOnlyAdmin):
-    """Which namespace ids of hosts' targets belong to which replicas, or did lately."""
+    """Namespace ids of hosts' targets, and the replicas that have them or recently had them."""
 
     list_display = ["target_nqn", "nsid", "replica_key", "last_used_at"]
     search_fields = ["target_nqn"]

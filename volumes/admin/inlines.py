@@ -1,4 +1,4 @@
-"""Tables of rows that belong to the row of an administration page."""
+"""Tables of related rows on administration pages."""
 
 from typing import Any
 
@@ -19,6 +19,8 @@ from volumes.pending import replica_row_pending_reason
 
 
 class SubVolumeInline(ReadOnlyInline):
+    """Sub-volumes of a replica or snapshot."""
+
     ssd_link = link_column("ssd", "SSD")
     capacity = size_column("capacity_bytes", "capacity")
     claimed = size_column("claimed_bytes", "claimed")
@@ -35,6 +37,8 @@ class SubVolumeInline(ReadOnlyInline):
 
 
 class ReplicaInline(ReadOnlyInline):
+    """Replicas of a volume."""
+
     backend_link = link_column("backend")
     wait = wait_column()
     pending_reason = text_column(replica_row_pending_reason, "waits for")
@@ -62,6 +66,8 @@ class ReplicaInline(ReadOnlyInline):
 
 
 class SnapshotInline(ReadOnlyInline):
+    """Snapshots of a volume."""
+
     capacity = size_column("capacity_bytes", "capacity")
     claimed = size_column("claimed_bytes", "claimed")
     wait = wait_column()
@@ -70,6 +76,8 @@ class SnapshotInline(ReadOnlyInline):
 
 
 class PublicationInline(ReadOnlyInline):
+    """Publications of a volume."""
+
     host_link = link_column("host")
     wait = wait_column()
     model = Publication
@@ -80,6 +88,8 @@ class PublicationInline(ReadOnlyInline):
 
 
 class ExportInline(ReadOnlyInline):
+    """Exports of a publication."""
+
     replica_link = link_column("replica")
     wait = wait_column()
     model = Export

@@ -1,3 +1,5 @@
+"""Administration pages of tenants, volumes and what belongs to them."""
+
 from typing import Any
 
 from django.contrib import admin
@@ -50,14 +52,14 @@ from volumes.selectors import volumes_visible
 
 
 def _count(model: Any) -> Coalesce:
-    """How many rows of a model a volume has; counted for the rows of a page alone."""
+    """Count a volume's rows of a model, by a subquery that runs for the rows of one page only."""
     rows = model.objects.filter(volume=OuterRef("pk")).order_by().values("volume")
     return Coalesce(Subquery(rows.annotate(count=Count("pk")).values("count")), 0)
 
 
 @admin.register(Tenant)
 class TenantAdmin(ReadOnlyAdmin):
-    """Budgets. They are set by ``/tenants``."""
+    """Tenants and their budgets. ``/tenants`` sets the budgets."""
 
     capacity_used = share_column("used_bytes", "capacity_bytes", "capacity used", size)
     list_display = [
@@ -94,7 +96,7 @@ class HealthFilter(ChoiceFilter):
 class VolumeAdmin(ReadOnlyAdmin):
     tenant_link = link_column("tenant")
     capacity = size_column("capacity_bytes", "capacity")
-    expanding_to = size_column("expanding_to_bytes", "growing to")
+    expanding_to = size_column("expanding_to_bytes", "expanding to")
     claimed = size_column("claimed_bytes", "claimed for each replica")
     wait = wait_column()
     pending_reason = text_column(volume_pending_reason, "waits for")
@@ -355,10 +357,10 @@ class ExportAdmin(ReadOnlyAdmin):
 
 @admin.register(Orphan)
 class OrphanAdmin(ReadOnlyAdmin):
-    """What nodes hold and no row knows, as the last check of each saw it."""
+    """Orphans, as the last check of each node found them."""
 
     backend_link = link_column("backend")
-    size = size_column("size_bytes", "takes")
+    size = size_column("size_bytes", "size")
     list_display = [
         "uuid",
         "kind",

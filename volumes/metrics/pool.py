@@ -32,19 +32,21 @@ TRANSITIONAL: tuple[type[Model], ...] = (Volume, Replica, Snapshot, Publication,
 NODE_VALUES = {
     "ks_node_free_capacity_bytes": "Free capacity of a storage node in bytes",
     "ks_node_used_capacity_bytes": "Used capacity of a storage node in bytes",
-    "ks_node_free_iops": "IOPS of a storage node that no volume desires",
-    "ks_node_used_iops": "IOPS of a storage node that volumes desire",
-    "ks_node_free_bw_bytes_per_sec": "Bandwidth of a storage node that no volume desires",
-    "ks_node_used_bw_bytes_per_sec": "Bandwidth of a storage node that volumes desire",
+    "ks_node_free_iops": "Unreserved IOPS of a storage node",
+    "ks_node_used_iops": "Reserved IOPS of a storage node",
+    "ks_node_free_bw_bytes_per_sec": "Unreserved bandwidth of a storage node",
+    "ks_node_used_bw_bytes_per_sec": "Reserved bandwidth of a storage node",
 }
 
 
 class PoolCollector:
-    """A prometheus_client collector of nodes, tasks and findings as they are now. Volumes, of which
-    there are many more: :mod:`volumes.metrics.volumes`.
+    """Prometheus collector of nodes, tasks and findings as they are now.
+
+    Metrics of volumes, of which there are many more, come from :mod:`volumes.metrics.volumes`.
     """
 
     def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of the pool."""
         backends = backend_list()
         yield from node_metrics(backends)
         yield from health_metrics(backends)
@@ -56,7 +58,7 @@ class PoolCollector:
 
 
 def health_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:
-    """How many nodes and volumes have which health: docs/explanation/health.md."""
+    """Yield how many nodes and volumes have which health (docs/explanation/health.md)."""
     nodes = Counter(summary.health for summary in backends)
     yield _by_health("node", {health: nodes[health] for health in NodeHealth})
     yield _by_health("volume", volume_numbers())
@@ -71,16 +73,18 @@ def _by_health(kind: str, numbers: Mapping[Any, int]) -> Metric:
 
 
 def check_metrics() -> Iterator[Metric]:
-    """What the checks of nodes found, and hosts reported."""
+    """Yield what node checks found and hosts reported: orphans and Missing replicas."""
     orphans = GaugeMetricFamily(
-        "provisioner_orphans", "What nodes hold and no row knows", labels=["node", "kind"]
+        "provisioner_orphans",
+        "Objects on nodes that the database does not know",
+        labels=["node", "kind"],
     )
     rows = Orphan.objects.order_by("backend_id", "kind").values_list("backend_id", "kind")
     for node, kind, number in rows.annotate(number=Count("pk")):
         orphans.add_metric([node, kind], number)
     missing = GaugeMetricFamily(
         "provisioner_missing_replicas",
-        "Replicas that are Missing; only: of volumes that have no other",
+        "Missing replicas; only: whether the volume has no other replica",
         labels=["node", "only"],
     )
     lost = Replica.objects.filter(replica_state=ReplicaState.MISSING, state=LifeState.READY)
@@ -93,10 +97,10 @@ def check_metrics() -> Iterator[Metric]:
 
 
 def drain_metrics() -> Iterator[Metric]:
-    """How far the nodes are that are being emptied."""
+    """Yield the progress of drains."""
     family = GaugeMetricFamily(
         "provisioner_drain_replicas",
-        "Replicas of a node that is drained: left on it; of those moving, and refused to move",
+        "Replicas on a drained node: left on it; of those, moving, and refused by the last attempt",
         labels=["node", "state"],
     )
     moves = ReplicaRelocation.objects.exclude(refusal="")
@@ -116,10 +120,10 @@ def _by_node(rows: QuerySet[Any], field: str) -> dict[str, int]:
 
 
 def unfinished_metric() -> Metric:
-    """The collector's backlog, and what is under way."""
+    """Return the number of rows in a transitional state."""
     family = GaugeMetricFamily(
         "provisioner_unfinished",
-        "Rows in a passing state: what requests are at, or the collector will take up",
+        "Rows in a transitional state: requests under way, and the collector's backlog",
         labels=["kind", "state"],
     )
     for model in TRANSITIONAL:
@@ -130,15 +134,16 @@ def unfinished_metric() -> Metric:
 
 
 def barred_metric() -> Metric:
-    """Whether the database may be older than its nodes."""
+    """Return whether writes are barred."""
     return GaugeMetricFamily(
         "provisioner_writes_barred",
-        "1: nothing is written, as the database may be older than its nodes; 0: it is written to",
+        "1: writes are barred, because the database may be older than its nodes; 0: they are not",
         value=bool(database_doubt()),
     )
 
 
 def node_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:
+    """Yield state, capacity, IOPS and bandwidth of each node."""
     state = GaugeMetricFamily(
         "ks_node_state",
         "State of a storage node: 1 Available, 2 Unavailable",

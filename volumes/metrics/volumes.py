@@ -1,6 +1,4 @@
-"""The ``ks_`` metrics of volumes, as text, BATCH volumes at a time: so many fit into memory,
-however many there are.
-"""
+"""The ``ks_`` metrics of volumes as text, BATCH volumes at a time to bound memory."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -43,6 +41,8 @@ REPLICA_STATES = {
 
 
 class Sample(NamedTuple):
+    """One sample: label values and value."""
+
     labels: list[str]
     value: float
 
@@ -66,7 +66,9 @@ class _Family(Collector):
 
 
 def volume_metrics() -> Iterator[bytes]:
-    """In a number of queries that grows with the batches alone."""
+    """Yield the text of the metrics. The number of queries grows only with the number of
+    batches.
+    """
     volumes = volumes_visible(None)
     published = volumes.exclude(protocol=Protocol.LOCAL).filter(
         pk__in=Publication.objects.filter(state=LifeState.READY).values("volume")
@@ -104,7 +106,7 @@ def _text(
     rows: QuerySet[Volume],
     samples: Callable[[list[VolumeAndReplicas]], Iterator[Sample]],
 ) -> Iterator[bytes]:
-    """What the family is is said once, before the samples of the first batch."""
+    """Yield the family's text by batches. Its head (HELP and TYPE) comes only before the first."""
     heads = 0
     for batch in _batches(rows):
         family.samples.clear()
@@ -115,7 +117,7 @@ def _text(
 
 
 def _batches(rows: QuerySet[Volume]) -> Iterator[list[VolumeAndReplicas]]:
-    """At least one, which may be empty."""
+    """Yield at least one batch, which may be empty."""
     last = ""
     while True:
         batch = volume_rows(rows.filter(uuid__gt=last).order_by("uuid")[:BATCH])

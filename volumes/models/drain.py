@@ -1,3 +1,5 @@
+"""A drain of a node."""
+
 from typing import ClassVar
 
 from django.db import models
@@ -7,10 +9,10 @@ from provisioner.common import clock
 
 
 class Drain(models.Model):
-    """A node is being emptied; it is cordoned meanwhile.
+    """A node that is being drained. It is cordoned meanwhile.
 
-    ``was_in_use``: what the node goes back to when the drain is stopped. ``replicas_before``: how
-    many replicas were on it when it began.
+    ``was_in_use``: the value that ``in_use`` returns to when the drain is stopped.
+    ``replicas_before``: the number of replicas on it when the drain began.
     """
 
     backend = models.OneToOneField(

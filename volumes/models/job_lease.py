@@ -1,10 +1,13 @@
+"""Leases of periodic jobs."""
+
 from django.db import models
 
 
 class JobLease(models.Model):
-    """A periodic job that one worker at a time does: until ``until`` nobody else.
+    """A periodic job that only one worker at a time does. Until ``until`` no other worker may start
+    it.
 
-    ``unbroken_since``: since when it is done again and again, with no long pause between.
+    ``unbroken_since``: since when it has been done without a long pause.
     """
 
     job = models.CharField(primary_key=True, max_length=64)

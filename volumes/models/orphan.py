@@ -1,3 +1,5 @@
+"""Objects on nodes without a row."""
+
 from typing import ClassVar
 
 from django.db import models
@@ -7,17 +9,19 @@ from provisioner.common import clock
 
 
 class OrphanKind(models.TextChoices):
+    """What kind of object the orphan is."""
+
     VOLUME = "volume"
     SNAPSHOT = "snapshot"
     NAMESPACE = "namespace"
 
 
 class Orphan(models.Model):
-    """Something on a node that no row knows. It is removed when it was seen for long enough, unless
-    it is ``kept``: until an operator decides.
+    """Something that a node holds and no row knows.
 
-    ``target_nqn`` is empty but for a namespace; ``uuid`` is then its volume's. ``pool``,
-    ``tenant_id``, ``volume_uuid`` and ``alias``: whose it is, as it says of itself.
+    It is removed after a grace period, unless it is ``kept`` for an operator to decide. ``uuid`` of
+    a namespace is that of its volume; only a namespace has a ``target_nqn``. ``pool``,
+    ``tenant_id``, ``volume_uuid`` and ``alias`` come from its owner record.
     """
 
     backend = models.ForeignKey(Backend, on_delete=models.CASCADE, related_name="orphans")

@@ -1,3 +1,5 @@
+"""Publications of volumes to hosts, their exports on nodes, and namespace ids."""
+
 from typing import ClassVar
 
 from django.db import models
@@ -16,24 +18,28 @@ NODE_PREFIX = "nqn.2022-08.com.kioxia.node:"
 
 
 def target_nqn(host_uuid: str) -> str:
-    """The NQN of a host's one target, the same on every node (contract, section 7)."""
+    """Return the NQN of a host's target. Each host has one, the same on every node (contract,
+    section 7).
+    """
     return NQN_PREFIX + host_uuid
 
 
 def copy_target_nqn(replica_key: int) -> str:
-    """The NQN of the target that data is copied into one replica by; no host's can be the same."""
+    """Return the NQN of the target through which data is copied into a replica. No host's target
+    has it.
+    """
     return f"{COPY_PREFIX}{replica_key}"
 
 
 def copy_host_nqn(backend_id: str) -> str:
-    """The NQN by which a node connects to the targets of others."""
+    """Return the NQN by which a node connects to targets on other nodes."""
     return NODE_PREFIX + backend_id
 
 
 class Publication(IdempotentMixin):
-    """A volume published to a host. A ``Local`` volume needs no target, and has no exports.
+    """A volume that is published to a host. A ``Local`` volume needs no target and has no exports.
 
-    Unpublished, the row goes at once; its exports stay until their nodes confirmed.
+    Unpublishing deletes the row at once. Its exports stay until their nodes confirm the removal.
     """
 
     volume = models.ForeignKey(Volume, on_delete=models.PROTECT, related_name="publications")
@@ -63,12 +69,13 @@ class Publication(IdempotentMixin):
 
 
 class NamespaceId(models.Model):
-    """The namespace id of a replica in a host's target, on whatever node: of an id that hosts once
-    saw, they expect that it stays the same volume. So it is kept for a while after the replica's
-    last export went.
+    """The namespace id of a replica in a host's target, on every node.
 
-    ``last_used_at``: when an export that had it came or went. ``replica_key``: of a replica that
-    may be gone; null: several replicas had the id before each had its own.
+    Hosts expect that an id they once saw stays the same volume. So the row is kept for a while
+    after the replica's last export is gone.
+
+    ``last_used_at``: when an export with this id was last created or removed. ``replica_key``: the
+    replica may be gone; null: no replica may use the id for now.
     """
 
     target_nqn = models.CharField(max_length=223)
@@ -91,15 +98,16 @@ class NamespaceId(models.Model):
 
 
 class Export(models.Model):
-    """A replica as a namespace of a target, on the replica's node: of a host's target, or, with
-    ``for_copy``, of one that the node connects to which copies its data into the replica.
-    ``publication`` is null in the latter, and once it is being removed. ``by_piece``: each of its
-    pieces is a namespace, the first with ``nsid``. ``host_nqn`` is what the node was last asked to
-    admit; who may connect is the host's row to say.
+    """A replica as a namespace of a target, on the replica's node.
 
-    ``id`` only ever grows and is the generation of what is asked of the node. Published again
-    while an old export still waits for a dead node, a replica has both: the node obeys the later
-    one.
+    It is in a host's target or, with ``for_copy``, in a target through which another node copies
+    data into the replica. ``publication`` is null for a copy, and while the export is being
+    removed. ``by_piece``: each sub-volume is a namespace, the first with ``nsid``. ``host_nqn``:
+    what the node was last asked to admit; the host's row says who may connect.
+
+    ``id`` only ever grows and is the generation of calls to the node. If a volume is published
+    again while an old export still waits for a dead node, the replica has both exports; the node
+    obeys the later one.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -1,3 +1,5 @@
+"""Replicas of volumes."""
+
 from typing import ClassVar
 
 from django.db import models
@@ -10,7 +12,7 @@ from volumes.models.volume import Volume
 
 
 class ReplicaState(models.TextChoices):
-    """What hosts report of a replica (contract, section 6)."""
+    """The state of a replica's data, as hosts report it or nodes show it (contract, section 6)."""
 
     UNKNOWN = "Unknown"
     AVAILABLE = "Available"
@@ -20,15 +22,15 @@ class ReplicaState(models.TextChoices):
 
 
 class Replica(models.Model):
-    """One copy of a volume, on one backend; its uuid is the namespace UUID that hosts see.
+    """One complete copy of a volume, on one backend. Its uuid is the namespace UUID that hosts see.
 
-    ``id`` only ever grows and is the generation of all that is asked of the node for this replica.
-    ``backend`` is null after a forced removal of the node. ``source``: what the node made it from,
-    as on the wire; null: it began empty.
+    ``id`` only ever grows and is the generation of calls to the node. ``backend`` is null after a
+    forced removal of the node. ``source``: what the node made it from, as on the wire; null: it
+    began empty.
 
-    ``rebuilding``: its node-to-node copy has not ended, so no host may see it; that of a
-    one-replica volume bears the volume's uuid beside the one it will replace. ``created_by_task``:
-    the task that added it, which drops it again if it fails; an ended one does nothing more.
+    ``rebuilding``: the copy into it has not ended, so no host may see it. In a one-replica
+    volume it has the volume's uuid, like the replica that it will replace. ``created_by_task``: the
+    task that added it and removes it again if it fails; no meaning after the task has ended.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -1,3 +1,5 @@
+"""Attempts to replace a replica."""
+
 from typing import ClassVar
 
 from django.db import models
@@ -6,11 +8,11 @@ from volumes.models.replica import Replica
 
 
 class ReplicaRelocation(models.Model):
-    """What became of the attempts to have another replica in the place of one that is to leave its
-    node, or is lost. It goes with that replica.
+    """The attempts to replace a replica that is lost or must leave its node. Deleted with the
+    replica.
 
-    ``task_id``: the task of the last attempt, until its end was noted. ``refusal``: why the last
-    attempt failed; empty: it goes on. Before ``again_at`` there is no other.
+    ``task_id``: the task of the last attempt, until its end was recorded. ``refusal``: why the last
+    attempt failed, or "". The next attempt starts at ``again_at`` at the earliest.
     """
 
     replica = models.OneToOneField(

@@ -1,3 +1,5 @@
+"""Snapshots of volumes."""
+
 from typing import ClassVar
 
 from django.db import models
@@ -14,9 +16,9 @@ from volumes.models.volume import Volume
 class Snapshot(IdempotentMixin):
     """A one-replica volume as it was at one moment, on the SSDs of its replica.
 
-    ``id`` only ever grows and is the generation of all that is asked of the node for it.
-    ``claimed_bytes``: its reserved space, taken from SSDs and budget. A row that is being removed
-    bars neither its uuid nor its alias.
+    ``id`` only ever grows and is the generation of calls to the node. ``claimed_bytes``: its
+    reserved space, charged to SSDs and budget. While a row is DELETING, its uuid and alias can be
+    used again.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -1,3 +1,5 @@
+"""Parts of replicas and snapshots on SSDs."""
+
 from typing import ClassVar
 
 from django.db import models
@@ -9,10 +11,11 @@ from volumes.models.snapshot import Snapshot
 
 
 class SubVolume(models.Model):
-    """The part of a replica, or of a snapshot, that lies on one SSD.
+    """The part of a replica or snapshot that lies on one SSD.
 
-    ``claimed_bytes`` is what it takes from the SSD. ``exclusive_class`` holds the storage class
-    name where the volume must not share an SSD with another of its class: two of those cannot meet.
+    ``claimed_bytes``: what it takes from the SSD. ``exclusive_class``: the storage class name, if
+    the volume may not share an SSD with another volume of its class; a constraint keeps those
+    apart.
     """
 
     replica = models.ForeignKey(

@@ -1,3 +1,5 @@
+"""Tenants and their budgets."""
+
 from typing import ClassVar
 
 from django.db import models
@@ -7,12 +9,11 @@ DEFAULT_TENANT = "0"
 
 
 class Tenant(models.Model):
-    """Whose volumes they are, and how much they may take.
+    """The owner of volumes and snapshots, with a budget.
 
-    ``capacity_bytes`` is a hard budget, 0 = unlimited. IOPS and bandwidth budgets are soft: what
-    is used of them is the sum over the tenant's volumes, reported and never refused.
-    ``follows_pool``: nobody set a budget yet; the pool's own size is shown and nothing is refused
-    here.
+    ``capacity_bytes``: a hard budget; 0 means unlimited. The budgets of IOPS and bandwidth (bytes
+    per second) are soft: usage is the sum over the tenant's volumes, reported but never refused.
+    ``follows_pool``: nobody set a budget yet, so the pool's size is shown and nothing is refused.
     """
 
     tenant_id = models.CharField(primary_key=True, max_length=64)

@@ -1,3 +1,5 @@
+"""Volumes."""
+
 from typing import ClassVar
 
 from django.db import models
@@ -10,27 +12,30 @@ from volumes.models.tenant import Tenant
 
 
 class ProvisioningType(models.TextChoices):
+    """Whether a volume claims its whole capacity (THICK) or its reserved space (THIN)."""
+
     THICK = "THICK"
     THIN = "THIN"
 
 
 class Protocol(models.TextChoices):
+    """How a host reaches the volume: over the network, or inside the host that its node runs in."""
+
     NVMEOF = "NVMeoF", "NVMeoF"
     LOCAL = "Local"
 
 
 class Volume(IdempotentMixin):
-    """What a client asked for. Where it lies: :class:`~volumes.models.replica.Replica`.
+    """What a client asked for. :class:`~volumes.models.replica.Replica` says where it lies.
 
-    ``expanding_to_bytes``: a growth that is claimed and not yet on all nodes; it is always finished
-    forward.
-    ``claimed_bytes``: what one replica takes from SSDs and budget: the capacity, or the reserved
-    space.
-    ``deadline_at``: when the collector takes an unfinished change up. A row that is being removed
-    bars neither its uuid nor its alias, and a snapshot no other snapshot volume.
-    ``snapshot``: whose snapshot volume it is, ``writable`` or not. ``cloned_from``: the uuid of the
-    volume that a clone began as, which may be gone.
-    ``idempotency_digest``: of the request that made it, or grew it last.
+    ``expanding_to_bytes``: an expansion that is claimed and not yet on all nodes; it is always
+    completed, never rolled back. ``claimed_bytes``: what one replica takes from SSDs and budget:
+    the capacity, or the reserved space. ``deadline_at``: when the collector may finish or roll back
+    an unfinished change. ``snapshot``: set for a snapshot volume, which is ``writable`` or not.
+    ``cloned_from``: the uuid of a clone's source, which may be gone. ``idempotency_digest``: of the
+    request that created or last expanded it.
+
+    While a row is DELETING, its uuid, alias and snapshot can be used by another volume.
     """
 
     uuid = models.CharField(max_length=64, db_index=True)

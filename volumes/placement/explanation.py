@@ -1,4 +1,4 @@
-"""A plan in words, for operators: what was wanted, and how many nodes each rule took away."""
+"""Describe a plan for operators: what was wanted, and how many nodes each filter excluded."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ WISHES: Mapping[str, Words] = {
     "zone": lambda r: f"zone {' or '.join(r.zones)}",
     "rack": lambda r: f"rack {' or '.join(r.racks)}",
 }
-"""What was asked for by name: the text counts the nodes that have it."""
+"""Filters by what was asked for by name. The text counts the nodes that have it."""
 
 TAKEN: Mapping[str, Words] = {
     "in use": lambda r: "cordoned",
@@ -32,7 +32,7 @@ TAKEN: Mapping[str, Words] = {
     ONE_PER_NODE: lambda r: "with a replica already",
     ONE_PER_RACK: lambda r: "in a rack with a replica already",
 }
-"""What else takes nodes away: the text counts those."""
+"""The other filters. The text counts the nodes that they excluded."""
 
 
 def explain(
@@ -41,7 +41,7 @@ def explain(
     refused: Mapping[str, Refusal],
     chosen: int,
 ) -> str:
-    """How many replicas can be placed and, where nodes were taken away, by what."""
+    """Say how many replicas can be placed and, if nodes were excluded, which filters did it."""
     taken = Counter(refusal.filter for refusal in refused.values())
     if chosen < request.replicas:
         taken[ONE_PER_NODE] += chosen
@@ -59,6 +59,7 @@ def explain(
 
 
 def _transitional(name: str, request: PlacementRequest, pool: Sequence[Candidate]) -> int:
+    """Count the nodes that pass the filter."""
     passes = next(one.passes for one in FILTERS if one.name == name)
     return sum(passes(node, request) for node in pool)
 
@@ -73,5 +74,5 @@ def _size(number: int) -> str:
 
 def _where(request: PlacementRequest) -> str:
     if request.pieces:
-        return f" on {len(request.pieces)} SSDs, as where it is copied from"
+        return f" on {len(request.pieces)} SSDs, like the replica it is copied from"
     return " on all SSDs together" if request.allow_span else " on one SSD"

@@ -1,4 +1,4 @@
-"""The questions a node must pass, in the contract's order; each is asked by name."""
+"""Filters that a node must pass, in the contract's order. Each has a name and asks one question."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from volumes.placement.request import Candidate, Drive, PlacementRequest
 
 
 class Filter(NamedTuple):
-    """A question to a node; ``why`` words the refusal."""
+    """A question about a node. ``passes`` answers it; ``why`` describes a refusal."""
 
     name: str
     passes: Callable[[Candidate, PlacementRequest], bool]
@@ -16,7 +16,7 @@ class Filter(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """The filter that took a node away, and why."""
+    """The filter that excluded a node, and why."""
 
     filter: str
     why: str
@@ -33,8 +33,9 @@ def _layout(request: PlacementRequest, drives: Sequence[Drive]) -> tuple[Planned
 
 
 def usable_drives(node: Candidate, request: PlacementRequest) -> tuple[Drive, ...]:
-    """SSDs of the volume's block size; those without a volume of the same class where the volume
-    must not share.
+    """Return the node's SSDs of the volume's block size.
+
+    If the volume may not share an SSD, those without a volume of its storage class.
     """
     drives = _of_block_size(node, request)
     return drives if request.share_ssd else tuple(d for d in drives if not d.holds_class)
@@ -45,13 +46,16 @@ def _of_block_size(node: Candidate, request: PlacementRequest) -> tuple[Drive, .
 
 
 def _free(node: Candidate, request: PlacementRequest) -> int:
-    """On the SSD with most free space, or on all together where the volume may span."""
+    """Free bytes on the SSD with most free space, or on all together if the volume may
+    span SSDs.
+    """
     sizes = [drive.free_bytes for drive in _of_block_size(node, request)]
     return sum(sizes) if request.allow_span else max(sizes, default=0)
 
 
 def _on(request: PlacementRequest) -> str:
-    return f", on {len(request.pieces)} SSDs as where it is copied from" if request.pieces else ""
+    like = "SSDs, like the replica it is copied from"
+    return f", on {len(request.pieces)} {like}" if request.pieces else ""
 
 
 def _has(name: str, value: str | None) -> str:
@@ -59,6 +63,7 @@ def _has(name: str, value: str | None) -> str:
 
 
 def layout_on(node: Candidate, request: PlacementRequest) -> tuple[PlannedPiece, ...] | None:
+    """Return how one replica lies on the node's usable SSDs, or None if it does not fit."""
     return _layout(request, usable_drives(node, request))
 
 
@@ -137,7 +142,7 @@ ONE_PER_RACK = "one replica per rack"
 
 
 def refusal(node: Candidate, request: PlacementRequest) -> Refusal | None:
-    """The first filter that takes the node away, or None."""
+    """Return the refusal of the first filter that excludes the node, or None."""
     for one in FILTERS:
         if not one.passes(node, request):
             return Refusal(one.name, one.why(node, request))

@@ -1,4 +1,4 @@
-"""How one copy lies on the SSDs of a node."""
+"""How one replica lies on the SSDs of a node."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from volumes.placement.request import Drive
 
 PIECE_BYTES = 4 * 2**20
-"""Pieces are multiples of it: SPDK has whole clusters, of 4 MiB unless told otherwise."""
+"""Sub-volumes are multiples of this: SPDK allocates whole clusters, by default of 4 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedPiece:
+    """A sub-volume to create on an SSD."""
+
     drive: Drive
     capacity_bytes: int
     claimed_bytes: int
@@ -24,9 +26,11 @@ def lay_out(
     allow_span: bool,
     pieces: Sequence[tuple[int, int]] = (),
 ) -> tuple[PlannedPiece, ...] | None:
-    """One piece on the SSD with most free space; where that is too small and spanning is allowed,
-    pieces over as few SSDs as possible. ``pieces``: these, by capacity and claim. ``None``: it does
-    not fit.
+    """Plan the sub-volumes of one replica; None if it does not fit.
+
+    It is one sub-volume on the SSD with most free space. If that is too small and ``allow_span`` is
+    set, it is spread over as few SSDs as possible. ``pieces`` prescribes the sub-volumes instead,
+    as (capacity, claimed) in bytes.
     """
     by_space = sorted(drives, key=lambda drive: (-drive.free_bytes, drive.id))
     if pieces:
@@ -39,7 +43,7 @@ def lay_out(
 def _cut(
     by_space: Sequence[Drive], pieces: Sequence[tuple[int, int]]
 ) -> tuple[PlannedPiece, ...] | None:
-    """Each on an SSD of its own: what takes most where most is free."""
+    """Put each prescribed sub-volume on an SSD of its own: the largest claim where most is free."""
     by_claim = sorted(range(len(pieces)), key=lambda place: -pieces[place][1])
     drives = dict(zip(by_claim, by_space, strict=False))
     planned = tuple(
@@ -53,7 +57,9 @@ def _cut(
 def _span(
     by_space: Sequence[Drive], capacity_bytes: int, claimed_bytes: int
 ) -> tuple[PlannedPiece, ...] | None:
-    """Fills SSD by SSD; a thin copy's capacity is split in proportion to its reserved space."""
+    """Fill SSD by SSD. The capacity of a thin replica is split in proportion to its
+    reserved space.
+    """
     pieces: list[PlannedPiece] = []
     claim_left, capacity_left = claimed_bytes, capacity_bytes
     for drive in by_space:

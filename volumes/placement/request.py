@@ -1,12 +1,14 @@
-"""The plain values that placement works on."""
+"""Plain values that placement works on."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Drive:
-    """An SSD as placement sees it. ``holds_class``: a volume of the wanted storage class lies on
-    it. ``block_size``: the only one that volumes on it can have; None: any.
+    """An SSD as placement sees it.
+
+    ``holds_class``: a volume of the wanted storage class lies on it. ``block_size``: in bytes, the
+    only one that its volumes can have; None: any.
     """
 
     id: int
@@ -18,8 +20,9 @@ class Drive:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A backend as placement sees it. ``answers``: False if it left the last call unanswered; it
-    is chosen only where no other will do.
+    """A backend as placement sees it. Bandwidth is in bytes per second.
+
+    ``answers``: False if it did not answer the last call; it is chosen only if no other node fits.
     """
 
     persistent_id: str
@@ -40,20 +43,20 @@ class Candidate:
 
     @property
     def rack_key(self) -> str:
-        """A node with no rack is its own rack."""
+        """Identifies the rack. A node without a rack counts as a rack of its own."""
         return f"rack {self.rack}" if self.rack else f"node {self.persistent_id}"
 
 
 @dataclass(frozen=True, slots=True)
 class PlacementRequest:
-    """What is wanted of the nodes for each of ``replicas`` copies.
+    """What is wanted of the nodes for each of ``replicas`` replicas.
 
-    ``claimed_bytes`` is what one copy takes from the SSDs: its capacity, or its reserved space.
+    ``claimed_bytes``: what one replica takes from SSDs: its capacity, or its reserved space.
     ``avoid``: nodes that just failed to make it. ``removing``: nodes that still hold a deleted
-    volume of the same name, whose data must not come back. ``taken_nodes`` and ``taken_racks``:
-    where copies are.
-    ``destination``: the one node that will do. ``seed`` breaks ties between equal nodes.
-    ``pieces``: capacity and claim of each, where a copy must be cut as what is copied.
+    volume of the same uuid, whose data must not come back. ``taken_nodes``, ``taken_racks``: where
+    replicas already are. ``destination``: the only node allowed. ``pieces``: (capacity, claimed) in
+    bytes of each sub-volume, where a replica must be cut like its source. ``seed`` breaks ties
+    between equal nodes.
     """
 
     seed: str

@@ -1,5 +1,6 @@
-"""Chooses nodes and SSDs for the copies of a volume: pure, from plain values (contract,
-"Placement").
+"""Choose nodes and SSDs for the replicas of a volume (contract, "Placement").
+
+It is pure: it works on plain values only.
 """
 
 import hashlib
@@ -24,16 +25,18 @@ FILTER_NAMES = (*(one.name for one in FILTERS), ONE_PER_NODE, ONE_PER_RACK)
 
 @dataclass(frozen=True, slots=True)
 class PlannedReplica:
+    """A chosen node, and how the replica lies on its SSDs."""
+
     node: Candidate
     pieces: tuple[PlannedPiece, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What was chosen, and for each node that was not, what took it away.
+    """The chosen nodes, and the refusal of each node that was excluded.
 
-    A node that passed every filter and was not needed is in neither. ``host_known``: some node has
-    the hostId that was asked for, or none was.
+    A node that passed every filter but was not needed is in neither. ``host_known``: a node has the
+    requested hostId, or none was requested.
     """
 
     request: PlacementRequest
@@ -44,16 +47,18 @@ class Plan:
 
     @property
     def complete(self) -> bool:
+        """Whether all replicas have a node."""
         return len(self.chosen) == self.request.replicas
 
     def explain(self) -> str:
-        """For the operator: what was wanted, and what took nodes away."""
+        """Describe for operators what was wanted, and which filters excluded nodes."""
         return explain(self.request, self.pool, self.refused, len(self.chosen))
 
 
 def plan(request: PlacementRequest, candidates: Iterable[Candidate]) -> Plan:
-    """Filter, weigh, then take the best node again and again, those that do not answer last; the
-    same input gives the same plan.
+    """Filter and rank the nodes, and choose the best ones. Nodes that do not answer come last.
+
+    The same input always gives the same plan.
     """
     nodes = list(candidates)
     refused = {n.persistent_id: why for n in nodes if (why := refusal(n, request))}

@@ -1,4 +1,4 @@
-"""Which of the nodes that passed is best: each weigher gives 0 to 1, more is better."""
+"""Rank the nodes that passed the filters. Each weigher returns 0 to 1; more is better."""
 
 from collections.abc import Callable
 
@@ -27,7 +27,9 @@ WEIGHTS: tuple[tuple[str, Weigher, float], ...] = (
 
 
 def weight(node: Candidate, request: PlacementRequest) -> float:
-    """Rounded to a thousandth: nodes that hardly differ count as equal, so that load spreads over
-    them.
+    """Return the sum of the weighers.
+
+    It is rounded to a thousandth, so that nodes that hardly differ count as equal and share the
+    load.
     """
     return round(sum(factor * weigher(node, request) for _, weigher, factor in WEIGHTS), 3)

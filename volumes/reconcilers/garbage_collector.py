@@ -1,7 +1,6 @@
-"""The collector: takes up what was left unfinished, and makes the nodes agree with the rows.
+"""The collector: finishes or rolls back overdue rows, and makes the nodes agree with the rows.
 
-Every step may run on several workers at once and at any time: what is overdue is taken by one of
-them.
+Several workers may run every step at the same time. Each overdue row is claimed by one of them.
 """
 
 import logging
@@ -36,8 +35,10 @@ log = logging.getLogger(__name__)
 
 
 def collect() -> None:
-    """One round over everything whose deadline has passed. A failure in one step, or with one row,
-    hinders no other. Nothing is done where the database may be older than the nodes.
+    """Handle every row whose deadline has passed.
+
+    A failure in one step, or with one row, does not stop the others. While writes are barred,
+    because the database may be older than the nodes, nothing is done.
     """
     for step in STEPS:
         if writes_barred():
@@ -49,13 +50,13 @@ def collect() -> None:
 
 
 def abort_unfinished_volumes() -> None:
-    """The process that was creating them died."""
+    """Abort volumes whose creating process died."""
     rows = overdue_take(Volume.objects.filter(state=LifeState.CREATING))
     each_alone(rows, volume_abort)
 
 
 def abort_unfinished_replicas() -> None:
-    """Added to a volume by a process that died."""
+    """Mark as deleting the replicas that a process was adding when it died."""
     rows = Replica.objects.filter(state=LifeState.CREATING, volume__state=LifeState.READY)
 
     def abort(replica: Replica) -> None:
@@ -68,13 +69,13 @@ def abort_unfinished_replicas() -> None:
 
 
 def abort_unfinished_snapshots() -> None:
-    """The process that was taking them died."""
+    """Abort snapshots whose creating process died."""
     rows = overdue_take(Snapshot.objects.filter(state=LifeState.CREATING))
     each_alone(rows, snapshot_abort)
 
 
 def abort_unfinished_publications() -> None:
-    """The process that was publishing died, or no node answered it."""
+    """Delete publications whose process died, or that no node answered."""
 
     def abort(publication: Publication) -> None:
         with transaction.atomic(durable=True):
@@ -87,19 +88,24 @@ def abort_unfinished_publications() -> None:
 
 
 def finish_expansions() -> None:
+    """Complete claimed expansions on the nodes."""
     rows = overdue_take(
         Volume.objects.filter(state=LifeState.READY, expanding_to_bytes__isnull=False)
     )
 
     def finish(volumes: list[Volume], until: float) -> None:
         for key, why in growths_finish(volumes, until=until).items():
-            log.warning("growth still unfinished", extra={"volume": key, "why": why})
+            log.warning("expansion still unfinished", extra={"volume": key, "why": why})
 
     together(rows, finish)
 
 
 def delete_exports() -> None:
-    """Before others are made: those of a host's new NQN wait until its former one is shut out."""
+    """Remove DELETING exports from nodes that are up.
+
+    This step runs before ``finish_exports``: exports for a host's new NQN wait until the former one
+    is admitted nowhere.
+    """
 
     def drop(exports: list[Export], until: float) -> None:
         delete_exports_on_nodes(
@@ -110,7 +116,7 @@ def delete_exports() -> None:
 
 
 def finish_exports() -> None:
-    """Exports of volumes that are published, or copied, but whose node did not answer then."""
+    """Create exports of published volumes, and of copies, whose node did not answer before."""
     wanted = Q(publication__state=LifeState.READY) | Q(for_copy=True)
 
     def finish(exports: list[Export], until: float) -> None:
@@ -120,6 +126,8 @@ def finish_exports() -> None:
 
 
 def delete_replicas() -> None:
+    """Remove DELETING replicas from nodes that are up or removed."""
+
     def drop(replicas: list[Replica], until: float) -> None:
         rows = Replica.objects.filter(pk__in=_keys(replicas))
         delete_replicas_on_nodes(rows.filter(_up("backend") | Q(backend=None)), until=until)
@@ -128,6 +136,8 @@ def delete_replicas() -> None:
 
 
 def delete_snapshots() -> None:
+    """Remove DELETING snapshots from nodes that are up or removed."""
+
     def drop(snapshots: list[Snapshot], until: float) -> None:
         rows = Snapshot.objects.filter(pk__in=_keys(snapshots))
         removed = Q(replica__backend=None)
@@ -137,12 +147,13 @@ def delete_snapshots() -> None:
 
 
 def delete_volumes() -> None:
+    """Delete the rows of DELETING volumes of which no node holds anything."""
     rows = overdue_take(Volume.objects.filter(state=LifeState.DELETING))
     each_alone(rows, volume_finish_removal)
 
 
 def delete_namespace_ids() -> None:
-    """Which replicas had an id long ago."""
+    """Delete namespace ids that have been unused for long."""
     namespace_ids_delete_unused()
 
 
@@ -151,7 +162,7 @@ def _on_nodes_up(rows: QuerySet[Export]) -> QuerySet[Export]:
 
 
 def _up(backend: str) -> Q:
-    """The node is Available. Calls to others would hold up what can be done."""
+    """The node is Available. Calls to other nodes would time out and delay the rest."""
     return Q(**{f"{backend}__available_until__gte": clock.now()})
 
 

@@ -1,4 +1,4 @@
-"""Jobs that one worker at a time does, however many are asked to."""
+"""Leases of jobs that only one worker at a time may do."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -13,8 +13,10 @@ LEASE = dt.timedelta(seconds=60)
 
 @dataclass
 class HeldLease:
-    """It is ours until ``until``. ``unbroken_since``: since when somebody has always done the
-    job; a pause in which no node can have come to seem Unavailable does not count.
+    """A lease that this worker holds until ``until``.
+
+    ``unbroken_since``: since when workers have done the job without a long pause. A pause is long
+    if a node can have become Unavailable unnoticed during it.
     """
 
     job: str
@@ -22,10 +24,13 @@ class HeldLease:
     unbroken_since: dt.datetime
 
     def renew(self) -> bool:
-        """Ours for another TURN; False: it took too long, and is somebody else's."""
+        """Extend the lease to LEASE from now. Returns False if it expired and another
+        worker has it.
+        """
         return self._move_until(clock.now() + LEASE)
 
     def release(self) -> None:
+        """Give the lease back."""
         self._move_until(clock.now())
 
     def _move_until(self, until: dt.datetime) -> bool:
@@ -35,7 +40,10 @@ class HeldLease:
 
 
 def job_lease_acquire(job: str) -> HeldLease | None:
-    """The turn to do the job; None: somebody has it. One whose holder died is free after TURN."""
+    """Acquire the lease of the job; None if another worker holds it.
+
+    If the holder dies, the lease is free after LEASE.
+    """
     now = clock.now()
     row, _ = JobLease.objects.get_or_create(pk=job, defaults={"until": now, "unbroken_since": now})
     environment = settings.ENVIRONMENT

@@ -1,8 +1,7 @@
-"""Another replica in the place of one: of those on drained nodes, and of lost ones.
+"""Start replacements of replicas: of those on drained nodes, and of lost ones.
 
-The moves are tasks (``ReplicaSync``, or ``RemoteMigration`` by the volume's host). One worker at a
-time starts them, so that their numbers are bounded; what was begun when it died is found again from
-the rows.
+A replacement is a task: ``ReplicaSync``, or ``RemoteMigration`` by the volume's host. One worker at
+a time starts them, so that their number is bounded. If it dies, the rows tell what it began.
 """
 
 import datetime as dt
@@ -28,14 +27,16 @@ from volumes.services.replica.replace import replica_sync_submit
 log = logging.getLogger(__name__)
 
 TRY_AT_MOST = 16
-"""Attempts for one drain, or to heal, in one round."""
+"""Attempts in one round for each drain, and for lost replicas."""
 PAUSE = dt.timedelta(seconds=60)
 LONGEST_PAUSE = dt.timedelta(hours=1)
 
 
 def relocate_replicas() -> None:
-    """One round: start as many moves as may be active, on one worker at a time; first in the place
-    of what is lost. None where the database may be older than the nodes.
+    """Start as many replacements as may be active, lost replicas first. One worker at a time does
+    it.
+
+    While writes are barred, because the database may be older than the nodes, nothing is started.
     """
     lease = None if writes_barred() else job_lease_acquire(JOB)
     if lease is None:
@@ -52,7 +53,9 @@ def relocate_replicas() -> None:
 
 
 def _relocatable(rows: QuerySet[Replica]) -> QuerySet[Replica]:
-    """Those of volumes that have no task, whose turn it is, the never tried ones first."""
+    """Return replicas that are due, of volumes without an active task. Those never tried
+    come first.
+    """
     active = Task.objects.filter(volume_id=OuterRef("volume__uuid"), state__in=sorted(ACTIVE))
     rows = rows.filter(~Exists(active), state=LifeState.READY, rebuilding=False)
     due = Q(relocation__isnull=True) | Q(relocation__again_at__lte=clock.now())
@@ -61,7 +64,7 @@ def _relocatable(rows: QuerySet[Replica]) -> QuerySet[Replica]:
 
 
 def _start_relocations(lease: HeldLease, rows: QuerySet[Replica], drain: Drain | None) -> None:
-    """One of each volume: it has one task at a time."""
+    """Start at most one replacement for each volume, as a volume has one task at a time."""
     tried: set[int] = set()
     for replica in rows[:TRY_AT_MOST]:
         if replica.volume_id in tried:
@@ -73,7 +76,9 @@ def _start_relocations(lease: HeldLease, rows: QuerySet[Replica], drain: Drain |
 
 
 def _has_room(drain: Drain | None) -> bool:
-    """What is lost does not wait for drains, which may have long copies under way."""
+    """Whether one more task may start. Lost replicas do not wait for drains, whose copies may take
+    long.
+    """
     environment = settings.ENVIRONMENT
     tasks = Task.objects.filter(state__in=sorted(ACTIVE))
     relocations = tasks.filter(type=TaskType.REPLICA_SYNC)
@@ -89,7 +94,7 @@ def _has_room(drain: Drain | None) -> bool:
 
 
 def _start(replica: Replica, drain: Drain | None) -> None:
-    """One attempt; a failure hinders no other."""
+    """Start one attempt. A failure is logged and does not stop other attempts."""
     about = {"replica": replica.uuid, "volume": replica.volume.uuid, "node": replica.backend_id}
     try:
         _begin_attempt(replica)
@@ -105,7 +110,7 @@ def _start(replica: Replica, drain: Drain | None) -> None:
 
 
 def _begin_attempt(replica: Replica) -> None:
-    """The pause before the next one is written first, whatever becomes of this."""
+    """Write the pause before the next attempt first, so that it holds however this attempt ends."""
     before = ReplicaRelocation.objects.filter(pk=replica.pk).first()
     attempts = before.attempts + 1 if before else 1
     changes = {"attempts": attempts, "task_id": "", "refusal": ""}
@@ -115,15 +120,16 @@ def _begin_attempt(replica: Replica) -> None:
 
 
 def _pause(attempts: int) -> dt.timedelta:
-    """After so many; each is twice as long as the one before."""
+    """Return the pause after ``attempts`` attempts. Each is twice as long as the one before."""
     doublings = min(attempts - 1, 10)
     return min(PAUSE * (1 << doublings), LONGEST_PAUSE)
 
 
 def _submit(replica: Replica, outputs: dict[str, str]) -> Task:
-    """A task that moves the replica: its host's where that replicates by an agent.
+    """Create a task that moves the replica. If the volume's host has an agent, the host works it
+    off.
 
-    :raises ProvisionerError: it cannot be moved now; the text says why.
+    :raises ProvisionerError: the replica cannot be moved now; the text says why.
     """
     volume = replica.volume
     users = volume.publications.all()
@@ -140,7 +146,7 @@ def _submit(replica: Replica, outputs: dict[str, str]) -> Task:
 
 
 def _note_ends() -> None:
-    """Of attempts whose task ended: why it failed, and when there is another."""
+    """Record, for attempts whose task has ended, why it failed and when the next attempt is due."""
     relocations = {
         relocation.task_id: relocation
         for relocation in ReplicaRelocation.objects.exclude(task_id="")

@@ -1,4 +1,6 @@
-"""Which lost replicas the provisioner replaces, as no host does (contract, section 6)."""
+"""Find the lost replicas that the provisioner replaces because no host does (contract,
+section 6).
+"""
 
 import datetime as dt
 
@@ -25,13 +27,16 @@ from volumes.models import Publication, Replica, ReplicaState
 
 
 def replicas_lost(watched_since: dt.datetime) -> QuerySet[Replica]:
-    """Replicas that were lost for ``max_replica_down_minutes``, of volumes whose host does not
-    replace them: unpublished ones, and those published to hosts of which none has an agent and
-    one is Available to bring the new replica up to date.
+    """Return replicas that have been lost for ``max_replica_down_minutes`` and that no host
+    replaces.
 
-    Lost is what is Missing. A replica of an unpublished volume on a node that is Unavailable counts
-    as lost from when its node did, or ``watched_since``, if that is later: before it nobody looked.
-    No state is written for that: its data is as good as it was, should the node come back.
+    The volume must be unpublished, or none of its hosts may have an agent and one must be Available
+    to rebuild the new replica.
+
+    A Missing replica is lost. A replica of an unpublished volume on an Unavailable node counts as
+    lost since the node became Unavailable, but not earlier than ``watched_since``: before that
+    nobody looked after the pool. No state is written for it, since its data is current if the node
+    comes back.
     """
     now = clock.now()
     away = list(Backend.objects.filter(available_until__lt=now).values_list("pk", flat=True))

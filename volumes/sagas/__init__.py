@@ -1,4 +1,4 @@
-"""What the tasks of volumes do; importing this registers them (:mod:`tasks.saga`)."""
+"""Sagas of tasks of volumes. Importing this package registers them (:mod:`tasks.saga`)."""
 
 from volumes.sagas import attachment, remote_migration
 from volumes.sagas.replace_replica import steps

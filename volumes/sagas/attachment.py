@@ -1,4 +1,4 @@
-"""ConnectVolume and DisconnectVolume: the host works them off, and ends them."""
+"""ConnectVolume and DisconnectVolume: the host works these tasks off and ends them."""
 
 import datetime as dt
 
@@ -13,19 +13,23 @@ from volumes.sagas.replace_replica.waiting import Stalled
 
 
 def supervise(context: Context) -> Reschedule:
-    """:raises Stalled: the host did not end it within ``migration_silence_seconds``."""
+    """Wait until the host ends the task.
+
+    :raises Stalled: it did not within ``migration_silence_seconds``.
+    """
     silence = dt.timedelta(seconds=settings.ENVIRONMENT.migration_silence_seconds)
     left = context.task.created_at + silence - clock.now()
     if left <= dt.timedelta(0):
-        raise Stalled(f"its host did not do it within {silence.total_seconds():.0f} s")
+        raise Stalled(f"its host did not end it within {silence.total_seconds():.0f} s")
     return Reschedule(seconds=left.total_seconds(), pending_reason="the host")
 
 
 def nothing_left(context: Context) -> None:
-    return None
+    """Do nothing. The host did the work."""
 
 
 def is_hosts(task: Task) -> bool:
+    """Whether the host works the task off: always."""
     return True
 
 

@@ -1,6 +1,7 @@
-"""RemoteMigration: a replica of a volume in use moves to another node.
+"""RemoteMigration: move a replica of a volume in use to another node.
 
-The host does it and is supervised, or the provisioner does, by the steps of ReplicaSync.
+Either the host does the work and is supervised, or the provisioner does it by the steps of
+ReplicaSync.
 """
 
 import datetime as dt
@@ -18,13 +19,14 @@ from volumes.services.replica.migrate import is_hosts, migration_last_activity_a
 
 
 def begin(context: Context) -> Reschedule | None:
+    """Supervise the host, or make the new replica if the provisioner does the work."""
     return supervise(context) if is_hosts(context.task) else make_replica(context)
 
 
 def supervise(context: Context) -> Reschedule:
-    """The host ends the task; until then it must be heard of.
+    """Wait for the host, which ends the task, as long as it gives signs of life.
 
-    :raises Stalled: it was not, for ``migration_silence_seconds``.
+    :raises Stalled: there was none for ``migration_silence_seconds``.
     """
     silence = dt.timedelta(seconds=settings.ENVIRONMENT.migration_silence_seconds)
     left = migration_last_activity_at(context.task) + silence - clock.now()

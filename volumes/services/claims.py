@@ -1,8 +1,8 @@
-"""Claims on SSDs, backends and tenants: check and write are one statement.
+"""Claims on SSDs, backends and tenants. Each claim checks and writes in one statement.
 
-Everyone claims and releases in one order, so that two can never wait for each other: the volume's
-row, SSDs by key, backends by key, the tenant. The tenant, which all share, comes last and is held
-shortest.
+Everyone claims and releases in the same order, so that transactions cannot deadlock: the volume's
+row, SSDs by key, backends by key, the tenant. All transactions of a tenant share its row, so it
+comes last and is locked for the shortest time.
 """
 
 from collections import Counter
@@ -19,16 +19,20 @@ from volumes.sizing import GIB
 
 
 class ClaimLost(Exception):
-    """Somebody took the planned space first; plan again."""
+    """Another transaction took the planned space first. The caller must plan again."""
 
 
 class TenantCapacityExceeded(ProvisionerError):
+    """The tenant's budget has no room for the change."""
+
     code = ResultCode.TenantCapacityExceeded
 
 
 @dataclass
 class Claims:
-    """What a change takes from the pool and from the tenant; IOPS and bandwidth by backend."""
+    """What a change takes from the pool and the tenant: bytes by SSD key, IOPS and bytes per second
+    by backend id.
+    """
 
     tenant_id: str
     ssd_bytes: Counter[int] = field(default_factory=Counter)
@@ -37,22 +41,24 @@ class Claims:
 
     @property
     def tenant_bytes(self) -> int:
+        """The bytes that the tenant's budget is charged."""
         return self.ssd_bytes.total()
 
     def add_replica(
         self, backend_id: str, pieces: Mapping[int, int], iops: int, bandwidth: int
     ) -> None:
-        """``pieces``: bytes by SSD key."""
+        """Add what one replica takes. ``pieces``: bytes by SSD key."""
         self.ssd_bytes.update(pieces)
         self.backend_iops[backend_id] += iops
         self.backend_bw[backend_id] += bandwidth
 
 
 def claims_take(claims: Claims, *, of_budget: bool = True) -> None:
-    """Take all or, by raising inside the caller's transaction, nothing. The tenant's part only with
-    ``of_budget``.
+    """Take all claims, or raise inside the caller's transaction, which then takes none.
 
-    :raises ClaimLost: an SSD or backend has not that much free any more.
+    ``of_budget`` False leaves the tenant's budget alone.
+
+    :raises ClaimLost: an SSD or backend no longer has that much free.
     :raises TenantCapacityExceeded: the tenant's budget would be exceeded.
     """
     for ssd_id, size in sorted(claims.ssd_bytes.items()):
@@ -82,9 +88,10 @@ def _claim_performance(backend_id: str, iops: int, bandwidth: int) -> None:
 
 
 def budget_take(tenant_id: str, size: int) -> None:
-    """Take of the tenant's budget alone; ``size`` may be negative.
+    """Charge ``size`` bytes to the tenant's budget; a negative ``size`` gives bytes back.
 
-    :raises TenantCapacityExceeded, TenantNotFound:
+    :raises TenantCapacityExceeded: the budget has no room for it.
+    :raises TenantNotFound: there is no such tenant.
     """
     if size > 0:
         _claim_budget(tenant_id, size)
@@ -108,8 +115,10 @@ def _claim_budget(tenant_id: str, size: int) -> None:
 
 
 def replica_release(replica: Replica, *, tenant_id: str) -> None:
-    """Give back what a replica held; only after its node confirmed the removal, in the transaction
-    that deletes its row.
+    """Give back what a replica claimed.
+
+    Call it only after the replica's node confirmed the removal, or the replica never gets there,
+    and in the transaction that deletes its row.
     """
     _release_sub_volumes(replica.sub_volumes.all())
     if replica.backend_id and (replica.desired_iops or replica.desired_bw):
@@ -121,7 +130,7 @@ def replica_release(replica: Replica, *, tenant_id: str) -> None:
 
 
 def snapshot_release(snapshot: Snapshot) -> None:
-    """As :func:`replica_release`, for a snapshot."""
+    """Give back what a snapshot claimed, by the rules of :func:`replica_release`."""
     _release_sub_volumes(snapshot.sub_volumes.all())
     tenant = Tenant.objects.filter(pk=snapshot.tenant_id)
     tenant.update(used_bytes=F("used_bytes") - snapshot.claimed_bytes)

@@ -1,4 +1,4 @@
-"""What lies on the same SSDs as something else: snapshots, and what is made from them."""
+"""Claims on the SSDs that already hold something: for snapshots, and for volumes made from them."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from volumes.sizing import shared_out
 
 
 class NodeDown(ProvisionerError):
-    """What is wanted can only be made on one node, which is not there."""
+    """The object can only be created on one node, and that node is removed or not Available."""
 
     code = ResultCode.NotAvailable
 
@@ -20,8 +20,10 @@ class NodeDown(ProvisionerError):
 def sub_volumes_claim(
     beside: QuerySet[SubVolume], owner: Replica | Snapshot, *, capacity_bytes: int, tenant_id: str
 ) -> None:
-    """Insert the owner's pieces on the SSDs of those ``beside``, inside the caller's transaction,
-    and claim what the owner takes. Capacity beyond theirs goes to the last one.
+    """Insert the owner's sub-volumes on the SSDs of ``beside``, and claim their space.
+
+    ``capacity_bytes`` beyond the capacity of ``beside`` goes to the last sub-volume. Runs inside
+    the caller's transaction.
 
     :raises ClaimLost: an SSD has no room for it.
     :raises TenantCapacityExceeded: the tenant's budget would be exceeded.
@@ -40,14 +42,19 @@ def sub_volumes_claim(
 
 
 def _owned_by(owner: Replica | Snapshot) -> dict[str, Any]:
-    """A snapshot is none of the volumes of a class that are kept apart."""
+    """Return the owner's fields. A snapshot gets no storage class, so it never counts against
+    ``shareSSDBetweenVolumes``.
+    """
     if isinstance(owner, Snapshot):
         return {"snapshot": owner}
     return {"replica": owner, "storage_class_name": owner.volume.storage_class_name}
 
 
 def require_node(replica: Replica) -> Backend:
-    """:raises NodeDown: the replica's node was removed, or is not Available."""
+    """Return the replica's backend.
+
+    :raises NodeDown: the node was removed, or is not Available.
+    """
     if replica.backend is None or not replica.backend.is_available:
         raise NodeDown(f"the node of volume {replica.uuid!r} is not Available: try again")
     return replica.backend

@@ -1,9 +1,12 @@
-"""Copies from node to node, of volumes that no host uses: each is an export of the replica that is
-filled, which only the node that is read may connect to.
+"""Copies from node to node, for volumes that no host uses.
 
-A volume that is unpublished may still be exported: what is read must be withdrawn from all hosts.
-While the replica is filling and Synchronizing, what was copied so far is good: publishing the
-volume makes it Unknown, in the transaction that lets the host in.
+The new replica is exported through a target that only the source node may connect to. The source
+node reads its own replica and writes to that target.
+
+An unpublished volume may still be exported to hosts, until its nodes confirm the removal. So the
+source replica must have no exports before it is read. While the new replica is ``rebuilding`` and
+Synchronizing, the data copied so far is valid. Publishing the volume sets it to Unknown, in the
+transaction that admits the host.
 """
 
 from collections.abc import Callable
@@ -40,8 +43,11 @@ NSID = 1
 
 @dataclass(frozen=True)
 class CopyState:
-    """How far a copy is. ``over``: none runs, or is known; ``begun``: it was begun just now;
-    ``trouble``: why it does not go on.
+    """Progress of a copy.
+
+    ``over``: the source node runs no such copy: it failed, or the node does not know it. ``begun``:
+    it was started by this call. ``trouble``: why it does not progress, or why the copy before it
+    ended.
     """
 
     done: bool = False
@@ -53,8 +59,9 @@ class CopyState:
 
 
 def record_desired_copy(replica: Replica, source: Replica) -> None:
-    """Write that ``source`` is to be copied into a new replica, inside the caller's transaction
-    that holds the volume.
+    """Record that ``source`` must be copied into the new ``replica``.
+
+    Runs inside the caller's transaction, which holds the volume.
     """
     Export.objects.create(
         replica=replica,
@@ -68,8 +75,9 @@ def record_desired_copy(replica: Replica, source: Replica) -> None:
 
 
 def copies_outdate(volume: Volume) -> None:
-    """A host is let at the volume: what is being copied of it is worth nothing. Inside the
-    transaction that publishes it.
+    """Stop the copy into a new replica of the volume, because a host may now write to the volume.
+
+    The replica becomes Unknown. Runs inside the transaction that publishes the volume.
     """
     rebuilding = volume.replicas.filter(LIVE, rebuilding=True)
     if not rebuilding:
@@ -79,13 +87,17 @@ def copies_outdate(volume: Volume) -> None:
 
 
 def mark_copies_deleting(replica: Replica) -> None:
-    """Write that nothing is copied into the replica any more, inside the caller's transaction."""
+    """Mark the exports for copies into the replica as deleting, inside the caller's transaction."""
     exports = Export.objects.filter(LIVE, replica=replica, for_copy=True)
     mark_exports_deleting(exports, deadline_at=unfinished_deadline())
 
 
 def copy_source(replica: Replica) -> Replica | None:
-    """What is copied into a replica: the one on the node that may connect, while both are there."""
+    """Return the replica that is copied into ``replica``, with its backend.
+
+    It is the READY replica on the node that the copy's export admits. None if the export or that
+    replica is gone.
+    """
     export = Export.objects.filter(LIVE, replica=replica, for_copy=True).first()
     beside = Replica.objects.filter(
         volume=replica.volume_id, state=LifeState.READY, rebuilding=False
@@ -97,15 +109,17 @@ def copy_source(replica: Replica) -> Replica | None:
 
 
 def copy_close(replica: Replica, *, until: float) -> str:
-    """Remove the target of a copy that was withdrawn. Empty when it is gone for certain, else what
-    hinders it.
+    """Remove the target of a copy that was marked for deletion.
+
+    Returns "" if the node confirmed that the target is gone, else the reason why it is not.
     """
     exports = Export.objects.filter(replica=replica, for_copy=True)
-    return _drop_withdrawn(replica, until) or ("it is not withdrawn" if exports.exists() else "")
+    left = "it is not marked for deletion"
+    return _drop_withdrawn(replica, until) or (left if exports.exists() else "")
 
 
 def copy_read(replica: Replica, source: Replica, *, until: float) -> CopyState:
-    """How far the copy is, by the node that is read. Both replicas with their backends."""
+    """Ask the source node how far the copy is. Both replicas must have their backends loaded."""
     found = _ask(source, NodeClient.read_sync, until)
     if isinstance(found, NodeError):
         return CopyState(trouble=f"node {source.backend_id}: {found}")
@@ -118,10 +132,10 @@ def copy_read(replica: Replica, source: Replica, *, until: float) -> CopyState:
 
 
 def copy_renew(replica: Replica, source: Replica) -> None:
-    """Write that a copy is to begin, inside the caller's transaction that holds the volume.
+    """Record that a new copy must start, inside the caller's transaction that holds the volume.
 
-    What failed or was forgotten may still be written by the data plane. So a target through which
-    a copy may have begun goes, and another comes in its place.
+    The data plane may still write for a copy that failed or was forgotten. So a target that such a
+    copy may have used is marked for deletion, and a new target replaces it.
     """
     if Export.objects.filter(replica=replica, for_copy=True, state=LifeState.READY).exists():
         mark_copies_deleting(replica)
@@ -129,7 +143,10 @@ def copy_renew(replica: Replica, source: Replica) -> None:
 
 
 def copy_begin(replica: Replica, source: Replica, why: str, *, until: float) -> CopyState:
-    """Begin it, when the target of the one before is gone for certain; ``why`` that ended."""
+    """Start the copy, after the targets of earlier copies are confirmed removed.
+
+    ``why``: the reason why the copy before it ended; the result carries it in ``trouble``.
+    """
     if trouble := _drop_withdrawn(replica, until):
         return CopyState(trouble=trouble)
     rows = Export.objects.filter(LIVE, replica=replica, for_copy=True)
@@ -137,7 +154,7 @@ def copy_begin(replica: Replica, source: Replica, why: str, *, until: float) -> 
         return CopyState(trouble=trouble)
     export = rows.first()
     if export is None:
-        return CopyState(trouble="it was withdrawn")
+        return CopyState(trouble="its target was marked for deletion")
     spec = _spec(replica, source, export)
     outcome = _ask(source, partial(NodeClient.ensure_sync, spec=spec), until)
     check_after_not_found({source.pk: source}, {source.pk: outcome}, until=until)
@@ -147,7 +164,9 @@ def copy_begin(replica: Replica, source: Replica, why: str, *, until: float) -> 
 
 
 def _drop_withdrawn(replica: Replica, until: float) -> str:
-    """Empty when targets of copies that were withdrawn are gone, else what hinders it."""
+    """Remove targets of copies that were marked for deletion; "" when they are gone, else the
+    reason.
+    """
     exports = Export.objects.filter(replica=replica, for_copy=True, state=LifeState.DELETING)
     return delete_exports_on_nodes(exports, until=until).text
 
@@ -165,5 +184,5 @@ def _spec(replica: Replica, source: Replica, export: Export) -> wire.SyncSpec:
 
 
 def _ask(source: Replica, call: Callable[..., T], until: float) -> T | NodeError:
-    assert source.backend is not None, "copy_source looks for this"
+    assert source.backend is not None, "copy_source returns only replicas that have a backend"
     return node_call(source.backend, partial(call, uuid=source.uuid), until=until)

@@ -1,4 +1,4 @@
-"""Deadlines of passing states, and how one worker takes up what is overdue."""
+"""Deadlines of transitional states, and how one worker claims the rows that are overdue."""
 
 import datetime as dt
 from typing import TypeVar
@@ -14,13 +14,15 @@ M = TypeVar("M", Volume, Replica, Snapshot, Publication, Export)
 
 
 def unfinished_deadline() -> dt.datetime:
-    """When the collector takes up a change that begins now."""
+    """Return the time from which the collector may finish or roll back a change that begins now."""
     return clock.now() + dt.timedelta(seconds=settings.ENVIRONMENT.unfinished_seconds)
 
 
 def overdue_take(rows: QuerySet[M]) -> list[M]:
-    """Those of ``rows`` whose deadline has passed and that no other worker takes: each gets a new
-    deadline, by which it is done or will be taken up again.
+    """Claim up to ``BATCH`` of ``rows`` whose deadline has passed, and return them.
+
+    A row is claimed by moving its deadline, so only one worker gets it. If that worker does not
+    finish the row by the new deadline, the row becomes overdue again.
     """
     taken = []
     for row in rows.filter(deadline_at__lte=clock.now()).order_by("deadline_at")[:BATCH]:

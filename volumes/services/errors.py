@@ -1,9 +1,11 @@
-"""Refusals that several use cases share."""
+"""Errors that several use cases raise."""
 
 from provisioner.common.results import ProvisionerError, ResultCode
 
 
 class VolumeNotExists(ProvisionerError):
+    """There is no such volume, or the caller may not see it."""
+
     code = ResultCode.NotExists
 
     @classmethod
@@ -12,32 +14,46 @@ class VolumeNotExists(ProvisionerError):
 
 
 class VolumeIsInUse(ProvisionerError):
+    """Hosts or other objects use the volume or snapshot, so it cannot be deleted."""
+
     code = ResultCode.VolumeIsInUse
 
 
 class VolumeExists(ProvisionerError):
+    """The uuid or the alias of the new volume is taken."""
+
     code = ResultCode.AlreadyExists
 
 
 class InvalidReplicas(ProvisionerError):
+    """The number of replicas is out of range."""
+
     code = ResultCode.InvalidReplicas
 
 
 class NodesFailed(ProvisionerError):
-    """Nodes did not do in time what was asked of them; nothing of it stays."""
+    """Nodes failed or did not answer in time, or another change of the volume is under way. Nothing
+    of the request stays.
+    """
 
     code = ResultCode.NotAvailable
 
 
 class InvalidSize(ProvisionerError):
+    """The requested capacity is not allowed."""
+
     code = ResultCode.InvalidSize
 
 
 class NoFreeSpace(ProvisionerError):
+    """An SSD or a node has too little free capacity or performance."""
+
     code = ResultCode.NoFreeSpace
 
 
 class SnapshotNotExists(ProvisionerError):
+    """There is no such snapshot, or the caller may not see it."""
+
     code = ResultCode.NotExists
 
     @classmethod
@@ -46,6 +62,8 @@ class SnapshotNotExists(ProvisionerError):
 
 
 class NotReplicated(ProvisionerError):
+    """The operation needs a volume of several replicas."""
+
     code = ResultCode.NotReplicated
 
     @classmethod
@@ -54,38 +72,50 @@ class NotReplicated(ProvisionerError):
 
 
 class ReplicaTerminating(ProvisionerError):
+    """A replica of the volume is being removed."""
+
     code = ResultCode.ReplicaTerminating
 
 
 class ReplicaNotExists(ProvisionerError):
+    """The volume has no such replica, or hosts may not use it."""
+
     code = ResultCode.NotExists
 
 
 class NoSourceReplica(ProvisionerError):
-    """No replica is known to be good: there is nothing to synchronize a new one from."""
+    """No replica is known to hold current data, so a new one cannot be rebuilt."""
 
     code = ResultCode.NotAvailable
 
 
 class CannotMove(ProvisionerError):
-    """The volume lies where it lies."""
+    """The volume is bound to its node, or cannot be moved now."""
 
     code = ResultCode.NotAvailable
 
 
 class HostNotFound(ProvisionerError):
+    """There is no such host, or it serves another tenant."""
+
     code = ResultCode.HostNotFound
 
 
 class VolumeNotFound(ProvisionerError):
+    """There is no such volume, or the caller may not see it (publications use this code)."""
+
     code = ResultCode.VolumeNotFound
 
 
 class VolumeNotPublished(ProvisionerError):
+    """The volume is not published to the host, or to any host."""
+
     code = ResultCode.VolumeNotPublished
 
 
 class TenantNotFound(ProvisionerError):
+    """There is no such tenant, or the caller may not use it."""
+
     code = ResultCode.TenantNotFound
 
     @classmethod

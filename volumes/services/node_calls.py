@@ -1,7 +1,8 @@
-"""What volumes ask of storage nodes: repeatable calls, in parallel, within one bounded time.
+"""Calls to storage nodes about volumes: repeatable, in parallel, within one time limit.
 
-Nothing here writes to the database, but for which nodes did not answer, or may be called inside a
-transaction. ``until`` is the end of all calls together on the monotonic clock.
+These functions write nothing to the database, except which nodes did not answer. None may be called
+inside a transaction. ``until`` is the time on the monotonic clock by which all calls together must
+have ended.
 """
 
 import time
@@ -26,11 +27,11 @@ T = TypeVar("T")
 NodeError = NodeRefused | NodeUnreachable
 Outcomes = Mapping[int, bool | NodeError]
 Work = tuple[int, Backend | None, Callable[..., bool]]
-"""A row's key, its node, and what to call there; takes the node's client, and ``timeout``."""
+"""A row's key, its node, and the call; the call takes the node's client, and ``timeout`` in s."""
 
 
 def replica_spec(volume: Volume, replica: Replica) -> wire.VolumeSpec:
-    """The replica as its node must have it, growth included. Limits grow with the volume."""
+    """Return the replica as its node must have it. It counts a claimed expansion."""
     gib = (volume.expanding_to_bytes or volume.capacity_bytes) // GIB
     return wire.VolumeSpec(
         generation=replica.pk,
@@ -44,7 +45,7 @@ def replica_spec(volume: Volume, replica: Replica) -> wire.VolumeSpec:
 
 
 def snapshot_spec(snapshot: Snapshot) -> wire.SnapshotSpec:
-    """The snapshot as its node must have it."""
+    """Return the snapshot as its node must have it."""
     return wire.SnapshotSpec(
         generation=snapshot.pk,
         volume_uuid=snapshot.replica.uuid,
@@ -62,8 +63,10 @@ def _pieces(rows: Iterable[SubVolume]) -> tuple[wire.Piece, ...]:
 
 
 def replicas_ensure(volume: Volume, replicas: Iterable[Replica], *, until: float) -> Outcomes:
-    """Each replica is made on its node, as the rows say, or was. Only for rows that are CREATING:
-    what was READY once is never made again. Outcomes by key; True: newly made.
+    """Create each replica on its node, as the rows say, where it is not there yet.
+
+    Only for rows that are CREATING: a replica that was READY once is never created again, since it
+    would be empty. Outcomes by key; True means newly created.
     """
 
     def work(r: Replica) -> Work:
@@ -74,8 +77,9 @@ def replicas_ensure(volume: Volume, replicas: Iterable[Replica], *, until: float
 
 
 def replicas_change(replicas: Iterable[Replica], *, until: float) -> Outcomes:
-    """Each replica, which is on its node, becomes as the rows say. A node that does not have it
-    refuses by NOT_FOUND.
+    """Change each replica on its node to what the rows say. Outcomes by key.
+
+    A node that does not hold the replica refuses with NOT_FOUND.
     """
 
     def work(r: Replica) -> Work:
@@ -86,7 +90,10 @@ def replicas_change(replicas: Iterable[Replica], *, until: float) -> Outcomes:
 
 
 def replicas_remove(replicas: Iterable[Replica], *, until: float) -> Outcomes:
-    """Each replica is gone from its node, or a later one of that name has taken its place."""
+    """Remove each replica from its node. Outcomes by key.
+
+    A later generation of the same name stays, and counts as success.
+    """
 
     def work(r: Replica) -> Work:
         call = partial(_gone, NodeClient.remove_volume, uuid=r.uuid, generation=r.pk)
@@ -96,7 +103,9 @@ def replicas_remove(replicas: Iterable[Replica], *, until: float) -> Outcomes:
 
 
 def snapshots_ensure(snapshots: Iterable[Snapshot], *, until: float) -> Outcomes:
-    """Each snapshot is on its node as the rows say; True: newly taken."""
+    """Take each snapshot on its node, where it is not there yet. Outcomes by key; True means newly
+    taken.
+    """
 
     def work(s: Snapshot) -> Work:
         call = partial(NodeClient.ensure_snapshot, uuid=s.uuid, spec=snapshot_spec(s))
@@ -106,7 +115,10 @@ def snapshots_ensure(snapshots: Iterable[Snapshot], *, until: float) -> Outcomes
 
 
 def snapshots_remove(snapshots: Iterable[Snapshot], *, until: float) -> Outcomes:
-    """Each snapshot is gone from its node, or a later one of that name has taken its place."""
+    """Remove each snapshot from its node. Outcomes by key.
+
+    A later generation of the same name stays, and counts as success.
+    """
 
     def work(s: Snapshot) -> Work:
         call = partial(_gone, NodeClient.remove_snapshot, uuid=s.uuid, generation=s.pk)
@@ -116,7 +128,7 @@ def snapshots_remove(snapshots: Iterable[Snapshot], *, until: float) -> Outcomes
 
 
 def exports_ensure(exports: Iterable[Export], *, until: float) -> Outcomes:
-    """Each export is a namespace of its host's target; True: newly so."""
+    """Make each export a namespace of its target. Outcomes by key; True means newly made."""
 
     def work(e: Export) -> Work:
         spec = wire.NamespaceSpec(
@@ -135,7 +147,10 @@ def exports_ensure(exports: Iterable[Export], *, until: float) -> Outcomes:
 
 
 def exports_remove(exports: Iterable[Export], *, until: float) -> Outcomes:
-    """Each export is gone from its node, or a later one has taken its place."""
+    """Remove each export from its node. Outcomes by key.
+
+    A later generation in the same place stays, and counts as success.
+    """
 
     def work(e: Export) -> Work:
         remove = partial(NodeClient.remove_namespace, nqn=e.target_nqn, uuid=e.replica.uuid)
@@ -145,7 +160,7 @@ def exports_remove(exports: Iterable[Export], *, until: float) -> Outcomes:
 
 
 def failures_text(replicas: Mapping[int, Replica], outcomes: Outcomes) -> str:
-    """For the operator: each node that failed, and how."""
+    """Describe for operators which nodes failed, and how. "" if none did."""
     return "; ".join(
         f"node {replicas[key].backend_id}: {outcome}"
         for key, outcome in outcomes.items()
@@ -154,7 +169,7 @@ def failures_text(replicas: Mapping[int, Replica], outcomes: Outcomes) -> str:
 
 
 def lack_space(outcomes: Outcomes) -> bool:
-    """Some node refused for want of space."""
+    """Whether a node refused because it has too little space."""
     return any(
         isinstance(outcome, NodeRefused) and outcome.code is wire.RefusalCode.NO_SPACE
         for outcome in outcomes.values()
@@ -162,19 +177,23 @@ def lack_space(outcomes: Outcomes) -> bool:
 
 
 def call_deadline() -> float:
-    """When, on the monotonic clock, the node calls of a request that begins now must have ended."""
+    """Return the time on the monotonic clock by which the node calls of a request that begins now
+    end.
+    """
     return time.monotonic() + settings.ENVIRONMENT.node_call_seconds
 
 
 def seconds_left(until: float) -> float:
-    """Until then, for a call; LEAST_SECONDS at least."""
+    """Return the seconds until ``until``, at least LEAST_SECONDS."""
     return max(until - time.monotonic(), LEAST_SECONDS)
 
 
 def node_call(
     backend: Backend, call: Callable[..., T], *, until: float
 ) -> T | NodeRefused | NodeUnreachable:
-    """Call one node; ``call`` takes it, and ``timeout``."""
+    """Call one node, and return its answer or the error. ``call`` takes the node's client, and
+    ``timeout`` in seconds.
+    """
     try:
         return call(node_client(backend), timeout=seconds_left(until))
     except (NodeRefused, NodeUnreachable) as error:
@@ -183,7 +202,7 @@ def node_call(
 
 
 def _gone(remove: Callable[..., None], node: NodeClient, **named: Any) -> bool:
-    """That a later one of that name is there is fine."""
+    """Remove, and accept that a later generation of that name is there."""
     try:
         remove(node, **named)
     except NodeRefused as refusal:
@@ -193,7 +212,9 @@ def _gone(remove: Callable[..., None], node: NodeClient, **named: Any) -> bool:
 
 
 def _on_nodes(work: Iterable[Work], until: float) -> Outcomes:
-    """On a node that was removed by force there is nothing to do: done, and nothing new."""
+    """Run the calls in parallel. A row whose node was removed by force needs no call; its outcome
+    is False.
+    """
     done: dict[int, bool | NodeError] = {}
     calls: dict[int, Callable[[], bool]] = {}
     nodes: dict[int, str] = {}

@@ -1,4 +1,4 @@
-"""What a node is told of whose a thing is: enough to make its rows again, and no more."""
+"""What nodes store about the owner of a replica or snapshot: enough to restore its rows from it."""
 
 import json
 from functools import cache
@@ -27,14 +27,17 @@ TOLD = (
     "cloned_from",
 )
 PLACES = ("racks", "zones", "regions")
-"""Lists that clients give, of any length: left out where all is more than MORE_BYTES."""
+"""Lists that clients set, of any length. Omitted where all facts take more than MORE_BYTES."""
 MORE_BYTES = 4096
 OUTDATED = (ReplicaState.MISSING, ReplicaState.SYNCHRONIZING)
 
 
 def replica_owner(volume: Volume, replica: Replica) -> Owner:
-    """``complete`` as far as rows say; the replica that a one-replica volume moves to is, too, when
-    its copy is done: ``replica_copied``.
+    """Return the owner record of a replica.
+
+    ``complete`` follows the rows. The new replica of a one-replica volume stays ``rebuilding``
+    until it takes over; its saga sets ``complete`` on the node when the copy is done
+    (``sagas/replace_replica/fill.py``).
     """
     return Owner(
         pool=pool_uuid(),
@@ -47,7 +50,11 @@ def replica_owner(volume: Volume, replica: Replica) -> Owner:
 
 
 def snapshot_owner(snapshot: Snapshot) -> Owner:
-    """The volume that a snapshot is of is told by the node's spec of it."""
+    """Return the owner record of a snapshot.
+
+    The volume that the snapshot was taken of is not in it: the node's spec of the snapshot names
+    that.
+    """
     percent = snapshot.reserved_space_percentage
     return Owner(
         pool=pool_uuid(),
@@ -59,7 +66,7 @@ def snapshot_owner(snapshot: Snapshot) -> Owner:
 
 
 def pool_uuid() -> str:
-    """It never changes: read once by each process."""
+    """Return the pool's uuid. It never changes, so each process reads it once."""
     return _pool_uuid(str(connection.settings_dict["NAME"]))
 
 

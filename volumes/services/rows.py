@@ -1,4 +1,4 @@
-"""Work on many rows, of which one may be bad."""
+"""Work on many rows so that one bad row does not stop the others."""
 
 import logging
 from collections.abc import Callable
@@ -11,30 +11,31 @@ log = logging.getLogger(__name__)
 
 
 def together(rows: list[M], work: Callable[[list[M], float], object]) -> None:
-    """Work on all rows at once, within the time of the node calls of one request. Where that fails,
-    work on each of them alone, in the same time again, so that a bad row hinders no other.
+    """Work on all rows at once, within the time of one request's node calls.
+
+    If that fails, work on each row alone, within the same amount of time again.
     """
     try:
         work(rows, call_deadline())
     except Exception as error:
         _raise_outage(error)
-        log.exception("collector: a row is bad, now each alone")
+        log.exception("collector: work on all rows failed, trying each row alone")
         until = call_deadline()
         each_alone(rows, lambda row: work([row], until))
 
 
 def each_alone(rows: list[M], work: Callable[[M], object]) -> None:
-    """A failure with one row is logged, and the others are worked on."""
+    """Work on each row. A failure is logged, and the next row follows."""
     for row in rows:
         try:
             work(row)
         except Exception as error:
             _raise_outage(error)
             about = {"kind": type(row).__name__, "row": row.pk}
-            log.exception("collector: cannot work on a row", extra=about)
+            log.exception("collector: work on a row failed", extra=about)
 
 
 def _raise_outage(error: Exception) -> None:
-    """Raise the error again if the database is away: that is no fault of a row."""
+    """Raise the error again if the database is unavailable: no row caused that."""
     if unavailable(error) and not is_conflict(error):
         raise error

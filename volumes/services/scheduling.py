@@ -1,4 +1,4 @@
-"""From a volume's row to planned and claimed replicas."""
+"""Plan and claim replicas for a volume: choose nodes, reserve space, insert the rows."""
 
 import uuid
 from collections.abc import Callable
@@ -25,18 +25,20 @@ alone = partial(transaction.atomic, durable=True)
 
 
 class NoCandidate(ProvisionerError):
-    """No node for any replica."""
+    """No node fits any of the replicas."""
 
     code: ResultCode = ResultCode.NoMatchingBackend
 
 
 class NotEnoughCandidates(NoCandidate):
-    """Nodes for some replicas, not for all."""
+    """Nodes fit some of the replicas, but not all."""
 
     code = ResultCode.NotEnoughMatchingBackends
 
 
 class HostIdUnknown(NoCandidate):
+    """No backend has the requested host id."""
+
     code = ResultCode.NoBackendWithHostIdExists
 
 
@@ -47,7 +49,11 @@ def placement_request(
     avoid: frozenset[str] = frozenset(),
     beside: tuple[Replica, ...] = (),
 ) -> PlacementRequest:
-    """What the volume wants of the nodes for ``replicas`` more copies, ``beside`` those it has."""
+    """Return what the volume asks of the nodes for ``replicas`` more replicas.
+
+    ``beside``: replicas that the volume has, with their backends; their nodes and racks are taken.
+    ``avoid``: ids of nodes to skip.
+    """
     gib = volume.capacity_bytes // GIB
     nodes = [r.backend for r in beside if r.backend is not None]
     return PlacementRequest(
@@ -78,15 +84,16 @@ def placement_request(
 
 
 def volume_place(volume: Volume, request: PlacementRequest) -> Plan:
-    """Plan on the pool as it is now."""
+    """Plan on the pool as it is now. Nothing is claimed."""
     exclusive = "" if volume.share_ssd else volume.storage_class_name
     return plan(request, candidates_read(exclusive))
 
 
 def require_plan(outcome: Plan) -> Plan:
-    """The plan, if it holds all replicas.
+    """Return the plan if it holds all replicas.
 
-    :raises NoCandidate: none could be placed, or some, or the hostId is unknown; the text says why.
+    :raises NoCandidate: no replica, or not all, could be placed, or the hostId is unknown; the text
+        says why.
     """
     if outcome.complete:
         return outcome
@@ -99,7 +106,11 @@ def require_plan(outcome: Plan) -> Plan:
 
 @dataclass(frozen=True)
 class ReplicaOrigin:
-    """How new replicas begin: ``created_by_task`` a task; filled from ``copied_from``, or empty."""
+    """Where new replicas come from.
+
+    ``created_by_task``: the id of the task that creates them, or "". ``copied_from``: the replica
+    to fill them from; None leaves them empty.
+    """
 
     created_by_task: str = ""
     copied_from: Replica | None = None
@@ -113,9 +124,12 @@ def replicas_claim(
     required: Callable[[Plan], Plan] = require_plan,
     within: Callable[[], AbstractContextManager[None]] = alone,
 ) -> None:
-    """Plan, then in one transaction, ``within``, ``write`` the caller's rows, insert the replicas
-    and claim what they take; where others took it first, plan again. ``required`` refuses a plan
-    that will not do.
+    """Plan replicas, then insert and claim them in one transaction, together with the caller's
+    rows.
+
+    ``write`` runs in that transaction and inserts the caller's rows. ``within`` opens the
+    transaction. ``required`` returns the plan, or raises if it will not do. If another transaction
+    takes the planned space first, the function plans again, up to ``CLAIM_ATTEMPTS`` times.
 
     :raises NoCandidate: no plan holds all replicas.
     :raises TenantCapacityExceeded: the tenant's budget would be exceeded.

@@ -12,26 +12,32 @@ from volumes.sizing import GIB
 
 
 class TenantAlreadyExists(ProvisionerError):
+    """The name or the id of the new tenant is taken."""
+
     code = ResultCode.TenantAlreadyExists
 
 
 class TenantHasVolumes(ProvisionerError):
+    """Volumes or snapshots belong to the tenant."""
+
     code = ResultCode.TenantHasVolumes
 
 
 class PoolEmpty(ProvisionerError):
+    """The pool has no backend."""
+
     code = ResultCode.NoBackends
 
 
 def _require_pool() -> None:
     if not Backend.objects.exists():
-        raise PoolEmpty("there is no backend in the pool yet: add one with POST /backends first")
+        raise PoolEmpty("the pool has no backend yet: add one with POST /backends first")
 
 
 def tenant_create(
     *, name: str, capacity_gib: int, total_iops: int, total_bw: int, tenant_id: str | None = None
 ) -> Tenant:
-    """Add a tenant; 0 is no limit. Bandwidth in bytes per second.
+    """Create a tenant. Bandwidth is in bytes per second; 0 means no limit.
 
     :raises TenantAlreadyExists: the name or the id is taken.
     :raises PoolEmpty: there is no backend.
@@ -52,7 +58,7 @@ def tenant_create(
 
 
 def tenant_update(*, tenant_id: str, capacity_gib: int, total_iops: int, total_bw: int) -> None:
-    """Set a tenant's budgets; the default tenant follows the pool no longer then.
+    """Set a tenant's budgets. The default tenant stops following the size of the pool.
 
     :raises TenantNotFound: there is no such tenant.
     :raises InvalidInput: the budget is less than what is used.
@@ -73,17 +79,20 @@ def tenant_update(*, tenant_id: str, capacity_gib: int, total_iops: int, total_b
 
 
 def require_same_tenant(in_path: str, in_body: str) -> None:
-    """:raises InvalidInput: path and body name two tenants."""
+    """Refuse a body that names another tenant than the path.
+
+    :raises InvalidInput: they differ.
+    """
     if in_path != in_body:
         raise InvalidInput.of("tenantId", in_body, f"the path names tenant {in_path!r}")
 
 
 def tenant_delete(*, tenant_id: str) -> None:
-    """Remove a tenant that has no volumes.
+    """Delete a tenant that has no volumes.
 
     :raises InvalidInput: it is the default tenant.
     :raises TenantNotFound: there is no such tenant.
-    :raises TenantHasVolumes: volumes, perhaps some still being removed, belong to it.
+    :raises TenantHasVolumes: volumes belong to it, perhaps some that are still being removed.
     :raises PoolEmpty: there is no backend.
     """
     if tenant_id == DEFAULT_TENANT:

@@ -1,14 +1,15 @@
-"""Whose objects a call is about (contract, section 1, "tenant segment")."""
+"""Which tenant's objects a call may see or create (contract, section 1, "tenant segment")."""
 
 from volumes.models import DEFAULT_TENANT, Tenant
 from volumes.services.errors import TenantNotFound
 
 
 def tenant_scope(*, named: str | None, bound: str | None) -> str | None:
-    """The tenant whose objects a look-up may see; None: all. ``named`` in the path, ``bound`` by
-    the caller's token.
+    """Return the tenant whose objects a look-up may see; None means all tenants.
 
-    :raises TenantNotFound: there is no such tenant, or not for this caller.
+    ``named`` is the tenant in the path, ``bound`` the tenant of the caller's token.
+
+    :raises TenantNotFound: there is no such tenant, or this caller may not use it.
     """
     if named is None:
         return bound
@@ -18,8 +19,9 @@ def tenant_scope(*, named: str | None, bound: str | None) -> str | None:
 
 
 def tenant_for_create(*, named: str | None, bound: str | None) -> str:
-    """The tenant that a new object belongs to.
+    """Return the tenant that a new object belongs to; without ``named`` and ``bound``, the default
+    tenant.
 
-    :raises TenantNotFound: there is no such tenant, or not for this caller.
+    :raises TenantNotFound: there is no such tenant, or this caller may not use it.
     """
     return tenant_scope(named=named, bound=bound) or DEFAULT_TENANT

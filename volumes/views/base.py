@@ -1,4 +1,4 @@
-"""What the views of tenants' objects share."""
+"""What views of tenants' objects share."""
 
 from django.db.models import QuerySet
 
@@ -19,33 +19,36 @@ class TenantViewSet(ApiViewSet):
 
     @property
     def tenant_scope(self) -> str | None:
+        """The tenant whose objects the caller sees; None: all."""
         return tenant_scope(named=self.kwargs.get("tenant"), bound=self.caller.tenant_id)
 
     @property
     def volumes(self) -> QuerySet[Volume]:
-        """The volumes that the caller sees: a host those that are published to it."""
+        """The volumes that the caller sees. A host sees those that are published to it."""
         rows = volumes_visible(self.tenant_scope)
         return volumes_filter(rows, backend_id=None, host_id=self.caller.host_id)
 
     @property
     def snapshots(self) -> QuerySet[Snapshot]:
-        """The snapshots that the caller sees: a host those of the volumes that it sees."""
+        """The snapshots that the caller sees. A host sees those of the volumes that it sees."""
         return snapshots_of_host(snapshots_visible(self.tenant_scope), self.caller.host_id)
 
     def scope_of_volume(self, volume_uuid: str) -> str | None:
-        """As :attr:`tenant_scope`, for a call about a volume that a host must have.
+        """Return :attr:`tenant_scope` for a call about a volume; a host's call only if it has the
+        volume.
 
-        :raises VolumeNotExists: the caller speaks for a host that does not have it.
+        :raises VolumeNotExists: the caller acts for a host that the volume is not published to.
         """
         scope = self.tenant_scope
         require_volume_of_host(volume_uuid, self.caller.host_id, tenant_id=scope)
         return scope
 
     def tenant_scope_of(self, in_body: str | None) -> str | None:
-        """As :attr:`tenant_scope`, for a call whose body may name the tenant too."""
+        """Return :attr:`tenant_scope` for a call whose body may name the tenant too."""
         named = self.kwargs.get("tenant") or in_body
         return tenant_scope(named=named, bound=self.caller.tenant_id)
 
     def tenant_for_create(self, in_body: str | None = None) -> str:
+        """Return the tenant of a new object. The path, the body or the token may name it."""
         named = self.kwargs.get("tenant") or in_body
         return tenant_for_create(named=named, bound=self.caller.tenant_id)

@@ -1,4 +1,4 @@
-"""Take a node out of service: extensions of the reference."""
+"""Drains and maintenance of nodes: extensions of the reference."""
 
 from typing import Any, ClassVar
 
@@ -18,8 +18,8 @@ from volumes.services.node.maintenance import ACCESS, REDUNDANCY, Maintenance, b
 from volumes.views.outputs import REPLICA, VOLUME
 
 LOST = {
-    ACCESS: "no other replica of it is good and on an Available node",
-    REDUNDANCY: "it would go on with its other replicas",
+    ACCESS: "it has no other good replica on an Available node",
+    REDUNDANCY: "its other replicas would stay usable",
 }
 PAGE: dict[str, Any] = {"query": PageInput, "extension": True}
 ONLY_REPLICA = "it has one replica, on this node"
@@ -45,11 +45,11 @@ class DrainOutput(Output):
     replicas = serializers.IntegerField(help_text="on the node when the drain began")
     moved = serializers.IntegerField(help_text="gone since: moved, or deleted by clients")
     moving = serializers.IntegerField()
-    left = serializers.IntegerField(help_text="on the node, those that are moving among them")
+    left = serializers.IntegerField(help_text="on the node, including those that are moving")
     refused = serializers.IntegerField(help_text="those that cannot be moved now")
     tasks = DrainTaskOutput(many=True)
     refusals = DrainRefusalOutput(
-        many=True, help_text="a page of those refused, by the uuid of the volume; tried again"
+        many=True, help_text="a page of those refused, by the uuid of the volume; retried later"
     )
     waitsFor = serializers.CharField(required=False)
     example: ClassVar = {
@@ -81,7 +81,7 @@ class MaintenanceOutput(Output):
     safe = serializers.BooleanField(help_text="no volume would lose anything")
     accessLost = serializers.IntegerField(help_text="volumes that could not be used")
     redundancyLost = serializers.IntegerField(help_text="volumes with one good replica less")
-    volumes = LossOutput(many=True, help_text="a page of both, by the uuid of the volume")
+    volumes = LossOutput(many=True, help_text="a page of them, by the uuid of the volume")
     example: ClassVar = {
         "persistentID": NODE,
         "safe": False,
@@ -101,8 +101,8 @@ class MaintenanceOutput(Output):
 
 
 class DrainsViewSet(ApiViewSet):
-    """Cordons a node and moves its replicas elsewhere by tasks, a few at a time. What cannot be
-    moved is listed with the reason, and tried again. DELETE, or ``inUse`` of the backend, ends it.
+    """Cordons a node and moves its replicas by tasks, a few at a time. Refused moves are listed and
+    retried. DELETE, or setting ``inUse`` of the backend, ends the drain.
     """
 
     resource = "drain"

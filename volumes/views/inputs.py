@@ -1,4 +1,4 @@
-"""What clients may send about tenants, volumes and publications."""
+"""Input of requests about tenants, volumes and publications."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ class Names(serializers.ListField):
 
 
 class StorageClassInput(Input):
-    """Reference, "Create Volume", and what clients of release 3.22 send beside it."""
+    """Reference, "Create Volume", and what clients of release 3.22 send in addition."""
 
     extensions = ("replicable",)
     sameRackAllowed = serializers.BooleanField(required=False, source="same_rack_allowed")
@@ -72,6 +72,7 @@ class VolumeInput(Input):
 
 
 def volume_request(fields: dict[str, Any]) -> VolumeRequest:
+    """Return the request of a create from its parsed fields."""
     storage_class = dict(fields.pop("storage_class", {}))
     for name in ("racks", "zones", "regions"):
         storage_class[name] = tuple(storage_class.get(name, ()))
@@ -95,7 +96,9 @@ class GrowInput(Input):
 
 
 class NewTenantId(Identifier):
-    """The id of a tenant that is made; paths of the API begin with it."""
+    """The id of a new tenant. It must differ from the first segments of the API's paths, which
+    begin with it.
+    """
 
     def to_internal_value(self, data: Any) -> str:
         value = str(super().to_internal_value(data))

@@ -1,3 +1,5 @@
+"""``GET /metrics``."""
+
 import os
 from tempfile import SpooledTemporaryFile
 from typing import ClassVar
@@ -16,7 +18,7 @@ from volumes.metrics.pool import PoolCollector
 from volumes.metrics.volumes import volume_metrics
 
 MEMORY_BYTES = 2**20
-"""Of the text of a scrape; the rest waits in a temporary file."""
+"""How much of the text of a scrape is kept in memory; more goes to a temporary file."""
 CHUNK_BYTES = 2**16
 
 
@@ -30,7 +32,7 @@ class MetricsViewSet(ApiViewSet):
     def list(self, request: Request) -> StreamingHttpResponse:
         text = SpooledTemporaryFile(MEMORY_BYTES)  # noqa: SIM115 - the response closes it
         text.write(generate_latest(_processes()))
-        with one_moment():  # which a slow client must not draw out, so all is read first
+        with one_moment():  # all is read first, so that a slow client does not prolong it
             text.write(generate_latest(PoolCollector()))
             text.writelines(volume_metrics())
         text.seek(0)
@@ -40,7 +42,7 @@ class MetricsViewSet(ApiViewSet):
 
 
 def _processes() -> CollectorRegistry:
-    """The counters of all API processes of this server, where they share a folder for them."""
+    """The counters of all API processes of this server, if they share a directory for them."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return REGISTRY
     registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""What answers about tenants, volumes, snapshots and targets hold."""
+"""Output of requests about tenants, volumes, snapshots and targets."""
 
 from typing import ClassVar
 
@@ -77,13 +77,13 @@ class VolumeOutput(Output):
     waitsFor = serializers.CharField(required=False, help_text="for what, in words")
     health = serializers.ChoiceField(Health.choices)
     healthReason = serializers.CharField(
-        required=False, help_text="how many replicas can be used, and what the others are"
+        required=False, help_text="how many replicas can be used, and the state of the others"
     )
     rebuildProgress = serializers.FloatField(
         required=False, help_text="percent, of the task that rebuilds a replica"
     )
     rebuildSecondsLeft = serializers.IntegerField(
-        required=False, help_text="at the present rate, where it is known"
+        required=False, help_text="at the current rate, if that is known"
     )
     example: ClassVar = {
         "alias": "vol1",
@@ -147,7 +147,9 @@ class RefusalOutput(Output):
 
 
 class VolumeCreatedOutput(Output):
-    """The uuid; of a dry run, what would be chosen and why not the rest."""
+    """The uuid of the new volume. For a dry run: the nodes that would be chosen, and why not the
+    others.
+    """
 
     extensions = ("chosen", "refused", "explanation")
     uuid = serializers.CharField(required=False)
@@ -183,7 +185,7 @@ class SnapshotOutput(Output):
 
 
 class MadeOutput(Output):
-    """The uuid of what was made."""
+    """The uuid of the new object."""
 
     persistentId = serializers.CharField()
     example: ClassVar = {"persistentId": SNAPSHOT}
@@ -216,7 +218,7 @@ class TenantOutput(Output):
 
 
 class TargetOutput(Output):
-    """As a path to one volume: also the last two."""
+    """A target. ``backend`` and ``namespaceId`` are set if it is listed as a path to one volume."""
 
     extensions = ("targetName", "backend", "namespaceId")
     name = serializers.CharField(help_text="NQN")

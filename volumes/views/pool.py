@@ -1,5 +1,7 @@
-"""What the inventory's resources need of the volumes: removal, the namespace ids given out, and
-exports that follow a host's NQN.
+"""Views of the inventory that also concern volumes.
+
+They remove backends and hosts, show the namespace ids in use, and renew exports when a host's NQN
+changes.
 """
 
 import time
@@ -45,8 +47,10 @@ class RemovableBackendViewSet(BackendViewSet):
 
 
 class HealthInfoViewSet(InfoViewSet):
-    """With the health of the pool. Anybody may ask, so it is read once in HEALTH_SECONDS by each
-    process: it costs a look at every volume.
+    """``GET /info`` with the health of the pool.
+
+    Anybody may ask, and reading it looks at every volume. So each process reads it at most once in
+    HEALTH_SECONDS.
     """
 
     def info(self) -> dict[str, Any]:
@@ -56,19 +60,23 @@ class HealthInfoViewSet(InfoViewSet):
 
 
 class PoolHealthCache:
-    """While one caller reads it anew, others get what was found before."""
+    """The health of the pool as last read. While one caller reads it anew, others get the former
+    value.
+    """
 
     def __init__(self) -> None:
         self.until = 0.0
         self.found: PoolHealth | None = None
 
     def get(self) -> PoolHealth:
+        """Return the health, not older than HEALTH_SECONDS unless it is being read now."""
         if self.found is None or time.monotonic() >= self.until:
             self.until = time.monotonic() + HEALTH_SECONDS
             self.found = pool_health_read()
         return self.found
 
     def forget(self) -> None:
+        """Drop the cached value."""
         self.found = None
 
 

@@ -25,7 +25,7 @@ BLOCK_SIZES = {512: "512B", 4096: "4KB"}
 
 
 def volumes_json(rows: Sequence[VolumeAndReplicas]) -> list[dict[str, Any]]:
-    """Volumes as the reference lists them, with their health: one query at most."""
+    """Return volumes as the reference lists them, with their health. It makes one query at most."""
     now = clock.now()
     healths = volume_healths(rows)
     return [
@@ -82,7 +82,10 @@ def _volume(volume: VolumeRow, replicas: Sequence[ReplicaRow], now: dt.datetime)
 
 
 def snapshot_json(snapshot: Snapshot) -> dict[str, Any]:
-    """``snapshot`` with volume and replica; a percentage that was not given is the one reserved."""
+    """Return a snapshot, with its volume and replica loaded, as JSON.
+
+    If the client gave no percentage, it shows the percentage that was reserved.
+    """
     reserved = snapshot.claimed_bytes * 100 // snapshot.capacity_bytes
     return {
         "alias": snapshot.alias,
@@ -117,8 +120,9 @@ def volume_extended_json(
     pieces: Iterable[SubVolume],
     sessions: Mapping[int, list[str]],
 ) -> dict[str, Any]:
-    """``data`` of the volume with the SSDs of each replica, and ``sessions``: connected hosts by
-    replica key.
+    """Add to a volume's ``data`` the SSDs and sessions of each replica.
+
+    ``sessions``: connected hosts by replica key.
     """
     for replica, location in zip(replicas, data["location"], strict=True):
         location["subVolumes"] = [
@@ -132,7 +136,9 @@ def volume_extended_json(
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
-    """Extension: what a create would choose, and why it leaves the other nodes alone."""
+    """Return what a create would choose, and why not the other nodes. An extension of the
+    reference.
+    """
     return {
         "chosen": [
             {
@@ -159,8 +165,10 @@ def plan_json(plan: Plan) -> dict[str, Any]:
 def tenant_json(
     tenant: Tenant, desired: tuple[int, int], pool: tuple[int, int, int]
 ) -> dict[str, Any]:
-    """``desired``: IOPS and bytes per second of its volumes; ``pool``: what a tenant that follows
-    the pool shows as its budget.
+    """Return a tenant as JSON.
+
+    ``desired``: IOPS and bytes per second that its volumes reserve. ``pool``: capacity in bytes,
+    IOPS and bytes per second, shown as the budget of a tenant that follows the pool.
     """
     capacity, iops, bandwidth = (
         pool if tenant.follows_pool else (tenant.capacity_bytes, tenant.total_iops, tenant.total_bw)
@@ -178,7 +186,7 @@ def tenant_json(
 
 
 def targets_json(publications: Iterable[Publication]) -> list[dict[str, Any]]:
-    """One entry per target, in the order of their NQNs."""
+    """Return one entry per target, ordered by NQN."""
     by_host: dict[str, list[Publication]] = {}
     for publication in publications:
         by_host.setdefault(publication.host_id, []).append(publication)
@@ -203,7 +211,7 @@ def _exported(export: Any) -> bool:
 
 
 def paths_json(rows: list[Publication], volume_uuid: str) -> list[dict[str, Any]]:
-    """The target's paths to one volume: one entry per node that exports it."""
+    """Return the target's paths to one volume: one entry per node that exports it."""
     return [
         _target(rows)
         | {

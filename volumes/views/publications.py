@@ -1,3 +1,5 @@
+"""Publish and unpublish volumes, attach and detach them, and list targets."""
+
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -71,7 +73,7 @@ class UnpublishViewSet(TenantViewSet):
 
 
 class ConnectViewSet(TenantViewSet):
-    """Extension: the host's agent attaches the volume."""
+    """Extension: ask the host's agent to attach the volume."""
 
     resource: ClassVar[str] = "connect"
     task_type = TaskType.CONNECT_VOLUME
@@ -94,7 +96,7 @@ class ConnectViewSet(TenantViewSet):
 
 
 class DisconnectViewSet(ConnectViewSet):
-    """Extension: the host's agent takes the volume's array apart."""
+    """Extension: ask the host's agent to detach the volume."""
 
     resource: ClassVar[str] = "disconnect"
     task_type = TaskType.DISCONNECT_VOLUME
@@ -105,7 +107,8 @@ class DisconnectViewSet(ConnectViewSet):
 
 class TargetsViewSet(TenantViewSet):
     """Reference, "Get Targets". With both query fields, Cinder's driver needs the paths to the
-    volume, an agent needs one entry: a host's own token, and who probed last, tell them apart.
+    volume, and an agent needs one entry. They are told apart by a host's own token, and by who
+    probed last.
     """
 
     resource: ClassVar[str] = "targets"

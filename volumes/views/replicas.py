@@ -1,3 +1,5 @@
+"""Add and remove replicas, take reports about them, and migrate volumes."""
+
 from typing import ClassVar
 
 from rest_framework import serializers
@@ -38,7 +40,7 @@ class ReplicaStateInput(Input):
 
 
 class MigrateInput(Input):
-    """Reference, "Migrate Volume", and what clients of release 3.22 send beside it."""
+    """Reference, "Migrate Volume", and what clients of release 3.22 send in addition."""
 
     extensions = ("destinationBackendId", "migrationHandler")
     volId = Identifier(source="volume_uuid")
@@ -48,8 +50,8 @@ class MigrateInput(Input):
         Handler,
         required=False,
         source="handler",
-        help_text="who does the work; absent: the host's agent, if it has one, else the "
-        "provisioner",
+        help_text="who does the work; if absent, the host's agent, or the provisioner if the host "
+        "has no agent",
     )
 
 

@@ -1,4 +1,4 @@
-"""What clients may send about snapshots, snapshot volumes and clones."""
+"""Input of requests about snapshots, snapshot volumes and clones."""
 
 from rest_framework import serializers
 
@@ -21,7 +21,7 @@ class SnapshotInput(Input):
 
 
 class SnapshotVolumeInput(Input):
-    """Reference, "Create Snapshot Volume"; ``volumeID`` is the new volume's."""
+    """Reference, "Create Snapshot Volume". ``volumeID`` is that of the new volume."""
 
     alias = Alias()
     snapshotID = Identifier(source="snapshot_uuid")

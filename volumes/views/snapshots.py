@@ -1,3 +1,5 @@
+"""Snapshots, snapshot volumes and clones."""
+
 from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, ClassVar

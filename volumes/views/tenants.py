@@ -1,3 +1,5 @@
+"""Tenants and their budgets."""
+
 from typing import ClassVar
 
 from rest_framework.request import Request

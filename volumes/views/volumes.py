@@ -1,3 +1,5 @@
+"""Volumes."""
+
 from operator import itemgetter
 from typing import Any, ClassVar
 

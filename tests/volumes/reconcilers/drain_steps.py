@@ -1,4 +1,4 @@
-"""Steps that the tests of drains and of self-healing share."""
+"""Steps that tests of drains and self-healing share."""
 
 import datetime as dt
 from collections.abc import Callable, Iterable
@@ -22,7 +22,7 @@ Pool = Callable[[int], list[str]]
 
 
 def drain(api: Api, node: str) -> dict[str, Any]:
-    """As ``GET`` shows it."""
+    """Return the node's drain as ``GET`` shows it."""
     answer = api.get(f"/backends/{node}/drain")
     assert answer.http == 200, answer
     return dict(answer.body)
@@ -37,7 +37,7 @@ def refusals(api: Api, node: str) -> dict[str, str]:
 
 
 def placed_on(nodes: Iterable[str], make: Callable[[], str]) -> str:
-    """Make a volume while all other nodes are cordoned."""
+    """Make a volume on these nodes, by cordoning all others meanwhile."""
     others = Backend.objects.filter(in_use=True).exclude(pk__in=list(nodes))
     cordoned = list(others.values_list("pk", flat=True))
     Backend.objects.filter(pk__in=cordoned).update(in_use=False)
@@ -51,13 +51,13 @@ def node_named(fleet: SimulatedFleet, persistent_id: str) -> SimulatedNode:
 
 
 def write(fleet: SimulatedFleet, uuid: str) -> None:
-    """As if a host had written the volume: all replicas hold ``data of <volume>``."""
+    """Write the volume as a host would: all replicas hold ``data of <volume>``."""
     for replica in Replica.objects.filter(volume__uuid=uuid, state="READY"):
         node_named(fleet, str(replica.backend_id)).write(replica.uuid, f"data of {uuid}")
 
 
 def contents(fleet: SimulatedFleet, uuid: str) -> set[str]:
-    """What the replicas of a volume hold."""
+    """Return what the replicas of the volume hold."""
     rows = Replica.objects.filter(volume__uuid=uuid)
     return {node_named(fleet, str(row.backend_id)).read(row.uuid) for row in rows}
 
@@ -71,19 +71,19 @@ def active() -> list[Task]:
 
 
 def work() -> None:
-    """Run each task as far as it goes now; who waits is resumed at once."""
+    """Run each active task as far as it can go now. Waiting tasks are resumed at once."""
     for task in active():
         Task.objects.filter(pk=task.pk).update(lease_owner="", lease_until=timezone.now())
         runner.run(task.pk)
 
 
 def retry() -> None:
-    """As if every pause were over."""
+    """Make the pauses of all attempts end."""
     ReplicaRelocation.objects.update(again_at=timezone.now() - dt.timedelta(seconds=1))
 
 
 def settle(host: Callable[[], object] = lambda: None) -> None:
-    """Rounds and tasks, until nothing more moves; ``host`` does its part in between."""
+    """Run relocation and tasks until no task is active. ``host`` is called after each round."""
     for _ in range(ROUNDS_AT_MOST):
         relocate_replicas()
         if not active():
@@ -96,7 +96,7 @@ def settle(host: Callable[[], object] = lambda: None) -> None:
 
 
 def host_agent(api: Api, fleet: SimulatedFleet, host: str = HOST) -> Callable[[], None]:
-    """A host that migrates what it is asked to, with its volumes' content, each when called."""
+    """Return a function that does the migrations requested of a host's agent, with content."""
 
     def act() -> None:
         for task in Task.objects.filter(type=TaskType.REMOTE_MIGRATION, state="IDLE"):
@@ -106,7 +106,10 @@ def host_agent(api: Api, fleet: SimulatedFleet, host: str = HOST) -> Callable[[]
 
 
 def host_without_agent(api: Api, fleet: SimulatedFleet, uuid: str) -> Callable[[], None]:
-    """It fills what new replica of the volume it sees, and lets the old one go, when called."""
+    """Return a function that acts as a host without an agent.
+
+    It fills new replicas of the volume that are exported, and confirms removals.
+    """
 
     def act() -> None:
         for replica, place in places(api, uuid).items():

@@ -1,6 +1,4 @@
-"""Nodes that are down, slow, full or lose replies: nothing leaks, and nothing acknowledged is
-lost.
-"""
+"""Nodes are down, slow, full or lose replies: nothing leaks, and no acknowledged change is lost."""
 
 import datetime as dt
 import time
@@ -24,7 +22,7 @@ Pool = Callable[[int], list[str]]
 
 
 def collect_overdue() -> None:
-    """As if all deadlines had passed."""
+    """Run the collector as if all deadlines had passed."""
     past = timezone.now() - dt.timedelta(seconds=1)
     for model in (Volume, Replica, Snapshot, Publication, Export):
         model.objects.filter(deadline_at__isnull=False).update(deadline_at=past)
@@ -41,7 +39,7 @@ def index(nodes: list[str], node: str) -> int:
 
 @pytest.fixture
 def quick(settings: Settings, fleet: SimulatedFleet) -> None:
-    """Node calls are given up after a second."""
+    """End node calls after one second."""
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"node_call_seconds": 1})
 
 
@@ -79,7 +77,9 @@ def test_a_create_that_no_node_makes_leaves_nothing(
     assert api.get("/tenants").body[0]["consumedCapacity"] == 20
 
 
-def test_one_replica_of_three_cannot_be_made(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_create_leaves_nothing_if_one_of_three_replicas_has_no_node(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(3)
     fleet.nodes[1].faults.go_down()
     answer = create(api, "v", storageClass={"numReplicas": 3})
@@ -91,7 +91,7 @@ def test_one_replica_of_three_cannot_be_made(api: Api, pool: Pool, fleet: Simula
     assert audit() == []
 
 
-def test_a_slow_node_cannot_do_late_what_was_given_up(
+def test_a_slow_node_cannot_create_late_what_was_aborted(
     api: Api, pool: Pool, fleet: SimulatedFleet, quick: None
 ) -> None:
     pool(1)
@@ -106,10 +106,10 @@ def test_a_slow_node_cannot_do_late_what_was_given_up(
     assert audit() == []
 
 
-def test_the_process_died_before_the_nodes_were_asked(
+def test_rows_of_a_process_that_died_before_its_node_calls_are_rolled_back(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
-    """The rows that transaction 1 leaves are taken back; a real kill is in tests/system."""
+    """Transaction 1 left the rows. A real kill is in tests/system."""
     pool(1)
     uuid = created(api, "v")
     deadline = timezone.now()
@@ -123,7 +123,9 @@ def test_the_process_died_before_the_nodes_were_asked(
     assert audit() == []
 
 
-def test_deleting_from_a_dead_node(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_capacity_stays_claimed_until_the_dead_node_confirms_the_delete(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(1)
     uuid = created(api, "v")
     fleet.nodes[0].faults.go_down()
@@ -140,7 +142,9 @@ def test_deleting_from_a_dead_node(api: Api, pool: Pool, fleet: SimulatedFleet) 
     assert audit() == []
 
 
-def test_a_lost_reply_to_a_delete(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_delete_whose_reply_was_lost_is_completed(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(1)
     uuid = created(api, "v")
     fleet.nodes[0].faults.lose_reply(method="DELETE")
@@ -152,7 +156,7 @@ def test_a_lost_reply_to_a_delete(api: Api, pool: Pool, fleet: SimulatedFleet) -
 
 
 @pytest.mark.parametrize("fault", ["go_down", "lose_reply", "lose_request"])
-def test_a_growth_is_finished_forward(
+def test_the_collector_completes_a_claimed_expansion(
     api: Api, pool: Pool, fleet: SimulatedFleet, fault: str
 ) -> None:
     pool(2)
@@ -161,7 +165,7 @@ def test_a_growth_is_finished_forward(
     getattr(fleet.nodes[0].faults, fault)(**which)
     answer = api.patch(f"/volumes/{uuid}", {"newCapacity": 15})
     assert answer.status == "NotAvailable"
-    assert "will be finished when all nodes answer" in answer.description
+    assert "completed when all nodes answer" in answer.description
     assert volume(api, uuid)["capacity"] == 10 * GIB
     fleet.nodes[0].faults.clear()
     collect_overdue()
@@ -169,7 +173,7 @@ def test_a_growth_is_finished_forward(
     assert audit() == []
 
 
-def test_asking_again_for_a_growth_finishes_it(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_retry_completes_a_claimed_expansion(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     pool(1)
     uuid = created(api, "v")
     fleet.nodes[0].faults.lose_reply(method="PATCH")
@@ -179,7 +183,7 @@ def test_asking_again_for_a_growth_finishes_it(api: Api, pool: Pool, fleet: Simu
     assert audit() == []
 
 
-def test_growing_with_a_node_that_is_known_to_be_down_changes_nothing(
+def test_expand_is_refused_while_a_node_is_unavailable(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     nodes = pool(1)
@@ -221,7 +225,7 @@ def test_a_publish_whose_reply_was_lost_leaves_no_access(
     assert audit() == []
 
 
-def test_unpublishing_from_a_node_that_is_unavailable(
+def test_unpublish_succeeds_while_its_node_is_unavailable(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     nodes = pool(1)
@@ -258,7 +262,7 @@ def test_a_late_unpublish_cannot_undo_the_next_publish(
     assert audit() == []
 
 
-def test_the_audit_sees_each_kind_of_difference(
+def test_the_audit_reports_each_kind_of_difference(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     nodes = pool(2)
@@ -272,7 +276,8 @@ def test_the_audit_sees_each_kind_of_difference(
         [
             f"node {nodes[index]}: does not hold replica renamed",
             f"node {nodes[index]}: holds volume {uuid}, which no row knows",
-            f"node {nodes[1 - index]}: IOPS and bandwidth claimed (5, 0), its replicas say (0, 0)",
+            f"node {nodes[1 - index]}: IOPS and bandwidth claimed (5, 0), "
+            "its replicas claim (0, 0)",
             next(t for t in found if "cannot be read" in t),
         ]
     )

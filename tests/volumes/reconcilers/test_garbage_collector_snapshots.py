@@ -1,4 +1,4 @@
-"""Snapshots, snapshot volumes and clones on nodes that are down, slow or lose replies."""
+"""Snapshots, snapshot volumes and clones while nodes are down, slow or lose replies."""
 
 import time
 from collections.abc import Callable
@@ -31,7 +31,7 @@ Make = Callable[[Api, str, str], Answer]
 
 @pytest.fixture
 def quick(settings: Settings, fleet: SimulatedFleet) -> None:
-    """Node calls are given up after a second."""
+    """End node calls after one second."""
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"node_call_seconds": 1})
 
 
@@ -56,7 +56,7 @@ def counts() -> tuple[int, int, int]:
 
 @pytest.mark.parametrize("make", MAKES)
 @pytest.mark.parametrize("fault", ["go_down", "lose_reply", "lose_request", "fail"])
-def test_what_a_node_does_not_confirm_leaves_nothing(
+def test_a_create_that_its_node_does_not_confirm_leaves_nothing(
     api: Api, pool: Pool, fleet: SimulatedFleet, make: Make, fault: str
 ) -> None:
     pool(1)
@@ -75,10 +75,10 @@ def test_what_a_node_does_not_confirm_leaves_nothing(
 
 
 @pytest.mark.parametrize("make", MAKES)
-def test_asking_again_at_once_after_a_lost_reply(
+def test_a_retry_right_after_a_lost_reply_succeeds(
     api: Api, pool: Pool, fleet: SimulatedFleet, make: Make
 ) -> None:
-    """The same uuid again: what the node has of the first try is removed before."""
+    """The retry names the same uuid. What the node has of the first attempt is removed first."""
     pool(1)
     parent = created(api, "v")
     made = snapped(api, parent, "s")
@@ -91,7 +91,7 @@ def test_asking_again_at_once_after_a_lost_reply(
 
 
 @pytest.mark.parametrize("make", MAKES)
-def test_a_slow_node_cannot_do_late_what_was_given_up(
+def test_a_slow_node_cannot_create_late_what_was_aborted(
     api: Api, pool: Pool, fleet: SimulatedFleet, quick: None, make: Make
 ) -> None:
     pool(1)
@@ -107,8 +107,10 @@ def test_a_slow_node_cannot_do_late_what_was_given_up(
 
 
 @pytest.mark.parametrize("make", MAKES)
-def test_the_process_died(api: Api, pool: Pool, fleet: SimulatedFleet, make: Make) -> None:
-    """The rows that transaction 1 leaves are taken back, whatever the node has of them."""
+def test_rows_of_a_dead_process_are_rolled_back(
+    api: Api, pool: Pool, fleet: SimulatedFleet, make: Make
+) -> None:
+    """Transaction 1 left the rows; it does not matter what the node has of them."""
     pool(1)
     parent = created(api, "v")
     made = snapped(api, parent, "s")
@@ -125,7 +127,7 @@ def test_the_process_died(api: Api, pool: Pool, fleet: SimulatedFleet, make: Mak
     assert audit() == []
 
 
-def test_a_snapshot_that_is_being_taken_holds_its_volume(
+def test_a_volume_cannot_be_deleted_while_its_snapshot_is_being_taken(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     pool(1)
@@ -140,10 +142,10 @@ def test_a_snapshot_that_is_being_taken_holds_its_volume(
     assert audit() == []
 
 
-def test_a_whole_family_deleted_from_a_dead_node(
+def test_a_node_that_is_back_is_cleaned_from_youngest_to_oldest_in_one_round(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
-    """The node is cleaned from the youngest to the oldest once it is back, in one round."""
+    """A volume, its snapshots and snapshot volumes were deleted while the node was down."""
     pool(1)
     parent = created(api, "v")
     made = snapped(api, parent, "s")
@@ -169,7 +171,9 @@ def test_a_whole_family_deleted_from_a_dead_node(
     assert audit() == []
 
 
-def test_a_name_is_free_while_its_node_is_dead(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_deleted_uuid_can_be_used_again_once_its_node_is_back(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(1)
     parent = created(api, "v")
     made = snapped(api, parent, "s")
@@ -187,7 +191,9 @@ def test_a_name_is_free_while_its_node_is_dead(api: Api, pool: Pool, fleet: Simu
 
 
 @pytest.mark.parametrize("path", ["/v1/snapshots", "/v1/volumes"])
-def test_a_lost_reply_to_a_delete(api: Api, pool: Pool, fleet: SimulatedFleet, path: str) -> None:
+def test_a_delete_whose_reply_was_lost_is_completed(
+    api: Api, pool: Pool, fleet: SimulatedFleet, path: str
+) -> None:
     pool(1)
     parent = created(api, "v")
     made = snapped(api, parent, "s")
@@ -200,7 +206,7 @@ def test_a_lost_reply_to_a_delete(api: Api, pool: Pool, fleet: SimulatedFleet, p
     assert audit() == []
 
 
-def test_a_growth_under_way_bars_snapshots_and_clones(
+def test_an_expansion_under_way_bars_snapshots_and_clones(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     pool(1)
@@ -215,10 +221,12 @@ def test_a_growth_under_way_bars_snapshots_and_clones(
     assert audit() == []
 
 
-def test_a_source_that_came_to_be_another_one_is_not_cloned(
+def test_a_clone_names_the_generation_of_its_source(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
-    """The node compares generations: a clone never begins with a later volume's data."""
+    """The node compares it, so a clone never begins with the data of a later volume of
+    that uuid.
+    """
     pool(1)
     created(api, "v", uuid="u")
     Replica.objects.filter(uuid="u").update(source=None)
@@ -234,7 +242,9 @@ def test_a_source_that_came_to_be_another_one_is_not_cloned(
     assert audit() == []
 
 
-def test_the_audit_sees_snapshots(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_the_audit_reports_differences_of_snapshots(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     [node] = pool(1)
     made = snapped(api, created(api, "v"), "s")
     Snapshot.objects.update(uuid="renamed")
@@ -247,7 +257,9 @@ def test_the_audit_sees_snapshots(api: Api, pool: Pool, fleet: SimulatedFleet) -
     assert [d.subject for d in audit()] == [f"snapshot {made}", "tenant 0"]
 
 
-def test_a_refusal_for_space_is_told(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_node_without_space_answers_no_free_space(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(1)
     parent = created(api, "v")
     made = snapped(api, parent, "s")

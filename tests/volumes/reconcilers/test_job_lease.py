@@ -1,4 +1,4 @@
-"""One worker at a time: who has the turn, and what becomes of it when its holder dies."""
+"""A job lease belongs to one worker at a time, and expires if its holder dies."""
 
 import datetime as dt
 
@@ -23,7 +23,7 @@ def let_pass(seconds: float) -> None:
     row.save(update_fields=["until"])
 
 
-def test_one_has_it_until_the_end():
+def test_a_lease_is_exclusive_until_it_is_released():
     lease = taken()
     assert job_lease_acquire("job") is None
     assert job_lease_acquire("another job") is not None
@@ -31,7 +31,7 @@ def test_one_has_it_until_the_end():
     taken()
 
 
-def test_one_that_is_kept_lasts():
+def test_renewing_extends_the_lease():
     lease = taken()
     first = lease.until
     assert lease.renew()
@@ -39,7 +39,7 @@ def test_one_that_is_kept_lasts():
     assert JobLease.objects.get().until == lease.until
 
 
-def test_that_of_the_dead_is_free_in_the_end():
+def test_another_worker_can_acquire_an_expired_lease():
     lease = taken()
     let_pass(61)
     after = taken()
@@ -49,7 +49,7 @@ def test_that_of_the_dead_is_free_in_the_end():
     assert after.renew()
 
 
-def test_since_when_it_is_done_without_a_break(settings):
+def test_unbroken_since_restarts_after_a_long_pause(settings):
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"probe_interval_seconds": 60})
     before = timezone.now()
     lease = taken()

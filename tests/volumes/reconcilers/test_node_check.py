@@ -1,4 +1,4 @@
-"""Nodes that lost something, hold what no row knows, or come back after a forced removal."""
+"""The node check finds lost and orphaned objects."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -30,7 +30,7 @@ TWO = {"numReplicas": 2}
 
 
 def check() -> None:
-    """As if all were due."""
+    """Check all nodes as if they were due."""
     Backend.objects.update(checked_at=None)
     nodes_check()
 
@@ -49,7 +49,7 @@ def place(api: Api, uuid: str, number: int = 0) -> dict[str, object]:
 def stray_volume(
     node_id: str, uuid: str, generation: int | None = None, pool: str | None = None
 ) -> None:
-    """A volume that nobody here asked for, of this pool or of another."""
+    """Make an orphan: a volume on the node without a row, of this pool or of another."""
     owner = wire.Owner(pool=pool or pool_uuid(), tenant="0", volume=uuid, alias=f"alias of {uuid}")
     backend = Backend.objects.get(pk=node_id)
     [ssd, *_] = backend.ssds.all()
@@ -73,7 +73,7 @@ def grow_old(hours: float = 25) -> None:
     Orphan.objects.update(first_seen_at=timezone.now() - dt.timedelta(hours=hours))
 
 
-def test_a_check_is_noted_and_a_new_start_makes_one_due(
+def test_a_check_is_recorded_and_a_restart_makes_the_next_one_due(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     [node] = pool(1)
@@ -92,7 +92,7 @@ def test_a_check_is_noted_and_a_new_start_makes_one_due(
     assert checked_at > row.checked_at
 
 
-def test_statements_of_a_check_do_not_grow_with_what_is_there(
+def test_the_number_of_queries_of_a_check_is_constant(
     api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writes, "STALE_SECONDS", 3600)
@@ -153,7 +153,7 @@ def test_lost_exports_whose_node_fails_are_left_to_the_collector(
     assert audit() == []
 
 
-def test_a_lost_replica_is_missing_and_not_made_anew(
+def test_a_lost_replica_is_missing_and_not_created_again(
     api: Api, pool: Pool, fleet: SimulatedFleet, caplog: pytest.LogCaptureFixture
 ) -> None:
     nodes = pool(2)
@@ -199,7 +199,9 @@ def test_a_lost_snapshot_is_reported(
 
 
 def test_orphans_are_noted_then_removed(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
-    """A snapshot, its volume and a namespace of it, which hold each other."""
+    """A snapshot, its volume and the volume's namespace, which must be removed in the
+    right order.
+    """
     [node] = pool(1)
     snapshot = snapped(api, uuid := created(api, "v"), "s")
     published(api, uuid, probe_host(api))
@@ -224,7 +226,7 @@ def test_orphans_are_noted_then_removed(api: Api, pool: Pool, fleet: SimulatedFl
 
 
 def forget_all() -> None:
-    """As if an operator lost the rows."""
+    """Delete the rows, as if an operator had lost them."""
     Export.objects.all().delete()
     Publication.objects.all().delete()
     Snapshot.objects.all().delete()
@@ -233,10 +235,10 @@ def forget_all() -> None:
 
 
 @pytest.mark.parametrize("state", ["READY", "DELETING"])
-def test_what_has_a_known_name_is_never_removed(
+def test_an_orphan_whose_name_is_in_a_row_is_never_removed(
     api: Api, pool: Pool, fleet: SimulatedFleet, state: str
 ) -> None:
-    """The same uuid of another generation, on another node than the row's."""
+    """It has the uuid of a row but another generation, and is on another node."""
     nodes = pool(2)
     uuid = created(api, "v")
     Replica.objects.update(state=state, deadline_at=timezone.now() + dt.timedelta(hours=1))
@@ -249,7 +251,7 @@ def test_what_has_a_known_name_is_never_removed(
     assert list(fleet.nodes[index].volumes()) == [uuid]
 
 
-def test_what_stays_is_in_nobodys_way(
+def test_orphans_that_stay_do_not_use_up_the_removal_limit(
     api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nodes = pool(2)
@@ -265,7 +267,9 @@ def test_what_stays_is_in_nobodys_way(
     assert noted() == {(other, "volume", uuid)}
 
 
-def test_an_orphan_that_is_gone_is_forgotten(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_the_row_of_an_orphan_that_is_gone_is_deleted(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     [node] = pool(1)
     stray_volume(node, "stray")
     check()

@@ -1,4 +1,4 @@
-"""Nodes that come back after a forced removal."""
+"""Replicas are readopted when their node comes back after a forced removal."""
 
 import datetime as dt
 
@@ -29,7 +29,7 @@ def remove(api: Api, node: str) -> None:
     assert api.delete(f"/backends/{node}", force="true").status == "Success"
 
 
-def test_the_only_replica_is_taken_back_with_its_snapshots(
+def test_an_only_replica_is_readopted_with_its_snapshots(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     [node] = pool(1)
@@ -60,10 +60,10 @@ def test_the_only_replica_is_taken_back_with_its_snapshots(
     assert (fleet.nodes[0].volumes(), audit()) == ({}, [])
 
 
-def test_a_host_that_it_was_taken_from_meanwhile_is_shut_out(
+def test_a_host_that_was_unpublished_meanwhile_gets_no_access(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
-    """Else it could write to what others use by now, or to what is being copied."""
+    """It could write to a volume that others use by now, or that is being copied."""
     [node] = pool(1)
     uuid = created(api, "v")
     published(api, uuid, probe_host(api))
@@ -78,7 +78,9 @@ def test_a_host_that_it_was_taken_from_meanwhile_is_shut_out(
     assert fleet.nodes[0].volumes() == {}
 
 
-def test_a_namespace_id_that_changed_meanwhile(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_an_export_gets_the_namespace_id_that_changed_meanwhile(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     nodes = pool(2)
     uuid = created(api, "v", storageClass=TWO)
     published(api, uuid, probe_host(api))
@@ -94,7 +96,9 @@ def test_a_namespace_id_that_changed_meanwhile(api: Api, pool: Pool, fleet: Simu
     assert (noted(), audit()) == (set(), [])
 
 
-def test_one_of_several_replicas_stays_missing(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_readopted_replica_of_several_stays_missing(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     nodes = pool(2)
     uuid = created(api, "v", storageClass=TWO)
     remove(api, nodes[0])
@@ -112,7 +116,7 @@ def pool_again(api: Api, fleet: SimulatedFleet) -> None:
     assert answer.status == "Success", answer
 
 
-def test_a_replica_whose_space_is_taken_is_left(
+def test_a_replica_whose_space_is_taken_is_not_readopted(
     api: Api, pool: Pool, fleet: SimulatedFleet, caplog: pytest.LogCaptureFixture
 ) -> None:
     [node] = pool(1)
@@ -127,7 +131,7 @@ def test_a_replica_whose_space_is_taken_is_left(
         "Missing",
         0,
     )
-    assert "replica cannot be taken back" in caplog.text
+    assert "replica cannot be readopted" in caplog.text
     assert uuid in fleet.nodes[0].volumes()
     assert noted() == set()
     Ssd.objects.update(used_bytes=0)
@@ -152,10 +156,10 @@ def test_a_replica_that_was_replaced_meanwhile_is_an_orphan(
     assert noted() == {(node, "volume", gone["uuid"])}
 
 
-def test_a_growth_that_the_node_missed_is_made_up_for(
+def test_an_expansion_that_the_node_missed_is_completed(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
-    """It was claimed when the node was removed, and so ended without it."""
+    """The expansion was claimed when the node was removed, and ended without it."""
     [node] = pool(1)
     uuid = created(api, "v")
     fleet.nodes[0].faults.go_down()

@@ -1,4 +1,4 @@
-"""Lost replicas are replaced where no host does it."""
+"""The provisioner replaces lost replicas if no host does."""
 
 import datetime as dt
 
@@ -41,7 +41,7 @@ def nodes(pool: Pool) -> list[str]:
 
 
 def a_volume(api: Api, fleet: SimulatedFleet, alias: str = "v", **storage: int) -> str:
-    """Of two Available replicas that hold the same, on the first two nodes."""
+    """Make a volume with two Available replicas of the same content, on the first two nodes."""
     first_two = list(Backend.objects.order_by("pk").values_list("pk", flat=True)[:2])
     constraints = {"maxReplicaDownTime": MINUTES} | storage
     uuid = placed_on(first_two, lambda: replicated(api, alias, 2, **constraints))
@@ -55,7 +55,7 @@ def ago(minutes: float) -> dt.datetime:
 
 
 def missing(uuid: str, minutes: float, number: int = 1) -> list[str]:
-    """As if hosts had said so that long ago."""
+    """Make replicas look as if hosts had reported them Missing that many minutes ago."""
     rows = Replica.objects.filter(volume__uuid=uuid).order_by("pk")[:number]
     keys = [row.pk for row in rows]
     Replica.objects.filter(pk__in=keys).update(
@@ -69,13 +69,15 @@ def silent(node: str, minutes: float) -> None:
 
 
 def watched(minutes: float) -> None:
-    """As if somebody had looked after the pool for that long."""
+    """Make it look as if relocation had run without a break for that many minutes."""
     relocate_replicas()
     JobLease.objects.update(unbroken_since=ago(minutes))
 
 
 def whole(fleet: SimulatedFleet, uuid: str, *without: str) -> bool:
-    """Two good replicas with the data, none of them on these nodes."""
+    """Whether the volume has two good replicas with the data, none of them on the nodes
+    ``without``.
+    """
     rows = Replica.objects.filter(volume__uuid=uuid, backend__isnull=False)
     states = [row.replica_state for row in rows]
     return (
@@ -85,7 +87,9 @@ def whole(fleet: SimulatedFleet, uuid: str, *without: str) -> bool:
     )
 
 
-def test_what_a_node_lost(api: Api, fleet: SimulatedFleet) -> None:
+def test_a_replica_that_its_node_lost_is_replaced_after_the_down_time(
+    api: Api, fleet: SimulatedFleet
+) -> None:
     uuid = a_volume(api, fleet)
     lost = Replica.objects.filter(volume__uuid=uuid).order_by("pk")[0]
     node_named(fleet, str(lost.backend_id)).lose(lost.uuid)
@@ -101,7 +105,9 @@ def test_what_a_node_lost(api: Api, fleet: SimulatedFleet) -> None:
     assert audit() == []
 
 
-def test_in_its_time_and_only_where_it_is_wanted(api: Api, fleet: SimulatedFleet) -> None:
+def test_only_replicas_past_max_replica_down_time_are_replaced(
+    api: Api, fleet: SimulatedFleet
+) -> None:
     late = a_volume(api, fleet, "late")
     for alias, minutes, gone in (("early", 5, 4), ("off", 0, 10**6), ("never", 2**31 - 1, 10**6)):
         missing(a_volume(api, fleet, alias, maxReplicaDownTime=minutes), gone)
@@ -110,8 +116,10 @@ def test_in_its_time_and_only_where_it_is_wanted(api: Api, fleet: SimulatedFleet
     assert [task.volume_id for task in active()] == [late]
 
 
-def test_a_node_that_is_away_counts_from_when_it_went(api: Api, fleet: SimulatedFleet) -> None:
-    """Its replicas keep the states that hosts gave them."""
+def test_a_replica_counts_as_lost_since_its_node_became_unavailable(
+    api: Api, fleet: SimulatedFleet
+) -> None:
+    """The replica keeps the state that hosts reported."""
     uuid = a_volume(api, fleet)
     node = str(Replica.objects.filter(volume__uuid=uuid).order_by("pk")[0].backend_id)
     node_named(fleet, node).faults.go_down()
@@ -133,8 +141,8 @@ def test_a_node_that_is_away_counts_from_when_it_went(api: Api, fleet: Simulated
     assert (node_named(fleet, node).volumes(), audit()) == ({}, [])
 
 
-def test_while_nobody_looked_no_node_was_away(api: Api, fleet: SimulatedFleet) -> None:
-    """Whoever was stopped finds all nodes silent when it starts again."""
+def test_time_in_which_no_relocation_ran_does_not_count(api: Api, fleet: SimulatedFleet) -> None:
+    """A system that was stopped finds all nodes silent when it starts again."""
     uuid = a_volume(api, fleet)
     silent(str(Replica.objects.filter(volume__uuid=uuid)[0].backend_id), 60)
     watched(MINUTES - 1)
@@ -145,7 +153,7 @@ def test_while_nobody_looked_no_node_was_away(api: Api, fleet: SimulatedFleet) -
     assert len(active()) == 1
 
 
-def test_a_node_removed_by_force(api: Api, fleet: SimulatedFleet) -> None:
+def test_replicas_of_a_node_removed_by_force_are_replaced(api: Api, fleet: SimulatedFleet) -> None:
     uuid = a_volume(api, fleet)
     node = str(Replica.objects.filter(volume__uuid=uuid)[0].backend_id)
     silent(node, 1)
@@ -158,7 +166,9 @@ def test_a_node_removed_by_force(api: Api, fleet: SimulatedFleet) -> None:
     assert Replica.objects.filter(volume__uuid=uuid).count() == 2
 
 
-def test_hosts_that_heal_by_themselves_are_left_to_it(api: Api, fleet: SimulatedFleet) -> None:
+def test_lost_replicas_of_hosts_with_an_agent_are_left_to_the_host(
+    api: Api, fleet: SimulatedFleet
+) -> None:
     for kind in ("Agent", "Kubernetes", "Openstack"):
         uuid = a_volume(api, fleet, kind)
         published(api, uuid, probe_host(api, f"host-{kind}", clientType=kind))
@@ -167,9 +177,7 @@ def test_hosts_that_heal_by_themselves_are_left_to_it(api: Api, fleet: Simulated
         assert (active(), ReplicaRelocation.objects.count()) == ([], 0), kind
 
 
-def test_a_host_that_does_not_brings_the_new_one_up_to_date(
-    api: Api, fleet: SimulatedFleet
-) -> None:
+def test_a_host_without_an_agent_rebuilds_the_replacement(api: Api, fleet: SimulatedFleet) -> None:
     uuid = a_volume(api, fleet)
     published(api, uuid, probe_host(api, **DRIVER))
     [lost] = missing(uuid, 60)
@@ -182,7 +190,9 @@ def test_a_host_that_does_not_brings_the_new_one_up_to_date(
     assert audit() == []
 
 
-def test_nobody_could_fill_it_while_its_host_is_away(api: Api, fleet: SimulatedFleet) -> None:
+def test_no_replacement_starts_while_the_only_host_is_unavailable(
+    api: Api, fleet: SimulatedFleet
+) -> None:
     uuid = a_volume(api, fleet)
     published(api, uuid, probe_host(api, **DRIVER))
     Host.objects.update(available_until=ago(1))
@@ -194,7 +204,9 @@ def test_nobody_could_fill_it_while_its_host_is_away(api: Api, fleet: SimulatedF
     assert len(active()) == 1
 
 
-def test_two_that_are_lost_come_one_after_the_other(api: Api, fleet: SimulatedFleet) -> None:
+def test_two_lost_replicas_of_a_volume_are_replaced_one_after_the_other(
+    api: Api, fleet: SimulatedFleet
+) -> None:
     uuid = placed_on(
         list(Backend.objects.values_list("pk", flat=True)[:3]),
         lambda: replicated(api, "v", 3, maxReplicaDownTime=MINUTES),
@@ -212,7 +224,7 @@ def test_two_that_are_lost_come_one_after_the_other(api: Api, fleet: SimulatedFl
     assert (Task.objects.count(), audit()) == (2, [])
 
 
-def test_pauses_grow_while_it_fails(api: Api, fleet: SimulatedFleet) -> None:
+def test_pauses_between_failed_attempts_double(api: Api, fleet: SimulatedFleet) -> None:
     uuid = a_volume(api, fleet)
     missing(uuid, 60)
     free = Backend.objects.exclude(pk__in=[n for n in nodes_of(uuid) if n])
@@ -234,7 +246,9 @@ def test_pauses_grow_while_it_fails(api: Api, fleet: SimulatedFleet) -> None:
     assert ReplicaRelocation.objects.count() == 0
 
 
-def test_so_many_in_the_pool(api: Api, fleet: SimulatedFleet, settings: Settings) -> None:
+def test_no_more_than_moves_parallel_replacements_run(
+    api: Api, fleet: SimulatedFleet, settings: Settings
+) -> None:
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"moves_parallel": 2})
     uuids = [a_volume(api, fleet, f"v{number}") for number in range(4)]
     for uuid in uuids:
@@ -247,7 +261,7 @@ def test_so_many_in_the_pool(api: Api, fleet: SimulatedFleet, settings: Settings
     assert audit() == []
 
 
-def test_what_is_lost_does_not_wait_for_a_drain(
+def test_a_lost_replica_does_not_wait_for_a_drain(
     api: Api, fleet: SimulatedFleet, nodes: list[str], settings: Settings
 ) -> None:
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"moves_parallel": 1})

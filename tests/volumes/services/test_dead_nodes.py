@@ -1,4 +1,4 @@
-"""A removal that meets a dead node is a Success within 30 seconds; the node is cleaned later."""
+"""Removals succeed within 30 seconds although their node is dead; the node is cleaned up later."""
 
 import datetime as dt
 import time
@@ -25,7 +25,7 @@ Removal = Callable[[], Answer]
 
 @pytest.fixture(autouse=True)
 def quick(settings: Settings, fleet: SimulatedFleet) -> None:
-    """Node calls together are given up after 2 seconds, of 25 that the setting may say at most."""
+    """End the node calls of a request after 2 seconds. The setting allows 25 at most."""
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"node_call_seconds": 2})
 
 
@@ -46,7 +46,7 @@ def a_publication(api: Api) -> Removal:
 
 
 def a_replica(api: Api) -> Removal:
-    """That is marked, and confirmed by its host."""
+    """A replica that is marked, and whose host confirms the removal."""
     uuid = created(api, "v", storageClass=TWO)
     published(api, uuid, probe_host(api))
     [dead] = Replica.objects.filter(backend=Backend.objects.first())
@@ -61,13 +61,13 @@ def refuse_connections(fleet: SimulatedFleet) -> None:
 
 
 def hang(fleet: SimulatedFleet) -> None:
-    """All its answers are later than anybody waits."""
+    """Delay all answers of the node beyond every time limit."""
     fleet.nodes[0].faults.slow(120_000, times=0)
 
 
 @pytest.mark.parametrize("die", [refuse_connections, hang])
 @pytest.mark.parametrize("make", [a_volume, a_snapshot, a_publication, a_replica])
-def test_a_removal_meets_a_dead_node(
+def test_a_removal_succeeds_although_its_node_is_dead(
     api: Api,
     pool: Pool,
     fleet: SimulatedFleet,
@@ -100,7 +100,7 @@ def test_a_removal_meets_a_dead_node(
 def test_the_collector_does_not_call_a_node_that_is_unavailable(
     api: Api, pool: Pool, fleet: SimulatedFleet, make: Callable[[Api], Removal]
 ) -> None:
-    """What waits for it, for days maybe, would hold up all else."""
+    """Rows may wait for the node for days, and calls to it would delay the others."""
     pool(1)
     removal = make(api)
     refuse_connections(fleet)

@@ -1,5 +1,5 @@
-"""Nodes that lost data: whatever refers to it fails, the replica is Missing at once, and nothing
-empty takes its place.
+"""Nodes lost data: calls that need it fail, the replica is Missing at once, and none is
+made empty.
 """
 
 import datetime as dt
@@ -35,7 +35,7 @@ LOSSES: dict[str, Lose] = {
 
 @pytest.fixture(params=LOSSES)
 def lose(request: pytest.FixtureRequest, fleet: SimulatedFleet) -> Callable[[Replica], None]:
-    """Nobody was told."""
+    """Lose a replica without telling anybody."""
 
     def act(replica: Replica) -> None:
         LOSSES[request.param](node_of(fleet, replica), replica.uuid)
@@ -45,7 +45,7 @@ def lose(request: pytest.FixtureRequest, fleet: SimulatedFleet) -> Callable[[Rep
 
 @pytest.fixture
 def world(api: Api, pool: Pool, fleet: SimulatedFleet) -> World:
-    """In a pool of four nodes, a volume of two replicas that are Available."""
+    """A pool of four nodes, and a volume with two Available replicas."""
     pool(4)
     made = World(api, fleet)
     made.volume()
@@ -74,7 +74,7 @@ def claims() -> tuple[object, ...]:
 
 
 def nothing_is_empty_and_good(fleet: SimulatedFleet) -> None:
-    """What is Available or Unknown is on its node, with the data."""
+    """Check that every Available or Unknown replica is on its node, with the data."""
     for row in Replica.objects.filter(state="READY", replica_state__in=["Available", "Unknown"]):
         assert node_of(fleet, row).read(row.uuid) == DATA
 
@@ -117,11 +117,12 @@ def test_expand_is_refused_while_a_replica_is_missing(
     assert spec.capacity == 10 * GIB
 
 
-def test_a_growth_ends_without_a_replica_that_was_lost_meanwhile(
+def test_an_expansion_ends_without_a_replica_that_was_lost_meanwhile(
     world: World, lose: Callable[[Replica], None]
 ) -> None:
-    """Its node is down during the expand, and comes back without its data; the collector is faster
-    than the node check. Then the other one's node is drained.
+    """Its node is down during the expansion and comes back without the data.
+
+    The collector runs before the node check. Then the other replica's node is drained.
     """
     lost, kept = world.rows()
     world.node(lost).faults.go_down()
@@ -141,10 +142,10 @@ def test_a_growth_ends_without_a_replica_that_was_lost_meanwhile(
     assert any(row.backend_id != kept.backend_id for row in world.rows())
 
 
-def test_a_growth_whose_only_replica_is_lost_ends_and_says_so(
+def test_an_expansion_whose_only_replica_is_lost_ends_with_an_error(
     api: Api, pool: Pool, fleet: SimulatedFleet, lose: Callable[[Replica], None]
 ) -> None:
-    """It was there when it was looked for, and its node did not answer then."""
+    """The expansion is claimed and its node does not answer; then the replica is lost."""
     pool(1)
     uuid = created(api, "v")
     fleet.nodes[0].faults.lose_request(method="PATCH")
@@ -157,7 +158,7 @@ def test_a_growth_whose_only_replica_is_lost_ends_and_says_so(
     assert fleet.nodes[0].volumes() == {}
 
 
-def test_a_replica_that_missed_a_growth_is_grown_when_it_is_back(world: World) -> None:
+def test_a_replica_that_missed_an_expansion_is_expanded_when_it_is_back(world: World) -> None:
     away, other = world.rows()
     world.node(away).faults.go_down()
     assert grow(world.api, world.uuid).status == "NotAvailable"
@@ -194,7 +195,7 @@ def test_a_lost_volume_is_not_published(
 
 
 @pytest.mark.parametrize("make", [snap, clone])
-def test_nothing_is_made_from_a_lost_volume(
+def test_a_lost_volume_cannot_be_snapshotted_or_cloned(
     api: Api, pool: Pool, lose: Callable[[Replica], None], make: Callable[..., Answer]
 ) -> None:
     pool(1)
@@ -206,7 +207,7 @@ def test_nothing_is_made_from_a_lost_volume(
     assert Volume.objects.count() == 1
 
 
-def test_a_lost_clone_is_not_cloned_again(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_lost_clone_is_not_created_again(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     pool(1)
     source = created(api, "v")
     copy = cloned(api, source, "c")
@@ -219,10 +220,8 @@ def test_a_lost_clone_is_not_cloned_again(api: Api, pool: Pool, fleet: Simulated
     assert list(fleet.nodes[0].volumes()) == [source]
 
 
-def test_a_lost_replica_is_no_source_of_a_copy(
-    world: World, lose: Callable[[Replica], None]
-) -> None:
-    """The task goes on from the other one."""
+def test_a_lost_replica_is_not_copied_from(world: World, lose: Callable[[Replica], None]) -> None:
+    """The task copies from the other replica instead."""
     lost, kept = world.rows()
     lose(lost)
     assert world.api.post(f"/replica/{world.uuid}", {}).status == "Success"
@@ -247,7 +246,9 @@ def test_a_host_cannot_say_that_a_lost_replica_is_available(
     assert states(world.uuid) == ["Missing", "Available"]
 
 
-def test_a_lost_replica_is_healed(world: World, lose: Callable[[Replica], None]) -> None:
+def test_a_lost_replica_is_replaced_by_self_healing(
+    world: World, lose: Callable[[Replica], None]
+) -> None:
     Volume.objects.update(max_replica_down_minutes=1)
     lost, _ = world.rows()
     lose(lost)
@@ -261,7 +262,7 @@ def test_a_lost_replica_is_healed(world: World, lose: Callable[[Replica], None])
     world.expect(2)
 
 
-def test_the_audit_knows_a_lost_replica(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_the_audit_reports_a_lost_replica(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     [node] = pool(1)
     uuid = created(api, "v")
     published(api, uuid, probe_host(api))

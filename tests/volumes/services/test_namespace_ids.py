@@ -31,7 +31,7 @@ HOST_NQN = f"nqn.2014-08.org.nvmexpress:uuid:{HOST}"
 
 
 def ids(*volumes: str) -> list[int]:
-    """The namespace ids of the volumes' replicas, in order."""
+    """Return the namespace ids of the volumes' replicas, sorted."""
     rows = Export.objects.filter(publication__volume__uuid__in=volumes)
     return sorted(rows.values_list("nsid", flat=True))
 
@@ -47,7 +47,9 @@ def check_all() -> None:
     collect_all()
 
 
-def test_an_id_is_not_soon_another_replicas(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_an_id_stays_reserved_for_its_replica_for_a_day(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(2)
     first, second = (created(api, name, storageClass={"numReplicas": 2}) for name in "ab")
     published(api, first, probe_host(api, usedNamespacesIds=[2]))
@@ -64,8 +66,8 @@ def test_an_id_is_not_soon_another_replicas(api: Api, pool: Pool, fleet: Simulat
     assert audit() == []
 
 
-def test_ids_of_a_target_that_had_many(api: Api, pool: Pool) -> None:
-    """The one that no replica had for the longest time is the next."""
+def test_a_target_that_used_all_ids_reuses_the_longest_unused(api: Api, pool: Pool) -> None:
+    """The next id is the one that no replica has used for the longest time."""
     pool(1)
     host = probe_host(api)
     now = timezone.now()
@@ -85,8 +87,8 @@ def test_ids_of_a_target_that_had_many(api: Api, pool: Pool) -> None:
     assert NamespaceId.objects.count() == MAX_NAMESPACES
 
 
-def test_an_id_that_only_the_node_remembers(api: Api, pool: Pool) -> None:
-    """As after a restore of a database of before."""
+def test_an_id_that_a_node_refuses_is_replaced(api: Api, pool: Pool) -> None:
+    """As after an older database was restored: only the node remembers the id's last use."""
     pool(1)
     first, second = created(api, "a"), created(api, "b")
     published(api, first, probe_host(api))
@@ -101,7 +103,7 @@ def test_an_id_that_only_the_node_remembers(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_a_full_target(api: Api, pool: Pool) -> None:
+def test_publish_is_refused_if_the_target_is_full(api: Api, pool: Pool) -> None:
     pool(1)
     host = probe_host(api, usedNamespacesIds=list(range(1, MAX_NAMESPACES + 1)))
     uuid = created(api, "v")
@@ -112,7 +114,7 @@ def test_a_full_target(api: Api, pool: Pool) -> None:
 
 
 def published_of_old(fleet: SimulatedFleet, volume: str, nsid: int) -> list[Export]:
-    """Exports as they were: of one id on all nodes, whose controllers have no numbers."""
+    """Make exports as an older release did: one id on all nodes, and no numbered controllers."""
     replicas = Replica.objects.filter(volume__uuid=volume).order_by("backend")
     host = Host.objects.get()
     publication = Publication.objects.create(
@@ -145,13 +147,13 @@ def published_of_old(fleet: SimulatedFleet, volume: str, nsid: int) -> list[Expo
 def test_replicas_that_share_an_id_get_their_own_where_no_host_is_connected(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
-    """The host keeps what it sees; and what it did not see yet gets another id."""
+    """A connected host keeps what it sees. Replicas that it does not see get other ids."""
     pool(3)
     probe_host(api)
     uuid = created(api, "v", storageClass={"numReplicas": 3})
     first, second, third = published_of_old(fleet, uuid, 1)
     texts = [difference.text for difference in audit()]
-    assert "namespace id 1 is 3 replicas" in texts
+    assert "namespace id 1 is used by 3 replicas" in texts
     assert sum("controller ids 1 to 65519" in text for text in texts) == 3
     fleet.nodes[1].set_connected_hosts(NQN, [HOST_NQN])
     check_all()
@@ -171,7 +173,7 @@ def test_replicas_that_share_an_id_get_their_own_where_no_host_is_connected(
 
 
 def of_old_targets(fleet: SimulatedFleet) -> None:
-    """All that a host would have refused until they were made anew."""
+    """Clear the violations that a host would have reported before the exports were renewed."""
     assert {text.partition(",")[0] for text in fleet.violations} <= {"Duplicate cntlid 1"}
     for node in fleet.nodes:
         node.engine.faults.clear()

@@ -1,4 +1,4 @@
-"""A process dies in a request, before each statement; the same request finishes what it left."""
+"""A process dies in a request, before each of its statements; a retry finishes the request."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,12 +32,14 @@ Prepare = Callable[[Api, str], Callable[[], Any]]
 
 
 class Died(BaseException):
-    """No code of ours runs any more: nothing catches it."""
+    """The process died. No code under test catches it."""
 
 
 @contextmanager
 def dying(statement: int) -> Iterator[None]:
-    """Die before that statement, 1 being the first; what is not committed is undone."""
+    """Raise before statement number ``statement``, counted from 1. What is not committed is rolled
+    back.
+    """
     left = statement
 
     def execute(call: Callable[..., Any], *arguments: Any) -> Any:
@@ -104,8 +106,9 @@ REQUESTS = {
 
 
 def deaths(api: Api, prepare: Prepare) -> int:
-    """Repeat a request that died before each of its statements, and one that was only not heard.
-    How many there were.
+    """Retry a request that died before each of its statements, and once one whose answer was lost.
+
+    Returns how many requests there were.
     """
     for number in range(1, 100):
         call = prepare(api, f"n{number}")
@@ -128,7 +131,7 @@ def all_is_at_rest() -> None:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_the_repeat_finishes_it(api: Api, pool: Pool, name: str) -> None:
+def test_a_retry_finishes_a_request_whose_process_died(api: Api, pool: Pool, name: str) -> None:
     pool(3)
     probe_host(api)
     assert deaths(api, REQUESTS[name]) > 5
@@ -140,7 +143,7 @@ def test_the_repeat_finishes_it(api: Api, pool: Pool, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "failing"), [("create", 5), ("create three replicas with a uuid", 3)]
 )
-def test_where_nodes_were_being_replaced(
+def test_a_retry_finishes_a_create_that_was_replacing_failed_nodes(
     api: Api, pool: Pool, fleet: SimulatedFleet, name: str, failing: int
 ) -> None:
     pool(6)
@@ -155,8 +158,10 @@ def test_where_nodes_were_being_replaced(
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_nobody_repeats_it(api: Api, pool: Pool, name: str) -> None:
-    """The collector takes back what was begun, or ends it."""
+def test_the_collector_settles_a_request_that_is_not_retried(
+    api: Api, pool: Pool, name: str
+) -> None:
+    """What the request began is rolled back or completed."""
     pool(3)
     probe_host(api)
     for number in range(1, 100):

@@ -1,3 +1,5 @@
+"""``manage.py audit``: compare the database with nodes and budgets."""
+
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -6,7 +8,7 @@ from volumes.audit import audit
 
 
 class Command(BaseCommand):
-    """Exit code 1 when there is any difference."""
+    """Print all differences. The exit code is 1 if there is any."""
 
     help = "Compare the database, every storage node and every budget; change nothing."
 

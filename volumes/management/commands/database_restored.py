@@ -1,3 +1,5 @@
+"""``manage.py database_restored``: put a restored database in order."""
+
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -9,12 +11,12 @@ from volumes.reconcilers.recovery.database import database_recover
 
 
 class Command(BaseCommand):
-    """Exit code 1, and nothing changed, where nodes are silent."""
+    """Run the recovery. If nodes are silent, the exit code is 1 and nothing is changed."""
 
     help = (
         "After the database was restored from a backup, or a standby took over: compare it with "
-        "all storage nodes, put its rows in order, and let it be written to again. Processes may "
-        "run meanwhile, and it may be run again."
+        "all storage nodes, make its rows agree with them, and allow writes again. Processes may "
+        "run meanwhile, and the command may be repeated."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -23,13 +25,13 @@ class Command(BaseCommand):
             action="append",
             default=[],
             metavar="NODE",
-            help="a node that does not answer and is compared when it is back; may be repeated",
+            help="a node that need not answer, and is compared when it is back; may be repeated",
         )
         parser.add_argument(
             "--since",
             metavar="TIME",
-            help="when the restored state was, in ISO 8601, where the system cannot tell that it "
-            "is older than the nodes",
+            help="time of the restored state in ISO 8601; needed if the system cannot tell that "
+            "the database is older than the nodes",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

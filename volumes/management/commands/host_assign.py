@@ -1,4 +1,4 @@
-"""``manage.py host_assign``: whose volumes a host may have."""
+"""``manage.py host_assign``: choose which tenant's volumes a host may use."""
 
 from typing import Any
 
@@ -9,11 +9,14 @@ from volumes.models import Tenant
 
 
 class Command(BaseCommand):
-    """:raises CommandError: there is no such host or tenant."""
+    """Assign a host to a tenant, or to all tenants.
+
+    :raises CommandError: there is no such host or tenant.
+    """
 
     help = (
-        "Let a host have the volumes of one tenant alone, or of all again. What is published to it "
-        "stays published."
+        "Allow a host to use the volumes of one tenant only, or of all tenants again. Volumes that "
+        "are published to it stay published."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -27,4 +30,4 @@ class Command(BaseCommand):
         if not host_assign(uuid=options["host"], tenant_id=tenant or ""):
             raise CommandError(f"There is no host {options['host']!r}.")
         whose = f"tenant {tenant}" if tenant else "all tenants"
-        self.stdout.write(f"Host {options['host']} has volumes of {whose}.")
+        self.stdout.write(f"Host {options['host']} may use volumes of {whose}.")

@@ -1,3 +1,5 @@
+"""``manage.py orphans``: list, adopt or discard orphans."""
+
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -10,11 +12,11 @@ ACTIONS = {"adopt": orphan_adopt, "discard": orphan_discard}
 
 
 class Command(BaseCommand):
-    """Exit code 1 where one of those named was not adopted or discarded; the others were."""
+    """Act on the orphans named. The exit code is 1 if one of them failed; the others are done."""
 
     help = (
-        "What nodes hold and no row knows: list it, adopt it as the volume or snapshot that it "
-        "says it is, or discard it for good."
+        "Orphans are objects that nodes hold and the database does not know. List them, adopt them "
+        "as the volumes or snapshots that their owner records name, or discard them for good."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -38,5 +40,5 @@ class Command(BaseCommand):
     def _list(self) -> None:
         for orphan in Orphan.objects.order_by("pk"):
             about = f"{orphan.alias!r} of tenant {orphan.tenant_id!r} in pool {orphan.pool or '?'}"
-            kept = "kept" if orphan.kept else "removed when it is old enough"
+            kept = "kept" if orphan.kept else "removed after the grace period"
             self.stdout.write(f"{orphan.pk}  {orphan}: {about}, {orphan.size_bytes} bytes, {kept}")

@@ -1,4 +1,4 @@
-"""Compares what nodes hold with the rows, and puts right what can be put right."""
+"""Compare what nodes hold with the rows, and repair what can be repaired."""
 
 import datetime as dt
 import logging
@@ -37,12 +37,13 @@ AGAIN_AFTER = dt.timedelta(seconds=60)
 
 
 def nodes_check() -> None:
-    """Check the Available nodes whose turn it is, or that were started anew: CHECK_AT_MOST, those
-    first that waited longest. Workers that run this at once choose different nodes.
+    """Check up to CHECK_AT_MOST Available nodes that are due or have restarted, longest unchecked
+    first.
 
-    What is lost must have been READY before the nodes were read and still be; what no row knows is
-    looked up after that: so nothing counts as either that is just being made or removed. Where a
-    node turns out to be newer than this database, nothing more is done.
+    Workers that run this at the same time choose different nodes. A replica counts as lost only if
+    its row was READY before the nodes were read, and still is. Orphans are looked up in the rows
+    after the nodes were read. So objects that are being created or removed are reported as neither.
+    If a node turns out to be newer than the database, the check stops.
     """
     if writes_barred():
         return
@@ -65,7 +66,10 @@ def nodes_check() -> None:
 
 
 def _compare_generations(answers: Mapping[str, NodeContents | NodeError]) -> None:
-    """But for nodes without which an older database was put in order."""
+    """Compare the generations of nodes with the database's.
+
+    Nodes that a recovery of an older database still waits for are left out.
+    """
     awaited = nodes_awaited()
     for backend_id, answer in answers.items():
         if isinstance(answer, NodeContents) and backend_id not in awaited:
@@ -75,7 +79,10 @@ def _compare_generations(answers: Mapping[str, NodeContents | NodeError]) -> Non
 def _check(
     backend: Backend, contents: NodeContents, before: ReadyRows, read_at: dt.datetime
 ) -> list[int]:
-    """Check one node; a failure hinders no other. The keys of exports that must be made again."""
+    """Check one node, and return the keys of exports that must be created again.
+
+    A failure is logged and does not stop the check of other nodes.
+    """
     lost: list[int] = []
     if is_of_other_pool(contents.node):
         about = {"backend": backend.pk, "pool": str(contents.node.pool)}
@@ -102,7 +109,7 @@ def _check(
 
 
 def _choose(now: dt.datetime) -> list[Backend]:
-    """Claim nodes to check: until they are done they count as to be checked AGAIN_AFTER now."""
+    """Claim nodes to check. If a check does not end, its node is due again after AGAIN_AFTER."""
     interval = dt.timedelta(seconds=settings.ENVIRONMENT.node_check_interval_seconds)
     due = (
         Q(checked_at__isnull=True)

@@ -1,7 +1,7 @@
-"""Exports of a node that are READY, but not as they should be by now, are made anew.
+"""Renew READY exports of a node that no longer are as they should be.
 
-Each was right by the rules of its time. What a host that is connected sees must not change under
-it: so its namespace ids and controller ids wait until it is not.
+Earlier rules or values made them that way. Ids that a connected host sees must not change under it,
+so namespace ids and controller ids wait until the host is not connected.
 """
 
 from django.db import transaction
@@ -19,7 +19,9 @@ from volumes.services.publication.exports import exports_renew
 
 
 def exports_repair(backend: Backend, contents: NodeContents) -> list[int]:
-    """The keys of exports that the node must be asked for again, as they are."""
+    """Record the renewals of the node's exports, and return the keys of exports to send to the node
+    again.
+    """
     exports = Export.objects.filter(LIVE, replica__backend=backend, publication__isnull=False)
     for host_id in _of_former_nqns(exports):
         _renew_of_host(host_id)
@@ -55,8 +57,9 @@ def _has_own_id() -> Exists:
 
 
 def _give_own_id(export: Export, *, movable: bool) -> None:
-    """The id that it has, if no other replica has that in the target any more; else another one, if
-    it is ``movable``.
+    """Reserve the export's id for its replica, if no other replica uses that id in the target.
+
+    Otherwise renew the export under another id, if it is ``movable``.
     """
     with transaction.atomic(durable=True):
         list(Volume.objects.select_for_update().filter(replicas=export.replica_id))

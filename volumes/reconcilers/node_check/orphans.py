@@ -1,7 +1,7 @@
-"""What a node holds and no row knows: noted, and removed when it was seen for long enough.
+"""Orphans of a node: noted, and removed after a grace period.
 
-What another pool made, what does not say whose it is, and what was made after the state that an
-older database was restored to, is kept: an operator decides.
+An orphan is kept for an operator to decide if another pool made it, if it names no owner, or if it
+was made after the state that an older database was restored to.
 """
 
 import datetime as dt
@@ -28,11 +28,13 @@ REMOVE_AT_MOST = 100
 Key = tuple[str, str, str, int]
 """Kind, uuid, target and generation."""
 TOLD = ("size_bytes", "pool", "tenant_id", "volume_uuid", "alias", "kept")
-"""Columns that may change while it is seen."""
+"""Columns that may change while the orphan is on its node."""
 
 
 def orphans_note(backend: Backend, contents: NodeContents) -> None:
-    """Write down what the node held when it was read and no row knows now; forget what is gone."""
+    """Store the orphans that the node held when it was read, and delete the rows of those that are
+    gone.
+    """
     seen = {_key(orphan): orphan for orphan in _strangers(backend.pk, contents)}
     noted = {_key(orphan): orphan for orphan in Orphan.objects.filter(backend=backend)}
     gone = [orphan.pk for key, orphan in noted.items() if key not in seen]
@@ -46,20 +48,21 @@ def orphans_note(backend: Backend, contents: NodeContents) -> None:
     new = [orphan for key, orphan in seen.items() if key not in noted]
     Orphan.objects.bulk_create(new, ignore_conflicts=True)
     for orphan in new:
-        log.warning("node holds what no row knows", extra={"orphan": str(orphan)})
+        log.warning("node holds an orphan", extra={"orphan": str(orphan)})
 
 
 def new_orphans(backend_id: str, contents: NodeContents) -> list[Orphan]:
-    """What the node held when it was read, and neither rows nor notes know."""
+    """Return the orphans that the node held when it was read and that are not stored yet."""
     noted = {_key(orphan) for orphan in Orphan.objects.filter(backend=backend_id)}
     return [one for one in _strangers(backend_id, contents) if _key(one) not in noted]
 
 
 def orphans_remove(backend: Backend) -> None:
-    """Remove from the node what was noted longer ago than ``orphan_grace_hours``, is not kept, and
-    has a name that no row knows, in any state or place. REMOVE_AT_MOST at a time.
+    """Remove orphans from the node that are older than ``orphan_grace_hours`` and not kept.
 
-    The generation on the node is what is removed: a later one of that name stays.
+    The name of an orphan must not occur in any row, whatever its state or node. Up to
+    REMOVE_AT_MOST per kind are removed. The node removes only the orphan's generation, so a later
+    one of the same name stays.
     """
     grace = dt.timedelta(hours=settings.ENVIRONMENT.orphan_grace_hours)
     old = Orphan.objects.filter(backend=backend, kept=False, first_seen_at__lte=clock.now() - grace)
@@ -79,7 +82,7 @@ def orphans_remove(backend: Backend) -> None:
 
 
 def orphan_removal(node: NodeClient, orphan: Orphan, timeout: float) -> Callable[[], None]:
-    """The call that removes it from its node, of the generation that it has there."""
+    """Return the call that removes the orphan's generation from its node."""
     uuid, generation = orphan.uuid, orphan.generation
     match orphan.kind:
         case OrphanKind.NAMESPACE:
@@ -92,7 +95,10 @@ def orphan_removal(node: NodeClient, orphan: Orphan, timeout: float) -> Callable
 
 
 def _strangers(backend_id: str, contents: NodeContents) -> Iterator[Orphan]:
-    """A row of that very generation knows a thing: on this node, or on none (removed by force)."""
+    """Yield objects on the node that have no row of their generation, on this node or on none.
+
+    A row has no node if its node was removed by force.
+    """
     replicas = Replica.objects.filter(Q(backend=backend_id) | Q(backend=None))
     found = list(_unknown(OrphanKind.VOLUME, backend_id, contents.volumes, replicas))
     snapshots = Snapshot.objects.filter(Q(replica__backend=backend_id) | Q(replica__backend=None))
@@ -110,7 +116,7 @@ def _strangers(backend_id: str, contents: NodeContents) -> Iterator[Orphan]:
 
 
 def _namespaces(backend_id: str, contents: NodeContents) -> Iterator[Orphan]:
-    """They are whose their volume is."""
+    """Yield the target's namespaces without an export row. Their owner is that of their volume."""
     exports = Export.objects.filter(replica__backend=backend_id)
     known = set(exports.values_list("target_nqn", "replica__uuid"))
     owners = {volume.uuid: volume.owner for volume in contents.volumes}
@@ -133,7 +139,7 @@ def _unknown(
     found: Sequence[wire.Volume | wire.Snapshot],
     rows: QuerySet[Replica] | QuerySet[Snapshot],
 ) -> Iterator[Orphan]:
-    """What none of ``rows`` is."""
+    """Yield the objects in ``found`` that have no row in ``rows``."""
     known = set(rows.filter(uuid__in=[one.uuid for one in found]).values_list("uuid", "pk"))
     for one in found:
         if (one.uuid, one.generation) not in known:
@@ -163,7 +169,7 @@ def _told(orphan: Orphan) -> dict[str, object]:
 
 
 def _nameless(kind: OrphanKind, orphans: Iterable[Orphan]) -> list[Orphan]:
-    """Those whose name no row has, whatever its state, node or generation."""
+    """Return the orphans whose name is in no row, whatever its state, node or generation."""
     found = list(orphans)
     uuids = [orphan.uuid for orphan in found]
     if kind == OrphanKind.NAMESPACE:

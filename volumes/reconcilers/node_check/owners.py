@@ -1,4 +1,4 @@
-"""Keeps true what nodes are told of whose a thing is."""
+"""Keep the owner records on nodes up to date."""
 
 import logging
 
@@ -21,8 +21,11 @@ WRITE_AT_MOST = 100
 
 
 def owners_mark(backend: Backend, contents: NodeContents) -> None:
-    """Tell the node whose that is which it was told nothing or something else of: what was made
-    before there were owners, or became complete since. WRITE_AT_MOST at a time.
+    """Write the owner records that differ from the rows or are missing, up to WRITE_AT_MOST per
+    kind.
+
+    They are missing on objects that were made before owners were recorded. They differ, for
+    example, on replicas that became complete since.
     """
     replicas, snapshots = _replicas(backend, contents), _snapshots(backend, contents)
     until = call_deadline()
@@ -35,7 +38,9 @@ def owners_mark(backend: Backend, contents: NodeContents) -> None:
 
 
 def _replicas(backend: Backend, contents: NodeContents) -> list[Replica]:
-    """At rest: not filling, and of volumes that do not grow."""
+    """Return replicas with a wrong record that are at rest: not being rebuilt, their volume not
+    being expanded.
+    """
     there = {(v.uuid, v.generation): v for v in contents.volumes}
     rows = Replica.objects.filter(
         backend=backend,

@@ -1,4 +1,4 @@
-"""Replicas of a node that was removed by force, and is back with them."""
+"""Readopt the replicas of a node that was removed by force and has come back."""
 
 import logging
 
@@ -30,16 +30,17 @@ log = logging.getLogger(__name__)
 
 
 class OtherLayout(Exception):
-    """The replica on the node is not as the rows remember it, or they are about to change."""
+    """The replica on the node does not match its rows, or the rows are about to change."""
 
 
 def replicas_readopt(backend: Backend, contents: NodeContents) -> None:
-    """Take back the replicas on no backend that lie on this node, with their snapshots: each with
-    the space, IOPS and bandwidth that it had, which the removal gave back. The tenant's budget was
-    kept. Where something of that is taken now, it is logged, and the replica stays as it is. Hosts
-    that its volume was taken from meanwhile are shut out before: they might write to it.
+    """Take back the replicas without a backend that this node holds, with their snapshots.
 
-    The only replica of a volume is Unknown again; of several it stays Missing: its data is old.
+    Each claims the SSD space, IOPS and bandwidth again that the removal of its node gave back; the
+    tenant's budget is still charged. If something of that is taken by now, it is logged, and the
+    replica stays without a backend. Exports to hosts that may no longer use the volume are removed
+    first, because those hosts might write to it. The only replica of a volume becomes Unknown; one
+    of several stays Missing, because its data is old.
     """
     volumes = {(v.uuid, v.generation): v for v in contents.volumes}
     rows = Replica.objects.filter(backend=None, state=LifeState.READY)
@@ -53,9 +54,9 @@ def replicas_readopt(backend: Backend, contents: NodeContents) -> None:
             _delete_on_node(backend, replica.uuid, former)
             _take_back(replica, backend, found, contents, withdrawn=former)
         except (ClaimLost, IntegrityError, OtherLayout, NodeRefused, NodeUnreachable) as error:
-            log.error("replica cannot be taken back", extra=about | {"reason": repr(error)})
+            log.error("replica cannot be readopted", extra=about | {"reason": repr(error)})
         else:
-            log.warning("replica is back", extra=about)
+            log.warning("replica readopted", extra=about)
 
 
 def _take_back(
@@ -66,13 +67,13 @@ def _take_back(
     *,
     withdrawn: set[tuple[str, int]],
 ) -> None:
-    """In the one order of locks: volume, snapshots, SSDs, backend. A growth is over first."""
-    with transaction.atomic(durable=True):
+    """Write the rows of the replica and its snapshots, and claim their space."""
+    with transaction.atomic(durable=True):  # lock order: volume, snapshots, SSDs, backends
         volume = Volume.objects.select_for_update().get(pk=known.volume_id)
         row = Replica.objects.filter(pk=known.pk, backend=None, state=LifeState.READY)
         replica = row.select_for_update().first()
         if replica is None or volume.expanding_to_bytes is not None:
-            raise OtherLayout("it is being removed, or its volume grows")
+            raise OtherLayout("it is being removed, or its volume is being expanded")
         if _former_exports(replica, contents) - withdrawn:
             raise OtherLayout("its volume was unpublished just now")
         pieces = _expanded(found.pieces, volume.capacity_bytes, replica.claimed_bytes)
@@ -88,9 +89,8 @@ def _take_back(
 
 
 def _former_exports(replica: Replica, contents: NodeContents) -> set[tuple[str, int]]:
-    """Target and generation of what the node exports of a replica and no publication wants so: the
-    volume was taken from that host while the node was away, or the host has another NQN, or the
-    replica another namespace id, by now.
+    """Return target NQN and generation of the node's exports of the replica that are no longer
+    wanted: the volume was unpublished, or the host's NQN or the namespace id changed meanwhile.
     """
     rows = Publication.objects.filter(volume=replica.volume_id).select_related("host")
     hosts = {target_nqn(row.host_id): row.host.nqn for row in rows}
@@ -105,7 +105,7 @@ def _former_exports(replica: Replica, contents: NodeContents) -> set[tuple[str, 
 
 
 def _delete_on_node(backend: Backend, uuid: str, exports: set[tuple[str, int]]) -> None:
-    """:raises NodeRefused, NodeUnreachable: the node did not."""
+    """Remove exports from the node, or raise the node's error."""
     until = call_deadline()
     for nqn, generation in sorted(exports):
         node_client(backend).remove_namespace(nqn, uuid, generation, timeout=seconds_left(until))
@@ -133,9 +133,8 @@ def _put_on_node(
 def _expanded(
     pieces: tuple[wire.Piece, ...], capacity_bytes: int, claimed_bytes: int
 ) -> tuple[wire.Piece, ...]:
-    """As they must be: a growth that the node missed goes to the last one.
-
-    :raises OtherLayout: they are larger than that.
+    """Return the sub-volumes at their wanted sizes, or raise OtherLayout if they are larger. An
+    expansion that the node missed goes to the last one.
     """
     *others, last = pieces
     capacity = capacity_bytes - sum(piece.capacity for piece in others)
@@ -148,7 +147,7 @@ def _expanded(
 def _write_sub_volumes(
     backend: Backend, pieces: tuple[wire.Piece, ...], replica: Replica, volume: Volume
 ) -> dict[int, int]:
-    """Bytes to claim, by SSD key."""
+    """Insert the replica's sub-volumes. Returns the bytes to claim, by SSD key."""
     keys = _ssd_keys(backend, pieces)
     SubVolume.objects.bulk_create(
         SubVolume(
@@ -167,7 +166,7 @@ def _write_sub_volumes(
 def _take_snapshots(
     replica: Replica, backend: Backend, contents: NodeContents, claims: Claims
 ) -> None:
-    """Those of the replica that are on the node."""
+    """Insert the sub-volumes of the replica's snapshots that are on the node."""
     there = {(s.uuid, s.generation): s for s in contents.snapshots}
     rows = Snapshot.objects.select_for_update().filter(replica=replica, state=LifeState.READY)
     for snapshot in rows.order_by("pk"):
@@ -190,7 +189,7 @@ def _take_snapshots(
 
 
 def _ssd_keys(backend: Backend, pieces: tuple[wire.Piece, ...]) -> dict[str, int]:
-    """:raises OtherLayout: an SSD is not of this backend."""
+    """Return SSD keys by SSD id, or raise OtherLayout if an SSD is not one of this backend."""
     names = [piece.ssd_id for piece in pieces]
     rows = Ssd.objects.filter(backend=backend, ssd_id__in=names)
     keys = dict(rows.values_list("ssd_id", "pk"))

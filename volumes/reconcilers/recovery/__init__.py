@@ -1,4 +1,5 @@
-"""Puts a database in order that is older than the nodes: what nodes hold decides, nothing that a
-client was promised is rolled back, and what no row can be made for is kept until an operator
-decides.
+"""Recovery of a database that is older than its nodes.
+
+What nodes hold decides. No change that was acknowledged to a client is rolled back. Objects for
+which no row can be made are kept until an operator decides.
 """

@@ -1,4 +1,6 @@
-"""What an operator decides about orphans: rows are made for them, or they are removed."""
+"""What an operator decides about orphans: adopt them, which makes rows for them, or
+discard them.
+"""
 
 from collections.abc import Sequence
 
@@ -36,27 +38,31 @@ READ_SECONDS = 30.0
 
 
 class OrphanNotFound(ProvisionerError):
+    """There is no such orphan, or it is gone from its node."""
+
     code = ResultCode.NotExists
 
 
 class CannotAdopt(ProvisionerError):
-    """Rows cannot be made of what the node says of it, or beside those that there are."""
+    """Rows cannot be made from the orphan's owner record, or conflict with existing rows."""
 
     code = ResultCode.NotAvailable
 
 
 class CannotDiscard(ProvisionerError):
-    """Its node refuses, or does not answer."""
+    """The orphan's node refuses to remove it, or does not answer."""
 
     code = ResultCode.NotAvailable
 
 
 def orphan_adopt(orphan_id: int) -> str:
-    """Make rows of a volume, with all of its replicas that are orphans and complete, or of a
-    snapshot; the tenant's budget and the SSDs are claimed. What was done, in words.
+    """Make rows for an orphaned volume or snapshot, and claim its space and budget.
 
-    :raises OrphanNotFound: there is none, or it is gone from its node.
-    :raises CannotAdopt: says why.
+    A volume is adopted with all of its complete replicas that are orphans. Returns a sentence that
+    says what was done.
+
+    :raises OrphanNotFound: there is no such orphan, or it is gone from its node.
+    :raises CannotAdopt: rows cannot be made; the text says why.
     :raises TenantCapacityExceeded: the tenant's budget has no room for it.
     """
     orphan = _orphan(orphan_id)
@@ -83,10 +89,11 @@ def orphan_adopt(orphan_id: int) -> str:
 
 
 def orphan_discard(orphan_id: int) -> str:
-    """Remove it from its node for good. What was done, in words.
+    """Remove an orphan from its node for good. Returns a sentence that says what was done.
 
-    :raises OrphanNotFound: there is none.
-    :raises CannotDiscard: its node did not do it: it is exported, has snapshots, or is away.
+    :raises OrphanNotFound: there is no such orphan.
+    :raises CannotDiscard: the node did not remove it: it is exported, has snapshots, or the node is
+        away.
     """
     orphan = _orphan(orphan_id)
     remove = orphan_removal(node_client(orphan.backend), orphan, seconds_left(call_deadline()))
@@ -106,7 +113,7 @@ def _orphan(orphan_id: int) -> Orphan:
 
 
 def _copies(orphan: Orphan, contents: dict[str, NodeContents]) -> list[Copy]:
-    """The one that was named first, then other complete ones of its volume."""
+    """Return the orphan's own copy, then the other complete copies of its volume."""
     copies = [
         Copy(backend_id, volume)
         for backend_id, node in contents.items()
@@ -117,7 +124,7 @@ def _copies(orphan: Orphan, contents: dict[str, NodeContents]) -> list[Copy]:
     ]
     named = [c for c in copies if _is(orphan, c)]
     if not named:
-        raise OrphanNotFound(f"{orphan} is not on its node, or does not say whose it is")
+        raise OrphanNotFound(f"{orphan} is not on its node, or names no owner")
     return named + [c for c in copies if c not in named and c.is_complete]
 
 
@@ -139,7 +146,7 @@ def _volume_row(orphan: Orphan, found: wire.Volume) -> Volume:
     owner = found.owner
     assert owner is not None
     if not Tenant.objects.filter(pk=owner.tenant).exists():
-        raise CannotAdopt(f"{orphan}: there is no tenant {owner.tenant!r}; make it first")
+        raise CannotAdopt(f"{orphan}: there is no tenant {owner.tenant!r}: create it first")
     told = {name: owner.more[name] for name in (*TOLD, *PLACES) if name in owner.more}
     defaults = {"num_replicas": 1, "protocol": Protocol.NVMEOF}
     return Volume.objects.create(
@@ -168,7 +175,7 @@ def _snapshot_volume(orphan: Orphan, found: wire.Volume) -> dict[str, object]:
 
 
 def _replaced(volume: Volume, orphan: Orphan) -> Volume:
-    """A volume that rows know, and no node any more as they do."""
+    """Delete the lost replicas of a known volume, so that the orphan can replace them."""
     replicas = list(volume.replicas.select_related("volume").filter(LIVE))
     good = [r for r in replicas if r.replica_state != ReplicaState.MISSING]
     if volume.tenant_id != orphan.tenant_id or good or any(r.snapshots.exists() for r in replicas):

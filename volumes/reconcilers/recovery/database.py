@@ -1,4 +1,4 @@
-"""The step after a database was restored: it is compared with all nodes, and written to again."""
+"""Recovery after a database was restored: compare it with all nodes, then allow writes again."""
 
 import datetime as dt
 import logging
@@ -29,13 +29,13 @@ log = logging.getLogger(__name__)
 
 READ_SECONDS = 60.0
 SLACK = dt.timedelta(minutes=10) // dt.timedelta(microseconds=1)
-"""A backup has no row of what was begun before it and committed after it: longer than this no
-transaction takes.
+"""Microseconds. A backup lacks the rows of transactions that began before it and committed after
+it. No transaction takes longer than this.
 """
 
 
 class NodesSilent(ProvisionerError):
-    """Without them it cannot be known what their replicas are."""
+    """Nodes do not answer, so it is not known what they hold."""
 
     code = ResultCode.NotAvailable
 
@@ -43,12 +43,13 @@ class NodesSilent(ProvisionerError):
 def database_recover(
     *, without: Collection[str] = (), since: dt.datetime | None = None
 ) -> list[str]:
-    """Put a database that is older than its nodes in order, and let it be written to: what was
-    done, line by line. Nothing where it is not older; ``since``, the time of the state that was
-    restored, says that it is all the same. Nodes ``without`` which it is done are compared when
-    they are back.
+    """Make a database that is older than its nodes agree with them, and allow writes again.
 
-    :raises NodesSilent: names nodes that do not answer and are not among those.
+    Returns what was done, line by line. If the database is not older, nothing is done. ``since``,
+    the time of the restored state, states that it is older even if no node shows it. ``without``:
+    ids of nodes that need not answer; they are compared when they are back.
+
+    :raises NodesSilent: nodes do not answer that are not in ``without``.
     """
     _wait_for_requests()
     backends = list(Backend.objects.prefetch_related("addresses"))
@@ -73,7 +74,7 @@ def database_recover(
 
 
 def _wait_for_requests() -> None:
-    """Those that began before the database was doubted have ended."""
+    """Wait until the requests have ended that began before the database was doubted."""
     since = Pool.objects.get().doubt_since
     if since is None:
         return
@@ -82,7 +83,7 @@ def _wait_for_requests() -> None:
 
 
 def node_recover(backend: Backend, contents: NodeContents) -> None:
-    """A node is back without which the database was put in order: compare it now."""
+    """Compare the database with a node that was away during a recovery and is back."""
     for recovery in Recovery.objects.all():
         if backend.pk not in recovery.awaited:
             continue
@@ -104,7 +105,7 @@ def node_recover(backend: Backend, contents: NodeContents) -> None:
 
 
 def _resolve(findings: Findings) -> None:
-    """Snapshots after the replicas that they are of, exports after those that they are of."""
+    """Resolve snapshots after the replicas that they belong to, and exports last."""
     volumes_resolve(findings)
     snapshots_resolve(findings)
     exports_resolve(findings)
@@ -113,9 +114,9 @@ def _resolve(findings: Findings) -> None:
 def nodes_answers(
     backends: Iterable[Backend], *, without: Collection[str], timeout_seconds: float
 ) -> dict[str, NodeContents]:
-    """What the nodes of this pool hold that answer, by id.
+    """Return the contents of the pool's nodes that answer, by id.
 
-    :raises NodesSilent: names nodes that do not answer and are not among those ``without``.
+    :raises NodesSilent: nodes do not answer that are not in ``without``.
     """
     answers = nodes_read(backends, timeout_seconds=timeout_seconds)
     silent: dict[str, str] = {}
@@ -134,7 +135,7 @@ def nodes_answers(
 
 
 def _compare(backends: Iterable[Backend], findings: Findings) -> None:
-    """What was adopted gets its space; what no row knows now is noted, and kept."""
+    """Readopt the adopted replicas on their nodes, and note the orphans that are left."""
     for backend in backends:
         if contents := findings.nodes.get(backend.pk):
             replicas_readopt(backend, contents)
@@ -142,15 +143,16 @@ def _compare(backends: Iterable[Backend], findings: Findings) -> None:
 
 
 def after_restored(since: dt.datetime | None = None) -> int:
-    """What has a greater generation may have been made after the restored state, which was at
-    ``since``, or has no younger row than there are.
+    """Return the generation after which objects may have been made later than the restored state.
+
+    It comes from the time of that state, ``since``, or else from the youngest row.
     """
     after = int(since.timestamp() * 1_000_000) if since else _greatest_key()
     return max(after - SLACK, 0)
 
 
 def _greatest_key() -> int:
-    """No row of the restored state is younger; sequences of a dump may be."""
+    """Return the key of the youngest row. The sequence of a dump may be ahead of it."""
     keys = [
         model._default_manager.aggregate(key=Max("pk"))["key"] or 0
         for model in (Replica, Snapshot, Export)

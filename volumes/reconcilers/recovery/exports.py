@@ -1,4 +1,4 @@
-"""Publications and exports whose rows are older than what nodes hold."""
+"""Recover publications and exports whose rows are older than what nodes hold."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -28,8 +28,11 @@ class Found(NamedTuple):
 
 
 def exports_resolve(findings: Findings) -> None:
-    """Exports are as nodes have them, or begin again with a generation above all that nodes saw;
-    what was published since the restored state is published. Within the caller's transaction.
+    """Make exports agree with the nodes, inside the caller's transaction.
+
+    An export that its node has as the row says is READY. Any other starts again, with a generation
+    above all that nodes have seen. Volumes that were published after the restored state are
+    published again.
     """
     found = list(_namespaces(findings))
     exact = {(f.backend_id, f.nqn, f.uuid, f.nsid, f.host_nqn, f.generation) for f in found}
@@ -49,7 +52,7 @@ def exports_resolve(findings: Findings) -> None:
 
 
 def _reserve_namespace_ids(found: Iterable[Found]) -> None:
-    """No replica gets an id that something on a node has in the target, whatever that is."""
+    """Reserve the ids of all namespaces on nodes, so that no replica gets one of them."""
     NamespaceId.objects.bulk_create(
         [NamespaceId(target_nqn=one.nqn, nsid=one.nsid) for one in found], ignore_conflicts=True
     )
@@ -71,21 +74,23 @@ def _namespaces(findings: Findings) -> Iterator[Found]:
 
 
 def _confirm(export: Export) -> None:
-    """The node has it, so the volume is published."""
+    """The node has the export, so the volume is published."""
     done = {"state": LifeState.READY, "deadline_at": None}
     Export.objects.filter(pk=export.pk).update(**done)
     Publication.objects.filter(exports=export.pk).update(**done)
 
 
 def _renumber(export: Export) -> None:
-    """What its node saw meanwhile would overtake it for ever."""
+    """Give the export a new generation. Its node may have seen a greater one than the old."""
     Export.objects.filter(pk=export.pk).update(
         id=generation_next(), state=LifeState.CREATING, deadline_at=clock.now()
     )
 
 
 def _adopt(found: Found, findings: Findings) -> None:
-    """A host that is known uses a volume that is known; else it stays an orphan."""
+    """Make a row for the namespace, if its host and replica are known. Otherwise it stays
+    an orphan.
+    """
     replica = Replica.objects.filter(
         Q(backend=found.backend_id) | Q(backend=None), LIVE, uuid=found.uuid, rebuilding=False
     ).first()
@@ -112,7 +117,9 @@ def _adopt(found: Found, findings: Findings) -> None:
 
 
 def _claim_namespace_id(found: Found, replica: Replica, host: Host) -> None:
-    """The id means what it means on the node; what older rows gave it to gets another one."""
+    """Give the id to the replica that has it on the node. Other rows that had it get
+    another one.
+    """
     ids = NamespaceId.objects.filter(target_nqn=found.nqn)
     ids.filter(Q(nsid=found.nsid) | Q(replica_key=replica.pk)).delete()
     ids.create(target_nqn=found.nqn, nsid=found.nsid, replica_key=replica.pk)

@@ -1,4 +1,4 @@
-"""A standby took over: the database goes on by itself where it lacks nothing that nodes know."""
+"""After a standby took over: allow writes again if the database lacks nothing that nodes know."""
 
 import logging
 import time
@@ -26,11 +26,13 @@ READY = {"state": LifeState.READY}
 
 
 def failover_settle() -> None:
-    """Where nothing of this database but its timeline is another, compare it with all nodes that
-    answer, on one worker at a time. It is written to again if it and they agree. Else it lacks
-    commits: the doubt stays, and names a node. Nothing, for one query, where nobody took over.
+    """Compare the database with all nodes that answer, if a standby took over and nothing else
+    changed.
 
-    Nodes that do not answer are compared when they are back. Where none does, it is tried again.
+    One worker at a time does it. If rows and nodes agree, writes are allowed again. If not, the
+    database lacks commits: writes stay barred, and the reason names a node. Nodes that do not
+    answer are compared when they are back. If no node answers, the next run tries again. If no
+    standby took over, this costs one query.
     """
     lease = job_lease_acquire(JOB) if has_new_timeline() else None
     if lease is None:
@@ -48,7 +50,7 @@ def _settle(backends: list[Backend]) -> None:
         log.warning("a standby took over: no node answers, so writes wait")
         return
     if differences := _differences(nodes, last):
-        time.sleep(STALE_SECONDS)  # requests that had begun are over
+        time.sleep(STALE_SECONDS)  # requests that had begun end meanwhile
         seen_again = set(_differences(_answers(backends), last))
         if lacking := [text for text in differences if text in seen_again]:
             database_doubted(f"a standby took over without the last commits: {lacking[0]}")
@@ -57,7 +59,9 @@ def _settle(backends: list[Backend]) -> None:
 
 
 def _go_on(*, awaited: list[str]) -> None:
-    """What silent nodes turn out to hold of the commits that may be lost is kept."""
+    """Allow writes. What silent nodes hold of commits that may be lost is kept when they
+    are back.
+    """
     generations_raise()
     with transaction.atomic(durable=True):
         Pool.objects.select_for_update().get()
@@ -76,7 +80,9 @@ def _answers(backends: Iterable[Backend]) -> dict[str, NodeContents]:
 
 
 def _differences(nodes: dict[str, NodeContents], last: int) -> list[str]:
-    """What a lost commit leaves, node by node; nodes were read before the rows are."""
+    """Describe, node by node, what a lost commit would leave. The nodes were read before
+    the rows.
+    """
     return [
         f"storage node {backend_id!r} {text}"
         for backend_id, contents in nodes.items()
@@ -85,10 +91,12 @@ def _differences(nodes: dict[str, NodeContents], last: int) -> list[str]:
 
 
 def _of_node(backend_id: str, contents: NodeContents, last: int) -> Iterator[str]:
-    """A lost removal, growth or creation; what is under way, lost already or noted is none.
+    """Describe what the node holds that the rows lack or contradict: a lost removal, expansion or
+    creation.
 
-    A standby may be told of numbers before they are handed out: that the greatest one is known does
-    not say that what it was handed out for is.
+    Changes under way, replicas that are lost already, and orphans that are noted do not count. A
+    standby may know a generation before it is handed out. So knowing the greatest generation does
+    not prove that the row that it was handed out for is there.
     """
     newest = contents.node.newest_generation
     if newest > last:

@@ -1,4 +1,4 @@
-"""What nodes hold, as recovery looks at it."""
+"""What nodes hold, as recovery uses it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,23 +11,27 @@ from volumes.services.ownership import pool_uuid
 
 @dataclass(frozen=True)
 class Copy:
-    """A volume on a node."""
+    """A replica as a node holds it."""
 
     backend_id: str
     found: wire.Volume
 
     @property
     def is_complete(self) -> bool:
-        """As far as the node was told; what was told nothing is."""
+        """Whether the node's owner record says that the data is complete. Without a record it is
+        taken as complete.
+        """
         return self.found.owner is None or self.found.owner.complete
 
 
 @dataclass(frozen=True)
 class Findings:
-    """Contents of the nodes that answered, by id; ``report`` is for the operator. ``after`` and
-    ``until``: the generations that may have been handed out since the restored state.
-    ``returned``: the one node, where it alone is looked at, as it is back: what is not on it, and
-    what was begun since the others were looked at, is not touched.
+    """What the nodes that answered hold, by backend id.
+
+    ``after``, ``until``: generations after the first and up to the second may have been handed out
+    since the restored state. ``returned``: the id of a node that came back later and is compared
+    alone; what is on other nodes, or was begun after those were compared, is left alone.
+    ``report``: lines for the operator.
     """
 
     nodes: Mapping[str, NodeContents]
@@ -37,12 +41,13 @@ class Findings:
     report: list[str] = field(default_factory=list)
 
     def copies(self) -> Iterator[Copy]:
+        """Yield all copies on all nodes."""
         for backend_id, contents in self.nodes.items():
             for volume in contents.volumes:
                 yield Copy(backend_id, volume)
 
     def copy_of(self, replica: Replica) -> Copy | None:
-        """What its own node holds of it."""
+        """Return what the replica's own node holds of it, or None."""
         contents = self.nodes.get(str(replica.backend_id))
         for found in contents.volumes if contents else ():
             if (found.uuid, found.generation) == (replica.uuid, replica.pk):
@@ -50,11 +55,11 @@ class Findings:
         return None
 
     def is_silent(self, replica: Replica) -> bool:
-        """Nobody can say what there is of it: its node did not answer, or is gone."""
+        """Whether the replica may exist unseen, because its node did not answer or is gone."""
         return replica.backend_id is None or replica.backend_id not in self.nodes
 
     def orphans_of(self, volume: Volume) -> list[Copy]:
-        """Complete copies of a volume that no row is, the newest first."""
+        """Return complete copies of the volume that have no row, the newest first."""
         keys = set(volume.replicas.values_list("pk", flat=True))
         copies = [
             copy
@@ -68,4 +73,5 @@ class Findings:
         return sorted(copies, key=lambda copy: -copy.found.generation)
 
     def is_late(self, generation: int) -> bool:
+        """Whether the generation may have been handed out since the restored state."""
         return self.after < generation <= self.until

@@ -1,5 +1,6 @@
-"""Replicas as rows on no backend: those that are taken back from the node that holds them, with
-their space, as after a forced removal (``replica_return``).
+"""Replicas as rows without a backend, as after a forced removal of their node.
+
+``replicas_readopt`` then takes them back on the node that holds them, with their space.
 """
 
 from django.db.models import F
@@ -13,9 +14,9 @@ from volumes.sizing import claimed_bytes
 
 
 def replica_row(volume: Volume, copy: Copy) -> Replica:
-    """A row for what a node holds of a volume; the tenant's budget pays for it.
+    """Insert a row for a copy that a node holds, without a backend, and charge the tenant's budget.
 
-    :raises TenantCapacityExceeded: it has no room.
+    :raises TenantCapacityExceeded: the budget has no room for it.
     """
     found = copy.found
     size = sum(piece.allocated for piece in found.pieces)
@@ -33,15 +34,16 @@ def replica_row(volume: Volume, copy: Copy) -> Replica:
 
 
 def replica_delete_row(replica: Replica) -> None:
-    """No node holds it: its row goes, with all that it claimed and its exports."""
+    """Delete the row of a replica that no node holds, with its exports and claims."""
     Export.objects.filter(replica=replica).delete()
     replica_release(replica, tenant_id=replica.volume.tenant_id)
     replica.delete()
 
 
 def replica_unplace(replica: Replica) -> None:
-    """On no backend from now on, with its snapshots; it keeps its part of the budget. Exports stay:
-    they are on the node as before.
+    """Take the replica and its snapshots off their backend, and give their space back.
+
+    The budget stays charged. Exports stay, as they are still on the node.
     """
     pieces = SubVolume.objects.filter(replica=replica) | SubVolume.objects.filter(
         snapshot__replica=replica
@@ -56,7 +58,8 @@ def replica_unplace(replica: Replica) -> None:
 
 
 def volume_expand_rows(volume: Volume, replicas: list[Replica], capacity_bytes: int) -> None:
-    """It was grown to this size: so are all rows, and the replicas are taken back as they are.
+    """Set the rows to the size that the volume was expanded to. Its replicas are unplaced, to be
+    readopted.
 
     :raises TenantCapacityExceeded: the budget has no room for it.
     """

@@ -1,4 +1,4 @@
-"""Snapshots whose rows are older than what nodes hold."""
+"""Recover snapshots whose rows are older than what nodes hold."""
 
 from django.db import IntegrityError, transaction
 
@@ -13,8 +13,11 @@ from volumes.services.ownership import pool_uuid
 
 
 def snapshots_resolve(findings: Findings) -> None:
-    """Those that were being taken were; those taken since of volumes that are known are adopted, as
-    far as name and budget have room. Within the caller's transaction.
+    """Make snapshots agree with the nodes, inside the caller's transaction.
+
+    Snapshots that were being taken are READY if their node has them, or does not answer. Snapshots
+    of known volumes that were taken after the restored state are adopted, if their alias is free
+    and the budget has room.
     """
     for contents in findings.nodes.values():
         there = {(s.uuid, s.generation) for s in contents.snapshots}
@@ -48,11 +51,12 @@ def _adopt(backend_id: str, found: wire.Snapshot, findings: Findings) -> None:
 
 
 def snapshot_row(backend_id: str, found: wire.Snapshot) -> Snapshot | None:
-    """A row for a snapshot that a node holds of a replica that is known; None: there is one, or the
-    replica is not known.
+    """Insert a row for a snapshot that a node holds.
+
+    Returns None if it has a row already, or its replica is not known.
 
     :raises IntegrityError: its uuid or alias is taken.
-    :raises ClaimLost, TenantCapacityExceeded: there is no room for what it takes.
+    :raises ClaimLost, TenantCapacityExceeded: there is no room for it.
     """
     rows = Replica.objects.filter(
         pk=found.volume_generation, uuid=found.volume_uuid, state=LifeState.READY
@@ -81,7 +85,9 @@ def snapshot_row(backend_id: str, found: wire.Snapshot) -> Snapshot | None:
 
 
 def _place(snapshot: Snapshot, backend_id: str, found: wire.Snapshot, *, is_placed: bool) -> None:
-    """The budget pays at once; SSDs too, or when its replica is taken back."""
+    """Charge the budget, and claim SSD space now or, if the replica has no backend, when it is
+    readopted.
+    """
     if not is_placed:
         budget_take(snapshot.tenant_id, snapshot.claimed_bytes)
         return

@@ -1,4 +1,4 @@
-"""Volumes and replicas whose rows are older than what nodes hold."""
+"""Recover volumes and replicas whose rows are older than what nodes hold."""
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -20,8 +20,10 @@ from volumes.services.replica.state import replica_state_set
 
 
 def volumes_resolve(findings: Findings) -> None:
-    """Each volume that is not being removed, in a transaction of its own within the caller's: what
-    cannot be put right is told, and hinders no other.
+    """Make each volume that is not being deleted agree with the nodes.
+
+    Each is handled in a transaction of its own within the caller's. A volume that cannot be
+    resolved is reported and does not stop the others.
     """
     for volume in _concerned(findings).select_for_update().order_by("pk"):
         said = len(findings.report)
@@ -59,12 +61,14 @@ def _resolve(volume: Volume, findings: Findings) -> None:
 
 
 def _has_source(replicas: list[Replica], held: dict[int, Copy], silent: list[Replica]) -> bool:
-    """A replica that is not being filled is where its row says, or may be."""
+    """Whether a replica that is not being rebuilt is on its node, or may be."""
     return any(not r.rebuilding and (r.pk in held or r in silent) for r in replicas)
 
 
 def _note_incomplete(replicas: list[Replica], held: dict[int, Copy]) -> None:
-    """Others went on without it after the state that was restored."""
+    """Mark replicas Missing that are incomplete: after the restored state the others went on
+    without them.
+    """
     late = [r.pk for r in replicas if not r.rebuilding and not held[r.pk].is_complete]
     rows = Replica.objects.filter(pk__in=late, replica_state=ReplicaState.AVAILABLE)
     replica_state_set(rows, ReplicaState.MISSING)
@@ -77,7 +81,7 @@ def _adopt(
     held: dict[int, Copy],
     findings: Findings,
 ) -> None:
-    """All replicas that rows know are gone; the volume has moved. What it moved to takes over."""
+    """Replace the lost replicas by those that the volume was moved to after the restored state."""
     filled = [r for r in replicas if r.rebuilding and r.pk in held and held[r.pk].is_complete]
     orphans = [] if filled else findings.orphans_of(volume)[: volume.num_replicas]
     gone = [r for r in lost if not r.rebuilding]
@@ -96,7 +100,9 @@ def _adopt(
 
 
 def _complete(volume: Volume, lost: list[Replica], findings: Findings) -> None:
-    """Nodes that failed while it was created were replaced after the restored state."""
+    """Replace replicas whose nodes failed during the creation by those made after the
+    restored state.
+    """
     mark_replicas_deleting(
         Replica.objects.filter(pk__in=[r.pk for r in lost]), deadline_at=clock.now()
     )
@@ -106,9 +112,10 @@ def _complete(volume: Volume, lost: list[Replica], findings: Findings) -> None:
 
 
 def _end_creation(volume: Volume, held: dict[int, Copy], findings: Findings) -> None:
-    """What its node has was made; what a silent node may have counts as made, and is Missing until
-    that is known. Of a volume of which there is nothing at all, nothing is said here: the collector
-    gives it up.
+    """Set replicas READY that their node has, or may have because it is silent; the latter are
+    Missing.
+
+    If nothing of a volume is found, it stays CREATING, and the collector aborts it.
     """
     creating = volume.replicas.filter(state=LifeState.CREATING)
     unknown = creating.exclude(backend__in=list(findings.nodes))
@@ -122,7 +129,10 @@ def _end_creation(volume: Volume, held: dict[int, Copy], findings: Findings) -> 
 
 
 def _end_tasks(volume: Volume, findings: Findings) -> None:
-    """Begun by what the database does not remember; replicas that took over stay."""
+    """Abort the volume's tasks, since what they did after the restored state is not known.
+
+    Replicas that took over stay.
+    """
     others = volume.replicas.filter(LIVE, created_by_task="", rebuilding=False)
     if not others.exists():
         volume.replicas.filter(rebuilding=False).update(created_by_task="")
@@ -130,7 +140,9 @@ def _end_tasks(volume: Volume, findings: Findings) -> None:
 
 
 def _end_expansion(volume: Volume, held: dict[int, Copy], findings: Findings) -> None:
-    """It has the size that its nodes give it; a smaller replica is grown when it is taken back."""
+    """Set the volume to the size that its nodes give it. Smaller replicas are expanded
+    when readopted.
+    """
     rows = volume.replicas.select_related("volume").filter(state=LifeState.READY, rebuilding=False)
     replicas = [r for r in rows if r.pk in held]
     adopted = rows.filter(backend=None).exclude(pk__in=held)
@@ -143,6 +155,6 @@ def _end_expansion(volume: Volume, held: dict[int, Copy], findings: Findings) ->
     largest = max(sizes, default=0)
     if largest > volume.capacity_bytes:
         volume_expand_rows(volume, replicas, largest)
-        findings.report.append(f"volume {volume.uuid} was grown to {largest} bytes")
+        findings.report.append(f"volume {volume.uuid} was expanded to {largest} bytes")
     if volume.expanding_to_bytes is None:
         Volume.objects.filter(pk=volume.pk, state=LifeState.READY).update(deadline_at=None)

@@ -1,1 +1,1 @@
-"""Saga: a new replica, beside the others or in place of one of them."""
+"""The saga that makes a new replica, in addition to the others or in place of one of them."""

@@ -1,4 +1,4 @@
-"""What becomes of a copy into the new replica of a task, while no host uses the volume."""
+"""Fill the new replica of a task by a copy from node to node, while no host uses the volume."""
 
 from django.db.models import QuerySet
 
@@ -35,10 +35,12 @@ GOOD = frozenset({ReplicaState.AVAILABLE, ReplicaState.UNKNOWN})
 
 
 def replica_copy(context: Context, replica: Replica) -> Reschedule | None:
-    """One thing more is done; None: all is copied, and nothing can write there any more. That of a
-    volume of several replicas is Available then.
+    """Take the next step of the copy.
 
-    :raises RebuildFailed: it was begun anew too often.
+    Returns None when all data is copied and no late write can arrive. If the volume has several
+    replicas, the new one is Available then.
+
+    :raises RebuildFailed: the copy was started too often.
     """
     if replica.replica_state == ReplicaState.MISSING:
         return replica_abort(context, replica, LOST)
@@ -50,13 +52,13 @@ def replica_copy(context: Context, replica: Replica) -> Reschedule | None:
     if source is None or source.replica_state not in GOOD:
         return replica_abort(context, replica, "what was copied into its new replica is gone")
     if source.exports.exists():
-        return Reschedule(f"node {source.backend_id} to withdraw it from its host", NODE_SECONDS)
+        return Reschedule(f"node {source.backend_id} to stop exporting it", NODE_SECONDS)
     state = copy_read(replica, source, until=calls_until())
     if state.over:
         state = _begin(context, replica, source, state.trouble)
     if state.done:
         _end_copy(context, replica)
-        return Reschedule("the copy's target to go")
+        return Reschedule("the copy's target to be removed")
     return _note(context, state, f"the copy from node {source.backend_id} to {replica.backend_id}")
 
 
@@ -68,7 +70,7 @@ def _begin(context: Context, replica: Replica, source: Replica, why: str) -> Cop
 
 
 def _note(context: Context, state: CopyState, text: str) -> Reschedule:
-    """Progress, or what hinders it."""
+    """Store the progress of the copy, or what keeps it from progressing."""
     if state.begun:
         begun = context.outputs["copies"] = context.outputs.get("copies", 0) + 1
         if begun > COPIES_AT_MOST:
@@ -88,7 +90,7 @@ def _note(context: Context, state: CopyState, text: str) -> Reschedule:
 
 
 def _rate(context: Context, bytes_done: int) -> int | None:
-    """Bytes per second since the copy was looked at before."""
+    """Bytes per second since the copy was read the time before."""
     now = clock.epoch_seconds()
     before_at, before = context.outputs.get(RATE, (now, bytes_done))
     context.outputs[RATE] = [now, bytes_done]
@@ -96,21 +98,26 @@ def _rate(context: Context, bytes_done: int) -> int | None:
 
 
 def _end_copy(context: Context, replica: Replica) -> None:
-    """It is done: nobody shall copy any more. Unless a host was let in since."""
+    """Remove the copy's target, since the copy is done. If a host was admitted meanwhile, change
+    nothing.
+    """
     with context.transaction():
         if _copied(replica).exists():
             mark_copies_deleting(replica)
 
 
 def _close(context: Context, replica: Replica) -> Reschedule | None:
-    """The target of the copy is gone for certain: what is late cannot write any more."""
+    """Wait until the target of the copy is confirmed removed, so that no late write can arrive."""
     if copy_close(replica, until=calls_until()):
-        return Reschedule(f"node {replica.backend_id} to withdraw the copy's target", NODE_SECONDS)
+        return Reschedule(f"node {replica.backend_id} to remove the copy's target", NODE_SECONDS)
     return None
 
 
 def _settle(context: Context, replica: Replica) -> Reschedule | None:
-    """It is Available, as its node has it; that of a one-replica volume takes over later."""
+    """Set the copied replica Available, once its node has confirmed it.
+
+    In a one-replica volume it takes over later instead.
+    """
     outcome = replicas_look([replica], until=calls_until())[replica.pk]
     if is_lost(outcome):
         return replica_abort(context, replica, LOST)
@@ -129,7 +136,9 @@ def _settle(context: Context, replica: Replica) -> Reschedule | None:
 
 
 def _leave_to_host(context: Context, replica: Replica) -> Reschedule:
-    """A host was let in before the copy had ended: it goes on with it, if it still is there."""
+    """Leave the replica to a host that was admitted before the copy ended, or abort it if the host
+    is gone.
+    """
     with context.transaction():
         rows = Replica.objects.filter(pk=replica.pk, state=LifeState.READY, exports__isnull=True)
         if replica.volume.publications.exists() and rows.update(rebuilding=False):
@@ -139,7 +148,7 @@ def _leave_to_host(context: Context, replica: Replica) -> Reschedule:
 
 
 def _copied(replica: Replica) -> QuerySet[Replica]:
-    """The replica, in a transaction that holds its volume, while its copy is good."""
+    """The replica while its copy is valid. For a transaction that holds the volume."""
     return Replica.objects.filter(
         pk=replica.pk,
         state=LifeState.READY,

@@ -1,7 +1,7 @@
-"""Fills the new replica of a task: each call does one thing towards it, as the rows now demand.
+"""Fill the new replica of a task. Each call takes one step, chosen by the current rows.
 
-A host that uses the volume fills it; where none does, the nodes copy. A replica that a host has
-seen is never copied into, nor one whose copy was outdated: another takes its place.
+A host that uses the volume fills the replica. If none does, the nodes copy. A replica that a host
+has seen, or whose copy was outdated by a host, is never copied into: another one replaces it.
 """
 
 from functools import partial
@@ -41,7 +41,7 @@ REPLICAS_AT_MOST = 5
 
 
 def replica_make(context: Context) -> Reschedule | None:
-    """The task has a new replica, on its node; None: that is so."""
+    """Make the task's new replica. Returns None when it is on its node."""
     task = context.task
     volume = volume_of(task)
     replica = replica_created_by(task)
@@ -57,11 +57,12 @@ def replica_make(context: Context) -> Reschedule | None:
 
 
 def replica_fill(context: Context) -> Reschedule | None:
-    """The task's new replica holds the data; None: that is so. That of a one-replica volume is
-    still ``rebuilding`` then: it takes over with the last step.
+    """Fill the task's new replica. Returns None when it holds the data.
 
-    :raises RebuildFailed: it was given up.
-    :raises ProvisionerError: there is no other place for it.
+    In a one-replica volume it is still ``rebuilding`` then; it takes over in the last step.
+
+    :raises RebuildFailed: too many replicas or copies failed.
+    :raises ProvisionerError: no other node fits.
     """
     if waiting := replica_make(context):
         return waiting
@@ -76,14 +77,14 @@ def replica_fill(context: Context) -> Reschedule | None:
 
 
 def _claim(context: Context, volume: Volume) -> Reschedule:
-    """Claim another replica, once a former one is out of its way."""
+    """Claim another replica, after the former ones are removed that are in its way."""
     former = Replica.objects.filter(created_by_task=context.task.pk, state=LifeState.DELETING)
     delete_replicas_on_nodes(former, until=calls_until())
     if volume.num_replicas == 1 and former.filter(backend__in=Backend.objects.available()).exists():
-        return Reschedule("the copy it gave up to be removed", NODE_SECONDS)
+        return Reschedule("the former copy to be removed", NODE_SECONDS)
     count = context.outputs.get("replicas", 0) + 1
     if count > REPLICAS_AT_MOST:
-        raise RebuildFailed(f"{REPLICAS_AT_MOST} new replicas were given up, one after the other")
+        raise RebuildFailed(f"{REPLICAS_AT_MOST} new replicas failed, one after the other")
 
     def write() -> ReplicaOrigin:
         locked = volume_of(context.task)
@@ -100,8 +101,10 @@ def _claim(context: Context, volume: Volume) -> Reschedule:
 
 
 def _told_complete(replica: Replica) -> Reschedule | None:
-    """Its node knows that it holds the data, before what it replaces goes: so it is found again by
-    a database that does not know of it.
+    """Record on the node that the replica's data is complete, before the outgoing replica is
+    removed.
+
+    So a database that was restored to an older state can find it.
     """
     [found] = replicas_with_nodes(Replica.objects.filter(pk=replica.pk).select_related("volume"))
     spec = replica_spec(found.volume, found)

@@ -1,4 +1,4 @@
-"""The end of a replacement: the old replica goes, or, where it failed, the new one."""
+"""The end of a replacement: remove the outgoing replica or, if the task failed, the new one."""
 
 from django.db.models import QuerySet
 
@@ -26,16 +26,16 @@ from volumes.services.replica.state import replica_state_set
 
 
 class ReplicaLost(ProvisionerError):
-    """What should take over is not as it must be."""
+    """The new replica cannot take over."""
 
     code = ResultCode.NotAvailable
 
 
 def outgoing_release(context: Context) -> Reschedule | None:
-    """The host uses the old replica no more; None: that is so, or no host uses the volume.
+    """Wait until the host no longer uses the outgoing replica. Returns None when that is so.
 
-    :raises ReplicaLost: the new one is not Available any more, or its node lost it.
-    :raises ReplicaTerminating: another one is being removed.
+    :raises ReplicaLost: the new replica is no longer Available, or its node lost it.
+    :raises ReplicaTerminating: another replica is being removed.
     """
     if waiting := replica_look(context):
         return waiting
@@ -47,12 +47,14 @@ def outgoing_release(context: Context) -> Reschedule | None:
             _require_available(context.task)
             _mark(outgoing)
     return Reschedule(
-        f"its host to confirm that it uses replica {outgoing.uuid} no more", HOST_SECONDS
+        f"its host to confirm that it no longer uses replica {outgoing.uuid}", HOST_SECONDS
     )
 
 
 def replica_look(context: Context) -> Reschedule | None:
-    """None: the node of the new replica has it. Before that is known, nothing goes for it.
+    """Ask the node for the new replica. Returns None when the node has it.
+
+    Nothing is removed before that is known.
 
     :raises ReplicaLost: the node lost it.
     """
@@ -76,10 +78,11 @@ def _mark(outgoing: Replica) -> None:
 
 
 def outgoing_release_unconfirmed(context: Context) -> None:
-    """The host did not confirm in time: the old replica is withdrawn all the same, for by the
-    host's own word the new one is Available.
+    """Remove the outgoing replica although the host did not confirm in time.
 
-    :raises ReplicaLost: it is not any more, or its node did not say that it has it.
+    The host itself has reported the new replica Available.
+
+    :raises ReplicaLost: it no longer is, or its node did not confirm that it holds it.
     """
     if waiting := replica_look(context):
         raise ReplicaLost(f"waited in vain for {waiting.pending_reason}")
@@ -89,10 +92,13 @@ def outgoing_release_unconfirmed(context: Context) -> None:
 
 
 def replica_take_over(context: Context) -> None:
-    """The new replica is the volume's like any other, Unknown where all are, and the old one is
-    removed. Within the transaction that ends the task.
+    """Make the new replica the volume's own, and mark the outgoing one as deleting.
 
-    :raises ReplicaLost: the new one is not as it must be, or the volume is in use only now.
+    The new replica becomes Unknown if no host ever attached the volume, or if it is the only one.
+    Runs inside the transaction that ends the task.
+
+    :raises ReplicaLost: the new replica is not in the right state, or the volume was just
+        published.
     """
     task = context.task
     volume = volume_of(task)
@@ -109,7 +115,7 @@ def replica_take_over(context: Context) -> None:
 
 
 def _require_available(task: Task) -> Replica:
-    """Of a volume of several replicas."""
+    """Return the new replica of a volume with several replicas, or raise if it is not Available."""
     new = replica_created_by(task)
     if new is None or new.rebuilding or new.replica_state != ReplicaState.AVAILABLE:
         state = new.replica_state if new else "gone"
@@ -118,7 +124,10 @@ def _require_available(task: Task) -> Replica:
 
 
 def _require_copied(volume: Volume, task: Task) -> Replica:
-    """Of a volume of one replica; it has taken over where this is asked again."""
+    """Return the new replica of a one-replica volume, or raise if it cannot take over.
+
+    It may be called again after the replica took over.
+    """
     new = replica_created_by(task)
     if new is None or new.exports.exists() or volume.snapshots.exists():
         raise ReplicaLost(f"the new replica of volume {task.volume_id!r} cannot take over")
@@ -128,12 +137,14 @@ def _require_copied(volume: Volume, task: Task) -> Replica:
 
 
 def replacement_undo(task: Task) -> None:
-    """Give up: the new replica goes, and the old one stays. Within the transaction that ends the
-    task badly and holds the volume.
+    """Undo the replacement: mark the new replica as deleting, and keep the outgoing one.
 
-    Where the host was told that the old one goes, and the new one is Available, that is done: the
-    host may have written to the new one only. Where the new one is not, the old one is Missing
-    until its host says otherwise. The last Available replica always stays.
+    Runs inside the transaction that ends the task badly and holds the volume.
+
+    If the host was told that the outgoing replica goes, and the new one is Available, the outgoing
+    one is deleted instead, since the host may have written to the new one only. If the new one is
+    not Available, the outgoing one is Missing until its host reports otherwise. The last Available
+    replica always stays.
     """
     made = Replica.objects.filter(LIVE, created_by_task=task.pk)
     old = Replica.objects.filter(LIVE, pk=task.outputs.get(OUTGOING))

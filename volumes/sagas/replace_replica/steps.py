@@ -1,4 +1,4 @@
-"""ReplicaSync: a new replica, beside the others or in place of one of them."""
+"""ReplicaSync: make a new replica, in addition to the others or in place of one of them."""
 
 from collections.abc import Callable
 
@@ -18,18 +18,23 @@ from volumes.sagas.replace_replica.waiting import Stalled, wait_for
 from volumes.selectors import LIVE
 
 AT_ONCE = 20
-"""How often a run may find that there is something else to do at once."""
+"""How many steps a run may take without a pause between them."""
 
 
 def make_replica(context: Context) -> Reschedule | None:
+    """Make the new replica on its node."""
     return _repeat(context, replica_make)
 
 
 def fill_replica(context: Context) -> Reschedule | None:
+    """Fill the new replica, by a copy or by the host."""
     return _repeat(context, replica_fill)
 
 
 def hand_over(context: Context) -> Reschedule | None:
+    """Release the outgoing replica; if the host does not confirm in time, without its
+    confirmation.
+    """
     try:
         return _repeat(context, outgoing_release)
     except Stalled:
@@ -38,16 +43,19 @@ def hand_over(context: Context) -> Reschedule | None:
 
 
 def look_at_new_one(context: Context) -> Reschedule | None:
+    """Check once more that the new replica is on its node."""
     return _repeat(context, replica_look)
 
 
 def take_over(context: Context) -> None:
+    """Make the new replica the volume's own."""
     replica_take_over(context)
 
 
 def lock_volume(task: Task) -> None:
-    """Volume before task: everyone locks in this order. Former ones of that uuid, which wait for
-    their nodes, have no task.
+    """Lock the task's volume. Everyone locks the volume before the task.
+
+    Deleted volumes of the same uuid, which wait for their nodes, have no task.
     """
     Volume.objects.select_for_update().filter(LIVE, uuid=task.volume_id).first()
 

@@ -1,4 +1,4 @@
-"""How the steps wait: for nodes, for hosts, and for how long at most."""
+"""How long the steps wait for nodes and hosts."""
 
 import logging
 import time
@@ -25,16 +25,16 @@ WAITS, WAS_DOING = "waits", "was_doing"
 
 
 class Stalled(ProvisionerError):
-    """Who was waited for did nothing for too long."""
+    """What the task waits for gave no sign of life for too long."""
 
     code = ResultCode.NotAvailable
 
 
 def wait_for(context: Context, waiting: Reschedule) -> Reschedule:
-    """Look again, as long as there is some sign of life.
+    """Return the pause, as long as there are signs of life.
 
-    :raises Stalled: there was none for ``migration_silence_seconds``, or it waited for what
-        need not end for LONGEST_SECONDS.
+    :raises Stalled: there was no sign for ``migration_silence_seconds``, or LONGEST_SECONDS have
+        passed without a copy that progresses.
     """
     now, sign = clock.epoch_seconds(), waiting.sign or waiting.pending_reason
     before, since = context.outputs.get(WAITS, (None, now))
@@ -56,15 +56,15 @@ def wait_for(context: Context, waiting: Reschedule) -> Reschedule:
 
 
 class RebuildFailed(ProvisionerError):
-    """The new replica does not come to hold the volume's data."""
+    """The new replica cannot be filled with the volume's data."""
 
     code = ResultCode.NotAvailable
 
 
 def replica_abort(context: Context, replica: Replica | None, why: str) -> Reschedule:
-    """The new replica goes: another one takes its place."""
+    """Mark the new replica as deleting. The next step makes another one."""
     if replica is not None:
-        log.warning("new replica given up", extra={"replica": replica.uuid, "reason": why})
+        log.warning("new replica aborted", extra={"replica": replica.uuid, "reason": why})
         with context.transaction():
             rows = Replica.objects.filter(LIVE, pk=replica.pk, created_by_task=context.task.pk)
             mark_replicas_deleting(rows, deadline_at=clock.now())
@@ -72,5 +72,7 @@ def replica_abort(context: Context, replica: Replica | None, why: str) -> Resche
 
 
 def calls_until() -> float:
-    """Well within a task's lease."""
+    """Return the end of node calls that begin now, on the monotonic clock: well within a
+    task's lease.
+    """
     return time.monotonic() + CALL_SECONDS

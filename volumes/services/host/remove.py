@@ -13,19 +13,25 @@ from volumes.services.replica.remove import marked_confirm
 
 
 class HostNotExists(ProvisionerError):
+    """There is no such host."""
+
     code = ResultCode.NotExists
 
 
 class HostAvailable(ProvisionerError):
+    """The host's agent has probed recently, so the host may still use volumes."""
+
     code = ResultCode.HostAvailable
 
 
 def host_remove(*, host_id: str) -> None:
-    """Forget a host that is Unavailable, with its target. A node that is down is cleaned when it
-    is back.
+    """Delete a host that is Unavailable, unpublish its volumes and remove its target from the
+    nodes.
 
-    :raises HostNotExists: there is none.
-    :raises HostAvailable: it probed lately.
+    A node that is down is cleaned up when it is back.
+
+    :raises HostNotExists: there is no such host.
+    :raises HostAvailable: the host is Available.
     """
     with transaction.atomic(durable=True):
         volumes = Volume.objects.filter(publications__host=host_id)

@@ -1,4 +1,4 @@
-"""The NQN of a host: its row alone says who may connect to its targets (contract, section 7)."""
+"""The NQN of a host. Only the host's row says who may connect to its targets."""
 
 from typing import Any, NamedTuple
 
@@ -15,19 +15,21 @@ from volumes.services.publication.exports import exports_renew
 def host_report(
     *, uuid: str, nqn: str, tenant_id: str | None = None, is_its_own: bool = False, **facts: Any
 ) -> None:
-    """Record a probe, as :func:`~inventory.services.hosts.host_probe` does, also of a host that has
-    another NQN than before. Its exports are made anew: no node admits the new NQN before all nodes
-    have confirmed that they admit the former one no more. A node that is away holds that up until
-    it is back, or removed from the pool by force.
+    """Record a probe of a host, also when the host has another NQN than before.
 
-    The NQN of a host that is Unavailable and has nothing published is taken over: that host goes.
+    It extends :func:`~inventory.services.hosts.host_probe`. When the NQN changes, the host's
+    exports are renewed: no node admits the new NQN before all nodes have confirmed that they no
+    longer admit the former one. A node that does not answer delays that until it is back, or is
+    removed from the pool by force.
 
-    ``tenant_id``: of the caller; None: it is bound to no tenant. ``is_its_own``: the caller speaks
-    for this host alone.
+    A host takes over the NQN of another host that is Unavailable and has nothing published; that
+    other host is deleted.
+
+    ``tenant_id``: the tenant of the caller; None: the caller is bound to no tenant. ``is_its_own``:
+    the caller may act for this host only.
 
     :raises HostOfOthers: the caller's tenant may not change this host.
-    :raises NqnTaken: another host has the NQN, or targets that are not this host's may still admit
-        it.
+    :raises NqnTaken: another host has the NQN, or targets of another host may still admit it.
     """
     caller = Caller(tenant_id, is_its_own)
     while not _is_so(uuid, nqn, caller):
@@ -37,13 +39,16 @@ def host_report(
 
 
 class Caller(NamedTuple):
-    """Who reports a host."""
+    """The caller that reports a host."""
 
     tenant_id: str | None
     is_its_own: bool
 
     def require(self, host: Host, nqn: str) -> None:
-        """:raises HostOfOthers: the caller may not report this host with this NQN."""
+        """Check that the caller may report this host with this NQN.
+
+        :raises HostOfOthers: it may not.
+        """
         if self.tenant_id is not None:
             require_host_of_tenant(
                 host, nqn=nqn, tenant_id=self.tenant_id, is_its_own=self.is_its_own
@@ -51,7 +56,7 @@ class Caller(NamedTuple):
 
 
 def _is_so(uuid: str, nqn: str, caller: Caller) -> bool:
-    """The host has the NQN already."""
+    """Whether the host has the NQN already."""
     host = Host.objects.filter(pk=uuid, nqn=nqn).first()
     if host is not None:
         caller.require(host, nqn)
@@ -59,8 +64,10 @@ def _is_so(uuid: str, nqn: str, caller: Caller) -> bool:
 
 
 def _claim(uuid: str, nqn: str, caller: Caller) -> bool:
-    """Give the host the NQN, if it is known, or see that the NQN is free; False: try again, a
-    volume was published to it meanwhile. In the one order of locks: volumes, then hosts.
+    """Give the NQN to the host, if the host is known, or else check that the NQN is free.
+
+    Returns False if a volume was published to the host meanwhile; the caller tries again. Everyone
+    locks volumes before hosts.
     """
     with transaction.atomic(durable=True):
         volumes = Volume.objects.filter(publications__host=uuid)
@@ -83,21 +90,28 @@ def _claim(uuid: str, nqn: str, caller: Caller) -> bool:
 
 
 def _take_over(other: Host, uuid: str, caller: Caller) -> None:
-    """:raises NqnTaken: the other host is Available, has volumes, or is another tenant's."""
+    """Delete the other host, so that its NQN is free.
+
+    :raises NqnTaken: the other host is Available, has volumes, or is another tenant's.
+    """
     if other.is_available or caller.tenant_id not in {None, other.tenant_id}:
         raise NqnTaken.by(other, host_id=uuid)
     rows = Publication.objects.filter(host=other).order_by("volume__uuid")
     if volumes := list(rows.values_list("volume__uuid", flat=True)):
         raise NqnTaken(
             f"NQN {other.nqn!r} belongs to host {other} ({other.state}), which has volumes "
-            f"published: {', '.join(volumes)}. Take them from it with POST /unpublish, or remove "
-            f"it with DELETE /hosts/{other.pk}; then host {uuid!r} gets the NQN with its next probe"
+            f"published: {', '.join(volumes)}. Unpublish them with POST /unpublish, or remove "
+            f"that host with DELETE /hosts/{other.pk}; host {uuid!r} gets the NQN with its next "
+            "probe after that"
         )
     other.delete()
 
 
 def _refuse_admitted_elsewhere(uuid: str, nqn: str) -> None:
-    """:raises NqnTaken: some node may still admit the NQN to the target of another host."""
+    """Check that no node may still admit the NQN to the target of another host.
+
+    :raises NqnTaken: one may.
+    """
     exports = Export.objects.filter(host_nqn=nqn, for_copy=False).exclude(
         target_nqn=target_nqn(uuid)
     )
@@ -108,15 +122,16 @@ def _refuse_admitted_elsewhere(uuid: str, nqn: str) -> None:
         volumes = ", ".join(sorted({volume for volume, _ in found}))
         nodes = ", ".join(sorted({str(node) for _, node in found}))
         raise NqnTaken(
-            f"NQN {nqn!r} was another host's, and is still to be shut out of its volumes {volumes} "
-            f"by the nodes {nodes}. Host {uuid!r} gets it with its next probe after that; a node "
-            "that does not come back must be removed by DELETE /backends/{id}?force=true"
+            f"NQN {nqn!r} was another host's, and the nodes {nodes} may still admit it to that "
+            f"host's volumes {volumes}. Host {uuid!r} gets the NQN with its next probe after they "
+            "stopped; remove a node that does not come back with DELETE /backends/{id}?force=true"
         )
 
 
 def host_exports_renew(host_id: str) -> None:
-    """Write that the host's exports are made anew that admit another NQN than its row says. Inside
-    the caller's transaction that holds the volumes.
+    """Renew the host's exports that admit another NQN than its row says.
+
+    Runs inside the caller's transaction, which holds the volumes.
     """
     exports = Export.objects.filter(LIVE, publication__host=host_id)
     nqn = Host.objects.filter(pk=host_id).values("nqn")

@@ -1,4 +1,4 @@
-"""What nodes hold, read from them."""
+"""Read what nodes hold."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ from volumes.services.node_calls import NodeError
 
 @dataclass(frozen=True)
 class NodeContents:
+    """Everything that one node holds."""
+
     node: wire.Node
     volumes: tuple[wire.Volume, ...]
     snapshots: tuple[wire.Snapshot, ...]
@@ -25,10 +27,10 @@ class NodeContents:
 def nodes_read(
     backends: Iterable[Backend], *, timeout_seconds: float
 ) -> dict[str, NodeContents | NodeError]:
-    """All that each node holds, by its id, read in parallel.
+    """Read everything that each node holds, in parallel. Results by backend id.
 
-    Read before the rows, it holds nothing that no row stands for, but for what is being removed: a
-    row is there before what it stands for.
+    A row is inserted before its object is created on a node. So if nodes are read before the rows,
+    each object on a node has a row, unless the object is being removed or is an orphan.
     """
     calls = {b.pk: partial(_read, node_client(b)) for b in backends}
     contents = call_all(calls, timeout_seconds=timeout_seconds)
@@ -39,8 +41,10 @@ def nodes_read(
 def replicas_find(
     replicas: Iterable[Replica], *, timeout_seconds: float
 ) -> dict[int, bool | NodeError]:
-    """Whether each replica is on its node, of its generation and with all its pieces, by key: False
-    where its node was removed, :func:`is_lost` where its node does not hold it.
+    """Ask the nodes whether they hold each replica: its generation, with all its sub-volumes.
+
+    Outcomes by replica key: True if the node holds it; False if the replica has no node any more.
+    If the node does not hold it, the outcome is an error for which :func:`is_lost` is true.
     """
     found: dict[int, bool | NodeError] = {}
     calls: dict[int, Callable[[], bool]] = {}
@@ -57,14 +61,16 @@ def replicas_find(
 
 
 def is_lost(outcome: object) -> bool:
-    """The node does not have what the call was about."""
+    """Whether the outcome says that the node does not have the object of the call."""
     return isinstance(outcome, NodeRefused) and outcome.code is wire.RefusalCode.NOT_FOUND
 
 
 def drift_read(
     backends: Iterable[Backend], *, timeout_seconds: float
 ) -> dict[str, tuple[DriftItem, ...] | NodeError]:
-    """Where the data plane of each node differs from what its agent believes, by its id."""
+    """Read where the data plane of each node differs from its agent's records. Results by backend
+    id.
+    """
     calls = {b.pk: node_client(b).read_drift for b in backends}
     return call_all(calls, timeout_seconds=timeout_seconds)
 

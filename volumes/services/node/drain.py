@@ -1,4 +1,4 @@
-"""Take a node out of service: cordon it, and have its replicas moved elsewhere."""
+"""Drain a node: cordon it, and move its replicas to other nodes."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from volumes.models import Drain, Replica, ReplicaRelocation
 
 JOB = "move_replicas"
 DRAIN = "drain"
-"""The output of a task that names the node which it helps to drain."""
+"""Name of the task output that holds the id of the node that the task helps to drain."""
 OF_DRAIN = f"outputs__{DRAIN}"
 
 
@@ -27,8 +27,10 @@ class NotDrained(ProvisionerError):
 
 @dataclass(frozen=True)
 class DrainStatus:
-    """``left``: replicas on the node, also those that are being removed from it. ``refused``: why
-    an attempt to move a replica failed, of those that are not tried again yet.
+    """A drain and its progress.
+
+    ``left``: number of replicas on the node, including those that are being removed. ``refused``:
+    failed attempts to move a replica that are not tried again yet, with the reason.
     """
 
     drain: Drain
@@ -38,33 +40,36 @@ class DrainStatus:
 
     @property
     def moved(self) -> int:
-        """Replicas that are no more there: moved, or deleted by clients."""
+        """How many replicas left the node since the drain began: moved, or deleted by clients."""
         return max(0, self.drain.replicas_before - self.left)
 
     @property
     def pending_reason(self) -> str:
-        """In short words for clients and operators; empty: for nothing."""
+        """What the drain waits for, in a few words for clients and operators; "" when it waits for
+        nothing.
+        """
         if not self.left:
             return ""
         if self.tasks:
             return "its tasks"
         if self.refused.exists():
-            return "what hinders its replicas"
+            return "replicas that cannot be moved yet"
         return "a worker to move its replicas, or the node to remove them"
 
 
 def drain_start(*, persistent_id: str) -> None:
-    """Cordon the node, and have every replica on it moved that can be, until the drain is stopped;
-    one that is drained already goes on.
+    """Cordon the node and move every replica that can be moved, until the drain is stopped.
 
-    :raises BackendNotFound: there is none.
+    If the node is being drained already, that drain goes on.
+
+    :raises BackendNotFound: there is no such node.
     """
     with transaction.atomic(durable=True):
         backend = Backend.objects.select_for_update().filter(pk=persistent_id).first()
         if backend is None:
             raise BackendNotFound.of(persistent_id)
         number = Replica.objects.filter(backend=backend).count()
-        if backend.in_use:  # which ends a drain; nobody took notice of it yet
+        if backend.in_use:  # uncordoning ended an earlier drain, whose row is still there
             Drain.objects.filter(backend=backend).delete()
         started = {"was_in_use": backend.in_use, "replicas_before": number}
         _, is_new = Drain.objects.get_or_create(backend=backend, defaults=started)
@@ -77,10 +82,11 @@ def drain_start(*, persistent_id: str) -> None:
 
 
 def drain_stop(*, persistent_id: str) -> None:
-    """No more moves: those that can be stopped are undone, and the node is as it was before,
-    cordoned or not.
+    """Stop the drain and undo the moves that can still be stopped.
 
-    :raises NotDrained: there is nothing to stop.
+    The node is cordoned afterwards only if it was before the drain.
+
+    :raises NotDrained: the node has no drain.
     """
     with transaction.atomic(durable=True):
         backend = Backend.objects.select_for_update().filter(pk=persistent_id).first()
@@ -94,7 +100,10 @@ def drain_stop(*, persistent_id: str) -> None:
 
 
 def drain_get(*, persistent_id: str) -> DrainStatus:
-    """:raises NotDrained: the node has no drain, or there is no such node."""
+    """Return the node's drain and its progress.
+
+    :raises NotDrained: the node has no drain, or there is no such node.
+    """
     drain = Drain.objects.select_related("backend").filter(pk=persistent_id).first()
     if drain is None:
         raise NotDrained(f"backend {persistent_id!r} is not being drained")
@@ -105,13 +114,15 @@ def drain_get(*, persistent_id: str) -> DrainStatus:
 
 
 def drain_tasks() -> QuerySet[Task]:
-    """The moves for all drains that have not ended."""
+    """Return the active tasks of all drains."""
     return Task.objects.filter(state__in=sorted(ACTIVE), **{f"{OF_DRAIN}__isnull": False})
 
 
 def drain_tasks_abort_stale() -> None:
-    """Stop and undo the moves of drains that are no more. Tasks are read first: each is younger
-    than its drain.
+    """Stop and undo the tasks of drains that no longer exist.
+
+    The tasks are read before the drains: a task is created after its drain, so no task of a new
+    drain is mistaken for a stale one.
     """
     tasks = list(drain_tasks())
     drains = set(Drain.objects.values_list("pk", flat=True))

@@ -1,4 +1,4 @@
-"""What would be lost if a node stopped now."""
+"""Which volumes would lose access or redundancy if a node stopped now."""
 
 from dataclasses import dataclass
 
@@ -16,8 +16,10 @@ REDUNDANCY = "redundancy"
 
 @dataclass(frozen=True)
 class Maintenance:
-    """``replicas``: those on the node whose volume would lose something, with ``loses``, ACCESS or
-    REDUNDANCY, and their volume. ``access`` and ``redundancy``: how many of each.
+    """What stopping a node would cost.
+
+    ``replicas``: those on the node whose volume would lose something, with their volume and
+    ``loses`` (ACCESS or REDUNDANCY). ``access``, ``redundancy``: how many of each.
     """
 
     replicas: QuerySet[Replica]
@@ -26,16 +28,19 @@ class Maintenance:
 
     @property
     def safe(self) -> bool:
-        """No volume would lose anything."""
+        """Whether no volume would lose anything."""
         return not (self.access or self.redundancy)
 
 
 def backend_maintenance(*, persistent_id: str) -> Maintenance:
-    """What would be lost with the node: a volume loses access where no other replica on an
-    Available node is Available (or all replicas are Unknown, never attached), else redundancy;
-    nothing where its replica here is Missing, or on its way out beside a good one.
+    """Return what would be lost if the node stopped now.
 
-    :raises BackendNotFound: there is none.
+    A volume loses access if no other replica is Available on an Available node. If all replicas are
+    Unknown, because no host ever attached the volume, another Unknown one on an Available node
+    counts as good. A volume with another good replica loses redundancy only, and nothing if its
+    replica on this node is Terminating. A Missing replica on this node is no loss.
+
+    :raises BackendNotFound: there is no such node.
     """
     if not Backend.objects.filter(pk=persistent_id).exists():
         raise BackendNotFound.of(persistent_id)

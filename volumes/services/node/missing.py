@@ -1,7 +1,7 @@
-"""What a node should hold and does not: reported, and never made anew as if it had the data.
+"""Record what a node should hold and does not. Lost data is never replaced by an empty replica.
 
-A replica that its node lost becomes Missing here alone: when the node is checked, and as soon as it
-answers to any call that it does not have it.
+Only this module sets a replica Missing because its node lost it: when the node is checked, and as
+soon as the node answers any call with NOT_FOUND.
 """
 
 import logging
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ReadyRows:
-    """The keys of what is READY on some nodes."""
+    """Keys of the READY rows on some nodes."""
 
     replicas: frozenset[int]
     snapshots: frozenset[int]
@@ -32,6 +32,7 @@ class ReadyRows:
 
     @classmethod
     def of(cls, backends: Iterable[Backend]) -> Self:
+        """Read the keys for these backends."""
         ready = {"state": LifeState.READY}
         replicas = Replica.objects.filter(backend__in=backends, **ready)
         snapshots = Snapshot.objects.filter(replica__backend__in=backends, **ready)
@@ -45,8 +46,10 @@ class ReadyRows:
 
 
 def replicas_look(replicas: Iterable[Replica], *, until: float) -> Outcomes:
-    """Ask their nodes for replicas: those that their node does not hold, of their generation and
-    with all their pieces, are Missing from now on. Outcomes by key, as :func:`is_lost` tells them.
+    """Ask nodes for replicas, and mark those Missing that their node does not hold.
+
+    A node holds a replica if it has that generation with all its sub-volumes. Returns outcomes by
+    key, for :func:`is_lost`.
     """
     rows = {r.pk: r for r in replicas}
     outcomes = replicas_find(rows.values(), timeout_seconds=seconds_left(until))
@@ -59,18 +62,20 @@ def replicas_look(replicas: Iterable[Replica], *, until: float) -> Outcomes:
 def check_after_not_found(
     replicas: Mapping[int, Replica], outcomes: Mapping[int, object], *, until: float
 ) -> None:
-    """Some nodes may have answered that what they were asked to work on is not there: look whether
-    they lost those ``replicas``. By the keys of ``outcomes``, of which there may be more.
+    """Check the replicas whose node answered NOT_FOUND, and mark those Missing that it lost.
+
+    ``replicas`` and ``outcomes`` share keys; ``outcomes`` may have more.
     """
     lost = [r for key, r in replicas.items() if is_lost(outcomes[key])]
     replicas_look(lost, until=until)
 
 
 def mark_missing(backend: Backend, contents: NodeContents, before: ReadyRows) -> list[int]:
-    """Write down what of the READY rows ``before`` the node was read, it does not hold.
+    """Compare the node's ``contents`` with the rows that were READY ``before`` it was read.
 
-    A lost replica is Missing; a snapshot is only logged. Exports begin again: their keys. A replica
-    that missed a growth is grown.
+    A lost replica becomes Missing; the only replica of a volume becomes Unknown again when its node
+    has it again. A lost snapshot is logged. A lost export is set back to CREATING; the keys of
+    those exports are returned. A volume is expanded again if a replica of it missed an expansion.
     """
     _note_replicas(backend, {(v.uuid, v.generation): v.capacity for v in contents.volumes}, before)
     there = {(s.uuid, s.generation) for s in contents.snapshots}
@@ -84,7 +89,7 @@ def mark_missing(backend: Backend, contents: NodeContents, before: ReadyRows) ->
 def _note_replicas(
     backend: Backend, there: Mapping[tuple[str, int], int], before: ReadyRows
 ) -> None:
-    """``there``: capacities by uuid and generation."""
+    """Mark lost replicas Missing. ``there``: capacities in bytes by uuid and generation."""
     rows = Replica.objects.filter(backend=backend, state=LifeState.READY)
     small = set()
     sized = rows.select_related("volume").annotate(size=Sum("sub_volumes__capacity_bytes"))
@@ -105,7 +110,7 @@ def _note_replicas(
 
 
 def _mark_missing(replica: Replica) -> None:
-    """One that leaves is no loss."""
+    """Mark the replica Missing, unless it is Terminating: one that is being removed is no loss."""
     rows = Replica.objects.filter(
         pk=replica.pk, backend=replica.backend_id, state=LifeState.READY
     ).exclude(replica_state__in=[ReplicaState.MISSING, ReplicaState.TERMINATING])
@@ -115,7 +120,9 @@ def _mark_missing(replica: Replica) -> None:
 
 
 def _expand_again(volumes: QuerySet[Volume]) -> None:
-    """A replica of each was Missing when the others grew, and is back; the collector grows it."""
+    """Let the collector repeat the expansion of these volumes. A replica was Missing during it, and
+    is back with the old size.
+    """
     at_rest = volumes.filter(state=LifeState.READY, expanding_to_bytes__isnull=True)
     at_rest.update(expanding_to_bytes=F("capacity_bytes"), deadline_at=clock.now())
 

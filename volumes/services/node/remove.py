@@ -16,16 +16,21 @@ from volumes.services.publication.namespace_ids import namespace_ids_touch
 
 
 class BackendHasVolumes(ProvisionerError):
+    """Replicas on the backend bar its removal."""
+
     code = ResultCode.BackendHasVolumes
 
 
 def backend_remove(*, persistent_id: str, force: bool) -> None:
-    """Take a node out of the pool. By force, from a node that is Unavailable, its replicas stay
-    known as ``Missing`` on no backend, with their snapshots; the collector drops what was being
-    removed. A replica that was being filled is forgotten.
+    """Remove a node from the pool.
 
-    :raises BackendNotFound: there is none.
-    :raises BackendHasVolumes: replicas are on it, and not ``force``, or it is Available.
+    With ``force``, a node that is Unavailable is removed although it holds replicas. Its replicas
+    and their snapshots stay as rows without a backend, in state ``Missing``. Replicas that were
+    being deleted or rebuilt are deleted at once; if they have snapshots, the collector deletes them
+    later.
+
+    :raises BackendNotFound: there is no such node.
+    :raises BackendHasVolumes: it holds replicas, and ``force`` is not set or the node is Available.
     """
     try:
         with transaction.atomic(durable=True):
@@ -45,7 +50,7 @@ def backend_remove(*, persistent_id: str, force: bool) -> None:
 
 
 def _lock_what_it_holds(persistent_id: str) -> None:
-    """Volumes, snapshots, SSDs, then their backend: everyone locks in this order."""
+    """Lock in the order that everyone uses: volumes, snapshots, SSDs, then the backend."""
     volumes = Volume.objects.filter(replicas__backend=persistent_id)
     list(Volume.objects.select_for_update().filter(pk__in=volumes).order_by("pk"))
     snapshots = Snapshot.objects.filter(replica__backend=persistent_id)

@@ -1,7 +1,8 @@
-"""Ask a host's agent to attach a volume, or to detach it: extensions of KIOXIA's release 3.22.
+"""Ask a host's agent to attach or detach a volume: extensions of KIOXIA's release 3.22.
 
-The host does it as a task, on its own time: it connects to the replicas and builds the array, or
-takes the array apart, and ends the task. Publishing comes before, unpublishing after.
+The host works the task off in its own time: it connects the replicas and builds the array, or takes
+the array apart, and ends the task. Clients publish the volume before they attach it, and detach it
+before they unpublish it.
 """
 
 from django.db import transaction
@@ -16,7 +17,7 @@ from volumes.services.errors import HostNotFound, VolumeNotFound, VolumeNotPubli
 
 
 class NoAgent(ProvisionerError):
-    """Nobody on the host would work the task off."""
+    """No agent on the host would work the task off."""
 
     code = ResultCode.NotAvailable
 
@@ -28,11 +29,14 @@ def attachment_ask(
     host_id: str,
     tenant_id: str | None,
 ) -> Task:
-    """An IDLE task of this type for the host's agent; where it attached, the ended task says the
-    path of the block device.
+    """Create an IDLE task of this type for the host's agent.
 
-    :raises VolumeNotFound, HostNotFound, VolumeNotPublished: as they say.
-    :raises NoAgent: no agent on the host probed lately.
+    When the agent has attached the volume, the ended task names the path of the block device.
+
+    :raises VolumeNotFound: there is no such volume, or the tenant may not see it.
+    :raises HostNotFound: there is no such host.
+    :raises VolumeNotPublished: the volume is not published to the host.
+    :raises NoAgent: no agent on the host has probed within three probe intervals.
     :raises VolumeHasTask: the volume has a task that has not ended.
     """
     with transaction.atomic(durable=True):
@@ -47,7 +51,7 @@ def attachment_ask(
                 f"volume {volume_uuid!r} is not published to host {host_id!r}: publish it first"
             )
         if not host.has_agent:
-            raise NoAgent(f"no agent on host {host} probed within three durations")
+            raise NoAgent(f"no agent on host {host} has probed within three probe intervals")
         return task_create(
             type=type,
             host_id=host.pk,

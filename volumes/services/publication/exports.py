@@ -1,4 +1,4 @@
-"""Exports on their nodes: made, or removed, and the rows follow."""
+"""Create and remove exports on nodes, and update their rows by what the nodes confirm."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -31,8 +31,11 @@ from volumes.services.publication.namespace_ids import (
 
 @dataclass(frozen=True)
 class ExportWork:
-    """How it went. ``new``: exported only now, or found lost on the node; ``failed``: exports
-    whose node did not confirm.
+    """The result of one round of node calls.
+
+    ``done``: number of exports confirmed. ``new``: number of exports that were made now, because
+    they were new or their node had lost them. ``failed``: exports whose node did not confirm.
+    ``text``: how they failed.
     """
 
     done: int
@@ -42,9 +45,10 @@ class ExportWork:
 
 
 def exports_make(rows: QuerySet[Export], *, until: float) -> ExportWork:
-    """Export on all nodes in parallel; those that confirm become READY. A replica that its node
-    does not have is Missing. A host that has another NQN than before waits until no node can still
-    admit the former one to its target.
+    """Create exports on all nodes in parallel. Exports that their node confirms become READY.
+
+    A replica that its node does not hold becomes Missing. After a host changed its NQN, its exports
+    wait until no node can still admit the former NQN to its target.
     """
     exports = {e.pk: e for e in exports_with_nodes(_admissible(rows))}
     outcomes = exports_ensure(exports.values(), until=until)
@@ -61,7 +65,11 @@ def exports_make(rows: QuerySet[Export], *, until: float) -> ExportWork:
 
 
 def _take_another_id(export: Export) -> None:
-    """The node knows the id as another replica's: so does the host, whatever this database says."""
+    """Renew an export under another namespace id.
+
+    The node knows the id as another replica's. So the host knows it that way, too, whatever the
+    database says.
+    """
     with transaction.atomic(durable=True):
         list(Volume.objects.select_for_update().filter(replicas=export.replica_id))
         namespace_id_bar(export)
@@ -76,11 +84,13 @@ def _admissible(rows: QuerySet[Export]) -> QuerySet[Export]:
 def record_desired_exports(
     publication: Publication, *, deadline_at: dt.datetime | None = None
 ) -> None:
-    """Write that each replica of a published volume must be exported, but for one that is being
-    filled, inside the caller's transaction that holds the volume. ``publication``: with its volume
-    and host.
+    """Record that each replica of a published volume must be exported, except one that is
+    ``rebuilding``.
 
-    :raises TargetFull: the host's target has as many namespaces as it can.
+    Runs inside the caller's transaction, which holds the volume. ``publication`` comes with its
+    volume and host.
+
+    :raises TargetFull: the host's target has as many namespaces as it can hold.
     """
     if publication.volume.protocol == Protocol.LOCAL:
         return
@@ -103,8 +113,10 @@ def record_desired_exports(
 
 
 def record_desired_exports_for_all_hosts(volume: Volume) -> list[Publication]:
-    """As ``record_desired_exports``, for all hosts that the volume is published to, which are
-    returned. Their order is the same for everybody: ids are claimed in it.
+    """Call ``record_desired_exports`` for every host that the volume is published to.
+
+    Returns the publications. They are handled in the order of host ids, since namespace ids are
+    claimed in that order, and one order for everyone prevents deadlocks.
     """
     publications = list(volume.publications.select_related("host").order_by("host_id"))
     for publication in publications:
@@ -113,7 +125,7 @@ def record_desired_exports_for_all_hosts(volume: Volume) -> list[Publication]:
 
 
 def delete_exports_on_nodes(rows: QuerySet[Export], *, until: float) -> ExportWork:
-    """Remove exports that are being deleted from their nodes; the rows of those confirmed go."""
+    """Remove DELETING exports from their nodes, and delete the rows of those that are confirmed."""
     exports = {e.pk: e for e in exports_with_nodes(rows)}
     if not exports:
         return ExportWork(0, 0, (), "")
@@ -127,10 +139,10 @@ def delete_exports_on_nodes(rows: QuerySet[Export], *, until: float) -> ExportWo
 def mark_publications_deleting(
     rows: QuerySet[Publication], *, deadline_at: dt.datetime | None = None
 ) -> list[int]:
-    """Drop publications and write the intent to remove their exports, inside the caller's
-    transaction.
+    """Delete publications and mark their exports as deleting, inside the caller's transaction.
 
-    ``deadline_at``: from then on the collector removes them. Returns the keys of those exports.
+    ``deadline_at``: the collector removes the exports from then on. Returns the keys of the
+    exports.
     """
     exports = Export.objects.filter(publication__in=rows)
     keys = mark_exports_deleting(exports, deadline_at=deadline_at or unfinished_deadline())
@@ -139,7 +151,7 @@ def mark_publications_deleting(
 
 
 def mark_exports_deleting(rows: QuerySet[Export], *, deadline_at: dt.datetime) -> list[int]:
-    """Write the intent to remove exports, inside the caller's transaction. Returns their keys."""
+    """Mark exports as deleting, inside the caller's transaction. Returns their keys."""
     keys = list(rows.values_list("pk", flat=True))
     Export.objects.filter(pk__in=keys).update(
         publication=None, state=LifeState.DELETING, deadline_at=deadline_at
@@ -148,9 +160,11 @@ def mark_exports_deleting(rows: QuerySet[Export], *, deadline_at: dt.datetime) -
 
 
 def exports_renew(rows: QuerySet[Export]) -> None:
-    """Write that these exports go and others come in their place, as the rows say now: of later
-    generations, with the host's NQN and the replica's id. Inside the caller's transaction that
-    holds the volumes; the collector does it.
+    """Replace exports by new ones, of a later generation, with the host's current NQN and the
+    replica's current namespace id.
+
+    Runs inside the caller's transaction, which holds the volumes. It only writes rows; the
+    collector calls the nodes.
     """
     publications = Publication.objects.filter(
         pk__in=list(rows.values_list("publication", flat=True))
@@ -162,8 +176,9 @@ def exports_renew(rows: QuerySet[Export]) -> None:
 
 
 def mark_replicas_deleting(rows: QuerySet[Replica], *, deadline_at: dt.datetime) -> None:
-    """Write the intent to remove replicas, with their exports, inside the caller's transaction;
-    the collector does it from ``deadline_at`` on.
+    """Mark replicas and their exports as deleting, inside the caller's transaction.
+
+    The collector removes them from ``deadline_at`` on.
     """
     keys = list(rows.values_list("pk", flat=True))
     exports = Export.objects.filter(LIVE, replica__in=keys)

@@ -1,5 +1,7 @@
-"""Namespace ids of exports (contract, section 7): each is one replica's in its host's target, on
-whatever node, and not soon another replica's.
+"""Namespace ids of exports (contract, section 7).
+
+In a host's target an id belongs to one replica, on all nodes. For some time after its last use it
+goes to no other replica.
 """
 
 import datetime as dt
@@ -16,20 +18,25 @@ from provisioner.common.results import ProvisionerError, ResultCode
 from volumes.models import Export, NamespaceId, target_nqn
 
 KEPT = dt.timedelta(hours=24)
-"""For so long after its last export an id is no other replica's, and must be longer than nodes
-refuse that."""
+"""How long after its last export an id goes to no other replica. It must be longer than the time
+for which nodes refuse that."""
 
 
 class TargetFull(ProvisionerError):
+    """The host's target has as many namespaces as it can hold."""
+
     code = ResultCode.PublishFailed
 
 
 def namespace_ids_take(host: Host, replica_keys: Collection[int]) -> dict[int, int]:
-    """By replica key, its id in the host's target: the one it has, or had, or else the lowest that
-    was no other replica's lately and that the host does not use for something else. Inside the
-    caller's transaction, as its last claim: who finds an id being taken waits for who takes it.
+    """Return the namespace ids of replicas in the host's target, by replica key.
 
-    :raises TargetFull: the target has as many namespaces as it can.
+    A replica keeps the id that it has or had. Else it gets the lowest id that is not reserved for
+    another replica and that the host does not use for something else. Runs inside the caller's
+    transaction, as its last claim: a transaction that wants an id which another one is inserting
+    waits for that one.
+
+    :raises TargetFull: the target has as many namespaces as it can hold.
     """
     rows = NamespaceId.objects.filter(target_nqn=target_nqn(host.pk))
     own = rows.filter(replica_key__in=replica_keys)
@@ -57,7 +64,7 @@ def _free(rows: QuerySet[NamespaceId], host: Host, number: int) -> list[int]:
 
 
 def _longest_unused(rows: QuerySet[NamespaceId], host: Host) -> int:
-    """Give up the id that no export has for the longest time."""
+    """Release and return the id that has been without an export for the longest time."""
     unused = rows.filter(~Exists(_exports())).exclude(nsid__in=host.used_namespace_ids)
     oldest = unused.order_by("last_used_at").first()
     if oldest is None:
@@ -65,23 +72,25 @@ def _longest_unused(rows: QuerySet[NamespaceId], host: Host) -> int:
             f"host {host.pk!r} has {MAX_NAMESPACES} replicas published, and a target cannot have "
             "more: unpublish volumes from it"
         )
-    rows.filter(pk=oldest.pk, last_used_at=oldest.last_used_at).delete()  # else others took it
+    rows.filter(pk=oldest.pk, last_used_at=oldest.last_used_at).delete()  # no-op if others took it
     return oldest.nsid
 
 
 def _exports() -> QuerySet[Export]:
-    """Those that have the id of the outer query's row."""
+    """The exports that use the id of the outer query's row."""
     return Export.objects.filter(target_nqn=OuterRef("target_nqn"), nsid=OuterRef("nsid"))
 
 
 def namespace_id_bar(export: Export) -> None:
-    """The export's id is no replica's for a while: a node refused it."""
+    """Keep the export's id from all replicas for a while, because a node refused it."""
     rows = NamespaceId.objects.filter(target_nqn=export.target_nqn, nsid=export.nsid)
     rows.update(replica_key=None, last_used_at=clock.now())
 
 
 def namespace_ids_touch(exports: Iterable[Export]) -> None:
-    """These exports are about to go: their ids were used until now."""
+    """Record that the ids of these exports are used until now. Call it before the exports are
+    deleted.
+    """
     pairs = {(export.target_nqn, export.nsid) for export in exports if not export.for_copy}
     if not pairs:
         return
@@ -90,6 +99,6 @@ def namespace_ids_touch(exports: Iterable[Export]) -> None:
 
 
 def namespace_ids_delete_unused() -> None:
-    """Forget the ids that no export had for KEPT."""
+    """Delete the ids that no export has used for KEPT."""
     old = NamespaceId.objects.filter(last_used_at__lt=clock.now() - KEPT)
     old.filter(~Exists(_exports())).delete()

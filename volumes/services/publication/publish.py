@@ -1,4 +1,4 @@
-"""Publish volumes to hosts, and take them back (reference, "Connectivity"; contract, section 7)."""
+"""Publish volumes to hosts, and unpublish them (reference, "Connectivity"; contract, section 7)."""
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -28,34 +28,45 @@ UNPUBLISHED = "the volume was unpublished"
 
 
 class AlreadyPublished(ProvisionerError):
+    """Every replica was already exported to the host."""
+
     code = ResultCode.AlreadyPublished
 
 
 class VolumeNotInHost(ProvisionerError):
+    """The volume is ``Local``, and its node does not run inside that host."""
+
     code = ResultCode.VolumeNotInHost
 
 
 class PublishFailed(ProvisionerError):
+    """No replica could be exported; nothing of the request stays."""
+
     code = ResultCode.PublishFailed
 
 
 class UnpublishFailed(ProvisionerError):
+    """A node that is up did not confirm the removal of an export; the collector tries again."""
+
     code = ResultCode.UnpublishFailed
 
 
 def volume_publish(
     *, volume_uuid: str, host_id: str, tenant_id: str | None, idempotency_digest: str = ""
 ) -> None:
-    """Export every replica to the host, and repair exports that a node lost. Replicas on nodes
-    that do not answer are skipped when another one is exported, and follow when their nodes are
-    back; one that is being filled follows when nothing can be copied into it any more.
+    """Export every replica of a volume to a host, and repair exports that a node lost.
 
-    :raises VolumeNotFound: there is none, for this tenant.
-    :raises HostNotFound: the host never probed, or belongs to another tenant than the volume.
-    :raises AlreadyPublished: all was there, and not by an earlier try of the same request.
-    :raises VolumeNotInHost: a ``Local`` volume whose node does not run inside that host.
-    :raises PublishFailed: no replica could be exported, or the volume is being expanded and must
-        not be meanwhile; nothing of it stays.
+    Replicas on nodes that do not answer are skipped if another replica is exported. They follow
+    when their nodes are back. A replica that is being rebuilt by a copy follows when its copy can
+    no longer write.
+
+    :raises VolumeNotFound: there is no such volume, or the tenant may not see it.
+    :raises HostNotFound: the host never probed, or serves another tenant than the volume's.
+    :raises AlreadyPublished: every replica was exported already, and not by an earlier attempt of
+        the same request.
+    :raises VolumeNotInHost: the volume is ``Local``, and its node does not run inside that host.
+    :raises PublishFailed: no replica could be exported, or the volume is being expanded by a node
+        that can do so only while no host uses it; nothing of the request stays.
     """
     with transaction.atomic(durable=True):
         volume, host = _locked(volume_uuid, host_id, tenant_id)
@@ -79,7 +90,7 @@ def volume_publish(
 
 
 def _locked(volume_uuid: str, host_id: str, tenant_id: str | None) -> tuple[Volume, Host]:
-    """Volume before host: everyone locks in this order."""
+    """Return the locked volume and host. Everyone locks the volume before the host."""
     volume = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid).first()
     if volume is None:
         raise VolumeNotFound(f"there is no volume {volume_uuid!r}")
@@ -87,22 +98,27 @@ def _locked(volume_uuid: str, host_id: str, tenant_id: str | None) -> tuple[Volu
     if host is None:
         raise HostNotFound(f"there is no host {host_id!r}: it must send POST /host_probe first")
     if host.tenant_id not in {"", volume.tenant_id}:
-        raise HostNotFound(f"host {host_id!r} has volumes of another tenant alone")
+        raise HostNotFound(f"host {host_id!r} may only use volumes of another tenant")
     return volume, host
 
 
 def _refuse_while_expanded(volume: Volume) -> None:
-    """:raises PublishFailed: a node could not finish that while a host has the volume."""
+    """Refuse to publish a volume while a node expands it that can do so only without a host.
+
+    :raises PublishFailed: such an expansion is under way.
+    """
     if volume.expanding_to_bytes and replicas_expanded_offline(volume).exists():
         raise PublishFailed(
-            f"volume {volume.uuid!r} is being expanded, and a node that it spans SSDs of expands it"
-            " only while no host has it: try again when that is done"
+            f"volume {volume.uuid!r} is being expanded, and spans SSDs of a node that expands such "
+            "a volume only while it is published to no host: try again when that is done"
         )
 
 
 def _stop_copies(volume: Volume) -> None:
-    """The host is let in now. What a copy was to replace is exported; the task of a volume of
-    several replicas goes on when the host has filled the new one.
+    """Stop copies of the volume, because the host may write to it from now on.
+
+    The outgoing replica is exported. For a volume of one replica the task is aborted; otherwise the
+    task goes on, and the host fills the new replica.
     """
     if volume.num_replicas == 1:
         tasks_abort(volume_id=volume.uuid, reason="the volume was published")
@@ -140,7 +156,7 @@ def _require_inside(volume: Volume, host_id: str) -> None:
 
 
 def _wanted(volume: Volume, host: Host, idempotency_digest: str) -> Publication:
-    """Write what must exist."""
+    """Insert or update the publication, and record the exports that it needs."""
     deadline = unfinished_deadline()
     publication = Publication.objects.filter(volume=volume, host=host).first()
     if publication is None:
@@ -160,8 +176,9 @@ def _wanted(volume: Volume, host: Host, idempotency_digest: str) -> Publication:
 
 
 def _shut_out_former_nqn(host: Host) -> None:
-    """No target of the host admits another NQN than its own, on nodes that answer: nothing is
-    exported to it before that is so on all nodes.
+    """Remove the host's exports that admit a former NQN, from nodes that answer.
+
+    Nothing is exported to the host before all nodes have confirmed that.
     """
     former = Export.objects.filter(target_nqn=target_nqn(host.pk), state=LifeState.DELETING)
     delete_exports_on_nodes(
@@ -176,9 +193,9 @@ def _reachable_exports(publication: Publication) -> QuerySet[Export]:
 
 
 def _publish_failed(publication: Publication, idempotency_digest: str, *, reason: str) -> None:
-    """Take it back, unless another try of the same request has done it.
+    """Roll the publication back, unless another attempt of the same request completed it.
 
-    :raises PublishFailed: it has not.
+    :raises PublishFailed: it was rolled back.
     """
     rows = Publication.objects.filter(pk=publication.pk)
     with transaction.atomic(durable=True):
@@ -199,15 +216,16 @@ def _publish_failed(publication: Publication, idempotency_digest: str, *, reason
 
 
 def volume_unpublish(*, volume_uuid: str, host_id: str | None, tenant_id: str | None) -> None:
-    """Take a volume from a host, or from all (``host_id`` None), and stop a migration that its
-    host works off. A replica that is marked for removal waits for no host any more. A node that is
-    down is cleaned when it is back.
+    """Unpublish a volume from a host, or from all hosts if ``host_id`` is None.
 
-    :raises VolumeNotFound: there is none, for this tenant.
+    A migration that its host works off is aborted. If no host is left, a replica that is marked for
+    removal is removed without a confirmation. A node that is down is cleaned up when it is back.
+
+    :raises VolumeNotFound: there is no such volume, or the tenant may not see it.
     :raises HostNotFound: there is no such host.
-    :raises VolumeNotPublished: it is not published there.
-    :raises VolumeNotInHost: a ``Local`` volume whose node does not run inside that host.
-    :raises UnpublishFailed: a node that is up did not confirm; it will be tried again.
+    :raises VolumeNotPublished: the volume is not published to that host, or to any.
+    :raises VolumeNotInHost: the volume is ``Local``, and its node does not run inside that host.
+    :raises UnpublishFailed: a node that is up did not confirm; the collector tries again.
     """
     with transaction.atomic(durable=True):
         volume = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid).first()
@@ -224,7 +242,9 @@ def volume_unpublish(*, volume_uuid: str, host_id: str | None, tenant_id: str | 
 
 
 def _mark_deleting(volume: Volume, host_id: str | None) -> list[int]:
-    """Keys of the exports to remove, with those that an earlier call could not."""
+    """Mark the exports as deleting, and return their keys with those that an earlier call could not
+    remove.
+    """
     publications = Publication.objects.filter(volume=volume)
     left = Export.objects.filter(replica__volume=volume, state=LifeState.DELETING, for_copy=False)
     if host_id is not None:

@@ -38,15 +38,17 @@ from volumes.services.scheduling import ReplicaOrigin, replicas_claim
 def replica_add(
     *, volume_uuid: str, tenant_id: str | None, constraints: PlacementConstraints
 ) -> None:
-    """Make one more replica. Of a published volume it is exported at once, and its host brings it
-    up to date; one of an unpublished volume is Synchronizing until a task has copied it.
-    A node that fails is replaced by another while time remains.
+    """Add one replica to a volume of several.
 
-    :raises VolumeNotExists, NotReplicated, InvalidReplicas, ReplicaTerminating: as they say.
+    If the volume is published, the new replica is exported at once and its host rebuilds it.
+    Otherwise it is Synchronizing until a task has copied it. A node that fails is replaced by
+    another while time remains.
+
+    :raises VolumeNotExists, NotReplicated, InvalidReplicas, ReplicaTerminating: see their classes.
     :raises NoSourceReplica: no replica is Available, and not all are Unknown.
-    :raises NoCandidate: no node will do; the code says what hindered the best one.
+    :raises NoCandidate: no node fits; the code tells which filter refused the best one.
     :raises TenantCapacityExceeded: the budget has no room for it.
-    :raises NodesFailed: the nodes did not answer in time, or a task is at work on the volume.
+    :raises NodesFailed: the nodes did not answer in time, or the volume has a task.
     """
     until = call_deadline()
     volume = volumes_visible(tenant_id).filter(uuid=volume_uuid).first()
@@ -64,17 +66,17 @@ def _begin_copy(volume: Volume, constraints: PlacementConstraints) -> None:
     try:
         replica_sync_begin(volume, constraints=constraints)
     except VolumeHasTask as error:
-        raise NodesFailed(f"{error.description}: try again when it ended") from error
+        raise NodesFailed(f"{error.description}: try again when that has ended") from error
 
 
 def _no_task_of_ours(volume: Volume) -> Task | None:
-    """The task of the volume's host, if it has one.
+    """Return the active task of the volume that its host works off, or None.
 
-    :raises NodesFailed: it has one that a worker works off.
+    :raises NodesFailed: the volume has a task that a worker works off.
     """
     task = task_active(volume_id=volume.uuid)
     if task is not None and not task_is_hosts(task):
-        raise NodesFailed(f"volume {volume.uuid!r} has the task {task.pk}: try again when it ended")
+        raise NodesFailed(f"volume {volume.uuid!r} has the task {task.pk}: try again after it")
     return task
 
 
@@ -104,7 +106,11 @@ def _make(volume: Volume, constraints: PlacementConstraints, until: float) -> No
 
 
 def _begin(volume: Volume) -> ReplicaOrigin:
-    """A migration drops again what its host added, if it fails."""
+    """Check the locked volume again, and return the origin of the new replica.
+
+    A replica that a host adds during its migration bears the migration's id, so that it is removed
+    if the migration fails.
+    """
     locked = Volume.objects.select_for_update().filter(pk=volume.pk, state=LifeState.READY).first()
     if locked is None:
         raise VolumeNotExists.of(volume.uuid)

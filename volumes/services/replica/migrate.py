@@ -1,7 +1,8 @@
-"""Move a replica of a volume that is in use to another node (reference, "Migrate Volume").
+"""Move a replica of a published volume to another node (reference, "Migrate Volume").
 
-Its host does the work, where it has an agent: it takes the task, adds a replica, brings it up to
-date, and has the old one removed. Else a worker does the like. Everything is checked here first.
+If the host has an agent, the agent does the work: it takes the task, adds a replica, rebuilds it,
+and has the outgoing replica removed. Otherwise a worker does the same. All preconditions are
+checked before the task is created.
 """
 
 import datetime as dt
@@ -36,24 +37,32 @@ class Handler(StrEnum):
 
 
 class VolumeNoFound(ProvisionerError):
-    """Spelled as the reference spells it, for this operation only."""
+    """There is no such volume. The reference spells the code this way, for this operation only."""
 
     code = ResultCode.VolumeNoFound
 
 
 class ReplicaNotFound(ProvisionerError):
+    """The volume has no such replica."""
+
     code = ResultCode.ReplicaNotFound
 
 
 class NotEnoughReplicas(ProvisionerError):
+    """Fewer replicas are Available than the volume was created with."""
+
     code = ResultCode.NotEnoughReplicas
 
 
 class PublishedToSeveralHosts(ProvisionerError):
+    """The volume is published to several hosts."""
+
     code = ResultCode.VolumePublishedToMultipleHosts
 
 
 class NoBackendToMigrateReplica(ProvisionerError):
+    """No node can take the replica."""
+
     code = ResultCode.NoBackendToMigrateReplica
 
 
@@ -66,16 +75,17 @@ def volume_migrate(
     handler: Handler | None = None,
     outputs: Mapping[str, Any] | None = None,
 ) -> Task:
-    """A task that moves a replica; where none is named, one on a cordoned node if there is one,
-    else the oldest. ``destination`` names the node, else placement does. Absent a
-    ``handler``, the host's agent does the work if it has one. ``outputs``: what the task is to
-    carry along, beside its own.
+    """Create a task that moves a replica of the volume to another node.
 
-    :raises VolumeNoFound, ReplicaNotFound, NotReplicated, ReplicaTerminating: as they say.
-    :raises VolumeNotPublished, PublishedToSeveralHosts: exactly one host must use the volume.
-    :raises NotEnoughReplicas: not as many replicas are Available as it was created with.
-    :raises NoBackendToMigrateReplica: no node will do; the text says why.
-    :raises VolumeHasTask: it is being migrated already.
+    Without ``replica_uuid`` it moves a replica on a cordoned node, or else the oldest one. Without
+    ``destination`` (a backend id) placement chooses the node. Without ``handler`` the host's agent
+    does the work if the host has one. ``outputs`` are stored with the task's own.
+
+    :raises VolumeNoFound, ReplicaNotFound, NotReplicated, ReplicaTerminating: see their classes.
+    :raises VolumeNotPublished, PublishedToSeveralHosts: it is not published to exactly one host.
+    :raises NotEnoughReplicas: fewer replicas are Available than the volume was created with.
+    :raises NoBackendToMigrateReplica: no node fits; the text says why.
+    :raises VolumeHasTask: the volume has a task that has not ended.
     """
     with transaction.atomic(durable=True):
         volume = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid).first()
@@ -106,12 +116,12 @@ def _named_or_first_to_go(volume: Volume, replicas: list[Replica], uuid: str) ->
 
 
 def is_hosts(task: Task) -> bool:
-    """The volume's host works it off: no tag says otherwise."""
+    """Whether the host's agent works the task off: no tag of the task says otherwise."""
     return {"name": HANDLER_TAG, "value": Handler.PROVISIONER} not in task.params
 
 
 def migration_last_activity_at(task: Task) -> dt.datetime:
-    """When the host last gave a sign of life: by the task, or by a replica of the volume."""
+    """Return when the host last gave a sign of life: by the task, or by a replica of the volume."""
     replicas = Replica.objects.filter(LIVE, volume__uuid=task.volume_id)
     reported_at = replicas.aggregate(at=Max("replica_state_since"))["at"]
     return max(at for at in (task.created_at, task.last_activity_at, reported_at) if at is not None)
@@ -126,7 +136,7 @@ def _task(
     handler: Handler | None,
     outputs: Mapping[str, Any],
 ) -> Task:
-    """A host takes what it finds IDLE for its own: what a worker does is RUNNING from the start."""
+    """Create the task. One for a worker is RUNNING from the start, since hosts take IDLE tasks."""
     tags = {"volId": volume.uuid, "replicaId": outgoing.uuid, "volumeAlias": volume.alias}
     if destination:
         tags["destinationBackendId"] = destination
@@ -177,7 +187,7 @@ def _require_destination(
     if len(replicas) >= MOST_REPLICAS:
         raise NoBackendToMigrateReplica(
             f"volume {volume.uuid!r} has {len(replicas)} replicas: {MOST_REPLICAS} are the most, "
-            "and one is added before the other leaves"
+            "and one is added before the other is removed"
         )
     request = replica_request(volume, replicas, outgoing=outgoing, destination=destination)
     outcome = volume_place(volume, request)

@@ -1,4 +1,4 @@
-"""Where a replica beside others may lie."""
+"""Where a replica may be placed beside the other replicas of its volume."""
 
 from dataclasses import dataclass, replace
 
@@ -11,27 +11,37 @@ from volumes.services.scheduling import NoCandidate, placement_request
 
 
 class TopologyConstraints(NoCandidate):
+    """Nodes were refused by region, zone or rack."""
+
     code = ResultCode.TopologyConstraints
 
 
 class SameRackNotAllowed(NoCandidate):
+    """The racks of all nodes that fit hold a replica already."""
+
     code = ResultCode.SameRackNotAllowed
 
 
 class NodesNotInUse(NoCandidate):
+    """The nodes that would fit are cordoned."""
+
     code = ResultCode.NotInUse
 
 
 class NodesNotAvailable(NoCandidate):
+    """The nodes that would fit are not Available."""
+
     code = ResultCode.NotAvailable
 
 
 class NoSpaceForReplica(NoCandidate):
+    """The nodes that would fit have no room for the replica."""
+
     code = ResultCode.NoFreeSpace
 
 
 class NoOtherNode(NoCandidate):
-    """Every node has a replica of the volume already."""
+    """Every node already holds a replica of the volume."""
 
     code = ResultCode.NotEnoughMatchingBackends
 
@@ -50,13 +60,15 @@ REASONS: dict[str, type[NoCandidate]] = {
 
 
 FREES_RACK = frozenset({ReplicaState.MISSING, ReplicaState.TERMINATING})
-"""States of replicas whose rack may take the one in their place: a pool of two racks must heal."""
+"""Replicas in these states leave their rack free, so that a pool of two racks can heal."""
 
 
 @dataclass(frozen=True)
 class PlacementConstraints:
-    """Where the new replica may lie beside what the volume says: it can allow a rack twice, and
-    what it lists replaces the volume's list. Nothing listed is no wish.
+    """Where a client wants the new replica, in addition to what the volume demands.
+
+    ``same_rack_allowed`` can only relax the volume's rule. A list that is not empty replaces the
+    volume's list.
     """
 
     same_rack_allowed: bool = False
@@ -74,9 +86,10 @@ def replica_request(
     constraints: PlacementConstraints | None = None,
     avoid: frozenset[str] = frozenset(),
 ) -> PlacementRequest:
-    """For one replica beside those ``present``, with their backends. The one that is ``outgoing``,
-    and those that are lost or on their way out, leave their racks free, but not their nodes.
-    ``destination``: the one node that will do.
+    """Return the placement request for one replica beside those ``present``, with their backends.
+
+    The ``outgoing`` replica, and replicas that are Missing or Terminating, leave their racks free,
+    but not their nodes. ``destination``: the id of the only node allowed, or "".
     """
     constraints = constraints or PlacementConstraints()
     request = placement_request(volume, replicas=1, avoid=avoid, beside=tuple(present))
@@ -93,8 +106,9 @@ def replica_request(
 
 
 def require_replica_plan(plan: Plan) -> Plan:
-    """:raises NoCandidate: by the code of the filter that took away the node which came
-    furthest.
+    """Return the plan if it holds the replica.
+
+    :raises NoCandidate: it does not. The code is that of the latest filter that any node reached.
     """
     if plan.complete:
         return plan

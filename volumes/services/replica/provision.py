@@ -1,4 +1,4 @@
-"""Replicas that are claimed, on their way to their nodes."""
+"""Create claimed replicas on their nodes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ from volumes.services.node_calls import failures_text, lack_space, replicas_ensu
 
 @dataclass(frozen=True)
 class FailedReplicas:
-    """Replicas whose nodes did not make them, or did not say so; ``text`` says how each failed.
-    ``lack_space``: a node had no room.
+    """Replicas that their nodes did not create or did not confirm.
+
+    ``text``: how each failed. ``lack_space``: a node had no room.
     """
 
     replicas: tuple[Replica, ...]
@@ -23,8 +24,10 @@ class FailedReplicas:
 
 
 def replicas_make(volume: Volume, *, until: float) -> FailedReplicas | None:
-    """Put the replicas that are not made yet on their nodes; those that failed, or None: all are
-    made, some perhaps by another try of the same request.
+    """Create the volume's CREATING replicas on their nodes; those confirmed become READY.
+
+    Returns the replicas that failed, or None if all are READY. Another attempt of the same request
+    may have made some of them.
     """
     rows = Replica.objects.filter(volume=volume, state=LifeState.CREATING)
     replicas = {r.pk: r for r in replicas_with_nodes(rows)}
@@ -34,13 +37,13 @@ def replicas_make(volume: Volume, *, until: float) -> FailedReplicas | None:
     moved = rows.filter(pk__in=made).update(state=LifeState.READY, deadline_at=None)
     if failed := tuple(r for key, r in replicas.items() if key not in made):
         return FailedReplicas(failed, failures_text(replicas, outcomes), lack_space(outcomes))
-    if moved < len(made):  # others were faster, and may have put new ones in place of some
+    if moved < len(made):  # another attempt was faster, and may have replaced some by new ones
         return replicas_make(volume, until=until)
     return None
 
 
 def _sources(replicas: Iterable[Replica]) -> dict[int, Replica]:
-    """Of those that are made from something: the replica that holds it, by the new one's key."""
+    """Return, by the new replica's key, the replica that holds what it is made from."""
     found = {}
     for replica in replicas:
         source = Source.model_validate(replica.source) if replica.source else None

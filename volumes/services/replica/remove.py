@@ -1,4 +1,4 @@
-"""Remove a replica in two phases, and take what hosts report (contract, section 6)."""
+"""Remove a replica in two phases, and store what hosts report of replicas (contract, section 6)."""
 
 from django.db import transaction
 from django.db.models import Q
@@ -26,19 +26,24 @@ from volumes.services.volume.delete import delete_replicas_on_nodes
 
 
 class AllReplicasDown(ProvisionerError):
+    """No other replica of the volume is Available."""
+
     code = ResultCode.AllReplicasDown
 
 
 class NoTerminating(ProvisionerError):
+    """The replica is not marked for removal."""
+
     code = ResultCode.NoTerminating
 
 
 def replica_mark(*, volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> None:
-    """Mark a replica to be removed; its host confirms when it uses it no more. Where the volume is
-    published to no host, it is removed at once.
+    """Mark a replica for removal. The volume's host confirms when it no longer uses the replica.
 
-    :raises VolumeNotExists, ReplicaNotExists, NotReplicated: as they say.
-    :raises ReplicaTerminating: one is marked already.
+    If the volume is published to no host, the replica is removed at once.
+
+    :raises VolumeNotExists, ReplicaNotExists, NotReplicated: see their classes.
+    :raises ReplicaTerminating: a replica of the volume is marked already.
     :raises AllReplicasDown: no other replica is Available.
     """
     with transaction.atomic(durable=True):
@@ -56,10 +61,10 @@ def replica_mark(*, volume_uuid: str, replica_uuid: str, tenant_id: str | None) 
 
 
 def replica_confirm(*, volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> None:
-    """Remove a marked replica for good; a node that is down is cleaned when it is back.
+    """Remove a marked replica. A node that is down is cleaned up when it is back.
 
-    :raises VolumeNotExists, ReplicaNotExists: as they say.
-    :raises NoTerminating: it is not marked.
+    :raises VolumeNotExists, ReplicaNotExists: see their classes.
+    :raises NoTerminating: the replica is not marked.
     """
     with transaction.atomic(durable=True):
         volume, replica = _locked(volume_uuid, replica_uuid, tenant_id)
@@ -75,11 +80,12 @@ def replica_confirm(*, volume_uuid: str, replica_uuid: str, tenant_id: str | Non
 def replica_report(
     *, volume_uuid: str, replica_uuid: str, state: ReplicaState, tenant_id: str | None
 ) -> None:
-    """What a host says of a replica: Available, Missing or Synchronizing. Of one that is Missing,
-    its node must have it.
+    """Store the state that a host reports of a replica: Available, Missing or Synchronizing.
 
-    :raises VolumeNotExists, ReplicaNotExists, NotReplicated: as they say.
-    :raises ReplicaTerminating: it is marked for removal, which only its confirmation ends.
+    A Missing replica leaves that state only if its node does not deny that it holds the replica.
+
+    :raises VolumeNotExists, ReplicaNotExists, NotReplicated: see their classes.
+    :raises ReplicaTerminating: it is marked for removal; only its confirmation ends that state.
     """
     if state != ReplicaState.MISSING:
         _require_held(volume_uuid, replica_uuid, tenant_id)
@@ -99,7 +105,10 @@ def replica_report(
 
 
 def _require_held(volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> None:
-    """:raises ReplicaNotExists: it is Missing, and its node says that it does not have it."""
+    """Ask the node of a Missing replica whether it holds the replica. No answer is no refusal.
+
+    :raises ReplicaNotExists: the node says that it does not.
+    """
     rows = Replica.objects.filter(
         volume__in=volumes_visible(tenant_id).filter(uuid=volume_uuid),
         uuid=replica_uuid,
@@ -113,8 +122,10 @@ def _require_held(volume_uuid: str, replica_uuid: str, tenant_id: str | None) ->
 
 
 def marked_confirm(volume: Volume) -> None:
-    """Remove what is marked where no host is left to confirm it; not the last good replica. Within
-    the transaction that took the volume, which it holds, from a host.
+    """Remove marked replicas of a volume that no host uses, since no host is left to confirm.
+
+    The last good replica stays. Runs inside the transaction that unpublished the volume and holds
+    it.
     """
     if volume.publications.exists():
         return

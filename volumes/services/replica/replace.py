@@ -1,6 +1,6 @@
-"""A task that gives a volume a new replica: beside the others, or in place of one of them.
+"""Create a task that gives a volume a new replica: an additional one, or one that replaces another.
 
-What may become of the volume meanwhile: docs/architecture.md, section 7.
+docs/architecture.md, section 7, says what happens if the volume changes meanwhile.
 """
 
 from collections.abc import Mapping
@@ -32,18 +32,20 @@ def replica_sync_submit(
     destination: str = "",
     outputs: Mapping[str, Any] | None = None,
 ) -> Task:
-    """A ReplicaSync task that replaces a replica by one on another node, ``destination`` or the
-    best; ``outgoing_uuid`` None: that adds one. The new replica is planned and claimed at once.
-    ``outputs``: what the task is to carry along, beside its own.
+    """Create a ReplicaSync task that replaces a replica by one on another node, or adds one.
 
-    :raises VolumeNotExists, ReplicaNotExists, NotReplicated: as they say.
+    The new replica is planned and claimed at once. ``outgoing_uuid``: the replica to replace; None
+    adds one. ``destination``: a backend id; "" lets placement choose. ``outputs`` are stored with
+    the task's own.
+
+    :raises VolumeNotExists, ReplicaNotExists, NotReplicated: see their classes.
     :raises CannotMove: the volume cannot be moved at all, or not now; the text says why.
-    :raises ReplicaTerminating, InvalidReplicas: one is being removed already, or there are four.
-    :raises NoSourceReplica: nothing to copy from, or to synchronize with.
-    :raises NodesFailed: the volume is growing, or gets a replica already.
-    :raises VolumeHasTask: it has a task that has not ended.
-    :raises NoCandidate: no node will do; the text says why.
-    :raises TenantCapacityExceeded: the budget has no room for one more.
+    :raises ReplicaTerminating, InvalidReplicas: a replica is being removed, or there are four.
+    :raises NoSourceReplica: there is no replica to rebuild the new one from.
+    :raises NodesFailed: the volume is being expanded, or a replica is being added.
+    :raises VolumeHasTask: the volume has a task that has not ended.
+    :raises NoCandidate: no node fits; the text says why.
+    :raises TenantCapacityExceeded: the budget has no room for one more replica.
     """
     volume = volumes_visible(None).filter(uuid=volume_uuid).first()
     if volume is None:
@@ -64,7 +66,10 @@ def replica_sync_begin(
     constraints: PlacementConstraints | None = None,
     carried: Mapping[str, Any] | None = None,
 ) -> Task:
-    """As :func:`replica_sync_submit`; ``constraints``: where the replica may lie."""
+    """Create the task as :func:`replica_sync_submit` does, for rows that the caller has read.
+
+    ``constraints``: where the replica may be placed. ``carried``: outputs to store with the task.
+    """
     tags = {"volId": volume.uuid, "volumeAlias": volume.alias}
     if outgoing is not None:
         tags["replicaId"] = outgoing.uuid

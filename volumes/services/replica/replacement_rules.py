@@ -1,7 +1,7 @@
-"""What the tasks that give a volume a new replica know of it, and what they refuse.
+"""Rules of the tasks that give a volume a new replica.
 
-``outputs`` of such a task hold the key of the replica that is LEAVING, or None; the new one is
-``created_by_task`` the task.
+The ``outputs`` of such a task hold the key of the OUTGOING replica, or None. The new replica has
+the task's id in ``created_by_task``.
 """
 
 from dataclasses import replace
@@ -23,7 +23,10 @@ NEVER_ATTACHED = "never_attached"
 
 
 def volume_of(task: Task) -> Volume:
-    """:raises VolumeNotExists: it is gone, or going."""
+    """Return the READY volume of the task.
+
+    :raises VolumeNotExists: it is deleted, or being deleted.
+    """
     volume = Volume.objects.filter(uuid=task.volume_id, state=LifeState.READY).first()
     if volume is None:
         raise VolumeNotExists.of(task.volume_id)
@@ -31,19 +34,27 @@ def volume_of(task: Task) -> Volume:
 
 
 def replica_created_by(task: Task) -> Replica | None:
-    """The newest, with its backend: the host of a migration may have added several."""
+    """Return the newest replica that the task created, with its backend and volume, or None.
+
+    The host of a migration may have added several.
+    """
     rows = Replica.objects.filter(LIVE, created_by_task=task.pk).select_related("backend", "volume")
     return rows.order_by("-pk").first()
 
 
 def outgoing_replica(task: Task) -> Replica | None:
-    """The one that is replaced, while it is there."""
+    """Return the replica that the task replaces, with its backend and volume. None: it is gone, or
+    there is none.
+    """
     rows = Replica.objects.filter(LIVE, pk=task.outputs.get(OUTGOING))
     return rows.select_related("backend", "volume").first()
 
 
 def never_attached(new: Replica) -> bool:
-    """No host said anything of the others, and none uses the volume, which is locked."""
+    """Whether no host has reported any other replica of the volume, and none uses the volume.
+
+    The caller holds the volume.
+    """
     others = Replica.objects.filter(LIVE, volume=new.volume_id).exclude(pk=new.pk)
     return not (
         others.exclude(replica_state=ReplicaState.UNKNOWN).exists()
@@ -52,7 +63,7 @@ def never_attached(new: Replica) -> bool:
 
 
 def require_movable(volume: Volume, task: Task) -> None:
-    """The volume may get another replica, or another place.
+    """Check that the volume may get another replica, or another place.
 
     :raises ProvisionerError: as :func:`replica_sync_submit` says.
     """
@@ -60,7 +71,7 @@ def require_movable(volume: Volume, task: Task) -> None:
     if task.outputs.get(OUTGOING) is not None:
         _require_free(volume)
     if volume.expanding_to_bytes is not None:
-        raise NodesFailed(f"volume {volume.uuid!r} is growing: try again")
+        raise NodesFailed(f"volume {volume.uuid!r} is being expanded: try again")
     if any(r.state == LifeState.CREATING for r in present):
         raise NodesFailed(f"a replica of volume {volume.uuid!r} is being added: try again")
     if task.outputs.get(OUTGOING) is None or volume.num_replicas > 1:
@@ -68,23 +79,26 @@ def require_movable(volume: Volume, task: Task) -> None:
 
 
 def _require_free(volume: Volume) -> None:
-    """:raises CannotMove: something binds it to its node."""
+    """Check that nothing binds the volume to its node.
+
+    :raises CannotMove: something does.
+    """
     if volume.protocol == Protocol.LOCAL:
-        raise CannotMove(f"volume {volume.uuid!r} is Local: it is used on its own node only")
+        raise CannotMove(f"volume {volume.uuid!r} is Local: it can only be used on its own node")
     if volume.snapshot_id is not None:
-        raise CannotMove(f"volume {volume.uuid!r} shows a snapshot, and lies where that lies")
+        raise CannotMove(f"volume {volume.uuid!r} shows a snapshot, and must stay beside it")
     if volume.num_replicas > 1:
         return
     if volume.publications.exists():
         raise CannotMove(f"volume {volume.uuid!r} has one replica and is published: unpublish it")
     if volume.snapshots.exists():
-        raise CannotMove(f"volume {volume.uuid!r} has snapshots, which lie where it lies")
+        raise CannotMove(f"volume {volume.uuid!r} has snapshots, which must stay beside it")
 
 
 def replacement_request(volume: Volume, task: Task) -> PlacementRequest:
-    """Where the new replica may lie; not where one was tried in vain.
+    """Return where the new replica may be placed. Nodes that failed for this task are avoided.
 
-    :raises NoSourceReplica: it is to be copied, and there is nothing to copy.
+    :raises NoSourceReplica: it must be copied, and no replica can be read.
     """
     constraints = task.outputs.get(CONSTRAINTS)
     told = {tag["name"]: tag["value"] for tag in task.params}
@@ -102,7 +116,12 @@ def replacement_request(volume: Volume, task: Task) -> PlacementRequest:
 
 
 def _pieces(volume: Volume, source: Replica) -> tuple[tuple[int, int], ...]:
-    """Nodes copy a volume that spans SSDs piece by piece, each into one of the same size."""
+    """Sizes of the new replica's sub-volumes, as (capacity, claimed) in bytes; () leaves it to
+    placement.
+
+    Nodes copy a volume that spans SSDs sub-volume by sub-volume, so each target must have the size
+    of its source.
+    """
     sizes = list(source.sub_volumes.order_by("id").values_list("capacity_bytes", flat=True))
     claims = shared_out(volume.claimed_bytes, sizes)
     return tuple(zip(sizes, claims, strict=True)) if len(sizes) > 1 else ()
@@ -114,8 +133,10 @@ def _constraints(stored: dict[str, Any]) -> PlacementConstraints:
 
 
 def replacement_origin(volume: Volume, task: Task, request: PlacementRequest) -> ReplicaOrigin:
-    """How the new replica of a locked volume begins, that was planned as ``request`` says: filled
-    by a copy, or by the host that uses the volume.
+    """Return how the new replica of a locked volume is filled: by a copy, or by the host that uses
+    the volume.
+
+    ``request`` is the one that the replica was planned with.
 
     :raises ProvisionerError: as :func:`replica_sync_submit` says.
     """
@@ -129,9 +150,11 @@ def replacement_origin(volume: Volume, task: Task, request: PlacementRequest) ->
 
 
 def _source(volume: Volume, task: Task) -> Replica:
-    """An Available replica, of a volume that was never attached any: best not the one that leaves.
+    """Return the replica to copy: an Available one, or an Unknown one if all of them are Unknown.
 
-    :raises NoSourceReplica: there is none, or its node is not Available.
+    A replica that stays is preferred to the outgoing one.
+
+    :raises NoSourceReplica: there is none on a node that is Available.
     """
     present = _present(volume, task)
     states = {r.replica_state for r in present}

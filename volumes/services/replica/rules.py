@@ -1,4 +1,4 @@
-"""What the operations on replicas refuse alike."""
+"""Checks that several operations on replicas share."""
 
 from volumes.models import Replica, ReplicaState, Volume
 from volumes.selectors import LIVE
@@ -14,16 +14,18 @@ MOST_REPLICAS = 4
 
 
 def replicas_beside(volume: Volume) -> list[Replica]:
-    """The replicas that a new one joins, with their backends: not one that is being filled."""
+    """Return the replicas that a new one joins, with their backends. Those being rebuilt do not
+    count.
+    """
     rows = volume.replicas.filter(LIVE, rebuilding=False)
     return list(rows.select_related("backend").order_by("pk"))
 
 
 def require_addable(volume: Volume, present: list[Replica]) -> None:
-    """One more replica may join those ``present``.
+    """Check that one more replica may join those ``present``.
 
-    :raises NotReplicated, ReplicaTerminating, InvalidReplicas, NoSourceReplica: as they say.
-    :raises NodesFailed: the volume is growing.
+    :raises NotReplicated, ReplicaTerminating, InvalidReplicas, NoSourceReplica: see their classes.
+    :raises NodesFailed: the volume is being expanded.
     """
     states = {r.replica_state for r in present}
     if volume.num_replicas == 1:
@@ -37,17 +39,21 @@ def require_addable(volume: Volume, present: list[Replica]) -> None:
     if ReplicaState.AVAILABLE not in states and states != {ReplicaState.UNKNOWN}:
         raise NoSourceReplica(f"no replica of volume {volume.uuid!r} is Available")
     if volume.expanding_to_bytes is not None:
-        raise NodesFailed(f"volume {volume.uuid!r} is growing: try again")
+        raise NodesFailed(f"volume {volume.uuid!r} is being expanded: try again")
 
 
 def require_unchanged(planned: Volume, locked: Volume) -> None:
-    """:raises NodesFailed: the volume grew since the new replica was planned."""
+    """Check that the volume has the size that the new replica was planned for.
+
+    :raises NodesFailed: the volume was expanded meanwhile.
+    """
     if planned.capacity_bytes != locked.capacity_bytes:
-        raise NodesFailed(f"volume {locked.uuid!r} has just grown: try again")
+        raise NodesFailed(f"volume {locked.uuid!r} was expanded just now: try again")
 
 
 def awaits_copy(volume: Volume) -> bool:
-    """No host uses it now: nobody but the nodes can fill a new replica. That no host reported
-    anything does not mean that none wrote.
+    """Whether a new replica must be filled by a copy, because no host uses the volume.
+
+    The states of replicas do not decide this: a host may have written without reporting anything.
     """
     return not volume.publications.exists()

@@ -1,4 +1,4 @@
-"""What is known of replicas, and since when."""
+"""State of replicas, and since when they have it."""
 
 from django.db.models import QuerySet
 
@@ -7,5 +7,5 @@ from volumes.models import Replica, ReplicaState
 
 
 def replica_state_set(rows: QuerySet[Replica], state: ReplicaState) -> int:
-    """Each of ``rows`` is ``state`` from now on, in one statement; how many those were."""
+    """Set the state of ``rows`` and its time in one statement. Returns how many rows that were."""
     return rows.update(replica_state=state, replica_state_since=clock.now())

@@ -24,18 +24,20 @@ from volumes.sizing import reserved_bytes
 
 
 class SnapshotExists(ProvisionerError):
+    """The uuid or the alias of the new snapshot is taken."""
+
     code = ResultCode.AlreadyExists
 
 
 class Replicated(ProvisionerError):
-    """More than one replica: no single node holds what is wanted."""
+    """The volume has several replicas, so no single node can take its snapshot or clone it."""
 
     code = ResultCode.Replicated
 
 
 @dataclass(frozen=True)
 class SnapshotRequest:
-    """What a client asks for; percentage of the volume's capacity, 0 is the default."""
+    """What a client asks for. The percentage is of the volume's capacity; 0 means the default."""
 
     volume_uuid: str
     alias: str
@@ -46,16 +48,18 @@ class SnapshotRequest:
 def snapshot_create(
     *, tenant_id: str | None, request: SnapshotRequest, idempotency_digest: str = ""
 ) -> Snapshot:
-    """Take a snapshot, on the volume's node and SSDs; it belongs to the volume's tenant. What an
-    earlier try of the same request took is the answer; what it began is gone on with.
+    """Take a snapshot on the volume's node and SSDs. It belongs to the volume's tenant.
 
-    :raises VolumeNotExists: there is no such volume, for this tenant.
+    A retry with the same ``idempotency_digest`` continues or returns the snapshot of the first
+    attempt.
+
+    :raises VolumeNotExists: there is no such volume, or the tenant may not see it.
     :raises Replicated: the volume has more than one replica.
     :raises InvalidInput: the volume is a read-only snapshot volume.
-    :raises SnapshotExists: the uuid, or in the tenant the alias, is taken by a snapshot.
+    :raises SnapshotExists: a snapshot has the uuid, or the alias in the same tenant.
     :raises NoFreeSpace: an SSD has no room for the reserved space.
     :raises TenantCapacityExceeded: the budget has no room for it.
-    :raises NodeDown, NodesFailed: the node is not Available, or did not do it; nothing stays.
+    :raises NodeDown, NodesFailed: the node is not Available, or did not take it; nothing stays.
     """
     until = call_deadline()
     if request.uuid is not None:
@@ -117,23 +121,23 @@ def _draft(volume: Volume, request: SnapshotRequest, idempotency_digest: str) ->
 
 
 def only_replica(volume: Volume) -> Replica:
-    """The replica of a locked one-replica volume that is at rest.
+    """Return the replica, with its backend, of a locked volume of one replica.
 
-    :raises Replicated: it was created with more.
-    :raises NodesFailed: it is growing.
+    :raises Replicated: the volume was created with more replicas.
+    :raises NodesFailed: the volume is being expanded.
     """
     if volume.num_replicas > 1:
         raise Replicated(f"volume {volume.uuid!r} was created with {volume.num_replicas} replicas")
     if volume.expanding_to_bytes is not None:
-        raise NodesFailed(f"volume {volume.uuid!r} is growing: try again")
+        raise NodesFailed(f"volume {volume.uuid!r} is being expanded: try again")
     replicas = volume.replicas.select_related("backend")
     return replicas.get(state=LifeState.READY, rebuilding=False)
 
 
 def _begun(draft: Snapshot) -> Snapshot | None:
-    """The live snapshot that an earlier try of the same request took, or is taking still.
+    """Return the live snapshot that an earlier attempt of the same request took or is taking.
 
-    :raises SnapshotExists: another has the uuid, or in its tenant the alias.
+    :raises SnapshotExists: another snapshot has the uuid, or the alias in the same tenant.
     """
     taken = Snapshot.objects.filter(
         LIVE, Q(uuid=draft.uuid) | Q(tenant_id=draft.tenant_id, alias=draft.alias)
@@ -163,8 +167,9 @@ def _make(snapshot: Snapshot, until: float) -> None:
 
 
 def snapshot_abort(snapshot: Snapshot) -> bool:
-    """Give up a snapshot that is being created: the collector removes what its node has of it.
-    False: it is not being created any more.
+    """Abort a snapshot that is being created, and let the collector remove it from its node.
+
+    Returns False if the snapshot is no longer CREATING; then nothing changes.
     """
     rows = Snapshot.objects.filter(pk=snapshot.pk, state=LifeState.CREATING)
     given_up = rows.update(state=LifeState.DELETING, deadline_at=clock.now())

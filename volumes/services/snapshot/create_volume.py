@@ -21,7 +21,9 @@ KINDS = {
 
 @dataclass(frozen=True)
 class SnapshotVolumeRequest:
-    """What a client asks for; rates per GiB, 0 is no limit. ``uuid`` is the new volume's."""
+    """What a client asks for. Rates are per GiB; 0 means no limit. ``uuid`` is that of the new
+    volume.
+    """
 
     snapshot_uuid: str
     alias: str
@@ -38,12 +40,14 @@ class SnapshotVolumeRequest:
 def snapshot_volume_create(
     *, tenant_id: str | None, request: SnapshotVolumeRequest, idempotency_digest: str = ""
 ) -> Volume:
-    """Make the one volume through which hosts reach a snapshot, on its node and in its tenant. A
-    read-only one reserves nothing.
+    """Create the one volume through which hosts use a snapshot, on the snapshot's node and in its
+    tenant.
 
-    :raises SnapshotNotExists: there is no such snapshot, for this tenant.
-    :raises VolumeExists: uuid or alias is taken, or the snapshot has its snapshot volume.
-    :raises InvalidInput: ``Local`` on a node that runs in no host; rates too large.
+    A read-only snapshot volume reserves no space.
+
+    :raises SnapshotNotExists: there is no such snapshot, or the tenant may not see it.
+    :raises VolumeExists: the uuid or the alias is taken, or the snapshot has a snapshot volume.
+    :raises InvalidInput: ``Local`` on a node that runs in no host, or the rates are too large.
     :raises ProvisionerError: as :func:`volume_derive` says.
     """
     former = Q(volume__snapshot__uuid=request.snapshot_uuid)

@@ -12,10 +12,12 @@ from volumes.services.volume.delete import delete_snapshots_on_nodes
 
 
 def snapshot_delete(*, snapshot_uuid: str, tenant_id: str | None) -> None:
-    """Remove a snapshot for good. Where its node does not answer, the collector removes it when the
-    node is back; until then its reserved space stays claimed.
+    """Delete a snapshot.
 
-    :raises SnapshotNotExists: there is none, for this tenant.
+    If its node does not answer, the collector removes it when the node is back. Its reserved space
+    stays claimed until then.
+
+    :raises SnapshotNotExists: there is no such snapshot, or the tenant may not see it.
     :raises VolumeIsInUse: it has a snapshot volume.
     """
     with transaction.atomic(durable=True):
@@ -33,7 +35,11 @@ def snapshot_delete(*, snapshot_uuid: str, tenant_id: str | None) -> None:
 
 
 def _require_unused(snapshot: Snapshot) -> None:
-    """A snapshot volume is inserted under the lock of its snapshot, which the caller holds."""
+    """Refuse a snapshot that has a snapshot volume.
+
+    The caller holds the snapshot's lock, under which snapshot volumes are inserted, so none can
+    appear meanwhile.
+    """
     volume = snapshot.snapshot_volumes.filter(LIVE).first()
     if volume is not None:
         raise VolumeIsInUse(

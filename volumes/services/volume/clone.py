@@ -21,12 +21,12 @@ SAME = (
     "allow_span",
     "storage_class_name",
 )
-"""What a clone takes over, beside its place; it desires no performance of its own."""
+"""Fields that a clone copies, in addition to its place. It reserves no performance."""
 
 
 @dataclass(frozen=True)
 class CloneRequest:
-    """What a client asks for; no capacity: the source's."""
+    """What a client asks for. Without a capacity, the clone has the source's."""
 
     source_uuid: str
     alias: str
@@ -38,12 +38,14 @@ class CloneRequest:
 def volume_clone(
     *, tenant_id: str | None, request: CloneRequest, idempotency_digest: str = ""
 ) -> Volume:
-    """Make a thin volume that begins as the source is now, on its node and SSDs and in its tenant,
-    and lives on its own.
+    """Create a thin volume with the source's current content, on its node and SSDs and in its
+    tenant.
 
-    :raises VolumeNotExists: there is no such source, for this tenant.
+    The clone is independent of its source.
+
+    :raises VolumeNotExists: there is no such source, or the tenant may not see it.
     :raises Replicated: the source has more than one replica.
-    :raises InvalidSize: smaller than its source.
+    :raises InvalidSize: the capacity is smaller than the source's.
     :raises ProvisionerError: as :func:`volume_derive` says.
     """
     former = None if request.uuid is None else Q(uuid=request.uuid)

@@ -33,15 +33,16 @@ MOST_REPLICAS_AT_CREATION = 3
 
 
 class MadeMeanwhile(ProvisionerError):
-    """What failed here was made, replaced or given up by another; look again."""
+    """Another attempt of the request made, replaced or aborted what failed here; look again."""
 
     code = ResultCode.NotAvailable
 
 
 @dataclass(frozen=True)
 class VolumeRequest:
-    """What a client asks for; rates per GiB, 0 is no limit or no wish. ``replicable`` None: it is
-    if it has several replicas.
+    """What a client asks for. Rates are per GiB; 0 means no limit, or nothing reserved.
+
+    ``replicable`` None: the volume is replicable if it has several replicas.
     """
 
     alias: str
@@ -71,13 +72,15 @@ class VolumeRequest:
 def volume_create(
     *, tenant_id: str, request: VolumeRequest, idempotency_digest: str = ""
 ) -> Volume:
-    """Make a volume on the best nodes; a node that fails is replaced by another while time remains.
-    What an earlier try of the same request made is the answer; what it began is gone on with.
+    """Create a volume on the best nodes. A node that fails is replaced while time remains.
+
+    A retry with the same ``idempotency_digest`` continues or returns the volume of the first
+    attempt.
 
     :raises InvalidInput: fields contradict each other.
     :raises InvalidReplicas: not 1 to 3 replicas.
     :raises VolumeExists: the uuid or the alias is taken.
-    :raises NoCandidate: no (or too few) nodes fit; the text names each filter.
+    :raises NoCandidate: no nodes fit, or too few; the text names each filter.
     :raises TenantCapacityExceeded: the tenant's budget would be exceeded.
     :raises NodesFailed: the nodes did not answer in time.
     """
@@ -97,7 +100,7 @@ def volume_create(
 
 
 def volume_dry_run(*, tenant_id: str, request: VolumeRequest) -> Plan:
-    """What :func:`volume_create` would choose now; nothing is claimed."""
+    """Return the plan that :func:`volume_create` would use now. Nothing is claimed."""
     volume = _draft(tenant_id, request)
     return volume_place(volume, placement_request(volume, replicas=volume.num_replicas))
 
@@ -134,9 +137,9 @@ def _draft(tenant_id: str, request: VolumeRequest, idempotency_digest: str = "")
 
 
 def volume_begun(draft: Volume) -> Volume | None:
-    """The live volume that an earlier try of the same request made, or is making still.
+    """Return the live volume that an earlier attempt of the same request made or is making.
 
-    :raises VolumeExists: another live volume has the uuid, or in its tenant the alias.
+    :raises VolumeExists: another live volume has the uuid, or the alias in the same tenant.
     """
     taken = Volume.objects.filter(
         LIVE, Q(uuid=draft.uuid) | Q(tenant_id=draft.tenant_id, alias=draft.alias)
@@ -152,7 +155,12 @@ def volume_begun(draft: Volume) -> Volume | None:
 
 
 def _begin(draft: Volume, *, named: bool, until: float) -> Volume:
-    """Claim it, unless an earlier try did so at the last moment. ``named``: by the client."""
+    """Claim the volume, and return it, or the volume that another attempt claimed at the last
+    moment.
+
+    ``named``: the client chose the uuid. Then replicas of a deleted volume of that uuid are removed
+    first.
+    """
     if named:
         former = Replica.objects.filter(uuid=draft.uuid, state=LifeState.DELETING)
         delete_replicas_on_nodes(former, until=until)
@@ -169,7 +177,7 @@ def _claim(volume: Volume) -> None:
     request = placement_request(volume, replicas=volume.num_replicas)
 
     def insert_volume() -> ReplicaOrigin:
-        volume.pk = None  # of an attempt that was rolled back; somebody else's by now
+        volume.pk = None  # an attempt that was rolled back set it; another row may have it now
         try:
             volume.save(force_insert=True)
         except IntegrityError as error:
@@ -184,8 +192,8 @@ def _claim(volume: Volume) -> None:
 def _replace(
     volume: Volume, failed: FailedReplicas, avoid: frozenset[str], *, in_time: bool
 ) -> None:
-    """Other nodes for the failed replicas; what may be on the failed nodes is left to the
-    collector.
+    """Claim replicas on other nodes for those that failed. The collector cleans up the failed
+    nodes.
     """
     beside = tuple(volume.replicas.filter(state=LifeState.READY).select_related("backend"))
     request = placement_request(volume, replicas=len(failed.replicas), avoid=avoid, beside=beside)
@@ -204,22 +212,22 @@ def _replace(
 
 
 def _mark_failed_deleting(volume: Volume, failed: Collection[Replica]) -> None:
-    """Lock the volume, and write that these of its replicas go, inside the caller's transaction.
+    """Lock the volume and mark its failed replicas as deleting, inside the caller's transaction.
 
-    :raises MadeMeanwhile: it is not being created any more, or not all of them are.
+    :raises MadeMeanwhile: the volume, or one of those replicas, is no longer CREATING.
     """
     locked = Volume.objects.select_for_update().filter(pk=volume.pk, state=LifeState.CREATING)
     unmade = volume.replicas.filter(pk__in=[r.pk for r in failed], state=LifeState.CREATING)
     if not locked.exists() or len(failed) > unmade.update(
         state=LifeState.DELETING, deadline_at=clock.now()
     ):
-        raise MadeMeanwhile("another try of this request goes on with the volume")
+        raise MadeMeanwhile("another attempt of this request continues with the volume")
 
 
 def volume_ready(volume: Volume) -> None:
-    """A volume whose replicas are all made is there for clients.
+    """Set a volume READY, after all of its replicas were made.
 
-    :raises NodesFailed: it was deleted or given up meanwhile.
+    :raises NodesFailed: it was deleted or aborted meanwhile.
     """
     rows = Volume.objects.filter(pk=volume.pk)
     made = rows.filter(state=LifeState.CREATING).update(state=LifeState.READY, deadline_at=None)
@@ -229,8 +237,10 @@ def volume_ready(volume: Volume) -> None:
 
 
 def volume_abort(volume: Volume, failed: Collection[Replica] = ()) -> bool:
-    """Give up a volume that is being created: the collector removes what nodes have of it. Not if
-    one of its ``failed`` replicas was made or replaced by another try of the same request: False.
+    """Abort a volume that is being created, and let the collector remove it from its nodes.
+
+    Returns False, and changes nothing, if the volume is no longer CREATING, or if another attempt
+    of the same request made or replaced one of the ``failed`` replicas.
     """
     try:
         with transaction.atomic(durable=True):

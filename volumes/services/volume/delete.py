@@ -1,4 +1,4 @@
-"""Delete a volume (reference, "Delete Volume"): intent first, then the nodes, then the capacity."""
+"""Delete a volume (reference, "Delete Volume"): mark it, remove it from nodes, free its space."""
 
 from collections.abc import Iterable
 
@@ -16,10 +16,12 @@ from volumes.services.publication.exports import delete_exports_on_nodes
 
 
 def volume_delete(*, volume_uuid: str, tenant_id: str | None) -> None:
-    """Remove a volume for good. A node that does not answer is cleaned by the collector when it is
-    back; until then its part of the volume stays claimed.
+    """Delete a volume.
 
-    :raises VolumeNotExists: there is none, for this tenant.
+    If a node does not answer, the collector removes the replica when the node is back. Its space
+    stays claimed until then.
+
+    :raises VolumeNotExists: there is no such volume, or the tenant may not see it.
     :raises VolumeIsInUse: it is published to a host, or has snapshots.
     """
     volume = _mark(volume_uuid, tenant_id)
@@ -46,7 +48,11 @@ def _mark(volume_uuid: str, tenant_id: str | None) -> Volume:
 
 
 def _require_unused(volume: Volume) -> None:
-    """Nothing is made from a locked volume: a snapshot is inserted under the same lock."""
+    """Refuse a volume that is published or has snapshots.
+
+    The caller holds the volume's lock, under which snapshots are inserted, so none can appear
+    meanwhile.
+    """
     host = volume.publications.values_list("host_id", flat=True).first()
     if host is not None:
         raise VolumeIsInUse(
@@ -60,8 +66,9 @@ def _require_unused(volume: Volume) -> None:
 
 
 def delete_replicas_on_nodes(replicas: Iterable[Replica], *, until: float) -> None:
-    """Remove replicas that are being deleted from their nodes, exports and snapshots first; each
-    that its node confirmed gives back its capacity and goes.
+    """Remove DELETING replicas from their nodes, after their exports and snapshots.
+
+    A replica that its node confirms gives back its capacity, and its row is deleted.
     """
     keys = [r.pk for r in replicas]
     if not keys:
@@ -80,7 +87,9 @@ def delete_replicas_on_nodes(replicas: Iterable[Replica], *, until: float) -> No
 
 
 def _delete_row(replica: Replica) -> None:
-    """Where somebody else was faster, its volume may be gone, too."""
+    """Release and delete the row, unless another worker did so already. The volume may be gone,
+    too.
+    """
     with transaction.atomic(durable=True):
         volume = Volume.objects.select_for_update().filter(pk=replica.volume_id).first()
         row = Replica.objects.select_for_update().filter(pk=replica.pk).first()
@@ -90,15 +99,16 @@ def _delete_row(replica: Replica) -> None:
 
 
 def volume_finish_removal(volume: Volume) -> None:
-    """Drop the row of a deleted volume once nothing of it is left on any node."""
+    """Delete the row of a DELETING volume once no replica of it is left on any node."""
     with transaction.atomic(durable=True):
         rows = Volume.objects.select_for_update().filter(pk=volume.pk, state=LifeState.DELETING)
         rows.filter(replicas__isnull=True, publications__isnull=True).delete()
 
 
 def delete_snapshots_on_nodes(snapshots: Iterable[Snapshot], *, until: float) -> None:
-    """Remove snapshots that are being deleted from their nodes, their snapshot volumes first; each
-    that its node confirmed gives back its capacity and goes.
+    """Remove DELETING snapshots from their nodes, after their snapshot volumes.
+
+    A snapshot that its node confirms gives back its capacity, and its row is deleted.
     """
     keys = [s.pk for s in snapshots]
     if not keys:

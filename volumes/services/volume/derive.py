@@ -1,6 +1,4 @@
-"""Volumes that are made from something on their node: the flow of "Create Volume" with no choice of
-a place.
-"""
+"""Create a volume from something on a node: as "Create Volume", without a choice of nodes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +27,9 @@ PLACE = ("racks", "zones", "regions", "host_id", "same_rack_allowed", "block_siz
 
 @dataclass(frozen=True)
 class Origin:
-    """What a volume is made from: ``source`` lies in ``pieces``, on the node of ``replica``."""
+    """What a volume is made from. ``source`` lies in the sub-volumes ``pieces``, on the node of
+    ``replica``.
+    """
 
     replica: Replica
     pieces: QuerySet[SubVolume]
@@ -37,15 +37,17 @@ class Origin:
 
 
 def volume_derive(draft: Callable[[], tuple[Volume, Origin]], *, former: Q | None = None) -> Volume:
-    """Make the volume that ``draft`` describes; it is called in the transaction that inserts the
-    rows, and locks the source. ``former``: volumes being removed that must be gone first. What an
-    earlier try of the same request made is the answer; what it began is gone on with.
+    """Create the volume that ``draft`` describes.
+
+    ``draft`` is called in the transaction that inserts the rows, and locks the source. ``former``:
+    matches replicas of volumes that must be removed first, if they are being deleted. A retry with
+    the same idempotency digest continues or returns the volume of the first attempt.
 
     :raises VolumeExists: the uuid or the alias is taken.
     :raises InvalidInput: the rates are too large for the capacity.
     :raises NoFreeSpace: an SSD of the source has no room for the reserved space.
     :raises TenantCapacityExceeded: the budget has no room for it.
-    :raises NodeDown, NodesFailed: the node is not Available, or did not do it; nothing stays.
+    :raises NodeDown, NodesFailed: the node is not Available, or did not create it; nothing stays.
     """
     until = call_deadline()
     if former is not None:
@@ -69,7 +71,7 @@ def volume_derive(draft: Callable[[], tuple[Volume, Origin]], *, former: Q | Non
 
 
 def placed_as(volume: Volume) -> dict[str, object]:
-    """The fields of a volume that what is made from it takes over, as it lies where it lies."""
+    """Return the placement fields of ``volume``, which a volume made from it copies."""
     return {name: getattr(volume, name) for name in PLACE}
 
 

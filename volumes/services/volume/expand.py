@@ -1,5 +1,7 @@
-"""Grow a volume (reference, "Expand Volume"): claimed on every replica or on none, then finished
-forward.
+"""Expand a volume (reference, "Expand Volume").
+
+The new size is claimed for all replicas or for none. A claimed expansion is always completed, never
+rolled back.
 """
 
 from collections.abc import Iterable
@@ -27,11 +29,13 @@ from volumes.sizing import GIB, claimed_bytes
 
 
 class NodeNotAvailable(ProvisionerError):
+    """A replica is not in a state in which the volume can be expanded."""
+
     code = ResultCode.NotAvailable
 
 
 class ExpansionUnfinished(ProvisionerError):
-    """The growth is claimed; the collector finishes it when the nodes answer."""
+    """The expansion is claimed. The collector completes it when the nodes answer."""
 
     code = ResultCode.NotAvailable
 
@@ -39,17 +43,19 @@ class ExpansionUnfinished(ProvisionerError):
 def volume_expand(
     *, volume_uuid: str, tenant_id: str | None, new_gib: int, idempotency_digest: str = ""
 ) -> None:
-    """Grow all replicas to ``new_gib``. Asked again for a growth that is under way, it goes on
-    with it; for one that the same request brought to its end, there is nothing to do.
+    """Expand all replicas of a volume to ``new_gib`` GiB.
 
-    :raises VolumeNotExists: there is none, for this tenant.
-    :raises InvalidSize: not larger than it is, or a read-only snapshot volume.
-    :raises NoFreeSpace: an SSD (or the desired IOPS of a node) has no room for it; nothing changed.
+    A request for an expansion that is under way continues it. A retry of a request that has
+    completed changes nothing.
+
+    :raises VolumeNotExists: there is no such volume, or the tenant may not see it.
+    :raises InvalidSize: not larger than it is, or the volume is a read-only snapshot volume.
+    :raises NoFreeSpace: an SSD has no room, or a node no free IOPS or bandwidth; nothing changed.
     :raises TenantCapacityExceeded: the budget has no room for it; nothing changed.
-    :raises NodeNotAvailable: a node is down, or cannot expand what a host has; a replica is
-        Missing, also by what its node says only now, or is being rebuilt; nothing changed. All
-        replicas were lost just now.
-    :raises ExpansionUnfinished: a node did not answer; it will be finished.
+    :raises NodeNotAvailable: nothing changed, because a node is down, or cannot expand the volume
+        while a host uses it, or a replica is Missing or being rebuilt. Or all replicas were found
+        lost after the claim.
+    :raises ExpansionUnfinished: a node did not answer; the collector will complete it.
     """
     until = call_deadline()
     _look(volume_uuid, tenant_id, until)
@@ -59,13 +65,13 @@ def volume_expand(
     except ClaimLost as error:
         raise NoFreeSpace(
             f"an SSD or node that holds volume {volume_uuid!r} "
-            f"has no room to grow it to {new_gib} GiB"
+            f"has no room to expand it to {new_gib} GiB"
         ) from error
     if volume.expanding_to_bytes is None:
         return
     if failures := growths_finish([volume], until=until):
         raise ExpansionUnfinished(
-            f"growing to {new_gib} GiB is recorded and will be finished when all nodes answer: "
+            f"expanding to {new_gib} GiB is recorded, and completed when all nodes answer: "
             f"{failures[volume.pk]}"
         )
     replicas = volume.replicas.filter(state=LifeState.READY)
@@ -74,7 +80,7 @@ def volume_expand(
 
 
 def _look(volume_uuid: str, tenant_id: str | None, until: float) -> None:
-    """Whether the nodes that are up have the replicas: what is lost is Missing then."""
+    """Ask nodes that are up for the volume's replicas, and mark those Missing that they lost."""
     volumes = volumes_visible(tenant_id).filter(uuid=volume_uuid)
     rows = Replica.objects.filter(
         volume__in=volumes, state=LifeState.READY, backend__in=Backend.objects.available()
@@ -85,7 +91,10 @@ def _look(volume_uuid: str, tenant_id: str | None, until: float) -> None:
 def _claim(
     volume_uuid: str, tenant_id: str | None, new_gib: int, idempotency_digest: str
 ) -> Volume:
-    """The volume with its growth; without one where an earlier try of the request ended it."""
+    """Return the volume with its expansion claimed.
+
+    ``expanding_to_bytes`` is None if an earlier attempt of the request completed the expansion.
+    """
     rows = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid)
     volume = rows.first()
     if volume is None:
@@ -114,7 +123,10 @@ def _claim(
 
 
 def _require_whole(volume: Volume) -> None:
-    """:raises NodeNotAvailable: a replica is being made or rebuilt, or is Missing."""
+    """Check that all replicas are there.
+
+    :raises NodeNotAvailable: a replica is being made or rebuilt, or is Missing.
+    """
     live = volume.replicas.filter(LIVE)
     for replica in live.filter(Q(rebuilding=True) | Q(state=LifeState.CREATING)):
         raise NodeNotAvailable(
@@ -125,23 +137,29 @@ def _require_whole(volume: Volume) -> None:
 
 
 def _none_missing(replicas: QuerySet[Replica]) -> None:
-    """:raises NodeNotAvailable: one is."""
+    """Check that none of the replicas is Missing.
+
+    :raises NodeNotAvailable: one is.
+    """
     for replica in replicas.filter(replica_state=ReplicaState.MISSING):
         raise NodeNotAvailable(
-            f"replica {replica.uuid!r} on node {replica.backend_id} is Missing: a volume grows "
-            "when all its replicas are there; wait for a new one, or remove it"
+            f"replica {replica.uuid!r} on node {replica.backend_id} is Missing: a volume can be "
+            "expanded when all its replicas are there; wait for a new one, or remove it"
         )
 
 
 def _refuse_exported_spans(volume: Volume) -> None:
-    """:raises NodeNotAvailable: a host has a replica that its node expands only while none has."""
+    """Refuse a volume that is exported, if one of its nodes expands it only while no host uses it.
+
+    :raises NodeNotAvailable: it is exported by such a node.
+    """
     exported = replicas_expanded_offline(volume).filter(exports__for_copy=False)
     if replica := exported.first():
         number = replica.sub_volumes.count()
         raise NodeNotAvailable(
             f"replica {replica.uuid!r} spans {number} SSDs of node {replica.backend_id},"
-            " which expands such a volume only while no host has it: unpublish it first."
-            " Nothing was changed"
+            " which expands such a volume only while it is published to no host: unpublish it"
+            " first. Nothing was changed"
         )
 
 
@@ -163,7 +181,7 @@ def _check(volume: Volume, new_gib: int) -> None:
 
 
 def _claim_replicas(volume: Volume, replicas: list[Replica], extra_bytes: int) -> None:
-    """Each replica grows on the SSD of its last piece."""
+    """Claim ``extra_bytes`` more for each replica, on the SSD of its last sub-volume."""
     size = claimed_bytes(
         volume.provisioning_type,
         (volume.expanding_to_bytes or volume.capacity_bytes) + extra_bytes,
@@ -195,12 +213,13 @@ def _claim_replicas(volume: Volume, replicas: list[Replica], extra_bytes: int) -
 
 
 def growths_finish(volumes: Iterable[Volume], *, until: float) -> dict[int, str]:
-    """Bring claimed growths to all nodes, all at once. By the key of each volume that is not done:
-    which nodes failed, and how.
+    """Expand volumes, whose expansion is claimed, on all nodes in parallel.
 
-    Only what is there grows. A replica that is Missing, or that its node turns out to have lost,
-    is not waited for: should it be there again, the check of its node grows it. A node that was
-    removed by force makes up for it when it comes back.
+    Returns, by the key of each volume that is not done, which nodes failed and how.
+
+    Only replicas that are there are expanded. A replica that is Missing, or that its node turns out
+    to have lost, is not waited for: if it is there again later, the check of its node expands it. A
+    node that was removed by force catches up when it is readopted.
     """
     expanding = {v.pk: v for v in volumes}
     rows = Replica.objects.filter(

@@ -1,4 +1,4 @@
-"""What an operator decides about what only nodes know."""
+"""Operators adopt or discard orphans."""
 
 import datetime as dt
 from pathlib import Path
@@ -37,14 +37,16 @@ def key(alias: str) -> int:
     return Orphan.objects.filter(alias=alias)[0].pk
 
 
-def test_all_of_a_lost_volume(
+def test_a_lost_volume_is_adopted_with_its_replicas_and_snapshots(
     api: Api,
     pool: Pool,
     fleet: SimulatedFleet,
     backups: Backups,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A replicated one with its class, a snapshot, what shows the snapshot."""
+    """A replicated volume with its storage class, and a volume with a snapshot and a
+    snapshot volume.
+    """
     pool(3)
     probe_host(api)
     backups.take()
@@ -80,7 +82,7 @@ def test_all_of_a_lost_volume(
     assert audit() == []
 
 
-def test_no_room_in_the_budget(
+def test_adoption_is_refused_if_the_budget_has_no_room(
     api: Api, pool: Pool, backups: Backups, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pool(1)
@@ -96,7 +98,7 @@ def test_no_room_in_the_budget(
     assert (Volume.objects.count(), Orphan.objects.get().alias) == (0, "v")
 
 
-def test_discarded(
+def test_a_kept_orphan_stays_until_it_is_discarded(
     api: Api,
     pool: Pool,
     fleet: SimulatedFleet,
@@ -117,7 +119,7 @@ def test_discarded(
         orphans(capsys, "discard", 10**6)
 
 
-def test_of_another_pool_is_only_discarded(
+def test_an_orphan_of_another_pool_can_only_be_discarded(
     api: Api, pool: Pool, fleet: SimulatedFleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     [node] = pool(1)

@@ -1,5 +1,7 @@
-"""A backup that was made before, between and after each kind of operation, restored later: what was
-acknowledged is usable, or is kept and told; nothing shows what it did not hold.
+"""Backups from before, during and after each kind of operation are restored later.
+
+Every acknowledged object is usable afterwards, or is kept and reported as an orphan. No volume
+shows data that it did not hold.
 """
 
 import threading
@@ -30,7 +32,7 @@ FIRST, SECOND = "first", "second"
 
 @dataclass
 class World:
-    """A pool with a volume that holds data, and what is done to it."""
+    """A pool with one volume that holds data, and the operations on it."""
 
     api: Api
     fleet: SimulatedFleet
@@ -43,12 +45,12 @@ class World:
         return [node for node in self.fleet.nodes if uuid in node.volumes()]
 
     def rows_pass(self) -> bool:
-        """Something is under way."""
+        """Whether a row is in a transitional state."""
         models = (Volume, Replica, Snapshot, Publication, Export)
         return any(model.objects.filter(deadline_at__isnull=False).exists() for model in models)
 
     def at(self, age: str, operation: Callable[[], object]) -> None:
-        """Do it, and make a backup of this age."""
+        """Do the operation, and make a backup of this age."""
         if age == BEFORE:
             self.backups.take()
         if age == BETWEEN:
@@ -92,7 +94,7 @@ def world(api: Api, pool: PoolOf, fleet: SimulatedFleet, tmp_path: Path) -> Worl
 
 
 def usable(world: World, uuid: str, data: str) -> None:
-    """It is shown, can be published and expanded, and each replica holds its data."""
+    """Check that the volume can be published and expanded, and that each replica holds ``data``."""
     shown = volume(world.api, uuid)
     assert {place["replicaState"] for place in shown["location"]} <= {"Unknown", "Available"}
     for replica in Replica.objects.filter(volume__uuid=uuid):
@@ -105,7 +107,7 @@ def usable(world: World, uuid: str, data: str) -> None:
 
 
 def kept(world: World, alias: str) -> None:
-    """It is told, with what makes it somebody's, and stays."""
+    """Check that the volume is a kept orphan with its owner."""
     orphans = Orphan.objects.filter(alias=alias, kind="volume")
     assert orphans
     for orphan in orphans:
@@ -114,7 +116,7 @@ def kept(world: World, alias: str) -> None:
 
 
 def in_order(*strange: str) -> None:
-    """The audit finds nothing but what is kept."""
+    """Check that the audit finds nothing but the kept orphans named in ``strange``."""
     found = [d for d in audit() if not any(name in d.text for name in strange)]
     drives = [d for d in found if "bytes are used" in d.text and strange]
     assert [d for d in found if d not in drives] == []
@@ -125,7 +127,9 @@ AGES = pytest.mark.parametrize("age", [BEFORE, BETWEEN, AFTER])
 
 @AGES
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_create(world: World, capsys: pytest.CaptureFixture[str], age: str, replicas: int) -> None:
+def test_a_created_volume_is_usable_or_kept_as_an_orphan(
+    world: World, capsys: pytest.CaptureFixture[str], age: str, replicas: int
+) -> None:
     more = {"storageClass": {"numReplicas": replicas}}
     world.at(age, lambda: created(world.api, SECOND, uuid=SECOND, **more))
     copies = [(n, u) for n in world.fleet.nodes for u in n.volumes() if u != FIRST]
@@ -144,7 +148,9 @@ def test_create(world: World, capsys: pytest.CaptureFixture[str], age: str, repl
 
 
 @AGES
-def test_clone(world: World, capsys: pytest.CaptureFixture[str], age: str) -> None:
+def test_a_clone_is_usable_or_kept_as_an_orphan(
+    world: World, capsys: pytest.CaptureFixture[str], age: str
+) -> None:
     made: list[str] = []
     world.at(age, lambda: made.append(cloned(world.api, FIRST, SECOND)))
     world.backups.restore()
@@ -157,7 +163,9 @@ def test_clone(world: World, capsys: pytest.CaptureFixture[str], age: str) -> No
 
 
 @AGES
-def test_snapshot(world: World, capsys: pytest.CaptureFixture[str], age: str) -> None:
+def test_a_snapshot_is_recovered_from_every_backup(
+    world: World, capsys: pytest.CaptureFixture[str], age: str
+) -> None:
     world.at(age, lambda: snapped(world.api, FIRST, SECOND))
     world.backups.restore()
     recovered(capsys)
@@ -170,7 +178,9 @@ def test_snapshot(world: World, capsys: pytest.CaptureFixture[str], age: str) ->
 
 
 @AGES
-def test_expand(world: World, capsys: pytest.CaptureFixture[str], age: str) -> None:
+def test_an_expanded_size_is_recovered_from_every_backup(
+    world: World, capsys: pytest.CaptureFixture[str], age: str
+) -> None:
     world.at(age, lambda: world.done(world.api.patch(f"/volumes/{FIRST}", {"newCapacity": 30})))
     world.backups.restore()
     recovered(capsys)
@@ -180,7 +190,9 @@ def test_expand(world: World, capsys: pytest.CaptureFixture[str], age: str) -> N
 
 
 @AGES
-def test_publish(world: World, capsys: pytest.CaptureFixture[str], age: str) -> None:
+def test_a_publication_is_recovered_from_every_backup(
+    world: World, capsys: pytest.CaptureFixture[str], age: str
+) -> None:
     world.at(age, lambda: published(world.api, FIRST))
     world.backups.restore()
     recovered(capsys)
@@ -191,7 +203,9 @@ def test_publish(world: World, capsys: pytest.CaptureFixture[str], age: str) -> 
 
 
 @AGES
-def test_unpublish(world: World, capsys: pytest.CaptureFixture[str], age: str) -> None:
+def test_only_a_backup_before_the_unpublish_restores_the_publication(
+    world: World, capsys: pytest.CaptureFixture[str], age: str
+) -> None:
     published(world.api, FIRST)
     world.at(age, lambda: unpublished(world.api, FIRST))
     world.backups.restore()
@@ -203,7 +217,9 @@ def test_unpublish(world: World, capsys: pytest.CaptureFixture[str], age: str) -
 
 
 @AGES
-def test_delete(world: World, capsys: pytest.CaptureFixture[str], age: str) -> None:
+def test_a_volume_deleted_since_the_backup_is_missing(
+    world: World, capsys: pytest.CaptureFixture[str], age: str
+) -> None:
     created(world.api, SECOND, uuid=SECOND)
     world.at(age, lambda: world.done(world.api.delete(f"/volumes/{SECOND}")))
     world.backups.restore()
@@ -217,7 +233,9 @@ def test_delete(world: World, capsys: pytest.CaptureFixture[str], age: str) -> N
 
 
 @AGES
-def test_drain(world: World, capsys: pytest.CaptureFixture[str], age: str) -> None:
+def test_a_moved_replica_is_found_on_its_new_node(
+    world: World, capsys: pytest.CaptureFixture[str], age: str
+) -> None:
     [old] = world.holders(FIRST)
     if age == BETWEEN:
         world.fleet.set_copy_rate(0)
@@ -246,7 +264,9 @@ def test_drain(world: World, capsys: pytest.CaptureFixture[str], age: str) -> No
 
 
 @AGES
-def test_add_replica(world: World, capsys: pytest.CaptureFixture[str], age: str) -> None:
+def test_a_replica_added_since_the_backup_is_kept_as_an_orphan(
+    world: World, capsys: pytest.CaptureFixture[str], age: str
+) -> None:
     two = {"storageClass": {"numReplicas": 2}}
     created(world.api, SECOND, uuid=SECOND, **two)
     published(world.api, SECOND)

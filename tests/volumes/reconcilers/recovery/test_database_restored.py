@@ -1,5 +1,6 @@
-"""A database that is older than its nodes: a backup of each age, restored by PostgreSQL's own
-programs and put in order by the documented step alone.
+"""A database that is older than its nodes is recovered by ``manage.py database_restored`` alone.
+
+The backups are made and restored by PostgreSQL's own programs.
 """
 
 import datetime as dt
@@ -44,7 +45,7 @@ def backups(tmp_path: Path) -> Backups:
 
 
 def recovered(capsys: pytest.CaptureFixture[str], *options: str) -> str:
-    """What the documented step said; then all periodic work was done once."""
+    """Run ``database_restored``, then all periodic work once. Returns the output of the command."""
     capsys.readouterr()
     call_command("database_restored", *options)
     said = capsys.readouterr().out
@@ -59,7 +60,7 @@ def unpublished(api: Api, uuid: str, host: str = HOST) -> None:
 
 
 def exports_of(fleet: SimulatedFleet) -> list[tuple[str, int]]:
-    """Target and namespace id of all that is exported."""
+    """Return target NQN and namespace id of all exports on the nodes."""
     return sorted(
         (target.nqn, nsid)
         for node in fleet.nodes
@@ -68,7 +69,7 @@ def exports_of(fleet: SimulatedFleet) -> list[tuple[str, int]]:
     )
 
 
-def test_keys_follow_the_clock_and_never_come_again(api: Api, pool: PoolOf) -> None:
+def test_generations_follow_the_clock_and_never_repeat(api: Api, pool: PoolOf) -> None:
     pool(1)
     before = time.time_ns() // 1000
     created(api, "v")
@@ -80,7 +81,7 @@ def test_keys_follow_the_clock_and_never_come_again(api: Api, pool: PoolOf) -> N
     assert Export.objects.get().pk > key
 
 
-def test_keys_grow_when_the_clock_steps_back(api: Api, pool: PoolOf) -> None:
+def test_generations_grow_when_the_clock_steps_back(api: Api, pool: PoolOf) -> None:
     pool(1)
     ahead = time.time_ns() // 1000 + 3600 * 10**6
     with connection.cursor() as cursor:
@@ -92,7 +93,7 @@ def test_keys_grow_when_the_clock_steps_back(api: Api, pool: PoolOf) -> None:
         cursor.execute("SELECT setval('provisioner_generations', 1000)")
 
 
-def test_writes_are_refused_until_the_step_is_done(
+def test_writes_are_refused_until_database_restored_has_run(
     api: Api, pool: PoolOf, backups: Backups, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pool(1)
@@ -116,8 +117,12 @@ def test_writes_are_refused_until_the_step_is_done(
     assert audit() == []
 
 
-def test_the_database_itself_hands_out_nothing(api: Api, pool: PoolOf, backups: Backups) -> None:
-    """Within the second in which a process may not know yet."""
+def test_a_restored_database_hands_out_no_generation(
+    api: Api, pool: PoolOf, backups: Backups
+) -> None:
+    """A process may not know for up to a second that writes are barred; the database refuses by
+    itself.
+    """
     pool(1)
     backups.take()
     writes.writes_barred()
@@ -132,7 +137,7 @@ def test_the_database_itself_hands_out_nothing(api: Api, pool: PoolOf, backups: 
     assert not Volume.objects.exists()
 
 
-def test_an_answer_is_at_most_a_second_old(base_rows: None) -> None:
+def test_a_process_learns_within_a_second_that_writes_are_barred(base_rows: None) -> None:
     assert writes.writes_barred() == ""
     Pool.objects.update(doubt="it is old")
     end = time.monotonic() + writes.STALE_SECONDS
@@ -145,7 +150,7 @@ def test_an_answer_is_at_most_a_second_old(base_rows: None) -> None:
 def test_a_node_that_is_newer_bars_writes(
     api: Api, pool: PoolOf, backups: Backups, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A copy of the database's files has the same seal; its nodes tell."""
+    """A copy of the database's files has the same seal, so only the nodes show that it is older."""
     [node] = pool(1)
     created(api, "v")
     old = 1000
@@ -161,7 +166,7 @@ def test_a_node_that_is_newer_bars_writes(
     assert generation_last() > Replica.objects.order_by("pk")[0].pk
 
 
-def test_published_and_unpublished_since(
+def test_a_volume_can_be_published_after_publications_that_the_backup_lacks(
     api: Api, pool: PoolOf, fleet: SimulatedFleet, backups: Backups, capsys
 ) -> None:
     pool(1)
@@ -196,7 +201,7 @@ def test_an_export_that_was_unpublished_since_is_made_again(
     assert exports_of(fleet) == []
 
 
-def test_another_tenant_never_gets_what_a_name_held(
+def test_another_tenant_never_gets_the_data_of_a_reused_uuid(
     api: Api, pool: PoolOf, fleet: SimulatedFleet, backups: Backups, capsys
 ) -> None:
     pool(1)
@@ -219,10 +224,10 @@ def test_another_tenant_never_gets_what_a_name_held(
     assert fleet.nodes[0].read("zz") == "secret of a"
 
 
-def test_nothing_works_by_itself_meanwhile(
+def test_no_periodic_job_or_task_runs_while_writes_are_barred(
     api: Api, pool: PoolOf, fleet: SimulatedFleet, backups: Backups
 ) -> None:
-    """Collector, node checks, moves and tasks stand still; nodes still probe."""
+    """Collector, node checks, relocation and tasks stand still. Probes of nodes still succeed."""
     [node, _] = pool(2)
     created(api, "v")
     assert api.post(f"/backends/{node}/drain").status == "Success"
@@ -245,14 +250,14 @@ def test_nothing_works_by_itself_meanwhile(
 
 
 def probed(api: Api, node: str, newest: int) -> None:
-    """The node tells with its probe what it has seen."""
+    """Send a probe in which the node reports the newest generation that it has seen."""
     generations._lately[0] = (0, 0.0)
     said = PROBE | {"persistentID": node, "newestGeneration": newest}
     assert api.as_role("NODE", node=node).post("/probe", said).status == "Success"
 
 
-def test_the_next_probe_tells_that_a_node_is_newer(api: Api, pool: PoolOf) -> None:
-    """A copy of the database's files, before anything was written to it."""
+def test_a_probe_of_a_newer_node_bars_writes(api: Api, pool: PoolOf) -> None:
+    """The database is a copy of its files, to which nothing was written yet."""
     [node] = pool(1)
     created(api, "v")
     seen = node_client(Backend.objects.get()).read_node().newest_generation

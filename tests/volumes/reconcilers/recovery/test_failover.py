@@ -1,4 +1,4 @@
-"""A standby took over: nothing of the database but its timeline is another."""
+"""A standby took over: only the timeline of the database has changed."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -34,22 +34,22 @@ TIMELINE = "FFFFFFFF"
 
 
 def took_over() -> None:
-    """The seal is of another timeline than the database."""
+    """Give the seal another timeline than the database's."""
     same = Left("seal", Length("seal") - len(TIMELINE))
     Pool.objects.update(seal=Concat(same, Value(TIMELINE)))
     writes.writes_forget()
 
 
 def barred(api: Api) -> str:
-    """Why a write is refused, while reads are answered."""
+    """Check that reads are answered and writes are not. Returns why."""
     assert api.get("/volumes").http == 200
     answer = create(api, "barred")
     assert (answer.http, answer.status) == (503, "ServiceUnavailable")
     return answer.description
 
 
-def test_writes_go_on_where_nothing_is_lost(api: Api, pool: PoolOf) -> None:
-    """With a snapshot, an export, something that is Missing, and an orphan that is known."""
+def test_writes_resume_if_the_standby_lacks_no_commit(api: Api, pool: PoolOf) -> None:
+    """The pool has a snapshot, an export, a Missing replica and a noted orphan."""
     [node, _] = pool(2)
     uuid = created(api, "v")
     snapped(api, uuid, "s")
@@ -78,7 +78,7 @@ def lose_number(node: NodeClient) -> str:
 
 
 def lose_creation(node: NodeClient) -> str:
-    """Of a number that the standby was told of before it was handed out."""
+    """The standby knew the generation before it was handed out."""
     stray_volume(node.read_node().persistent_id, "made")
     return "holds volume made, which this database does not know"
 
@@ -119,7 +119,7 @@ def lose_snapshot_removal(node: NodeClient) -> str:
         lose_snapshot_removal,
     ],
 )
-def test_where_commits_are_lost_the_doubt_stays(
+def test_writes_stay_barred_if_the_standby_lacks_commits(
     api: Api, pool: PoolOf, lose: Callable[[NodeClient], str]
 ) -> None:
     [node] = pool(1)
@@ -141,7 +141,7 @@ def test_where_commits_are_lost_the_doubt_stays(
 def test_a_node_that_is_silent_is_compared_when_it_is_back(
     api: Api, pool: PoolOf, fleet: SimulatedFleet
 ) -> None:
-    """What only it knows of what is lost is kept."""
+    """What only that node holds of lost commits is kept."""
     silent, other = pool(2)
     created(api, "v")
     known = Replica.objects.get().pk
@@ -163,7 +163,7 @@ def test_a_node_that_is_silent_is_compared_when_it_is_back(
 def test_a_node_that_is_back_changes_nothing_of_others(
     api: Api, pool: PoolOf, fleet: SimulatedFleet
 ) -> None:
-    """What was begun since then, on other nodes, goes on."""
+    """Changes that were begun since then on other nodes go on."""
     silent, other = pool(2)
     assert api.put(f"/backends/{silent}", {"inUse": False}).status == "Success"
     uuid = created(api, "v")
@@ -202,7 +202,7 @@ def test_writes_wait_while_no_node_answers(api: Api, pool: PoolOf, fleet: Simula
     created(api, "v")
 
 
-def test_one_worker_at_a_time(api: Api, pool: PoolOf) -> None:
+def test_only_one_worker_at_a_time_settles_a_failover(api: Api, pool: PoolOf) -> None:
     pool(1)
     took_over()
     lease = job_lease_acquire(JOB)
@@ -214,10 +214,10 @@ def test_one_worker_at_a_time(api: Api, pool: PoolOf) -> None:
     created(api, "v")
 
 
-def test_nothing_is_done_otherwise(
+def test_without_a_failover_the_job_makes_one_query(
     api: Api, pool: PoolOf, backups: Backups, django_assert_num_queries
 ) -> None:
-    """One statement where all is well; a database that was restored waits for an operator."""
+    """A database that was restored, instead, waits for an operator."""
     pool(1)
     with django_assert_num_queries(1):
         failover_settle()
@@ -232,7 +232,7 @@ def test_nothing_is_done_otherwise(
 
 
 def test_a_copy_made_by_template_is_another_database(base_rows: None, backups: Backups) -> None:
-    """It has the same table of the same cluster: the database's own oid tells them apart."""
+    """Its tables have the same oids in the same cluster; the oid of the database tells it apart."""
     backups.take()
     name = connection.settings_dict["NAME"]
     first, copy = f"{name}_sealed", f"{name}_copy"
