@@ -16,9 +16,15 @@ from rich.text import Text
 from provisionerctl.units import printable
 
 Row = dict[str, Any]
-GOOD = ["Available", "FINISHED", "Success", "yes", "NEW"]
-BUSY = ["RUNNING", "IDLE", "Synchronizing", "Terminating", "cordoned", "draining", "MODIFIED"]
-BAD = ["Unavailable", "Missing", "FAILED", "ABORTED", "no", "REMOVED", "access"]
+GOOD = ["Available", "FINISHED", "Success", "yes", "NEW", "Healthy"]
+BUSY = [
+    *("RUNNING", "IDLE", "Synchronizing", "Terminating", "cordoned", "draining", "MODIFIED"),
+    *("Rebuilding", "Cordoned", "Draining", "Unknown"),
+]
+BAD = [
+    *("Unavailable", "Missing", "FAILED", "ABORTED", "no", "REMOVED", "access"),
+    *("Degraded", "Faulted"),
+]
 STYLES = (
     dict.fromkeys(GOOD, "green") | dict.fromkeys(BUSY, "yellow") | dict.fromkeys(BAD, "bold red")
 )

@@ -9,12 +9,15 @@ from rich.text import Text
 
 from provisionerctl import output, progress
 from provisionerctl.client import Body, Client, tries
+from provisionerctl.errors import Exit, Refused
 from provisionerctl.options import Command, watchable
 from provisionerctl.output import Column, Row
 from provisionerctl.session import Session, pass_session
-from provisionerctl.units import size_text, span_text
+from provisionerctl.units import size_text
 
 SOON_DAYS = 30
+MOST_VOLUMES = 10
+"""Volumes of each bad health that are named."""
 ATTENTION = (Column("NEEDS ATTENTION", "object"), Column("WHY", "why"))
 
 
@@ -34,6 +37,8 @@ def summary(client: Client) -> Body:
     running = [row for row in tasks or () if row["state"] not in progress.ENDED]
     return {
         "url": client.context.url,
+        "health": info["health"],
+        "healthReason": info.get("healthReason", ""),
         "authenticationMode": info["authenticationMode"],
         "freeSpace": info["totalFreeSpace"],
         "nodes": None if nodes is None else _nodes(nodes),
@@ -42,6 +47,7 @@ def summary(client: Client) -> Body:
         "tasks": running,
         "attention": [
             *_of_nodes(nodes or []),
+            *_of_volumes(client),
             *_of_tasks(tasks or []),
             *_of_licence(licence or {}),
         ],
@@ -63,12 +69,27 @@ def _of_nodes(rows: list[Row]) -> list[Row]:
     found = []
     for row in rows:
         why = [row["waitsFor"]] if row.get("waitsFor") else []
-        if row["state"] != "Available":
-            since = row.get("lastProbTime")
-            now = dt.datetime.now(dt.UTC).timestamp()
-            last = f", last probe {span_text(now - since / 1000)} ago" if since else ""
-            why.insert(0, f"{row['state']}{last}: {row['numVolumes']} volumes have a replica there")
+        if row["health"] != "Available":
+            reason = row.get("healthReason", "")
+            why.insert(0, f"{row['health']}: {reason}; volumes on it: {row['numVolumes']}")
         found += [{"object": f"node {row['name']}", "why": text} for text in why]
+    return found
+
+
+def _of_volumes(client: Client) -> list[Row]:
+    """The first volumes of each bad health; none, where the caller may see none."""
+    found: list[Row] = []
+    for health in ("Faulted", "Degraded"):
+        try:
+            rows = client.pages("volumes", key="uuid", limit=MOST_VOLUMES, health=health)
+        except Refused as error:
+            if error.exit_code != Exit.DENIED:
+                raise
+            return found
+        found += [
+            {"object": f"volume {row['alias']}", "why": f"{health}: {row.get('healthReason', '')}"}
+            for row in rows
+        ]
     return found
 
 
@@ -96,6 +117,7 @@ def drawn(session: Session, row: Row) -> RenderableType:
     """The summary, the tasks and what needs attention."""
     lines = (
         Column("API", "url"),
+        Column("HEALTH", _health),
         Column("MODE", "authenticationMode"),
         Column("NODES", "nodes", _counted),
         Column("SPACE", "nodes", _space),
@@ -108,6 +130,10 @@ def drawn(session: Session, row: Row) -> RenderableType:
     if row["attention"]:
         parts.append(output.table(row["attention"], ATTENTION))
     return output.sections(*parts)
+
+
+def _health(row: Row) -> str:
+    return " - ".join(filter(None, (row["health"], row["healthReason"])))
 
 
 def _counted(counts: Row) -> RenderableType:

@@ -15,6 +15,7 @@ from provisionerctl.session import Session, pass_session
 from provisionerctl.units import Size, limit_text, size_text, span_text
 
 volumes = noun("volumes", "list", "Volumes.")
+HEALTH = ("Healthy", "Rebuilding", "Degraded", "Unknown", "Faulted")
 
 
 def replicas(row: Row) -> str:
@@ -31,10 +32,12 @@ COLUMNS = (
     Column("ALIAS", "alias"),
     Column("SIZE", "capacity", size_text),
     Column("TYPE", "provisioningType"),
+    Column("HEALTH", "health"),
     Column("REPLICAS", replicas, colour),
     Column("PUBLISHED", "inUse", output.plain),
     Column("TENANT", "tenantId"),
     Column("UUID", "uuid", wide=True),
+    Column("HEALTH REASON", "healthReason", wide=True),
     Column("NODES", lambda row: [one["backend"]["persistentID"] for one in row["location"]],
            wide=True),
     Column("CLASS", "storageClassName", wide=True),
@@ -51,15 +54,21 @@ COLUMNS = (
 @volumes.command("list")
 @click.option("--host", type=HOST, help="Only volumes that are published to this host.")
 @click.option("--node", type=NODE, help="Only volumes with a replica on this storage node.")
+@click.option(
+    "--health", type=click.Choice(HEALTH, case_sensitive=False), help="Only volumes of this health."
+)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="The first N alone.")
 @watchable
 @pass_session
-def list_(session: Session, host: str | None, node: str | None, limit: int | None) -> None:
+def list_(
+    session: Session, host: str | None, node: str | None, health: str | None, limit: int | None
+) -> None:
     """List volumes, in the order of their uuids."""
     client = session.client
     wanted = {
         "hostID": names.host(client, host) if host else None,
         "backendId": names.node(client, node)["persistentID"] if node else None,
+        "health": health,
     }
     session.list(lambda: client.pages("volumes", key="uuid", limit=limit or 0, **wanted), COLUMNS)
 

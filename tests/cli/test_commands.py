@@ -16,7 +16,7 @@ from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.api.volume_steps import HOST, created, probe_host
 from tests.cli.conftest import Run
 from tests.conftest import Api
-from tests.services.drain_steps import placed_on, settle
+from tests.volumes.reconcilers.drain_steps import placed_on, settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Ok = Callable[..., str]
@@ -63,7 +63,8 @@ def test_formats(ok: Ok, api: Api, pool: Pool) -> None:
         assert shown | {"location": 0} == row | {"location": 0}
     [line] = csv.DictReader(io.StringIO(ok("volumes", "-o", "csv")))
     assert (line["alias"], line["size"], line["published"]) == ("first", str(10 * 2**30), "no")
-    assert rows(ok("volumes"))[0] == ["ALIAS", "SIZE", "TYPE", "REPLICAS", "PUBLISHED", "TENANT"]
+    shown = "ALIAS SIZE TYPE HEALTH REPLICAS PUBLISHED TENANT"
+    assert rows(ok("volumes"))[0] == shown.split()
     assert "UUID" in rows(ok("volumes", "-o", "wide"))[0]
 
 
@@ -136,11 +137,19 @@ def test_a_drain_is_followed_to_its_end(
 def test_status_names_what_needs_attention(ok: Ok, pool: Pool, api: Api) -> None:
     [node, _] = pool(2)
     probe_host(api)
-    assert "2 of 2 Available" in ok("status")
-    Backend.objects.filter(pk=node).update(available_until=timezone.now())
+    created(api, "first", storageClass={"numReplicas": 2})
+    healthy = ok("status")
+    assert "2 of 2 Available" in healthy
+    assert re.search(r"HEALTH +Healthy", healthy), healthy
+    assert "NEEDS ATTENTION" not in healthy
+    now = timezone.now()
+    Backend.objects.filter(pk=node).update(available_until=now, polled_at=now)
     shown = ok("status")
     assert "1 of 2 Available" in shown
-    assert re.search(r"node \S+ +Unavailable", shown), shown
+    assert re.search(r"node \S+ +Unavailable: .*no sign of life.*; volumes on it: 1", shown), shown
+    assert re.search(r"volume first +Degraded: 1 of 2 replicas can be used", shown), shown
+    assert re.search(r"first .* Degraded ", ok("volumes", "list", "--health", "degraded"))
+    assert "first" not in ok("volumes", "list", "--health", "Healthy")
     assert json.loads(ok("status", "-o", "json"))["nodes"]["available"] == 1
 
 

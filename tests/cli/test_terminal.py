@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 import pexpect
 import pytest
 from django.utils import timezone
-from volumes.services.moves import replicas_move
 
 from tasks.models import Task, TaskType
 from tasks.services import task_create
@@ -16,7 +15,8 @@ from tests.api.test_replicas import all_available, replicated
 from tests.api.volume_steps import created
 from tests.cli.conftest import PROGRAM, process
 from tests.conftest import Api
-from tests.services.drain_steps import placed_on, settle
+from tests.volumes.reconcilers.drain_steps import placed_on, settle
+from volumes.reconcilers.relocation import relocate_replicas
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Terminal = Callable[..., "pexpect.spawn[str]"]
@@ -91,7 +91,7 @@ def test_bars_of_a_drain_move_to_the_end(
     placed_on([node], lambda: created(api, "first", uuid="u1"))
     drain = terminal("nodes", "drain", "node-1", "--wait", "--interval", "0.1")
     drain.expect("0 of 1 replicas moved, 0 moving")
-    replicas_move()
+    relocate_replicas()
     Task.objects.update(
         state="RUNNING", progress=40, bytes_done=4 * 2**30, bytes_total=10 * 2**30,
         bytes_per_second=2**30,
