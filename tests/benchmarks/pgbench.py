@@ -12,7 +12,7 @@ from tests.benchmarks.system import System, application_name
 from tests.programs import installed
 
 RECORDED_SECONDS = 10.0
-FIRST_VOLUME, FIRST_REPLICA = 500_000_000, 700_000_000
+FIRST_VOLUME = 500_000_000
 CACHED_KEYS = 3
 """A session's keys of replicas are consecutive, so that the last tells the others."""
 
@@ -42,7 +42,9 @@ def recordable_keys(system: System) -> None:
     """From now on keys of volumes and replicas are numbers that mean nothing else."""
     with system.connect() as database:
         database.execute(f"SELECT setval('volumes_volume_id_seq', {FIRST_VOLUME})")
-        database.execute(f"CREATE SEQUENCE recordable START {FIRST_REPLICA} CACHE {CACHED_KEYS}")
+        # nodes refuse what is older than their pool; generations of others follow the clock
+        [first] = database.execute("SELECT provisioner_generation()").fetchone() or (0,)
+        database.execute(f"CREATE SEQUENCE recordable START {first} CACHE {CACHED_KEYS}")
         default = "nextval('recordable')"
         database.execute(f"ALTER TABLE volumes_replica ALTER COLUMN id SET DEFAULT {default}")
 
