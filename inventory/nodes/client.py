@@ -174,7 +174,9 @@ class NodeClient:
     def ensure_snapshot(
         self, uuid: str, spec: SnapshotSpec, *, timeout: float | None = None
     ) -> bool:
-        """Ensure that the snapshot exists as ``spec`` says. True: it was taken; False: it existed."""
+        """Ensure that the snapshot exists as ``spec`` says. True: it was taken; False:
+        it existed.
+        """
         return self._put(SNAPSHOT, spec, timeout, uuid=uuid)
 
     def remove_snapshot(self, uuid: str, generation: int, *, timeout: float | None = None) -> None:

@@ -45,7 +45,7 @@ class AnswerTooLarge(HTTPError):
 
 @contextmanager
 def finish_within(seconds: float) -> Iterator[None]:
-    """In the block, all HTTPS calls of this thread raise TimeoutError once ``seconds`` are over."""
+    """In the block, this thread's HTTPS calls raise TimeoutError once ``seconds`` are over."""
     token = _deadline.set(time.monotonic() + seconds)
     try:
         yield
@@ -122,7 +122,7 @@ class Outgoing:
 
 
 class Pools:
-    """Keep-alive connections to the HTTPS servers that ``context`` trusts, shared by threads."""
+    """Keep-alive connections to HTTPS servers that ``context`` trusts, shared by threads."""
 
     def __init__(self, context: ssl.SSLContext, *, servers: int = 10_000) -> None:
         context.sslsocket_class = _BoundedSocket
@@ -188,8 +188,7 @@ def client_context(
     ca_text: str | None = None,
     client_certificate: tuple[str | Path, str | Path] | None = None,
 ) -> ssl.SSLContext:
-    """A TLS context that trusts the given CA (file or PEM text; the system's CAs if neither is
-    given).
+    """A TLS context that trusts the CA (file or PEM text; the system's CAs if neither is given).
 
     ``client_certificate``: files of the client's certificate and key, for servers that ask for one.
 

@@ -6,7 +6,9 @@ _hooks: list[Callable[[], None]] = []
 
 
 def before_wait(hook: Callable[[], None]) -> None:
-    """Call ``hook`` in each thread that is about to wait for a node. The hook must return at once."""
+    """Call ``hook`` in each thread that is about to wait for a node. The hook must
+    return at once.
+    """
     _hooks.append(hook)
 
 

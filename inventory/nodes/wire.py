@@ -196,7 +196,7 @@ class ProvisionerSettings(Wire):
 
 
 class License(Wire):
-    """The licence of the node's provisioner; empty: none is installed."""
+    """The licence of the provisioner whose pool the node is in; empty: none is installed."""
 
     license: str = Field(default="", max_length=8192, repr=False)
 

@@ -92,7 +92,7 @@ def test_a_drive_that_holds_something_is_left_alone(path: Path, at: int) -> None
     with path.open("r+b") as file:
         file.seek(at)
         file.write(b"data")
-    with pytest.raises(CommandError, match="it holds something at byte"):
+    with pytest.raises(CommandError, match="it holds data at byte"):
         call_command("check_drive", str(path))
     with path.open("rb") as file:
         file.seek(at)

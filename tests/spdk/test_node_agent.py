@@ -136,7 +136,7 @@ def test_what_a_drive_holds_is_overwritten_on_request_only(
         (r"token_file = \S+", "", ("needs client_ca or token_file",)),
         (r'certificate = "', 'certificate = "/none', ("certificate is '/none", "a file")),
         (r"block_size = 4096", "block_size = 4095", ("ssds.0.block_size is '4095'", "4096")),
-        (r'id = "ssd-1-2"', 'id = "ssd-1-1"', ("ssds: id ssd-1-1 is there twice",)),
+        (r'id = "ssd-1-2"', 'id = "ssd-1-1"', ("ssds: id ssd-1-1 is listed twice",)),
         (r'id = "ssd-1-2"', 'id = "ssd-1-2"\nbdev = "Nvme0n1"', ("ssds.1", "either bdev or file")),
         (r"total_iops = \S+", "total_iops = 0", ("total_iops is '0'", "greater than or equal")),
         (r'socket = "', 'socket = "relative', ("socket is 'relative", "an absolute path")),

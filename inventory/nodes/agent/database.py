@@ -64,7 +64,9 @@ class Database:
         self._connection.executescript(schema)
 
     def execute(self, sql: str, *values: Any) -> list[Any]:
-        """Run one statement and return its rows. Outside ``transaction`` it is committed at once."""
+        """Run one statement and return its rows. Outside ``transaction`` it is
+        committed at once.
+        """
         return self._connection.execute(sql, values).fetchall()
 
     @contextmanager

@@ -142,7 +142,9 @@ class Records:
         self._all("DELETE FROM former_namespace WHERE node = ? AND at < ?", until)
 
     def drop_namespace(self, nqn: str, uuid: str) -> None:
-        """Delete the namespace, and the target with its last one. Remember which volume had the id."""
+        """Delete the namespace, and the target with its last one. Remember which volume
+        had the id.
+        """
         self._all(
             "INSERT OR REPLACE INTO former_namespace"
             " SELECT node, nqn, nsid, uuid, ?4 FROM namespace"

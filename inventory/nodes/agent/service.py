@@ -60,7 +60,9 @@ class AgentService:
         ]
 
     async def close(self, *, finish_seconds: float = FINISH_SECONDS) -> None:
-        """Refuse new calls, let running calls finish for ``finish_seconds``, and give up the port."""
+        """Refuse new calls, let running calls finish for ``finish_seconds``, and give
+        up the port.
+        """
         self.agent.stop()
         for task in self._tasks:
             task.cancel()

@@ -72,7 +72,9 @@ class Targets:
         self._emptied.clear()
 
     async def list(self) -> tuple[Target, ...]:
-        """All targets, ordered by NQN, without namespaces whose volumes are lost or on absent SSDs."""
+        """All targets, ordered by NQN, without namespaces whose volumes are lost or on
+        absent SSDs.
+        """
         portals = (await self._engine.facts()).portals
         connected = await self._engine.connected_hosts()
         controllers = await self._engine.controllers()
@@ -264,7 +266,9 @@ class Targets:
             self._records.drop_namespace(nqn, uuid)
 
     async def _empty(self, nqn: str) -> None:
-        """Remove all namespaces from the target, and schedule its removal once hosts have noticed."""
+        """Remove all namespaces from the target, and schedule its removal once hosts
+        have noticed.
+        """
         await self._engine.empty_target(nqn)
         if former := self._emptied.pop(nqn, None):
             former.cancel()
