@@ -188,7 +188,7 @@ def shared_target() -> Iterator[RunningTarget]:
 @pytest.mark.parametrize("zeroes", [True, False])
 @settings(max_examples=12, deadline=None)
 @given(steps=st.lists(step, min_size=4, max_size=14))
-def test_no_volume_shows_what_its_owner_did_not_write(
+def test_no_volume_shows_data_that_its_owner_did_not_write(
     shared_target: RunningTarget, steps: list[tuple[object, ...]], *, zeroes: bool
 ) -> None:
     async def main(folder: Path) -> None:

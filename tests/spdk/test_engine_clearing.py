@@ -40,7 +40,7 @@ async def removal(machine: Machine, uuid: str) -> asyncio.Task[None]:
 
 @pytest.mark.parametrize("zeroes", [True, False])
 @pytest.mark.parametrize("is_agent_dead", [True, False])
-def test_what_a_death_left_uncleared_is_never_read(
+def test_data_left_uncleared_by_a_crash_is_never_read(
     run: Run, target: RunningTarget, *, zeroes: bool, is_agent_dead: bool
 ) -> None:
     async def steps(machine: Machine) -> None:
@@ -74,7 +74,7 @@ def test_what_a_death_left_uncleared_is_never_read(
     run(steps)
 
 
-def test_a_second_death_while_it_is_cleared_again(run: Run, target: RunningTarget) -> None:
+def test_clearing_survives_a_second_crash(run: Run, target: RunningTarget) -> None:
     async def steps(machine: Machine) -> None:
         machine.only_ssd("s", zeroes=True)
         agent = await machine.boot()
@@ -106,7 +106,9 @@ def test_a_second_death_while_it_is_cleared_again(run: Run, target: RunningTarge
     run(steps)
 
 
-def test_what_cannot_be_cleared_keeps_nobody_waiting(run: Run, target: RunningTarget) -> None:
+def test_a_start_does_not_wait_for_space_that_cannot_be_cleared(
+    run: Run, target: RunningTarget
+) -> None:
     """It stays taken, and is tried again at the next start."""
 
     async def steps(machine: Machine) -> None:
@@ -130,7 +132,7 @@ def test_what_cannot_be_cleared_keeps_nobody_waiting(run: Run, target: RunningTa
     run(steps)
 
 
-def test_what_is_being_cleared_is_not_free(run: Run, target: RunningTarget) -> None:
+def test_space_that_is_being_cleared_is_not_free(run: Run, target: RunningTarget) -> None:
     """Also for an agent that did not begin it, and does not see it."""
 
     async def steps(machine: Machine) -> None:

@@ -60,7 +60,7 @@ def slow(target: RunningTarget, monkeypatch: pytest.MonkeyPatch) -> RunningTarge
     return target
 
 
-def test_a_copy_that_goes_on_is_not_stopped(run: Run, slow: RunningTarget) -> None:
+def test_stopping_a_copy_that_goes_on_is_refused(run: Run, slow: RunningTarget) -> None:
     """To stop it is refused as long as the target writes: what was stopped writes no more."""
 
     async def steps(machine: Machine) -> None:
@@ -104,7 +104,7 @@ def test_a_copy_outlives_its_agent(run: Run, slow: RunningTarget) -> None:
     run(steps)
 
 
-def test_a_copy_begins_anew_after_the_one_before(
+def test_a_copy_starts_after_an_abandoned_one_ended(
     run: Run, slow: RunningTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where an attach of the agent before was answered to nobody."""
@@ -136,7 +136,9 @@ def test_a_copy_begins_anew_after_the_one_before(
     run(steps)
 
 
-def test_an_engine_that_starts_again_keeps_what_is_read(run: Run, slow: RunningTarget) -> None:
+def test_a_restarted_engine_keeps_the_snapshots_of_a_running_copy(
+    run: Run, slow: RunningTarget
+) -> None:
     """The target is the same, as after an SSD went or came."""
 
     async def steps(machine: Machine) -> None:
@@ -153,7 +155,7 @@ def test_an_engine_that_starts_again_keeps_what_is_read(run: Run, slow: RunningT
     run(steps)
 
 
-def test_what_is_read_by_a_copy_that_stands_still_stays(
+def test_a_stalled_copy_keeps_its_snapshots(
     run: Run, slow: RunningTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def steps(machine: Machine) -> None:
@@ -162,7 +164,7 @@ def test_what_is_read_by_a_copy_that_stands_still_stays(
         monkeypatch.setattr(transfer, "STALL_SECONDS", 0.2)
         while (found := await agent.syncs.read("v")).state is SyncState.RUNNING:
             await asyncio.sleep(0.01)
-        assert "stands still" in found.message
+        assert "no progress" in found.message
         await agent.volumes.ensure("other", volume(piece("s", SIZE)))
         await agent.volumes.remove("other", 1)
         assert await names(machine) == {"shared", "v-v", "v-w"}
@@ -173,7 +175,9 @@ def test_what_is_read_by_a_copy_that_stands_still_stays(
     run(steps)
 
 
-def test_a_snapshot_that_is_removed_while_it_is_copied(run: Run, slow: RunningTarget) -> None:
+def test_a_snapshot_removed_during_a_copy_is_deleted_after_it(
+    run: Run, slow: RunningTarget
+) -> None:
     """It is nobody's at once, and goes when the copy has ended."""
 
     async def steps(machine: Machine) -> None:
@@ -197,7 +201,7 @@ def test_a_snapshot_that_is_removed_while_it_is_copied(run: Run, slow: RunningTa
     run(steps)
 
 
-def test_a_snapshot_that_could_not_be_deleted_is_not_forgotten(
+def test_a_snapshot_that_could_not_be_deleted_is_deleted_later(
     run: Run, target: RunningTarget
 ) -> None:
     """SPDK hides it, and shows it again when it loads the SSD: then it is removed."""
@@ -221,7 +225,7 @@ def test_a_snapshot_that_could_not_be_deleted_is_not_forgotten(
     run(steps)
 
 
-def test_a_copy_with_a_layer_that_is_not_seen(run: Run, target: RunningTarget) -> None:
+def test_a_chain_with_a_hidden_layer_is_refused(run: Run, target: RunningTarget) -> None:
     """SPDK loses sight of a snapshot whose removal failed: what is above it is not whole."""
 
     async def steps(machine: Machine) -> None:

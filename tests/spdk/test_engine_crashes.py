@@ -189,7 +189,7 @@ ALIKE = {"spanned, grown", "clone of a volume", "clone of a removed snapshot rem
     ("case", "way"),
     [(case, way) for case in CASES for way in WAYS if way != "target" or case in ALIKE],
 )
-def test_dies_anywhere(case: str, way: str) -> None:
+def test_a_repeat_converges_after_a_crash_at_any_call(case: str, way: str) -> None:
     with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
         asyncio.run(dies_anywhere(*CASES[case], WAYS[way], Path(folder)))
 

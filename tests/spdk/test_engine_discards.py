@@ -42,7 +42,7 @@ async def old_clusters(machine: Machine, uuid: str, size: int) -> int:
 
 @pytest.mark.parametrize("zeroes", [True, False])
 @pytest.mark.parametrize("kind", [THIN, THICK])
-def test_a_new_volume_shows_nothing_of_a_discarded_one(
+def test_a_new_volume_shows_no_data_of_a_discarded_one(
     run: Run, kind: ProvisioningType, *, zeroes: bool
 ) -> None:
     """A thick one is discarded after a snapshot of it was taken and removed."""
@@ -65,7 +65,7 @@ def test_a_new_volume_shows_nothing_of_a_discarded_one(
     run(steps)
 
 
-def test_a_thin_volume_shows_nothing_of_one_that_discarded(run: Run) -> None:
+def test_a_thin_volume_shows_no_data_that_another_one_discarded(run: Run) -> None:
     """It takes a cluster and writes a block of it."""
 
     async def steps(machine: Machine) -> None:
@@ -85,7 +85,7 @@ def test_a_thin_volume_shows_nothing_of_one_that_discarded(run: Run) -> None:
 
 
 @pytest.mark.parametrize("zeroes", [True, False])
-def test_hosts_discard_where_every_ssd_is_declared(run: Run, *, zeroes: bool) -> None:
+def test_hosts_can_discard_only_if_every_ssd_is_declared(run: Run, *, zeroes: bool) -> None:
     """Where one is not, they cannot, on any SSD of the node."""
 
     async def steps(machine: Machine) -> None:
@@ -131,7 +131,7 @@ def test_a_target_where_hosts_can_discard_must_be_restarted(
     run(steps)
 
 
-def test_what_was_freed_before_discards_were_barred_is_cleared(
+def test_space_freed_before_discards_were_barred_is_cleared(
     run: Run, target: RunningTarget
 ) -> None:
     """As on an SSD that was declared, or by an agent that let hosts discard."""
@@ -166,7 +166,7 @@ def test_what_was_freed_before_discards_were_barred_is_cleared(
 
 
 @pytest.mark.parametrize("zeroes", [True, False])
-def test_what_was_copied_for_a_write_at_a_death_is_never_read(
+def test_a_cluster_copied_for_a_write_during_a_crash_is_never_read(
     run: Run, target: RunningTarget, *, zeroes: bool
 ) -> None:
     async def steps(machine: Machine) -> None:

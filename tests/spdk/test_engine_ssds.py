@@ -28,7 +28,7 @@ def ids(agent_ssds: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("zeroes", [True, False])
-def test_a_new_volume_does_not_show_what_was_on_the_drive(run: Run, *, zeroes: bool) -> None:
+def test_a_new_volume_does_not_show_old_data_of_the_drive(run: Run, *, zeroes: bool) -> None:
     async def steps(machine: Machine) -> None:
         machine.ssds = tuple(replace(ssd, zeroes_on_unmap=zeroes) for ssd in machine.ssds)
         fill(machine.folder / "s", 2 * MIB)
@@ -41,7 +41,7 @@ def test_a_new_volume_does_not_show_what_was_on_the_drive(run: Run, *, zeroes: b
     run(steps)
 
 
-def test_a_drive_with_something_on_it_is_left_alone(
+def test_a_drive_that_holds_data_is_not_formatted_unasked(
     run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def steps(machine: Machine) -> None:
@@ -62,7 +62,7 @@ def test_a_drive_with_something_on_it_is_left_alone(
     run(steps)
 
 
-def test_another_lvstore_is_left_alone(run: Run, target: RunningTarget) -> None:
+def test_another_lvstore_is_not_used_unasked(run: Run, target: RunningTarget) -> None:
     async def steps(machine: Machine) -> None:
         call = Client(target.socket)
         file = str(machine.folder / "s")
@@ -80,7 +80,7 @@ def test_another_lvstore_is_left_alone(run: Run, target: RunningTarget) -> None:
     run(steps)
 
 
-def test_a_bdev_is_taken_on_request_only(run: Run, target: RunningTarget) -> None:
+def test_a_bdev_is_formatted_only_on_request(run: Run, target: RunningTarget) -> None:
     """Nobody can see through SPDK what is on it."""
 
     async def steps(machine: Machine) -> None:
@@ -102,7 +102,7 @@ def test_a_bdev_is_taken_on_request_only(run: Run, target: RunningTarget) -> Non
     run(steps)
 
 
-def test_state_that_was_lost(run: Run) -> None:
+def test_an_engine_that_lost_its_state_takes_up_its_own_lvstore(run: Run) -> None:
     """Our own lvstore is taken up again, what is on it as strays; or made anew on request."""
 
     async def steps(machine: Machine) -> None:
@@ -123,7 +123,7 @@ def test_state_that_was_lost(run: Run) -> None:
     run(steps)
 
 
-def test_a_drive_that_lost_its_lvstore_is_left_alone(run: Run, target: RunningTarget) -> None:
+def test_a_drive_that_lost_its_lvstore_is_not_formatted(run: Run, target: RunningTarget) -> None:
     async def steps(machine: Machine) -> None:
         await machine.boot()
         target.kill()
@@ -138,7 +138,9 @@ def test_a_drive_that_lost_its_lvstore_is_left_alone(run: Run, target: RunningTa
     run(steps)
 
 
-def test_missing_ssd(run: Run, target: RunningTarget, caplog: pytest.LogCaptureFixture) -> None:
+def test_volumes_on_a_missing_ssd_return_with_it(
+    run: Run, target: RunningTarget, caplog: pytest.LogCaptureFixture
+) -> None:
     """What is elsewhere goes on; what is on it is not shown, and there again when it is back."""
 
     async def steps(machine: Machine) -> None:
@@ -171,7 +173,9 @@ def test_missing_ssd(run: Run, target: RunningTarget, caplog: pytest.LogCaptureF
     run(steps)
 
 
-def test_removal_waits_for_the_missing_ssd(run: Run, target: RunningTarget) -> None:
+def test_a_removal_is_finished_when_the_missing_ssd_returns(
+    run: Run, target: RunningTarget
+) -> None:
     """It is not told as done, and is done when the SSD is back."""
 
     async def steps(machine: Machine) -> None:

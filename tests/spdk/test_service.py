@@ -44,7 +44,7 @@ def in_flight(node: SpdkNode, target: RunningTarget) -> Iterator[Future[bool]]:
     target.delay(CREATE, 0)
 
 
-def test_a_stop_lets_calls_in_flight_finish(node: SpdkNode, in_flight: Future[bool]) -> None:
+def test_a_stop_lets_running_calls_finish(node: SpdkNode, in_flight: Future[bool]) -> None:
     with ThreadPoolExecutor(1) as threads:
         stopping = threads.submit(node.stop)
         codes: set[RefusalCode] = set()

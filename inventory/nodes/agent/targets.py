@@ -315,7 +315,7 @@ def _check_members(others: Iterable[NamespaceRecord], spec: NamespaceSpec) -> No
             raise NodeRefused(
                 RefusalCode.CONFLICT,
                 f"volume {other.uuid} is in {other.nqn} already: a volume that is exported by"
-                " piece must be the only one",
+                " piece must be alone in its target",
             )
         if other.spec.nsid == spec.nsid:
             raise NodeRefused(

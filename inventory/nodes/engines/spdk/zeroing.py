@@ -55,7 +55,7 @@ class Zeroing:
             if self._was_unmapped(ssd_id, lvstore):
                 raise NotAsAsked(
                     f"SSD {ssd_id} is no longer declared zeroes_on_unmap, and its free space"
-                    " was only unmapped: restart the SPDK target"
+                    " was only unmapped: restart the target"
                 )
 
     async def begin(self) -> None:
