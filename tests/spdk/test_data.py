@@ -1,4 +1,4 @@
-"""What hosts read and write on nodes over the fake target: the bytes, whatever the books say."""
+"""The bytes that hosts read and write on nodes over the fake target, whatever the records say."""
 
 import itertools
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ def peer(make_node: MakeNode, targets: list[RunningTarget]) -> SpdkNode:
 
 @pytest.fixture
 def spdk(targets: list[RunningTarget]) -> Iterator[Client]:
-    """Calls to the target under the node."""
+    """Calls to the SPDK target of the node."""
     client = Client(targets[0].socket)
     yield client
     client.close()
@@ -72,7 +72,7 @@ def connect(node: SpdkNode, nqn: str = TARGET, host: str = HOST) -> Host:
 
 @contextmanager
 def exported(node: SpdkNode, uuid: str) -> Iterator[Host]:
-    """The volume as namespace 1 of a target of its own, for as long as the host has it."""
+    """The volume as namespace 1 of its own target, during the block."""
     generation, nqn = next(GENERATIONS), f"{TARGET}-{uuid}"
     node.client.ensure_namespace(nqn, uuid, namespace(generation=generation))
     with connect(node, nqn) as host:
@@ -276,7 +276,7 @@ def test_a_copy_has_the_bytes_of_its_source(node: SpdkNode, peer: SpdkNode, spdk
 def test_a_copy_of_a_spanned_volume_has_the_bytes_of_its_source(
     node: SpdkNode, peer: SpdkNode, spdk: Client
 ) -> None:
-    """Of both pieces, and of what a snapshot holds; also after restarts in between."""
+    """The bytes of both pieces and of a snapshot, also after restarts in between."""
     pieces = piece(UNMAPPED, GIB), piece(ZEROED, 64 * MIB)
     node.client.ensure_volume("read", volume(*pieces))
     write(node, "read", GIB - BLOCK, b"one.")
@@ -330,7 +330,7 @@ def test_a_copy_is_stopped_only_when_it_writes_no_more(
     spdk: Client,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Not by being stopped, but because its target goes."""
+    """SPDK cannot cancel it; removing its target ends it."""
     monkeypatch.setattr(connections, "ENDING_SECONDS", 0.1)
     node.client.ensure_volume("read", volume(piece(UNMAPPED, GIB)))
     copy = open_copy(peer.client)

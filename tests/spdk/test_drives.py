@@ -1,4 +1,4 @@
-"""The check of drives, on files, and on what drives that do not zero do."""
+"""The check of drives, on files and on simulated drives that do not zero."""
 
 from pathlib import Path
 
@@ -18,14 +18,14 @@ from inventory.nodes.engines.spdk.kernel_drive import KernelDrive
 
 
 class Keeping(KernelDrive):
-    """It says yes, and does nothing."""
+    """A drive that accepts discards and does nothing."""
 
     def discard(self, offset: int, length: int) -> None:
         pass
 
 
 class OnlyLarge(KernelDrive):
-    """It deallocates what is whole in units of its own."""
+    """A drive that discards only whole units of its own size."""
 
     def discard(self, offset: int, length: int) -> None:
         first = -(-offset // MIB) * MIB
@@ -35,7 +35,7 @@ class OnlyLarge(KernelDrive):
 
 
 class TooFar(KernelDrive):
-    """It takes what lies beside."""
+    """A drive that also discards adjacent blocks."""
 
     def discard(self, offset: int, length: int) -> None:
         super().discard(offset, length + BLOCK)

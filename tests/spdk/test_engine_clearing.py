@@ -1,4 +1,4 @@
-"""Removals that take long: SPDK forgets an lvol, clears its clusters, and then frees them."""
+"""Long deletions: SPDK forgets an lvol, clears its clusters, and then frees them."""
 
 import asyncio
 from contextlib import suppress
@@ -28,7 +28,7 @@ async def fill(machine: Machine, uuid: str) -> None:
 
 
 async def removal(machine: Machine, uuid: str) -> asyncio.Task[None]:
-    """Begun: SPDK clears what the volume had."""
+    """Start a removal; return when SPDK is clearing the volume's clusters."""
     name = f"ssd-s/v-{uuid}"
     task = asyncio.create_task(machine.agent.volumes.remove(uuid, 1))
     call = Client(machine.socket)
@@ -109,7 +109,7 @@ def test_clearing_survives_a_second_crash(run: Run, target: RunningTarget) -> No
 def test_a_start_does_not_wait_for_space_that_cannot_be_cleared(
     run: Run, target: RunningTarget
 ) -> None:
-    """It stays taken, and is tried again at the next start."""
+    """The space stays allocated, and the next start tries again."""
 
     async def steps(machine: Machine) -> None:
         machine.only_ssd("s", zeroes=True)
@@ -133,7 +133,7 @@ def test_a_start_does_not_wait_for_space_that_cannot_be_cleared(
 
 
 def test_space_that_is_being_cleared_is_not_free(run: Run, target: RunningTarget) -> None:
-    """Also for an agent that did not begin it, and does not see it."""
+    """Also for an agent that did not start the removal and does not see the lvol."""
 
     async def steps(machine: Machine) -> None:
         machine.only_ssd("s", zeroes=False)

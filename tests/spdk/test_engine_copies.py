@@ -1,4 +1,4 @@
-"""Copies that do not end as they should."""
+"""Copies that do not end normally."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ CLUSTERS = SIZE // (4 * MIB)
 
 
 async def begun(machine: Machine) -> None:
-    """A copy of ``v`` to ``w``, of the same node."""
+    """A running copy of ``v`` to ``w`` on the same node."""
     agent = machine.agent
     for uuid in "vw":
         await agent.volumes.ensure(uuid, volume(piece("s", SIZE)))
@@ -34,7 +34,7 @@ def written(target: RunningTarget) -> int:
 
 
 def is_written(target: RunningTarget) -> bool:
-    """A copy is under way in the target."""
+    """Whether a copy is running in the target."""
     return any(store.busy for _, store in target.target.lvstores.open.values())
 
 
@@ -43,7 +43,7 @@ async def names(machine: Machine) -> set[str]:
 
 
 async def cut(machine: Machine, target: RunningTarget) -> None:
-    """The target of the copy goes, and with it the copy."""
+    """Remove the target of the copy, which ends the copy."""
     await machine.agent.targets.remove(TARGET, "w", 1)
     target.hold(None)
     await machine.engine.settle()
@@ -52,7 +52,7 @@ async def cut(machine: Machine, target: RunningTarget) -> None:
 
 @pytest.fixture
 def slow(target: RunningTarget, monkeypatch: pytest.MonkeyPatch) -> RunningTarget:
-    """A target whose copies stand still; the engine waits for their end a moment only."""
+    """A target whose copies stand still. The engine waits only briefly for their end."""
     monkeypatch.setattr(connections, "ENDING_SECONDS", 0.05)
     monkeypatch.setattr(copies, "ENDING_SECONDS", 0.05)
     target.target.initiator.detach_seconds = 0.02
@@ -61,7 +61,7 @@ def slow(target: RunningTarget, monkeypatch: pytest.MonkeyPatch) -> RunningTarge
 
 
 def test_stopping_a_copy_that_goes_on_is_refused(run: Run, slow: RunningTarget) -> None:
-    """To stop it is refused as long as the target writes: what was stopped writes no more."""
+    """So a copy that was stopped is certain to write no more."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
@@ -82,7 +82,7 @@ def test_stopping_a_copy_that_goes_on_is_refused(run: Run, slow: RunningTarget) 
 
 
 def test_a_copy_outlives_its_agent(run: Run, slow: RunningTarget) -> None:
-    """What it reads stays, and nothing else is begun, until its target goes."""
+    """Its snapshots are kept, and no new copy starts, until its target is removed."""
 
     async def steps(machine: Machine) -> None:
         await machine.boot()
@@ -107,7 +107,7 @@ def test_a_copy_outlives_its_agent(run: Run, slow: RunningTarget) -> None:
 def test_a_copy_starts_after_an_abandoned_one_ended(
     run: Run, slow: RunningTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where an attach of the agent before was answered to nobody."""
+    """Also if the previous agent never saw the answer to an attach."""
 
     async def steps(machine: Machine) -> None:
         await machine.boot()
@@ -139,7 +139,7 @@ def test_a_copy_starts_after_an_abandoned_one_ended(
 def test_a_restarted_engine_keeps_the_snapshots_of_a_running_copy(
     run: Run, slow: RunningTarget
 ) -> None:
-    """The target is the same, as after an SSD went or came."""
+    """SPDK keeps running, as when an SSD is added or removed."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
@@ -178,7 +178,7 @@ def test_a_stalled_copy_keeps_its_snapshots(
 def test_a_snapshot_removed_during_a_copy_is_deleted_after_it(
     run: Run, slow: RunningTarget
 ) -> None:
-    """It is nobody's at once, and goes when the copy has ended."""
+    """It becomes shared at once, and is deleted when the copy has ended."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
@@ -204,7 +204,7 @@ def test_a_snapshot_removed_during_a_copy_is_deleted_after_it(
 def test_a_snapshot_that_could_not_be_deleted_is_deleted_later(
     run: Run, target: RunningTarget
 ) -> None:
-    """SPDK hides it, and shows it again when it loads the SSD: then it is removed."""
+    """SPDK hides it and shows it again when it loads the SSD. Then it is deleted."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
@@ -226,7 +226,7 @@ def test_a_snapshot_that_could_not_be_deleted_is_deleted_later(
 
 
 def test_a_chain_with_a_hidden_layer_is_refused(run: Run, target: RunningTarget) -> None:
-    """SPDK loses sight of a snapshot whose removal failed: what is above it is not whole."""
+    """SPDK hides a snapshot whose deletion failed, so the lvols above it are incomplete."""
 
     async def steps(machine: Machine) -> None:
         await machine.boot()

@@ -1,4 +1,4 @@
-"""Blocks that hosts discard: what SPDK frees without clearing it is shown to nobody."""
+"""Blocks that hosts discard: no volume shows what SPDK frees without clearing it."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -35,7 +35,7 @@ async def discard(machine: Machine, uuid: str) -> None:
 
 
 async def old_clusters(machine: Machine, uuid: str, size: int) -> int:
-    """So many show what their owner did not write."""
+    """The number of clusters that show data which their owner did not write."""
     async with Disk(machine, uuid) as host:
         return sum(host.read(1, at, CLUSTER) != ZEROS for at in range(0, size, CLUSTER))
 
@@ -45,7 +45,7 @@ async def old_clusters(machine: Machine, uuid: str, size: int) -> int:
 def test_a_new_volume_shows_no_data_of_a_discarded_one(
     run: Run, kind: ProvisioningType, *, zeroes: bool
 ) -> None:
-    """A thick one is discarded after a snapshot of it was taken and removed."""
+    """A thick volume is discarded after a snapshot of it was taken and removed."""
 
     async def steps(machine: Machine) -> None:
         machine.only_ssd("s", zeroes=zeroes)
@@ -66,7 +66,7 @@ def test_a_new_volume_shows_no_data_of_a_discarded_one(
 
 
 def test_a_thin_volume_shows_no_data_that_another_one_discarded(run: Run) -> None:
-    """It takes a cluster and writes a block of it."""
+    """It allocates a cluster and writes one block of it."""
 
     async def steps(machine: Machine) -> None:
         machine.only_ssd("s", zeroes=False)
@@ -86,7 +86,7 @@ def test_a_thin_volume_shows_no_data_that_another_one_discarded(run: Run) -> Non
 
 @pytest.mark.parametrize("zeroes", [True, False])
 def test_hosts_can_discard_only_if_every_ssd_is_declared(run: Run, *, zeroes: bool) -> None:
-    """Where one is not, they cannot, on any SSD of the node."""
+    """Otherwise they cannot discard on any SSD of the node."""
 
     async def steps(machine: Machine) -> None:
         machine.ssds = (
@@ -116,7 +116,7 @@ def test_hosts_can_discard_only_if_every_ssd_is_declared(run: Run, *, zeroes: bo
 def test_a_target_where_hosts_can_discard_must_be_restarted(
     run: Run, target: RunningTarget
 ) -> None:
-    """It is one that an agent opened whose SSDs were all declared."""
+    """An agent opened it when all SSDs were declared."""
 
     async def steps(machine: Machine) -> None:
         machine.only_ssd("s", zeroes=True)
@@ -134,7 +134,7 @@ def test_a_target_where_hosts_can_discard_must_be_restarted(
 def test_space_freed_before_discards_were_barred_is_cleared(
     run: Run, target: RunningTarget
 ) -> None:
-    """As on an SSD that was declared, or by an agent that let hosts discard."""
+    """By an SSD that was declared then, or by an older agent that let hosts discard."""
 
     async def steps(machine: Machine) -> None:
         machine.only_ssd("s", zeroes=True)

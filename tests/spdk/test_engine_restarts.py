@@ -1,4 +1,4 @@
-"""What a start of the SPDK engine cannot restore is tried again."""
+"""What a start of the SPDK engine cannot restore is retried."""
 
 from inventory.nodes.wire import Qos
 from tests.nodes.specs import MIB, TARGET, namespace, piece, volume

@@ -1,4 +1,4 @@
-"""Rules of the SPDK engine: what is promised, refused, shared, and told."""
+"""Rules of the SPDK engine: reserved space, refusals, shared snapshots, and reports."""
 
 import asyncio
 
@@ -158,7 +158,7 @@ def test_a_target_opened_to_all_hosts_is_recreated(run: Run, target: RunningTarg
 
 
 def test_a_restarted_agent_changes_nothing_for_hosts(run: Run, target: RunningTarget) -> None:
-    """Hosts do not notice."""
+    """It makes no changing call to SPDK."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
@@ -230,7 +230,7 @@ def test_a_lost_piece_is_not_recreated(run: Run, target: RunningTarget) -> None:
 
 
 def test_pieces_of_wrong_sizes_are_not_assembled(run: Run, target: RunningTarget) -> None:
-    """What comes after them would be elsewhere."""
+    """The data of later pieces would be at the wrong offset."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()

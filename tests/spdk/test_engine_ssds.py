@@ -1,4 +1,4 @@
-"""SSDs of the SPDK engine: which are taken, what is left alone, what is promised of them."""
+"""SSDs of the SPDK engine: which ones it uses, and which it leaves alone."""
 
 import logging
 from dataclasses import replace
@@ -81,7 +81,7 @@ def test_another_lvstore_is_not_used_unasked(run: Run, target: RunningTarget) ->
 
 
 def test_a_bdev_is_formatted_only_on_request(run: Run, target: RunningTarget) -> None:
-    """Nobody can see through SPDK what is on it."""
+    """SPDK cannot show whether it holds data."""
 
     async def steps(machine: Machine) -> None:
         call = Client(target.socket)
@@ -103,7 +103,7 @@ def test_a_bdev_is_formatted_only_on_request(run: Run, target: RunningTarget) ->
 
 
 def test_an_engine_that_lost_its_state_takes_up_its_own_lvstore(run: Run) -> None:
-    """Our own lvstore is taken up again, what is on it as strays; or made anew on request."""
+    """Its lvols are reported as drift. On request the lvstore is created again."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
@@ -141,7 +141,7 @@ def test_a_drive_that_lost_its_lvstore_is_not_formatted(run: Run, target: Runnin
 def test_volumes_on_a_missing_ssd_return_with_it(
     run: Run, target: RunningTarget, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is elsewhere goes on; what is on it is not shown, and there again when it is back."""
+    """Other volumes stay available. Its own volumes are not listed until it is back."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
@@ -176,7 +176,7 @@ def test_volumes_on_a_missing_ssd_return_with_it(
 def test_a_removal_is_finished_when_the_missing_ssd_returns(
     run: Run, target: RunningTarget
 ) -> None:
-    """It is not told as done, and is done when the SSD is back."""
+    """Until then it is not reported as done."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
@@ -196,7 +196,7 @@ def test_a_removal_is_finished_when_the_missing_ssd_returns(
 
 
 def fill(file: Path, start: int) -> None:
-    """With old data at the start of each block of 2 MiB from there on."""
+    """Write old data to the start of each block of 2 MiB from ``start`` on."""
     with file.open("r+b") as opened:
         for at in range(start, SSD_BYTES, 2 * MIB):
             opened.seek(at)

@@ -1,4 +1,4 @@
-"""The fake target keeps what was measured of SPDK's subsystems, raids and copies."""
+"""The fake target behaves as measured of SPDK's subsystems, raids and copies."""
 
 import time
 from collections.abc import Iterator
@@ -173,7 +173,7 @@ def there() -> Iterator[RunningTarget]:
 
 @pytest.fixture
 def port(there: RunningTarget) -> Iterator[int]:
-    """Where a bdev of 16 MiB of another target is found."""
+    """The port of another target that exports a bdev of 16 MiB."""
     call = Client(there.socket)
     call("bdev_malloc_create", name="m", num_blocks=16 * MIB // 4096, block_size=4096)
     yield export(call, "m")
@@ -182,7 +182,7 @@ def port(there: RunningTarget) -> Iterator[int]:
 
 @pytest.fixture
 def remote(call: Client, store: str, port: int) -> str:
-    """It as a bdev of this target."""
+    """That namespace as a bdev of this target."""
     address: dict[str, Any] = {"trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1"}
     address |= {"trsvcid": str(port), "subnqn": NQN}
     for wrong in ({"hostnqn": OTHER_HOST}, {"hostnqn": HOST, "trsvcid": "1"}):
@@ -221,7 +221,7 @@ def test_the_result_of_a_copy_is_reported_once(call: Client, remote: str, port: 
 
 @pytest.fixture
 def running(call: Client, target: RunningTarget, remote: str) -> int:
-    """A copy of the snapshot ``s``, which stands still."""
+    """A copy of the snapshot ``s`` that stands still."""
     target.target.initiator.detach_seconds = 0.05
     target.hold(1)
     call("bdev_lvol_snapshot", lvol_name="lvs/a", snapshot_name="s")
@@ -230,7 +230,9 @@ def running(call: Client, target: RunningTarget, remote: str) -> int:
 
 
 def test_a_detach_does_not_cancel_a_copy(call: Client, target: RunningTarget, running: int) -> None:
-    """It fails, the bdevs leave the lists, the controller stays until the copy has ended."""
+    """It fails, the bdevs are no longer listed, and the controller stays until the copy
+    has ended.
+    """
     for _ in range(2):
         call.fails(-110, "bdev_nvme_detach_controller", name="n")
         assert [one["name"] for one in call("bdev_nvme_get_controllers")] == ["n"]
@@ -259,7 +261,7 @@ def test_a_copy_ends_when_its_namespace_is_removed(
 def test_a_snapshot_deleted_while_it_is_read_is_hidden(
     call: Client, target: RunningTarget, drive: Path, running: int
 ) -> None:
-    """Until its lvstore is loaded again."""
+    """It stays hidden until its lvstore is loaded again."""
 
     def names() -> set[str]:
         return {one["name"] for one in call("bdev_lvol_get_lvols")}
@@ -296,7 +298,7 @@ def test_exports_are_lost_with_the_process(target: RunningTarget, call: Client, 
 
 
 def test_a_transport_can_mask_discards(call: Client, store: str) -> None:
-    """Hosts cannot, though their namespaces could; what is masked is not shown."""
+    """Hosts cannot discard although their namespaces support it. The mask is not shown."""
     wrong = {"trtype": "TCP", "masked_oncs": ["dsm"]}
     call.fails(-32602, "nvmf_create_transport", **wrong)
     masked = {"masked_oncs": ["nvmdsmsv"], "max_aq_depth": 127}

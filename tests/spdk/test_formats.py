@@ -1,4 +1,4 @@
-"""``--format`` counts once: what it made is never made again."""
+"""``--format`` applies once: a drive that was formatted is never formatted again."""
 
 from pathlib import Path
 

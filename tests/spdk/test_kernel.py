@@ -1,4 +1,4 @@
-"""A Linux host and SPDK targets: what it takes, and that the engine serves it so."""
+"""A Linux host and SPDK targets: what the host refuses, and that the engine avoids that."""
 
 import asyncio
 import time
@@ -44,7 +44,7 @@ def kernel() -> Iterator[Kernel]:
 
 
 def opened(call: Client, *, nsid: int, uuid: str = "", first: int = 1) -> int:
-    """The port of a target on a machine of its own, with one namespace."""
+    """The port of a target on its own machine, with one namespace."""
     port = free_port()
     address = {"trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": str(port)}
     call("nvmf_create_transport", trtype="TCP")

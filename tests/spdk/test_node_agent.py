@@ -1,4 +1,4 @@
-"""``manage.py node_agent`` as a process, over a fake target in another one."""
+"""``manage.py node_agent`` as a process, over a fake target in another process."""
 
 import os
 import re
@@ -29,7 +29,7 @@ def config(tmp_path: Path, server_pair: KeyPair) -> Path:
 def node(
     tmp_path_factory: pytest.TempPathFactory, ca: TestCa, server_pair: KeyPair
 ) -> Iterator[NodeProcesses]:
-    """Each test leaves it up."""
+    """A running node. Each test leaves it up."""
     transport = NodeTransport(ca_file=ca.file, token=TOKEN)
     folder = tmp_path_factory.mktemp("spdk") / "node"
     node = NodeProcesses(1, folder, server_pair, transport, gib=4)

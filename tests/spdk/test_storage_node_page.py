@@ -1,4 +1,4 @@
-"""docs/storage-node.md shows files that are read as it says."""
+"""The configuration files shown in docs/storage-node.md are valid and mean what the page says."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The fake target keeps what was measured of SPDK's JSON-RPC server: framing, ids, parameters."""
+"""The fake target behaves as measured of SPDK's JSON-RPC server: framing, ids, parameters."""
 
 import socket
 import time
