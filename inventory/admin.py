@@ -1,3 +1,5 @@
+"""The read-only admin pages of the pool."""
+
 from operator import attrgetter
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""The Django app ``inventory``."""
+
 from django.apps import AppConfig
 
 from provisioner.common.writes import register_question

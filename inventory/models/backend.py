@@ -1,3 +1,5 @@
+"""Storage nodes, their addresses, and the controller slots of removed nodes."""
+
 import datetime as dt
 from typing import ClassVar
 
@@ -10,6 +12,8 @@ from provisioner.common.times import iso_milliseconds
 
 
 class BackendQuerySet(models.QuerySet["Backend"]):
+    """Queries over storage nodes."""
+
     def available(self) -> "BackendQuerySet":
         """The backends with a sign of life within three probe intervals (contract, section 3)."""
         return self.filter(available_until__gte=clock.now())

@@ -1,3 +1,5 @@
+"""The hosts that use volumes."""
+
 from typing import ClassVar
 
 from django.db import models

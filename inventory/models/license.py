@@ -1,3 +1,5 @@
+"""The licence in force."""
+
 from typing import ClassVar
 
 from django.db import models

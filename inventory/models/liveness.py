@@ -1,3 +1,5 @@
+"""Whether a node or host counts as Available."""
+
 from django.db import models
 
 LATE_FACTOR = 3

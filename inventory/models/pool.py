@@ -1,3 +1,5 @@
+"""The identity of the pool, and the recoveries of its database."""
+
 import uuid
 from typing import ClassVar
 

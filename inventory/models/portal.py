@@ -1,3 +1,5 @@
+"""Addresses where hosts connect."""
+
 from typing import ClassVar
 
 from django.db import models

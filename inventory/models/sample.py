@@ -1,3 +1,5 @@
+"""Samples of the pool."""
+
 from typing import ClassVar
 
 from django.db import models

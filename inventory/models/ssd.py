@@ -1,3 +1,5 @@
+"""The drives of storage nodes."""
+
 from typing import ClassVar
 
 from django.db import models

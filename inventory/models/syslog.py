@@ -1,3 +1,5 @@
+"""Syslog servers, and the records that wait for them."""
+
 from typing import ClassVar
 
 from django.db import models

@@ -137,8 +137,7 @@ class Pools:
     def call(
         self, host: str, port: int, request: Outgoing, check: CheckCertificate | None = None
     ) -> tuple[int, bytes]:
-        """Send the request at most once, and return status and body. Use only inside
-        ``finish_within``.
+        """Send the request at most once; return status and body. Only inside ``finish_within``.
 
         ``check``: judges the server's certificate before anything is sent.
 

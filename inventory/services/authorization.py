@@ -47,8 +47,8 @@ class ProvisionerTokenInvalid(ProvisionerError):
 
 
 class BackendsTokenInvalid(ProvisionerError):
-    """Like :class:`ProvisionerTokenInvalid`. If an audience is required, this token must have it,
-    because nodes show it to the provisioner.
+    """Like :class:`ProvisionerTokenInvalid`. A required audience must be in this token, because
+    nodes show it to the provisioner.
     """
 
     code = ResultCode.DecryptBackendsClientTokenFailed
@@ -80,12 +80,12 @@ def authorization_server_set(*, server: OidcServer) -> None:
     """Accept tokens of ``server`` from now on, after it proved itself and all nodes took the
     settings.
 
-    If some nodes took the settings and others did not, nothing is stored. The poll gives the stored
-    settings back to the nodes that took the new ones; until then their probes are refused.
+    If only some nodes took the settings, nothing is stored. The probes of those nodes are refused
+    until the poll gives them the stored settings again.
 
-    :raises ProvisionerTokenNotMade, BackendsTokenNotMade, ProvisionerTokenInvalid: checked first.
-    :raises BackendsTokenInvalid, ProvisionerClientNoAdmin, BackendsClientNoAdmin: checked next.
-    :raises NodesNotAvailable, SameServer: checked last, in this order.
+    :raises ProvisionerTokenNotMade, BackendsTokenNotMade, ProvisionerTokenInvalid:
+    :raises BackendsTokenInvalid, ProvisionerClientNoAdmin, BackendsClientNoAdmin:
+    :raises NodesNotAvailable, SameServer: in this order.
     """
     _prove(server)
     backends = _all_available()
@@ -158,10 +158,7 @@ def _check_admin(
 
 
 def _all_available() -> list[Backend]:
-    """All backends.
-
-    :raises NodesNotAvailable: names those that are not Available.
-    """
+    """All backends; :raises NodesNotAvailable: names those that are not Available."""
     backends = list(Backend.objects.prefetch_related("addresses"))
     if silent := [backend.pk for backend in backends if not backend.is_available]:
         raise NodesNotAvailable(f"not all backends are Available: {_named(silent)}")

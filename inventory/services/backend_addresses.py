@@ -39,17 +39,20 @@ def addresses_follow(*, persistent_id: str, mgmt_ips: Sequence[str], mgmt_port: 
     try:
         node = node_client_at(backend, mgmt_ips, mgmt_port).read_node(timeout=READ_SECONDS)
     except (NodeRefused, NodeUnreachable) as error:
-        log.info("node is not where it says", extra=about | {"reason": str(error)})
+        log.info(
+            "node does not answer at the addresses it reports", extra=about | {"reason": str(error)}
+        )
         return
     if node.persistent_id != persistent_id:
         log.warning(
-            "another node is where a node says", extra=about | {"found": node.persistent_id}
+            "another node answers at the addresses a node reports",
+            extra=about | {"found": node.persistent_id},
         )
         return
     try:
         with transaction.atomic(durable=True):
             addresses_store(persistent_id, mgmt_ips, mgmt_port)
     except IntegrityError:
-        log.warning("a node says the address of another backend", extra=about)
+        log.warning("a node reports the address of another backend", extra=about)
     else:
-        log.warning("a node has other addresses", extra=about)
+        log.warning("a node moved to the addresses it reports", extra=about)

@@ -29,10 +29,14 @@ class HostHasBackend(ProvisionerError):
 
 
 class LocationTooLong(ProvisionerError):
+    """A text of the location has more than 255 characters."""
+
     code = ResultCode.InvalidLocationValue
 
 
 class NodeHasNoSsd(ProvisionerError):
+    """The node has no SSD."""
+
     code = ResultCode.NoGroups
 
 

@@ -41,6 +41,8 @@ RELEASE_SECONDS = 3.0
 
 
 class BackendNotFound(ProvisionerError):
+    """There is no such backend in the pool."""
+
     code = ResultCode.NotExists
 
     @classmethod

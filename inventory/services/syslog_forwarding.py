@@ -117,7 +117,7 @@ def syslog_send_all() -> None:
     retry_period = dt.timedelta(minutes=settings.ENVIRONMENT.syslog_retry_minutes)
     count, _ = SyslogRecord.objects.filter(created_at__lt=clock.now() - retry_period).delete()
     if count:
-        log.warning("syslog records given up", extra={"records": count})
+        log.warning("syslog records dropped after waiting too long", extra={"records": count})
     due = SyslogServer.objects.filter(next_try_at__lte=clock.now(), records__isnull=False)
     for key in due.values_list("pk", flat=True).distinct():
         enqueue_on_commit("inventory.jobs.send_syslog_records", key)

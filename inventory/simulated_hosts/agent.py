@@ -86,7 +86,7 @@ class HostAgent:
             log.log(level, "host %s: %s", self.name, error)
             self._is_cut_off = True
         except Exception:
-            log.exception("host %s: its agent failed, and goes on", self.name)
+            log.exception("host %s: its agent failed and continues", self.name)
         else:
             self._is_cut_off = False
 
@@ -130,7 +130,7 @@ class HostAgent:
         nodes = await self._nodes.living() if rows else frozenset()
         volumes = {row["uuid"]: Volume.of(row, nodes) for row in rows if row["replicable"]}
         for gone in self._arrays.keys() - volumes.keys():
-            log.info("host %s: volume %s is let go", self.name, gone)
+            log.info("host %s: volume %s is detached", self.name, gone)
             del self._arrays[gone]
         for new in volumes.keys() - self._arrays.keys():
             log.info("host %s: volume %s is attached", self.name, new)

@@ -24,6 +24,7 @@ class Leg:
 
     @classmethod
     def of(cls, row: Mapping[str, Any], nodes: frozenset[str]) -> Self:
+        """The leg in an answer. ``nodes``: the persistent ids of the Available nodes."""
         is_lost = row["backend"]["persistentID"] not in nodes
         return cls(
             uuid=row["uuid"],
@@ -91,6 +92,7 @@ class MigrationTask:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self | None:
+        """The task in an answer; None: it is no migration, or has ended."""
         if row["type"] != "RemoteMigration" or row["state"] not in {IDLE, RUNNING}:
             return None
         tags = {tag["name"]: tag["value"] for tag in row.get("taskConfiguration", ())}

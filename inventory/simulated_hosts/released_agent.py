@@ -53,7 +53,7 @@ class ReleasedAgent:
         except NoAnswer as error:
             log.warning("host %s: %s", self.name, error)
         except Exception:
-            log.exception("host %s: its agent failed, and goes on", self.name)
+            log.exception("host %s: its agent failed and continues", self.name)
 
     async def _monitor(self) -> None:
         await self._calls.targets(of_host=True)

@@ -67,7 +67,7 @@ class BackendListInput(Input):
 
 
 class BackendViewSet(ApiViewSet):
-    """The storage nodes of the pool. The volumes' module adds removal, which must check the
+    """The storage nodes of the pool. The ``volumes`` app adds removal, which must check the
     volumes.
     """
 

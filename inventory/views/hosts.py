@@ -47,7 +47,7 @@ class HostProbeInput(Input):
 
 
 class HostViewSet(ApiViewSet):
-    """The hosts. The volumes' module adds removal and the namespace ids that the provisioner
+    """The hosts. The ``volumes`` app adds removal and the namespace ids that the provisioner
     assigned.
     """
 
@@ -70,7 +70,7 @@ class HostViewSet(ApiViewSet):
 
 
 class HostProbeViewSet(ApiViewSet):
-    """Exports to a host depend on its NQN, so the volumes' module adds ``create``."""
+    """Exports to a host depend on its NQN, so the ``volumes`` app adds ``create``."""
 
     resource = "host_probe"
     operations: ClassVar = {

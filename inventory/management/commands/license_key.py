@@ -11,7 +11,10 @@ from inventory.services.licenses import vendor_public_key
 
 
 class Command(BaseCommand):
-    """:raises CommandError: the file exists or cannot be written."""
+    """Writes the private key and prints the public one.
+
+    :raises CommandError: the file exists or cannot be written.
+    """
 
     help = (
         "Create a key pair for licences. The private key is written to the file, for "

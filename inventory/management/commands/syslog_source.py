@@ -8,7 +8,10 @@ from inventory.services.syslog_settings import syslog_source_choose
 
 
 class Command(BaseCommand):
-    """:raises CommandError: the node is not in the pool."""
+    """Chooses the node; a job reads its settings.
+
+    :raises CommandError: the node is not in the pool.
+    """
 
     help = "Use the syslog settings of this storage node for the pool."
 

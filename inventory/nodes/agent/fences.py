@@ -43,10 +43,12 @@ class Name(NamedTuple):
 
     @classmethod
     def of_snapshot(cls, uuid: str) -> "Name":
+        """The name of a snapshot."""
         return cls(uuid, kind="snapshot")
 
     @classmethod
     def of_sync(cls, uuid: str) -> "Name":
+        """The name of the copies of a volume."""
         return cls(uuid, kind="sync")
 
 

@@ -30,10 +30,12 @@ class Membership:
 
     @property
     def settings(self) -> ProvisionerSettings | None:
+        """The provisioner's settings; None: the node belongs to no pool."""
         return self._records.setting(PROVISIONER, ProvisionerSettings)
 
     @property
     def pool(self) -> PoolIdentity | None:
+        """The pool that the node belongs to, or None."""
         return self._last if self.settings else None
 
     def put(self, settings: ProvisionerSettings) -> None:

@@ -88,14 +88,17 @@ def read_generation(request: Request) -> int:
 
 
 def answer(value: BaseModel) -> Response:
+    """200 with the value as JSON."""
     return Response(value.model_dump_json(), media_type="application/json")
 
 
 def accepted(*, is_new: bool) -> Response:
+    """201 if the object is new, else 200; without a body."""
     return Response(status_code=HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
 
 def gone() -> Response:
+    """204: the object does not exist any more."""
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 

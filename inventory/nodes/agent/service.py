@@ -91,7 +91,7 @@ class AgentService:
                 log.warning("the engine of node %s must be started again", node)
             except Exception as error:
                 log.error("node %s is not up: %s: %s", node, type(error).__name__, error)
-                log.debug("the trace", exc_info=True)
+                log.debug("traceback of the failed start", exc_info=True)
                 pause = RETRY_SECONDS
             self.agent.stop()
             await self._calls.end()

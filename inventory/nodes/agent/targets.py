@@ -194,7 +194,7 @@ class Targets:
             try:
                 await self._restore(nqn)
             except Exception:
-                log.exception("target %s is not as it was before the restart", nqn)
+                log.exception("target %s could not be restored after the restart", nqn)
                 return False
             return True
 

@@ -166,7 +166,9 @@ class Volumes:
                 if spec is not None and is_here:
                     await self._engine.set_qos(uuid, spec.qos)
             except Exception:
-                log.exception("volume %s is not as it was before the restart", uuid)
+                log.exception(
+                    "the limits of volume %s could not be restored after the restart", uuid
+                )
                 return False
             return True
 
@@ -267,10 +269,12 @@ def _check_same_volume(uuid: str, old: VolumeSpec, spec: VolumeSpec) -> None:
 
 
 def lock_of_volume(uuid: str) -> str:
+    """The name of the volume's lock."""
     return f"volume {uuid}"
 
 
 def lock_of_snapshot(uuid: str) -> str:
+    """The name of the snapshot's lock."""
     return f"snapshot {uuid}"
 
 

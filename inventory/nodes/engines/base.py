@@ -176,8 +176,8 @@ class Engine(Protocol):
         """
 
     async def empty_target(self, nqn: str) -> None:
-        """Remove all namespaces from the target. Connected hosts are told and stay connected. A
-        target that does not exist counts as empty.
+        """Remove all namespaces from the target. Connected hosts are notified and stay
+        connected. A target that does not exist counts as empty.
         """
 
     async def remove_target(self, nqn: str) -> None:

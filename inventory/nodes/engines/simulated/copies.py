@@ -55,6 +55,7 @@ class Copies:
             self._schedule(copy)
 
     def read(self, uuid: str) -> Sync | None:
+        """The latest copy of the volume, or None."""
         copy = self._copies.get(uuid)
         if copy is None:
             return None

@@ -34,6 +34,7 @@ class FaultControl:
         self.put(Faults())
 
     def get(self) -> Faults:
+        """The faults that are in force."""
         return self._service.faults
 
     def put(self, faults: Faults) -> None:
@@ -47,6 +48,7 @@ class FaultControl:
         self._change(down_seconds=seconds)
 
     def come_up(self) -> None:
+        """Accept connections again."""
         self._change(down_seconds=0)
 
     def fill_up(self, is_full: bool = True) -> None:
@@ -54,6 +56,7 @@ class FaultControl:
         self._change(full=is_full)
 
     def drop_probes(self, is_on: bool = True) -> None:
+        """Send no probes, or send them again."""
         self._change(drop_probes=is_on)
 
     def slow(self, milliseconds: int, **which: Unpack[Which]) -> None:

@@ -31,6 +31,7 @@ class Fault(Wire):
     milliseconds: int = Field(default=0, ge=0, description="of SLOW")
 
     def concerns(self, method: str, path: str) -> bool:
+        """Whether the fault is for calls with this method and path."""
         return self.method in ("", method) and path.startswith(self.path)
 
     def strikes(self, call: int) -> bool:
@@ -58,6 +59,7 @@ class FaultCounter:
 
     @property
     def faults(self) -> tuple[Fault, ...]:
+        """All faults, in the order in which they were added."""
         return tuple(fault for fault, _ in self._counted)
 
     def put(self, faults: Iterable[Fault]) -> None:

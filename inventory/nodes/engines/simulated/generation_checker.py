@@ -34,6 +34,7 @@ class GenerationChecker:
             self._seen.popitem(last=False)
 
     def reset(self) -> None:
+        """Forget all writes and violations."""
         self.violations.clear()
         self._seen.clear()
 

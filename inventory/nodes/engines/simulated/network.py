@@ -17,6 +17,7 @@ class Network:
         self.initiators = Initiators()
 
     def join(self, engine: Peer) -> None:
+        """Add an engine."""
         self._engines.append(engine)
 
     def changed(self) -> None:

@@ -38,7 +38,7 @@ class ConcatVolumes:
                 try:
                     await self.assemble(entry)
                 except (NotAsAsked, RpcRefused) as error:
-                    log.error("volume %s cannot be put together: %s", entry.uuid, error)
+                    log.error("volume %s cannot be assembled: %s", entry.uuid, error)
 
     async def assemble(self, entry: VolumeEntry) -> None:
         """Make the volume one bdev over all its made pieces. A raid over other pieces is deleted
@@ -118,8 +118,8 @@ class ConcatVolumes:
         return {volume_name(entry.uuid)} | {lvol.uuid for lvol in pieces if lvol}
 
     async def limit(self, entry: VolumeEntry) -> None:
-        """Enforce the recorded limits, rounded up to what SPDK supports. Pieces are not limited,
-        because no host uses them.
+        """Enforce the recorded limits, rounded up to what SPDK supports; not on pieces, which no
+        host uses.
 
         :raises NotAsAsked: the volume does not exist, or SPDK set other limits.
         """
@@ -171,7 +171,7 @@ class ConcatVolumes:
         return spdk_state.find(lvstore, volume_name(entry.uuid)) if lvstore else None
 
     async def _is_by_piece(self, members: list[Lvol]) -> bool:
-        """Whether a target exports pieces of the volume, so that nobody uses it as a whole."""
+        """Whether a target exports pieces of the volume, which nobody uses as a whole then."""
         there = await read_subsystems(self._rpc)
         return len(members) > 1 and any(exporter(there, member.uuid) for member in members)
 

@@ -26,6 +26,7 @@ class Copy:
     task: asyncio.Task[None] | None = None
 
     def shown(self) -> Sync:
+        """The copy in the format of the node API."""
         share = self.progress.done * self.total // max(1, self.progress.clusters)
         return Sync(
             state=self.state,
@@ -73,6 +74,7 @@ class Copies:
         copy.task = asyncio.create_task(self._run(copy, entry), name=f"copy of {uuid}")
 
     def read(self, uuid: str) -> Sync | None:
+        """The latest copy of the volume, or None."""
         copy = self._copies.get(uuid)
         return copy.shown() if copy else None
 

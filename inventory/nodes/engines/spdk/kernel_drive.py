@@ -41,6 +41,7 @@ class KernelDrive:
     @classmethod
     @contextmanager
     def opened(cls, path: Path) -> Iterator[Self]:
+        """Open the drive for the block."""
         drive = cls(path)
         try:
             yield drive

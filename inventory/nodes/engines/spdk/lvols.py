@@ -68,6 +68,7 @@ class Lvols:
             await self._expect(lvstore, name, size)
 
     async def snapshot(self, lvstore: Lvstore, lvol: str, name: str) -> None:
+        """Take a snapshot of the lvol."""
         await self._rpc.call(
             "bdev_lvol_snapshot", lvol_name=alias(lvstore, lvol), snapshot_name=name
         )
@@ -75,6 +76,7 @@ class Lvols:
             raise NotAsAsked(f"there is no snapshot {alias(lvstore, name)}")
 
     async def set_read_only(self, lvstore: Lvstore, name: str) -> None:
+        """Bar all writes to the lvol."""
         await self._rpc.call("bdev_lvol_set_read_only", name=alias(lvstore, name))
 
     async def delete(self, lvstore: Lvstore, name: str) -> None:

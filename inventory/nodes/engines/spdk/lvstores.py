@@ -227,7 +227,7 @@ class Stores:
         return f"{ssd.file} is not empty" if _head(ssd.file).strip(b"\0") else ""
 
     async def _make(self, ssd: SsdConfig, bdev: str, old: Lvstore | None) -> str:
-        log.warning("SSD %s: an lvstore is made on bdev %s", ssd.id, bdev)
+        log.warning("SSD %s: creating an lvstore on bdev %s", ssd.id, bdev)
         try:
             if old:
                 await self._rpc.call(

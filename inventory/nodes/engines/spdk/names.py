@@ -22,10 +22,12 @@ NAMESPACE = uuids.UUID("6d5f1bd4-6b0e-5a0c-9a52-1f1a3c7f9c0e")
 
 
 def ssd_name(ssd_id: str) -> str:
+    """The name of an SSD's lvstore, and of its bdev if that is over a file."""
     return _name("ssd", ssd_id)
 
 
 def volume_name(uuid: str) -> str:
+    """The name of a volume's lvols, and of its raid."""
     return _name("v", uuid)
 
 
@@ -55,6 +57,7 @@ def is_copy_of(name: str, uuid: str) -> bool:
 
 
 def serial_number(nqn: str) -> str:
+    """The serial number of a target, derived from its NQN."""
     return _digest(nqn)[:20].upper()
 
 

@@ -111,7 +111,7 @@ class SnapshotTree:
                 await self._lvols.delete(lvstore, name)
             except RpcRefused as error:
                 refused.add(name)
-                log.warning("snapshot %s of %s stays: %s", name, lvstore.name, error)
+                log.warning("snapshot %s of %s was not deleted: %s", name, lvstore.name, error)
             else:
                 self._engine_state.drop_shared(lvstore.uuid, name)
         return refused

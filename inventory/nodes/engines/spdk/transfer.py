@@ -86,9 +86,7 @@ class Transfer:
             progress.done += layer.owned_clusters
 
     async def _freeze(self, connection: Connection, ssd_id: str) -> list[Lvol]:
-        """The layers of a piece's present content, oldest first. They are kept as long as the
-        connection.
-        """
+        """The layers of a piece's content, oldest first, kept as long as the connection."""
         lvstore = self._stores.get(await SpdkState.read(self._rpc), ssd_id)
         connection.ssd_ids.add(ssd_id)
         async with self._snapshot_tree.frozen(lvstore, volume_name(connection.uuid)) as frozen:
@@ -120,9 +118,10 @@ class Transfer:
     async def _destination(
         self, bdevs: list[str], controller: str, entry: VolumeEntry, spec: SyncSpec, place: int
     ) -> str:
-        """The bdev to write for the piece at that place: each begins where the one before it ends.
+        """The bdev to write for the piece at this position. Its size must match, because the next
+        piece follows it.
 
-        :raises CopyFailed: there is none, or it is of another size or in other blocks.
+        :raises CopyFailed: there is no such namespace, or its size or block size is wrong.
         """
         nsid, wanted = spec.nsid + place, entry.made_pieces[place].capacity
         name = f"{controller}n{nsid}"
