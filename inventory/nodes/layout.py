@@ -21,7 +21,7 @@ def check_layout(spec: VolumeSpec) -> None:
     :raises NodeRefused: INVALID: a rule is broken.
     """
     if spec.block_size not in BLOCK_SIZES:
-        raise _invalid(f"block size {spec.block_size} is none of {BLOCK_SIZES}")
+        raise _invalid(f"block size {spec.block_size} must be one of {BLOCK_SIZES}")
     ssds = [piece.ssd_id for piece in spec.pieces]
     if len(set(ssds)) < len(ssds):
         raise _invalid(f"an SSD is named twice in {', '.join(ssds)}")
@@ -36,7 +36,7 @@ def check_layout(spec: VolumeSpec) -> None:
 def _check_piece(piece: Piece, spec: VolumeSpec) -> None:
     what = f"piece on {piece.ssd_id}: "
     if piece.capacity == 0 or piece.capacity % spec.block_size:
-        raise _invalid(f"{what}{piece.capacity} bytes are not blocks of {spec.block_size}")
+        raise _invalid(f"{what}{piece.capacity} bytes must be blocks of {spec.block_size}")
     if spec.provisioning_type is ProvisioningType.THICK and piece.allocated < piece.capacity:
         raise _invalid(f"{what}THICK, but {piece.allocated} of {piece.capacity} bytes allocated")
     if spec.provisioning_type is ProvisioningType.THIN and piece.allocated > piece.capacity:

@@ -241,7 +241,7 @@ def test_a_chain_with_a_hidden_layer_is_refused(run: Run, target: RunningTarget)
         call.fails(-32603, "bdev_lvol_delete", name=lvol)
         call.close()
         spdk_state = await SpdkState.read(machine.rpc)
-        with pytest.raises(NotAsAsked, match="not to be seen"):
+        with pytest.raises(NotAsAsked, match="not visible in SPDK"):
             spdk_state.chain(spdk_state.lvstores["ssd-s"], "v-v")
         assert spdk_state.unseen(spdk_state.lvstores["ssd-s"]) == CLUSTERS
 

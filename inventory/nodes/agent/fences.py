@@ -169,5 +169,6 @@ class Fences:
 def _stale(name: Name, generation: int, seen: int) -> NodeRefused:
     return NodeRefused(
         RefusalCode.STALE,
-        f"{' in '.join(filter(None, name[:2]))}: generation {generation} was overtaken by {seen}",
+        f"{' in '.join(filter(None, name[:2]))}: generation {generation} is outdated; the latest"
+        f" write or removal had generation {seen}",
     )

@@ -44,7 +44,9 @@ class Presence:
         """
         name, spec = Name(uuid), self._records.volume(uuid)
         if spec is None or self._is_other(name, spec.generation, generation):
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"{_text(name, generation)} is not here")
+            raise NodeRefused(
+                RefusalCode.NOT_FOUND, f"{_text(name, generation)} is not on this node"
+            )
         await self.require_volume(uuid, spec)
         return spec
 
@@ -52,7 +54,9 @@ class Presence:
         """The snapshot; like :meth:`volume`."""
         name, spec = Name.of_snapshot(uuid), self._records.snapshot(uuid)
         if spec is None or self._is_other(name, spec.generation, generation):
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"{_text(name, generation)} is not here")
+            raise NodeRefused(
+                RefusalCode.NOT_FOUND, f"{_text(name, generation)} is not on this node"
+            )
         await self.require_snapshot(uuid, spec)
         return spec
 

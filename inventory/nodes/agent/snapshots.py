@@ -55,7 +55,7 @@ class Snapshots:
         """
         spec = self._records.snapshot(uuid)
         if spec is None:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"snapshot {uuid} is not here")
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"snapshot {uuid} is not on this node")
         try:
             await self._presence.require_snapshot(uuid, spec)
         except NodeRefused as lost:

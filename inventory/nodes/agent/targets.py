@@ -101,7 +101,7 @@ class Targets:
         controllers = await self._engine.controllers()
         host_nqn = self._records.host(nqn)
         if host_nqn is None:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"target {nqn} is not here")
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"target {nqn} is not on this node")
         return Target(
             nqn=nqn,
             host_nqn=host_nqn,

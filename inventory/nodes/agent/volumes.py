@@ -58,7 +58,7 @@ class Volumes:
         """
         spec = self._records.volume(uuid)
         if spec is None:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not on this node")
         try:
             await self._presence.require_volume(uuid, spec)
         except NodeRefused as lost:
@@ -201,7 +201,7 @@ class Volumes:
             raise NodeRefused(
                 RefusalCode.CONFLICT,
                 f"volume {uuid} is here with {old.capacity} bytes and {old.qos}, not"
-                f" {spec.capacity} and {spec.qos}: a create changes nothing",
+                f" {spec.capacity} and {spec.qos}: only a PATCH changes it",
             )
         await self._presence.require_volume(uuid, old)
         return True

@@ -76,7 +76,7 @@ class Copies:
         """Fail the copy, because its source volume is gone."""
         copy = self._copies.get(uuid)
         if copy is not None and copy.state is SyncState.RUNNING:
-            self._fail(copy, f"volume {uuid} is not here any more")
+            self._fail(copy, f"volume {uuid} is no longer on this node")
 
     def clear(self) -> None:
         """Stop and forget all copies."""

@@ -126,7 +126,7 @@ class SimulatedEngine:
     async def create_volume(self, uuid: str, spec: VolumeSpec) -> None:
         await asyncio.sleep(0)
         if self.volume(uuid) is not None:
-            raise NodeRefused(RefusalCode.CONFLICT, f"volume {uuid} is here already")
+            raise NodeRefused(RefusalCode.CONFLICT, f"volume {uuid} exists already")
         if spec.source is not None:
             self._check_source(spec.source)
         more = _allocations(spec.pieces)
@@ -290,7 +290,7 @@ class SimulatedEngine:
     def _there(self, uuid: str) -> VolumeSpec:
         volume = self.volume(uuid)
         if volume is None:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not on this node")
         return volume
 
     def _count_used(self) -> dict[str, int]:
@@ -305,7 +305,7 @@ class SimulatedEngine:
     def _check_source(self, source: Source) -> None:
         there = self.snapshots() if source.kind.is_of_snapshot else self.volumes()
         if source.uuid not in there:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"source {source.uuid} is not here")
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"source {source.uuid} is not on this node")
 
     def _free(self, ssd: Ssd) -> int:
         if self.is_full:
@@ -316,7 +316,7 @@ class SimulatedEngine:
         ssds = {ssd.ssd_id: ssd for ssd in self._facts.ssds}
         for ssd_id, size in more.items():
             if ssd_id not in ssds:
-                raise NodeRefused(RefusalCode.NOT_FOUND, f"SSD {ssd_id} is not here")
+                raise NodeRefused(RefusalCode.NOT_FOUND, f"SSD {ssd_id} is not on this node")
             free = self._free(ssds[ssd_id])
             if size > free:
                 raise NodeRefused(

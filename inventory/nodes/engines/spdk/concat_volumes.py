@@ -132,7 +132,7 @@ class ConcatVolumes:
         ):
             return
         if bdev is None:
-            raise NotAsAsked(f"volume {entry.uuid} is not there to be limited")
+            raise NotAsAsked(f"volume {entry.uuid} does not exist, so it has no limits")
         qos = enforced(entry.qos)
         limits = (qos.max_iops, qos.max_bw // MIB)
         if bdev.limits == limits:

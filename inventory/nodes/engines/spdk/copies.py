@@ -69,7 +69,7 @@ class Copies:
         """
         entry = self._engine_state.volumes.get(uuid)
         if entry is None or not entry.made:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not on this node")
         copy = self._copies[uuid] = Copy(spec, entry.spec.capacity)
         copy.task = asyncio.create_task(self._run(copy, entry), name=f"copy of {uuid}")
 

@@ -163,7 +163,7 @@ class SpdkEngine:
     async def set_qos(self, uuid: str, qos: Qos) -> None:
         entry = self._engine_state.limit_volume(uuid, qos)
         if entry is None:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not on this node")
         if entry.made > 1:
             await self._concat_volumes.assemble(entry)
         await self._concat_volumes.limit(entry)

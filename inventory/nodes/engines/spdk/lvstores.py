@@ -87,7 +87,7 @@ class Stores:
         :raises NodeRefused: NOT_FOUND: not an SSD of this node; UNAVAILABLE: it is absent.
         """
         if ssd_id not in self._ssds:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"SSD {ssd_id} is not here")
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"SSD {ssd_id} is not on this node")
         found = self.find(spdk_state, ssd_id)
         if found is None:
             raise NodeRefused(RefusalCode.UNAVAILABLE, f"SSD {ssd_id} is missing")
@@ -223,7 +223,7 @@ class Stores:
         if lvstore:
             return f"it holds the lvstore {lvstore.name} ({lvstore.uuid})"
         if ssd.file is None:
-            return "it holds no lvstore, and what else it may hold cannot be seen through SPDK"
+            return "it holds no lvstore, and SPDK cannot show other data on it: see --format"
         return f"{ssd.file} is not empty" if _head(ssd.file).strip(b"\0") else ""
 
     async def _make(self, ssd: SsdConfig, bdev: str, old: Lvstore | None) -> str:

@@ -43,7 +43,7 @@ def volume_there(
     """
     entry = engine_state.volumes.get(uuid)
     if entry is None or not entry.made:
-        raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
+        raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not on this node")
     refuse_lost(stores, spdk_state, f"volume {uuid}", volume_name(uuid), entry.made_pieces)
     return entry
 

@@ -36,7 +36,9 @@ class Snapshots:
             return
         volume = self._engine_state.volumes.get(spec.volume_uuid)
         if volume is None or not volume.is_whole:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {spec.volume_uuid} is not here")
+            raise NodeRefused(
+                RefusalCode.NOT_FOUND, f"volume {spec.volume_uuid} is not on this node"
+            )
         await self.remove(uuid)  # left by a crash
         async with self._stores.hold(spec.pieces):
             spdk_state = await SpdkState.read(self._rpc)

@@ -154,7 +154,7 @@ class SpdkState:
         while wanted is not None:
             lvol = self.find(lvstore, wanted)
             if lvol is None or lvol.bdev is None:
-                raise NotAsAsked(f"{wanted} of {lvstore.name} is not to be seen")
+                raise NotAsAsked(f"{wanted} of {lvstore.name} is not visible in SPDK")
             chain.insert(0, lvol)
             wanted = lvol.parent
         return chain

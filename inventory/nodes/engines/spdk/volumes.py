@@ -40,7 +40,7 @@ class Volumes:
         """See :class:`Engine`."""
         entry = self._engine_state.volumes.get(uuid)
         if entry is not None and entry.made:
-            raise NodeRefused(RefusalCode.CONFLICT, f"volume {uuid} is here already")
+            raise NodeRefused(RefusalCode.CONFLICT, f"volume {uuid} exists already")
         await self._make(uuid, spec)
         await self._concat_volumes.ready(self._engine_state.volumes[uuid])
 
@@ -145,7 +145,7 @@ class Volumes:
             return
         entry = self._engine_state.snapshots.get(source.uuid)
         if entry is None or not entry.is_made:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"snapshot {source.uuid} is not here")
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"snapshot {source.uuid} is not on this node")
         what = f"snapshot {source.uuid}"
         refuse_lost(self._stores, spdk_state, what, entry.name, entry.spec.pieces)
 
