@@ -83,8 +83,8 @@ def backend_add(
     The node has the settings before it is stored. If another request adds the same node at the same
     time and wins, the node may hold this request's location until its next probe.
 
-    :raises LocationTooLong, BackendKnown, HostHasBackend, NodeHasNoSsd, NodeNotAvailable: see
-        there.
+    :raises LocationTooLong, BackendKnown, HostHasBackend, NodeHasNoSsd, NodeNotAvailable: the node,
+        or one of the values, cannot be used.
     :raises OtherPool: it belongs to another pool, and ``take_over`` is False.
     :raises NoBackendLicensed: the licence does not allow one more.
     """
@@ -181,7 +181,8 @@ def backend_update(
 ) -> None:
     """Change the given values. The node gets them at once if it answers, else with its next probe.
 
-    :raises BackendNotFound, LocationTooLong, HostHasBackend: see there.
+    :raises BackendNotFound: there is no such backend.
+    :raises LocationTooLong, HostHasBackend: one of the values cannot be used.
     :raises NodeNotAvailable: the node does not answer at the new addresses or port.
     :raises BackendKnown: an address with its port, or the nodeToken, belongs to another backend.
     """

@@ -45,8 +45,8 @@ def generation_last() -> int:
 
 
 def generations_raise(*, above: int = 0) -> None:
-    """Make all further generations greater than ``above``, than the clock in microseconds, and than
-    all earlier ones.
+    """Make all further generations greater than ``above``, than the clock (microseconds since
+    1970), and than all earlier ones.
     """
     least = max(above, time.time_ns() // 1000)
     with transaction.atomic(), connection.cursor() as cursor:

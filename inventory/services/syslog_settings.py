@@ -115,8 +115,8 @@ def _store(
 def _counts(
     backend: Backend, servers: Sequence[syslogs.SyslogServer], source: SyslogSource
 ) -> bool:
-    """Whether these settings replace the known ones. If no reading is due any more, a later one is
-    stored already.
+    """Whether these settings replace the known ones. They do not if no reading of the node is due
+    any more, because then a later reading is stored already.
     """
     if source.backend_id is None:
         return bool(servers)
