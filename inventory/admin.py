@@ -1,3 +1,5 @@
+"""The read-only admin pages of the pool."""
+
 from operator import attrgetter
 from typing import Any
 
@@ -40,6 +42,8 @@ from tasks.models import Task
 
 
 class LivenessFilter(ChoiceFilter):
+    """Filters by Available or Unavailable."""
+
     title = "state"
     parameter_name = "state"
     choices_shown = Liveness
@@ -51,6 +55,8 @@ class LivenessFilter(ChoiceFilter):
 
 
 class NodeHealthFilter(ChoiceFilter):
+    """Filters by the health of nodes."""
+
     title = "health"
     parameter_name = "health"
     choices_shown = NodeHealth
@@ -71,7 +77,7 @@ class _OfBackendAdmin(ReadOnlyAdmin):
 
 
 def _sum(field: str) -> Subquery:
-    """The sum over a backend's SSDs."""
+    """A subquery with the sum of a field over the SSDs of a backend."""
     ssds = Ssd.objects.filter(backend=OuterRef("pk")).order_by().values("backend")
     return Subquery(ssds.annotate(total=Sum(field)).values("total"))
 
@@ -98,7 +104,7 @@ class PortalInline(ReadOnlyInline):
 
 @admin.register(Backend)
 class BackendAdmin(_LivingAdmin):
-    """Storage nodes. They are added, changed and removed by ``/backends``."""
+    """Storage nodes. ``/backends`` adds, changes and removes them."""
 
     capacity_used = share_column("used_bytes", "capacity_bytes", "capacity used", size)
     iops_used = share_column("used_iops", "total_iops", "IOPS used", number)
@@ -172,8 +178,8 @@ class BackendAdmin(_LivingAdmin):
         return " / ".join(part or NONE for part in (backend.region, backend.zone, backend.rack))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Backend]:
-        """With health, and the sums over the SSDs, as subqueries: the search joins the
-        addresses.
+        """Add the health, and the sums over the SSDs. They are subqueries because a search joins
+        the addresses.
         """
         rows: QuerySet[Backend] = super().get_queryset(request)
         return rows.annotate(
@@ -208,7 +214,7 @@ class BackendAddressAdmin(_OfBackendAdmin):
 
 @admin.register(Host)
 class HostAdmin(_LivingAdmin):
-    """Initiators. They make themselves known by ``POST /host_probe``."""
+    """Initiators. ``POST /host_probe`` adds and updates them."""
 
     list_display = [
         "name",
@@ -245,7 +251,7 @@ class SyslogSourceAdmin(_OfBackendAdmin):
 
 @admin.register(SyslogServer)
 class SyslogServerAdmin(ReadOnlyAdmin):
-    """Syslog servers, as the settings of a storage node have them."""
+    """Syslog servers, as in the settings of a storage node."""
 
     list_display = ["name", "url", "state", "use_tls", "failures", "next_try_at"]
     list_filter = ["state", "use_tls"]
@@ -259,7 +265,7 @@ class SyslogServerAdmin(ReadOnlyAdmin):
 
 @admin.register(SyslogRecord)
 class SyslogRecordAdmin(ReadOnlyAdmin):
-    """Records that a server has not got yet."""
+    """Records that still wait for a server."""
 
     list_display = ["id", "server_link", "created_at"]
     list_filter = ["server"]
@@ -274,7 +280,9 @@ class SyslogRecordAdmin(ReadOnlyAdmin):
 
 @admin.register(Pool)
 class PoolAdmin(ReadOnlyAdmin):
-    """The identity of this pool. A doubt bars writes: ``manage.py database_restored``."""
+    """The identity of this pool. While there is a doubt, nothing is written: ``manage.py
+    database_restored``.
+    """
 
     list_display = ["__str__", "doubt", "doubt_since"]
     fields = ["name", "uuid", "seal", "doubt", "doubt_since"]
@@ -290,7 +298,7 @@ class RecoveryAdmin(ReadOnlyAdmin):
 
 @admin.register(ReleasedSlot)
 class ReleasedSlotAdmin(ReadOnlyAdmin):
-    """NVMe controller ids of removed nodes: a node that returns gets its own again."""
+    """NVMe controller ids of removed nodes. A node that returns gets its own again."""
 
     list_display = ["persistent_id", "controller_slot", "released_at"]
     fields = ["persistent_id", "controller_slot", "released_at"]

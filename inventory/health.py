@@ -1,4 +1,4 @@
-"""The health of storage nodes (docs/explanation/health.md): the only place that decides it."""
+"""The health of storage nodes (docs/explanation/health.md). No other module decides it."""
 
 import datetime as dt
 
@@ -12,7 +12,7 @@ COMPATIBLE_MAJOR_VERSION = "3"
 
 
 class NodeHealth(TextChoices):
-    """Worst first."""
+    """The states of a node, worst first."""
 
     UNAVAILABLE = "Unavailable"
     DRAINING = "Draining"
@@ -21,7 +21,7 @@ class NodeHealth(TextChoices):
 
 
 def node_health(now: dt.datetime | None = None) -> Case:
-    """The NodeHealth of a row of :class:`Backend`, as an annotation."""
+    """The ``NodeHealth`` of a row of :class:`Backend`, as an annotation."""
     return Case(
         When(available_until__lt=now or clock.now(), then=Value(NodeHealth.UNAVAILABLE)),
         When(drain__isnull=False, then=Value(NodeHealth.DRAINING)),
@@ -31,15 +31,16 @@ def node_health(now: dt.datetime | None = None) -> Case:
 
 
 def is_compatible(version: str) -> bool:
+    """Whether the pool works with nodes of this software version."""
     return version.partition(".")[0] == COMPATIBLE_MAJOR_VERSION
 
 
 def node_health_reason(
     backend: Backend, health: NodeHealth, drained_since: dt.datetime | None
 ) -> str:
-    """What an operator has to know of the node, in sentences that ``; `` separates; empty: nothing.
+    """What an operator has to know about the node: sentences separated by ``; ``; empty: nothing.
 
-    ``drained_since``: when its drain began; None: there is none.
+    ``drained_since``: when its drain started; None: it is not being drained.
     """
     reasons = [backend.health_reason] if backend.health_reason else []
     if backend.call_error:

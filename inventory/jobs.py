@@ -1,4 +1,4 @@
-"""Celery functions of the pool."""
+"""Celery jobs of the pool."""
 
 from celery import shared_task
 
@@ -12,40 +12,47 @@ from inventory.services.syslog_settings import syslogs_poll, syslogs_read
 
 @shared_task
 def poll_late_backends() -> None:
+    """Read nodes that are overdue; see :mod:`inventory.reconcilers`."""
     reconcilers.poll_late_backends()
 
 
 @shared_task
 def update_inventory() -> None:
+    """Take the periodic sample of the pool."""
     inventory_update()
 
 
 @shared_task
 def refresh_backend(persistent_id: str) -> None:
+    """Read a node, because its probe reported a change."""
     backend_refresh(persistent_id=persistent_id)
 
 
 @shared_task
 def follow_addresses(persistent_id: str, mgmt_ips: str, mgmt_port: int) -> None:
-    """``mgmt_ips``: separated by spaces."""
+    """Look for a node at the addresses that it reports. ``mgmt_ips``: separated by spaces."""
     addresses_follow(persistent_id=persistent_id, mgmt_ips=mgmt_ips.split(), mgmt_port=mgmt_port)
 
 
 @shared_task
 def read_syslogs(persistent_id: str) -> None:
+    """Read the syslog settings of a node."""
     syslogs_read(persistent_id=persistent_id)
 
 
 @shared_task
 def poll_syslogs() -> None:
+    """Read the syslog settings that are still to be read."""
     syslogs_poll()
 
 
 @shared_task
 def send_syslog_records(server_id: int) -> None:
+    """Send the records that wait for a syslog server."""
     syslog_send(server_id=server_id)
 
 
 @shared_task
 def send_waiting_syslog_records() -> None:
+    """Start a sending job for each server that has waiting records."""
     syslog_send_all()

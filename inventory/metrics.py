@@ -1,4 +1,4 @@
-"""What calls to storage nodes did, for ``GET /metrics``."""
+"""Metrics of node calls and syslog forwarding, for ``GET /metrics``."""
 
 from prometheus_client import Counter, Histogram
 
@@ -15,14 +15,14 @@ SECONDS = Histogram(
 )
 DROPPED = Counter(
     "provisioner_syslog_records_dropped",
-    "Records that were not kept, because too many wait for a syslog server already.",
+    "Records dropped because too many already wait for a syslog server.",
 )
 
 
 def count_node_call(address: str, method: str, template: str, outcome: str, seconds: float) -> None:
-    """An observer of :class:`~inventory.nodes.client.NodeTransport`.
+    """Count a call; an observer of :class:`~inventory.nodes.client.NodeTransport`.
 
-    The address is no label: a thousand nodes would make a thousand times as many series.
+    The address is not a label, because a thousand nodes would make a thousand times as many series.
     """
     CALLS.labels(method, template, outcome).inc()
     SECONDS.labels(method, template).observe(seconds)

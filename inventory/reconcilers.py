@@ -1,4 +1,4 @@
-"""Keeping what is stored of the nodes true, whatever they fail to tell us."""
+"""Keeps the stored state of nodes up to date, even if they do not report."""
 
 import datetime as dt
 import logging
@@ -25,15 +25,16 @@ POLL_SECONDS = 12.0
 
 
 def poll_late_backends() -> None:
-    """Read the nodes that we should have heard of, that left calls unanswered, that changed unread,
-    or whose token ages.
+    """Read the nodes that are late, left calls unanswered, reported a change that was not read yet,
+    or whose token is past half of its lifetime.
 
-    A node is late 1.5 probe intervals after its last sign of life, so before it counts as
-    Unavailable; being read is a sign of life. At most POLL_AT_MOST nodes in POLL_SECONDS, those
-    first that waited longest. Workers that run this at once choose different nodes.
+    A node is late 1.5 probe intervals after its last sign of life, which is before it counts as
+    Unavailable. Being read is a sign of life. One run reads at most POLL_AT_MOST nodes within
+    POLL_SECONDS, those polled longest ago first. Workers that run this at the same time choose
+    different nodes.
 
-    A late node that answers gets its settings again, with a new token: it may have others than are
-    stored, with which its probes are refused.
+    A late node that answers gets its settings with a new token, because it may have other settings
+    than the stored ones, and its probes may be refused for that.
     """
     read_at = clock.now()
     chosen = _choose(read_at)
@@ -64,13 +65,13 @@ def poll_late_backends() -> None:
 
 
 def _rest() -> dt.timedelta:
-    """How long before a node counts as Unavailable it is late."""
+    """A node is late when it would count as Unavailable after less than this time."""
     intervals = LATE_FACTOR - LATE_AFTER_INTERVALS
     return dt.timedelta(seconds=intervals * settings.ENVIRONMENT.probe_interval_seconds)
 
 
 def _choose(now: dt.datetime) -> list[Backend]:
-    """Claim, by ``polled_at``, the nodes to read."""
+    """Choose the nodes to read, and claim them with ``polled_at``."""
     due = (
         Q(available_until__lt=now + _rest())
         | Q(refresh_wanted_at__gt=F("refreshed_at"))
@@ -91,7 +92,7 @@ def _choose(now: dt.datetime) -> list[Backend]:
 def _visit(
     client: NodeClient, persistent_id: str, renewal: ProvisionerSettings | None
 ) -> tuple[Node, bool]:
-    """Read the node and, if it is the one, renew its settings; True if it has them.
+    """Read the node and, if it is the expected one, renew its settings. True: it took them.
 
     :raises NodeRefused, NodeUnreachable: it could not be read.
     """

@@ -1,4 +1,4 @@
-"""Reading the pool."""
+"""Reads the pool."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from provisioner.common.parsing import INT64_MAX
 
 @dataclass(frozen=True)
 class BackendSummary:
-    """A backend with what its drives add up to, in bytes; drives that are gone do not count."""
+    """A backend with the sums of its present drives, in bytes."""
 
     backend: Backend
     health: NodeHealth
@@ -37,8 +37,8 @@ class BackendSummary:
 def backend_list(
     *, persistent_id: str | None = None, health: str | None = None
 ) -> list[BackendSummary]:
-    """All backends, or the one if there is such, or those of that NodeHealth, by id; five queries
-    however many they are.
+    """Backends ordered by id: all, or the one with ``persistent_id``, or those with this
+    NodeHealth. The number of queries, five, does not depend on the number of backends.
     """
     backends: QuerySet[Any] = Backend.objects.annotate(
         health=node_health(), drained_since=F("drain__started_at")
@@ -63,7 +63,7 @@ def backend_list(
 
 
 def _drives(persistent_id: str | None) -> dict[str, tuple[int, int, int]]:
-    """Capacity, free bytes and number of the drives of each backend, or of the one."""
+    """Capacity, free bytes and number of drives, by backend."""
     ssds = Ssd.objects.filter(present=True).order_by()
     if persistent_id is not None:
         ssds = ssds.filter(backend_id=persistent_id)
@@ -76,21 +76,21 @@ def _drives(persistent_id: str | None) -> dict[str, tuple[int, int, int]]:
 
 
 def pool_free_bytes() -> int:
-    """What is free on all backends that are Available."""
+    """The free bytes of all Available backends."""
     drives = Ssd.objects.filter(present=True, backend__in=Backend.objects.available())
     free: int | None = drives.aggregate(free=Sum(F("capacity_bytes") - F("used_bytes")))["free"]
     return min(free or 0, INT64_MAX)
 
 
 def host_list(*, name: str | None = None, tenant_id: str | None = None) -> QuerySet[Host]:
-    """All hosts, or those of that name, and that may have volumes of that tenant."""
+    """All hosts, or those with that name, or those that may have volumes of that tenant."""
     rows = Host.objects.all() if name is None else Host.objects.filter(name=name)
     return rows if tenant_id is None else rows.filter(tenant_id__in=("", tenant_id))
 
 
 def host_is_named(host_id: str, name: str) -> bool:
-    """Whether this is the host's id, its NQN or, in any case of letters, the name that it gives
-    itself. The 3.22 agent names its NQN.
+    """Whether ``name`` is the host's id, its NQN, or (case-insensitively) its own name. The 3.22
+    agent uses its NQN.
     """
     if name == host_id:
         return True
@@ -99,15 +99,17 @@ def host_is_named(host_id: str, name: str) -> bool:
 
 
 def syslog_server_list() -> QuerySet[SyslogServer]:
+    """The syslog servers of the pool."""
     return SyslogServer.objects.all()
 
 
 def syslog_source_id() -> str | None:
-    """The persistentID of the backend whose syslog settings count; None where there is none."""
+    """The persistentID of the backend whose syslog settings count; None: there is none."""
     return SyslogSource.objects.values_list("backend_id", flat=True).first()
 
 
 def license_current() -> License:
+    """The licence in force."""
     return License.objects.get()
 
 
@@ -115,7 +117,7 @@ SAMPLES_SHOWN = 100
 
 
 class Change(StrEnum):
-    """What became of a backend from one sample to the next (reference, "Get Inventory")."""
+    """How a backend changed from one sample to the next (reference, "Get Inventory")."""
 
     NONE = "NONE"
     NEW = "NEW"
@@ -130,8 +132,8 @@ Changes = list[tuple[Change, Entry]]
 
 
 def sample_list() -> list[tuple[InventorySample, Changes]]:
-    """The newest SAMPLES_SHOWN samples, oldest first, each with its changes against the one
-    before.
+    """The newest SAMPLES_SHOWN samples, oldest first, each with its changes since the
+    previous one.
     """
     newest = InventorySample.objects.order_by("-pk")[: SAMPLES_SHOWN + 1]
     before: list[Entry] = []
@@ -143,7 +145,7 @@ def sample_list() -> list[tuple[InventorySample, Changes]]:
 
 
 def _changes(before: Sequence[Entry], after: Sequence[Entry]) -> Changes:
-    """By hardwareId; a backend that is as it was is not among them."""
+    """The changed backends, by hardwareId."""
     old = {entry["hardwareId"]: entry for entry in before}
     new = {entry["hardwareId"]: entry for entry in after}
     changed = [name for name in sorted(old | new) if old.get(name) != new.get(name)]

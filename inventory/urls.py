@@ -1,3 +1,5 @@
+"""URLs of the pool. The ``volumes`` app has those of backends, hosts and ``/info``."""
+
 from django.urls import URLPattern, path
 
 from inventory.views.auth_server import AuthServerViewSet

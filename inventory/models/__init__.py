@@ -1,4 +1,6 @@
-"""The pool: storage nodes (backends) with their SSDs and portals, and the hosts that use them."""
+"""Models of the pool: storage nodes (backends) with SSDs and portals, and the hosts
+that use them.
+"""
 
 from inventory.models.backend import Backend, BackendAddress, ReleasedSlot
 from inventory.models.host import DRIVER_VERSION, ClientType, Host

@@ -1,3 +1,5 @@
+"""Storage nodes, their addresses, and the controller slots of removed nodes."""
+
 import datetime as dt
 from typing import ClassVar
 
@@ -10,24 +12,28 @@ from provisioner.common.times import iso_milliseconds
 
 
 class BackendQuerySet(models.QuerySet["Backend"]):
+    """Queries over storage nodes."""
+
     def available(self) -> "BackendQuerySet":
-        """Those heard of within three probe intervals (contract, section 3)."""
+        """The backends with a sign of life within three probe intervals (contract, section 3)."""
         return self.filter(available_until__gte=clock.now())
 
 
 class Backend(models.Model):
-    """A storage node of the pool. ``persistent_id`` is the node's own, for life.
+    """A storage node of the pool. ``persistent_id`` belongs to the node for life.
 
-    ``used_iops`` and ``used_bw`` are what its replicas desire, claimed by placement. Whether it is
-    Available follows from ``available_until`` alone: no job has to notice that a node went silent.
-    Probes do not move it while our own calls stay unanswered, since ``unanswered_since``.
-    A node whose ``refresh_wanted_at`` is later than ``refreshed_at`` said that something of it
-    changed, or was started anew, and was not read since. ``syslogs_wanted_at``: its syslog settings
-    are to be read. ``checked_at``: when its volumes, snapshots and targets were last compared with
-    the rows, in the boot ``checked_boot_id``. ``controller_slot``: which NVMe controller ids its
-    targets have, see :mod:`inventory.services.controller_slots`; null until the next node check if
-    the version before added the node. ``encrypted_token`` and its digest: the token that the node
-    demands of us, where it has no mutual TLS; no two nodes have one.
+    ``used_iops``, ``used_bw``: what placement claimed for its replicas. A node is Available until
+    ``available_until``, so no job has to notice its silence. Probes do not extend that while calls
+    to the node are unanswered, since ``unanswered_since``.
+
+    ``refresh_wanted_at``: when the node last reported a change or restart; if later than
+    ``refreshed_at``, it was not read since. ``syslogs_wanted_at``: its syslog settings are to be
+    read. ``checked_at``, ``checked_boot_id``: when, and in which boot, its volumes, snapshots and
+    targets were last compared with the database.
+
+    ``controller_slot``: see :mod:`inventory.services.controller_slots`; null until the next node
+    check if an older version added the node. ``encrypted_token``, ``token_digest``: the token that
+    a node without mutual TLS demands; each node has its own.
     """
 
     persistent_id = models.CharField(primary_key=True, max_length=64)
@@ -102,24 +108,27 @@ class Backend(models.Model):
 
     @property
     def mgmt_ips(self) -> list[str]:
+        """The management addresses, in the order in which they are tried."""
         return [address.address for address in self.addresses.all()]
 
     @property
     def rack_key(self) -> str:
-        """A node with no rack is its own rack."""
+        """The rack for placement. A node without a rack counts as its own rack."""
         return f"rack {self.rack}" if self.rack else f"node {self.persistent_id}"
 
     @property
     def is_available(self) -> bool:
+        """Whether the node counts as Available now."""
         return self.available_until >= clock.now()
 
     @property
     def state(self) -> Liveness:
+        """The state on the wire."""
         return Liveness.AVAILABLE if self.is_available else Liveness.UNAVAILABLE
 
     @property
     def pending_reason(self) -> str:
-        """In short words for clients and operators; empty: for nothing."""
+        """What the node waits for, in short words for clients and operators; empty: nothing."""
         if self.unanswered_since:
             return "an answer to our calls"
         if not self.is_available:
@@ -129,7 +138,7 @@ class Backend(models.Model):
 
     @property
     def health_reason(self) -> str:
-        """Which direction fails, and since when; empty: none."""
+        """Which direction of communication fails, and since when; empty: none."""
         reasons = []
         if since := self.unanswered_since:
             since_text = iso_milliseconds(since)
@@ -141,8 +150,8 @@ class Backend(models.Model):
 
 
 class ReleasedSlot(models.Model):
-    """The ``controller_slot`` of a node that was removed: it is the node's when it comes back.
-    Others get it only when no slot is left that never was a node's.
+    """The ``controller_slot`` of a removed node, which gets it again if it comes back. Other nodes
+    get it only when no unused slot is left.
     """
 
     persistent_id = models.CharField(primary_key=True, max_length=64)
@@ -157,7 +166,9 @@ class ReleasedSlot(models.Model):
 
 
 class BackendAddress(models.Model):
-    """A management address of a backend, tried in order of ``position``; no two share one."""
+    """A management address of a backend. Addresses are tried in order of ``position``; no two
+    backends share one.
+    """
 
     backend = models.ForeignKey(Backend, on_delete=models.CASCADE, related_name="addresses")
     position = models.PositiveSmallIntegerField()

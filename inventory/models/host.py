@@ -1,3 +1,5 @@
+"""The hosts that use volumes."""
+
 from typing import ClassVar
 
 from django.db import models
@@ -6,12 +8,14 @@ from inventory.models.liveness import Liveness
 from provisioner.common import clock
 
 DRIVER_VERSION = "cinder-driver"
-"""How the version in the probes of Cinder's driver begins: it speaks for hosts, and is no agent."""
+"""How the version in probes of the Cinder driver starts. The driver reports for hosts and is not an
+agent.
+"""
 
 
 class ClientType(models.TextChoices):
-    """What a client says it is. It does not say whether the host has an agent: KIOXIA's agent
-    sends ``Openstack``, Cinder's driver ``Agent``.
+    """What a client says it is. It does not tell whether the host has an agent: KIOXIA's agent
+    sends ``Openstack``, the Cinder driver ``Agent``.
     """
 
     KUBERNETES = "Kubernetes"
@@ -20,14 +24,15 @@ class ClientType(models.TextChoices):
 
 
 class Host(models.Model):
-    """An initiator, known by its first ``POST /host_probe``.
+    """An initiator, created by its first ``POST /host_probe``.
 
-    ``nqn`` is unique: targets let hosts in by it, so two hosts with one would reach each other's
-    volumes. ``used_namespace_ids``: NVMe namespace ids the host says it uses already.
-    ``tenant_id``: the one tenant whose volumes it may have; empty: it serves all.
+    ``nqn`` is unique: targets admit hosts by it, so two hosts with one NQN would reach each other's
+    volumes. ``used_namespace_ids``: NVMe namespace ids that the host says it uses. ``tenant_id``:
+    the only tenant whose volumes it may have; empty: any.
+
     ``available_until``: three probe durations after its last probe. ``agent_until``: the same after
-    the last probe that came from an agent on the host, and not from a driver elsewhere;
-    ``probed_by_driver``: the last probe of all came from a driver.
+    the last probe of an agent on the host. ``probed_by_driver``: the last probe came from a driver
+    on another machine.
     """
 
     uuid = models.CharField(primary_key=True, max_length=64)
@@ -52,13 +57,15 @@ class Host(models.Model):
 
     @property
     def is_available(self) -> bool:
+        """Whether the host counts as Available now."""
         return self.available_until >= clock.now()
 
     @property
     def has_agent(self) -> bool:
-        """Whether software on the host adds, fills and removes replicas by itself."""
+        """Whether software on the host adds, rebuilds and removes replicas by itself."""
         return self.agent_until is not None and self.agent_until >= clock.now()
 
     @property
     def state(self) -> Liveness:
+        """The state on the wire."""
         return Liveness.AVAILABLE if self.is_available else Liveness.UNAVAILABLE

@@ -1,3 +1,5 @@
+"""The licence in force."""
+
 from typing import ClassVar
 
 from django.db import models
@@ -7,15 +9,17 @@ from provisioner.common import clock
 
 
 class LicenseType(models.TextChoices):
+    """The types of the reference."""
+
     POC = "POC"
     PRODUCTION = "PRODUCTION"
 
 
 class License(models.Model):
-    """The licence in force: there is one row, and adding a backend locks it.
+    """The licence in force: a single row, which is locked to add a backend.
 
-    ``expires_at`` None is no expiration, ``max_backends`` None no limit. While none was installed,
-    ``encrypted_text`` is empty, and nothing is limited.
+    ``expires_at`` None: it never expires. ``max_backends`` None: no limit. While none is installed,
+    ``encrypted_text`` is empty and nothing is limited.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
@@ -34,4 +38,5 @@ class License(models.Model):
 
     @property
     def is_expired(self) -> bool:
+        """Whether the licence has expired."""
         return self.expires_at is not None and self.expires_at <= clock.now()

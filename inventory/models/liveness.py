@@ -1,7 +1,9 @@
+"""Whether a node or host counts as Available."""
+
 from django.db import models
 
 LATE_FACTOR = 3
-"""How many intervals without a sign of life make a backend or a host Unavailable."""
+"""After so many intervals without a sign of life a backend or host is Unavailable."""
 
 
 class Liveness(models.TextChoices):

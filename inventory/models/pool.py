@@ -1,3 +1,5 @@
+"""The identity of the pool, and the recoveries of its database."""
+
 import uuid
 from typing import ClassVar
 
@@ -13,11 +15,11 @@ def new_identity() -> str:
 
 
 class Pool(models.Model):
-    """This pool, which its nodes and all that it makes on them are marked with: there is one row.
+    """The identity of this pool, which its nodes and all objects on them carry: a single row.
 
-    ``seal``: of the very database and table that the row was written for; a copy of the database
-    has another, and hands out no generation until an operator says that it is the pool's.
-    ``doubt``: why the database seems to be older than a node; empty: it does not.
+    ``seal``: identifies the database and table for which the row was written. A copy of the
+    database has another seal, and hands out no generation until an operator confirms that it is the
+    pool's. ``doubt``: why the database seems to be older than a node; empty: it does not.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE)
@@ -37,10 +39,11 @@ class Pool(models.Model):
 
 
 class Recovery(models.Model):
-    """That an older database was put in order. What nodes hold of the generations after
-    ``after_generation`` up to ``until_generation`` was made in between, and no row may know it.
+    """The record that an older database was put in order.
 
-    ``awaited``: ids of backends that did not answer then, whose contents are still to be compared.
+    Objects on nodes with generations after ``after_generation`` up to ``until_generation`` were
+    made in between, so the database may not know them. ``awaited``: ids of backends that did not
+    answer then and are still to be compared.
     """
 
     after_generation = models.BigIntegerField()

@@ -1,3 +1,5 @@
+"""Addresses where hosts connect."""
+
 from typing import ClassVar
 
 from django.db import models
@@ -6,7 +8,7 @@ from inventory.models.backend import Backend
 
 
 class Portal(models.Model):
-    """Where a backend's NVMe-oF targets listen."""
+    """An address where a backend's NVMe-oF targets listen."""
 
     backend = models.ForeignKey(Backend, on_delete=models.CASCADE, related_name="portals")
     ip = models.CharField(max_length=255)

@@ -1,3 +1,5 @@
+"""Samples of the pool."""
+
 from typing import ClassVar
 
 from django.db import models
@@ -6,9 +8,10 @@ from provisioner.common import clock
 
 
 class InventorySample(models.Model):
-    """What the pool was made of at one moment (reference, "Get Inventory").
+    """The backends of the pool at one moment (reference, "Get Inventory").
 
-    ``backends``: a list of hardwareId, version, state and numSSDs, by hardwareId, as on the wire.
+    ``backends``: a list with hardwareId, version, state and numSSDs, ordered by hardwareId, as on
+    the wire.
     """
 
     taken_at = models.DateTimeField(default=clock.now)

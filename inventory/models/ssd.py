@@ -1,3 +1,5 @@
+"""The drives of storage nodes."""
+
 from typing import ClassVar
 
 from django.db import models
@@ -9,9 +11,9 @@ from inventory.models.backend import Backend
 class Ssd(models.Model):
     """A drive of a backend.
 
-    ``used_bytes`` is what placement claimed on it, never more than its capacity. ``present`` is
-    false for a drive that its node no longer reports but that still holds replicas. ``block_size``:
-    the only one that volumes on it can have; null: any.
+    ``used_bytes``: what placement claimed, at most its capacity. ``present``: False if the node no
+    longer reports the drive but it still holds replicas. ``block_size``: the only block size that
+    its volumes can have; null: any.
     """
 
     backend = models.ForeignKey(Backend, on_delete=models.CASCADE, related_name="ssds")

@@ -1,3 +1,5 @@
+"""Syslog servers, and the records that wait for them."""
+
 from typing import ClassVar
 
 from django.db import models
@@ -10,10 +12,10 @@ THE_ONE = 1
 
 
 class SyslogSource(models.Model):
-    """The node whose syslog settings count: one row, locked by whoever replaces them.
+    """The node whose syslog settings count: a single row, locked to replace the settings.
 
-    ``backend`` is null where no settings are known, or when their node left the pool; the settings
-    stay until those of another node take their place.
+    ``backend`` is null if no settings are known, or if their node left the pool. The settings stay
+    until those of another node replace them.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE)
@@ -32,10 +34,11 @@ class SyslogSource(models.Model):
 
 
 class SyslogServer(models.Model):
-    """A syslog server as a node's settings have it; ``url`` is what makes it the same one.
+    """A syslog server in a node's settings, identified by its ``url``.
 
-    ``next_try_at``: before this no job sends to it. While a job does, it is when that job counts as
-    dead; after a failure it is the end of the pause, which grows with ``failures``.
+    ``next_try_at``: no job sends to it before this time. While a job sends, it is the time when
+    that job counts as dead. After a failure it is the end of the pause, which grows with
+    ``failures``.
     """
 
     url = models.CharField(max_length=LONGEST_TEXT, unique=True)
@@ -56,7 +59,9 @@ class SyslogServer(models.Model):
 
 
 class SyslogRecord(models.Model):
-    """A record that one server has not got yet: ``content`` is all of it, as RFC 5424 writes it."""
+    """A record that still waits for one server. ``content`` is the complete record in RFC 5424
+    format.
+    """
 
     server = models.ForeignKey(SyslogServer, on_delete=models.CASCADE, related_name="records")
     content = models.BinaryField()

@@ -1,1 +1,1 @@
-"""The storage nodes: the client that speaks to them, and the agent and engines that run on them."""
+"""Storage nodes: the provisioner's client for them, and the agent and engines that run on them."""

@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 BYTES_OF_LISTS = 8 * 2**20
-"""Of all volumes, snapshots or targets of a node: some ten thousand of them."""
+"""Maximum size of a list of volumes, snapshots or targets: enough for some ten thousand of them."""
 BYTES_OF_NODE = 2**20
 LISTS = frozenset({"/v1/volumes", "/v1/snapshots", "/v1/targets", "/v1/node/strays"})
 LARGE = frozenset({"/v1/node", "/v1/node/syslogs", "/v1/targets/{nqn}"})
@@ -64,14 +64,16 @@ NAMESPACE = "/v1/targets/{nqn}/namespaces/{uuid}"
 
 
 class NodeClient:
-    """One storage node, at the first of its addresses (names, IPv4, IPv6) that can be connected to.
+    """Client for one storage node. It uses the first address (name, IPv4 or IPv6) that accepts a
+    connection.
 
-    The next address is tried only while there was no connection, never once a request may have
-    been sent. Each method takes ``timeout``, seconds for the whole call (default and at most 15),
+    It tries the next address only if no connection was made, never when a request may have been
+    sent. Each method takes ``timeout``, the seconds for the whole call (default and maximum 15),
     and has two errors:
 
-    :raises NodeRefused: nothing was done.
-    :raises NodeUnreachable: it may have been done; after 5xx, TLS failures, garbage too.
+    :raises NodeRefused: nothing was changed.
+    :raises NodeUnreachable: the change may have been made. Also raised after a 5xx status, a TLS
+        failure or an unreadable answer.
     """
 
     def __init__(
@@ -93,17 +95,19 @@ class NodeClient:
         return self._get(Node, "/v1/node", timeout)
 
     def read_drift(self, *, timeout: float | None = None) -> tuple[DriftItem, ...]:
-        """Where the node's data plane differs from what its agent believes."""
+        """The differences between the node's data plane and the records of its agent."""
         return self._get(Drift, "/v1/node/strays", timeout).strays
 
     def put_provisioner(
         self, settings: ProvisionerSettings, *, timeout: float | None = None
     ) -> None:
-        """The node probes ``settings.url`` from now on, at once for the first time."""
+        """Give the node its provisioner's settings. It probes ``settings.url`` from now on, for the
+        first time at once.
+        """
         self._put("/v1/node/provisioner", settings, timeout)
 
     def release(self, pool_uuid: str, *, timeout: float | None = None) -> None:
-        """The node belongs to this pool no more, and probes nobody; one of another pool stays."""
+        """Make the node leave this pool and stop probing. A node of another pool is not changed."""
         call = NodeCall("DELETE", "/v1/node/provisioner", {}, query=f"?pool={quote(pool_uuid)}")
         self._call(call, timeout, _expect_gone)
 
@@ -127,31 +131,37 @@ class NodeClient:
         return self._find(Volume, VOLUME, timeout, uuid=uuid)
 
     def ensure_volume(self, uuid: str, spec: VolumeSpec, *, timeout: float | None = None) -> bool:
-        """The volume is there as ``spec`` says: made (True), or found (False). What is there is
-        not changed, and what the node made once and lost is not made again.
+        """Ensure that the volume exists as ``spec`` says. True: it was created; False: it existed.
+
+        An existing volume is not changed. A volume that the node created once and lost is not
+        created again.
         """
         return self._put(VOLUME, spec, timeout, uuid=uuid)
 
     def change_volume(self, uuid: str, spec: VolumeSpec, *, timeout: float | None = None) -> bool:
-        """The volume, which is there, is as ``spec`` says: grown, limited anew. False: it is never
-        made. NOT_FOUND: the node does not have it (any more).
+        """Change the existing volume to ``spec``: a larger size, other limits, another owner text.
+        It is never created, so the result is always False.
+
+        :raises NodeRefused: NOT_FOUND: the node does not have the volume.
         """
         return self._write("PATCH", VOLUME, spec, timeout, uuid=uuid)
 
     def remove_volume(self, uuid: str, generation: int, *, timeout: float | None = None) -> None:
-        """The volume is gone, and no write with ``generation`` or less can bring it back."""
+        """Remove the volume. No write with ``generation`` or a lower one can create it again."""
         self._delete(VOLUME, generation, timeout, uuid=uuid)
 
     def read_sync(self, uuid: str, *, timeout: float | None = None) -> Sync | None:
-        """The copy of the volume that was begun last, if the node still knows of it."""
+        """The volume's latest copy, or None if the node no longer knows one."""
         return self._find(Sync, SYNC, timeout, uuid=uuid)
 
     def ensure_sync(self, uuid: str, spec: SyncSpec, *, timeout: float | None = None) -> bool:
-        """The volume is being copied as ``spec`` says, or was: begun (True), or found (False)."""
+        """Ensure that the volume is being copied, or was, as ``spec`` says. True: the copy was
+        started.
+        """
         return self._put(SYNC, spec, timeout, uuid=uuid)
 
     def remove_sync(self, uuid: str, generation: int, *, timeout: float | None = None) -> None:
-        """The copy is stopped and forgotten; no write with ``generation`` or less begins it."""
+        """Stop and forget the copy. No write with ``generation`` or a lower one can start it."""
         self._delete(SYNC, generation, timeout, uuid=uuid)
 
     def list_snapshots(self, *, timeout: float | None = None) -> tuple[Snapshot, ...]:
@@ -164,11 +174,13 @@ class NodeClient:
     def ensure_snapshot(
         self, uuid: str, spec: SnapshotSpec, *, timeout: float | None = None
     ) -> bool:
-        """The snapshot is there as ``spec`` says: taken (True), or found (False)."""
+        """Ensure that the snapshot exists as ``spec`` says. True: it was taken; False:
+        it existed.
+        """
         return self._put(SNAPSHOT, spec, timeout, uuid=uuid)
 
     def remove_snapshot(self, uuid: str, generation: int, *, timeout: float | None = None) -> None:
-        """The snapshot is gone, and no write with ``generation`` or less can bring it back."""
+        """Remove the snapshot. No write with ``generation`` or a lower one can create it again."""
         self._delete(SNAPSHOT, generation, timeout, uuid=uuid)
 
     def list_targets(self, *, timeout: float | None = None) -> tuple[Target, ...]:
@@ -181,13 +193,15 @@ class NodeClient:
     def ensure_namespace(
         self, nqn: str, uuid: str, spec: NamespaceSpec, *, timeout: float | None = None
     ) -> bool:
-        """The volume is a namespace of the target, for ``spec.host_nqn``: True when newly so."""
+        """Ensure that the volume is a namespace of the target, for ``spec.host_nqn``. True: it is
+        new.
+        """
         return self._put(NAMESPACE, spec, timeout, nqn=nqn, uuid=uuid)
 
     def remove_namespace(
         self, nqn: str, uuid: str, generation: int, *, timeout: float | None = None
     ) -> None:
-        """The volume is not in the target; no write up to ``generation`` can put it there."""
+        """Remove the volume from the target. No write up to ``generation`` can add it again."""
         self._delete(NAMESPACE, generation, timeout, nqn=nqn, uuid=uuid)
 
     def _get(self, kind: type[W], template: str, timeout: float | None, **names: str) -> W:
@@ -233,7 +247,7 @@ class NodeClient:
 
 
 def _most_bytes(template: str) -> int:
-    """What an honest node's answer has at most."""
+    """The maximum size of a valid answer."""
     if template in LISTS:
         return BYTES_OF_LISTS
     return BYTES_OF_NODE if template in LARGE else MOST_BYTES

@@ -6,22 +6,24 @@ from inventory.nodes.wire import Wire
 
 
 class DriftKind(StrEnum):
+    """What the drift item is in the data plane."""
+
     LVOL = "LVOL"
     RAID = "RAID"
     SUBSYSTEM = "SUBSYSTEM"
-    LOST = "LOST"  # recorded, and not there though its SSDs are
+    LOST = "LOST"  # recorded, but missing although its SSDs are present
 
 
 class DriftItem(Wire):
-    """``name``: as the data plane calls it."""
+    """One difference. ``name`` is the name in the data plane."""
 
     kind: DriftKind
     name: str
 
 
 class Drift(Wire):
-    """Where the data plane of a node differs from the records of its agent. What is under way may
-    be among it.
+    """The differences between a node's data plane and its agent's records. Objects that a running
+    call is creating or removing may be among them.
     """
 
     strays: tuple[DriftItem, ...] = ()

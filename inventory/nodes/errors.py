@@ -1,10 +1,10 @@
-"""The two ways in which a call to a storage node fails."""
+"""The two ways in which a call to a storage node can fail."""
 
 from inventory.nodes.wire import RefusalCode
 
 
 class NodeRefused(Exception):
-    """The node answered no; nothing was done."""
+    """The node refused the call; nothing was changed."""
 
     def __init__(self, code: RefusalCode, message: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -13,10 +13,11 @@ class NodeRefused(Exception):
 
 
 class NodeUnreachable(Exception):
-    """No usable answer in time; it may have been done. Repeat the call, or read back.
+    """No usable answer came in time; the change may have been made. Repeat the call, or read the
+    node.
 
-    ``is_fault``: of the node; False: our own limit or time ended the call before the node was
-    asked, or before it had time to answer.
+    ``is_fault``: whether the node is to blame. False: a limit or deadline of this process ended the
+    call before the node was asked, or before it had time to answer.
     """
 
     def __init__(self, message: str, *, is_fault: bool = True) -> None:

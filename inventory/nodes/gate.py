@@ -1,4 +1,4 @@
-"""Bounds how many calls of this process a node has at once, so that a node that hangs holds few
+"""Limits the concurrent calls of this process to one node, so that a hanging node blocks few
 threads.
 """
 
@@ -11,11 +11,13 @@ from inventory.nodes.errors import NodeUnreachable
 
 CALLS_PER_NODE = 16
 CALLS_WHILE_SILENT = 1
-"""To a node that left its last call unanswered: one call at a time tries whether it is back."""
+"""Calls at once to a node that did not answer its last call. This one call tests whether the node
+is back.
+"""
 WAIT_SECONDS = 0.5
-"""How long a further call waits for one of these to end; then it is refused."""
+"""How long a further call waits for a running one to end. Then it is refused."""
 SILENT_SECONDS = 1.0
-"""A node that had less time for a call is not to blame for the missing answer."""
+"""A missing answer counts as the node's fault only after this time."""
 
 
 class _Node:
@@ -31,7 +33,7 @@ class _Node:
 
 
 class NodeGate:
-    """The calls that are under way, by node."""
+    """Counts the running calls of each node."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -39,11 +41,12 @@ class NodeGate:
 
     @contextmanager
     def call(self, name: str, seconds: float) -> Iterator[None]:
-        """One call of the node, which has ``seconds``. A block that raises ``NodeUnreachable`` by
-        the node's fault after SILENT_SECONDS or later makes it a silent one; one that ends
-        otherwise shows that it answers.
+        """Run the block as one call of the node ``name``, with at most ``seconds`` for it.
 
-        :raises NodeUnreachable: too many calls are under way; the node was not asked.
+        If the block raises ``NodeUnreachable`` after SILENT_SECONDS or later, the node counts as
+        silent. A block that ends in any other way shows that the node answers.
+
+        :raises NodeUnreachable: too many calls are running; the node was not asked.
         """
         node = self._enter(name, min(seconds, WAIT_SECONDS))
         began, silent = time.monotonic(), False

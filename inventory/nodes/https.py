@@ -1,7 +1,7 @@
 """HTTPS calls that end in time, whatever the server does.
 
-A socket timeout bounds one read, so a server that trickles bytes can hold a caller for ever. Here
-each operation of the socket gets what is left of the whole call's time.
+A socket timeout bounds one read only, so a server that sends byte by byte could hold a caller for
+ever. Here each socket operation gets the time that is left of the whole call.
 """
 
 import ssl
@@ -21,14 +21,14 @@ from urllib3.response import BaseHTTPResponse
 
 CONNECT_SECONDS = 2.0
 READ_SECONDS = 10.0
-IDLE_SECONDS = 30.0  # well below the agent's keep-alive, so that it is this side that closes
+IDLE_SECONDS = 30.0  # well below the agent's keep-alive, so that this side closes first
 MAX_ANSWER_BYTES = 2**20
 CONNECTIONS_PER_HOST = 64
 
 CheckCertificate = Callable[[bytes | None], None]
-"""Called with the server's verified certificate (DER).
+"""Checks the server's verified certificate (DER).
 
-:raises ValueError: nothing may be sent to its holder.
+:raises ValueError: nothing may be sent to this server.
 """
 
 _deadline: ContextVar[float] = ContextVar("deadline")
@@ -36,7 +36,7 @@ _check: ContextVar[CheckCertificate | None] = ContextVar("check", default=None)
 
 
 class CannotConnect(HTTPError):
-    """There was no connection, so nothing was sent."""
+    """No connection was made, so nothing was sent."""
 
 
 class AnswerTooLarge(HTTPError):
@@ -45,7 +45,7 @@ class AnswerTooLarge(HTTPError):
 
 @contextmanager
 def finish_within(seconds: float) -> Iterator[None]:
-    """All calls of this thread inside the block raise TimeoutError when its time is over."""
+    """In the block, this thread's HTTPS calls raise TimeoutError once ``seconds`` are over."""
     token = _deadline.set(time.monotonic() + seconds)
     try:
         yield
@@ -75,7 +75,7 @@ class _BoundedSocket(ssl.SSLSocket):
 
 
 class _Connection(HTTPSConnection):
-    """Tells "never connected" from later failures, and is not reused after a long rest."""
+    """Tells a failed connect from later failures, and is not reused after IDLE_SECONDS."""
 
     _used_at = 0.0
 
@@ -112,7 +112,7 @@ class _Pool(HTTPSConnectionPool):
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A request as it is put on the wire; an answer of more bytes is given up."""
+    """A request. An answer of more than ``most_bytes`` is not read further."""
 
     method: str
     path: str
@@ -122,7 +122,7 @@ class Outgoing:
 
 
 class Pools:
-    """Keep-alive connections to the HTTPS servers that the context trusts, shared by threads."""
+    """Keep-alive connections to HTTPS servers that ``context`` trusts, shared by threads."""
 
     def __init__(self, context: ssl.SSLContext, *, servers: int = 10_000) -> None:
         context.sslsocket_class = _BoundedSocket
@@ -137,12 +137,12 @@ class Pools:
     def call(
         self, host: str, port: int, request: Outgoing, check: CheckCertificate | None = None
     ) -> tuple[int, bytes]:
-        """Send the request, once at most; status and body. Only inside ``finish_within``.
+        """Send the request at most once; return status and body. Only inside ``finish_within``.
 
         ``check``: judges the server's certificate before anything is sent.
 
         :raises CannotConnect: nothing was sent.
-        :raises OSError, urllib3.exceptions.HTTPError: it may have been sent.
+        :raises OSError, urllib3.exceptions.HTTPError: the request may have been sent.
         """
         token = _check.set(check)
         try:
@@ -164,6 +164,7 @@ class Pools:
         return response.status, _read(response, request.most_bytes)
 
     def close(self) -> None:
+        """Close all idle connections."""
         self._manager.clear()
 
 
@@ -186,9 +187,9 @@ def client_context(
     ca_text: str | None = None,
     client_certificate: tuple[str | Path, str | Path] | None = None,
 ) -> ssl.SSLContext:
-    """Trust in the given CA (file or PEM text; the system's if neither is given).
+    """A TLS context that trusts the CA (file or PEM text; the system's CAs if neither is given).
 
-    ``client_certificate``: our own certificate and its key, shown to servers that ask.
+    ``client_certificate``: files of the client's certificate and key, for servers that ask for one.
 
     :raises OSError, ssl.SSLError: a file cannot be read or holds no certificate.
     """

@@ -1,4 +1,4 @@
-"""What the layout of a volume or snapshot must be, and how it may change."""
+"""Rules for the layout of volumes and snapshots, and for changes of it."""
 
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import (
@@ -16,9 +16,12 @@ MAX_CAPACITY = 2**63 - 1
 
 
 def check_layout(spec: VolumeSpec) -> None:
-    """:raises NodeRefused: INVALID; a rule of :class:`VolumeSpec` is broken."""
+    """Check the rules of :class:`VolumeSpec`.
+
+    :raises NodeRefused: INVALID: a rule is broken.
+    """
     if spec.block_size not in BLOCK_SIZES:
-        raise _invalid(f"block size {spec.block_size} is none of {BLOCK_SIZES}")
+        raise _invalid(f"block size {spec.block_size} must be one of {BLOCK_SIZES}")
     ssds = [piece.ssd_id for piece in spec.pieces]
     if len(set(ssds)) < len(ssds):
         raise _invalid(f"an SSD is named twice in {', '.join(ssds)}")
@@ -33,7 +36,7 @@ def check_layout(spec: VolumeSpec) -> None:
 def _check_piece(piece: Piece, spec: VolumeSpec) -> None:
     what = f"piece on {piece.ssd_id}: "
     if piece.capacity == 0 or piece.capacity % spec.block_size:
-        raise _invalid(f"{what}{piece.capacity} bytes are not blocks of {spec.block_size}")
+        raise _invalid(f"{what}{piece.capacity} bytes must be blocks of {spec.block_size}")
     if spec.provisioning_type is ProvisioningType.THICK and piece.allocated < piece.capacity:
         raise _invalid(f"{what}THICK, but {piece.allocated} of {piece.capacity} bytes allocated")
     if spec.provisioning_type is ProvisioningType.THIN and piece.allocated > piece.capacity:
@@ -41,7 +44,10 @@ def _check_piece(piece: Piece, spec: VolumeSpec) -> None:
 
 
 def refuse_difference(uuid: str, old: VolumeSpec, new: VolumeSpec) -> None:
-    """:raises NodeRefused: CONFLICT, unless ``new`` is ``old`` or larger."""
+    """Allow ``new`` only if it equals ``old`` or is larger.
+
+    :raises NodeRefused: CONFLICT
+    """
     _refuse_unless(
         old.source == new.source,
         f"volume {uuid} was made from {_source_text(old)}, not {_source_text(new)}",
@@ -75,9 +81,10 @@ def refuse_difference(uuid: str, old: VolumeSpec, new: VolumeSpec) -> None:
 def refuse_other_layout(
     source: Source, pieces: tuple[Piece, ...], block_size: int, spec: VolumeSpec
 ) -> None:
-    """``pieces`` and ``block_size`` are those of the source.
+    """Check that a volume of ``spec`` can be made from a source with these ``pieces`` and
+    ``block_size``.
 
-    :raises NodeRefused: CONFLICT, unless a volume of ``spec`` can be made from it.
+    :raises NodeRefused: CONFLICT
     """
     is_clone = not source.kind.is_snapshot_volume
     _refuse_unless(
@@ -97,7 +104,10 @@ def refuse_other_layout(
 
 
 def refuse_other_snapshot_layout(volume: VolumeSpec, spec: SnapshotSpec) -> None:
-    """:raises NodeRefused: CONFLICT, unless ``spec`` can be a snapshot of ``volume``."""
+    """Check that ``spec`` can be a snapshot of ``volume``.
+
+    :raises NodeRefused: CONFLICT
+    """
     sizes = [(p.ssd_id, p.capacity) for p in volume.pieces]
     asked = [(p.ssd_id, p.capacity) for p in spec.pieces]
     _refuse_unless(sizes == asked, f"volume {spec.volume_uuid} is {sizes}, not {asked}")

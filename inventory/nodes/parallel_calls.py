@@ -1,4 +1,4 @@
-"""Node calls in parallel, with one deadline for all."""
+"""Calls to many nodes in parallel, with one deadline for all."""
 
 import os
 import threading
@@ -16,14 +16,14 @@ from inventory.nodes.wait_hooks import begin_wait
 
 PARALLEL_CALLS = 64
 PARALLEL_CALLS_PER_NODE = CALLS_PER_NODE // 2
-"""So there is always room at a node for a call of a thread of its own."""
+"""Half of the node's limit, so a call from another thread always finds room."""
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
 class _Call(Future[Any]):
-    """``node``: calls with the same one are of one node."""
+    """A call that can be queued. Calls with the same ``node`` go to one node."""
 
     def __init__(self, node: Hashable, function: Callable[[], object]) -> None:
         super().__init__()
@@ -42,8 +42,8 @@ class _Call(Future[Any]):
 
 
 class _Lanes:
-    """Threads for PARALLEL_CALLS, PARALLEL_CALLS_PER_NODE of them for one node; further calls of
-    that node wait without a thread.
+    """A pool of PARALLEL_CALLS threads, of which one node gets PARALLEL_CALLS_PER_NODE. Further
+    calls to that node wait without a thread.
     """
 
     def __init__(self) -> None:
@@ -91,16 +91,17 @@ def call_all(
     timeout_seconds: float,
     nodes: Mapping[K, Hashable] | None = None,
 ) -> dict[K, T | NodeRefused | NodeUnreachable]:
-    """Run all calls; the value or the error of each, in the order given.
+    """Run all calls and return the value or the error of each, in the given order.
 
-    ``nodes``: which node each call is of; absent: each is of another one. Calls of one node that
-    hangs leave threads for those of others.
+    ``nodes``: the node of each call; without it, each call counts as one to a different node. A
+    node that hangs leaves threads for calls to other nodes.
 
     A call that has not ended after ``timeout_seconds`` counts as ``NodeUnreachable``. If it has
-    begun it goes on in its thread (give it a ``timeout`` of its own); if not, it is never made. All
-    callers of the process share PARALLEL_CALLS threads: a call must not use ``call_all`` itself.
+    started, it goes on in its thread, so give it a ``timeout`` of its own; if not, it is never
+    made. All callers in the process share PARALLEL_CALLS threads, so a call must not use
+    ``call_all`` itself.
 
-    :raises Exception: what a call raised beside the two node errors; a bug.
+    :raises Exception: what a call raised besides the two node errors; this is a bug.
     """
     begin_wait()
     begun = _begin(calls, nodes)
@@ -116,7 +117,9 @@ def call_all(
 def call_each(
     calls: Mapping[K, Callable[[], T]], *, call_seconds: float
 ) -> Iterator[tuple[K, T | NodeRefused | NodeUnreachable]]:
-    """As :func:`call_all`, but each outcome as it comes; ``call_seconds`` is a call's longest."""
+    """Like :func:`call_all`, but yields each outcome as soon as it is known. ``call_seconds`` is
+    the maximum time of one call.
+    """
     begin_wait()
     keys: dict[Future[Any], K] = {call: key for key, call in _begin(calls, None).items()}
     rounds = 2 + len(keys) // PARALLEL_CALLS
@@ -133,7 +136,7 @@ def call_each(
 def _begin(
     calls: Mapping[K, Callable[[], object]], nodes: Mapping[K, Hashable] | None
 ) -> dict[K, _Call]:
-    """Calls of which no node is told are of one that nobody else has."""
+    """Queue the calls. Without ``nodes``, each call counts as one to a node of its own."""
     begun = {
         key: _Call(nodes[key] if nodes is not None else object(), function)
         for key, function in calls.items()

@@ -1,4 +1,4 @@
-"""What a node pushes to its provisioner, ``POST {url}/probe`` (reference, "Probe")."""
+"""The probe that a node sends to its provisioner, ``POST {url}/probe`` (reference, "Probe")."""
 
 from pydantic import Field
 
@@ -13,7 +13,7 @@ class Changes:
 
 
 class Probe(Wire):
-    """What a node pushes to ``POST {url}/probe`` (reference, "Probe")."""
+    """The body of a probe (reference, "Probe")."""
 
     persistent_id: Identifier = Field(alias="persistentID")
     available_capacity: BytesOfNode

@@ -13,7 +13,9 @@ ShortText = Annotated[str, Field(max_length=255, pattern=NO_NUL)]
 
 
 class SyslogServer(Wire):
-    """``certificate``: the PEM that is trusted when ``url`` is called, empty for the system's."""
+    """A server that receives log records. ``certificate``: the PEM to trust for ``url``; empty: the
+    system's CAs.
+    """
 
     id: int = Field(ge=0, lt=2**63)
     name: ShortText
@@ -25,4 +27,6 @@ class SyslogServer(Wire):
 
 
 class SyslogServers(Wire):
+    """The syslog servers of a node."""
+
     servers: tuple[SyslogServer, ...] = Field(default=(), max_length=MOST_SERVERS)

@@ -1,4 +1,4 @@
-"""Ids within a host's target, which has one NQN on all nodes."""
+"""Ids that are unique within a host's target. The target has the same NQN on all nodes."""
 
 from typing import Self
 
@@ -9,7 +9,7 @@ MAX_NAMESPACES = 1024  # of a target; also the highest namespace id
 
 
 class ControllerIds(BaseModel):
-    """The NVMe controller ids that a node gives out, both ends included."""
+    """The range of NVMe controller ids that a node uses, both ends included."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -23,6 +23,7 @@ class ControllerIds(BaseModel):
         return self
 
     def overlaps(self, other: "ControllerIds") -> bool:
+        """Whether the ranges share an id."""
         return self.first <= other.last and other.first <= self.last
 
     def __str__(self) -> str:

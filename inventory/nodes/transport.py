@@ -1,4 +1,4 @@
-"""The process's connections to all storage nodes."""
+"""The connections of this process to all storage nodes."""
 
 import logging
 import os
@@ -19,7 +19,8 @@ from provisioner.common.certificate_roles import CertificateRole, require_role
 
 Observer = Callable[[str, str, str, str, float], None]
 """Called after each call with "address:port", method, path template, outcome and seconds. The
-outcome is ``OK``, ``UNREACHABLE`` or a refusal's code."""
+outcome is ``OK``, ``UNREACHABLE`` or the code of a refusal.
+"""
 
 CALL_SECONDS = 15.0
 MOST_BYTES = 2**18
@@ -29,8 +30,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class NodeCall:
-    """One call of the node API; ``template`` with ``names`` filled in is its path. An answer of
-    more than ``most_bytes`` is given up.
+    """One call of the node API. Its path is ``template`` filled with ``names``. An answer of more
+    than ``most_bytes`` is not read further.
     """
 
     method: str
@@ -42,13 +43,14 @@ class NodeCall:
 
     @property
     def path(self) -> str:
+        """The path with quoted names, and the query."""
         names = {key: quote(name, safe="") for key, name in self.names.items()}
         return self.template.format_map(names) + self.query
 
 
 @dataclass(frozen=True)
 class Peer:
-    """Which node must answer, and the token that this node, and no other, demands.
+    """The node that must answer, and the token that only this node demands.
 
     :raises ValueError: a header cannot carry the token.
     """
@@ -62,6 +64,7 @@ class Peer:
 
     @property
     def headers(self) -> dict[str, str]:
+        """The Authorization header; empty without a token."""
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
 
@@ -69,16 +72,16 @@ ANY_NODE = Peer()
 
 
 class NodeTransport:
-    """Pooled HTTPS to storage nodes: one per process, shared by its threads.
+    """Pooled HTTPS connections to storage nodes: one transport per process, shared by its threads.
 
-    A request is put on the wire once at most: there is no silent retry, not even where a server
-    closes a resting connection, so what a caller and an observer see is what happened. Resting
-    connections are checked before use and given up long before an agent closes them, which makes
-    that case rare; it is ``NodeUnreachable`` then, and repeating is the caller's choice.
+    A request is sent at most once. There is no silent retry, not even where a server closes an idle
+    connection, so callers and observers see what really happened. Idle connections are checked
+    before use and closed long before an agent closes them, which makes that case rare. It raises
+    ``NodeUnreachable``, and the caller decides whether to repeat the call.
 
-    After a fork the child opens connections of its own.
+    After a fork the child opens its own connections.
 
-    :raises OSError, ValueError: a file cannot be read; the token is unusable.
+    :raises OSError, ValueError: a file cannot be read, or the token is unusable.
     """
 
     def __init__(
@@ -89,7 +92,7 @@ class NodeTransport:
         token: str = "",
         observers: Iterable[Observer] = (),
     ) -> None:
-        """``token``: shown where the peer has none; for tools that speak to one node."""
+        """``token``: used for peers that have none; for tools that talk to one node."""
         self._context = client_context(ca_file=ca_file, client_certificate=client_certificate)
         self._headers = {"Accept": "application/json", "Content-Type": "application/json"}
         self._default = Peer(token=token)
@@ -107,17 +110,17 @@ class NodeTransport:
         *,
         peer: Peer = ANY_NODE,
     ) -> tuple[int, bytes]:
-        """The status and body that the first connectable address answers.
+        """Send the call to the first address that accepts a connection, and return status and body.
 
-        Nothing is sent to a server whose certificate is not a storage node's, or is of another
-        node than ``peer``.
+        Nothing is sent to a server unless its certificate is that of a storage node, and of the
+        node in ``peer`` if one is named.
 
-        The whole call ends within ``timeout`` seconds (default and at most CALL_SECONDS), name
-        look-ups apart. A node has CALLS_PER_NODE calls of this process at once; a further one waits
-        briefly.
+        The whole call ends within ``timeout`` seconds (default and maximum CALL_SECONDS), apart
+        from name lookups. This process makes at most CALLS_PER_NODE calls at once to a node; a
+        further call waits briefly.
 
-        :raises NodeUnreachable: no address could be connected to, no answer came whole, or the node
-            was not asked because too many calls wait for it.
+        :raises NodeUnreachable: no address accepted a connection, no complete answer came, or the
+            node was not asked because too many calls wait for it.
         """
         begin_wait()
         seconds = CALL_SECONDS if timeout is None else min(timeout, CALL_SECONDS)
@@ -153,7 +156,7 @@ class NodeTransport:
         raise NodeUnreachable(text, is_fault=now < ends_at or now - began >= SILENT_SECONDS)
 
     def observe(self, address: str, call: NodeCall, outcome: str, seconds: float) -> None:
-        """Tell the observers; what they raise is logged and ends there."""
+        """Tell the observers. An exception of an observer is logged and goes no further."""
         for observer in self.observers:
             try:
                 observer(address, call.method, call.template, outcome, seconds)
@@ -161,7 +164,7 @@ class NodeTransport:
                 log.exception("an observer of node calls failed")
 
     def close(self) -> None:
-        """Close the resting connections; the transport stays usable."""
+        """Close the idle connections. The transport stays usable."""
         self._pools.close()
 
     def _own_gate(self) -> NodeGate:

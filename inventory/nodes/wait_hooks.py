@@ -1,4 +1,4 @@
-"""What a process does before a thread of it waits for a storage node."""
+"""Hooks that run before a thread waits for a storage node."""
 
 from collections.abc import Callable
 
@@ -6,11 +6,13 @@ _hooks: list[Callable[[], None]] = []
 
 
 def before_wait(hook: Callable[[], None]) -> None:
-    """Have ``hook`` called in each thread that is about to wait for a node; it returns at once."""
+    """Call ``hook`` in each thread that is about to wait for a node. The hook must
+    return at once.
+    """
     _hooks.append(hook)
 
 
 def begin_wait() -> None:
-    """The calling thread waits for a node now."""
+    """Run the hooks; the calling thread is about to wait for a node."""
     for hook in _hooks:
         hook()

@@ -1,8 +1,8 @@
 """The storage-node API: the types that the provisioner's client and the node's agent share.
 
 JSON over HTTPS, camelCase on the wire, sizes in bytes, bandwidth in bytes per second. Every write
-is an idempotent PUT, PATCH or DELETE of a named thing: the same call twice gives the same state and
-a success.
+is an idempotent PUT, PATCH or DELETE of a named object: repeating a call gives the same state and a
+success.
 
 ==================================================  ===========================================
 ``GET /v1/node``                                    :class:`Node`
@@ -21,43 +21,43 @@ a success.
 ``PUT, DELETE /v1/targets/{nqn}/namespaces/{uuid}`` :class:`NamespaceSpec`
 ==================================================  ===========================================
 
-A PUT answers 201 when it made the thing and 200 when it was there as asked (a namespace: or was
-changed to it), a PATCH 200, both without a body. A DELETE answers 204, also for what is gone
-already; its generation is the query ``?generation=n``.
-Everything else is a :class:`Refusal` with a 4xx status: nothing was done.
+A PUT answers 201 when it created the object and 200 when the object existed as requested (a
+namespace: or was changed to that), a PATCH 200, both without a body. A DELETE answers 204, also if
+the object is gone already; its generation is the query ``?generation=n``. Every other answer is a
+:class:`Refusal` with a 4xx status: nothing was changed.
 
-**Generation.** Each write carries the generation of the row that wants it, a number that only grows
-for one name. A node remembers, also after a removal, the highest one it saw and refuses older ones
-(``STALE``): a request that was delayed on the way can never undo or redo what was decided after it.
-A removal with generation *g* also bars later writes with *g* itself. A volume keeps its generation
-for life, and so does a snapshot: a write with another one is a ``CONFLICT`` while it is there. What
-was removed is remembered for 24 hours at least. Volumes and snapshots are named apart: one of each
-may have the same uuid.
+**Generation.** Each write carries the generation of the database row behind it. For one name the
+generation only grows. A node remembers the highest one it saw, also after a removal, and refuses
+older ones (``STALE``), so a delayed request never overrides a later decision. A removal with
+generation *g* also bars later writes with *g*. A volume or snapshot keeps its generation for life:
+a write with another one is a ``CONFLICT`` while it exists. Removed names are remembered for at
+least 24 hours. Volumes and snapshots have separate names: one of each may have the same uuid.
 
-**Create and change.** The PUT of a volume creates it and changes nothing: where anything different
-is there, also in size or limits, it is a ``CONFLICT``. A PATCH changes what is there, to the whole
-:class:`VolumeSpec`, and creates nothing. What refers to something that the node does not have is
-``NOT_FOUND``: a change, a namespace, a snapshot, a sync, a source. What a node made once and its
-data plane has lost, or a piece of it, counts as not there, also for a repeated PUT: nothing empty
-takes its place. What lies on an SSD that is missing is not listed, and ``UNAVAILABLE``.
+**Create and change.** PUT creates a volume and never changes one: if an existing volume differs in
+anything, also in size or limits, the answer is ``CONFLICT``. PATCH changes an existing volume to
+the whole :class:`VolumeSpec` and never creates one. A change, namespace, snapshot, sync or source
+that refers to an object which the node does not have is ``NOT_FOUND``. If the data plane lost an
+object, or a piece of it, the object counts as missing. A repeated PUT is then ``NOT_FOUND`` too, so
+an empty object never replaces a lost one. An object on a missing SSD is not listed, and is
+``UNAVAILABLE``.
 
-**Sync.** A node copies a volume of its own, whole, into a namespace of another node's target, which
-it connects to as a host does. The copy runs on after the PUT is answered; it fails when the target
-goes, which is how a copy is stopped for certain. It is not kept over a restart of the engine or the
-agent: a GET then finds none, and a PUT begins anew. It ends with the volume. While the data plane
-still writes one that FAILED, was stopped or forgotten, until its target goes, the PUT and DELETE of
-the sync and the DELETE of the volume are ``UNAVAILABLE``.
+**Sync.** A node copies one of its volumes as a whole into a namespace of another node's target, to
+which it connects as a host does. The copy goes on after the PUT is answered. It fails when the
+target is removed, which is the certain way to stop it. It does not survive a restart of the engine
+or agent: a GET then finds none, and a PUT starts again. It ends with the volume. The data plane may
+still write a copy that FAILED, was stopped or was forgotten, until its target is removed. Meanwhile
+the PUT and DELETE of the sync and the DELETE of the volume are ``UNAVAILABLE``.
 
-**Pool and owner.** A node belongs to the pool whose provisioner's settings it has. It refuses
-settings of another pool, unless they say ``takeOver``, and new things that are not of its own pool
-(``CONFLICT``); ``DELETE /v1/node/provisioner?pool=uuid`` lets it go. A node that joins a pool which
-it does not remember makes no volume of a generation handed out by then (``newestGeneration``): it
-may have forgotten its removal. Volumes and snapshots carry an ``owner``, which the node keeps. What
-is there with an owner is never taken for another owner's, also where the generation is the same
-(``CONFLICT``); what was made without one gets it with the next write.
+**Pool and owner.** A node belongs to the pool of the provisioner whose settings it has. It refuses
+settings of another pool unless they say ``takeOver``, and new objects of another pool
+(``CONFLICT``). ``DELETE /v1/node/provisioner?pool=uuid`` releases it. A node that joins a pool
+which it does not remember creates no volume of a generation up to ``newestGeneration``, because it
+may have forgotten the removal of that volume. Volumes and snapshots carry an ``owner``, which the
+node keeps. A write with another owner is a ``CONFLICT``, even if the generation is the same. An
+object without an owner gets one with the next write.
 
 **In use.** A volume that is exported or has snapshots, and a snapshot that has a snapshot volume,
-are not removed (``IN_USE``). A clone does not hold its source.
+are not removed (``IN_USE``). A clone does not keep its source from being removed.
 """
 
 from enum import StrEnum
@@ -81,18 +81,18 @@ from inventory.nodes.wire_base import (
 from provisioner.common.limits import MOST_SSDS
 
 __all__ = ["Bytes", "Generation", "Identifier", "Nqn", "Owner", "PoolIdentity", "Wire"]
-"""Of the imported names, those that belong to the API."""
+"""The imported names that belong to the API."""
 
 
 class RefusalCode(StrEnum):
-    """Why a node refused; in each case nothing was done."""
+    """Why a node refused. In each case nothing was changed."""
 
     INVALID = "INVALID"  # the request cannot be understood or breaks a rule of the field
     UNAUTHORIZED = "UNAUTHORIZED"
     NOT_FOUND = "NOT_FOUND"
-    CONFLICT = "CONFLICT"  # it is there, but different; the message holds both values
+    CONFLICT = "CONFLICT"  # it exists, but differs; the message names both values
     IN_USE = "IN_USE"  # exported, or has snapshots, or a snapshot volume
-    ID_IN_USE = "ID_IN_USE"  # a namespace id that was another volume's lately
+    ID_IN_USE = "ID_IN_USE"  # the namespace id recently belonged to another volume
     NO_SPACE = "NO_SPACE"
     STALE = "STALE"  # a later generation was seen
     UNAVAILABLE = "UNAVAILABLE"  # the engine is not up, or an SSD is missing
@@ -104,7 +104,7 @@ class Refusal(Wire):
 
 
 class Portal(Wire):
-    """Where a node's NVMe-oF targets listen; ``transport`` as the reference spells it."""
+    """Where a node's NVMe-oF targets listen. ``transport`` has the reference's spelling."""
 
     ip: str = Field(max_length=255)
     port: int = Field(ge=1, le=65535)
@@ -112,8 +112,8 @@ class Portal(Wire):
 
 
 class Ssd(Wire):
-    """``outgrown``: what volumes and snapshots take beyond what they allocate, as thin ones may; it
-    is not free either. ``block_sizes``: those that volumes on it can have.
+    """A drive. ``outgrown``: bytes that thin volumes and snapshots use beyond their ``allocated``;
+    not free either. ``block_sizes``: the block sizes that its volumes can have.
     """
 
     ssd_id: str = Field(min_length=1, max_length=255)
@@ -126,7 +126,7 @@ class Ssd(Wire):
 
 
 class Node(Wire):
-    """Identity, ``pool`` and state of a node. ``boot_id`` changes at each start of the engine.
+    """Identity, pool and state of a node. ``boot_id`` changes at each start of the engine.
     ``expands_spans_online``: a volume on several SSDs can be expanded while it is exported.
     """
 
@@ -147,7 +147,7 @@ class Node(Wire):
 
     @property
     def certified(self) -> bool:
-        """Reference, "List Backends": certified if all its SSDs are."""
+        """Whether all SSDs are certified (reference, "List Backends")."""
         return all(ssd.certified for ssd in self.ssds)
 
 
@@ -159,8 +159,8 @@ class Tag(Wire):
 class AuthorizationServer(Wire):
     """Where a node gets the tokens of its probes, by client credentials (reference, "Probe").
 
-    ``scope``, ``jwk_set_url`` (where there is no ``public_key``) and ``ca_certificate`` (PEM that
-    the node trusts when it calls ``token_url``; empty: the system's) are not the reference's.
+    Not in the reference: ``scope``, ``jwk_set_url`` (used without ``public_key``), and
+    ``ca_certificate``, the PEM that the node trusts for ``token_url`` (empty: the system's CAs).
     """
 
     token_url: str = Field(alias="tokenURL")
@@ -176,7 +176,7 @@ class AuthorizationServer(Wire):
 class ProvisionerSettings(Wire):
     """What a node must know to probe its provisioner.
 
-    The bearer of its probes is ``token``, or one of the authorization server where there is one.
+    The bearer of a probe is ``token``, or a token of the authorization server if there is one.
     ``take_over``: the node leaves another pool for this one.
     """
 
@@ -196,7 +196,7 @@ class ProvisionerSettings(Wire):
 
 
 class License(Wire):
-    """The licence of the provisioner that the node is in the pool of; empty: none was installed."""
+    """The licence of the provisioner whose pool the node is in; empty: none is installed."""
 
     license: str = Field(default="", max_length=8192, repr=False)
 
@@ -207,7 +207,7 @@ class ProvisioningType(StrEnum):
 
 
 class Piece(Wire):
-    """The part of a volume on one SSD; ``allocated`` is what it takes from the SSD's free space."""
+    """The part of a volume on one SSD. ``allocated``: bytes taken from the SSD's free space."""
 
     ssd_id: str
     capacity: Bytes
@@ -215,18 +215,18 @@ class Piece(Wire):
 
 
 class Qos(Wire):
-    """Limits enforced by the node; 0 is no limit."""
+    """Limits that the node enforces: IOPS, and bytes per second. 0 means no limit."""
 
     max_iops: Bytes = 0
     max_bw: Bytes = 0
 
 
 class SourceKind(StrEnum):
-    """What a volume is made from, and what binds it to its source."""
+    """What a volume is made from, and how it depends on its source."""
 
     READ_ONLY_SNAPSHOT_VOLUME = "READ_ONLY_SNAPSHOT_VOLUME"  # shows a snapshot; never written
-    WRITABLE_SNAPSHOT_VOLUME = "WRITABLE_SNAPSHOT_VOLUME"  # begins as a snapshot, in front of it
-    CLONE_OF_VOLUME = "CLONE_OF_VOLUME"  # begins as the volume is now; its own from then on
+    WRITABLE_SNAPSHOT_VOLUME = "WRITABLE_SNAPSHOT_VOLUME"  # starts as a snapshot, depends on it
+    CLONE_OF_VOLUME = "CLONE_OF_VOLUME"  # starts with the volume's content; independent afterwards
     CLONE_OF_SNAPSHOT = "CLONE_OF_SNAPSHOT"
 
     @property
@@ -242,8 +242,8 @@ class SourceKind(StrEnum):
 
 
 class Source(Wire):
-    """A volume or snapshot of the same node. ``generation`` is the source's own: another one that
-    came to have its name is not meant.
+    """A volume or snapshot of the same node. ``generation`` is the source's own, so a newer object
+    with the same name does not match.
     """
 
     kind: SourceKind
@@ -252,17 +252,17 @@ class Source(Wire):
 
 
 class VolumeSpec(Wire):
-    """A volume as it must be: the layout is the provisioner's choice and is kept to the byte.
+    """A volume as it must be. The provisioner chooses the layout; the node keeps it to the byte.
 
-    Capacities are multiples of the block size (512 or 4096), at least one block; an SSD holds one
-    piece of a volume at most. A THICK piece takes its capacity or more of its SSD, a THIN one its
-    capacity or less. A PATCH, of the same generation, may make pieces larger, append pieces,
-    change the QoS and what its owner tells; nothing else may change.
+    Capacities are multiples of the block size (512 or 4096), at least one block. An SSD holds at
+    most one piece of a volume. A THICK piece takes its capacity or more of its SSD, a THIN one its
+    capacity or less. A PATCH of the same generation may make pieces larger, append pieces, and
+    change the QoS and the owner's ``alias``, ``complete`` and ``more``; nothing else.
 
-    With a ``source`` the volume is THIN, in blocks of its source's size, and its first pieces lie
-    on the SSDs of its source's pieces: of their capacities for a snapshot volume, of these or
-    larger for a clone. The source counts when the volume is made, not later. A snapshot has one
-    snapshot volume at most; a read-only one never grows.
+    With a ``source`` the volume is THIN and has the source's block size, and its first pieces lie
+    on the SSDs of the source's pieces. They have the same capacities for a snapshot volume, the
+    same or larger ones for a clone. Only the creation uses the source. A snapshot has at most one
+    snapshot volume. A read-only snapshot volume is never expanded.
     """
 
     generation: Generation
@@ -279,7 +279,7 @@ class VolumeSpec(Wire):
 
 
 class Volume(VolumeSpec):
-    """``enforced_qos``: what the node enforces for ``qos``: that, rounded up to what it can."""
+    """``enforced_qos``: the limits in force: ``qos``, rounded up to what the node can enforce."""
 
     uuid: Identifier
     exported: bool = False
@@ -291,11 +291,11 @@ class VolumeList(Wire):
 
 
 class SnapshotSpec(Wire):
-    """A snapshot of a volume of this node, of the generation ``volume_generation``.
+    """A snapshot of the node's volume ``volume_uuid`` of generation ``volume_generation``.
 
-    ``pieces`` are the volume's when the snapshot is taken, to the byte; ``allocated`` is the
-    snapshot's own reserved space on each SSD. Nothing of it ever changes, whatever becomes of the
-    volume's size. A read-only snapshot volume has no snapshots.
+    ``pieces`` have the capacities of the volume's pieces when the snapshot is taken; ``allocated``
+    is the snapshot's own reserved space on each SSD. Nothing of it changes later, even if the
+    volume is expanded. A read-only snapshot volume has no snapshots.
     """
 
     generation: Generation
@@ -314,15 +314,15 @@ class SnapshotList(Wire):
 
 
 class NamespaceSpec(Wire):
-    """A volume in a target. The target and its listeners on all portals come with its first
-    namespace and go with its last, when hosts had time to notice that. Only ``host_nqn`` may
-    connect; a PUT of a later generation may change it, for the whole target.
+    """A volume in a target. The target and its listeners on all portals are created with the first
+    namespace. They are removed after the last one, when hosts had time to notice. Only ``host_nqn``
+    may connect; a PUT of a later generation may change it, for the whole target.
 
-    ``nsid``: one that was another volume's within the last hour is refused (``ID_IN_USE``).
-    ``controllers``: this node's alone. Those that overlap the ones told before are refused
-    (``CONFLICT``); a target that has others is made anew when no host is connected to it.
-
-    ``by_piece``: to copy what spans SSDs. Each piece is a namespace, from ``nsid`` on, alone there.
+    ``nsid``: an id that belonged to another volume within the last hour is refused (``ID_IN_USE``).
+    ``controllers``: ids of this node only. Ids that overlap the node's previous, different ids are
+    refused (``CONFLICT``); a target with other ids is recreated when no host is connected to it.
+    ``by_piece``: to copy a volume that spans SSDs. Each piece is a namespace, from ``nsid`` on, and
+    no other volume is in the target.
     """
 
     generation: Generation
@@ -342,7 +342,7 @@ class Namespace(Wire):
 
 
 class Target(Wire):
-    """``connected_hosts``: the NQNs of hosts that have a session; ``controllers``: as now."""
+    """``connected_hosts``: NQNs of hosts with a session. ``controllers``: the current ids."""
 
     nqn: Nqn
     host_nqn: Nqn
@@ -353,15 +353,13 @@ class Target(Wire):
 
 
 class SyncSpec(Wire):
-    """Copy this volume into the namespace ``nsid`` of the target ``nqn``, connecting as
-    ``host_nqn``.
+    """Copy this volume into namespace ``nsid`` of target ``nqn``, connecting as ``host_nqn``.
 
-    ``generation`` is that of the volume that is filled, ``volume_generation`` that of the one that
-    is read, which no host may write meanwhile. The volume that is filled is new, at least as large
-    and in blocks of the same size. Where the volume that is read spans SSDs, it has pieces of the
-    same sizes and is there ``by_piece``. The same PUT again finds the copy, or begins it anew if it
-    FAILED; the ``portals``, where the target is now, may be others then. A later generation
-    replaces it.
+    ``generation`` is that of the destination volume, ``volume_generation`` that of the source
+    volume, which no host may write meanwhile. The destination is new, at least as large, and has
+    the same block size. If the source spans SSDs, the destination has pieces of the same sizes and
+    is exported ``by_piece``. The same PUT again finds the copy, or restarts it if it FAILED; only
+    the ``portals`` of the target may then differ. A later generation replaces the copy.
     """
 
     generation: Generation
@@ -372,7 +370,7 @@ class SyncSpec(Wire):
     portals: tuple[Portal, ...] = Field(min_length=1)
 
     def is_same(self, other: "SyncSpec") -> bool:
-        """The same but for the portals."""
+        """Whether all fields except the portals are equal."""
         mine, others = (
             {name: getattr(one, name) for name in SyncSpec.model_fields if name != "portals"}
             for one in (self, other)
@@ -382,12 +380,12 @@ class SyncSpec(Wire):
 
 class SyncState(StrEnum):
     RUNNING = "RUNNING"
-    DONE = "DONE"  # every byte is there
-    FAILED = "FAILED"  # it does not go on by itself; the message says why
+    DONE = "DONE"  # every byte is at the destination
+    FAILED = "FAILED"  # it does not continue by itself; the message says why
 
 
 class Sync(SyncSpec):
-    """``bytes_done`` never falls while it runs."""
+    """A copy and its progress. ``bytes_done`` never falls while it runs."""
 
     state: SyncState
     bytes_done: Bytes

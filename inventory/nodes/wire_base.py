@@ -1,4 +1,4 @@
-"""What all types of the storage-node API share, and whose things are."""
+"""Base types of the storage-node API, and the owner of an object."""
 
 from typing import Annotated, Any
 
@@ -19,7 +19,7 @@ BytesOfNode = Annotated[int, Field(ge=0, le=MOST_BYTES_OF_NODE)]
 PerSecond = Annotated[int, Field(ge=0, le=MOST_PER_SECOND)]
 Generation = Annotated[int, Field(ge=1, lt=2**63)]
 NewestGeneration = Annotated[int, Field(ge=0, le=MOST_GENERATION)]
-"""No write to a node had a greater one, as far as it remembers."""
+"""No write to a node had a greater generation, as far as the node remembers."""
 Nqn = Annotated[str, Field(min_length=1, max_length=223)]
 
 
@@ -32,7 +32,7 @@ class Wire(BaseModel):
 
 
 class PoolIdentity(Wire):
-    """A pool, by its uuid; the name is for people."""
+    """A pool, identified by its uuid. The name is for people."""
 
     uuid: Identifier
     name: str = Field(default="", max_length=64)
@@ -42,10 +42,10 @@ class PoolIdentity(Wire):
 
 
 class Owner(Wire):
-    """Whose a volume or snapshot is: that of the volume ``volume`` of a tenant, in a pool.
+    """The owner of a volume or snapshot: the volume ``volume`` of a tenant, in a pool.
 
-    ``alias``, and ``more`` (bounded by who writes it), are what rows are made from again where they
-    were lost. ``complete``: it holds the data; false while a copy or a host still fills it.
+    ``alias`` and ``more`` let the provisioner recreate lost database rows; the writer bounds the
+    size of ``more``. ``complete``: all data is there; False while a copy or a host still fills it.
     """
 
     pool: Identifier
@@ -56,7 +56,7 @@ class Owner(Wire):
     more: dict[str, Any] = Field(default_factory=dict)
 
     def is_same(self, other: "Owner") -> bool:
-        """The same pool, tenant and volume; what is told of it may differ."""
+        """Whether pool, tenant and volume are the same. The other fields may differ."""
         return self._who == other._who
 
     @property

@@ -1,4 +1,4 @@
-"""What the pool's tasks do; importing this registers them (:mod:`tasks.saga`)."""
+"""The sagas of the pool's tasks. Importing this package registers them (:mod:`tasks.saga`)."""
 
 from inventory.sagas import inventory, license  # noqa: A004
 

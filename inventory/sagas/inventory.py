@@ -1,4 +1,4 @@
-"""Samples of the pool: UpdateInventory, FetchInventory and ResetInventory."""
+"""Tasks that take samples of the pool: UpdateInventory, FetchInventory and ResetInventory."""
 
 from typing import Any
 
@@ -15,14 +15,17 @@ AVAILABLE, UNAVAILABLE = "AVAILABLE", "UNAVAILABLE"
 
 
 def read_nodes(context: Context) -> Outputs:
-    """Of a node that does not answer the sample has what is stored of it."""
+    """Read all nodes. For a node that does not answer, the sample contains its stored values."""
     backends = backend_list()
     nodes = call_nodes(context, [summary.backend for summary in backends], _read)
     return {"backends": [_entry(one, nodes[one.backend.pk]) for one in backends]}
 
 
 def read_any_node(context: Context) -> Outputs:
-    """:raises NoNodeAnswers: there are nodes, and none can be reached."""
+    """Read all nodes; at least one must answer.
+
+    :raises NoNodeAnswers: there are nodes, and none can be reached.
+    """
     outputs = read_nodes(context)
     states = [entry["state"] for entry in outputs["backends"]]
     if states and AVAILABLE not in states:
@@ -31,10 +34,12 @@ def read_any_node(context: Context) -> Outputs:
 
 
 def store_sample(context: Context) -> None:
+    """Store the sample."""
     sample_add(context.outputs["backends"])
 
 
 def start_over(context: Context) -> None:
+    """Delete all samples and store this one."""
     samples_reset()
     sample_add(context.outputs["backends"])
 

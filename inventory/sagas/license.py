@@ -1,4 +1,4 @@
-"""InstallLicense: a licence onto every node, then into force."""
+"""InstallLicense: puts a licence on every node, then puts it into force."""
 
 from inventory.models import Backend
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
@@ -12,7 +12,10 @@ from tasks.saga import Saga, Step, register
 
 
 def put_on_nodes(context: Context) -> None:
-    """:raises TooFewNodesTookIt: half of the nodes or more did not."""
+    """Put the licence on all nodes.
+
+    :raises TooFewNodesTookIt: half of the nodes or more did not take it.
+    """
     text = License(license=decrypt(context.outputs["license"]))
 
     def put(client: NodeClient) -> None:
@@ -28,6 +31,7 @@ def put_on_nodes(context: Context) -> None:
 
 
 def take_over(context: Context) -> None:
+    """Put the licence into force."""
     license_take_over(encrypted_text=context.outputs["license"])
 
 

@@ -1,4 +1,4 @@
-"""Node calls with the progress of a task."""
+"""Calls to all nodes that report the progress of a task."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -17,7 +17,7 @@ T = TypeVar("T")
 def call_nodes(
     context: Context, backends: Iterable[Backend], call: Callable[[NodeClient], T]
 ) -> dict[str, T | NodeRefused | NodeUnreachable]:
-    """Call all nodes in parallel; the task advances by each that is done.
+    """Call all nodes in parallel. Each finished call advances the task.
 
     :raises LeaseLost: the task ended meanwhile.
     """

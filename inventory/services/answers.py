@@ -1,4 +1,6 @@
-"""Nodes that leave our calls unanswered: placement avoids them until one was answered."""
+"""Records which nodes leave calls unanswered. Placement avoids such a node until it is
+read again.
+"""
 
 import datetime as dt
 import logging
@@ -17,8 +19,10 @@ MOST_ERROR = 255
 
 
 def answers_note(outcomes: Iterable[tuple[str, object]]) -> None:
-    """What calls to nodes came to, by node id. A node that did not answer, by no limit of ours, is
-    avoided from now on; a reading of it ends that.
+    """Record the outcomes of calls, by node id.
+
+    A node that did not answer, through no limit of this process, is avoided from now on. Reading it
+    ends that.
     """
     silent = {
         node: outcome
@@ -35,8 +39,8 @@ def answers_note(outcomes: Iterable[tuple[str, object]]) -> None:
 
 
 def call_failed(node: str, error: object) -> None:
-    """Store why a call to the node failed, for its health; a reading of the node clears it. What
-    our own limits ended does not count.
+    """Store why a call to the node failed, for its health. Reading the node clears it. Calls that
+    this process ended itself do not count.
     """
     if isinstance(error, NodeUnreachable) and not error.is_fault:
         return
@@ -44,6 +48,6 @@ def call_failed(node: str, error: object) -> None:
 
 
 def silence_over() -> Q:
-    """Backends that have been avoided for long enough, half a probe interval, to be read again."""
+    """Backends that have been avoided for half a probe interval, so they may be read again."""
     pause = dt.timedelta(seconds=settings.ENVIRONMENT.probe_interval_seconds / 2)
     return Q(unanswered_since__lt=clock.now() - pause)

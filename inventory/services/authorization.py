@@ -1,5 +1,5 @@
-"""Setting the authorization server, and going back to local tokens (reference, "Authorization
-Server Config API's"; contract, section 10).
+"""Sets the authorization server, or returns to local tokens (reference, "Authorization Server
+Config API's"; contract, section 10).
 """
 
 import logging
@@ -39,14 +39,16 @@ class BackendsTokenNotMade(ProvisionerError):
 
 
 class ProvisionerTokenInvalid(ProvisionerError):
-    """Its signature, time, issuer or form is wrong, or there are no keys to verify it with."""
+    """The token's signature, time, issuer or form is wrong, or there are no keys to
+    verify it with.
+    """
 
     code = ResultCode.DecryptProvisionerClientTokenFailed
 
 
 class BackendsTokenInvalid(ProvisionerError):
-    """As :class:`ProvisionerTokenInvalid`; where an audience is demanded, it is of this token:
-    nodes show it to us.
+    """Like :class:`ProvisionerTokenInvalid`. A required audience must be in this token, because
+    nodes show it to the provisioner.
     """
 
     code = ResultCode.DecryptBackendsClientTokenFailed
@@ -61,7 +63,7 @@ class BackendsClientNoAdmin(ProvisionerError):
 
 
 class NodesNotAvailable(ProvisionerError):
-    """Nodes are silent, or do not take the settings."""
+    """Nodes are Unavailable, or do not take the settings."""
 
     code = ResultCode.NotAvailable
 
@@ -75,10 +77,11 @@ class LocalMode(ProvisionerError):
 
 
 def authorization_server_set(*, server: OidcServer) -> None:
-    """Tokens of ``server`` count from now on, once it proved itself and all nodes have it.
+    """Accept tokens of ``server`` from now on, after it proved itself and all nodes took the
+    settings.
 
-    Where some nodes took the settings and others did not, nothing is stored: those that took them
-    get the stored ones again by the poll, since their probes are refused until then.
+    If only some nodes took the settings, nothing is stored. The probes of those nodes are refused
+    until the poll gives them the stored settings again.
 
     :raises ProvisionerTokenNotMade, BackendsTokenNotMade, ProvisionerTokenInvalid:
     :raises BackendsTokenInvalid, ProvisionerClientNoAdmin, BackendsClientNoAdmin:
@@ -94,10 +97,10 @@ def authorization_server_set(*, server: OidcServer) -> None:
 
 
 def authorization_server_delete() -> None:
-    """Local tokens count again, once all nodes have one.
+    """Accept local tokens again, after all nodes took one.
 
-    :raises LocalMode: they do already.
-    :raises NodesNotAvailable: not all nodes are Available, or one does not take its settings.
+    :raises LocalMode: no authorization server is set.
+    :raises NodesNotAvailable: a node is not Available, or does not take its settings.
     """
     if authorization_server_get() is None:
         raise LocalMode("no authorization server is set: the authentication mode is JWT")
@@ -107,7 +110,7 @@ def authorization_server_delete() -> None:
 
 
 def _prove(server: OidcServer) -> None:
-    """Both clients get tokens that are good and say ADMIN."""
+    """Check that both clients get valid tokens with the role ADMIN."""
     provisioner = _token(server, server.provisioner, ProvisionerTokenNotMade)
     backends = _token(server, server.backends, BackendsTokenNotMade)
     keys = server.keys(fresh=True)
@@ -155,7 +158,7 @@ def _check_admin(
 
 
 def _all_available() -> list[Backend]:
-    """:raises NodesNotAvailable: names those that are not."""
+    """All backends; :raises NodesNotAvailable: names those that are not Available."""
     backends = list(Backend.objects.prefetch_related("addresses"))
     if silent := [backend.pk for backend in backends if not backend.is_available]:
         raise NodesNotAvailable(f"not all backends are Available: {_named(silent)}")
@@ -163,9 +166,9 @@ def _all_available() -> list[Backend]:
 
 
 def _push(backends: list[Backend], server: OidcServer | None) -> None:
-    """All nodes probe with tokens of this server from now on, or with local ones.
+    """Make all nodes probe with tokens of this server, or with local ones if it is None.
 
-    :raises NodesNotAvailable: names those that do not take it.
+    :raises NodesNotAvailable: names the nodes that do not take the settings.
     """
     if not backends:
         return

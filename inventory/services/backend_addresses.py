@@ -1,4 +1,4 @@
-"""Where a storage node is called."""
+"""The management addresses of storage nodes."""
 
 import logging
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ log = logging.getLogger(__name__)
 
 
 def addresses_store(persistent_id: str, mgmt_ips: Sequence[str], mgmt_port: int) -> None:
-    """A backend is at these addresses from now on, in this order, where it just answered; within
-    the caller's transaction.
+    """Store the addresses, in this order, of a backend that just answered there. Runs in the
+    caller's transaction.
 
-    :raises IntegrityError: one is another backend's.
+    :raises IntegrityError: one belongs to another backend.
     """
     Backend.objects.filter(pk=persistent_id).update(mgmt_port=mgmt_port, unanswered_since=None)
     BackendAddress.objects.filter(backend_id=persistent_id).delete()
@@ -28,8 +28,8 @@ def addresses_store(persistent_id: str, mgmt_ips: Sequence[str], mgmt_port: int)
 
 
 def addresses_follow(*, persistent_id: str, mgmt_ips: Sequence[str], mgmt_port: int) -> None:
-    """A node that does not answer where it is stored says that it is elsewhere: if it answers
-    there, and no other backend is, that is stored.
+    """Look for a node, which does not answer at its stored addresses, at the ones that it reports.
+    Store those if it answers there and no other backend has them.
     """
     rows = Backend.objects.filter(pk=persistent_id, unanswered_since__isnull=False)
     backend = rows.first()
@@ -39,17 +39,20 @@ def addresses_follow(*, persistent_id: str, mgmt_ips: Sequence[str], mgmt_port: 
     try:
         node = node_client_at(backend, mgmt_ips, mgmt_port).read_node(timeout=READ_SECONDS)
     except (NodeRefused, NodeUnreachable) as error:
-        log.info("node is not where it says", extra=about | {"reason": str(error)})
+        log.info(
+            "node does not answer at the addresses it reports", extra=about | {"reason": str(error)}
+        )
         return
     if node.persistent_id != persistent_id:
         log.warning(
-            "another node is where a node says", extra=about | {"found": node.persistent_id}
+            "another node answers at the addresses a node reports",
+            extra=about | {"found": node.persistent_id},
         )
         return
     try:
         with transaction.atomic(durable=True):
             addresses_store(persistent_id, mgmt_ips, mgmt_port)
     except IntegrityError:
-        log.warning("a node says the address of another backend", extra=about)
+        log.warning("a node reports the address of another backend", extra=about)
     else:
-        log.warning("a node has other addresses", extra=about)
+        log.warning("a node moved to the addresses it reports", extra=about)

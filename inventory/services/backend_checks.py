@@ -1,4 +1,4 @@
-"""Why a storage node is not taken into the pool, or not changed as asked."""
+"""Checks before a storage node is added to the pool or changed."""
 
 from collections.abc import Sequence
 
@@ -17,33 +17,40 @@ LOCATION_LENGTH = 255
 
 
 class BackendKnown(ProvisionerError):
-    """An address with its port, or the persistentID, is in the pool already."""
+    """An address with its port, the persistentID or the nodeToken is in the pool already."""
 
     code = ResultCode.AlreadyExists
 
 
 class HostHasBackend(ProvisionerError):
-    """A host runs one backend at most."""
+    """A host runs at most one backend."""
 
     code = ResultCode.BackendWithHostIdAlreadyExists
 
 
 class LocationTooLong(ProvisionerError):
+    """A text of the location has more than 255 characters."""
+
     code = ResultCode.InvalidLocationValue
 
 
 class NodeHasNoSsd(ProvisionerError):
+    """The node has no SSD."""
+
     code = ResultCode.NoGroups
 
 
 class NodeNotAvailable(ProvisionerError):
-    """The node cannot be reached, refuses, or is not one that this pool can work with."""
+    """The node cannot be reached, refuses the call, or cannot be used by this pool."""
 
     code = ResultCode.NotAvailable
 
 
 def check_location(*, rack: str | None, zone: str | None, region: str | None) -> None:
-    """:raises LocationTooLong: names the first that has more than 255 characters."""
+    """Check the lengths of rack, zone and region.
+
+    :raises LocationTooLong: names the first that has more than 255 characters.
+    """
     for name, value in (("rack", rack), ("zone", zone), ("region", region)):
         if value is not None and len(value) > LOCATION_LENGTH:
             raise LocationTooLong(
@@ -61,11 +68,12 @@ def refuse_known(
     token_digest: str = "",
     besides: str | None = None,
 ) -> None:
-    """Say what of it another backend than ``besides`` has already.
+    """Check that no backend other than ``besides`` has one of these values.
 
-    Called before a write to explain and to spare the node, and after the constraints refused one.
+    Called before a write, to explain the refusal without asking the node, and after a constraint
+    refused the write.
 
-    :raises BackendKnown, HostHasBackend:
+    :raises BackendKnown, HostHasBackend: names the other backend.
     """
     taken = BackendAddress.objects.filter(address__in=mgmt_ips, port=mgmt_port)
     if address := taken.exclude(backend_id=besides).first():
@@ -88,7 +96,10 @@ def refuse_known(
 
 
 def read_node(client: NodeClient, mgmt_ips: Sequence[str], mgmt_port: int) -> Node:
-    """:raises NodeNotAvailable: names the addresses and what came instead of an answer."""
+    """Read the node that is to be added or changed.
+
+    :raises NodeNotAvailable: names the addresses and the error.
+    """
     try:
         return client.read_node(timeout=CALL_SECONDS)
     except (NodeRefused, NodeUnreachable) as error:
@@ -98,7 +109,7 @@ def read_node(client: NodeClient, mgmt_ips: Sequence[str], mgmt_port: int) -> No
 
 
 def _reason(error: NodeRefused | NodeUnreachable) -> str:
-    """The error's text and, of an unreadable answer, the fields that are missing or wrong."""
+    """The text of the error and, for an unreadable answer, the fields that are missing or wrong."""
     if not isinstance(error.__cause__, ValidationError):
         return str(error)
     fields = {".".join(map(str, wrong["loc"])) for wrong in error.__cause__.errors()}
@@ -106,7 +117,11 @@ def _reason(error: NodeRefused | NodeUnreachable) -> str:
 
 
 def check_reaches_us(mgmt_ips: Sequence[str]) -> None:
-    """:raises NodeNotAvailable: it could not report, and be Unavailable minutes later."""
+    """Check that the node can report to this system. Otherwise it would be Unavailable minutes
+    later.
+
+    :raises NodeNotAvailable: PUBLIC_URL is an address of this machine only.
+    """
     if is_out_of_reach(mgmt_ips):
         raise NodeNotAvailable(
             f"the storage node at {', '.join(mgmt_ips)} cannot report to "
@@ -115,7 +130,11 @@ def check_reaches_us(mgmt_ips: Sequence[str]) -> None:
 
 
 def check_usable(node: Node) -> None:
-    """:raises NodeNotAvailable, NodeHasNoSsd: its version, or it has nothing to offer."""
+    """Check the node's version, and that it has SSDs.
+
+    :raises NodeNotAvailable: the version is incompatible.
+    :raises NodeHasNoSsd: it has no SSD.
+    """
     if not is_compatible(node.version):
         raise NodeNotAvailable(
             f"storage node {node.persistent_id!r} has version {node.version!r}, which is "
@@ -126,7 +145,10 @@ def check_usable(node: Node) -> None:
 
 
 def check_same_node(backend: Backend, node: Node, mgmt_ips: Sequence[str], mgmt_port: int) -> None:
-    """:raises NodeNotAvailable: another node than the backend's answered there."""
+    """Check that the node at the new address is the backend's.
+
+    :raises NodeNotAvailable: another node answered.
+    """
     if node.persistent_id != backend.persistent_id:
         raise NodeNotAvailable(
             f"the storage node at {', '.join(mgmt_ips)} port {mgmt_port} is "

@@ -1,4 +1,4 @@
-"""Adding storage nodes to the pool and changing them (contract, section 3)."""
+"""Adds storage nodes to the pool and changes them (contract, section 3)."""
 
 import logging
 from collections.abc import Sequence
@@ -41,6 +41,8 @@ RELEASE_SECONDS = 3.0
 
 
 class BackendNotFound(ProvisionerError):
+    """There is no such backend in the pool."""
+
     code = ResultCode.NotExists
 
     @classmethod
@@ -49,7 +51,7 @@ class BackendNotFound(ProvisionerError):
 
 
 class BackendChanges(TypedDict, total=False):
-    """What to change of a backend; None clears."""
+    """The columns of a backend to change; None clears one."""
 
     rack: str | None
     zone: str | None
@@ -72,15 +74,18 @@ def backend_add(
     take_over: bool = False,
     node_token: str = "",
 ) -> Backend:
-    """Add the node at the first of ``mgmt_ips`` that can be connected to; from then on it probes.
+    """Add the node at the first of ``mgmt_ips`` that accepts a connection. From then on it probes.
 
-    Without ``host_id`` the one counts that the node itself reports. The settings are on the node
-    before it is stored. Where another add of the same node wins in between, the node may hold the
-    loser's location until its next probe. ``node_token``: what the node demands of callers, where
-    it has no mutual TLS; it is shown to no other node. ``take_over``: also one of another pool.
+    ``host_id``: default is the id that the node reports. ``node_token``: what a node without mutual
+    TLS demands of callers; it is shown to no other node. ``take_over``: add the node even if it
+    belongs to another pool.
 
-    :raises LocationTooLong, BackendKnown, HostHasBackend, NodeHasNoSsd, NodeNotAvailable:
-    :raises OtherPool: it is another pool's, and not to be taken over.
+    The node has the settings before it is stored. If another request adds the same node at the same
+    time and wins, the node may hold this request's location until its next probe.
+
+    :raises LocationTooLong, BackendKnown, HostHasBackend, NodeHasNoSsd, NodeNotAvailable: the node,
+        or one of the values, cannot be used.
+    :raises OtherPool: it belongs to another pool, and ``take_over`` is False.
     :raises NoBackendLicensed: the licence does not allow one more.
     """
     check_location(rack=rack, zone=zone, region=region)
@@ -132,9 +137,9 @@ def _take_over(backend: Backend, node: Node, host_id: str | None) -> None:
 
 
 def _hand_over(backend: Backend, client: NodeClient, *, take_over: bool) -> None:
-    """Write our settings onto the node, and the licence if one was installed.
+    """Write the settings onto the node, and the licence if one is installed.
 
-    :raises NodeNotAvailable: it does not take them.
+    :raises NodeNotAvailable: the node does not take them.
     """
     node_settings, backend.token_expires_at = node_settings_with_token(backend)
     told = node_settings.model_copy(update={"take_over": take_over})
@@ -174,11 +179,12 @@ def _changed_meanwhile(persistent_id: str) -> BackendKnown:
 def backend_update(
     *, persistent_id: str, changes: BackendChanges, mgmt_ips: Sequence[str] | None = None
 ) -> None:
-    """Change what is given. The node learns it at once if it answers, else with its next probe.
+    """Change the given values. The node gets them at once if it answers, else with its next probe.
 
-    :raises BackendNotFound, LocationTooLong, HostHasBackend: as their names say.
+    :raises BackendNotFound: there is no such backend.
+    :raises LocationTooLong, HostHasBackend: one of the values cannot be used.
     :raises NodeNotAvailable: the node does not answer at the new addresses or port.
-    :raises BackendKnown: one of its addresses, with its port, belongs to another backend.
+    :raises BackendKnown: an address with its port, or the nodeToken, belongs to another backend.
     """
     check_location(rack=changes.get("rack"), zone=changes.get("zone"), region=changes.get("region"))
     backend = Backend.objects.prefetch_related("addresses").filter(pk=persistent_id).first()
@@ -225,7 +231,9 @@ def _store(
 
 
 def settings_push(persistent_id: str) -> None:
-    """Write a backend's settings of now, with a new token, onto its node; a failure is logged."""
+    """Write the current settings, with a new token, onto the backend's node. A failure
+    is logged.
+    """
     backend = Backend.objects.filter(pk=persistent_id).first()
     if backend is None:
         return
@@ -239,7 +247,7 @@ def settings_push(persistent_id: str) -> None:
 
 
 def node_release(persistent_id: str, client: NodeClient) -> None:
-    """Let the node of a removed backend go, as far as it answers: another pool may add it then."""
+    """Release the node of a removed backend, if it answers, so that another pool can add it."""
     try:
         client.release(pool_identity().uuid, timeout=RELEASE_SECONDS)
     except (NodeRefused, NodeUnreachable) as error:

@@ -1,9 +1,9 @@
-"""Which NVMe controller ids each node gives out (contract, section 7).
+"""Assigns NVMe controller ids to nodes (contract, section 7).
 
-A Linux host takes all controllers with one target NQN for one subsystem, on however many nodes,
-and refuses two with one id. Ids run to 65,519, so slots of 64 make 1,023 nodes. The first slot
-begins at 64: targets made before nodes had slots count from 1, and stay below it while their hosts
-are connected.
+A Linux host treats all controllers with the same target NQN as one subsystem, even on different
+nodes, and refuses two with the same id. Ids go up to 65,519, so slots of 64 ids serve 1,023 nodes.
+The first slot starts at 64: targets created before nodes had slots count from 1, and stay below 64
+while their hosts are connected.
 """
 
 from django.db import transaction
@@ -18,7 +18,7 @@ SLOTS = LAST_CONTROLLER_ID // SLOT_IDS
 
 
 def controller_ids(backend: Backend) -> ControllerIds | None:
-    """Those of the node's slot; the last slot is smaller. None: it has none yet."""
+    """The ids of the node's slot (the last slot is smaller); None: it has no slot yet."""
     if backend.controller_slot is None:
         return None
     first = backend.controller_slot * SLOT_IDS
@@ -26,9 +26,9 @@ def controller_ids(backend: Backend) -> ControllerIds | None:
 
 
 def slot_ensure(backend: Backend) -> None:
-    """Give a slot to a node that has none, as the version before added it.
+    """Give a slot to a node that was added by an older version and has none.
 
-    :raises NodeNotAvailable: there is none left.
+    :raises NodeNotAvailable: no slot is left.
     """
     if backend.controller_slot is not None:
         return
@@ -41,10 +41,10 @@ def slot_ensure(backend: Backend) -> None:
 
 
 def slot_take(persistent_id: str) -> int:
-    """The slot for a node that is being added, inside the transaction that holds the licence: its
-    former one, else the lowest that never was a node's, else the one released longest ago.
+    """The slot for a node that is being added: its former one, else the lowest that was never used,
+    else the one released longest ago. Runs in the transaction that locks the licence.
 
-    :raises NodeNotAvailable: there is none.
+    :raises NodeNotAvailable: no slot is left.
     """
     released = dict(ReleasedSlot.objects.values_list("persistent_id", "controller_slot"))
     if persistent_id not in released:
@@ -65,7 +65,7 @@ def slot_take(persistent_id: str) -> int:
 
 
 def slot_release(backend: Backend) -> None:
-    """Keep the slot of a node that is being removed, inside the caller's transaction."""
+    """Remember the slot of a node that is being removed. Runs in the caller's transaction."""
     if backend.controller_slot is None:
         return
     ReleasedSlot.objects.update_or_create(

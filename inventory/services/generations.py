@@ -1,8 +1,9 @@
-"""Numbers that go with each write to a node, and never come again, whatever age the database has.
+"""Generations: numbers that go with each write to a node and never repeat, even if the database is
+restored from an older copy.
 
-PostgreSQL hands them out by ``provisioner_generation()``, the default of the keys that they are:
-from one sequence, which follows the clock in microseconds. SQLite numbers the rows of each table by
-itself, above what ``generations_raise`` wrote, which each start of the system calls.
+In PostgreSQL the function ``provisioner_generation()`` is the default of the keys that serve as
+generations. It returns numbers above the one that ``generations_raise`` wrote; each start of the
+system calls that.
 """
 
 import time
@@ -10,14 +11,16 @@ import time
 from django.db import connection, transaction
 
 TABLES = ("volumes_replica", "volumes_snapshot", "volumes_export")
-"""Whose keys are generations."""
+"""Tables whose keys are generations."""
 STALE_SECONDS = 1.0
 _lately: list[tuple[int, float]] = [(0, 0.0)]
-"""What ``generation_last`` said to this process, and until when that counts."""
+"""The last result of ``generation_last`` in this process, and until when it is used."""
 
 
 def generation_lately() -> int:
-    """As ``generation_last``, of STALE_SECONDS ago at most. A greater one may be there by now."""
+    """The result of ``generation_last``, at most STALE_SECONDS old. By now there may be a greater
+    one.
+    """
     last, until = _lately[0]
     asked_at = time.monotonic()
     if asked_at >= until:
@@ -27,7 +30,7 @@ def generation_lately() -> int:
 
 
 def generation_last() -> int:
-    """No greater one was handed out by this database."""
+    """The greatest generation that this database handed out."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT last_value FROM provisioner_generations")
@@ -42,8 +45,8 @@ def generation_last() -> int:
 
 
 def generations_raise(*, above: int = 0) -> None:
-    """All that are handed out from now on are greater than ``above`` and than the clock, and than
-    all before in any case.
+    """Make all further generations greater than ``above``, than the clock (microseconds since
+    1970), and than all earlier ones.
     """
     least = max(above, time.time_ns() // 1000)
     with transaction.atomic(), connection.cursor() as cursor:
@@ -62,15 +65,17 @@ def generations_raise(*, above: int = 0) -> None:
 
 
 def generation_mark() -> int:
-    """All that were handed out are not greater, all that come are."""
+    """A number that no earlier generation exceeds and every later one does."""
     last = generation_last()
-    if connection.vendor != "postgresql":  # where each table counts for itself
+    if connection.vendor != "postgresql":  # there each table has its own counter
         generations_raise(above=last)
     return last
 
 
 def generation_next() -> int:
-    """A new one, also while the database hands out none by itself; within a transaction."""
+    """A new generation, also while the database hands out none by default. Runs in a
+    transaction.
+    """
     if connection.vendor != "postgresql":
         generations_raise(above=generation_last() + 1)
         return generation_last()

@@ -1,4 +1,4 @@
-"""Signs of life of hosts (reference, "Host Probe")."""
+"""Probes of hosts (reference, "Host Probe")."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -11,11 +11,13 @@ from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
 
 OF_ANY_PROBE = frozenset({"name", "last_probe_at", "probed_by_driver"})
-"""Columns that also a driver's probe of a host with an agent changes."""
+"""Columns that a driver's probe changes even if the host has an agent."""
 
 
 class NqnTaken(ProvisionerError):
-    """Two hosts with one NQN would reach each other's volumes: the second is refused."""
+    """Another host has the NQN. Two hosts with one NQN would reach each other's volumes, so the
+    second is refused.
+    """
 
     code = ResultCode.AlreadyExists
 
@@ -28,7 +30,7 @@ class NqnTaken(ProvisionerError):
 
 
 class HostOfOthers(ProvisionerError):
-    """A tenant's caller speaks for a host that is not its tenant's alone."""
+    """The caller is bound to a tenant, and the host is not that tenant's alone."""
 
     code = ResultCode.AlreadyExists
 
@@ -45,14 +47,13 @@ def host_probe(
     used_namespace_ids: Sequence[int] | None = None,
     tenant_id: str | None = None,
 ) -> None:
-    """Record that the host lives and what it says of itself; its first probe makes it. The NQN of a
-    host that is known stays: what is published to it depends on that.
+    """Record that the host is alive, and what it reports. The first probe creates the host. The NQN
+    of a known host never changes here, because its exports depend on it.
 
-    A driver speaks for a host from elsewhere: while an agent probes the host, a driver's probe
-    changes the host's name alone. ``duration``: seconds until the next probe.
-    ``used_namespace_ids``: None leaves what is known.
-
-    ``tenant_id``: of the caller; a host that it makes belongs to that tenant.
+    A driver reports for a host from another machine. While an agent probes the host, a driver's
+    probe changes only the host's name. ``duration``: seconds until the next probe.
+    ``used_namespace_ids``: None keeps the stored ones. ``tenant_id``: the tenant of the caller; a
+    host created by this probe belongs to it.
 
     :raises NqnTaken: another host has the NQN.
     """
@@ -84,14 +85,14 @@ def host_probe(
         other = Host.objects.filter(nqn=nqn).exclude(pk=uuid).first()
         if other is not None:
             raise NqnTaken.by(other, host_id=uuid) from error
-        write(host, columns)  # two first probes of one host met in an index
+        write(host, columns)  # a concurrent first probe of the same host won
 
 
 def require_host_of_tenant(host: Host, *, nqn: str, tenant_id: str, is_its_own: bool) -> None:
-    """A caller that is bound to the tenant may report this host with this NQN. ``is_its_own``: the
-    caller speaks for this host alone.
+    """Check that a caller bound to the tenant may report this host with this NQN. ``is_its_own``:
+    the token of the caller is for this host only.
 
-    :raises HostOfOthers: the host is another tenant's, or serves all and has another NQN.
+    :raises HostOfOthers: the host belongs to another tenant, or serves all and has another NQN.
     """
     if host.tenant_id == tenant_id:
         return
@@ -105,9 +106,8 @@ def require_host_of_tenant(host: Host, *, nqn: str, tenant_id: str, is_its_own: 
 
 
 def host_assign(*, uuid: str, tenant_id: str) -> bool:
-    """The host has volumes of this tenant alone from now on ("": of all); False: there is none.
-
-    What is published to it stays.
+    """Let the host have volumes of this tenant only ("": of all tenants). Existing publications
+    stay. False: there is no such host.
     """
     return bool(Host.objects.filter(pk=uuid).update(tenant_id=tenant_id))
 
@@ -119,7 +119,9 @@ def _upsert(host: Host, columns: Sequence[str]) -> None:
 
 
 def _write_of_driver(host: Host, columns: Sequence[str]) -> None:
-    """One UPDATE decides, row by row, what of ``columns`` is the agent's to say."""
+    """Write a driver's probe. A single UPDATE keeps the columns that the agent owns, if there is
+    one.
+    """
     has_agent = Q(agent_until__gte=host.last_probe_at)
     changes: dict[str, Value | Case] = {}
     for field in Host._meta.concrete_fields:

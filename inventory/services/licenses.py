@@ -1,4 +1,4 @@
-"""Licences: JWTs that the vendor signed with Ed25519 (contract, section 10)."""
+"""Licences: JWTs signed by the vendor with Ed25519 (contract, section 10)."""
 
 import base64
 import datetime as dt
@@ -20,27 +20,31 @@ ALGORITHM = "EdDSA"
 ANSWER_SECONDS = 10.0
 MOST_BACKENDS = 100_000
 DEMO_PUBLIC_KEY = "9tJjvhPmpLNIJ8gzjz+SyFTijPJhKB0NUtcrvv/HlOs="
-"""Of deploy/demo-license-key.pem, which everybody has: it counts in the embedded form only."""
+"""Public key of deploy/demo-license-key.pem. That key is public, so it is accepted only in the
+embedded form.
+"""
 
 
 class LicenseInvalid(ProvisionerError):
-    """It cannot be decoded, the vendor did not sign it, or it has expired."""
+    """The licence cannot be decoded, has no valid signature of the vendor, or has expired."""
 
     code = ResultCode.InvalidLicense
 
 
 class TooFewNodesTookIt(ProvisionerError):
+    """Half of the nodes or more did not take the licence."""
+
     code = ResultCode.LicenseError
 
 
 class NoBackendLicensed(ProvisionerError):
-    """The licence does not let one more backend in."""
+    """The licence does not allow one more backend."""
 
     code = ResultCode.LicenseError
 
 
 class LicenseTerms(BaseModel):
-    """The claims of a licence. No ``expirationDate``: it does not expire."""
+    """The claims of a licence. Without ``expirationDate`` it does not expire."""
 
     type: LicenseType
     expirationDate: AwareDatetime | None = None  # noqa: N815 - the claim's name
@@ -48,7 +52,10 @@ class LicenseTerms(BaseModel):
 
 
 def license_read(text: str) -> LicenseTerms:
-    """:raises LicenseInvalid: says which rule it breaks, but not what it holds."""
+    """Verify a licence and return its terms.
+
+    :raises LicenseInvalid: names the broken rule, but not the content.
+    """
     try:
         claims = jwt.decode(text, _vendor_key(), algorithms=[ALGORITHM])
         terms = LicenseTerms.model_validate(claims)
@@ -64,16 +71,16 @@ def license_read(text: str) -> LicenseTerms:
 
 
 def license_issue(*, terms: LicenseTerms, key: Ed25519PrivateKey) -> str:
-    """What the vendor does: a licence with these terms."""
+    """Sign a licence with these terms, as the vendor."""
     claims = terms.model_dump(mode="json", exclude_none=True)
     return jwt.encode(claims, key, algorithm=ALGORITHM)
 
 
 def license_install(*, text: str) -> str:
-    """Put a licence on all nodes and into force; the id of the task that does.
+    """Put a licence on all nodes and into force; return the id of the task that does it.
 
-    :raises LicenseInvalid: it is none.
-    :raises TaskFailed: LicenseError, if that is known within ANSWER_SECONDS.
+    :raises LicenseInvalid: the text is not a valid licence.
+    :raises TaskFailed: LicenseError, if the task fails within ANSWER_SECONDS.
     """
     license_read(text)
     task = task_create(type=TaskType.INSTALL_LICENSE, outputs={"license": encrypt(text)})
@@ -82,7 +89,7 @@ def license_install(*, text: str) -> str:
 
 
 def license_take_over(*, encrypted_text: str) -> None:
-    """Within the task's last transaction: this licence is in force.
+    """Put this licence into force. Runs in the last transaction of the task.
 
     :raises LicenseInvalid: it expired meanwhile.
     """
@@ -96,15 +103,15 @@ def license_take_over(*, encrypted_text: str) -> None:
 
 
 def license_text() -> str:
-    """The licence in force; empty while none was installed."""
+    """The licence in force; empty: none is installed."""
     stored = License.objects.get().encrypted_text
     return decrypt(stored) if stored else ""
 
 
 def license_refuse_full(*, lock: bool = False) -> None:
-    """Whether one more backend may be added.
+    """Check that one more backend may be added.
 
-    ``lock``: nobody else adds one until the transaction ends, so the answer stays true.
+    ``lock``: lock the licence, so that no other request adds a backend before the transaction ends.
 
     :raises NoBackendLicensed: the licence has expired, or ``maxBackends`` is reached.
     """
@@ -121,7 +128,7 @@ def license_refuse_full(*, lock: bool = False) -> None:
 
 
 def vendor_public_key(key: Ed25519PrivateKey) -> str:
-    """The value of LICENSE_PUBLIC_KEY that belongs to a vendor's key."""
+    """The value of LICENSE_PUBLIC_KEY for a vendor's private key."""
     return base64.b64encode(key.public_key().public_bytes_raw()).decode()
 
 

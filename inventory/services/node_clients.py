@@ -1,4 +1,4 @@
-"""How services reach storage nodes."""
+"""Creates the clients for storage nodes."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -17,7 +17,7 @@ before_wait(release_connection)
 
 @lru_cache(maxsize=1)
 def node_transport() -> NodeTransport:
-    """The connections of this process to all storage nodes, made at first use."""
+    """The connections of this process to all storage nodes, created at the first call."""
     environment = settings.ENVIRONMENT
     pem = environment.node_certificate
     return NodeTransport(
@@ -28,13 +28,13 @@ def node_transport() -> NodeTransport:
 
 
 def node_client(backend: Backend) -> NodeClient:
-    """The node of a backend; reads its addresses unless they are prefetched."""
+    """A client for the backend's node. Reads its addresses unless they are prefetched."""
     return node_client_at(backend, backend.mgmt_ips, backend.mgmt_port)
 
 
 def node_client_at(backend: Backend, mgmt_ips: Sequence[str], mgmt_port: int) -> NodeClient:
-    """The node of a backend, at other addresses than it is stored with. A backend that is not
-    stored may have no persistentID yet: any node is meant then.
+    """A client for the backend's node at other addresses than the stored ones. A backend that is
+    not stored yet may have no persistentID; then any node is accepted.
     """
     peer = Peer(backend.persistent_id or None, node_token(backend))
     return NodeClient(node_transport(), mgmt_ips, mgmt_port, peer=peer)

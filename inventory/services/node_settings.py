@@ -1,4 +1,4 @@
-"""What a node must know to probe us ("Set Provisioner" of the reference)."""
+"""The settings that a node needs to probe the provisioner ("Set Provisioner" of the reference)."""
 
 import datetime as dt
 
@@ -17,15 +17,15 @@ PROVISIONER_NAME = "provisioner"
 
 
 def silence_ends_at(last_activity_at: dt.datetime) -> dt.datetime:
-    """When a node heard of at ``last_activity_at`` counts as Unavailable unless it is heard of
-    again.
-    """
+    """When a node whose last sign of life was at ``last_activity_at`` becomes Unavailable."""
     interval = settings.ENVIRONMENT.probe_interval_seconds
     return last_activity_at + dt.timedelta(seconds=LATE_FACTOR * interval)
 
 
 def node_settings(backend: Backend, pool: PoolIdentity | None = None) -> ProvisionerSettings:
-    """The settings of a backend, without a token; without a pool, the answer to its probes."""
+    """The settings of a backend, without a token. Without a pool they are the answer to
+    its probes.
+    """
     environment = settings.ENVIRONMENT
     location = {
         "rack": backend.rack,
@@ -45,7 +45,7 @@ def node_settings(backend: Backend, pool: PoolIdentity | None = None) -> Provisi
 
 
 def authorization_settings(server: OidcServer | None) -> AuthorizationServer | None:
-    """What a node must know to get tokens of the backends client."""
+    """The settings with which a node gets tokens as the backends client."""
     if server is None:
         return None
     return AuthorizationServer(
@@ -61,7 +61,9 @@ def authorization_settings(server: OidcServer | None) -> AuthorizationServer | N
 
 
 def node_settings_with_token(backend: Backend) -> tuple[ProvisionerSettings, dt.datetime]:
-    """The settings to write onto a node, with a new token for its probes, and when that expires."""
+    """The settings to write onto a node, with a new token for its probes, and the
+    token's expiry.
+    """
     environment = settings.ENVIRONMENT
     token, expires_at = token_issue(
         name=f"node {backend.persistent_id}",
@@ -75,5 +77,5 @@ def node_settings_with_token(backend: Backend) -> tuple[ProvisionerSettings, dt.
 
 
 def token_renewal_due_before() -> dt.datetime:
-    """A node's token that expires before this has passed half of its life."""
+    """A node's token that expires before this time is past half of its lifetime."""
     return clock.now() + dt.timedelta(days=settings.ENVIRONMENT.node_token_days) / 2

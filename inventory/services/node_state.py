@@ -1,4 +1,4 @@
-"""What was read from a node, as rows."""
+"""Stores what was read from a node."""
 
 import datetime as dt
 import logging
@@ -23,7 +23,7 @@ READ_SECONDS = 5.0
 
 
 def backend_refresh(*, persistent_id: str) -> None:
-    """Read a node anew: capacity, SSDs, portals, versions. Nothing changes if it cannot be read."""
+    """Read a node: capacity, SSDs, portals, versions. If it cannot be read, nothing changes."""
     backend = Backend.objects.filter(pk=persistent_id).first()
     if backend is None:
         return
@@ -37,10 +37,11 @@ def backend_refresh(*, persistent_id: str) -> None:
 
 
 def reading_store(*, persistent_id: str, node: wire.Node, read_at: dt.datetime) -> bool:
-    """Store what a node said, begun to be read at ``read_at``; a sign of life of the backend.
+    """Store what a node reported; this counts as a sign of life. ``read_at``: when the reading
+    started.
 
-    False, and nothing stored, when another node answered at its address, or when a later reading
-    is stored already. Locks SSDs by key and then the backend, as claims do.
+    False, and nothing is stored, if another node answered, or if a later reading is stored already.
+    Locks SSDs by key and then the backend, as claims do.
     """
     if node.persistent_id != persistent_id:
         log.warning(
@@ -67,7 +68,7 @@ def reading_store(*, persistent_id: str, node: wire.Node, read_at: dt.datetime) 
 
 
 def node_facts(node: wire.Node) -> dict[str, Any]:
-    """The columns of a backend that its node decides, apart from the totals."""
+    """The columns of a backend that its node determines, except the totals."""
     return {
         "name": node.name,
         "version": node.version,
@@ -80,10 +81,11 @@ def node_facts(node: wire.Node) -> dict[str, Any]:
 
 
 def never_below_claims(total_iops: int, total_bw: int) -> dict[str, Any]:
-    """Totals of a backend as an UPDATE writes them.
+    """The totals of a backend, for an UPDATE.
 
-    A node may report less than replicas were promised already: the promise stays, what is free
-    becomes 0, and nothing new is placed there. The check constraints would refuse anything less.
+    A node may report less than is already claimed for replicas. The claims stay, so the total is
+    set to them: nothing is free, and nothing new is placed there. The check constraints would
+    refuse a smaller total.
     """
     return {
         "total_iops": Greatest(Value(total_iops), F("used_iops")),
@@ -92,6 +94,7 @@ def never_below_claims(total_iops: int, total_bw: int) -> dict[str, Any]:
 
 
 def new_ssds(persistent_id: str, ssds: Iterable[wire.Ssd]) -> list[Ssd]:
+    """Unsaved rows for these drives."""
     unique = {ssd.ssd_id: ssd for ssd in ssds}
     return [
         Ssd(
@@ -110,6 +113,7 @@ def _only_block_size(ssd: wire.Ssd) -> int | None:
 
 
 def new_portals(persistent_id: str, portals: Iterable[wire.Portal]) -> list[Portal]:
+    """Unsaved rows for these portals."""
     unique = dict.fromkeys((p.ip[:255], p.port, p.transport[:16]) for p in portals)
     return [
         Portal(backend_id=persistent_id, ip=ip, port=port, transport=transport)
@@ -118,7 +122,9 @@ def new_portals(persistent_id: str, portals: Iterable[wire.Portal]) -> list[Port
 
 
 def _store_ssds(persistent_id: str, known: Sequence[Ssd], reported: Sequence[wire.Ssd]) -> None:
-    """``known`` is locked. A drive that is gone stays, not ``present``, while it is used."""
+    """Update the drives. ``known`` is locked. A drive that is gone but used stays, with ``present``
+    False.
+    """
     news = {ssd.ssd_id: ssd for ssd in reported}
     for ssd in known:
         report = news.pop(ssd.ssd_id, None)
@@ -133,12 +139,12 @@ def _store_ssds(persistent_id: str, known: Sequence[Ssd], reported: Sequence[wir
             ssd.block_size = _only_block_size(report)
         if before != (ssd.present, ssd.name, ssd.capacity_bytes, ssd.block_size):
             ssd.save(update_fields=["present", "name", "capacity_bytes", "block_size"])
-    # a reading that ran beside this one may have inserted the same drives
+    # a concurrent reading may have inserted the same drives
     Ssd.objects.bulk_create(new_ssds(persistent_id, news.values()), ignore_conflicts=True)
 
 
 def _store_portals(persistent_id: str, reported: Sequence[wire.Portal]) -> None:
-    """The backend's row is locked."""
+    """Update the portals. The caller has locked the backend's row."""
     wanted = {(p.ip, p.port, p.transport): p for p in new_portals(persistent_id, reported)}
     for portal in Portal.objects.filter(backend_id=persistent_id):
         if wanted.pop((portal.ip, portal.port, portal.transport), None) is None:

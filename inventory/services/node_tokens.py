@@ -1,4 +1,4 @@
-"""The tokens that nodes without mutual TLS demand of us: one for each node, stored encrypted."""
+"""The tokens that nodes without mutual TLS demand of the provisioner: one per node, encrypted."""
 
 import hashlib
 import logging
@@ -11,12 +11,14 @@ log = logging.getLogger(__name__)
 
 
 class TokenColumns(TypedDict):
+    """The columns of a backend for its token."""
+
     encrypted_token: str
     token_digest: str
 
 
 def token_columns(node_token: str | None) -> TokenColumns:
-    """A node's token as it is stored; none where it is empty."""
+    """A node's token as it is stored; empty columns if there is none."""
     if not node_token:
         return {"encrypted_token": "", "token_digest": ""}
     digest = hashlib.sha256(node_token.encode()).hexdigest()
@@ -24,8 +26,8 @@ def token_columns(node_token: str | None) -> TokenColumns:
 
 
 def node_token(backend: Backend) -> str:
-    """The token that this node demands; "": none, it goes by our certificate, or the stored one
-    cannot be read, which is logged.
+    """The token that this node demands; "": none. If the stored token cannot be decrypted, this is
+    logged and "" is returned.
     """
     if not backend.encrypted_token:
         return ""

@@ -20,35 +20,35 @@ TOOK_OVER = (
 
 
 def pool_identity() -> PoolIdentity:
-    """What nodes, and all that is made on them, are marked with."""
+    """The identity that nodes, and all objects on them, carry."""
     pool = Pool.objects.get()
     return PoolIdentity(uuid=pool.uuid, name=pool.name)
 
 
 def database_doubt() -> str:
-    """Why the database may be older than its nodes; empty: it is the one that they know."""
+    """Why the database may be older than its nodes; empty: it is not."""
     doubt, strange = _read()
     return doubt or strange
 
 
 def has_new_timeline() -> bool:
-    """Nothing but that raises doubt: it is the same database in the same cluster, which may lack
-    the last commits.
+    """Whether the only doubt is a new timeline: the same database in the same cluster, which may
+    lack the last commits.
     """
     doubt, strange = _read()
     return not doubt and strange == TOOK_OVER
 
 
 def writes_question() -> str:
-    """Why nothing may be written, for clients and operators; empty: it may."""
+    """Why nothing may be written, for clients and operators; empty: writes are allowed."""
     doubt = database_doubt()
     until = "they have been asked, within seconds, or " if doubt == TOOK_OVER else ""
     return f"{doubt}; nothing is written until {until}an operator runs {COMMAND!r}" if doubt else ""
 
 
 def database_doubted(reason: str) -> None:
-    """From now on nothing is written, until the database is put in order: each process knows within
-    ``STALE_SECONDS``, and the database hands out no generation at once.
+    """Bar all writes until the database is put in order. Each process learns it within
+    ``STALE_SECONDS``; the database hands out no generation from now on.
     """
     changes = {"doubt": reason, "doubt_since": clock.now()}
     if Pool.objects.filter(doubt="").update(**changes):
@@ -57,7 +57,9 @@ def database_doubted(reason: str) -> None:
 
 
 def database_sealed() -> None:
-    """This database is the pool's: it is written to again. Within the caller's transaction."""
+    """Confirm that this database is the pool's, and allow writes again. Runs in the caller's
+    transaction.
+    """
     seal = ""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -68,8 +70,8 @@ def database_sealed() -> None:
 
 
 def _read() -> tuple[str, str]:
-    """Doubt, and what the seal says. Another database than PostgreSQL has no seal: there only the
-    nodes tell.
+    """The stored doubt, and what the seal reveals. Only PostgreSQL has a seal; with other databases
+    only the nodes can reveal an older database.
     """
     now = "provisioner_seal()" if connection.vendor == "postgresql" else "seal"
     with connection.cursor() as cursor:

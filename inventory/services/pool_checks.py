@@ -1,4 +1,4 @@
-"""Whether a node is this pool's, and whether this database is as new as the node."""
+"""Checks that a node belongs to this pool, and that this database is not older than the node."""
 
 from collections.abc import Iterable
 
@@ -16,15 +16,15 @@ from provisioner.common.writes import require_writes
 
 
 class OtherPool(NodeNotAvailable):
-    """The node, or something on it, belongs to another pool."""
+    """The node, or an object on it, belongs to another pool."""
 
 
 def require_pool(client: NodeClient, node: Node, *, take_over: bool) -> None:
-    """The node is free for this pool, or is to be taken over from another.
+    """Check that the node is free for this pool, or may be taken over from another.
 
-    :raises OtherPool: names both pools and how to take it over.
+    :raises OtherPool: names both pools, and how to take the node over.
     :raises NodeNotAvailable: the node does not say what it holds.
-    :raises WritesBarred: the node has seen what this database does not know.
+    :raises WritesBarred: the node has seen a generation that this database does not know.
     """
     mine = pool_identity()
     if node.pool and node.pool.uuid == mine.uuid:
@@ -43,16 +43,18 @@ def require_pool(client: NodeClient, node: Node, *, take_over: bool) -> None:
 
 
 def generation_compare(node: Node) -> None:
-    """Write down, where that is so, that a node of this pool has seen a greater generation than
-    this database ever handed out: it is older than the node.
+    """Bar writes if a node of this pool has seen a greater generation than this database ever
+    handed out, because then the database is older than the node.
     """
     if not is_of_other_pool(node):
         _compare(node.persistent_id, node.newest_generation)
 
 
 def probe_compare(persistent_id: str, newest_generation: int) -> None:
-    """The same with what a node tells as it probes; 0: nothing. Where the node is not newer, each
-    process asks the database once a second at most, however many nodes probe.
+    """Do the same with the generation in a node's probe; 0: none.
+
+    While no node is newer, each process asks the database at most once a second, however many nodes
+    probe.
     """
     is_newer = newest_generation and newest_generation > generation_lately()
     if is_newer and persistent_id not in nodes_awaited():
@@ -60,7 +62,9 @@ def probe_compare(persistent_id: str, newest_generation: int) -> None:
 
 
 def nodes_awaited() -> set[str]:
-    """Ids of nodes without which an older database was put in order: they may have seen more."""
+    """Ids of the nodes that did not answer when an older database was put in order. They may have
+    seen later generations.
+    """
     return {node for recovery in Recovery.objects.all() for node in recovery.awaited}
 
 
@@ -74,12 +78,12 @@ def _compare(persistent_id: str, newest_generation: int) -> None:
 
 
 def is_of_other_pool(node: Node) -> bool:
-    """Somebody took it over."""
+    """Whether another pool took the node over."""
     return node.pool is not None and node.pool.uuid != pool_identity().uuid
 
 
 def _other_pools(client: NodeClient, node: Node, mine: PoolIdentity) -> list[str]:
-    """In words: the one that the node belongs to, and those of what it holds."""
+    """The other pools of the node and of the objects on it, as text."""
     try:
         held: list[Owner | None] = [
             *(volume.owner for volume in client.list_volumes(timeout=CALL_SECONDS)),

@@ -1,4 +1,4 @@
-"""Signs of life that storage nodes push (reference, "Probe")."""
+"""Probes of storage nodes (reference, "Probe")."""
 
 import datetime as dt
 import ipaddress
@@ -23,8 +23,8 @@ MOST_PORT = 65535
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeReport:
-    """What a node says of itself; ``boot_id`` is None where its agent has none to give, and
-    ``newest_generation`` 0. ``mgmt_ips``: where it says that it is called.
+    """The content of a node's probe. An agent that does not know it leaves ``boot_id`` None and
+    ``newest_generation`` 0. ``mgmt_ips``: the addresses where the node says it is called.
     """
 
     persistent_id: str
@@ -44,16 +44,17 @@ class ProbeReport:
 
 
 def backend_probe(*, report: ProbeReport) -> Backend:
-    """The node lives; the row as it is afterwards. Two statements: a thousand nodes call this.
-    One that leaves our calls unanswered becomes Unavailable all the same; if it says that it has
-    other addresses, a job looks there.
-    A node that is newer than the database bars writes.
+    """Record a probe, and return the row of the backend afterwards. It takes two statements,
+    because a thousand nodes call this.
 
-    The node is read anew, by a job, when it says that its portals changed, when it was started
-    anew, or when its SSDs are not those that are stored; its syslog settings when it says that they
-    changed. Where the job is lost the poll does it.
+    A node that leaves calls unanswered becomes Unavailable in spite of its probes. If it reports
+    other addresses, a job looks for it there. A node that is newer than the database bars writes.
 
-    :raises BackendNotFound: no such node in the pool.
+    A job reads the node if it reports changed portals, was restarted, or has other SSDs than the
+    stored ones. A job reads its syslog settings if it reports that they changed. If the job is
+    lost, the poll does its work.
+
+    :raises BackendNotFound: no such node is in the pool.
     """
     now = clock.now()
     rows = Backend.objects.filter(pk=report.persistent_id)
@@ -89,7 +90,9 @@ def backend_probe(*, report: ProbeReport) -> Backend:
 
 
 def _follow(backend: Backend, report: ProbeReport) -> None:
-    """Have a node that does not answer called where it says that it is, if that is elsewhere."""
+    """Start a job that looks for an unanswering node at the addresses it reports, if
+    they are new.
+    """
     said = [address for text in report.mgmt_ips if (address := _ip_address(text))]
     is_elsewhere = set(said) - set(backend.mgmt_ips) or report.mgmt_port != backend.mgmt_port
     if said and is_elsewhere and 0 < report.mgmt_port <= MOST_PORT:
@@ -98,7 +101,7 @@ def _follow(backend: Backend, report: ProbeReport) -> None:
 
 
 def _ip_address(text: str) -> str | None:
-    """In its shortest form; None: it is none."""
+    """The address in its shortest form; None: it is not an IP address."""
     try:
         return ipaddress.ip_address(text).compressed
     except ValueError:
@@ -116,7 +119,7 @@ def _facts(report: ProbeReport) -> dict[str, Any]:
 
 
 def _refresh_wanted(report: ProbeReport, now: dt.datetime) -> dt.datetime | F | Case:
-    """The column as the UPDATE writes it: ``now``, or what it was."""
+    """The new value of the column: ``now``, or its old value."""
     if report.changes & Changes.PORTALS:
         return now
     if not report.boot_id:

@@ -1,4 +1,4 @@
-"""Whether nodes can reach the API by the address that they are given, PUBLIC_URL."""
+"""Checks that nodes can reach the API at the address that they are given, PUBLIC_URL."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from inventory.models import BackendAddress
 
 
 def nodes_out_of_reach() -> str:
-    """The address of a node of the pool that PUBLIC_URL cannot work for; empty if there is none."""
+    """An address of a node in the pool that cannot reach PUBLIC_URL; empty: there is none."""
     if not _url_is_local():
         return ""
     addresses = BackendAddress.objects.order_by("pk").values_list("address", flat=True)
@@ -18,7 +18,7 @@ def nodes_out_of_reach() -> str:
 
 
 def is_out_of_reach(addresses: Iterable[str]) -> bool:
-    """Whether PUBLIC_URL is an address of this machine alone, and the node is on another."""
+    """Whether PUBLIC_URL is an address of this machine only, and the node is on another machine."""
     return _url_is_local() and not any(_is_local(address) for address in addresses)
 
 
@@ -27,7 +27,7 @@ def _url_is_local() -> bool:
 
 
 def _is_local(host: str) -> bool:
-    """An address of the loopback, or none in particular (``0.0.0.0``)."""
+    """Whether the host is a loopback address, or unspecified (``0.0.0.0``)."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -20,9 +20,9 @@ class NoNodeAnswers(ProvisionerError):
 
 
 def inventory_fetch() -> str:
-    """Start taking a sample, unless that is under way; the id of the task.
+    """Start taking a sample, unless one is being taken, and return the id of the task.
 
-    While there is no sample at all it is waited for, ANSWER_SECONDS at most.
+    If there is no sample yet, wait for it, at most ANSWER_SECONDS.
     """
     task_id = _sampling(TaskType.FETCH_INVENTORY)
     if not InventorySample.objects.exists():
@@ -31,14 +31,14 @@ def inventory_fetch() -> str:
 
 
 def inventory_update() -> None:
-    """Take the periodic sample, unless the last one is not taken yet."""
+    """Take the periodic sample, unless the previous one is still being taken."""
     _sampling(TaskType.UPDATE_INVENTORY)
 
 
 def inventory_reset() -> str:
-    """Forget all samples and read every node anew; the id of the task.
+    """Delete all samples and read every node again; return the id of the task.
 
-    :raises TaskFailed: CommunicationError, if that is known within ANSWER_SECONDS.
+    :raises TaskFailed: CommunicationError, if the task fails within ANSWER_SECONDS.
     """
     task_id = task_create(type=TaskType.RESET_INVENTORY).pk
     task_wait(task_id=task_id, seconds=ANSWER_SECONDS)
@@ -46,12 +46,14 @@ def inventory_reset() -> str:
 
 
 def task_number(task_id: str) -> int:
-    """The integer that "Reset Inventory" answers as ``id``: 31 bits of the task's uuid."""
+    """The integer that "Reset Inventory" returns as ``id``: 31 bits of the task's uuid."""
     return uuid.UUID(task_id).int >> 97
 
 
 def sample_add(backends: list[Entry]) -> None:
-    """Within the task's last transaction. One more is kept than is shown: to compare with."""
+    """Store a sample, in the last transaction of the task. One more sample is kept than is shown,
+    to compare the oldest shown one with.
+    """
     InventorySample.objects.create(backends=backends)
     newest = InventorySample.objects.order_by("-pk").values_list("pk", flat=True)
     kept = list(newest[: SAMPLES_SHOWN + 1])
@@ -59,7 +61,9 @@ def sample_add(backends: list[Entry]) -> None:
 
 
 def samples_reset() -> None:
-    """Within the task's last transaction. What is stored of the nodes is read anew by the poll."""
+    """Delete all samples, in the last transaction of the task. The poll then reads all
+    nodes again.
+    """
     InventorySample.objects.all().delete()
     backends = list(Backend.objects.select_for_update().order_by("pk"))
     Backend.objects.filter(pk__in=[backend.pk for backend in backends]).update(

@@ -1,6 +1,7 @@
-"""Records for the syslog servers: taken at once, sent by a job until they arrived (contract, 10).
+"""Forwards records to syslog servers: a record is stored at once, and a job sends it until it
+arrives (contract, section 10).
 
-A row per record and server is what survives a dead worker and a lost message (``decisions/0009``).
+One row per record and server survives a dead worker and a lost message (``decisions/0009``).
 """
 
 import datetime as dt
@@ -29,18 +30,20 @@ LONGEST_PAUSE_SECONDS = 300
 
 
 class SyslogNotAvailable(ProvisionerError):
+    """There is no syslog server that can take the record."""
+
     code = ResultCode.SyslogNotAvailable
 
 
 def syslog_forward(*, record: Record) -> None:
-    """Take a record for every usable server; it is sent soon, and tried again for
+    """Store a record for every usable server. It is sent soon, and retried for
     SYSLOG_RETRY_MINUTES.
 
-    A server that too much waits for already does not get it: that is counted.
+    A server for which too many records wait already does not get it; this is counted.
 
-    :raises SyslogNotAvailable: no server is in state true, none of those can be used, or too much
-        waits for each.
-    :raises InvalidInput: it is larger than every transport carries.
+    :raises SyslogNotAvailable: no server is in state true and usable, or too many records wait for
+        each of them.
+    :raises InvalidInput: the record is larger than some transport can carry.
     """
     environment = settings.ENVIRONMENT
     content = record.encoded(
@@ -60,7 +63,7 @@ def syslog_forward(*, record: Record) -> None:
 
 
 def _usable_servers() -> list[SyslogServer]:
-    """Locked, so that none goes before its record is stored.
+    """The usable servers, locked so that none is deleted before the record is stored.
 
     :raises SyslogNotAvailable: there is none.
     """
@@ -80,7 +83,7 @@ def _usable_servers() -> list[SyslogServer]:
 
 
 def _with_room(servers: Sequence[SyslogServer], size: int) -> list[SyslogServer]:
-    """Those for which another record of so many bytes may wait; the servers are locked.
+    """The servers that may get another record of ``size`` bytes. The caller has locked them.
 
     :raises SyslogNotAvailable: there is none.
     """
@@ -102,27 +105,31 @@ def _with_room(servers: Sequence[SyslogServer], size: int) -> list[SyslogServer]
 
 
 def destination(server: SyslogServer) -> Destination:
-    """:raises ValueError: its url cannot be used."""
+    """Where to send the server's records.
+
+    :raises ValueError: its url cannot be used.
+    """
     return Destination.of(server.url, use_tls=server.use_tls, certificate=server.certificate)
 
 
 def syslog_send_all() -> None:
-    """Have a job for each server that records wait for; give up those that waited too long."""
+    """Start a job for each server with waiting records, and delete records that waited too long."""
     retry_period = dt.timedelta(minutes=settings.ENVIRONMENT.syslog_retry_minutes)
     count, _ = SyslogRecord.objects.filter(created_at__lt=clock.now() - retry_period).delete()
     if count:
-        log.warning("syslog records given up", extra={"records": count})
+        log.warning("syslog records dropped after waiting too long", extra={"records": count})
     due = SyslogServer.objects.filter(next_try_at__lte=clock.now(), records__isnull=False)
     for key in due.values_list("pk", flat=True).distinct():
         enqueue_on_commit("inventory.jobs.send_syslog_records", key)
 
 
 def syslog_send(*, server_id: int) -> None:
-    """Send what waits for a server, in order, unless another job does so or it just failed.
+    """Send the records that wait for a server, in order, unless another job does so or a pause
+    lasts.
 
-    After a failure all that was not sent waits for a pause that doubles up to
-    LONGEST_PAUSE_SECONDS. A record is removed only once its connection ended well: it may be sent
-    twice, and over TCP and TLS is not lost.
+    After a failure all unsent records wait for a pause, which doubles up to LONGEST_PAUSE_SECONDS.
+    A record is deleted only after its connection ended well. So it may be sent twice, but over TCP
+    and TLS it is not lost.
     """
     lease_until = clock.now() + LEASE
     rows = SyslogServer.objects.filter(pk=server_id)
@@ -148,7 +155,7 @@ def _end_of_pause(failures: int) -> dt.datetime:
 
 
 def _send(server: SyslogServer, waiting: Sequence[SyslogRecord]) -> bool:
-    """True when all went out."""
+    """Whether all records were sent."""
     if not waiting:
         return True
     try:

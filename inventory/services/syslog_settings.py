@@ -1,8 +1,8 @@
-"""The pool's syslog settings, as a node has them (contract, sections 3 and 10).
+"""The pool's syslog settings, read from a node (contract, sections 3 and 10).
 
-The settings of one node count: of the first that has any, until an operator chooses another
-(``manage.py syslog_source``). What other nodes say changes nothing: one node cannot have the logs
-of all sent elsewhere. When that node leaves the pool they stay until another one was read.
+Only the settings of one node count: the first node that has any, until an operator chooses another
+(``manage.py syslog_source``). Other nodes cannot change them, so that a single node cannot redirect
+the logs of all. When the node leaves the pool, its settings stay until another node was read.
 """
 
 import datetime as dt
@@ -27,7 +27,9 @@ READ_AT_MOST = 16
 
 
 def syslogs_ask_first(backend: Backend) -> None:
-    """Within the transaction that adds a node: have it read if no settings are known."""
+    """Have the new node's settings read if none are known. Runs in the transaction that adds the
+    node.
+    """
     if SyslogServer.objects.exists():
         return
     Backend.objects.filter(pk=backend.pk).update(syslogs_wanted_at=clock.now())
@@ -35,9 +37,7 @@ def syslogs_ask_first(backend: Backend) -> None:
 
 
 def syslog_source_choose(*, persistent_id: str) -> bool:
-    """The settings of this node count from now on, as soon as they are read; False: it is not in
-    the pool.
-    """
+    """Use the settings of this node as soon as they are read; False: it is not in the pool."""
     with transaction.atomic(durable=True):
         rows = Backend.objects.select_for_update().filter(pk=persistent_id)
         if not rows.update(syslogs_wanted_at=clock.now()):
@@ -50,14 +50,15 @@ def syslog_source_choose(*, persistent_id: str) -> bool:
 
 
 def syslogs_read(*, persistent_id: str) -> None:
-    """Read the settings of a node that were asked for; if it does not answer, the poll does it."""
+    """Read the settings of the node, if they are due. If it does not answer, the poll retries."""
     _read(list(Backend.objects.filter(pk=persistent_id, syslogs_wanted_at__isnull=False)))
 
 
 def syslogs_poll() -> None:
-    """Read what was asked for and never read; find settings where their node left the pool.
+    """Read settings that are due, and find new ones if their node left the pool.
 
-    At most READ_AT_MOST nodes of either kind, chosen by chance: those that fail bar nobody's way.
+    At most READ_AT_MOST nodes of either kind are read, chosen at random, so that failing nodes do
+    not block the others.
     """
     nodes = Backend.objects.available().order_by("?").prefetch_related("addresses")
     _read(list(nodes.filter(syslogs_wanted_at__isnull=False)[:READ_AT_MOST]))
@@ -68,13 +69,13 @@ def syslogs_poll() -> None:
 
 
 def _orphaned() -> bool:
-    """Settings are known whose node is not in the pool."""
+    """Whether settings are known but their node is not in the pool."""
     source = SyslogSource.objects.filter(backend__isnull=False)
     return SyslogServer.objects.exists() and not source.exists()
 
 
 def _read(backends: list[Backend]) -> int:
-    """How many answered."""
+    """Read the settings of these nodes; return how many answered."""
     read_at = clock.now()
     calls = {
         backend.pk: partial(node_client(backend).read_syslogs, timeout=READ_SECONDS)
@@ -94,7 +95,9 @@ def _read(backends: list[Backend]) -> int:
 def _store(
     persistent_id: str, servers: Sequence[syslogs.SyslogServer], read_at: dt.datetime
 ) -> None:
-    """Locks the backend and then the source, as a removal of the backend does."""
+    """Store the settings. Locks the backend and then the source, as the removal of a
+    backend does.
+    """
     with transaction.atomic(durable=True):
         rows = Backend.objects.select_for_update().filter(pk=persistent_id)
         backend = rows.first()
@@ -112,9 +115,8 @@ def _store(
 def _counts(
     backend: Backend, servers: Sequence[syslogs.SyslogServer], source: SyslogSource
 ) -> bool:
-    """Whether what was read takes the place of what is known.
-
-    Nothing wanted any more: a later reading is stored already.
+    """Whether these settings replace the known ones. They do not if no reading of the node is due
+    any more, because then a later reading is stored already.
     """
     if source.backend_id is None:
         return bool(servers)
@@ -122,7 +124,9 @@ def _counts(
 
 
 def _replace(servers: Sequence[syslogs.SyslogServer]) -> None:
-    """A server whose url stays keeps its row, with the records that wait for it."""
+    """Store these servers instead of the known ones. A server with the same url keeps its row and
+    its waiting records.
+    """
     list(SyslogServer.objects.select_for_update().order_by("pk"))
     rows = {
         server.url: SyslogServer(
@@ -144,7 +148,7 @@ def _replace(servers: Sequence[syslogs.SyslogServer]) -> None:
 
 
 def _forget() -> None:
-    """No node of the pool has the settings that are known: they go."""
+    """Delete the settings, because no node of the pool has any."""
     with transaction.atomic(durable=True):
         if _locked_source().backend_id is None:
             _replace(())

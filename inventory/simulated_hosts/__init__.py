@@ -1,4 +1,4 @@
-"""Simulated host agents: programs outside of the provisioner, which speak to its API alone."""
+"""Simulated host agents: programs outside the provisioner that use only its API."""
 
 from inventory.simulated_hosts.agent import Behaviour, host_uuid
 from inventory.simulated_hosts.connection import Endpoint

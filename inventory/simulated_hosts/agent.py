@@ -1,4 +1,4 @@
-"""A simulated host's agent: it reads what there is to do, and does it, again and again."""
+"""The agent of a simulated host: it repeatedly reads what is to be done, and does it."""
 
 import asyncio
 import logging
@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Behaviour:
-    """``look_seconds``: how often a host looks at its volumes and their nodes while all is well;
-    while something goes on, it looks at each poll. ``bytes_per_second``: how fast it synchronizes a
-    leg. A host that ``only_reports`` neither heals nor migrates.
+    """How a host behaves. ``look_seconds``: interval of checks of its volumes and their nodes while
+    all are healthy; otherwise it checks at each poll. ``bytes_per_second``: how fast it
+    synchronizes a leg. ``only_reports``: it neither heals nor migrates.
     """
 
     client_type: str = "Agent"
@@ -36,21 +36,21 @@ class Behaviour:
 
 
 def host_identity(name: str) -> tuple[str, str]:
-    """The uuid and the NQN of the host of this name, always the same."""
+    """The uuid and NQN of the host with this name. They never change."""
     host = host_uuid(name)
     return host, f"nqn.2014-08.org.nvmexpress:uuid:{host}"
 
 
 def host_uuid(name: str) -> str:
-    """The id of the simulated host of this name."""
+    """The id of the simulated host with this name."""
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
 
 
 class HostAgent:
-    """The agent of the host of this name, whose uuid and NQN are always the same for it.
+    """The agent of one host.
 
-    Each step follows from what the API shows now, so where an answer was lost, or the API was away,
-    the next poll goes on.
+    Each step depends only on what the API shows now. So after a lost answer or an outage of the
+    API, the next poll continues.
     """
 
     def __init__(self, name: str, behaviour: Behaviour, endpoint: Endpoint, nodes: Nodes) -> None:
@@ -67,7 +67,7 @@ class HostAgent:
         self._is_cut_off = False
 
     async def run(self, delay: float = 0) -> None:
-        """Begin after ``delay`` seconds, and go on until cancelled."""
+        """Start after ``delay`` seconds, and run until cancelled."""
         await asyncio.sleep(delay)
         try:
             while True:
@@ -86,7 +86,7 @@ class HostAgent:
             log.log(level, "host %s: %s", self.name, error)
             self._is_cut_off = True
         except Exception:
-            log.exception("host %s: its agent failed, and goes on", self.name)
+            log.exception("host %s: its agent failed and continues", self.name)
         else:
             self._is_cut_off = False
 
@@ -115,7 +115,9 @@ class HostAgent:
             await self._look(frozenset(task.volume for task in tasks))
 
     async def _look(self, migrating: frozenset[str]) -> None:
-        """Each change is followed by a fresh look, so that one thing is done after the other."""
+        """Read the volumes again after each change, so that changes are made one after
+        the other.
+        """
         for _ in range(MOST_STEPS):
             volumes = await self._volumes()
             if not await self._step(volumes, migrating):
@@ -128,7 +130,7 @@ class HostAgent:
         nodes = await self._nodes.living() if rows else frozenset()
         volumes = {row["uuid"]: Volume.of(row, nodes) for row in rows if row["replicable"]}
         for gone in self._arrays.keys() - volumes.keys():
-            log.info("host %s: volume %s is let go", self.name, gone)
+            log.info("host %s: volume %s is detached", self.name, gone)
             del self._arrays[gone]
         for new in volumes.keys() - self._arrays.keys():
             log.info("host %s: volume %s is attached", self.name, new)
@@ -136,7 +138,7 @@ class HostAgent:
         return volumes
 
     async def _step(self, volumes: dict[str, Volume], migrating: frozenset[str]) -> bool:
-        """Whether anything about legs was changed."""
+        """Whether a leg was changed."""
         changed = False
         for volume in volumes.values():
             array = self._arrays[volume.uuid]

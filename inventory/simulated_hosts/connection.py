@@ -1,6 +1,7 @@
-"""HTTP to the API as a host's agent speaks it: one connection, kept alive, and bounded in time.
+"""HTTP to the API, as a host's agent uses it: one keep-alive connection, with a time limit per
+call.
 
-A thousand hosts in a process have one each, as they would on a thousand servers.
+A thousand hosts in a process have one connection each, as they would on a thousand servers.
 """
 
 import asyncio
@@ -18,24 +19,25 @@ CHUNK_BYTES = 64 * 1024
 
 
 class NoAnswer(Exception):
-    """Whether anything was done is unknown; the text says what came instead of an answer."""
+    """It is unknown whether anything was done. The text says what came instead of an answer."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """The envelope of an answer."""
+    """The status and description of an answer."""
 
     code: str
     description: str
 
     @property
     def done(self) -> bool:
+        """Whether the call succeeded."""
         return self.code == "Success"
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the API is, and how to show who calls. ``context`` None: without TLS."""
+    """The address of the API, and the caller's credentials. ``context`` None: no TLS."""
 
     host: str
     port: int
@@ -44,9 +46,10 @@ class Endpoint:
 
     @classmethod
     def of(cls, url: str, context: ssl.SSLContext, authorization: str = "") -> Self:
-        """``authorization``: the whole header, as in ``Bearer ...``.
+        """Parse the url. ``authorization``: the whole header value, as in ``Bearer ...``.
 
-        :raises ValueError: the url is none of http or https, or a header cannot carry the text.
+        :raises ValueError: the url is not like https://host:port, or a header cannot carry the
+            text.
         """
         parts = urlsplit(url)
         more = parts.username or parts.path.strip("/") or parts.query or parts.fragment
@@ -59,7 +62,7 @@ class Endpoint:
         return cls(parts.hostname, port, context if secure else None, authorization)
 
     def with_token(self, token: str) -> Self:
-        """The same place, called with this token."""
+        """The same endpoint with this token."""
         return replace(self, authorization=f"Bearer {token}")
 
     def request(self, method: str, path: str, body: Any) -> bytes:
@@ -75,7 +78,7 @@ class Endpoint:
 
 
 class _Reply:
-    """Collects an answer, as httptools calls it. ``keeps_alive`` is known once it is whole."""
+    """Collects an answer from httptools. ``keeps_alive`` is valid when the answer is complete."""
 
     def __init__(self) -> None:
         self.body = b""
@@ -90,8 +93,8 @@ class _Reply:
 
 
 class Connection:
-    """One call at a time. It is opened when needed, and anew after a failure; a request is put on
-    the wire once at most.
+    """Makes one call at a time. It connects when needed, and again after a failure. A request is
+    sent at most once.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -99,9 +102,9 @@ class Connection:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def read(self, path: str) -> list[dict[str, Any]]:
-        """A GET that answers a list.
+        """The list that a GET returns.
 
-        :raises NoAnswer: it does not.
+        :raises NoAnswer: no list was returned.
         """
         status, body = await self._call("GET", path, None)
         if status != HTTPStatus.OK or not isinstance(body, list):
@@ -109,9 +112,9 @@ class Connection:
         return body
 
     async def send(self, method: str, path: str, body: Any = None) -> Result:
-        """A call that changes something; InvalidInput is a result, too.
+        """Make a call that changes something. InvalidInput is a result, too.
 
-        :raises NoAnswer: it was not answered with a result.
+        :raises NoAnswer: the answer is not a result.
         """
         status, answer = await self._call(method, path, body)
         answered = status in {HTTPStatus.OK, HTTPStatus.BAD_REQUEST}
@@ -135,7 +138,9 @@ class Connection:
             raise NoAnswer(f"{method} {path}: {reason}") from error
 
     async def _exchange(self, request: bytes) -> tuple[int, bytes]:
-        """Whatever ends it early leaves no half-read connection behind."""
+        """Send the request and read the answer. An error or a cancellation closes the
+        connection.
+        """
         reader, writer = await self._open()
         self._streams = None
         try:

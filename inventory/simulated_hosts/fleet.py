@@ -12,10 +12,11 @@ FIRST_PROBES_PER_SECOND = 200
 
 
 class SimulatedHosts:
-    """The hosts of these names. Each has a connection of its own, as if on a server of its own.
+    """The hosts with these names. Each has a connection of its own, as if it were on its own
+    server.
 
-    ``tokens``: one of each host, in the order of names; without them all call as ``endpoint`` says.
-    ``released``: they send what KIOXIA's agent of release 3.22 sends, and nothing else.
+    ``tokens``: one for each host, in the order of names; without them all use the credentials of
+    ``endpoint``. ``released``: the hosts send exactly the calls of KIOXIA's agent of release 3.22.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class SimulatedHosts:
         )
 
     async def run(self) -> None:
-        """Until cancelled. They do not begin all at once."""
+        """Run until cancelled. The hosts start one after the other."""
         try:
             async with asyncio.TaskGroup() as group:
                 for number, agent in enumerate(self.agents):

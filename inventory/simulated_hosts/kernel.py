@@ -1,8 +1,8 @@
-"""What a real host learns from its kernel and from os-brick, and no agent asks the API for.
+"""The facts that a real host gets from its kernel and os-brick, and not from the API.
 
-The simulation reads it from the API, over connections of its own: which volumes are attached, which
-of their replicas are exported, which nodes live. So the agent's own connection carries only what
-the agent sends.
+The simulation reads them from the API over separate connections: which volumes are attached, which
+of their replicas are exported, which nodes are alive. So the agent's own connection carries only
+the agent's calls.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,13 @@ from inventory.simulated_hosts.observed import AVAILABLE, SYNCHRONIZING, UNKNOWN
 
 @dataclass
 class Leg:
-    """A device of an array. ``synced_at``: when it holds the data, in the loop's time."""
+    """A device of an array. ``synced_at``: when it holds all data, by the loop's clock."""
 
     synced_at: float
     is_failed: bool = False
 
     def is_active(self, now: float) -> bool:
+        """Whether the leg holds all data and did not fail."""
         return not self.is_failed and self.synced_at <= now
 
 
@@ -40,27 +41,29 @@ class Md:
         self.raid_devices = len(volume.legs)
 
     def add(self, leg: str, now: float) -> None:
-        """It is synchronized from now on."""
+        """Add a leg and start to synchronize it."""
         self.legs[leg] = Leg(now + self._seconds)
 
     def remove(self, leg: str) -> bool:
-        """Whether it was there."""
+        """Remove the leg; True: it was there."""
         return self.legs.pop(leg, None) is not None
 
     def fail_all_but(self, live: list[str], now: float) -> None:
-        """Fail the legs that are not ``live``; md never gives the last good one up."""
+        """Fail the legs that are not ``live``. As md does, it never fails the last good leg."""
         for uuid, leg in self.legs.items():
             if uuid not in live and self.active(now) != [uuid]:
                 leg.is_failed = True
 
     def failed(self) -> list[str]:
+        """The failed legs."""
         return [uuid for uuid, leg in self.legs.items() if leg.is_failed]
 
     def active(self, now: float) -> list[str]:
+        """The legs that hold all data."""
         return [uuid for uuid, leg in self.legs.items() if leg.is_active(now)]
 
     def sync_percent(self, now: float) -> float | None:
-        """How far the legs are that are synchronized; None: none is."""
+        """The progress of the legs being synchronized; None: there are none."""
         ends = [
             leg.synced_at for leg in self.legs.values() if not leg.is_failed and leg.synced_at > now
         ]
@@ -68,7 +71,7 @@ class Md:
 
 
 class Kernel:
-    """Of one host."""
+    """The kernel of one host."""
 
     def __init__(
         self, endpoint: Endpoint, nodes: Nodes, host: str, bytes_per_second: float
@@ -81,10 +84,10 @@ class Kernel:
         self.arrays: dict[str, Md] = {}
 
     async def look(self, now: float) -> None:
-        """See what is attached now; os-brick builds an array when it attaches, and takes it apart
-        when it detaches.
+        """Read what is attached now. os-brick creates an array when it attaches a volume, and
+        removes it when it detaches the volume.
 
-        :raises NoAnswer: the API does not say.
+        :raises NoAnswer: the API does not answer.
         """
         rows = await self._api.read(f"/volumes?hostID={self._host}")
         nodes = await self._nodes.living() if rows else frozenset()
@@ -96,12 +99,12 @@ class Kernel:
                 self.arrays[uuid] = Md(volume, self._rate, now)
 
     def is_here(self, volume: str, leg: str) -> bool:
-        """Whether the host reaches that replica."""
+        """Whether the host can reach the replica."""
         known = self._volumes.get(volume)
         return known is not None and leg in known.legs and known.legs[leg].is_here
 
     def live(self, array: Md) -> list[str]:
-        """The legs of an array whose devices are live."""
+        """The legs of an array that the host can reach."""
         return [leg for leg in array.legs if self.is_here(array.uuid, leg)]
 
     def close(self) -> None:

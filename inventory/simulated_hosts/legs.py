@@ -1,4 +1,4 @@
-"""The calls by which a host changes the legs of its arrays."""
+"""The calls with which a host changes the legs of its arrays."""
 
 import logging
 
@@ -10,17 +10,17 @@ log = logging.getLogger(__name__)
 
 
 class Legs:
-    """All raise NoAnswer where it is unknown whether anything was done."""
+    """All methods raise NoAnswer if it is unknown whether anything was done."""
 
     def __init__(self, api: Connection, host: str, name: str) -> None:
         self._api, self._host, self._name = api, host, name
 
     async def report(self, volume: str, leg: str, state: str) -> Result:
-        """The state that the leg is in."""
+        """Report the state of the leg."""
         return await self._change("PATCH", volume, f"/{leg}/{state}")
 
     async def add(self, volume: str, destination: str = "") -> Result:
-        """One more, in a rack of its own if that can be; it is there at once."""
+        """Add a leg, in another rack if possible, and connect it."""
         wish = {"destinationBackendId": destination} if destination else {}
         result = await self._change("POST", volume, "", wish | {"sameRackAllowed": False})
         if not result.done:
@@ -30,15 +30,15 @@ class Legs:
         return result
 
     async def mark(self, volume: str, leg: str) -> Result:
-        """It is to go."""
+        """Mark the leg for removal."""
         return await self._change("PATCH", volume, f"/{leg}")
 
     async def let_go(self, volume: str, leg: str) -> Result:
-        """It is used no more."""
+        """Confirm that the leg is no longer used."""
         return await self._change("DELETE", volume, f"/{leg}")
 
     async def are_shared(self, volume: str) -> bool:
-        """Whether another host has the volume, too, or instead."""
+        """Whether the volume is published to another host, also or only."""
         targets = await self._api.read(f"/targets?volId={volume}")
         return [target["name"] for target in targets] != [f"{TARGET_NQN}:{self._host}"]
 

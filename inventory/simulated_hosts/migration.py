@@ -1,4 +1,4 @@
-"""Works off the host's migrations: another leg in place of one, while the volume is in use."""
+"""Runs the host's migrations: replaces a leg by another one while the volume is in use."""
 
 import logging
 from collections.abc import Iterable
@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Migration:
-    """``known``: the legs there were before; None: it has not begun. ``has_added``: one more, which
-    goes when the task is aborted: another one would be nobody's.
+    """``known``: the legs before the migration; None: it has not started. ``has_added``: a leg was
+    added. If the task is aborted, that leg is removed; a second one would belong to nobody.
     """
 
     task: MigrationTask
@@ -36,8 +36,8 @@ class _Migration:
 
 
 class Migrations:
-    """Those that this agent has taken. One that runs already when it is first seen is somebody
-    else's: of the provisioner, or of an agent that was here before.
+    """The migrations that this agent has taken. A migration that already runs when it is first seen
+    belongs to someone else: the provisioner, or an earlier process of the agent.
     """
 
     def __init__(self, api: Connection, host: str, name: str, legs: Legs) -> None:
@@ -47,11 +47,11 @@ class Migrations:
 
     @property
     def volumes(self) -> set[str]:
-        """Whose migrations are under way."""
+        """The volumes of the running migrations."""
         return {migration.task.volume for migration in self._taken.values()}
 
     def follow(self, tasks: Iterable[MigrationTask]) -> None:
-        """Take those that are for the host; what has ended is left alone at once."""
+        """Take the migrations that are for the host, and drop those that have ended."""
         there = {task.task_id: task for task in tasks if task.handler == "AGENT"}
         for task_id in self._taken.keys() - there.keys():
             log.info("host %s: task %s has ended", self._name, task_id)
@@ -62,7 +62,7 @@ class Migrations:
                 self._taken[task_id] = _Migration(task)
 
     async def step(self, volumes: dict[str, Volume], arrays: dict[str, Array], now: float) -> bool:
-        """One step of each; whether anything about legs was changed.
+        """Make one step of each migration; return whether a leg was changed.
 
         :raises NoAnswer: it is unknown whether anything was done.
         """
@@ -114,7 +114,7 @@ class Migrations:
         await self._say(migration, **said)
 
     async def _say(self, migration: _Migration, **said: Any) -> bool:
-        """What ended, or is refused because it ended, is taken no more."""
+        """Update the task. A migration that ended, or whose update is refused, is dropped."""
         task = migration.task.task_id
         body = {"taskId": task, "hostId": self._host} | said
         result = await self._api.send("PUT", "/tasks", body)

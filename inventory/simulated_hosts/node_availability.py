@@ -1,4 +1,4 @@
-"""Which storage nodes live, as the API says: read once for all hosts of a process."""
+"""Which storage nodes are Available, read once for all hosts of a process."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from inventory.simulated_hosts.connection import Connection, Endpoint
 
 
 class Nodes:
-    """For one event loop. ``fresh_seconds``: how long what was read is good enough."""
+    """For one event loop. ``fresh_seconds``: how long a reading is used."""
 
     def __init__(self, endpoint: Endpoint, fresh_seconds: float) -> None:
         self._api = Connection(endpoint)
@@ -16,9 +16,9 @@ class Nodes:
         self._read_at = -fresh_seconds
 
     async def living(self) -> frozenset[str]:
-        """The persistent ids of those that are Available.
+        """The persistent ids of the Available nodes.
 
-        :raises NoAnswer: the API does not say.
+        :raises NoAnswer: the API does not answer.
         """
         loop = asyncio.get_running_loop()
         async with self._lock:

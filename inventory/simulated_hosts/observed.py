@@ -1,4 +1,4 @@
-"""What a host reads of the API, as plain values."""
+"""What a host reads from the API, as plain values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ MS_PER_MINUTE = 60_000
 
 @dataclass(frozen=True)
 class Leg:
-    """A replica, which the host attaches. ``is_here``: it is exported by a node that lives;
-    ``is_lost``: its node does not live.
+    """A replica that the host attaches. ``is_here``: an Available node exports it. ``is_lost``: its
+    node is not Available.
     """
 
     uuid: str
@@ -24,6 +24,7 @@ class Leg:
 
     @classmethod
     def of(cls, row: Mapping[str, Any], nodes: frozenset[str]) -> Self:
+        """The leg in an answer. ``nodes``: the persistent ids of the Available nodes."""
         is_lost = row["backend"]["persistentID"] not in nodes
         return cls(
             uuid=row["uuid"],
@@ -36,7 +37,9 @@ class Leg:
 
 @dataclass(frozen=True)
 class Volume:
-    """A volume of several replicas that is published to the host."""
+    """A volume with several replicas that is published to the host. ``most_ms_missing``: its
+    ``maxReplicaDownTime`` in milliseconds.
+    """
 
     uuid: str
     alias: str
@@ -46,7 +49,7 @@ class Volume:
 
     @classmethod
     def of(cls, row: Mapping[str, Any], nodes: frozenset[str]) -> Self:
-        """``nodes``: the persistent ids of those that live."""
+        """The volume in an answer. ``nodes``: the persistent ids of the Available nodes."""
         legs = [Leg.of(place, nodes) for place in row["location"]]
         return cls(
             uuid=row["uuid"],
@@ -58,11 +61,11 @@ class Volume:
 
     @property
     def states(self) -> dict[str, str]:
-        """By leg."""
+        """The state of each leg, by uuid."""
         return {uuid: leg.state for uuid, leg in self.legs.items()}
 
     def overdue(self) -> str | None:
-        """The leg that has been Missing for too long, if there is one."""
+        """A leg that has been Missing for too long, or None."""
         if not self.most_ms_missing:
             return None
         late = (
@@ -75,7 +78,9 @@ class Volume:
 
 @dataclass(frozen=True)
 class MigrationTask:
-    """A RemoteMigration that has not ended. ``refusal``: text where an IDLE task carries any."""
+    """A RemoteMigration that has not ended. ``refusal``: the ``taskStatus`` of the task, if it has
+    one.
+    """
 
     task_id: str
     state: str
@@ -87,6 +92,7 @@ class MigrationTask:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self | None:
+        """The task in an answer; None: it is no migration, or has ended."""
         if row["type"] != "RemoteMigration" or row["state"] not in {IDLE, RUNNING}:
             return None
         tags = {tag["name"]: tag["value"] for tag in row.get("taskConfiguration", ())}

@@ -1,5 +1,5 @@
-"""A volume as the host has it: a RAID 1 of its replicas, as Linux md keeps one. Decides, and calls
-nothing.
+"""A volume as the host has it: a RAID 1 of its replicas, as Linux md keeps it. Makes decisions, but
+no calls.
 """
 
 from inventory.simulated_hosts.observed import (
@@ -14,12 +14,12 @@ from inventory.simulated_hosts.observed import (
 
 
 class Array:
-    """What the host knows of a volume beside what the API says. It is memory: a host that was
-    started anew takes the legs it finds for those that the array should have, and synchronizes
-    from the beginning.
+    """What the host knows of a volume beyond what the API shows. It is kept in memory only: after a
+    restart the host takes the legs that it finds for the legs of the array, and synchronizes again
+    from the start.
 
-    ``size``: how many legs it should have: the fewest it had while all was well.
-    ``bytes_per_second``: of each leg that is synchronized.
+    ``size``: how many legs the array should have: the smallest number while all were healthy.
+    ``bytes_per_second``: how fast each leg is synchronized.
     """
 
     def __init__(self, volume: Volume, bytes_per_second: float) -> None:
@@ -29,7 +29,9 @@ class Array:
         self._founders: frozenset[str] = frozenset()
 
     def report(self, volume: Volume, now: float) -> tuple[str, str] | None:
-        """The first leg that is not in the state which the API shows, and its state."""
+        """The first leg whose state differs from the one in the API, and its state; None: there is
+        none.
+        """
         if set(volume.states.values()) == {AVAILABLE}:
             self.size = min(self.size, len(volume.legs))
         good = self._good(volume)
@@ -43,14 +45,14 @@ class Array:
         return None
 
     def synchronized(self, leg: str, volume: Volume, now: float) -> float:
-        """How much of a leg is, from 0 to 1."""
+        """How much of the leg is synchronized, from 0 to 1."""
         since = self._since.get(leg, now)
         return min(1.0, (now - since) * self._rate / volume.capacity_bytes)
 
     def _good(self, volume: Volume) -> frozenset[str]:
-        """The legs that hold the data and can be reached. Those of a volume that was never attached
-        found the array. Without any, the array stands still: as md does, it never gives its last
-        leg up.
+        """The reachable legs that hold the data. The legs of a volume that was never attached are
+        good when the array is created. Without a good leg the array does not change: like md, it
+        never gives up its last leg.
         """
         states = set(volume.states.values())
         here = {leg.uuid: leg.state for leg in volume.legs.values() if leg.is_here}

@@ -1,4 +1,4 @@
-"""A host with KIOXIA's agent of release 3.22: the same calls in the same order, and no others."""
+"""A host with KIOXIA's agent of release 3.22: exactly the same calls in the same order."""
 
 import asyncio
 import logging
@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 
 
 class ReleasedAgent:
-    """It works its tasks off every ``poll_seconds``; every ``probe_seconds`` it probes, and tends
-    its volumes. A call that is not answered ends the round.
+    """Handles its tasks every ``poll_seconds``. Every ``probe_seconds`` it probes and checks its
+    volumes. A call without an answer ends the round.
     """
 
     def __init__(self, name: str, behaviour: Behaviour, endpoint: Endpoint, nodes: Nodes) -> None:
@@ -32,7 +32,7 @@ class ReleasedAgent:
         self._monitor_at = 0.0
 
     async def run(self, delay: float = 0) -> None:
-        """Begin after ``delay`` seconds, and go on until cancelled."""
+        """Start after ``delay`` seconds, and run until cancelled."""
         await asyncio.sleep(delay)
         try:
             await self._round(self._calls.info)
@@ -53,7 +53,7 @@ class ReleasedAgent:
         except NoAnswer as error:
             log.warning("host %s: %s", self.name, error)
         except Exception:
-            log.exception("host %s: its agent failed, and goes on", self.name)
+            log.exception("host %s: its agent failed and continues", self.name)
 
     async def _monitor(self) -> None:
         await self._calls.targets(of_host=True)

@@ -13,11 +13,13 @@ NO_TOKEN = "Bearer Unknown"  # noqa: S105 - what it sends without one
 ANYWHERE: Mapping[str, Any] = {"sameRackAllowed": False, "racks": [], "regions": [], "zones": []}
 WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
 UNSAID = "N/A"
-"""What the agent has, and sends, for a field that an answer left out."""
+"""The agent's value, which it also sends, for a field that an answer left out."""
 
 
 @dataclass(frozen=True)
 class ReleasedEndpoint(Endpoint):
+    """Encodes requests byte by byte as the released agent does."""
+
     @classmethod
     def like(cls, other: Endpoint) -> Self:
         return cls(other.host, other.port, other.context, other.authorization or NO_TOKEN)
@@ -39,7 +41,7 @@ class ReleasedEndpoint(Endpoint):
 
 
 class Calls:
-    """All raise NoAnswer where the API does not answer."""
+    """All methods raise NoAnswer if the API does not answer."""
 
     def __init__(self, endpoint: Endpoint, host: str, nqn: str, name: str) -> None:
         self._api = Connection(ReleasedEndpoint.like(endpoint))
@@ -56,13 +58,15 @@ class Calls:
         )
 
     async def targets(self, volume: str = "", *, of_host: bool) -> list[dict[str, Any]]:
-        """The host's, those of a volume, or the host's for the volume."""
+        """The targets of the host, of a volume, or of both."""
         fields = [f"hostId={self._host}"] if of_host else []
         fields += [f"volId={volume}"] if volume else []
         return await self._api.read(f"/targets?{'&'.join(fields)}")
 
     async def volume(self, uuid: str, alias: str = "") -> dict[str, Any] | None:
-        """By uuid, and where there is none, by alias, if given."""
+        """The volume with this uuid; if there is none and an alias is given, the one with that
+        alias.
+        """
         rows = await self._api.read(f"/volumes/{uuid}") if uuid else []
         if not rows and alias:
             rows = await self._api.read(f"/volumes_by_alias/{alias}")
@@ -73,7 +77,7 @@ class Calls:
         return len(rows) == 1 and rows[0]["state"] == "Available"
 
     async def portals(self) -> None:
-        """Read to connect to a node."""
+        """Read the portals, as before a connect to a node."""
         await self._api.read("/backends")
 
     async def publish(self, volume: str) -> bool:
@@ -97,7 +101,7 @@ class Calls:
         return await self._api.read(f"/tasks?hostId={self._host}")
 
     async def task_update(self, task: Mapping[str, Any]) -> Result:
-        """All that the agent knows of it, whether it changed or not."""
+        """Send all that the agent knows of the task, changed or not."""
         names = ("taskId", "state", "progress", "taskStatus", "statusDescription")
         body = {name: task.get(name, UNSAID) for name in names}
         tags = {"taskConfiguration": task["taskConfiguration"], "hostId": self._host}

@@ -1,4 +1,4 @@
-"""How the agent of release 3.22 works its tasks off. It looks once a second."""
+"""How the agent of release 3.22 handles its tasks. It checks them once a second."""
 
 from typing import Any
 
@@ -22,7 +22,9 @@ Task = dict[str, Any]
 
 
 class Tasks:
-    """``_running`` is memory: an agent that starts anew takes up what is RUNNING."""
+    """The tasks of the agent. ``_running`` is kept in memory only: a restarted agent takes up
+    RUNNING tasks.
+    """
 
     def __init__(self, calls: Calls, kernel: Kernel, volumes: Volumes) -> None:
         self._calls, self._kernel, self._volumes = calls, kernel, volumes
@@ -33,7 +35,7 @@ class Tasks:
         return bool(self._running)
 
     async def work(self, now: float) -> None:
-        """Every task in the list is taken for the agent's own."""
+        """Handle all tasks. The agent takes every task in the list for its own."""
         for task in await self._calls.tasks():
             if task["state"] == IDLE and task["type"] == "RemoteMigration":
                 await self._begin(task, now)
@@ -69,7 +71,9 @@ class Tasks:
         return next((array for array in found if array.alias in self._volumes.seen), None)
 
     def _refusal(self, task: Task, array: Md | None, now: float) -> tuple[str, ...]:
-        """Code and description. Text that an IDLE task carries is one already."""
+        """Why the task is refused, as code and description. Text in an IDLE task counts as a
+        refusal.
+        """
         if task.get("taskStatus", UNSAID) not in {"", UNSAID}:
             return task["taskStatus"], task.get("statusDescription", UNSAID)
         alias = _tags(task).get("volumeAlias")
@@ -82,7 +86,9 @@ class Tasks:
         return ()
 
     async def _give_up(self, task: Task, array: Md, outgoing: str) -> None:
-        """It removes the replica that was to leave, and not the one it added."""
+        """Fail the task. The agent removes the replica that was to be replaced, and not the one it
+        added.
+        """
         marked = await self._calls.replica_mark(array.uuid, outgoing)
         if marked.done and (await self._calls.replica_confirm(array.uuid, outgoing)).done:
             await self._calls.targets(array.uuid, of_host=False)
@@ -132,7 +138,7 @@ class Tasks:
         await self._calls.task_update(task)
 
     async def _end(self, task: Task, state: str, code: str, text: str) -> None:
-        """It goes on to say so until that is taken."""
+        """End the task, and repeat that in each round until the API accepts it."""
         task |= {"state": state, "taskStatus": code, "statusDescription": text}
         said: Result = await self._calls.task_update(task)
         if said.done:

@@ -1,5 +1,5 @@
-"""What the agent of release 3.22 does for its volumes, call by call: it reports, adds legs and lets
-them go, and replaces what is missing for too long.
+"""What the agent of release 3.22 does for its volumes, call by call: it reports, adds and releases
+legs, and replaces a leg that is missing for too long.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,8 +26,8 @@ Row = Mapping[str, Any]
 
 
 class Volumes:
-    """``seen``: the state of each array at the last look, by alias; it is memory, and an agent that
-    starts anew works off no migration of an array that it has not looked at.
+    """The volumes of the agent. ``seen``: the state of each array at the last check, by alias. It
+    is kept in memory only: a restarted agent runs no migration of an array that it has not checked.
     """
 
     def __init__(self, calls: Calls, kernel: Kernel) -> None:
@@ -35,7 +35,7 @@ class Volumes:
         self.seen: dict[str, str] = {}
 
     async def tend(self, array: Md, now: float) -> None:
-        """One look at an array."""
+        """Check an array once."""
         live = self._kernel.live(array)
         volume = await self._calls.volume(array.uuid if live else "", array.alias)
         if volume is None or not await self._is_connected(array.uuid):
@@ -60,7 +60,7 @@ class Volumes:
         await self.note(array.alias, state)
 
     async def note(self, alias: str, state: str) -> None:
-        """An event where the state of an array changed."""
+        """Send an event if the state of the array changed."""
         before = self.seen.get(alias)
         self.seen[alias] = state
         if state in {before, HEALTHY if before is None else ""}:
@@ -82,7 +82,7 @@ class Volumes:
         return AVAILABLE if leg.is_active(now) else SYNCHRONIZING
 
     async def _check(self, array: Md, volume: Row, now: float, *, was_failed: bool) -> bool:
-        """Whether a leg was let go or added."""
+        """Whether a leg was released or added."""
         outgoing = [p["uuid"] for p in volume["location"] if p["replicaState"] == TERMINATING]
         if len(outgoing) == 1:
             return await self.let_go(array, volume, outgoing[0])
@@ -92,7 +92,7 @@ class Volumes:
         return False
 
     async def let_go(self, array: Md, volume: Row, outgoing: str) -> bool:
-        """Take a leg out and say so; whether it was there."""
+        """Remove a leg and confirm it; return whether it was there."""
         before = len(array.legs)
         removed = array.remove(outgoing)
         if before > 2 and before > len(volume["location"]) - 1:
@@ -102,9 +102,9 @@ class Volumes:
         return removed
 
     async def add_legs(self, array: Md, volume: Row, now: float) -> str | None:
-        """Add what is not in the array and can be reached; the last that was, or None.
+        """Add the reachable legs that are not in the array; return the last one added, or None.
 
-        Without exactly one target the agent adds nothing, ever.
+        Without exactly one target the agent never adds a leg.
         """
         if len(await self._calls.targets(array.uuid, of_host=True)) != 1:
             return None

@@ -1,4 +1,4 @@
-"""A leg that is Missing for longer than the volume allows is replaced by the host itself."""
+"""The host replaces a leg that is Missing for longer than the volume allows."""
 
 from inventory.simulated_hosts.legs import Legs
 from inventory.simulated_hosts.observed import AVAILABLE, MISSING, Volume
@@ -8,14 +8,18 @@ REST_SECONDS = 30.0
 
 
 class Healing:
+    """Replaces overdue legs."""
+
     def __init__(self, legs: Legs) -> None:
         self._legs = legs
         self._resting: dict[str, float] = {}
 
     async def step(self, volume: Volume, array: Array, now: float) -> bool:
-        """Add a leg, or when that is there and synchronized, have the Missing one removed; whether
-        anything was done. After a refusal the volume is left alone for ``REST_SECONDS``, and while
-        another host has it, too.
+        """Add a leg or, when the new leg is synchronized, mark the Missing one for removal; return
+        whether anything was done.
+
+        After a refusal the volume is left alone for ``REST_SECONDS``. It is also left alone while
+        another host has it.
 
         :raises NoAnswer: it is unknown whether anything was done.
         """

@@ -1,8 +1,8 @@
-"""Records as RFC 5424 writes them.
+"""Records in RFC 5424 format.
 
-No control character and no line break of a value reaches the wire: each is sent as its picture
-(U+2400 and following), so no receiver, however it splits lines, sees a line that was forged.
-``decisions/0009`` says why, and why this is no library.
+Control characters and line breaks in values are never sent. Each is replaced by its Unicode picture
+(U+2400 and following), so that no value can forge a line, however the receiver splits lines.
+``decisions/0009`` says why, and why no library is used.
 """
 
 import datetime as dt
@@ -27,11 +27,15 @@ _ESCAPES = str.maketrans({character: f"\\{character}" for character in '"\\]'})
 
 
 class LoggingType(StrEnum):
+    """The types of the reference, "Forward Log"."""
+
     EVENT = "EVENT"
     COMMAND = "COMMAND"
 
 
 class Level(StrEnum):
+    """The levels of the reference, "Forward Log"."""
+
     FATAL = "FATAL"
     ERROR = "ERROR"
     WARN = "WARN"
@@ -39,14 +43,14 @@ class Level(StrEnum):
 
 
 SEVERITIES = {Level.FATAL: 2, Level.ERROR: 3, Level.WARN: 4, Level.INFO: 6}
-"""Critical, Error, Warning, Informational (RFC 5424, table 2)."""
+"""Critical, Error, Warning and Informational (RFC 5424, table 2)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One event or command; the names are the reference's, "Forward Log".
+    """One event or command, with the names of the reference, "Forward Log".
 
-    :raises ValueError: host, app_name or the name of a parameter is none that RFC 5424 allows.
+    :raises ValueError: RFC 5424 does not allow the host, the app_name or the name of a parameter.
     """
 
     at: dt.datetime
@@ -65,7 +69,7 @@ class Record:
                 raise ValueError(f"{text[:80]!r} breaks the rule {pattern.pattern}")
 
     def encoded(self, *, facility: int, enterprise_number: int) -> bytes:
-        """The record without framing. MSGID is the logging type, PROCID is left out.
+        """The record without framing. MSGID is the logging type; PROCID is left out.
 
         :raises UnicodeEncodeError: a value holds half a surrogate pair.
         """
@@ -85,5 +89,5 @@ class Record:
 
 
 def visible(text: str) -> str:
-    """The text with a picture in place of each control character and each line break."""
+    """The text with each control character and line break replaced by its picture."""
     return text.translate(_PICTURES)

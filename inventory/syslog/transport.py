@@ -1,4 +1,4 @@
-"""How records travel: UDP (RFC 5426), TCP with octet counting (RFC 6587), TLS (RFC 5425)."""
+"""Sends records over UDP (RFC 5426), TCP with octet counting (RFC 6587) or TLS (RFC 5425)."""
 
 import socket
 import ssl
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 LARGEST_RECORD = 65_507
-"""Bytes that one UDP datagram holds over IPv4."""
+"""The bytes that one UDP datagram can hold over IPv4."""
 
 CONNECT_SECONDS = 5.0
 SEND_SECONDS = 10.0
@@ -20,7 +20,7 @@ _PORTS = {"udp": 514, "tcp": 601, "tls": 6514}
 
 @dataclass(frozen=True, kw_only=True)
 class Destination:
-    """Where to send; ``certificate`` is the PEM that TLS trusts, empty for the system's CAs."""
+    """Where to send. ``certificate``: the PEM that TLS trusts; empty: the system's CAs."""
 
     scheme: str
     host: str
@@ -29,9 +29,9 @@ class Destination:
 
     @classmethod
     def of(cls, url: str, *, use_tls: bool, certificate: str = "") -> "Destination":
-        """Read ``udp://``, ``tcp://`` or ``tls://host:port``; ``tcp`` with ``use_tls`` is TLS.
+        """Parse ``udp://``, ``tcp://`` or ``tls://host:port``. ``tcp`` with ``use_tls`` means TLS.
 
-        :raises ValueError: the url is none of these, or asks for TLS over UDP.
+        :raises ValueError: the url has another form, or asks for TLS over UDP.
         """
         parts = urlsplit(url)
         scheme = "tls" if use_tls and parts.scheme == "tcp" else parts.scheme
@@ -46,11 +46,11 @@ class Destination:
 def send(destination: Destination, records: Sequence[bytes]) -> None:
     """Send the records, in order, over one connection.
 
-    Returns once a stream's receiver has closed it after the last octet, so has read them all, or
-    has not said anything against them for CLOSE_SECONDS. Over UDP nothing is known but that no host
-    refused them at once.
+    For TCP and TLS it returns when the receiver has closed the connection after the last octet, so
+    it has read all records, or has kept it open without an error for CLOSE_SECONDS. For UDP it only
+    shows that no host refused the records at once.
 
-    :raises OSError, ValueError: not all may have arrived.
+    :raises OSError, ValueError: some records may not have arrived.
     """
     _SENDERS[destination.scheme](destination, records)
 
@@ -88,7 +88,7 @@ def _send_tls(destination: Destination, records: Sequence[bytes]) -> None:
         try:
             stream.unwrap()
         except (ssl.SSLEOFError, TimeoutError):
-            return  # it closed without a word, or keeps the connection: it has read or will
+            return  # closed without close_notify, or still open: the records are read or will be
 
 
 def _connect(destination: Destination) -> socket.socket:
@@ -99,7 +99,7 @@ def _connect(destination: Destination) -> socket.socket:
 
 
 def _await_end(stream: socket.socket) -> None:
-    """Until the other side closed, at most CLOSE_SECONDS; a reset is an error."""
+    """Wait until the other side closes, at most CLOSE_SECONDS. A reset is an error."""
     give_up = time.monotonic() + CLOSE_SECONDS
     stream.settimeout(CLOSE_SECONDS)
     try:
@@ -110,14 +110,15 @@ def _await_end(stream: socket.socket) -> None:
 
 
 def framed(records: Sequence[bytes]) -> bytes:
-    """Octet counting: each record after its length (RFC 6587, section 3.4.1)."""
+    """Put its length before each record: octet counting (RFC 6587, section 3.4.1)."""
     return b"".join(b"%d %b" % (len(record), record) for record in records)
 
 
 def tls_context(certificate: str) -> ssl.SSLContext:
-    """Trusts the PEM alone, be it a CA's or the server's own; without one, the system's CAs.
+    """A context that trusts only the PEM, which is a CA's or the server's own; without one, the
+    system's CAs.
 
-    :raises ssl.SSLError: it is no PEM certificate.
+    :raises ssl.SSLError: the text is not a PEM certificate.
     """
     context = ssl.create_default_context(cadata=certificate or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

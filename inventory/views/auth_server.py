@@ -36,7 +36,7 @@ def _web_address(value: str) -> None:
 
 
 def _checked(rule: Callable[[str], object]) -> Callable[[str], None]:
-    """A validator of a rule that raises ValueError."""
+    """A validator for a rule that raises ValueError."""
 
     def validate(value: str) -> None:
         try:
@@ -56,7 +56,7 @@ def _optional(length: int, **options: Any) -> serializers.CharField:
 
 
 class AuthServerInput(Input):
-    """The reference's fields, and two extensions: issuer and audience to demand of tokens."""
+    """The reference's fields, and as extensions the issuer and audience that tokens must have."""
 
     extensions = ("authorizationServerIssuer", "authorizationServerAudience")
     authorizationServerTokenURL = _text(2048, validators=[_checked(_web_address)])
@@ -81,7 +81,7 @@ class AuthServerInput(Input):
 
 
 class AuthServerViewSet(ApiViewSet):
-    """The one authorization server; ``{}`` where there is none."""
+    """The authorization server; ``{}`` if there is none."""
 
     resource = "auth_server"
     operations: ClassVar = {
@@ -132,7 +132,9 @@ def _client(fields: dict[str, Any], name: str) -> OidcClient:
 
 
 def _server_json(server: OidcServer, *, secrets: bool) -> dict[str, str]:
-    """As the reference shows it; what is not set is left out, and secrets unless asked for."""
+    """The server in the reference's format. Unset fields are left out, and secrets unless
+    requested.
+    """
     fields = {
         "authorizationServerTokenURL": server.token_url,
         PUBLIC_KEY: server.public_key,

@@ -36,7 +36,7 @@ class NodeToken(serializers.RegexField):
             max_length=512,
             write_only=True,
             error_messages={"invalid": rule, "max_length": rule},
-            help_text="the token of this node alone, where it goes without mutual TLS",
+            help_text="the token of this node only, if it does without mutual TLS",
             **kwargs,
         )
 
@@ -49,7 +49,7 @@ class BackendAddInput(LocationInput):
     takeOver = serializers.BooleanField(
         default=False,
         source="take_over",
-        help_text="also a node that belongs to another pool, or holds volumes of one",
+        help_text="add the node even if it belongs to another pool, or holds volumes of one",
     )
 
 
@@ -67,7 +67,9 @@ class BackendListInput(Input):
 
 
 class BackendViewSet(ApiViewSet):
-    """The storage nodes of the pool; removal is with the volumes, which it must look at."""
+    """The storage nodes of the pool. The ``volumes`` app adds removal, which must check the
+    volumes.
+    """
 
     resource = "backends"
     operations: ClassVar[dict[str, Operation]] = {
@@ -115,7 +117,7 @@ class BackendViewSet(ApiViewSet):
 
 
 class InfoViewSet(ApiViewSet):
-    """What clients read first, without credentials: the API's level."""
+    """The API's level, which clients read first, without credentials."""
 
     resource = "info"
     operations: ClassVar = {"list": Operation("Get Info", answer=InfoOutput)}
@@ -135,7 +137,7 @@ class InfoViewSet(ApiViewSet):
 
 
 def backend_json(summary: BackendSummary) -> dict[str, Any]:
-    """A backend as the reference lists it, "List Backends"; what is not set is left out."""
+    """A backend in the format of "List Backends" in the reference. Unset fields are left out."""
     backend = summary.backend
     probe_at = backend.last_probe_at
     fields = {

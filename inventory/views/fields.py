@@ -16,11 +16,11 @@ NQN_LENGTH = 223
 
 
 LONGEST_LOCATION = 4096
-"""Above this it is malformed; what a location may have is the service's rule."""
+"""A longer text is malformed. The service checks the allowed length."""
 
 
 class ManagementAddress(serializers.CharField):
-    """An IP address or a DNS name, in the one form in which equal ones are equal."""
+    """An IP address or a DNS name, normalised so that equal ones compare as equal."""
 
     default_error_messages = {"address": "must be an IP address or a DNS name"}  # noqa: RUF012
 
@@ -81,7 +81,9 @@ def _location() -> serializers.CharField:
 
 
 class LocationInput(Input):
-    """Where a node stands: null or an empty string is "not set". Their length is the service's."""
+    """The place of a node. null or an empty string means "not set". The service checks
+    the lengths.
+    """
 
     rack = _location()
     zone = _location()

@@ -47,7 +47,9 @@ class HostProbeInput(Input):
 
 
 class HostViewSet(ApiViewSet):
-    """The hosts; removal, and the namespace ids we gave them, are with the volumes."""
+    """The hosts. The ``volumes`` app adds removal and the namespace ids that the provisioner
+    assigned.
+    """
 
     resource = "hosts"
     operations: ClassVar[dict[str, Operation]] = {
@@ -68,7 +70,7 @@ class HostViewSet(ApiViewSet):
 
 
 class HostProbeViewSet(ApiViewSet):
-    """What is published to a host follows its NQN, so the volumes add ``create``."""
+    """Exports to a host depend on its NQN, so the ``volumes`` app adds ``create``."""
 
     resource = "host_probe"
     operations: ClassVar = {
@@ -89,7 +91,7 @@ class HostProbeViewSet(ApiViewSet):
 
 
 def host_json(host: Host, used_namespace_ids: Iterable[int]) -> dict[str, Any]:
-    """A host as the reference lists it, "List Hosts"."""
+    """A host in the format of "List Hosts" in the reference."""
     return {
         "uuid": host.uuid,
         "name": host.name,

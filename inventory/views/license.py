@@ -44,8 +44,8 @@ class LicenseViewSet(ApiViewSet):
 
 
 def license_json(current: License) -> dict[str, object]:
-    """As the reference shows it; a licence that does not expire has no expirationDate, one without
-    a limit no maxBackends.
+    """The licence in the reference's format, without expirationDate if it does not expire, and
+    without maxBackends if it has no limit.
     """
     fields: dict[str, object] = {"type": current.type}
     if current.max_backends is not None:

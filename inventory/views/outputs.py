@@ -1,4 +1,4 @@
-"""What answers about the pool hold (reference, "Inventory Management" and others)."""
+"""Answers about the pool (reference, "Inventory Management" and others)."""
 
 from typing import ClassVar
 
@@ -60,11 +60,11 @@ class BackendOutput(Output):
     totalIOPS = serializers.IntegerField()
     availableIOPS = serializers.IntegerField(help_text="may fall below 0")
     numberOfSSDs = serializers.IntegerField()
-    waitsFor = serializers.CharField(required=False, help_text="for what, in words")
+    waitsFor = serializers.CharField(required=False, help_text="what the node waits for, in words")
     health = serializers.ChoiceField(NodeHealth.choices)
     healthReason = serializers.CharField(
         required=False,
-        help_text="what fails: probes of the node, calls to it, its version; and since when",
+        help_text="what fails (probes of the node, calls to it, its version) and since when",
     )
     example: ClassVar = {
         "persistentID": NODE,
@@ -141,7 +141,7 @@ class InfoOutput(Output):
         help_text="the worst of the pool: Faulted, Unknown, Degraded, Rebuilding or Healthy"
     )
     healthReason = serializers.CharField(
-        required=False, help_text="how many volumes and nodes are not in order"
+        required=False, help_text="how many volumes and nodes are not healthy"
     )
     example: ClassVar = {
         "totalFreeSpace": 1920315949046,
@@ -163,7 +163,9 @@ class HostOutput(Output):
     duration = serializers.IntegerField(help_text="seconds between probes")
     multipath = serializers.BooleanField()
     usedNamespacesIds = serializers.ListField(child=serializers.IntegerField())
-    hasAgent = serializers.BooleanField(help_text="software on the host replicates by itself")
+    hasAgent = serializers.BooleanField(
+        help_text="whether software on the host replicates by itself"
+    )
     example: ClassVar = {
         "uuid": HOST,
         "name": "host1",
@@ -198,7 +200,7 @@ class SampleOutput(Output):
 
 
 class InventoryOutput(Output):
-    """The newest samples; ``taskId`` takes the next one."""
+    """The newest samples. The task ``taskId`` takes the next one."""
 
     extensions = ("taskId",)
     inventorySamples = SampleOutput(many=True)
@@ -218,7 +220,7 @@ class InventoryOutput(Output):
 
 
 class AuthServerOutput(Output):
-    """What is not set is left out, and secrets unless an ADMIN asks."""
+    """Unset fields are left out, and secrets unless an ADMIN asks."""
 
     extensions = ("authorizationServerIssuer", "authorizationServerAudience")
     authorizationServerTokenURL = serializers.CharField(required=False)

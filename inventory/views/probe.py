@@ -31,7 +31,9 @@ class NodeTagInput(Input):
 
 
 class ProvisionerInput(Input):
-    """What the node thinks its provisioner is; the answer puts it right, so nothing is demanded."""
+    """The provisioner settings that the node has. Nothing is required, because the answer corrects
+    them.
+    """
 
     inUse = serializers.BooleanField(required=False)
     pushInterval = Whole(required=False)
@@ -40,7 +42,7 @@ class ProvisionerInput(Input):
 
 
 class ProbeInput(Input):
-    """All that the reference calls mandatory, and extensions of our own agent."""
+    """All fields that the reference calls mandatory, and extensions of this project's agent."""
 
     extensions = ("bootId", "newestGeneration")
     persistentID = Identifier()
@@ -86,7 +88,7 @@ PROBE = {
 
 
 class ProbeViewSet(ApiViewSet):
-    """A node may speak for itself only; an administrator for any node."""
+    """A node may probe for itself only, an administrator for any node."""
 
     resource = "probe"
     goes_on = True

@@ -30,14 +30,14 @@ PARAMETER_NAME_RULE = 'must be 1 to 32 printable ASCII characters without spaces
 
 
 class Text(serializers.CharField):
-    """Any text, taken as it is."""
+    """Any text, unchanged."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(trim_whitespace=False, **kwargs)
 
 
 class Word(serializers.RegexField):
-    """A text that matches the whole of a pattern, taken as it is."""
+    """A text that matches the whole pattern, unchanged."""
 
     def __init__(self, pattern: re.Pattern[str], rule: str, **kwargs: Any) -> None:
         super().__init__(
@@ -61,7 +61,7 @@ class ParameterInput(Input):
     }
 )
 class Parameters(serializers.Field[Any, Any, Any, Any]):
-    """An object of texts, or a list of ``{"name": .., "value": ..}``; a null value is absent."""
+    """An object of texts, or a list of ``{"name": .., "value": ..}``. A null value is ignored."""
 
     default_error_messages = {  # noqa: RUF012
         "shape": "must be an object of texts",
@@ -136,7 +136,7 @@ class SyslogViewSet(ApiViewSet):
 
 
 def syslogs_json(servers: Iterable[SyslogServer]) -> list[dict[str, Any]]:
-    """As the reference lists them, "Get Syslogs"; without the file's name where there is none."""
+    """The servers in the format of "Get Syslogs" in the reference, without an empty file name."""
     return [
         {
             "id": server.node_server_id,

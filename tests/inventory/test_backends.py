@@ -1,4 +1,4 @@
-"""What reading the pool and probing cost, and rules that no single request shows."""
+"""The cost of reading the pool and of probes, and rules that no single request shows."""
 
 import datetime as dt
 from typing import Any
@@ -20,7 +20,7 @@ TIB = 2**40
 
 
 def store(persistent_id="b1", **fields):
-    """A backend with two drives and a portal, as if it had been added."""
+    """A stored backend with two drives and a portal."""
     now = timezone.now()
     defaults = {
         "name": persistent_id,
@@ -78,7 +78,7 @@ def report(**fields):
 
 
 @pytest.mark.parametrize("count", [1, 20])
-def test_list_costs_the_same_however_many(django_assert_num_queries, count):
+def test_listing_backends_takes_five_queries_for_any_number(django_assert_num_queries, count):
     for n in range(count):
         store(f"b{n:02}")
     with django_assert_num_queries(5):
@@ -89,7 +89,7 @@ def test_list_costs_the_same_however_many(django_assert_num_queries, count):
         assert {len(s.backend.portals.all()) for s in found} == {1}
 
 
-def test_free_space_is_of_present_drives_of_available_backends():
+def test_free_space_counts_only_present_drives_of_available_backends():
     store("b1")
     store("b2", available_until=timezone.now() - dt.timedelta(seconds=1))
     Ssd.objects.filter(backend="b1", ssd_id="s1").update(used_bytes=TIB // 4)
@@ -100,7 +100,7 @@ def test_free_space_is_of_present_drives_of_available_backends():
     assert (first.capacity_bytes, first.free_bytes, first.ssds) == (TIB, TIB, 1)
 
 
-def test_probe_is_two_statements(django_assert_num_queries):
+def test_a_probe_takes_two_statements(django_assert_num_queries):
     store()
     with django_assert_num_queries(2):
         backend = backend_probe(report=report())
@@ -126,7 +126,7 @@ def test_totals_never_fall_below_what_is_claimed():
         {"total_capacity": TIB},
     ],
 )
-def test_probe_that_asks_for_a_reading(fields):
+def test_a_probe_that_reports_a_change_requests_a_reading_until_it_was_done(fields):
     store()
     backend = backend_probe(report=report(**fields))
     assert backend.refresh_wanted_at == backend.last_probe_at
@@ -136,12 +136,12 @@ def test_probe_that_asks_for_a_reading(fields):
 
 
 @pytest.mark.parametrize("fields", [{"changes": Changes.SYSLOGS}, {"boot_id": None}])
-def test_probe_that_asks_for_nothing(fields):
+def test_a_probe_without_a_change_requests_no_reading(fields):
     store()
     assert backend_probe(report=report(**fields)).refresh_wanted_at is None
 
 
-def test_reading_replaces_what_is_known():
+def test_a_reading_replaces_stored_facts_drives_and_portals():
     store()
     Ssd.objects.filter(ssd_id="s2").update(used_bytes=7)
     read_at = timezone.now()
@@ -169,7 +169,7 @@ def test_reading_replaces_what_is_known():
     ]
 
 
-def test_unused_drive_that_is_gone_is_forgotten_and_a_used_one_comes_back():
+def test_an_unused_missing_drive_is_deleted_and_a_used_one_can_return():
     store()
     Ssd.objects.filter(ssd_id="s2").update(used_bytes=7)
     reading_store(persistent_id="b1", node=node(ssds=[]), read_at=timezone.now())
@@ -180,7 +180,7 @@ def test_unused_drive_that_is_gone_is_forgotten_and_a_used_one_comes_back():
 
 
 @pytest.mark.parametrize(("sizes", "only"), [((512,), 512), ((512, 4096), None)])
-def test_reading_tells_the_block_size_of_volumes(sizes, only):
+def test_a_reading_stores_the_only_block_size_of_a_drive(sizes, only):
     store()
     ssd = wire.Ssd(ssd_id="s1", name="s1", capacity=TIB, free=TIB, block_sizes=sizes)
     news = node().model_copy(update={"ssds": (ssd,)})
@@ -209,7 +209,7 @@ def test_reading_of_a_removed_backend_is_dropped():
     assert not Ssd.objects.exists()
 
 
-def test_client_knows_all_addresses():
+def test_a_client_gets_all_addresses_of_a_backend():
     backend = store()
     BackendAddress.objects.create(backend=backend, position=1, address="::1", port=443)
     assert backend.mgmt_ips == ["b1.example", "::1"]

@@ -1,4 +1,4 @@
-"""Each node has NVMe controller ids of its own (contract, section 7)."""
+"""Each node has its own NVMe controller ids (contract, section 7)."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
 
 
-def test_no_two_nodes_have_one_id() -> None:
+def test_slots_give_nodes_disjoint_controller_ids() -> None:
     backends = [Backend(controller_slot=slot) for slot in range(1, SLOTS + 1)]
     ranges = [ids for backend in backends if (ids := controller_ids(backend))]
     assert SLOTS == 1023
@@ -31,7 +31,7 @@ def test_no_two_nodes_have_one_id() -> None:
     assert all(a.last < b.first for a, b in pairwise(ranges))
 
 
-def test_a_node_that_comes_back_has_its_slot_again(
+def test_a_node_that_returns_gets_its_slot_again(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     first, second = pool(2)
@@ -47,7 +47,7 @@ def slots() -> dict[str, int | None]:
     return dict(Backend.objects.values_list("persistent_id", "controller_slot"))
 
 
-def test_released_slots_are_others_only_when_all_were_given_out() -> None:
+def test_released_slots_are_reused_only_when_no_unused_slot_is_left() -> None:
     gone = store("gone")
     slot_release(gone)
     gone.delete()
@@ -66,14 +66,14 @@ def test_released_slots_are_others_only_when_all_were_given_out() -> None:
         store(name, controller_slot=expected)
 
 
-def test_a_node_that_the_version_before_added(pool: Pool) -> None:
+def test_a_node_check_gives_a_slot_to_a_node_added_by_an_older_version(pool: Pool) -> None:
     first, second = pool(2)
     Backend.objects.filter(pk=first).update(controller_slot=None)
     nodes_check()
     assert slots() == {first: 1, second: 2}
 
 
-def test_more_nodes_than_slots(api: Api, fleet: SimulatedFleet) -> None:
+def test_adding_a_node_is_refused_when_no_slot_is_left(api: Api, fleet: SimulatedFleet) -> None:
     one = store("b1")
     Backend.objects.bulk_create(
         Backend(**_facts(one) | {"persistent_id": f"node-{slot}", "controller_slot": slot})
@@ -90,7 +90,7 @@ def _facts(backend: Backend) -> dict[str, object]:
     return {field.name: getattr(backend, field.name) for field in Backend._meta.concrete_fields}
 
 
-def test_nodes_of_before_are_numbered_by_age() -> None:
+def test_the_migration_numbers_existing_nodes_by_age() -> None:
     now = timezone.now()
     for number, name in enumerate("cab"):
         store(name, created_at=now - dt.timedelta(days=number), controller_slot=10 + number)

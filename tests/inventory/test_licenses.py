@@ -22,7 +22,7 @@ def issued(capsys, *arguments):
     return text
 
 
-def test_a_key_of_ones_own(tmp_path, capsys, settings):
+def test_a_licence_of_a_new_key_is_accepted(tmp_path, capsys, settings):
     file = tmp_path / "vendor.pem"
     call_command("license_key", str(file))
     believe(settings, capsys.readouterr().out.strip())
@@ -35,7 +35,7 @@ def test_a_key_of_ones_own(tmp_path, capsys, settings):
     assert license_read(text) == LicenseTerms(type="POC", expirationDate=expires, maxBackends=12)
 
 
-def test_a_key_is_never_overwritten(tmp_path):
+def test_an_existing_key_file_is_never_overwritten(tmp_path):
     file = tmp_path / "vendor.pem"
     file.write_text("precious")
     with pytest.raises(CommandError, match="cannot write"):
@@ -43,7 +43,7 @@ def test_a_key_is_never_overwritten(tmp_path):
     assert file.read_text() == "precious"
 
 
-def test_the_demo_key_counts_in_the_embedded_form(capsys, settings):
+def test_the_demo_key_is_accepted_in_the_embedded_form(capsys, settings):
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(
         update={"broker_url": SecretStr("memory://"), "license_public_key": ""}
     )
@@ -61,13 +61,13 @@ def test_the_demo_key_counts_in_the_embedded_form(capsys, settings):
         ([], "--max-backends"),
     ],
 )
-def test_wrong_arguments(capsys, arguments, complaint):
+def test_license_issue_refuses_wrong_arguments(capsys, arguments, complaint):
     with pytest.raises(CommandError, match=complaint):
         call_command("license_issue", "--key", str(DEMO), *arguments)
     assert capsys.readouterr().out == ""
 
 
-def test_wrong_key(tmp_path):
+def test_license_issue_refuses_a_file_without_an_ed25519_key(tmp_path):
     file = tmp_path / "key.pem"
     for content, complaint in [
         (b"no key", "cannot be read as a PEM key"),

@@ -1,4 +1,4 @@
-"""The poll of late nodes (contract, section 3), against real nodes."""
+"""The poll of late nodes (contract, section 3), with real nodes."""
 
 import datetime as dt
 import time
@@ -21,7 +21,7 @@ NODE_LABELS = {"method": "GET", "path": "/v1/node"}
 
 
 def silent_for(seconds, persistent_id=None):
-    """As if the last sign of life was so long ago, and the poll ran long ago."""
+    """Set the last sign of life to so many seconds ago, and the last poll to long ago."""
     rows = (
         Backend.objects.all() if persistent_id is None else Backend.objects.filter(pk=persistent_id)
     )
@@ -34,7 +34,7 @@ def silent_for(seconds, persistent_id=None):
 
 
 def polled(started):
-    """Ids of those that a poll since ``started`` read."""
+    """Ids of the nodes that were read since ``started``."""
     return set(Backend.objects.filter(refreshed_at__gte=started).values_list("pk", flat=True))
 
 
@@ -45,13 +45,13 @@ def poll():
 
 
 @pytest.mark.parametrize(("seconds", "is_late"), [(85, False), (95, True), (1000, True)])
-def test_late_after_one_and_a_half_intervals(pool, seconds, is_late):
+def test_a_node_is_late_after_one_and_a_half_intervals(pool, seconds, is_late):
     [persistent_id] = pool(1)
     silent_for(seconds)
     assert poll() == ({persistent_id} if is_late else set())
 
 
-def test_unavailable_node_that_answers_is_available(api, pool):
+def test_an_unavailable_node_that_answers_the_poll_becomes_available(api, pool):
     pool(1)
     silent_for(200)
     assert api.get("/backends").body[0]["state"] == "Unavailable"
@@ -67,7 +67,7 @@ def test_unavailable_node_that_answers_is_available(api, pool):
 
 
 @pytest.mark.parametrize("fault", ["down", "refuse", "fail", "lose"])
-def test_node_that_does_not_answer_stays_as_it_was(pool, fleet, fault):
+def test_a_node_that_does_not_answer_the_poll_is_not_changed(pool, fleet, fault):
     first, second = pool(2)
     silent_for(200)
     faults = fleet.nodes[0].faults
@@ -82,7 +82,7 @@ def test_node_that_does_not_answer_stays_as_it_was(pool, fleet, fault):
     assert Backend.objects.get(pk=second).is_available
 
 
-def test_another_node_at_the_address_is_no_sign_of_life(pool, fleet):
+def test_an_answer_of_another_node_is_no_sign_of_life(pool, fleet):
     first, second = pool(2)
     silent_for(200, first)
     node = fleet.nodes[1]
@@ -96,7 +96,7 @@ def test_another_node_at_the_address_is_no_sign_of_life(pool, fleet):
     assert node.agent.provisioner == told, "it is not told the other's settings"
 
 
-def test_slow_nodes_are_bounded_in_time(pool, fleet):
+def test_slow_nodes_do_not_prolong_a_poll(pool, fleet):
     ids = pool(6)
     silent_for(200)
     for node in fleet.nodes[:5]:
@@ -116,7 +116,7 @@ def test_poll_refreshes_drives_and_portals(pool, fleet):
     assert Portal.objects.get().ip == "10.0.0.8"
 
 
-def test_wanted_refresh_whose_job_was_lost(pool):
+def test_the_poll_reads_a_node_whose_refresh_job_was_lost(pool):
     first, second = pool(2)
     silent_for(10)
     Backend.objects.filter(pk=first).update(refresh_wanted_at=timezone.now())
@@ -126,7 +126,7 @@ def test_wanted_refresh_whose_job_was_lost(pool):
     assert poll() == set(), "it was read since"
 
 
-def test_token_is_renewed_in_the_second_half_of_its_life(pool, fleet):
+def test_a_token_is_renewed_in_the_second_half_of_its_lifetime(pool, fleet):
     pool(1)
     node = fleet.nodes[0]
     token = node.agent.provisioner.token
@@ -144,7 +144,7 @@ def test_token_is_renewed_in_the_second_half_of_its_life(pool, fleet):
     assert token
 
 
-def test_renewal_that_the_node_refuses_is_tried_again(pool, fleet):
+def test_a_token_renewal_that_the_node_refuses_is_retried(pool, fleet):
     [persistent_id] = pool(1)
     silent_for(10)
     soon = timezone.now() + dt.timedelta(days=1)
@@ -157,7 +157,7 @@ def test_renewal_that_the_node_refuses_is_tried_again(pool, fleet):
     assert Backend.objects.get().token_expires_at > soon
 
 
-def test_node_is_not_polled_twice_within_half_a_poll_interval(pool, fleet):
+def test_a_node_is_not_polled_twice_within_half_a_poll_interval(pool, fleet):
     pool(1)
     silent_for(200)
     fleet.nodes[0].faults.go_down()
@@ -168,7 +168,7 @@ def test_node_is_not_polled_twice_within_half_a_poll_interval(pool, fleet):
     assert len(poll()) == 1
 
 
-def test_those_that_waited_longest_come_first(pool, monkeypatch):
+def test_nodes_polled_longest_ago_come_first(pool, monkeypatch):
     ids = pool(4)
     silent_for(200)
     Backend.objects.filter(pk__in=ids[2:]).update(polled_at=timezone.now() - dt.timedelta(hours=2))

@@ -1,4 +1,4 @@
-"""Nodes that belong to a pool, and another pool that wants them."""
+"""Nodes that belong to a pool, and another pool that wants to add them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +32,7 @@ OTHER = "0b5a1a2e-1111-4222-8333-444455556666"
 
 @contextmanager
 def as_another_pool() -> Iterator[None]:
-    """This provisioner with another identity, as if it had another database."""
+    """Give this provisioner another identity, as if it had another database."""
     mine = Pool.objects.get().uuid
     Pool.objects.update(uuid=OTHER, name="other")
     ownership._pool_uuid.cache_clear()
@@ -48,7 +48,7 @@ def add(api: Api, node: SimulatedNode, **more: object) -> Answer:
 
 
 def forget_backends() -> None:
-    """As another database, which never knew of them."""
+    """Delete all backends, as in another database that never knew them."""
     Replica.objects.all().delete()
     Volume.objects.all().delete()
     Backend.objects.all().delete()
@@ -58,7 +58,7 @@ def told(node: SimulatedNode) -> wire.PoolIdentity | None:
     return node.agent._membership.pool
 
 
-def test_a_node_and_what_is_on_it_carry_the_pool(
+def test_a_node_and_its_objects_carry_the_pool(
     api: Api, pool: PoolOf, fleet: SimulatedFleet
 ) -> None:
     pool(1)
@@ -71,7 +71,7 @@ def test_a_node_and_what_is_on_it_carry_the_pool(
 
 
 def lose_records(node: SimulatedNode) -> None:
-    """All that the node remembers, as with its state folder."""
+    """Delete all records of the node, as if its state folder was lost."""
 
     async def clear() -> None:
         node.agent._records._all("DELETE FROM setting WHERE node = ?")
@@ -80,10 +80,10 @@ def lose_records(node: SimulatedNode) -> None:
     node.run(clear())
 
 
-def test_a_late_create_makes_nothing_on_a_node_that_lost_its_records(
+def test_a_late_create_is_refused_by_a_node_that_lost_its_records(
     api: Api, pool: PoolOf, fleet: SimulatedFleet
 ) -> None:
-    """Neither before the node has joined the pool again, nor after."""
+    """It is refused before the node has joined the pool again, and after."""
     [backend] = pool(1)
     uuid = created(api, "v")
     [replica] = replicas_with_nodes(Replica.objects.select_related("volume"))
@@ -105,7 +105,7 @@ def test_a_late_create_makes_nothing_on_a_node_that_lost_its_records(
     assert created(api, "v3") in node.volumes()
 
 
-def test_a_node_of_another_pool_is_refused_and_taken_over_on_purpose(
+def test_a_node_of_another_pool_is_added_only_with_take_over(
     api: Api, pool: PoolOf, fleet: SimulatedFleet
 ) -> None:
     pool(1)
@@ -131,7 +131,7 @@ def test_a_node_of_another_pool_is_refused_and_taken_over_on_purpose(
         created(api, "v2")
 
 
-def test_a_node_that_was_let_go_but_holds_volumes_of_a_pool_is_refused(
+def test_a_released_node_with_volumes_of_another_pool_is_refused(
     api: Api, pool: PoolOf, fleet: SimulatedFleet
 ) -> None:
     [backend] = pool(1)
@@ -146,7 +146,7 @@ def test_a_node_that_was_let_go_but_holds_volumes_of_a_pool_is_refused(
     assert add(api, fleet.nodes[0]).status == "Success"
 
 
-def test_a_removed_node_is_free_for_another_pool(
+def test_a_removed_node_can_join_another_pool(
     api: Api, pool: PoolOf, fleet: SimulatedFleet
 ) -> None:
     [backend] = pool(1)
@@ -156,7 +156,7 @@ def test_a_removed_node_is_free_for_another_pool(
         created(api, "v")
 
 
-def test_a_node_that_was_taken_over_is_left_alone(
+def test_a_node_that_another_pool_took_over_is_not_touched(
     api: Api, pool: PoolOf, fleet: SimulatedFleet
 ) -> None:
     pool(1)
@@ -181,7 +181,7 @@ def test_a_node_that_was_taken_over_is_left_alone(
     assert OTHER in answer.description
 
 
-def test_only_what_this_pool_made_is_collected(
+def test_only_orphans_of_this_pool_are_removed(
     api: Api, pool: PoolOf, fleet: SimulatedFleet
 ) -> None:
     [backend] = pool(1)
@@ -205,10 +205,8 @@ def test_only_what_this_pool_made_is_collected(
     assert set(node.volumes()) == {"unmarked"}
 
 
-def test_what_was_made_without_an_owner_gets_one(
-    api: Api, pool: PoolOf, fleet: SimulatedFleet
-) -> None:
-    """As nodes of an older version have it."""
+def test_objects_without_an_owner_get_one(api: Api, pool: PoolOf, fleet: SimulatedFleet) -> None:
+    """Nodes of an older version have such objects."""
     pool(1)
     uuid = created(api, "v")
     database = fleet.nodes[0].agent._records._database
@@ -223,10 +221,10 @@ def test_what_was_made_without_an_owner_gets_one(
     assert audit() == []
 
 
-def test_no_owner_takes_what_is_another_owners(
+def test_a_write_with_another_owner_is_refused(
     api: Api, pool: PoolOf, fleet: SimulatedFleet
 ) -> None:
-    """Also where generation, size and place are the same."""
+    """Also if generation, size and place are the same."""
     pool(1)
     created(api, "v")
     client = node_client(Backend.objects.get())
@@ -241,7 +239,9 @@ def test_no_owner_takes_what_is_another_owners(
     fleet.reset()
 
 
-def test_reset_inventory_resets_no_node(api: Api, pool: PoolOf, fleet: SimulatedFleet) -> None:
+def test_reset_inventory_changes_nothing_on_nodes(
+    api: Api, pool: PoolOf, fleet: SimulatedFleet
+) -> None:
     pool(1)
     uuid = created(api, "v")
     published(api, uuid, probe_host(api))

@@ -1,4 +1,4 @@
-"""A node that cannot report to PUBLIC_URL is not taken into the pool."""
+"""A node that cannot report to PUBLIC_URL is not added to the pool."""
 
 import pytest
 from pytest_django.fixtures import Settings
@@ -25,7 +25,9 @@ def public(settings: Settings, url: str) -> None:
         ("https://storage.example.com", "10.0.0.11", True),
     ],
 )
-def test_by_address(settings: Settings, url: str, address: str, reaches: bool) -> None:
+def test_public_url_must_be_reachable_from_the_node(
+    settings: Settings, url: str, address: str, reaches: bool
+) -> None:
     public(settings, url)
     if reaches:
         check_reaches_us([address])

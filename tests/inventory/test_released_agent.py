@@ -1,5 +1,5 @@
-"""A host with KIOXIA's agent of release 3.22 against the live API: the calls it sends, in their
-order, and what becomes of its volumes.
+"""A host with KIOXIA's agent of release 3.22 against the live API: its calls in their order, and
+the effect on its volumes.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
 FAST, SLOW = 1000 * GIB, 5 * GIB
 KERNELS = re.compile(r"GET (/volumes\?hostID=.*|/backends)$")
-"""What the simulation reads in place of the host's kernel."""
+"""Calls that the simulation makes in place of the host's kernel."""
 ROUTINE = re.compile(
     r"(GET (/info|/tasks.*|/volumes/.*|/targets\?volId=[^&]*|/targets\?hostId=[^&]*)"
     r"|POST /host_probe)$"
@@ -51,7 +51,7 @@ class Agents:
         self._running: list[asyncio.Task[None]] = []
 
     def start(self, *, speed: float = FAST, probe_seconds: float = 0.3) -> str:
-        """The uuid of a host that has probed."""
+        """Start an agent; return the uuid of its host once it has probed."""
         behaviour = Behaviour(
             poll_seconds=0.05, probe_seconds=probe_seconds, bytes_per_second=speed
         )
@@ -64,14 +64,14 @@ class Agents:
         return agent.uuid
 
     def kill(self) -> None:
-        """The agent is gone, and what it remembers."""
+        """Stop the agent, which loses its memory."""
         self._loop.run(self._cancel())
 
     def stop(self) -> None:
         self._loop.stop()
 
     def changes(self) -> list[tuple[str, object]]:
-        """Its calls but for those of each round while all is well."""
+        """The recorded calls, without those of each round of a healthy host."""
         return [
             (r.call, r.body)
             for r in self.recorder.requests
@@ -116,8 +116,8 @@ def plain(request: Request) -> set[str]:
     return {re.sub(r"(python-urllib3)/.*", r"\1", header) for header in request.headers}
 
 
-def test_its_requests_are_those_of_the_released_client(api: Api) -> None:
-    """Byte for byte, but for the version of its HTTP library."""
+def test_the_requests_equal_those_of_the_released_client(api: Api) -> None:
+    """Byte for byte, except the version of the HTTP library."""
     cases = [
         ("GET", "tasks?hostId=h", None),
         ("POST", "replica/v", ANYWHERE),
@@ -138,7 +138,9 @@ def test_its_requests_are_those_of_the_released_client(api: Api) -> None:
         assert plain(ours) == plain(real)
 
 
-def test_its_round_while_all_is_well(api: Api, pool: Pool, agents: Agents) -> None:
+def test_a_healthy_host_sends_the_released_round_of_calls(
+    api: Api, pool: Pool, agents: Agents
+) -> None:
     pool(2)
     host = agents.start()
     uuid = attached(api, agents, host)
@@ -162,7 +164,7 @@ def test_its_round_while_all_is_well(api: Api, pool: Pool, agents: Agents) -> No
     assert probe.startswith(b'{\n    "clientType": "Openstack",\n    "duration": 1,\n    "hostId"')
 
 
-def test_it_migrates(api: Api, pool: Pool, agents: Agents) -> None:
+def test_the_released_agent_migrates_a_replica(api: Api, pool: Pool, agents: Agents) -> None:
     pool(3)
     host = agents.start(speed=SLOW)
     uuid = attached(api, agents, host)
@@ -214,7 +216,9 @@ def test_it_migrates(api: Api, pool: Pool, agents: Agents) -> None:
     assert audit() == []
 
 
-def test_a_node_that_returns(api: Api, pool: Pool, agents: Agents) -> None:
+def test_the_released_agent_resynchronizes_when_a_node_returns(
+    api: Api, pool: Pool, agents: Agents
+) -> None:
     pool(2)
     host = agents.start()
     uuid = attached(api, agents, host)
@@ -229,7 +233,9 @@ def test_a_node_that_returns(api: Api, pool: Pool, agents: Agents) -> None:
     assert audit() == []
 
 
-def test_it_heals(api: Api, pool: Pool, agents: Agents) -> None:
+def test_the_released_agent_replaces_a_missing_replica(
+    api: Api, pool: Pool, agents: Agents
+) -> None:
     pool(3)
     host = agents.start()
     uuid = attached(api, agents, host, maxReplicaDownTime=1)
@@ -242,7 +248,7 @@ def test_it_heals(api: Api, pool: Pool, agents: Agents) -> None:
     assert kept in places(api, uuid)
 
 
-def test_it_replaces_what_was_on_a_node_that_was_removed_by_force(
+def test_the_released_agent_replaces_replicas_of_a_node_removed_by_force(
     api: Api, pool: Pool, agents: Agents
 ) -> None:
     pool(3)
@@ -260,7 +266,9 @@ def test_it_replaces_what_was_on_a_node_that_was_removed_by_force(
     assert volume(api, uuid)["numReplicas"] == 2
 
 
-def test_an_agent_that_starts_anew_ends_the_migration(api: Api, pool: Pool, agents: Agents) -> None:
+def test_a_restarted_released_agent_ends_its_migration(
+    api: Api, pool: Pool, agents: Agents
+) -> None:
     pool(3)
     host = agents.start(speed=GIB)
     uuid = attached(api, agents, host)

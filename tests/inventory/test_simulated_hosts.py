@@ -1,4 +1,4 @@
-"""Simulated hosts against the live API: what they report, heal and migrate."""
+"""Simulated hosts against the live API: their reports, repairs and migrations."""
 
 import asyncio
 import datetime as dt
@@ -27,7 +27,7 @@ SECONDS = 40
 
 
 class Hosts:
-    """Runs simulated hosts, and shows what the API says of them."""
+    """Runs simulated hosts, and shows their state in the API."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -35,7 +35,7 @@ class Hosts:
         self._running: list[asyncio.Task[None]] = []
 
     def start(self, *names: str, speed: float = FAST, only_reports: bool = False) -> list[str]:
-        """Uuids of hosts that have probed."""
+        """Start hosts; return their uuids once they have probed."""
         behaviour = Behaviour(
             only_reports=only_reports, poll_seconds=0.05, look_seconds=0.1, bytes_per_second=speed
         )
@@ -92,7 +92,7 @@ def ended(api: Api, task_id: str) -> dict[str, Any]:
 
 
 def attached(api: Api, host: str, number: int = 2, alias: str = "vol", **storage: Any) -> str:
-    """A volume that the host has, and has looked at."""
+    """A published volume that the host has checked."""
     uuid = replicated(api, alias, number, **storage)
     published(api, uuid, host)
     come_to(api, uuid, *["Available"] * number)
@@ -100,12 +100,12 @@ def attached(api: Api, host: str, number: int = 2, alias: str = "vol", **storage
 
 
 def be_silent(node: str, *, minutes: int) -> None:
-    """The node is Unavailable, or with -1 Available again."""
+    """Make the node Unavailable, or with -1 minutes Available again."""
     until = timezone.now() - dt.timedelta(minutes=minutes)
     Backend.objects.filter(pk=node).update(available_until=until)
 
 
-def test_probes_and_attaches(api: Api, pool: Pool, hosts: Hosts) -> None:
+def test_a_host_probes_and_attaches_its_volumes(api: Api, pool: Pool, hosts: Hosts) -> None:
     pool(3)
     [host] = hosts.start("a")
     uuid = attached(api, host, 3)
@@ -116,7 +116,7 @@ def test_probes_and_attaches(api: Api, pool: Pool, hosts: Hosts) -> None:
     assert volume(api, uuid)["inUse"] is True
 
 
-def test_migrates_with_progress_that_never_falls(api: Api, pool: Pool, hosts: Hosts) -> None:
+def test_a_host_migrates_with_progress_that_never_falls(api: Api, pool: Pool, hosts: Hosts) -> None:
     pool(4)
     [host] = hosts.start("a", speed=SLOW)
     uuid = attached(api, host)
@@ -140,7 +140,7 @@ def test_migrates_with_progress_that_never_falls(api: Api, pool: Pool, hosts: Ho
     assert audit() == []
 
 
-def test_an_aborted_migration_is_left_alone(api: Api, pool: Pool, hosts: Hosts) -> None:
+def test_an_aborted_migration_is_not_continued(api: Api, pool: Pool, hosts: Hosts) -> None:
     pool(4)
     [host] = hosts.start("a", speed=SLOW)
     uuid = attached(api, host)
@@ -164,9 +164,7 @@ def test_a_host_that_only_reports_does_not_migrate(api: Api, pool: Pool, hosts: 
     assert task_of(api, asked.body["taskId"])["state"] == "IDLE"
 
 
-def test_a_migration_that_cannot_be_done_fails_and_says_why(
-    api: Api, pool: Pool, hosts: Hosts
-) -> None:
+def test_an_impossible_migration_fails_with_the_reason(api: Api, pool: Pool, hosts: Hosts) -> None:
     nodes = pool(3)
     [host] = hosts.start("a", speed=SLOW)
     uuid = attached(api, host)
@@ -183,7 +181,9 @@ def test_a_migration_that_cannot_be_done_fails_and_says_why(
         be_silent(node, minutes=-1)
 
 
-def test_a_leg_is_missing_and_comes_back(api: Api, pool: Pool, hosts: Hosts) -> None:
+def test_a_missing_leg_is_resynchronized_when_its_node_returns(
+    api: Api, pool: Pool, hosts: Hosts
+) -> None:
     pool(2)
     [host] = hosts.start("a")
     uuid = attached(api, host)
@@ -195,7 +195,7 @@ def test_a_leg_is_missing_and_comes_back(api: Api, pool: Pool, hosts: Hosts) -> 
 
 
 def test_the_last_leg_is_never_given_up(api: Api, pool: Pool, hosts: Hosts) -> None:
-    """Nor is one that went before it taken for good again."""
+    """A leg that failed before it is not used again without a synchronization."""
     pool(3)
     [host] = hosts.start("a")
     uuid = attached(api, host)
@@ -210,7 +210,9 @@ def test_the_last_leg_is_never_given_up(api: Api, pool: Pool, hosts: Hosts) -> N
     come_to(api, uuid, "Available", "Available")
 
 
-def test_heals_a_leg_that_is_missing_for_too_long(api: Api, pool: Pool, hosts: Hosts) -> None:
+def test_a_host_replaces_a_leg_that_is_missing_for_too_long(
+    api: Api, pool: Pool, hosts: Hosts
+) -> None:
     pool(3)
     [host] = hosts.start("a")
     uuid = attached(api, host, maxReplicaDownTime=1)
@@ -223,7 +225,7 @@ def test_heals_a_leg_that_is_missing_for_too_long(api: Api, pool: Pool, hosts: H
 
 
 def lose_one(api: Api, uuid: str) -> str:
-    """The replica whose node is silent."""
+    """Make the node of a replica Unavailable; return the replica."""
     lost, place = next(iter(places(api, uuid).items()))
     be_silent(place["backend"]["persistentID"], minutes=1)
     come_to(api, uuid, "Available", "Missing")
@@ -231,12 +233,12 @@ def lose_one(api: Api, uuid: str) -> str:
 
 
 def let_time_pass(replica: str) -> None:
-    """As if it had been in its state for a minute more."""
+    """Set the state of the replica to be one minute older."""
     rows = Replica.objects.filter(uuid=replica)
     rows.update(replica_state_since=timezone.now() - dt.timedelta(minutes=1))
 
 
-def test_two_hosts_share_a_volume_and_only_one_heals_it_in_the_end(
+def test_a_shared_volume_is_healed_only_when_one_host_is_left(
     api: Api, pool: Pool, hosts: Hosts
 ) -> None:
     pool(4)
@@ -254,7 +256,7 @@ def test_two_hosts_share_a_volume_and_only_one_heals_it_in_the_end(
     come_to(api, uuid, "Available", "Available")
 
 
-def test_confirms_what_others_mark(api: Api, pool: Pool, hosts: Hosts) -> None:
+def test_a_host_confirms_removals_that_others_mark(api: Api, pool: Pool, hosts: Hosts) -> None:
     pool(3)
     [host] = hosts.start("a")
     uuid = attached(api, host, 3)
@@ -264,7 +266,7 @@ def test_confirms_what_others_mark(api: Api, pool: Pool, hosts: Hosts) -> None:
     assert audit() == []
 
 
-def test_a_leg_that_others_add_is_synchronized(api: Api, pool: Pool, hosts: Hosts) -> None:
+def test_a_host_synchronizes_a_leg_that_others_add(api: Api, pool: Pool, hosts: Hosts) -> None:
     pool(3)
     [host] = hosts.start("a", speed=SLOW)
     uuid = attached(api, host)

@@ -41,7 +41,9 @@ def running_fleet(server_pair: KeyPair) -> Iterator[SimulatedFleet]:
 def fleet(
     running_fleet: SimulatedFleet, request: pytest.FixtureRequest
 ) -> Iterator[SimulatedFleet]:
-    """Three nodes as new; no caller may break the rule of generations, but a test that says so."""
+    """Three new nodes. A test fails if a caller breaks the rule of generations, unless it is marked
+    so.
+    """
     running_fleet.reset()
     yield running_fleet
     breaks = request.node.get_closest_marker("breaks_generations") is not None
@@ -72,7 +74,7 @@ def client(node: SimulatedNode, make_client: Callable[[SimulatedNode], NodeClien
 
 @pytest.fixture
 def peer(fleet: SimulatedFleet, make_client: Callable[[SimulatedNode], NodeClient]) -> NodeClient:
-    """Another node, which copies can go to."""
+    """Another node, as a destination of copies."""
     return make_client(fleet.nodes[1])
 
 

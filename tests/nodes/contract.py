@@ -1,8 +1,8 @@
-"""What every engine must do, seen through the real client over HTTPS.
+"""The contract of every engine, tested with the real client over HTTPS.
 
-A test module inherits :class:`EngineContract` and gives the fixtures ``client`` (a node without
-volumes and targets), ``peer`` (another such node, which it can reach), ``restart`` (restarts the
-first one's engine and agent) and ``vanish`` (its data plane loses a volume or snapshot).
+A test module inherits :class:`EngineContract` and provides the fixtures ``client`` (a node without
+volumes and targets), ``peer`` (another such node that the first can reach), ``restart`` (restarts
+engine and agent of the first node) and ``vanish`` (makes its data plane lose a volume or snapshot).
 """
 
 from functools import partial
@@ -37,7 +37,7 @@ from tests.nodes.specs import (
 
 
 class NodeContract:
-    def test_identity(self, client: NodeClient, restart: Restart) -> None:
+    def test_a_restart_changes_only_the_boot_id(self, client: NodeClient, restart: Restart) -> None:
         before = client.read_node()
         assert before.persistent_id
         assert before.ssds
@@ -67,7 +67,7 @@ class NodeContract:
         restart()
         assert client.read_license() == License(license="d.e.f")
 
-    def test_provisioner_settings_are_taken(self, client: NodeClient) -> None:
+    def test_provisioner_settings_may_be_put_again(self, client: NodeClient) -> None:
         settings = ProvisionerSettings(
             name="p",
             url="https://127.0.0.1:1",
@@ -87,7 +87,7 @@ class TargetContract:
             client.ensure_volume(name, volume(piece(ssds[0])))
         return names
 
-    def test_comes_with_the_first_and_goes_with_the_last(
+    def test_a_target_exists_from_its_first_to_its_last_namespace(
         self, client: NodeClient, volumes: list[str]
     ) -> None:
         one, two = volumes
@@ -112,7 +112,9 @@ class TargetContract:
         assert client.list_targets() == ()
         assert client.read_target(TARGET) is None
 
-    def test_exported_volume_is_in_use(self, client: NodeClient, volumes: list[str]) -> None:
+    def test_an_exported_volume_cannot_be_removed(
+        self, client: NodeClient, volumes: list[str]
+    ) -> None:
         uuid = volumes[0]
         client.ensure_namespace(TARGET, uuid, namespace())
         assert [one.exported for one in client.list_volumes()] == [True, False]
@@ -120,13 +122,15 @@ class TargetContract:
         client.remove_namespace(TARGET, uuid, 1)
         client.remove_volume(uuid, 2)
 
-    def test_namespace_id_is_used_once(self, client: NodeClient, volumes: list[str]) -> None:
+    def test_a_namespace_id_of_another_volume_is_refused(
+        self, client: NodeClient, volumes: list[str]
+    ) -> None:
         one, two = volumes
         client.ensure_namespace(TARGET, one, namespace(1))
         again = namespace(1)
         refused(RefusalCode.ID_IN_USE, lambda: client.ensure_namespace(TARGET, two, again), one)
 
-    def test_namespace_id_changes_with_a_later_generation(
+    def test_a_later_generation_changes_the_namespace_id(
         self, client: NodeClient, volumes: list[str]
     ) -> None:
         one, _ = volumes
@@ -135,7 +139,7 @@ class TargetContract:
         [target] = client.list_targets()
         assert target.namespaces == (Namespace(volume_uuid=one, nsid=2, generation=2),)
 
-    def test_namespace_id_is_not_soon_another_volume(
+    def test_a_namespace_id_is_not_reused_for_another_volume_within_an_hour(
         self, client: NodeClient, volumes: list[str], restart: Restart
     ) -> None:
         one, two = volumes
@@ -151,7 +155,7 @@ class TargetContract:
         client.remove_namespace(OTHER_TARGET, two, 1)
         refused(RefusalCode.ID_IN_USE, lambda: client.ensure_namespace(TARGET, two, later), one)
 
-    def test_controllers_have_the_ids_of_the_node(
+    def test_targets_have_the_controller_ids_of_the_node(
         self, client: NodeClient, volumes: list[str], restart: Restart
     ) -> None:
         one, two = volumes
@@ -166,7 +170,9 @@ class TargetContract:
         restart()
         assert _controllers(client) == {TARGET: ids, OTHER_TARGET: ids}
 
-    def test_controller_ids_that_overlap(self, client: NodeClient, volumes: list[str]) -> None:
+    def test_overlapping_controller_ids_are_refused(
+        self, client: NodeClient, volumes: list[str]
+    ) -> None:
         one, two = volumes
         ids = ControllerIds(first=128, last=191)
         client.ensure_namespace(TARGET, one, namespace(1, controllers=ids))
@@ -178,12 +184,12 @@ class TargetContract:
         assert client.ensure_namespace(TARGET, two, namespace(2, controllers=apart)) is True
         assert _controllers(client) == {TARGET: apart}
 
-    def test_unknown_volume(self, client: NodeClient) -> None:
+    def test_an_unknown_volume_cannot_be_exported(self, client: NodeClient) -> None:
         call = partial(client.ensure_namespace, TARGET, "none", namespace())
         refused(RefusalCode.NOT_FOUND, call, "none")
         assert client.list_targets() == ()
 
-    def test_host_changes_with_a_later_generation(
+    def test_a_later_generation_changes_the_host_of_the_target(
         self, client: NodeClient, volumes: list[str]
     ) -> None:
         one, two = volumes
@@ -221,4 +227,4 @@ class EngineContract(
     SyncContract,
     LossContract,
 ):
-    """All of it."""
+    """The whole contract."""

@@ -1,5 +1,5 @@
-"""The part of the engines' contract that is about data that is gone: a node says so, and never puts
-something empty in its place.
+"""The engines' contract for lost data: a node reports the loss, and never replaces lost data by
+something empty.
 """
 
 from collections.abc import Callable
@@ -32,13 +32,13 @@ OF_VOLUME, OF_SNAPSHOT = SourceKind.CLONE_OF_VOLUME, SourceKind.CLONE_OF_SNAPSHO
 
 
 class LossContract:
-    """``vanish`` takes a volume or snapshot out of the data plane, behind the agent's back."""
+    """``vanish`` removes a volume or snapshot from the data plane behind the agent's back."""
 
     @pytest.fixture
     def vanish(self) -> Vanish:
         raise NotImplementedError
 
-    def test_a_lost_volume_is_not_there(
+    def test_a_lost_volume_is_not_listed(
         self, client: NodeClient, ssds: list[str], vanish: Vanish, restart: Restart
     ) -> None:
         for uuid in ("lost", "kept"):
@@ -51,7 +51,7 @@ class LossContract:
 
     @pytest.mark.breaks_generations
     @pytest.mark.parametrize("restarted", [False, True])
-    def test_a_lost_volume_is_changed_by_nobody(
+    def test_a_lost_volume_is_never_changed_or_recreated(
         self,
         client: NodeClient,
         ssds: list[str],
@@ -77,7 +77,7 @@ class LossContract:
         assert client.list_volumes() == ()
         assert client.read_node() == node
 
-    def test_nothing_refers_to_a_lost_volume(
+    def test_a_lost_volume_cannot_be_referred_to(
         self, client: NodeClient, peer: NodeClient, ssds: list[str], vanish: Vanish
     ) -> None:
         client.ensure_volume("lost", volume(piece(ssds[0])))
@@ -97,7 +97,7 @@ class LossContract:
         assert client.list_volumes() == ()
         assert client.read_sync("lost") is None
 
-    def test_an_export_is_not_confirmed_without_its_volume(
+    def test_an_export_of_a_lost_volume_is_not_confirmed(
         self, client: NodeClient, ssds: list[str], vanish: Vanish, restart: Restart
     ) -> None:
         for nsid, uuid in enumerate(("lost", "kept"), 1):
@@ -112,7 +112,7 @@ class LossContract:
             assert [one.volume_uuid for one in target.namespaces] == ["kept"]
             restart()
 
-    def test_a_lost_volume_is_removed_and_made_as_another(
+    def test_a_lost_volume_can_be_removed_and_created_with_a_new_generation(
         self, client: NodeClient, ssds: list[str], vanish: Vanish
     ) -> None:
         before = client.read_node()
@@ -126,7 +126,7 @@ class LossContract:
         assert client.ensure_volume("lost", volume(piece(ssds[0]), generation=2)) is True
         assert client.ensure_namespace(OTHER_TARGET, "lost", namespace()) is True
 
-    def test_a_lost_piece_is_a_lost_volume(
+    def test_a_volume_with_a_lost_piece_is_lost(
         self, client: NodeClient, vanish: Vanish, restart: Restart
     ) -> None:
         pieces = pieces_on(client, GIB, 64 * MIB)
@@ -164,7 +164,7 @@ class LossContract:
     def test_a_lost_clone_is_not_cloned_again(
         self, client: NodeClient, ssds: list[str], vanish: Vanish, *, kind: SourceKind, of: str
     ) -> None:
-        """What its source holds by now is not what it held."""
+        """The content of its source may have changed since."""
         client.ensure_volume("parent", volume(piece(ssds[0]), generation=7))
         client.ensure_snapshot("taken", snapshot(piece(ssds[0], GIB, 0)))
         generation = 7 if of == "parent" else 1

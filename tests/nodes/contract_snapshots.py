@@ -1,4 +1,4 @@
-"""The part of the engines' contract that is about snapshots and what is made from a source."""
+"""The engines' contract for snapshots and volumes made from a source."""
 
 from functools import partial
 
@@ -45,7 +45,9 @@ class SnapshotContract:
     def spec(self, parent: str, ssds: list[str]) -> SnapshotSpec:
         return snapshot(piece(ssds[0], 2 * GIB, GIB), piece(ssds[1], GIB, 4096))
 
-    def test_snapshot_taken_once(self, client: NodeClient, spec: SnapshotSpec, uuid: str) -> None:
+    def test_a_repeated_snapshot_is_taken_once(
+        self, client: NodeClient, spec: SnapshotSpec, uuid: str
+    ) -> None:
         free = [ssd.free for ssd in client.read_node().ssds[:2]]
         assert client.read_snapshot(uuid) is None
         assert client.ensure_snapshot(uuid, spec) is True
@@ -58,13 +60,13 @@ class SnapshotContract:
         reserved = [free[0] - GIB, free[1] - 4096]
         assert [ssd.free for ssd in client.read_node().ssds[:2]] == reserved
 
-    def test_snapshot_list_is_ordered(self, client: NodeClient, spec: SnapshotSpec) -> None:
+    def test_snapshots_are_listed_in_order(self, client: NodeClient, spec: SnapshotSpec) -> None:
         names = [f"snapshot-{letter}" for letter in "cab"]
         for name in names:
             client.ensure_snapshot(name, spec)
         assert [one.uuid for one in client.list_snapshots()] == sorted(names)
 
-    def test_snapshot_named_apart_from_volumes(
+    def test_a_snapshot_and_a_volume_may_have_the_same_uuid(
         self, client: NodeClient, parent: str, spec: SnapshotSpec
     ) -> None:
         assert client.ensure_snapshot(parent, spec) is True
@@ -72,7 +74,7 @@ class SnapshotContract:
         assert client.read_volume(parent) is not None
         assert client.list_snapshots() == ()
 
-    def test_snapshot_removed_and_gone_already(
+    def test_removing_a_snapshot_may_be_repeated(
         self, client: NodeClient, spec: SnapshotSpec, uuid: str
     ) -> None:
         before = client.read_node().ssds
@@ -83,7 +85,7 @@ class SnapshotContract:
         assert client.list_snapshots() == ()
         assert client.read_node().ssds == before
 
-    def test_volume_with_snapshots_is_in_use(
+    def test_a_volume_with_snapshots_cannot_be_removed(
         self, client: NodeClient, parent: str, spec: SnapshotSpec, uuid: str
     ) -> None:
         client.ensure_snapshot(uuid, spec)
@@ -91,7 +93,7 @@ class SnapshotContract:
         client.remove_snapshot(uuid, 1)
         client.remove_volume(parent, 7)
 
-    def test_volume_grows_on(
+    def test_a_volume_with_snapshots_can_be_expanded(
         self, client: NodeClient, parent: str, spec: SnapshotSpec, ssds: list[str], uuid: str
     ) -> None:
         client.ensure_snapshot(uuid, spec)
@@ -101,7 +103,7 @@ class SnapshotContract:
         refused(RefusalCode.CONFLICT, lambda: client.ensure_snapshot("later", spec), str(3 * GIB))
 
     @pytest.mark.breaks_generations
-    def test_snapshot_there_but_different(
+    def test_a_different_snapshot_of_that_name_is_a_conflict(
         self, client: NodeClient, spec: SnapshotSpec, ssds: list[str], uuid: str
     ) -> None:
         client.ensure_snapshot(uuid, spec)
@@ -109,7 +111,7 @@ class SnapshotContract:
         values = (str(GIB), str(2 * GIB))
         refused(RefusalCode.CONFLICT, lambda: client.ensure_snapshot(uuid, more), *values)
 
-    def test_snapshot_of_a_volume_that_is_not_there(
+    def test_a_snapshot_of_an_unknown_volume_is_refused(
         self, client: NodeClient, spec: SnapshotSpec, uuid: str
     ) -> None:
         for wrong in ({"volume_uuid": "none"}, {"volume_generation": 6}):
@@ -118,7 +120,9 @@ class SnapshotContract:
             refused(RefusalCode.NOT_FOUND, partial(client.ensure_snapshot, name, other))
         assert client.list_snapshots() == ()
 
-    def test_snapshot_no_space(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+    def test_a_snapshot_without_space_leaves_nothing(
+        self, client: NodeClient, ssds: list[str], uuid: str
+    ) -> None:
         size = client.read_node().ssds[0].capacity // 4096 * 4096
         thin = volume(piece(ssds[0], size, size // 2), provisioning_type=ProvisioningType.THIN)
         client.ensure_volume("thin", thin)
@@ -127,7 +131,7 @@ class SnapshotContract:
         refused(RefusalCode.NO_SPACE, lambda: client.ensure_snapshot(uuid, spec), ssds[0])
         assert (client.read_node(), client.list_snapshots()) == (node, ())
 
-    def test_snapshot_generations(
+    def test_older_generations_of_a_snapshot_are_stale(
         self, client: NodeClient, spec: SnapshotSpec, uuid: str, restart: Restart
     ) -> None:
         fifth = spec.model_copy(update={"generation": 5})
@@ -163,7 +167,7 @@ class SourceContract:
         return "taken"
 
     @pytest.mark.parametrize("kind", [READ_ONLY, WRITABLE])
-    def test_snapshot_volume(
+    def test_a_snapshot_has_one_snapshot_volume_that_keeps_it(
         self, client: NodeClient, taken: str, ssds: list[str], uuid: str, *, kind: SourceKind
     ) -> None:
         free = client.read_node().ssds[0].free
@@ -185,7 +189,7 @@ class SourceContract:
         client.remove_snapshot(taken, 1)
 
     @pytest.mark.breaks_generations
-    def test_only_a_read_only_one_keeps_its_size(
+    def test_only_a_read_only_snapshot_volume_cannot_be_expanded(
         self, client: NodeClient, plain: str, taken: str, ssds: list[str]
     ) -> None:
         client.ensure_snapshot("other", snapshot(piece(ssds[0], 2 * GIB, 0), volume_uuid="plain"))
@@ -196,7 +200,7 @@ class SourceContract:
         larger = derived(piece(ssds[0], 3 * GIB, GIB), kind=WRITABLE, of="other")
         client.change_volume("other", larger)
 
-    def test_a_read_only_one_has_no_snapshots(
+    def test_a_read_only_snapshot_volume_has_no_snapshots(
         self, client: NodeClient, taken: str, ssds: list[str]
     ) -> None:
         client.ensure_volume("shown", derived(piece(ssds[0], 2 * GIB, 0), kind=READ_ONLY, of=taken))
@@ -204,7 +208,7 @@ class SourceContract:
         refused(RefusalCode.CONFLICT, lambda: client.ensure_snapshot("s", spec), "read-only")
 
     @pytest.mark.parametrize(("kind", "of"), [(OF_VOLUME, "plain"), (OF_SNAPSHOT, "taken")])
-    def test_clone_has_its_own_life(
+    def test_a_clone_survives_the_removal_of_its_source(
         self,
         client: NodeClient,
         taken: str,
@@ -231,10 +235,10 @@ class SourceContract:
         client.remove_volume("clone", 1)
         assert client.list_volumes() == ()
 
-    def test_source_that_is_not_there(
+    def test_an_unknown_source_is_refused(
         self, client: NodeClient, plain: str, taken: str, ssds: list[str]
     ) -> None:
-        """Also one of that name that is another one by now."""
+        """Also if another object has its name by now."""
         for kind, of, generation in (
             (OF_VOLUME, "none", 7),
             (OF_VOLUME, plain, 8),
@@ -247,7 +251,7 @@ class SourceContract:
             refused(RefusalCode.NOT_FOUND, partial(client.ensure_volume, f"{kind}{of}", spec), of)
         assert [one.uuid for one in client.list_volumes()] == [plain]
 
-    def test_layout_of_the_source(
+    def test_a_layout_that_contradicts_the_source_is_refused(
         self, client: NodeClient, plain: str, taken: str, ssds: list[str]
     ) -> None:
         here, there = ssds[0], ssds[1]
@@ -268,7 +272,7 @@ class SourceContract:
         refused(RefusalCode.INVALID, lambda: client.ensure_volume("thick", thick), "THIN")
 
     @pytest.mark.breaks_generations
-    def test_source_never_changes(
+    def test_the_source_of_a_volume_never_changes(
         self, client: NodeClient, plain: str, taken: str, ssds: list[str], uuid: str
     ) -> None:
         here = piece(ssds[0], 2 * GIB, 0)

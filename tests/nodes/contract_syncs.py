@@ -1,4 +1,4 @@
-"""The part of the engines' contract that is about copies to another node."""
+"""The engines' contract for copies to another node."""
 
 from functools import partial
 from typing import Any
@@ -36,10 +36,12 @@ class SyncContract:
 
     @pytest.fixture
     def copy(self, peer: NodeClient) -> SyncSpec:
-        """A copy to the peer that can be done."""
+        """A copy to the peer that can succeed."""
         return open_copy(peer)
 
-    def test_copied_once(self, client: NodeClient, source: str, copy: SyncSpec) -> None:
+    def test_a_repeated_copy_is_done_once(
+        self, client: NodeClient, source: str, copy: SyncSpec
+    ) -> None:
         assert client.read_sync(source) is None
         assert client.ensure_sync(source, copy) is True
         expected = Sync(state=SyncState.DONE, bytes_done=GIB, bytes_total=GIB, **dict(copy))
@@ -50,7 +52,7 @@ class SyncContract:
         assert client.read_sync(source) == expected
 
     @pytest.mark.parametrize("block_size", [512, 4096])
-    def test_into_a_larger_volume(
+    def test_a_copy_into_a_larger_volume_succeeds(
         self, client: NodeClient, peer: NodeClient, block_size: int
     ) -> None:
         ssd = ssd_of(client, block_size)
@@ -59,8 +61,12 @@ class SyncContract:
         client.ensure_sync("read", copy)
         assert ended(client, "read", SyncState.DONE).bytes_total == GIB
 
-    def test_by_piece(self, client: NodeClient, peer: NodeClient) -> None:
-        """What spans SSDs is copied into pieces of the same sizes, and is one volume afterwards."""
+    def test_a_spanned_volume_is_copied_piece_by_piece(
+        self, client: NodeClient, peer: NodeClient
+    ) -> None:
+        """A volume that spans SSDs is copied into pieces of the same sizes, and is one volume
+        afterwards.
+        """
         client.ensure_volume("read", volume(*pieces_on(client, GIB, 64 * MIB)))
         peer.ensure_volume("filled", volume(*pieces_on(peer, GIB, 64 * MIB)))
         spec = namespace(host_nqn=NODE_HOST, by_piece=True)
@@ -71,7 +77,7 @@ class SyncContract:
         peer.remove_namespace(COPY_TARGET, "filled", 1)
         assert peer.ensure_namespace(TARGET, "filled", namespace()) is True
 
-    def test_by_piece_alone_in_its_target(self, peer: NodeClient) -> None:
+    def test_a_volume_exported_by_piece_is_alone_in_its_target(self, peer: NodeClient) -> None:
         first, second = pieces_on(peer, 64 * MIB, 64 * MIB)
         peer.ensure_volume("filled", volume(first, second))
         peer.ensure_volume("other", volume(first))
@@ -94,7 +100,7 @@ class SyncContract:
             ({"portals": (Portal(ip="127.0.0.1", port=1),)}, "port 1"),
         ],
     )
-    def test_copy_without_access(
+    def test_a_copy_without_access_fails(
         self, client: NodeClient, source: str, copy: SyncSpec, *, wrong: dict[str, Any], part: str
     ) -> None:
         assert client.ensure_sync(source, _with(copy, **wrong)) is True
@@ -107,7 +113,7 @@ class SyncContract:
             (GIB, 512, ("512", "4096")),
         ],
     )
-    def test_into_what_does_not_fit(
+    def test_a_copy_into_a_volume_that_does_not_fit_fails(
         self,
         client: NodeClient,
         peer: NodeClient,
@@ -121,7 +127,7 @@ class SyncContract:
         assert client.ensure_sync(source, copy) is True
         ended(client, source, SyncState.FAILED, *parts)
 
-    def test_failed_copy_begins_anew(
+    def test_a_repeated_put_restarts_a_failed_copy(
         self, client: NodeClient, peer: NodeClient, source: str, copy: SyncSpec
     ) -> None:
         peer.remove_namespace(COPY_TARGET, "filled", 1)
@@ -133,13 +139,15 @@ class SyncContract:
         assert client.ensure_sync(source, copy) is True
         ended(client, source, SyncState.DONE)
 
-    def test_copy_of_an_unknown_volume(self, client: NodeClient, copy: SyncSpec) -> None:
+    def test_a_copy_of_an_unknown_volume_is_refused(
+        self, client: NodeClient, copy: SyncSpec
+    ) -> None:
         refused(RefusalCode.NOT_FOUND, lambda: client.ensure_sync("none", copy), "none")
         assert client.read_sync("none") is None
         older = _with(copy, generation=2)
         refused(RefusalCode.STALE, lambda: client.ensure_sync("none", older), "2", "3")
 
-    def test_copy_of_another_volume_of_that_name(
+    def test_a_copy_of_another_generation_of_the_volume_is_refused(
         self, client: NodeClient, source: str, copy: SyncSpec
     ) -> None:
         other = _with(copy, volume_generation=2)
@@ -147,7 +155,7 @@ class SyncContract:
         assert client.read_sync(source) is None
 
     @pytest.mark.breaks_generations
-    def test_copy_that_is_there_but_different(
+    def test_a_different_copy_of_the_same_generation_is_a_conflict(
         self, client: NodeClient, source: str, copy: SyncSpec
     ) -> None:
         client.ensure_sync(source, copy)
@@ -156,7 +164,9 @@ class SyncContract:
             refused(RefusalCode.CONFLICT, call, "3", *map(str, wrong.values()))
         ended(client, source, SyncState.DONE)
 
-    def test_later_copy_replaces(self, client: NodeClient, source: str, copy: SyncSpec) -> None:
+    def test_a_later_generation_replaces_the_copy(
+        self, client: NodeClient, source: str, copy: SyncSpec
+    ) -> None:
         client.ensure_sync(source, copy)
         later = _with(copy, generation=4, nqn=OTHER_TARGET)
         assert client.ensure_sync(source, later) is True
@@ -165,7 +175,7 @@ class SyncContract:
         refused(RefusalCode.STALE, lambda: client.remove_sync(source, 3))
         assert client.read_sync(source) is not None
 
-    def test_stopped_copy_bars_its_generation(
+    def test_a_stopped_copy_bars_its_generation(
         self, client: NodeClient, source: str, copy: SyncSpec, restart: Restart
     ) -> None:
         client.ensure_sync(source, copy)
@@ -177,7 +187,7 @@ class SyncContract:
         refused(RefusalCode.STALE, lambda: client.ensure_sync(source, copy))
         assert client.ensure_sync(source, _with(copy, generation=4)) is True
 
-    def test_restart_forgets_the_copy(
+    def test_a_restart_forgets_the_copy(
         self, client: NodeClient, source: str, copy: SyncSpec, restart: Restart
     ) -> None:
         client.ensure_sync(source, copy)
@@ -188,10 +198,10 @@ class SyncContract:
         assert client.ensure_sync(source, copy) is True
         ended(client, source, SyncState.DONE)
 
-    def test_copy_after_a_restart_through_another_target(
+    def test_a_copy_is_restarted_through_another_target_after_a_restart(
         self, client: NodeClient, peer: NodeClient, source: str, copy: SyncSpec, restart: Restart
     ) -> None:
-        """As the provisioner does: what went on is cut with the target of the one before."""
+        """As the provisioner does: removing the first target ends the copy that was left behind."""
         client.ensure_sync(source, copy)
         restart()
         peer.remove_namespace(COPY_TARGET, "filled", 1)
@@ -202,7 +212,7 @@ class SyncContract:
         client.remove_sync(source, 3)
         client.remove_volume(source, 1)
 
-    def test_copy_goes_with_its_volume(
+    def test_removing_a_volume_ends_its_copy(
         self, client: NodeClient, ssds: list[str], source: str, copy: SyncSpec
     ) -> None:
         client.ensure_sync(source, copy)

@@ -1,4 +1,4 @@
-"""The part of the engines' contract that is about volumes and generations."""
+"""The engines' contract for volumes and generations."""
 
 from functools import partial
 
@@ -29,7 +29,9 @@ from tests.nodes.specs import (
 
 
 class VolumeContract:
-    def test_made_once(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+    def test_a_repeated_create_makes_one_volume(
+        self, client: NodeClient, ssds: list[str], uuid: str
+    ) -> None:
         spec = volume(piece(ssds[0]), qos=Qos(max_iops=1000, max_bw=10**6))
         free = client.read_node().ssds[0].free
         assert client.read_volume(uuid) is None
@@ -43,13 +45,15 @@ class VolumeContract:
         assert client.list_volumes() == (found,)
         assert client.read_node().ssds[0].free == free - GIB
 
-    def test_list_is_ordered(self, client: NodeClient, ssds: list[str]) -> None:
+    def test_volumes_are_listed_in_order(self, client: NodeClient, ssds: list[str]) -> None:
         names = [f"volume-{letter}" for letter in "cab"]
         for name in names:
             client.ensure_volume(name, volume(piece(ssds[0])))
         assert [one.uuid for one in client.list_volumes()] == sorted(names)
 
-    def test_removed_and_gone_already(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+    def test_removing_a_volume_may_be_repeated(
+        self, client: NodeClient, ssds: list[str], uuid: str
+    ) -> None:
         free = client.read_node().ssds
         client.ensure_volume(uuid, volume(piece(ssds[0])))
         client.remove_volume(uuid, 1)
@@ -60,7 +64,7 @@ class VolumeContract:
         assert client.read_node().ssds == free
 
     @pytest.mark.parametrize("block_size", [512, 4096])
-    def test_thin_takes_what_it_reserves(
+    def test_a_thin_volume_takes_only_its_reserved_space(
         self, client: NodeClient, uuid: str, block_size: int
     ) -> None:
         def ssd() -> Ssd:
@@ -77,7 +81,9 @@ class VolumeContract:
         assert client.ensure_volume(uuid, spec) is True
         assert ssd().free == before.free - GIB
 
-    def test_grows_and_never_shrinks(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+    def test_a_volume_is_expanded_and_never_shrinks(
+        self, client: NodeClient, ssds: list[str], uuid: str
+    ) -> None:
         free = client.read_node().ssds[0].free
         client.ensure_volume(uuid, volume(piece(ssds[0], GIB)))
         larger = volume(piece(ssds[0], 3 * GIB))
@@ -92,7 +98,9 @@ class VolumeContract:
         assert found.pieces == larger.pieces
 
     @pytest.mark.breaks_generations
-    def test_keeps_what_it_reserves(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+    def test_reserved_space_never_shrinks(
+        self, client: NodeClient, ssds: list[str], uuid: str
+    ) -> None:
         thin = ProvisioningType.THIN
         client.ensure_volume(uuid, volume(piece(ssds[0], 4 * GIB, GIB), provisioning_type=thin))
         less = volume(piece(ssds[0], 8 * GIB, GIB - 4096), provisioning_type=thin)
@@ -101,7 +109,9 @@ class VolumeContract:
         client.change_volume(uuid, more)
         assert client.ensure_volume(uuid, more) is False
 
-    def test_grows_onto_another_ssd(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+    def test_a_volume_is_expanded_onto_another_ssd(
+        self, client: NodeClient, ssds: list[str], uuid: str
+    ) -> None:
         client.ensure_volume(uuid, volume(piece(ssds[0])))
         spec = volume(piece(ssds[0]), piece(ssds[1], 2 * GIB))
         client.change_volume(uuid, spec)
@@ -109,7 +119,7 @@ class VolumeContract:
         assert found is not None
         assert found.capacity == 3 * GIB
 
-    def test_limits_change(
+    def test_changed_limits_survive_a_restart(
         self, client: NodeClient, ssds: list[str], uuid: str, restart: Restart
     ) -> None:
         client.ensure_volume(uuid, volume(piece(ssds[0])))
@@ -121,7 +131,9 @@ class VolumeContract:
         assert found.qos == found.enforced_qos == limited.qos
 
     @pytest.mark.breaks_generations
-    def test_there_but_different(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+    def test_a_different_volume_of_that_name_is_a_conflict(
+        self, client: NodeClient, ssds: list[str], uuid: str
+    ) -> None:
         client.ensure_volume(uuid, volume(piece(ssds[0])))
         thin = ProvisioningType.THIN
         others = (
@@ -161,7 +173,9 @@ class VolumeContract:
         refused(RefusalCode.STALE, lambda: client.change_volume(uuid, spec), uuid)
         assert client.read_node().ssds == node.ssds
 
-    def test_no_space(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+    def test_a_create_without_space_leaves_nothing(
+        self, client: NodeClient, ssds: list[str], uuid: str
+    ) -> None:
         node = client.read_node()
         much = (node.ssds[1].free // 4096 + 1) * 4096
         spec = volume(piece(ssds[0]), piece(ssds[1], much))
@@ -170,7 +184,9 @@ class VolumeContract:
         assert client.read_node().ssds == node.ssds
         assert client.read_volume(uuid) is None
 
-    def test_no_space_to_grow(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+    def test_an_expansion_without_space_changes_nothing(
+        self, client: NodeClient, ssds: list[str], uuid: str
+    ) -> None:
         client.ensure_volume(uuid, volume(piece(ssds[0])))
         node = client.read_node()
         much = (node.ssds[0].capacity // 4096 + 1) * 4096
@@ -178,7 +194,7 @@ class VolumeContract:
         refused(RefusalCode.NO_SPACE, lambda: client.change_volume(uuid, spec))
         assert client.read_node().ssds == node.ssds
 
-    def test_unknown_ssd(self, client: NodeClient, uuid: str) -> None:
+    def test_a_volume_on_an_unknown_ssd_is_refused(self, client: NodeClient, uuid: str) -> None:
         spec = volume(piece("no-such-ssd"))
         refused(RefusalCode.NOT_FOUND, lambda: client.ensure_volume(uuid, spec), "no-such-ssd")
 
@@ -192,7 +208,7 @@ class VolumeContract:
             (4000, 4000, "THICK", 1000),
         ],
     )
-    def test_breaks_a_rule(
+    def test_a_layout_that_breaks_a_rule_is_refused(
         self, client: NodeClient, *, capacity: int, allocated: int, kind: str, block_size: int
     ) -> None:
         spec = volume(
@@ -202,7 +218,9 @@ class VolumeContract:
         )
         refused(RefusalCode.INVALID, lambda: client.ensure_volume("v", spec))
 
-    def test_one_ssd_twice(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+    def test_two_pieces_on_one_ssd_are_refused(
+        self, client: NodeClient, ssds: list[str], uuid: str
+    ) -> None:
         spec = volume(piece(ssds[0]), piece(ssds[0]))
         refused(RefusalCode.INVALID, lambda: client.ensure_volume(uuid, spec), ssds[0])
 
@@ -217,17 +235,17 @@ class VolumeContract:
 
 
 class GenerationContract:
-    def test_older_write_is_stale(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+    def test_an_older_write_is_stale(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
         spec = volume(piece(ssds[0]), generation=5)
         client.ensure_volume(uuid, spec)
         older = spec.model_copy(update={"generation": 4})
         refused(RefusalCode.STALE, lambda: client.ensure_volume(uuid, older), "4", "5")
         refused(RefusalCode.STALE, lambda: client.remove_volume(uuid, 4))
 
-    def test_volume_keeps_its_generation(
+    def test_a_volume_keeps_its_generation(
         self, client: NodeClient, ssds: list[str], uuid: str
     ) -> None:
-        """A new volume of the name cannot take over the former one's data."""
+        """A new volume with the name cannot take over the data of the former one."""
         spec = volume(piece(ssds[0]), generation=5)
         client.ensure_volume(uuid, spec)
         newer = spec.model_copy(update={"generation": 6})
@@ -236,10 +254,12 @@ class GenerationContract:
         client.remove_volume(uuid, 5)
         assert client.ensure_volume(uuid, newer) is True
 
-    def test_what_was_decided_before_the_node_joined_is_not_made(
+    def test_generations_from_before_the_node_joined_are_refused(
         self, client: NodeClient, ssds: list[str], uuid: str, restart: Restart
     ) -> None:
-        """It may have been removed since, which a node that lost its records does not know."""
+        """The volume may have been removed since, which a node that lost its records
+        does not know.
+        """
         pool = PoolIdentity(uuid="0b5a1a2e-1111-4222-8333-444455556666", name="p")
         owner = Owner(pool=pool.uuid, tenant="0", volume=uuid, alias="v")
         spec = volume(piece(ssds[0]), generation=5, owner=owner)
@@ -259,7 +279,7 @@ class GenerationContract:
         assert client.ensure_volume(uuid, later) is True
         client.change_volume(uuid, later.model_copy(update={"qos": Qos(max_iops=1000)}))
 
-    def test_removal_bars_its_generation(
+    def test_a_removal_bars_its_generation(
         self, client: NodeClient, ssds: list[str], uuid: str, restart: Restart
     ) -> None:
         spec = volume(piece(ssds[0]), generation=5)
@@ -269,12 +289,16 @@ class GenerationContract:
         refused(RefusalCode.STALE, lambda: client.ensure_volume(uuid, spec))
         assert client.ensure_volume(uuid, spec.model_copy(update={"generation": 6})) is True
 
-    def test_removal_that_came_first(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+    def test_a_removal_before_the_create_bars_the_create(
+        self, client: NodeClient, ssds: list[str], uuid: str
+    ) -> None:
         client.remove_volume(uuid, 1)
         refused(RefusalCode.STALE, lambda: client.ensure_volume(uuid, volume(piece(ssds[0]))))
         assert client.list_volumes() == ()
 
-    def test_refused_write_was_seen(self, client: NodeClient, ssds: list[str], uuid: str) -> None:
+    def test_a_refused_write_counts_as_seen(
+        self, client: NodeClient, ssds: list[str], uuid: str
+    ) -> None:
         refused(
             RefusalCode.NOT_FOUND,
             lambda: client.ensure_volume(uuid, volume(piece("none"), generation=3)),
@@ -282,7 +306,7 @@ class GenerationContract:
         older = volume(piece(ssds[0]), generation=2)
         refused(RefusalCode.STALE, lambda: client.ensure_volume(uuid, older))
 
-    def test_namespaces_have_their_own(
+    def test_namespaces_have_their_own_generations(
         self, client: NodeClient, ssds: list[str], uuid: str, restart: Restart
     ) -> None:
         client.ensure_volume(uuid, volume(piece(ssds[0]), generation=9))

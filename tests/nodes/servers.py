@@ -1,4 +1,4 @@
-"""Servers that misbehave as no agent would, and one that takes probes."""
+"""Servers that misbehave as no agent would, and one that receives probes."""
 
 import json
 import socket
@@ -23,7 +23,7 @@ def server_context(pair: KeyPair) -> ssl.SSLContext:
 
 @contextmanager
 def talking(pair: KeyPair, talk: Talk, address: str = "127.0.0.1") -> Iterator[int]:
-    """The port of a TLS server that hands each connection to ``talk`` and then closes it."""
+    """The port of a TLS server that calls ``talk`` with each connection and then closes it."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.create_server((address, 0), family=family) as listening:
         listening.settimeout(5)
@@ -43,7 +43,7 @@ def _serve(listening: socket.socket, context: ssl.SSLContext, talk: Talk) -> Non
 
 
 def answering(*pieces: bytes) -> Talk:
-    """Reads a request that fits one record, and answers these bytes."""
+    """Read a request that fits into one record, and answer these bytes."""
 
     def talk(connection: ssl.SSLSocket) -> None:
         connection.recv(65536)
@@ -54,7 +54,9 @@ def answering(*pieces: bytes) -> Talk:
 
 
 class ProbeReceiver:
-    """A provisioner's ``POST /probe``: queues each probe with its bearer, answers as told."""
+    """A provisioner's ``POST /probe``. It queues each probe with its bearer, and answers as
+    configured.
+    """
 
     def __init__(self, pair: KeyPair) -> None:
         self.probes: Queue[tuple[str, dict[str, Any]]] = Queue()
@@ -76,7 +78,7 @@ class ProbeReceiver:
                 )
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-                """Not to stderr."""
+                """Do not log to stderr."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True

@@ -1,4 +1,4 @@
-"""Wire values and questions as tests need them."""
+"""Wire values and checks for tests."""
 
 import time
 from collections.abc import Callable
@@ -32,21 +32,21 @@ OTHER_TARGET = "nqn.2022-08.com.kioxia:target-b"
 COPY_TARGET = "nqn.2022-08.com.kioxia:copy-1"
 NODE_HOST = "nqn.2022-08.com.kioxia:node-a"
 
-ENDED_SECONDS = 60  # a real target really copies
+ENDED_SECONDS = 60  # a real target copies all bytes
 CLEARED_SECONDS = 60
 
 Restart = Callable[[], None]
 
 
 def piece(ssd_id: str, capacity: int = GIB, allocated: int | None = None) -> Piece:
-    """A piece that allocates its capacity unless told otherwise."""
+    """A piece that allocates its capacity by default."""
     return Piece(
         ssd_id=ssd_id, capacity=capacity, allocated=capacity if allocated is None else allocated
     )
 
 
 def volume(*pieces: Piece, generation: int = 1, **more: Any) -> VolumeSpec:
-    """A thick volume in blocks of 4096 unless told otherwise."""
+    """A thick volume with blocks of 4096 bytes by default."""
     fields = {"provisioning_type": ProvisioningType.THICK, "block_size": 4096} | more
     return VolumeSpec(generation=generation, pieces=pieces, **fields)
 
@@ -65,7 +65,7 @@ def snapshot(
 def derived(
     *pieces: Piece, kind: SourceKind, of: str, generation_of: int = 1, **more: Any
 ) -> VolumeSpec:
-    """A thin volume that is made from a snapshot or volume."""
+    """A thin volume made from a snapshot or volume."""
     source = Source(kind=kind, uuid=of, generation=generation_of)
     return volume(*pieces, provisioning_type=ProvisioningType.THIN, source=source, **more)
 
@@ -77,19 +77,19 @@ def namespace(
 
 
 def ssd_of(client: NodeClient, block_size: int) -> str:
-    """An SSD that can have volumes in such blocks."""
+    """An SSD that supports volumes with this block size."""
     ssds = client.read_node().ssds
     return next(ssd.ssd_id for ssd in ssds if block_size in ssd.block_sizes)
 
 
 def pieces_on(client: NodeClient, *capacities: int) -> list[Piece]:
-    """On SSDs that can have volumes in blocks of 4096."""
+    """Pieces on SSDs that support blocks of 4096 bytes."""
     ssds = [ssd.ssd_id for ssd in client.read_node().ssds if 4096 in ssd.block_sizes]
     return [piece(ssd, capacity) for ssd, capacity in zip(ssds, capacities, strict=False)]
 
 
 def open_copy(peer: NodeClient, capacity: int = GIB, **more: Any) -> SyncSpec:
-    """A new volume ``filled`` of the peer, in a target for copies into it."""
+    """Create the volume ``filled`` on the peer, in a target for copies."""
     ssd = ssd_of(peer, more.get("block_size", 4096))
     peer.ensure_volume("filled", volume(piece(ssd, capacity), **more))
     peer.ensure_namespace(COPY_TARGET, "filled", namespace(host_nqn=NODE_HOST))
@@ -108,7 +108,7 @@ def sync(portals: tuple[Portal, ...], **more: Any) -> SyncSpec:
 
 
 def ended(client: NodeClient, uuid: str, state: SyncState, *parts: str) -> Sync:
-    """The copy when it has ended, in this state and with a message that holds the parts."""
+    """The copy after it ended, in this state and with a message that contains the parts."""
     deadline = time.monotonic() + ENDED_SECONDS
     while time.monotonic() < deadline:
         found = client.read_sync(uuid)
@@ -122,7 +122,7 @@ def ended(client: NodeClient, uuid: str, state: SyncState, *parts: str) -> Sync:
 
 
 def refused(code: RefusalCode, call: Callable[[], object], *parts: str) -> None:
-    """The call is refused with this code and a message that holds the parts."""
+    """Check that the call is refused with this code and a message that contains the parts."""
     with pytest.raises(NodeRefused) as caught:
         call()
     assert caught.value.code is code, caught.value
@@ -131,7 +131,7 @@ def refused(code: RefusalCode, call: Callable[[], object], *parts: str) -> None:
 
 
 def await_ssds(client: NodeClient, ssds: tuple[Ssd, ...]) -> None:
-    """Wait until the SSDs are as before: what is free may first have to be cleared.
+    """Wait until the SSDs are as before; free space may first have to be cleared.
 
     :raises AssertionError: they are not within CLEARED_SECONDS.
     """

@@ -1,4 +1,4 @@
-"""Space on SSDs, to the byte, against a model that knows no HTTP and no SQL."""
+"""Space on SSDs, to the byte, compared with a model that uses neither HTTP nor SQL."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -42,8 +42,8 @@ layouts = st.dictionaries(st.sampled_from(list(CAPACITIES)), blocks, min_size=1)
 
 
 class Accounting(RuleBasedStateMachine):
-    """Volumes, snapshots and clones come, grow and go; the machine restarts; the books are always
-    right.
+    """Volumes, snapshots and clones are created, expanded and removed; the machine restarts; the
+    accounts are always right.
     """
 
     def __init__(self) -> None:
@@ -146,7 +146,9 @@ class Accounting(RuleBasedStateMachine):
 
     @rule(name=names)
     def remove(self, name: str) -> None:
-        """By its own generation, as a refused removal does not end its life."""
+        """Remove an object with its own generation, because a refused removal does not end its
+        life.
+        """
         self.generation += 1
         generation = self.model[name].generation if name in self.model else self.generation
         code = self.outcome(self.agent.volumes.remove(name, generation))
@@ -200,7 +202,7 @@ class Accounting(RuleBasedStateMachine):
 
 
 def _reserving(piece: Piece, share: int, more: int) -> Piece:
-    """``share`` percent of a piece that is so many blocks larger."""
+    """``share`` percent of a piece that is ``more`` blocks larger."""
     capacity = piece.capacity + more * BLOCK
     return Piece(ssd_id=piece.ssd_id, capacity=capacity, allocated=capacity * share // 100)
 

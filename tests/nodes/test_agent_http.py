@@ -1,4 +1,4 @@
-"""What the agent answers to requests that the client would never make."""
+"""The agent's answers to requests that the client never makes."""
 
 import json
 import ssl
@@ -15,7 +15,7 @@ from tests.nodes.specs import HOST, TARGET, namespace, piece, volume
 
 
 class Raw:
-    """Any request, with the right token."""
+    """Sends any request with the right token."""
 
     def __init__(self, node: SimulatedNode, ca: TestCa) -> None:
         context = ssl.create_default_context(cafile=ca.file)
@@ -72,7 +72,7 @@ WRONG_VOLUMES = [
 
 
 @pytest.mark.parametrize("body", WRONG_VOLUMES, ids=lambda body: body[:60])
-def test_wrong_bodies(raw: Raw, body: bytes) -> None:
+def test_malformed_bodies_are_refused(raw: Raw, body: bytes) -> None:
     status, refusal = raw("PUT", "/v1/volumes/v", body)
     assert (status, refusal["code"]) == (400, "INVALID")
     assert refusal["message"]
@@ -103,12 +103,12 @@ def test_wrong_bodies(raw: Raw, body: bytes) -> None:
         ("DELETE", f"/v1/targets/{TARGET}/namespaces/v?generation=-1", 400),
     ],
 )
-def test_wrong_requests(raw: Raw, method: str, path: str, status: int) -> None:
+def test_malformed_requests_are_refused(raw: Raw, method: str, path: str, status: int) -> None:
     got, refusal = raw(method, path)
     assert (got, refusal["code"]) == (status, "INVALID")
 
 
-def test_too_large_body(raw: Raw) -> None:
+def test_a_too_large_body_is_refused(raw: Raw) -> None:
     status, refusal = raw("PUT", "/v1/volumes/v", b" " * (MAX_BODY_BYTES + 1))
     assert (status, refusal["code"]) == (413, "INVALID")
     assert raw("GET", "/v1/volumes")[0] == 200
@@ -121,7 +121,7 @@ def test_unknown_fields_are_ignored(raw: Raw, node: SimulatedNode) -> None:
     assert raw("PUT", "/v1/volumes/v", body) == (200, None)
 
 
-def test_what_is_not_there(raw: Raw) -> None:
+def test_unknown_objects_are_not_found(raw: Raw) -> None:
     for path in ("/v1/volumes/v", "/v1/volumes/v/sync", f"/v1/targets/{TARGET}"):
         status, refusal = raw("GET", path)
         assert (status, refusal["code"]) == (404, "NOT_FOUND")
@@ -149,12 +149,12 @@ SYNC: dict[str, Any] = {
         {"portals": [{"ip": "127.0.0.1", "port": 0}]},
     ],
 )
-def test_wrong_copies(raw: Raw, wrong: dict[str, Any]) -> None:
+def test_malformed_copies_are_refused(raw: Raw, wrong: dict[str, Any]) -> None:
     status, refusal = raw("PUT", "/v1/volumes/v/sync", json.dumps(SYNC | wrong).encode())
     assert (status, refusal["code"]) == (400, "INVALID")
 
 
-def test_copy_on_the_wire(raw: Raw, node: SimulatedNode) -> None:
+def test_a_copy_has_the_documented_wire_format(raw: Raw, node: SimulatedNode) -> None:
     ssd_id = node.engine.ssds[0].ssd_id
     raw("PUT", "/v1/volumes/v", volume(piece(ssd_id, 4096)).model_dump_json().encode())
     path, body = "/v1/volumes/v/sync", json.dumps(SYNC).encode()
@@ -176,7 +176,7 @@ def test_copy_on_the_wire(raw: Raw, node: SimulatedNode) -> None:
     assert (status, refusal["code"]) == (412, "STALE")
 
 
-def test_names_on_the_wire(raw: Raw, node: SimulatedNode) -> None:
+def test_a_volume_has_the_documented_wire_format(raw: Raw, node: SimulatedNode) -> None:
     ssd_id = node.engine.ssds[0].ssd_id
     raw("PUT", "/v1/volumes/v", volume(piece(ssd_id, 4096)).model_dump_json().encode())
     path = f"/v1/targets/{TARGET}/namespaces/v"

@@ -1,4 +1,4 @@
-"""Which certificates of the pool's own CA agent and provisioner accept of each other."""
+"""Which certificates of the pool's CA the agent and the provisioner accept from each other."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ FIRST_NODE = "02:00:00:00:00:01"
 
 @pytest.fixture(scope="module")
 def call_as(ca: TestCa, server_pair: KeyPair) -> Iterator[Callable[[KeyPair], str]]:
-    """Reads a node that demands certificates, with this one; the node's name."""
+    """Call a node that demands certificates with this one; return the node's name."""
     with SimulatedFleet(
         1,
         certificate=server_pair.certificate,
@@ -43,7 +43,7 @@ def call_as(ca: TestCa, server_pair: KeyPair) -> Iterator[Callable[[KeyPair], st
 
 @contextmanager
 def serving(pair: KeyPair) -> Iterator[tuple[int, list[bytes]]]:
-    """The port of a server with this certificate, and all that it is told."""
+    """The port of a server with this certificate, and all that it receives."""
     heard: list[bytes] = []
 
     def talk(connection: object) -> None:
@@ -76,7 +76,7 @@ def test_the_agent_refuses_every_other_role(
 
 
 @pytest.mark.parametrize("role", OTHERS)
-def test_the_agent_refuses_every_other_role_as_it_is_issued(
+def test_the_agent_refuses_certificates_issued_for_every_other_role(
     role: CertificateRole, ca: TestCa, call_as: Callable[[KeyPair], str]
 ) -> None:
     with pytest.raises((NodeRefused, NodeUnreachable)):
@@ -90,7 +90,7 @@ def test_the_agent_refuses_a_certificate_without_a_role(
         call_as(ca.issue("old"))
 
 
-def test_the_agent_refuses_the_role_without_its_use(
+def test_the_agent_refuses_the_role_without_its_key_usage(
     ca: TestCa, call_as: Callable[[KeyPair], str]
 ) -> None:
     with pytest.raises(NodeRefused, match="not the extended key usage clientAuth"):
@@ -103,7 +103,7 @@ def test_the_agent_refuses_two_roles_at_once(ca: TestCa, call_as: Callable[[KeyP
 
 
 @pytest.mark.parametrize("role", NO_NODES)
-def test_nothing_is_sent_to_a_server_that_is_no_node(role: CertificateRole, ca: TestCa) -> None:
+def test_nothing_is_sent_to_a_server_that_is_not_a_node(role: CertificateRole, ca: TestCa) -> None:
     pair = ca.issue(f"server-{role}", role, purposes=BOTH_PURPOSES)
     with serving(pair) as (port, heard), pytest.raises(NodeUnreachable) as failed:
         NodeClient(NodeTransport(ca_file=ca.file, token="t"), ["127.0.0.1"], port).read_node()
@@ -119,7 +119,7 @@ def test_nothing_is_sent_to_a_server_without_a_role(ca: TestCa) -> None:
     assert b"".join(heard) == b""
 
 
-def test_nothing_is_sent_to_another_node_than_is_meant(ca: TestCa) -> None:
+def test_nothing_is_sent_to_a_node_other_than_the_intended_one(ca: TestCa) -> None:
     pair = ca.issue("first", NODE, node_ids=["node-a", "node-b"])
     transport = NodeTransport(ca_file=ca.file)
     with serving(pair) as (port, heard):
@@ -133,7 +133,7 @@ def test_nothing_is_sent_to_another_node_than_is_meant(ca: TestCa) -> None:
             client.read_node()
 
 
-def test_a_kept_connection_is_judged_for_each_node_anew(ca: TestCa) -> None:
+def test_a_kept_connection_is_checked_for_each_node(ca: TestCa) -> None:
     pair = ca.issue("one", NODE, node_ids=[FIRST_NODE])
     with SimulatedFleet(1, certificate=pair.certificate, key=pair.key) as fleet:
         [node] = fleet.nodes
@@ -144,7 +144,7 @@ def test_a_kept_connection_is_judged_for_each_node_anew(ca: TestCa) -> None:
             NodeClient(transport, *there, peer=Peer("other")).read_node()
 
 
-def test_an_address_that_the_certificate_does_not_name(ca: TestCa) -> None:
+def test_an_address_that_the_certificate_does_not_name_is_refused(ca: TestCa) -> None:
     pair = ca.issue("addressed", NODE)
     with talking(pair, answering(b""), "127.0.0.9") as port:
         client = NodeClient(NodeTransport(ca_file=ca.file), ["127.0.0.9"], port)

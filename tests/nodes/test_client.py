@@ -1,4 +1,4 @@
-"""The client against nodes and servers that misbehave."""
+"""The client against misbehaving nodes and servers."""
 
 import ssl
 import time
@@ -21,7 +21,9 @@ NODE, PROVISIONER = CertificateRole.NODE, CertificateRole.PROVISIONER
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
-def test_down_and_up_again(client: NodeClient, node: SimulatedNode) -> None:
+def test_a_node_that_is_down_is_unreachable_until_it_is_up(
+    client: NodeClient, node: SimulatedNode
+) -> None:
     before = client.read_node()
     node.faults.go_down()
     with pytest.raises(NodeUnreachable, match="refused"):
@@ -30,7 +32,9 @@ def test_down_and_up_again(client: NodeClient, node: SimulatedNode) -> None:
     assert client.read_node() == before
 
 
-def test_late_work_is_fenced(client: NodeClient, node: SimulatedNode, ssds: list[str]) -> None:
+def test_a_late_create_is_fenced_by_a_removal(
+    client: NodeClient, node: SimulatedNode, ssds: list[str]
+) -> None:
     node.faults.slow(300, method="PUT")
     with pytest.raises(NodeUnreachable):
         client.ensure_volume("v", volume(piece(ssds[0])), timeout=0.1)
@@ -40,7 +44,9 @@ def test_late_work_is_fenced(client: NodeClient, node: SimulatedNode, ssds: list
     assert node.volumes() == {}
 
 
-def test_late_work_is_done(client: NodeClient, node: SimulatedNode, ssds: list[str]) -> None:
+def test_a_late_create_is_found_by_its_repeat(
+    client: NodeClient, node: SimulatedNode, ssds: list[str]
+) -> None:
     node.faults.slow(150, method="PUT")
     spec = volume(piece(ssds[0]))
     with pytest.raises(NodeUnreachable):
@@ -50,7 +56,9 @@ def test_late_work_is_done(client: NodeClient, node: SimulatedNode, ssds: list[s
     assert client.ensure_volume("v", spec) is False
 
 
-def test_lost_reply_then_repeat(client: NodeClient, node: SimulatedNode, ssds: list[str]) -> None:
+def test_a_repeat_after_a_lost_reply_converges(
+    client: NodeClient, node: SimulatedNode, ssds: list[str]
+) -> None:
     spec = volume(piece(ssds[0]))
     node.faults.lose_reply(times=3)
     with pytest.raises(NodeUnreachable):
@@ -67,7 +75,9 @@ def test_lost_reply_then_repeat(client: NodeClient, node: SimulatedNode, ssds: l
 @pytest.mark.parametrize(
     "start", [b"", HEAD + b"X-A: ", HEAD + b"Content-Length: 99\r\n\r\n"], ids=str
 )
-def test_trickling_server(start: bytes, server_pair: KeyPair, transport: NodeTransport) -> None:
+def test_a_server_that_sends_byte_by_byte_cannot_exceed_the_timeout(
+    start: bytes, server_pair: KeyPair, transport: NodeTransport
+) -> None:
     def talk(connection: ssl.SSLSocket) -> None:
         connection.recv(65536)
         for drop in (start, *[b"H"] * 100):
@@ -95,7 +105,9 @@ def test_trickling_server(start: bytes, server_pair: KeyPair, transport: NodeTra
         b"HTTP/1.1 302 Found\r\nLocation: https://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
     ],
 )
-def test_garbage(answer: bytes, server_pair: KeyPair, transport: NodeTransport) -> None:
+def test_an_unusable_answer_counts_as_unreachable(
+    answer: bytes, server_pair: KeyPair, transport: NodeTransport
+) -> None:
     with talking(server_pair, answering(answer)) as port:
         client = NodeClient(transport, ["127.0.0.1"], port)
         with pytest.raises(NodeUnreachable):
@@ -104,14 +116,14 @@ def test_garbage(answer: bytes, server_pair: KeyPair, transport: NodeTransport) 
             client.read_volume("v")
 
 
-def test_wrong_ca(node: SimulatedNode, tmp_path: Path) -> None:
+def test_a_node_of_another_ca_is_unreachable(node: SimulatedNode, tmp_path: Path) -> None:
     stranger = NodeTransport(ca_file=TestCa(tmp_path / "other").file, token=TOKEN)
     with pytest.raises(NodeUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
         NodeClient(stranger, [node.address], node.port).read_node()
 
 
 @pytest.mark.parametrize("token", ["", "wrong"])
-def test_wrong_token(node: SimulatedNode, ca: TestCa, token: str) -> None:
+def test_a_wrong_token_is_refused(node: SimulatedNode, ca: TestCa, token: str) -> None:
     transport = NodeTransport(ca_file=ca.file, token=token)
     client = NodeClient(transport, [node.address], node.port)
     with pytest.raises(NodeRefused) as caught:
@@ -119,7 +131,9 @@ def test_wrong_token(node: SimulatedNode, ca: TestCa, token: str) -> None:
     assert caught.value.code is RefusalCode.UNAUTHORIZED
 
 
-def test_client_certificates(ca: TestCa, server_pair: KeyPair, tmp_path: Path) -> None:
+def test_a_node_accepts_only_client_certificates_of_its_ca(
+    ca: TestCa, server_pair: KeyPair, tmp_path: Path
+) -> None:
     stranger = TestCa(tmp_path / "other").issue("client", PROVISIONER)
     own = ca.issue("client", PROVISIONER)
     with SimulatedFleet(
@@ -138,9 +152,9 @@ def test_client_certificates(ca: TestCa, server_pair: KeyPair, tmp_path: Path) -
         assert NodeClient(transport, [node.address], node.port).read_node().name == "node-1"
 
 
-def test_a_new_ca_without_a_gap(ca: TestCa, tmp_path: Path) -> None:
-    """As docs/operations.md has it: all trust both, then get new certificates one by one, then
-    trust the new one alone. Nobody waits for the other at any step.
+def test_a_ca_is_replaced_without_an_outage(ca: TestCa, tmp_path: Path) -> None:
+    """The steps of docs/operations.md: all trust both CAs, then get new certificates one by one,
+    then trust only the new CA. The order within a step does not matter.
     """
     new = TestCa(tmp_path / "new")
     both = tmp_path / "both.pem"
@@ -171,7 +185,7 @@ def test_addresses_are_tried_in_order(node: SimulatedNode, transport: NodeTransp
     assert NodeClient(transport, addresses, node.port).read_node().name == node.name
 
 
-def test_no_other_address_once_it_may_have_been_sent(
+def test_no_other_address_is_tried_once_a_request_may_have_been_sent(
     client: NodeClient, node: SimulatedNode, transport: NodeTransport, ssds: list[str]
 ) -> None:
     node.faults.lose_reply(method="PUT")
@@ -183,27 +197,29 @@ def test_no_other_address_once_it_may_have_been_sent(
 
 
 @pytest.mark.parametrize("address", ["", "no.such.name.invalid", "a..b", "x" * 300, "a b", "::g"])
-def test_unusable_addresses(address: str, node: SimulatedNode, transport: NodeTransport) -> None:
+def test_an_unusable_address_counts_as_unreachable(
+    address: str, node: SimulatedNode, transport: NodeTransport
+) -> None:
     with pytest.raises(NodeUnreachable):
         NodeClient(transport, [address], node.port).read_node()
 
 
-def test_unusable_port(transport: NodeTransport) -> None:
+def test_an_unusable_port_counts_as_unreachable(transport: NodeTransport) -> None:
     with pytest.raises(NodeUnreachable):
         NodeClient(transport, ["127.0.0.1"], 70_000).read_node()
 
 
-def test_unusable_token(ca: TestCa) -> None:
+def test_a_token_that_no_header_can_carry_is_refused(ca: TestCa) -> None:
     with pytest.raises(ValueError, match="token"):
         NodeTransport(ca_file=ca.file, token="a\n")
 
 
-def test_no_address(transport: NodeTransport) -> None:
+def test_a_client_without_an_address_is_unreachable(transport: NodeTransport) -> None:
     with pytest.raises(NodeUnreachable, match="no address"):
         NodeClient(transport, [], 443).read_node()
 
 
-def test_ipv6(ca: TestCa, server_pair: KeyPair) -> None:
+def test_ipv6_addresses_work(ca: TestCa, server_pair: KeyPair) -> None:
     with SimulatedFleet(
         1, certificate=server_pair.certificate, key=server_pair.key, address="::1"
     ) as fleet:
@@ -216,7 +232,7 @@ def test_ipv6(ca: TestCa, server_pair: KeyPair) -> None:
         assert seen == [f"[::1]:{node.port}"]
 
 
-def test_observers(ca: TestCa, node: SimulatedNode) -> None:
+def test_observers_see_each_call_even_if_one_fails(ca: TestCa, node: SimulatedNode) -> None:
     seen: list[tuple[object, ...]] = []
 
     def broken(*_: object) -> None:
@@ -250,7 +266,7 @@ def test_names_are_quoted(client: NodeClient, ssds: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("idle_seconds", "expected"), [(30, 1), (0, 3)])
-def test_connections_are_kept_but_not_for_long(
+def test_connections_are_kept_for_a_limited_idle_time(
     server_pair: KeyPair,
     transport: NodeTransport,
     monkeypatch: pytest.MonkeyPatch,
@@ -274,7 +290,7 @@ def test_connections_are_kept_but_not_for_long(
     assert len(connections) == expected
 
 
-def test_connection_that_the_node_closed_is_not_used_again(
+def test_a_connection_closed_by_the_node_is_not_reused(
     client: NodeClient, node: SimulatedNode
 ) -> None:
     for _ in range(20):
@@ -285,10 +301,10 @@ def test_connection_that_the_node_closed_is_not_used_again(
 
 
 @pytest.mark.parametrize(("read", "most"), [("read_volume", 2**18), ("list_volumes", 2**23)])
-def test_an_answer_of_more_than_the_call_needs_is_given_up(
+def test_an_answer_above_the_limit_is_not_read_further(
     read: str, most: int, server_pair: KeyPair, transport: NodeTransport
 ) -> None:
-    """A hostile node fills no worker's memory: reading ends at the bound."""
+    """So a hostile node cannot fill the memory of a worker."""
     sent = [0]
 
     def talk(connection: ssl.SSLSocket) -> None:
@@ -316,10 +332,10 @@ def test_an_answer_of_more_than_the_call_needs_is_given_up(
         {"portals": [{"ip": "1" * 256, "port": 1}]},
     ],
 )
-def test_numbers_above_all_hardware_are_no_answer(
+def test_implausible_numbers_make_an_answer_invalid(
     client: NodeClient, changes: dict[str, object]
 ) -> None:
-    """Else one node that lies makes sums over the pool that no client can hold."""
+    """Otherwise one lying node could make sums over the pool that no client can represent."""
     honest = client.read_node().model_dump(mode="json")
     Node.model_validate(honest)
     with pytest.raises(ValidationError):

@@ -1,4 +1,4 @@
-"""Many callers at once."""
+"""Many concurrent callers."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ THREADS = 16
 
 
 def at_once(calls: list[Callable[[], object]]) -> list[object]:
-    """What each call returned or how it was refused; all begin together."""
+    """What each call returned or how it was refused; all start together."""
     barrier = Barrier(len(calls))
 
     def run(call: Callable[[], object]) -> object:
@@ -28,7 +28,9 @@ def at_once(calls: list[Callable[[], object]]) -> list[object]:
         return list(threads.map(run, calls))
 
 
-def test_one_volume_from_many(client: NodeClient, node: SimulatedNode, ssds: list[str]) -> None:
+def test_concurrent_creates_make_one_volume(
+    client: NodeClient, node: SimulatedNode, ssds: list[str]
+) -> None:
     free = client.read_node().ssds[0].free
     spec = volume(piece(ssds[0]))
     outcomes = at_once([partial(client.ensure_volume, "v", spec)] * THREADS)
@@ -40,7 +42,7 @@ def test_one_volume_from_many(client: NodeClient, node: SimulatedNode, ssds: lis
     assert client.read_node().ssds[0].free == free
 
 
-def test_one_copy_from_many(
+def test_concurrent_requests_start_one_copy(
     client: NodeClient, peer: NodeClient, node: SimulatedNode, ssds: list[str]
 ) -> None:
     client.ensure_volume("v", volume(piece(ssds[0])))
@@ -57,7 +59,7 @@ def test_one_copy_from_many(
     assert client.read_sync("v") is None
 
 
-def test_copy_and_removal_at_once(
+def test_a_copy_never_outlives_a_concurrent_removal(
     client: NodeClient, peer: NodeClient, node: SimulatedNode, ssds: list[str]
 ) -> None:
     spec = open_copy(peer)
@@ -71,7 +73,7 @@ def test_copy_and_removal_at_once(
         assert client.read_sync(name) is None
 
 
-def test_one_namespace_from_many(client: NodeClient, ssds: list[str]) -> None:
+def test_concurrent_exports_make_one_namespace(client: NodeClient, ssds: list[str]) -> None:
     client.ensure_volume("v", volume(piece(ssds[0])))
     outcomes = at_once([partial(client.ensure_namespace, TARGET, "v", namespace())] * THREADS)
     assert sorted(map(bool, outcomes)) == [False] * (THREADS - 1) + [True]
@@ -79,7 +81,7 @@ def test_one_namespace_from_many(client: NodeClient, ssds: list[str]) -> None:
     assert len(target.namespaces) == 1
 
 
-def test_one_namespace_id_is_given_once(client: NodeClient, ssds: list[str]) -> None:
+def test_concurrent_exports_never_share_a_namespace_id(client: NodeClient, ssds: list[str]) -> None:
     names = [f"v{number}" for number in range(THREADS)]
     for name in names:
         client.ensure_volume(name, volume(piece(ssds[0])))
@@ -90,7 +92,7 @@ def test_one_namespace_id_is_given_once(client: NodeClient, ssds: list[str]) -> 
     assert outcomes.count(RefusalCode.ID_IN_USE) == THREADS - 1
 
 
-def test_namespaces_of_one_target_in_parallel(
+def test_concurrent_exports_to_one_target_all_succeed(
     client: NodeClient, node: SimulatedNode, ssds: list[str]
 ) -> None:
     names = [f"v{number}" for number in range(THREADS)]
@@ -107,7 +109,7 @@ def test_namespaces_of_one_target_in_parallel(
     assert node.engine.targets == {}
 
 
-def test_space_is_never_given_twice(client: NodeClient, ssds: list[str]) -> None:
+def test_concurrent_creates_never_share_space(client: NodeClient, ssds: list[str]) -> None:
     capacity = client.read_node().ssds[0].free
     size = capacity // 10 // 4096 * 4096
     calls = [
@@ -121,7 +123,7 @@ def test_space_is_never_given_twice(client: NodeClient, ssds: list[str]) -> None
     assert len(client.list_volumes()) == 10
 
 
-def test_export_and_removal_at_once(
+def test_an_export_and_a_concurrent_removal_exclude_each_other(
     client: NodeClient, node: SimulatedNode, ssds: list[str]
 ) -> None:
     for round_number in range(10):

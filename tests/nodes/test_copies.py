@@ -1,4 +1,4 @@
-"""Copies between simulated nodes: how fast, what arrives, what ends them."""
+"""Copies between simulated nodes: their speed, content and end."""
 
 import time
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def filled(fleet: SimulatedFleet) -> SimulatedNode:
 
 @pytest.fixture
 def copy(client: NodeClient, peer: NodeClient, node: SimulatedNode, ssds: list[str]) -> SyncSpec:
-    """Of a volume ``read`` that holds "data"; copies stand still."""
+    """A copy of the volume ``read``, which holds "data". Copies stand still."""
     client.ensure_volume("read", volume(piece(ssds[0])))
     node.write("read", "data")
     node.set_copy_rate(0)
@@ -49,7 +49,7 @@ def running(client: NodeClient) -> Sync:
     return found
 
 
-def test_content_arrives_with_the_last_byte(
+def test_the_content_arrives_with_the_last_byte(
     client: NodeClient, node: SimulatedNode, filled: SimulatedNode, copy: SyncSpec
 ) -> None:
     client.ensure_sync("read", copy)
@@ -66,7 +66,7 @@ def test_content_arrives_with_the_last_byte(
     assert filled.read("filled") == "newer"
 
 
-def test_progress_follows_the_rate(
+def test_the_progress_follows_the_rate(
     client: NodeClient, node: SimulatedNode, filled: SimulatedNode, copy: SyncSpec
 ) -> None:
     client.ensure_sync("read", copy)
@@ -116,7 +116,7 @@ ENDS: dict[str, tuple[End, str]] = {
 
 
 @pytest.mark.parametrize("how", ENDS)
-def test_fails_halfway(
+def test_a_copy_fails_when_it_loses_its_source_or_target(
     fleet: SimulatedFleet, client: NodeClient, peer: NodeClient, copy: SyncSpec, how: str
 ) -> None:
     end, message = ENDS[how]
@@ -129,7 +129,7 @@ def test_fails_halfway(
     assert fleet.nodes[1].read("filled") == ""
 
 
-def test_namespace_that_becomes_another_volume(
+def test_a_copy_never_writes_into_another_volume_with_its_namespace_id(
     client: NodeClient, peer: NodeClient, filled: SimulatedNode, copy: SyncSpec
 ) -> None:
     ssd = peer.read_node().ssds[0].ssd_id
@@ -148,7 +148,7 @@ def test_namespace_that_becomes_another_volume(
     ended(client, "read", SyncState.FAILED, "no namespace 1")
 
 
-def test_failed_one_begins_anew_and_arrives(
+def test_a_restarted_copy_delivers_the_content(
     fleet: SimulatedFleet, client: NodeClient, filled: SimulatedNode, copy: SyncSpec
 ) -> None:
     client.ensure_sync("read", copy)
@@ -160,7 +160,7 @@ def test_failed_one_begins_anew_and_arrives(
     assert filled.read("filled") == "data"
 
 
-def test_what_is_stopped_never_arrives(
+def test_a_stopped_copy_never_delivers_content(
     client: NodeClient, node: SimulatedNode, filled: SimulatedNode, copy: SyncSpec
 ) -> None:
     client.ensure_sync("read", copy)
@@ -176,7 +176,7 @@ def test_what_is_stopped_never_arrives(
     assert node.engine.copies.read("read") is None
 
 
-def test_targets_of_one_name_on_two_nodes(
+def test_the_portals_choose_between_targets_of_one_name(
     fleet: SimulatedFleet,
     client: NodeClient,
     copy: SyncSpec,
@@ -193,7 +193,7 @@ def test_targets_of_one_name_on_two_nodes(
     assert [node.read("filled") for node in fleet.nodes[1:]] == ["", "data"]
 
 
-def test_what_is_made_holds_what_its_source_held(
+def test_a_derived_volume_holds_the_content_of_its_source(
     client: NodeClient, node: SimulatedNode, ssds: list[str]
 ) -> None:
     client.ensure_volume("parent", volume(piece(ssds[0]), generation=7))
@@ -219,8 +219,10 @@ def test_what_is_made_holds_what_its_source_held(
     refused(RefusalCode.NOT_FOUND, lambda: node.write("none", "x"), "none")
 
 
-def test_violations_are_noticed(client: NodeClient, fleet: SimulatedFleet) -> None:
-    """Another content, but not another portal, of one generation."""
+def test_a_different_copy_of_one_generation_is_a_violation(
+    client: NodeClient, fleet: SimulatedFleet
+) -> None:
+    """Other portals are allowed."""
     spec = open_copy(client)
     for wrong in ({}, {"portals": spec.portals * 2}, {"nsid": 2}):
         other = spec.model_copy(update=wrong)

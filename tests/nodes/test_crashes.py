@@ -1,4 +1,4 @@
-"""A node that dies between any two statements of a write: the repeat converges."""
+"""A node that dies between any two statements of a write: the repeated write converges."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -45,11 +45,11 @@ CLONE = derived(piece("s", 2 * GIB, 4096), kind=SourceKind.CLONE_OF_VOLUME, of="
 
 
 class Died(BaseException):
-    """The machine is gone; nobody catches this."""
+    """The machine died. Nothing may catch this."""
 
 
 class MortalDatabase(Database):
-    """Dies at the statement number ``dies_at``."""
+    """Dies at statement number ``dies_at``."""
 
     dies_at = 0
 
@@ -61,7 +61,7 @@ class MortalDatabase(Database):
 
 
 class Machine:
-    """A node whose process can die and come back over the same disk."""
+    """A node whose process can die and come back with the same disk."""
 
     def __init__(self) -> None:
         self.database = MortalDatabase()
@@ -75,7 +75,7 @@ class Machine:
         return agent
 
     async def state(self) -> tuple[Any, ...]:
-        """All that can be seen, from the agent and from the engine."""
+        """Everything visible, from the agent and from the engine."""
         agent = await self.boot()
         facts = await self.engine.facts()
         return (
@@ -169,7 +169,7 @@ CASES: dict[str, tuple[list[Step], Step]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_dies_anywhere(case: str) -> None:
+def test_a_repeat_converges_after_a_crash_at_any_statement(case: str) -> None:
     asyncio.run(dies_anywhere(*CASES[case]))
 
 
@@ -212,12 +212,12 @@ REMOVALS: dict[str, tuple[list[Step], Step, Step]] = {
 
 
 @pytest.mark.parametrize("what", REMOVALS)
-def test_interrupted_removal_is_finished_by_a_later_write(what: str) -> None:
+def test_an_interrupted_removal_is_finished_by_a_later_write(what: str) -> None:
     asyncio.run(interrupted_removal(*REMOVALS[what]))
 
 
 async def interrupted_removal(before: list[Step], step: Step, later: Step) -> None:
-    """The disk fails once in the middle, without a restart."""
+    """The disk fails once during the removal, without a restart."""
     expected = await outcome([*before, step], later)
     for dies_at in count(1):
         machine = Machine()
@@ -232,7 +232,7 @@ async def interrupted_removal(before: list[Step], step: Step, later: Step) -> No
         except NodeRefused as refusal:
             if refusal.code is not RefusalCode.CONFLICT:
                 raise
-            await step(agent)  # it was not even begun: its caller asks again
+            await step(agent)  # it had not started: its caller repeats it
             await later(agent)
         assert await machine.state() == expected, f"failed at statement {dies_at}"
         if survived:
@@ -240,7 +240,7 @@ async def interrupted_removal(before: list[Step], step: Step, later: Step) -> No
 
 
 class BrokenEngine(SimulatedEngine):
-    """Fails at removals while ``is_broken``."""
+    """Fails in removals while ``is_broken``."""
 
     is_broken = True
 
@@ -265,7 +265,7 @@ class BrokenEngine(SimulatedEngine):
             raise OSError("no answer from the data plane")
 
 
-def test_failed_removal_bars_its_generation_and_is_finished_later() -> None:
+def test_a_failed_removal_bars_its_generation_and_is_finished_later() -> None:
     asyncio.run(failed_removal())
 
 
@@ -284,7 +284,7 @@ async def failed_removal() -> None:
         engine.is_broken = True
         with pytest.raises(OSError, match="data plane"):
             await step(agent)
-        with pytest.raises(NodeRefused, match="overtaken by 1"):
+        with pytest.raises(NodeRefused, match=r"outdated; .* generation 1"):
             await same(agent)
         engine.is_broken = False
         assert await other(agent) is True
@@ -293,7 +293,7 @@ async def failed_removal() -> None:
     assert engine.targets == {}
 
 
-def test_copy_that_could_not_be_stopped_is_stopped_later() -> None:
+def test_a_copy_that_could_not_be_stopped_is_stopped_by_the_repeat() -> None:
     asyncio.run(unstopped_copy())
 
 
@@ -310,16 +310,16 @@ async def unstopped_copy() -> None:
         with pytest.raises(OSError, match="data plane"):
             await step(agent)
     assert (await agent.syncs.read("v")).generation == 3
-    with pytest.raises(NodeRefused, match="overtaken by 4"):
+    with pytest.raises(NodeRefused, match=r"outdated; .* generation 4"):
         await begin(COPY)(agent)
-    with pytest.raises(NodeRefused, match="volume v of generation 1 is not here"):
+    with pytest.raises(NodeRefused, match="volume v of generation 1 is not on this node"):
         await begin(later)(agent)
     engine.is_broken = False
     await remove(agent)
     assert await engine.copy("v") is None
 
 
-def test_nothing_is_made_from_what_is_half_removed() -> None:
+def test_a_half_removed_source_is_refused() -> None:
     asyncio.run(half_removed())
 
 
@@ -335,7 +335,7 @@ async def half_removed() -> None:
     with pytest.raises(OSError, match="data plane"):
         await agent.snapshots.remove("taken", 1)
     engine.is_broken = False
-    with pytest.raises(NodeRefused, match="snapshot taken of generation 1 is not here"):
+    with pytest.raises(NodeRefused, match="snapshot taken of generation 1 is not on this node"):
         await agent.volumes.ensure("shown", SHOWN)
     await agent.start()
     assert await agent.repair() is True
@@ -344,7 +344,7 @@ async def half_removed() -> None:
     with pytest.raises(OSError, match="data plane"):
         await agent.volumes.remove("v", 1)
     engine.is_broken = False
-    with pytest.raises(NodeRefused, match="volume v of generation 1 is not here"):
+    with pytest.raises(NodeRefused, match="volume v of generation 1 is not on this node"):
         await agent.volumes.ensure("clone", CLONE)
-    with pytest.raises(NodeRefused, match="volume v of generation 1 is not here"):
+    with pytest.raises(NodeRefused, match="volume v of generation 1 is not on this node"):
         await agent.snapshots.ensure("taken", TAKEN_ANEW)

@@ -1,4 +1,4 @@
-"""Faults of simulated nodes, from Python and over HTTP."""
+"""Faults of simulated nodes, set from Python and over HTTP."""
 
 import json
 import ssl
@@ -16,7 +16,7 @@ from tests.nodes.certificates import TOKEN, TestCa
 from tests.nodes.specs import HOST, TARGET, ended, namespace, open_copy, piece, volume
 
 
-def test_the_nth_call_is_refused(client: NodeClient, node: SimulatedNode) -> None:
+def test_a_fault_affects_the_nth_matching_call(client: NodeClient, node: SimulatedNode) -> None:
     node.faults.refuse(RefusalCode.CONFLICT, nth=3, times=2, path="/v1/node")
     client.list_volumes()
     outcomes = []
@@ -30,7 +30,7 @@ def test_the_nth_call_is_refused(client: NodeClient, node: SimulatedNode) -> Non
     assert outcomes == ["", "", "CONFLICT", "CONFLICT", ""]
 
 
-def test_faults_add_up_and_are_cleared(client: NodeClient, node: SimulatedNode) -> None:
+def test_faults_add_up_until_they_are_cleared(client: NodeClient, node: SimulatedNode) -> None:
     node.faults.slow(30, times=0)
     node.faults.refuse(RefusalCode.IN_USE, times=0, method="DELETE")
     began = time.monotonic()
@@ -43,7 +43,7 @@ def test_faults_add_up_and_are_cleared(client: NodeClient, node: SimulatedNode) 
     assert node.faults.get() == Faults()
 
 
-def test_lost_request_does_nothing(
+def test_a_lost_request_changes_nothing(
     client: NodeClient, node: SimulatedNode, ssds: list[str]
 ) -> None:
     node.faults.lose_request(method="PUT")
@@ -55,7 +55,7 @@ def test_lost_request_does_nothing(
     assert client.ensure_volume("v", volume(piece(ssds[0]))) is True
 
 
-def test_copies_are_struck_too(
+def test_faults_affect_calls_for_copies(
     client: NodeClient, peer: NodeClient, node: SimulatedNode, ssds: list[str]
 ) -> None:
     client.ensure_volume("v", volume(piece(ssds[0])))
@@ -79,7 +79,9 @@ def test_copies_are_struck_too(
     assert client.read_sync("v") is None
 
 
-def test_full(client: NodeClient, node: SimulatedNode, ssds: list[str]) -> None:
+def test_a_full_node_refuses_new_volumes(
+    client: NodeClient, node: SimulatedNode, ssds: list[str]
+) -> None:
     client.ensure_volume("v", volume(piece(ssds[0])))
     node.faults.fill_up()
     assert all(ssd.free == 0 for ssd in client.read_node().ssds)
@@ -91,7 +93,7 @@ def test_full(client: NodeClient, node: SimulatedNode, ssds: list[str]) -> None:
     assert client.ensure_volume("w", volume(piece(ssds[0]))) is True
 
 
-def test_down_for_a_while(client: NodeClient, node: SimulatedNode) -> None:
+def test_a_node_comes_up_after_its_down_time(client: NodeClient, node: SimulatedNode) -> None:
     node.faults.go_down(0.1)
     with pytest.raises(NodeUnreachable):
         client.read_node()
@@ -100,7 +102,7 @@ def test_down_for_a_while(client: NodeClient, node: SimulatedNode) -> None:
     assert node.faults.get() == Faults()
 
 
-def test_down_breaks_calls_in_flight(client: NodeClient, node: SimulatedNode) -> None:
+def test_going_down_aborts_running_calls(client: NodeClient, node: SimulatedNode) -> None:
     node.faults.slow(60_000, path="/v1/volumes")
     with pytest.raises(NodeUnreachable):
         client.list_volumes(timeout=0.05)
@@ -110,7 +112,7 @@ def test_down_breaks_calls_in_flight(client: NodeClient, node: SimulatedNode) ->
 
 
 class Admin:
-    """The admin paths, called as an operator would."""
+    """Calls the administration paths, as an operator would."""
 
     def __init__(self, node: SimulatedNode, ca: TestCa) -> None:
         self._base = f"https://{node.address}:{node.port}"
@@ -136,7 +138,7 @@ def admin(node: SimulatedNode, ca: TestCa) -> Iterator[Admin]:
     admin.close()
 
 
-def test_admin_faults(admin: Admin, client: NodeClient, node: SimulatedNode) -> None:
+def test_faults_can_be_set_over_http(admin: Admin, client: NodeClient, node: SimulatedNode) -> None:
     fault = {"kind": "REFUSE", "code": "NO_SPACE", "times": 0}
     assert admin("PUT", "/sim/faults", {"calls": [fault]}) == (200, None)
     with pytest.raises(NodeRefused):
@@ -151,7 +153,9 @@ def test_admin_faults(admin: Admin, client: NodeClient, node: SimulatedNode) -> 
     assert admin("GET", "/sim/faults", token="no")[0] == 401
 
 
-def test_admin_restart_hosts_violations(admin: Admin, client: NodeClient, ssds: list[str]) -> None:
+def test_restart_hosts_and_violations_are_available_over_http(
+    admin: Admin, client: NodeClient, ssds: list[str]
+) -> None:
     boot_id = client.read_node().boot_id
     assert admin("POST", "/sim/restart") == (204, None)
     assert client.read_node().boot_id != boot_id
@@ -163,7 +167,9 @@ def test_admin_restart_hosts_violations(admin: Admin, client: NodeClient, ssds: 
     assert admin("GET", "/sim/violations") == (200, {"violations": []})
 
 
-def test_admin_copies_and_marks(admin: Admin, client: NodeClient, ssds: list[str]) -> None:
+def test_copies_and_marks_are_available_over_http(
+    admin: Admin, client: NodeClient, ssds: list[str]
+) -> None:
     assert admin("PUT", "/sim/copies", {"bytesPerSecond": 5}) == (200, None)
     assert admin("GET", "/sim/copies") == (200, {"bytesPerSecond": 5})
     assert admin("PUT", "/sim/copies", {"bytesPerSecond": -1})[0] == 400

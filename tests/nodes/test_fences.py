@@ -34,7 +34,7 @@ def is_remembered(fences: Fences, name: Name) -> bool:
     return False
 
 
-def test_a_day_and_no_longer(database: Database, fences: Fences) -> None:
+def test_removed_names_are_remembered_for_a_day(database: Database, fences: Fences) -> None:
     old, young = Name("old"), Name("young", TARGET)
     fences.raise_to(old, 1, removed=True)
     age(database, 3600)
@@ -45,7 +45,7 @@ def test_a_day_and_no_longer(database: Database, fences: Fences) -> None:
     assert is_remembered(fences, young)
 
 
-def test_what_is_there_is_remembered_for_ever(database: Database, fences: Fences) -> None:
+def test_names_of_existing_objects_are_never_forgotten(database: Database, fences: Fences) -> None:
     records = Records(database, "n")
     records.put_volume("v", volume(piece("s"), generation=2))
     records.put_namespace(TARGET, "v", namespace(generation=2))
@@ -61,7 +61,9 @@ def test_what_is_there_is_remembered_for_ever(database: Database, fences: Fences
     assert is_remembered(Fences(database, "other"), Name("v"))
 
 
-def test_bounded(database: Database, fences: Fences, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_removed_names_is_limited(
+    database: Database, fences: Fences, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fences_module, "KEEP_GONE", 10)
     monkeypatch.setattr(fences_module, "PURGE_EVERY", 20)
     for number in range(40):

@@ -1,4 +1,4 @@
-"""A node that hangs holds few threads, and what never reached a node is not its fault."""
+"""A hanging node blocks few threads, and calls that never reached a node are not its fault."""
 
 import contextlib
 import socket
@@ -17,7 +17,7 @@ from inventory.nodes.parallel_calls import PARALLEL_CALLS, PARALLEL_CALLS_PER_NO
 
 @pytest.fixture
 def hanging() -> Iterator[int]:
-    """The port of a server that accepts connections and never says a word."""
+    """The port of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=256) as server:
         yield server.getsockname()[1]
 
@@ -35,7 +35,7 @@ def left_unanswered(node_gate: NodeGate, name: str) -> None:
         raise NodeUnreachable("no answer")
 
 
-def test_a_node_has_a_bounded_number_of_calls_at_once() -> None:
+def test_concurrent_calls_to_one_node_are_limited() -> None:
     node_gate = NodeGate()
     with under_way(node_gate, "a", CALLS_PER_NODE):
         with pytest.raises(NodeUnreachable, match="the node is slow, and 16 calls") as refused:
@@ -63,7 +63,9 @@ def test_a_further_call_waits_for_one_to_end() -> None:
         done.result(10)
 
 
-def test_a_silent_node_has_one_call_until_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_node_gets_one_call_at_a_time_until_it_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(gate, "SILENT_SECONDS", 0.0)
     node_gate = NodeGate()
     left_unanswered(node_gate, "a")
@@ -73,7 +75,7 @@ def test_a_silent_node_has_one_call_until_it_answers(monkeypatch: pytest.MonkeyP
         pass
 
 
-def test_a_node_that_refuses_connections_at_once_is_not_silent() -> None:
+def test_a_node_that_refuses_connections_is_not_silent() -> None:
     node_gate = NodeGate()
     left_unanswered(node_gate, "a")
     with under_way(node_gate, "a", CALLS_PER_NODE):
@@ -81,10 +83,10 @@ def test_a_node_that_refuses_connections_at_once_is_not_silent() -> None:
     assert node_gate._nodes == {}
 
 
-def test_calls_to_a_hanging_node_leave_threads_to_others(
+def test_a_hanging_node_leaves_threads_for_calls_to_others(
     hanging: int, transport: NodeTransport, node: SimulatedNode
 ) -> None:
-    """Twice as many calls to it as there are threads, and one to another node after them."""
+    """There are twice as many calls to it as threads, and then one to another node."""
     dead = NodeClient(transport, ["127.0.0.1"], hanging)
     alive = NodeClient(transport, [node.address], node.port)
     number = 2 * PARALLEL_CALLS
@@ -99,7 +101,9 @@ def test_calls_to_a_hanging_node_leave_threads_to_others(
     assert len(asked) == PARALLEL_CALLS_PER_NODE
 
 
-def test_a_call_without_time_is_not_the_nodes_fault(hanging: int, transport: NodeTransport) -> None:
+def test_a_call_without_time_is_not_a_fault_of_the_node(
+    hanging: int, transport: NodeTransport
+) -> None:
     dead = NodeClient(transport, ["127.0.0.1"], hanging)
     with pytest.raises(NodeUnreachable) as brief:
         dead.read_node(timeout=0.05)

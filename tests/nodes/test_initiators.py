@@ -1,4 +1,4 @@
-"""What a Linux host takes of its targets: simulated nodes tell when it would not."""
+"""Simulated nodes report when a Linux host would refuse their targets."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ OTHER = TargetState(TARGET, HOST, {2: "b"}, controllers=TWO)
 
 
 def await_true(condition: Callable[[], bool]) -> float:
-    """Seconds until it was."""
+    """Wait for the condition; return the seconds."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() < began + WAIT_SECONDS
@@ -28,7 +28,7 @@ def await_true(condition: Callable[[], bool]) -> float:
 
 
 def names(node: SimulatedNode) -> tuple[str, ...]:
-    """The subsystems that the engine has, with those on their way out."""
+    """The subsystems that the engine has, including those about to be removed."""
     return node.run(node.engine.target_names())
 
 
@@ -39,7 +39,7 @@ def published(client: NodeClient, ssds: list[str]) -> str:
     return "v"
 
 
-def test_a_target_goes_when_its_hosts_have_noticed(
+def test_an_empty_target_is_removed_after_its_hosts_noticed(
     client: NodeClient, node: SimulatedNode, published: str
 ) -> None:
     client.remove_namespace(TARGET, published, 1)
@@ -49,7 +49,7 @@ def test_a_target_goes_when_its_hosts_have_noticed(
     assert await_true(lambda: names(node) == ()) > NOTICE_SECONDS / 2
 
 
-def test_what_is_published_meanwhile_keeps_the_target(
+def test_a_new_export_keeps_the_emptied_target(
     client: NodeClient, node: SimulatedNode, published: str
 ) -> None:
     node.set_connected_hosts(TARGET, [HOST])
@@ -66,7 +66,7 @@ async def _emptied(node: SimulatedNode) -> bool:
     return node.agent.targets.known != {TARGET}
 
 
-def test_controller_ids_wait_for_the_host_to_disconnect(
+def test_controller_ids_change_only_without_a_connected_host(
     client: NodeClient, node: SimulatedNode, published: str
 ) -> None:
     node.set_connected_hosts(TARGET, [HOST])
@@ -83,7 +83,7 @@ def test_controller_ids_wait_for_the_host_to_disconnect(
 @pytest.fixture
 def nodes(fleet: SimulatedFleet) -> Iterator[tuple[SimulatedNode, SimulatedNode]]:
     """Two nodes with the volumes a, b and c. The test calls their engines without an agent, and
-    looks at the violations itself.
+    checks the violations itself.
     """
     for node in fleet.nodes[:2]:
         for name in "abc":
@@ -92,7 +92,9 @@ def nodes(fleet: SimulatedFleet) -> Iterator[tuple[SimulatedNode, SimulatedNode]
     fleet.reset()
 
 
-def test_targets_that_a_host_takes(nodes: tuple[SimulatedNode, SimulatedNode]) -> None:
+def test_consistent_targets_on_two_nodes_are_no_violation(
+    nodes: tuple[SimulatedNode, SimulatedNode],
+) -> None:
     first, second = nodes
     first.run(first.engine.apply_target(STATE))
     second.run(second.engine.apply_target(OTHER))
@@ -112,7 +114,7 @@ def test_targets_that_a_host_takes(nodes: tuple[SimulatedNode, SimulatedNode]) -
         (replace(OTHER, namespaces={1: "a"}), "two copies taken for one: nsid 1"),
     ],
 )
-def test_targets_on_two_nodes_that_contradict_each_other(
+def test_contradicting_targets_on_two_nodes_are_violations(
     nodes: tuple[SimulatedNode, SimulatedNode], other: TargetState, fault: str | None
 ) -> None:
     first, second = nodes
@@ -121,7 +123,9 @@ def test_targets_on_two_nodes_that_contradict_each_other(
     assert [text.startswith(str(fault)) for text in second.violations[:1]] == [True] * bool(fault)
 
 
-def test_both_without_a_range(nodes: tuple[SimulatedNode, SimulatedNode]) -> None:
+def test_two_nodes_without_controller_ranges_are_a_violation(
+    nodes: tuple[SimulatedNode, SimulatedNode],
+) -> None:
     first, second = nodes
     first.run(first.engine.apply_target(replace(STATE, controllers=None)))
     second.run(second.engine.apply_target(replace(OTHER, controllers=None)))
@@ -129,7 +133,9 @@ def test_both_without_a_range(nodes: tuple[SimulatedNode, SimulatedNode]) -> Non
     assert fault.startswith("Duplicate cntlid 1, ")
 
 
-def test_an_id_that_soon_means_another_volume(nodes: tuple[SimulatedNode, SimulatedNode]) -> None:
+def test_a_namespace_id_that_is_reused_too_soon_is_a_violation(
+    nodes: tuple[SimulatedNode, SimulatedNode],
+) -> None:
     first, _ = nodes
     for namespaces in ({1: "a"}, {}, {1: "b"}):
         first.run(first.engine.apply_target(replace(STATE, namespaces=namespaces)))
@@ -137,7 +143,9 @@ def test_an_id_that_soon_means_another_volume(nodes: tuple[SimulatedNode, Simula
     assert fault.startswith("identifiers changed for nsid 1")
 
 
-def test_a_target_that_goes_without_a_word(nodes: tuple[SimulatedNode, SimulatedNode]) -> None:
+def test_removing_a_target_without_notice_is_a_violation(
+    nodes: tuple[SimulatedNode, SimulatedNode],
+) -> None:
     first, _ = nodes
     first.run(first.engine.apply_target(STATE))
     first.run(first.engine.remove_target(TARGET))

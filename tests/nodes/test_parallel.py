@@ -1,4 +1,4 @@
-"""Node calls in parallel."""
+"""Parallel calls to nodes."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from inventory.nodes.parallel_calls import PARALLEL_CALLS
 from inventory.nodes.wire import RefusalCode
 
 
-def test_each_has_its_outcome(fleet: SimulatedFleet, transport: NodeTransport) -> None:
+def test_each_call_has_its_own_outcome(fleet: SimulatedFleet, transport: NodeTransport) -> None:
     clients = {node.name: NodeClient(transport, [node.address], node.port) for node in fleet.nodes}
     fleet.nodes[0].faults.refuse(RefusalCode.NO_SPACE)
     fleet.nodes[1].faults.go_down()
@@ -26,7 +26,7 @@ def test_each_has_its_outcome(fleet: SimulatedFleet, transport: NodeTransport) -
     assert read == clients["node-3"].read_node()
 
 
-def test_never_longer_than_its_time() -> None:
+def test_call_all_never_exceeds_its_timeout() -> None:
     go_on = threading.Event()
     made = []
 
@@ -44,10 +44,10 @@ def test_never_longer_than_its_time() -> None:
     assert len(made) == PARALLEL_CALLS
 
 
-def test_bugs_are_raised() -> None:
+def test_other_exceptions_are_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         call_all({"bug": lambda: 1 // 0}, timeout_seconds=1)
 
 
-def test_nothing_to_do() -> None:
+def test_no_calls_give_no_outcomes() -> None:
     assert call_all({}, timeout_seconds=1) == {}

@@ -1,4 +1,4 @@
-"""Probes with tokens that the node gets itself from an authorization server."""
+"""Probes with tokens that the node gets from an authorization server."""
 
 import time
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def bearer_of(receiver: ProbeReceiver) -> str:
     return receiver.probes.get(timeout=8)[0].removeprefix("/probe Bearer ")
 
 
-def test_token_is_fetched_and_kept(
+def test_a_token_is_fetched_once_and_kept(
     client: NodeClient,
     node: SimulatedNode,
     server: TokenServer,
@@ -81,7 +81,7 @@ def test_token_is_fetched_and_kept(
     assert client.read_node().authentication_mode == "OPEN_IDC"
 
 
-def test_token_is_renewed_in_the_second_half_of_its_life(
+def test_a_token_is_renewed_in_the_second_half_of_its_lifetime(
     client: NodeClient,
     node: SimulatedNode,
     server: TokenServer,
@@ -98,7 +98,7 @@ def test_token_is_renewed_in_the_second_half_of_its_life(
     assert bearer_of(receiver) == "next"
 
 
-def test_server_that_gives_none_is_asked_again(
+def test_a_server_that_gives_no_token_is_asked_again(
     client: NodeClient, server: TokenServer, receiver: ProbeReceiver, settings: ProvisionerSettings
 ) -> None:
     server.broken[NODES] = Reply(500)
@@ -109,7 +109,7 @@ def test_server_that_gives_none_is_asked_again(
     assert bearer_of(receiver) != "local-token"
 
 
-def test_reply_without_a_server_ends_the_mode(
+def test_a_reply_without_a_server_returns_to_the_local_token(
     client: NodeClient, node: SimulatedNode, receiver: ProbeReceiver, settings: ProvisionerSettings
 ) -> None:
     receiver.reply["provisioner"] = {"inUse": True}
@@ -120,7 +120,7 @@ def test_reply_without_a_server_ends_the_mode(
     assert client.read_node().authentication_mode == "LOCAL"
 
 
-def test_reply_with_a_server_begins_the_mode(
+def test_a_reply_with_a_server_switches_to_its_tokens(
     client: NodeClient, node: SimulatedNode, receiver: ProbeReceiver, settings: ProvisionerSettings
 ) -> None:
     receiver.reply["provisioner"] = settings.model_dump(mode="json", exclude={"token"})

@@ -1,4 +1,4 @@
-"""Probes, taken by a real HTTPS server."""
+"""Probes, received by a real HTTPS server."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ def settings(receiver: ProbeReceiver, ca: TestCa) -> ProvisionerSettings:
     )
 
 
-def test_what_a_probe_says(
+def test_a_probe_reports_the_state_of_the_node(
     client: NodeClient,
     node: SimulatedNode,
     receiver: ProbeReceiver,
@@ -76,7 +76,7 @@ def test_what_a_probe_says(
     }
 
 
-def test_changes_are_told_at_once_and_once(
+def test_a_change_is_reported_at_once_and_only_once(
     client: NodeClient,
     node: SimulatedNode,
     receiver: ProbeReceiver,
@@ -99,7 +99,7 @@ def test_changes_are_told_at_once_and_once(
     assert receiver.probes.empty()
 
 
-def test_each_push_interval_with_jitter(
+def test_probes_follow_the_push_interval_with_jitter(
     client: NodeClient, receiver: ProbeReceiver, settings: ProvisionerSettings
 ) -> None:
     client.put_provisioner(settings.model_copy(update={"push_interval": 1}))
@@ -109,7 +109,7 @@ def test_each_push_interval_with_jitter(
     assert 0.75 < time.monotonic() - began < 2
 
 
-def test_reply_is_applied(
+def test_the_settings_of_a_reply_are_applied(
     client: NodeClient, node: SimulatedNode, receiver: ProbeReceiver, settings: ProvisionerSettings
 ) -> None:
     told = {"inUse": False, "pushInterval": 7200, "tags": [{"name": "zone", "value": "z"}]}
@@ -122,7 +122,7 @@ def test_reply_is_applied(
     assert shown["url"] == receiver.url
 
 
-def test_failure_loses_no_change_and_is_tried_again(
+def test_a_failed_probe_is_retried_with_its_changes(
     client: NodeClient, node: SimulatedNode, receiver: ProbeReceiver, settings: ProvisionerSettings
 ) -> None:
     receiver.reply["status"] = "NotExists"
@@ -136,7 +136,7 @@ def test_failure_loses_no_change_and_is_tried_again(
     assert receiver.next()["changes"] == 0
 
 
-def test_dropped_probes(
+def test_dropped_probes_keep_their_changes(
     client: NodeClient, node: SimulatedNode, receiver: ProbeReceiver, settings: ProvisionerSettings
 ) -> None:
     node.faults.drop_probes()
@@ -168,7 +168,7 @@ def test_bad_settings_do_not_stop_the_prober(
     receiver.next()
 
 
-def test_untrusted_provisioner_gets_no_token(
+def test_an_untrusted_provisioner_gets_no_token(
     client: NodeClient, receiver: ProbeReceiver, settings: ProvisionerSettings, tmp_path: Path
 ) -> None:
     stranger = TestCa(tmp_path / "other").file.read_text()
@@ -177,7 +177,7 @@ def test_untrusted_provisioner_gets_no_token(
         receiver.next(0.2)
 
 
-def test_another_process_goes_on_probing(
+def test_a_restarted_process_continues_to_probe(
     server_pair: KeyPair,
     store: Path,
     receiver: ProbeReceiver,

@@ -1,4 +1,6 @@
-"""SIGHUP to a node's agent: new connections see the renewed certificate, or still the old one."""
+"""SIGHUP to a node's agent: new connections see the renewed certificate, or the old one if the new
+one is unusable.
+"""
 
 import shutil
 import signal
@@ -20,7 +22,7 @@ WAIT_SECONDS = 60.0
 
 
 class Nodes:
-    """``manage.py simulate_nodes`` with files of its own."""
+    """``manage.py simulate_nodes`` with its own files."""
 
     def __init__(self, ca: TestCa, pair: KeyPair, folder: Path) -> None:
         self._ca = ca
@@ -74,7 +76,9 @@ def nodes(ca: TestCa, first: KeyPair, tmp_path: Path) -> Iterator[Nodes]:
     running.process.communicate()
 
 
-def test_the_renewed_one_is_shown(ca: TestCa, first: KeyPair, nodes: Nodes) -> None:
+def test_new_connections_see_the_renewed_certificate(
+    ca: TestCa, first: KeyPair, nodes: Nodes
+) -> None:
     assert nodes.shown() == der(first)
     second = ca.issue("second", CertificateRole.NODE)
     nodes.install(second)
@@ -82,8 +86,8 @@ def test_the_renewed_one_is_shown(ca: TestCa, first: KeyPair, nodes: Nodes) -> N
     nodes.reload_until(lambda: nodes.shown() == der(second))
 
 
-def test_what_cannot_be_used_changes_nothing(ca: TestCa, first: KeyPair, nodes: Nodes) -> None:
-    """A certificate without its key: half of the files are there."""
+def test_an_unusable_certificate_is_not_loaded(ca: TestCa, first: KeyPair, nodes: Nodes) -> None:
+    """A certificate without its key, as when half of the files are written."""
     shutil.copy(ca.issue("half", CertificateRole.NODE).certificate, nodes.pair.certificate)
     nodes.reload_until(lambda: "was not renewed" in nodes.log.read_text())
     assert nodes.shown() == der(first)

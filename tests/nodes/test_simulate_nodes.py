@@ -1,4 +1,4 @@
-"""``manage.py simulate_nodes``, as a process; without the project's settings."""
+"""``manage.py simulate_nodes`` as a process, without the project's settings."""
 
 import os
 import signal
@@ -65,7 +65,9 @@ def line(process: subprocess.Popen[str]) -> list[str]:
     return process.stdout.readline().split()
 
 
-def test_serves_and_stops(ca: TestCa, command: list[str], run: Run, tmp_path: Path) -> None:
+def test_the_command_serves_nodes_until_a_signal(
+    ca: TestCa, command: list[str], run: Run, tmp_path: Path
+) -> None:
     token_file = tmp_path / "token"
     token_file.write_text("from-a-file\n")
     transport = NodeTransport(ca_file=ca.file, token="from-a-file")
@@ -88,8 +90,8 @@ def test_serves_and_stops(ca: TestCa, command: list[str], run: Run, tmp_path: Pa
     assert volumes[0] == volumes[1]
 
 
-def test_ends_with_its_parent(ca: TestCa, command: list[str], run: Run) -> None:
-    """A former setting of its environment is none any more."""
+def test_the_command_ends_with_its_parent(ca: TestCa, command: list[str], run: Run) -> None:
+    """NODE_TOKEN, a setting of older versions, is ignored."""
     parent = run(
         [sys.executable, "-c", PARENT, *command, "--count", "1", "--exit-with-parent"],
         NODE_TOKEN="from-the-environment",
@@ -117,7 +119,9 @@ def test_ends_with_its_parent(ca: TestCa, command: list[str], run: Run) -> None:
         (["--token-file", os.devnull], "is empty"),
     ],
 )
-def test_wrong_arguments(command: list[str], run: Run, arguments: list[str], message: str) -> None:
+def test_wrong_arguments_end_the_command_with_a_message(
+    command: list[str], run: Run, arguments: list[str], message: str
+) -> None:
     process = run([*command, *arguments])
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 1

@@ -1,4 +1,4 @@
-"""The simulated engine keeps the contract, and what only it promises."""
+"""The simulated engine: the engines' contract, and what only this engine guarantees."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +33,7 @@ class TestSimulatedEngine(EngineContract):
         return node.vanish
 
 
-def test_restart_loses_what_spdk_would_lose_and_the_agent_restores_it(
+def test_the_agent_restores_what_a_restart_loses(
     client: NodeClient, node: SimulatedNode, ssds: list[str]
 ) -> None:
     qos = Qos(max_iops=1000)
@@ -48,7 +48,7 @@ def test_restart_loses_what_spdk_would_lose_and_the_agent_restores_it(
     assert node.engine.targets == targets
 
 
-def test_restart_removes_targets_that_nobody_asked_for(
+def test_a_restart_removes_unrecorded_targets(
     client: NodeClient, node: SimulatedNode, ssds: list[str]
 ) -> None:
     client.ensure_volume("v", volume(piece(ssds[0])))
@@ -59,7 +59,9 @@ def test_restart_removes_targets_that_nobody_asked_for(
     assert set(node.engine.targets) == {TARGET}
 
 
-def test_connected_hosts(client: NodeClient, node: SimulatedNode, ssds: list[str]) -> None:
+def test_connected_hosts_are_shown_while_the_target_exists(
+    client: NodeClient, node: SimulatedNode, ssds: list[str]
+) -> None:
     client.ensure_volume("v", volume(piece(ssds[0])))
     client.ensure_namespace(TARGET, "v", namespace())
     node.set_connected_hosts(TARGET, [HOST])
@@ -72,14 +74,14 @@ def test_connected_hosts(client: NodeClient, node: SimulatedNode, ssds: list[str
     assert target.connected_hosts == (HOST,), "the host stayed connected to the empty target"
 
 
-def test_other_portals_and_facts(client: NodeClient, node: SimulatedNode) -> None:
+def test_changed_facts_are_reported(client: NodeClient, node: SimulatedNode) -> None:
     portals = (Portal(ip="10.0.0.1", port=4420), Portal(ip="10.0.0.2", port=4421))
     node.change(portals=portals, host_id="host-1", version="9.9")
     found = client.read_node()
     assert (found.portals, found.host_id, found.version) == (portals, "host-1", "9.9")
 
 
-def test_identity_is_deterministic(server_pair: KeyPair) -> None:
+def test_the_identity_of_nodes_is_deterministic(server_pair: KeyPair) -> None:
     with SimulatedFleet(
         2, certificate=server_pair.certificate, key=server_pair.key, id_prefix="0a:0b:0c"
     ) as fleet:
@@ -89,7 +91,7 @@ def test_identity_is_deterministic(server_pair: KeyPair) -> None:
         assert len(set(ssds)) == 8
 
 
-def test_own_addresses(server_pair: KeyPair, transport: NodeTransport) -> None:
+def test_nodes_can_have_their_own_addresses(server_pair: KeyPair, transport: NodeTransport) -> None:
     with SimulatedFleet(
         3,
         certificate=server_pair.certificate,
@@ -104,7 +106,7 @@ def test_own_addresses(server_pair: KeyPair, transport: NodeTransport) -> None:
             assert found.portals == (Portal(ip=node.address, port=4420),)
 
 
-def test_another_process_finds_all_that_was_acknowledged(
+def test_a_new_process_finds_everything_acknowledged(
     server_pair: KeyPair, transport: NodeTransport, store: Path
 ) -> None:
     def open_fleet(base_port: int = 0) -> SimulatedFleet:
@@ -146,7 +148,7 @@ def test_another_process_finds_all_that_was_acknowledged(
         assert caught.value.code is RefusalCode.STALE
 
 
-def test_reset(client: NodeClient, fleet: SimulatedFleet, ssds: list[str]) -> None:
+def test_reset_makes_nodes_new(client: NodeClient, fleet: SimulatedFleet, ssds: list[str]) -> None:
     node = fleet.nodes[0]
     pristine = client.read_node()
     client.ensure_volume("v", volume(piece(ssds[0]), generation=9))
@@ -160,7 +162,7 @@ def test_reset(client: NodeClient, fleet: SimulatedFleet, ssds: list[str]) -> No
     assert client.ensure_volume("v", volume(piece(ssds[0]))) is True
 
 
-def test_reset_drops_calls_in_flight(
+def test_reset_aborts_running_calls(
     client: NodeClient, fleet: SimulatedFleet, ssds: list[str]
 ) -> None:
     node = fleet.nodes[0]
@@ -171,7 +173,9 @@ def test_reset_drops_calls_in_flight(
     assert client.list_volumes() == ()
 
 
-def test_violations_are_noticed(server_pair: KeyPair, transport: NodeTransport) -> None:
+def test_different_content_of_one_generation_is_a_violation(
+    server_pair: KeyPair, transport: NodeTransport
+) -> None:
     with SimulatedFleet(
         1, certificate=server_pair.certificate, key=server_pair.key, token=TOKEN
     ) as fleet:

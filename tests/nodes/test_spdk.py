@@ -1,8 +1,9 @@
-"""The SPDK engine keeps the contract: on the fake target, and on real ones where they are named.
+"""The SPDK engine keeps the engines' contract: on the fake target, and on real targets if they are
+configured.
 
-``SPDK_SOCKET`` is the socket of a running target that is there for these tests alone: everything in
-it is removed. With ``SPDK_SOCKET_2``, that of another one which it can reach over TCP, copies
-between nodes are tested, too.
+``SPDK_SOCKET``: the socket of a running target that is used only for these tests; everything in it
+is removed. ``SPDK_SOCKET_2``: the socket of another target that the first can reach over TCP; with
+it, copies between nodes are tested, too.
 """
 
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from tests.spdk.running import RunningTarget
 
 
 def vanish_from(socket: Path, uuid: str) -> None:
-    """Delete the lvol of its last piece, as an operator might by mistake."""
+    """Delete the lvol of the volume's last piece, as an operator might by mistake."""
     call = Client(socket)
     shown = call("bdev_lvol_get_lvols")
     names = [
@@ -36,7 +37,7 @@ def vanish_from(socket: Path, uuid: str) -> None:
 
 
 class TestOnTheFakeTarget(EngineContract):
-    """``restart``: both agent and target die."""
+    """``restart``: both agent and SPDK target die."""
 
     @pytest.fixture
     def node(self, make_node: MakeNode, targets: list[RunningTarget]) -> SpdkNode:
@@ -65,7 +66,7 @@ class TestOnTheFakeTarget(EngineContract):
 
 
 class OnARealTarget:
-    """``restart``: of the agent; that of the target is up to who runs it."""
+    """``restart``: restarts the agent only; whoever runs the SPDK target restarts that."""
 
     @pytest.fixture
     def node(self, make_node: MakeNode) -> SpdkNode:
@@ -95,7 +96,7 @@ if len(REAL) == 1:
         SourceContract,
         TargetContract,
     ):
-        """All but copies, and what needs another node."""
+        """The contract without copies and other tests that need a second node."""
 
 
 if len(REAL) == 2:

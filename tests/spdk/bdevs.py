@@ -1,4 +1,4 @@
-"""Block devices: what they have in common, where they are found, and those made of files."""
+"""Block devices: their common behaviour, their registry, and those made of files."""
 
 import time
 import uuid as uuids
@@ -22,7 +22,9 @@ IOPS_STEP = 1000
 
 
 class Bdev:
-    """``claimed_by``: who has it alone. Bytes beyond what a kind says of itself: none."""
+    """The base of all bdevs; each kind implements the access to its bytes. ``claimed_by``: the
+    exclusive user; empty: none.
+    """
 
     product = ""
 
@@ -53,7 +55,7 @@ class Bdev:
         await self.write(offset, bytes(length))
 
     async def unmap(self, offset: int, length: int) -> None:
-        """A success in any case, also where nothing is done."""
+        """Always succeeds, even if it does nothing."""
         raise NotImplementedError
 
     def shown(self) -> dict[str, Any]:
@@ -75,7 +77,7 @@ class Bdev:
         return True
 
     def let_go(self) -> None:
-        """Nobody has it alone any more."""
+        """Give up the exclusive claim."""
         self.claimed_by = ""
 
 
@@ -116,7 +118,7 @@ class FileBdev(Bdev):
 
 
 class Registry:
-    """All bdevs, by name, UUID or alias. Who must know hears of those that come and go."""
+    """All bdevs, by name, UUID or alias. It notifies its listeners of added and removed bdevs."""
 
     def __init__(self) -> None:
         self._bdevs: dict[str, Bdev] = {}
@@ -151,7 +153,7 @@ class Registry:
             hear(bdev)
 
     def remove(self, bdev: Bdev) -> None:
-        """From under whoever uses it."""
+        """Remove the bdev, even if it is in use."""
         if self._bdevs.pop(bdev.name, None) is None:
             return
         self.note("bdev_unregister", bdev)
@@ -159,7 +161,7 @@ class Registry:
             hear(bdev)
 
     def copied(self) -> None:
-        """A cluster was copied for its first write, and the lvstore does not know of it yet."""
+        """A cluster was copied for its first write, and the lvstore does not know it yet."""
         for hear in self.on_copy:
             hear()
 
@@ -234,7 +236,7 @@ class BdevMethods(Module):
         }
 
     async def bdev_examine(self, name: str) -> bool:
-        """By hand, while it is done by itself."""
+        """Examine by hand; allowed although it happens automatically."""
         self._registry.get(name)
         raise Refused(EINVAL, "Invalid argument")
 

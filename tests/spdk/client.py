@@ -1,4 +1,4 @@
-"""JSON-RPC as the page describes it, by hand: one call after the other, or raw text."""
+"""JSON-RPC without the code under test: one call after the other, or raw text."""
 
 import itertools
 import json
@@ -20,7 +20,7 @@ class Failed(Exception):
 
 
 class Client:
-    """Reconnects by itself after the target's death."""
+    """Reconnects by itself after the target died."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -41,14 +41,17 @@ class Client:
         return reply["result"]
 
     def raw(self, text: str, *, replies: int = 1) -> Any:
-        """What comes back, a list if there are more; None: the connection was closed."""
+        """The reply, or a list of replies; None: the connection was closed."""
         stream = self._connected()
         stream.sendall(text.encode())
         found = [self._line(stream) for _ in range(replies)]
         return found[0] if replies == 1 else found
 
     def silent(self, text: str) -> None:
-        """:raises AssertionError: there is an answer."""
+        """Check that the text gets no answer.
+
+        :raises AssertionError: there is an answer.
+        """
         stream = self._connected()
         stream.sendall(text.encode())
         stream.settimeout(0.1)
@@ -57,7 +60,7 @@ class Client:
         stream.settimeout(SECONDS)
 
     def fails(self, code: int, method: str, /, **params: Any) -> str:
-        """The message of the error."""
+        """Check that the call fails with this code; return the message."""
         with pytest.raises(Failed) as caught:
             self(method, **params)
         assert caught.value.code == code, caught.value

@@ -1,4 +1,4 @@
-"""Shallow copies: the clusters of one layer to another bdev, whatever comes of it."""
+"""Shallow copies: the clusters of one layer, written to another bdev."""
 
 import asyncio
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class Copy:
 
 
 class CopyMethods(Module):
-    """``pace``: seconds that each cluster takes at least. ``held_at``: copies stand still after so
-    many clusters, until it is None.
+    """``pace``: minimum seconds for each cluster. ``held_at``: copies stop after so many clusters
+    until it is None.
     """
 
     METHODS = ("bdev_lvol_start_shallow_", "bdev_lvol_check_shallow_")
@@ -89,7 +89,10 @@ class CopyMethods(Module):
 
 
 def _check(source: Lvol, destination: Bdev) -> None:
-    """:raises OSError: nothing will be copied."""
+    """Check that the copy is possible.
+
+    :raises OSError: nothing would be copied.
+    """
     if not source.blob.is_read_only:
         raise OSError(1, "Operation not permitted")
     if destination.size < source.size or destination.block_size != source.block_size:

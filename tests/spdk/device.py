@@ -1,4 +1,4 @@
-"""Bytes of a drive: a sparse file, in which what was written stays until something clears it."""
+"""The bytes of a drive: a sparse file in which data stays until something clears it."""
 
 import ctypes
 import os
@@ -10,7 +10,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Device:
-    """``has_unmap``: what is unmapped reads as zeros; without, unmapping does nothing."""
+    """``has_unmap``: unmapped blocks read as zeros. Otherwise unmapping does nothing."""
 
     def __init__(self, descriptor: int, *, has_unmap: bool) -> None:
         self._descriptor = descriptor
@@ -39,7 +39,7 @@ class Device:
         os.pwrite(self._descriptor, data, offset)
 
     def zero(self, offset: int, length: int) -> None:
-        """As written with zeros, whatever the device can do."""
+        """Write zeros, whatever the device supports."""
         flags = ctypes.c_int(KEEP_SIZE_AND_PUNCH_HOLE)
         at, size = ctypes.c_longlong(offset), ctypes.c_longlong(length)
         if _libc.fallocate(ctypes.c_int(self._descriptor), flags, at, size):
@@ -50,7 +50,7 @@ class Device:
             self.zero(offset, length)
 
     def is_hole(self, offset: int, length: int) -> bool:
-        """Never written, as far as can be told quickly."""
+        """Whether the range was never written, as far as can be told quickly."""
         try:
             return os.lseek(self._descriptor, offset, os.SEEK_DATA) >= offset + length
         except OSError:

@@ -1,6 +1,6 @@
-"""The data ports of the fake target: real TCP, but a protocol of its own in place of NVMe/TCP.
+"""The data ports of the fake target: real TCP, but with a simple protocol instead of NVMe/TCP.
 
-Both sides send a header, which is a line of JSON, and as many bytes as its ``size`` says.
+Both sides send a header, a line of JSON, and then as many bytes as its ``size`` says.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ DSM = "nvmdsmsv"
 
 @dataclass(eq=False)
 class Session:
-    """A controller: a host that is connected. ``number``: its controller id."""
+    """A controller: a connected host. ``number``: its controller id."""
 
     number: int
     nqn: str
@@ -31,7 +31,7 @@ class Session:
 
 
 class Fabric:
-    """Ports are shared by subsystems, and close with the last that listens there."""
+    """Subsystems share ports. A port closes with the last subsystem that listens there."""
 
     def __init__(self, subsystems: "Subsystems") -> None:
         self._subsystems = subsystems
@@ -40,7 +40,10 @@ class Fabric:
         self._sessions: list[Session] = []
 
     async def listen(self, address: str, port: str) -> None:
-        """:raises OSError, ValueError: not an address of this machine, or the port is taken."""
+        """Listen on this address and port.
+
+        :raises OSError, ValueError: the address is not one of this machine, or the port is in use.
+        """
         place = (address, int(port))
         async with self._opening:
             if place not in self._servers:
@@ -160,7 +163,10 @@ async def send(writer: asyncio.StreamWriter, header: dict[str, Any], data: bytes
 
 
 async def receive(reader: asyncio.StreamReader) -> tuple[dict[str, Any], bytes]:
-    """:raises OSError, EOFError: the other side is gone."""
+    """Read a header and its bytes.
+
+    :raises OSError, EOFError: the other side is gone.
+    """
     line = await reader.readline()
     if not line:
         raise EOFError

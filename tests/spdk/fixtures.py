@@ -1,4 +1,4 @@
-"""Nodes on SPDK in the test's process; the fixtures of ``tests.nodes.conftest`` must be there."""
+"""Nodes on SPDK in the process of the test. It needs the fixtures of ``tests.nodes.conftest``."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -18,12 +18,14 @@ MakeNode = Callable[[int, Path], SpdkNode]
 
 @pytest.fixture
 def make_node(tmp_path: Path, server_pair: KeyPair, transport: NodeTransport) -> Iterator[MakeNode]:
-    """A node with SSDs of both block sizes, over a target, which is cleaned after the test."""
+    """Creates nodes with SSDs of both block sizes over an SPDK target, which is cleaned after the
+    test.
+    """
     nodes: list[SpdkNode] = []
 
     def make(number: int, socket: Path) -> SpdkNode:
         if socket in REAL:
-            clean(socket)  # what a run that was killed left
+            clean(socket)  # objects left by a killed run
         zeroes = (True, socket in REAL, True)  # a real target would write 16 GiB of zeros
         file = write_config(number, tmp_path / str(number), socket, server_pair, zeroes=zeroes)
         nodes.append(SpdkNode.of_file(file, transport))
@@ -35,7 +37,7 @@ def make_node(tmp_path: Path, server_pair: KeyPair, transport: NodeTransport) ->
         clean(node.socket)
         for ssd in node.config.spdk.ssds:
             if ssd.file:
-                ssd.file.unlink(missing_ok=True)  # a real target writes all that it copies
+                ssd.file.unlink(missing_ok=True)  # a real target writes every byte that it copies
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ SECONDS = 10
 
 
 class NoAccess(Exception):
-    """Refused at Connect."""
+    """The connect was refused."""
 
 
 class IoFailed(Exception):
@@ -19,9 +19,9 @@ class IoFailed(Exception):
 
 
 class Host:
-    """Connected from construction on.
+    """A host that connects in its constructor.
 
-    :raises NoAccess, OSError:
+    :raises NoAccess, OSError: it cannot connect.
     """
 
     def __init__(self, address: str, port: int, subnqn: str, hostnqn: str) -> None:
@@ -38,7 +38,7 @@ class Host:
         self.namespaces = _by_id(header)
 
     def rescan(self) -> None:
-        """Look at the namespaces again, as hosts do when the target tells that they changed.
+        """Read the namespaces again, as hosts do when the target reports a change.
 
         :raises OSError: the target closed the connection.
         """
@@ -55,16 +55,16 @@ class Host:
         self._ask(data, op="write", nsid=nsid, offset=offset)
 
     def discard(self, nsid: int, offset: int, length: int) -> None:
-        """As ``fstrim`` and ``blkdiscard`` do, by Dataset Management.
+        """Discard by Dataset Management, as ``fstrim`` and ``blkdiscard`` do.
 
-        :raises IoFailed, OSError:
+        :raises IoFailed, OSError: the target refused it, or the connection is lost.
         """
         self._ask(op="unmap", nsid=nsid, offset=offset, length=length)
 
     def zero(self, nsid: int, offset: int, length: int) -> None:
-        """By Write Zeroes.
+        """Write zeros by Write Zeroes.
 
-        :raises IoFailed, OSError:
+        :raises IoFailed, OSError: the target refused it, or the connection is lost.
         """
         self._ask(op="zero", nsid=nsid, offset=offset, length=length)
 

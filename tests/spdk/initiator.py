@@ -1,4 +1,4 @@
-"""The fake target as a host: namespaces of other targets as bdevs, and copies into them."""
+"""The fake target as a host: namespaces of other targets as bdevs, and copies to them."""
 
 import asyncio
 from typing import Any
@@ -11,7 +11,7 @@ IO_ERROR = Refused(-5, "Input/output error")
 
 
 class Controller:
-    """A connection to a subsystem; requests one after the other."""
+    """A connection to a subsystem. It makes one request at a time."""
 
     def __init__(self, address: tuple[str, str], subnqn: str, hostnqn: str) -> None:
         self.address = address
@@ -25,7 +25,10 @@ class Controller:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def connect(self) -> None:
-        """:raises OSError, EOFError: refused, or nobody listens."""
+        """Connect to the subsystem.
+
+        :raises OSError, EOFError: the connect was refused, or nobody listens.
+        """
         reader, writer = await asyncio.open_connection(self.address[0], int(self.address[1]))
         self._streams = (reader, writer)
         await send(writer, {"subnqn": self.subnqn, "hostnqn": self.hostnqn})
@@ -54,7 +57,7 @@ class Controller:
         return found
 
     def detach(self) -> None:
-        """Gone as soon as nobody writes through it."""
+        """Disconnect as soon as no copy writes through the connection."""
         self.is_detached = True
         self.end_unused()
 
@@ -113,8 +116,8 @@ class Remote(Bdev):
 
 
 class InitiatorMethods(Module):
-    """A detach waits ``detach_seconds`` for what is copied through the controller, and fails then:
-    the bdevs are not listed any more, the copy and the controller stay until the copy has ended.
+    """A detach waits ``detach_seconds`` for the copies through the controller, and then fails: the
+    bdevs are no longer listed, but the copy and the controller stay until the copy has ended.
     """
 
     METHODS = ("bdev_nvme_",)

@@ -1,4 +1,4 @@
-"""A Linux host as its kernel is: what it refuses of targets on several nodes (measured on 6.1)."""
+"""A Linux host: which targets on several nodes its kernel refuses (measured on 6.1)."""
 
 import threading
 from collections.abc import Mapping
@@ -8,23 +8,24 @@ from tests.spdk.host import Host, NoAccess
 
 Place = tuple[str, int, str]
 EVENT_SECONDS = 0.1
-"""After which it has noticed what a target told it; real ones take up to 0.3 s."""
+"""Seconds after which it has noticed an event of a target. Real kernels take up to 0.3 s."""
 
 
 class KernelRefuses(Exception):
-    """The kernel's own words."""
+    """The text is what the kernel logs."""
 
 
 class Hangs(Exception):
-    """I/O to namespaces whose target went without a word; it cannot be killed."""
+    """I/O to namespaces whose target was removed without notice. It cannot be killed."""
 
 
 class Kernel:
-    """To it, all controllers with one subsystem NQN belong to one subsystem, on whatever node: so
-    they have ids of their own, a namespace id is one UUID on all of them, and a UUID is one id.
+    """The kernel treats all controllers with one subsystem NQN as one subsystem, on whatever node.
+    So their ids must differ, a namespace id must have the same UUID on all of them, and a UUID only
+    one id.
 
-    It looks at the namespaces of its controllers all the time, which stands for the events by which
-    real targets tell of changes. What a target that is gone had, it waits for.
+    It reads the namespaces of its controllers all the time, which stands for the events of real
+    targets. If a target is removed while the kernel knows namespaces of it, I/O to them hangs.
     """
 
     def __init__(self, hostnqn: str) -> None:
@@ -36,9 +37,9 @@ class Kernel:
         self._watcher.start()
 
     def reach(self, address: str, port: int, nqn: str) -> Host:
-        """The controller there, connected now if it is not, with the namespaces as they are now.
+        """The controller there, with its current namespaces. It is connected if it was not.
 
-        :raises KernelRefuses, Hangs, NoAccess, OSError:
+        :raises KernelRefuses, Hangs, NoAccess, OSError: the kernel or the target refuses it.
         """
         place = (address, port, nqn)
         with self._lock:
@@ -50,7 +51,9 @@ class Kernel:
             return self._controllers[place]
 
     def known(self, address: str, port: int, nqn: str) -> list[int]:
-        """The namespace ids that it has of the controller, whether or not they are there still."""
+        """The namespace ids that the kernel knows of the controller, whether or not they still
+        exist.
+        """
         with self._lock:
             return sorted(self._controllers[address, port, nqn].namespaces)
 
@@ -95,7 +98,10 @@ class Kernel:
 
 
 def _notice(controller: Host) -> None:
-    """:raises KernelRefuses: a namespace is another one than it was."""
+    """Read the namespaces of the controller.
+
+    :raises KernelRefuses: a namespace id has another volume than before.
+    """
     if controller.is_closed:
         return
     known = controller.namespaces

@@ -1,4 +1,4 @@
-"""The methods of logical volumes."""
+"""The JSON-RPC methods of logical volumes."""
 
 import asyncio
 import uuid as uuids
@@ -23,7 +23,7 @@ LONGEST_NAME = 63
 
 
 class LvolMethods(Module):
-    """``clearing``: seconds that it takes to clear what was deleted, not to be seen meanwhile."""
+    """``clearing``: seconds to clear a deleted lvol, which is not listed meanwhile."""
 
     METHODS = ("bdev_lvol_",)
 
@@ -55,7 +55,7 @@ class LvolMethods(Module):
         return blob.uuid
 
     async def bdev_lvol_delete(self, name: str) -> bool:
-        """What is busy is lost: not measured, but so it is in SPDK's source."""
+        """A busy lvol is lost. Not measured, but SPDK's source does so."""
         store, blob = self._lvstores.blob(name)
         if len(store.children(blob)) > 1:
             raise not_permitted(INTERNAL)
@@ -71,7 +71,7 @@ class LvolMethods(Module):
         return True
 
     async def bdev_lvol_rename(self, old_name: str, new_name: str) -> bool:
-        """Not of snapshots: not measured, but so it is in SPDK's source."""
+        """Snapshots cannot be renamed. Not measured, but SPDK's source does so."""
         found = self._find(old_name)
         if found.store.has(new_name):
             raise Refused(INVALID_PARAMS, "File exists")
@@ -112,8 +112,8 @@ class LvolMethods(Module):
         return snapshot.uuid
 
     async def bdev_lvol_clone(self, snapshot_name: str, clone_name: str) -> str:
-        """The clear method is the default, whatever the snapshot's is: not measured, but so it is
-        in SPDK's source.
+        """The clone has the default clear method, whatever the snapshot has. Not measured, but
+        SPDK's source does so.
         """
         found = self._find(snapshot_name)
         if found.store.has(clone_name):
@@ -188,7 +188,7 @@ class LvolMethods(Module):
 
 
 def _bytes(size_in_mib: int) -> int:
-    """As many as fit into 64 bits."""
+    """The bytes, cut to 64 bits."""
     return size_in_mib * MIB % 2**64
 
 

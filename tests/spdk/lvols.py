@@ -64,8 +64,8 @@ class Lvol(Bdev):
             self.store.device.zero(self.store.place(self.blob, index) + start, part)
 
     async def unmap(self, offset: int, length: int) -> None:
-        """A whole cluster of a thin one with nothing below is free then, with whatever is in it:
-        the clear method is not looked at. A thick one that had a snapshot is thin.
+        """Free each whole cluster of a thin lvol with nothing below it, without clearing it,
+        whatever the clear method is. A thick lvol that had a snapshot is thin.
         """
         if self.blob.is_read_only:
             raise OSError(30, "read-only")
@@ -79,12 +79,12 @@ class Lvol(Bdev):
         self.store.save()
 
     def is_hole(self, index: int) -> bool:
-        """An own cluster that reads as zeros for certain."""
+        """Whether the lvol's own cluster is certain to read as zeros."""
         place = self.store.place(self.blob, index)
         return self.store.device.is_hole(place, self.store.cluster_size)
 
     async def fill(self, index: int, source: Blob) -> None:
-        """An own cluster with what the source and those below it have there.
+        """Allocate a cluster with the content of the source and the lvols below it.
 
         :raises Refused: no space.
         """
@@ -99,7 +99,7 @@ class Lvol(Bdev):
         self._registry.copied()
 
     async def _own(self, index: int) -> None:
-        """A first write takes the whole cluster; where nothing is below, old data stays in it."""
+        """Allocate a whole cluster for a first write. If nothing is below, old data stays in it."""
         if index in self.blob.clusters:
             return
         if self._layer(self.blob, index) is None and self._external(self.blob) is None:
@@ -133,7 +133,7 @@ class Lvol(Bdev):
         return None
 
     def _parts(self, offset: int, length: int) -> list[tuple[int, int, int]]:
-        """Cluster, start in it, length."""
+        """Cluster, start in it, and length of each part of the range."""
         if offset + length > self.size:
             raise OSError(28, "beyond the end")
         parts, size = [], self.store.cluster_size
@@ -146,7 +146,10 @@ class Lvol(Bdev):
 
 
 def lvol(bdev: Bdev) -> Lvol:
-    """:raises Refused: it is no lvol."""
+    """The bdev as an lvol.
+
+    :raises Refused: it is none.
+    """
     if not isinstance(bdev, Lvol):
         raise no_device()
     return bdev

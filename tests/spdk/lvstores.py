@@ -1,4 +1,4 @@
-"""The methods of lvstores, and lvstores that are found when their device appears."""
+"""The JSON-RPC methods of lvstores, and the lvstores found when their device appears."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ LVSTORE = "lvol"
 
 
 class Lvstores:
-    """The open ones, each with the bdev under it."""
+    """The open lvstores, each with the bdev under it."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
@@ -29,7 +29,10 @@ class Lvstores:
         registry.on_remove.append(self._close)
 
     def find(self, name: str | None, uuid: str | None) -> tuple[FileBdev, Store]:
-        """:raises Refused: not exactly one is named, or it is not there."""
+        """The lvstore with this name or uuid.
+
+        :raises Refused: not exactly one of them is given, or there is no such lvstore.
+        """
         if (name is None) == (uuid is None):
             raise Refused(EINVAL, "Invalid argument")
         for base, store in self.open.values():
@@ -38,7 +41,7 @@ class Lvstores:
         raise no_device()
 
     def blob(self, name: str) -> tuple[Store, Blob]:
-        """By UUID or alias, also a degraded one.
+        """The blob with this UUID or alias, also of a degraded lvol.
 
         :raises Refused: -19
         """
@@ -62,7 +65,7 @@ class Lvstores:
         return blob.external is not None and self.registry.find(blob.external) is None
 
     def drop(self, store: Store) -> None:
-        """All its lvols vanish from view."""
+        """Close the lvstore; its lvols are no longer listed."""
         base, _ = self.open.pop(store.uuid)
         base.claimed_by = ""
         for bdev in self.registry.all():

@@ -1,4 +1,4 @@
-"""An agent with its SPDK engine and a fake target, in pieces that a test can kill one by one."""
+"""An agent with its SPDK engine and a fake target, each of which a test can kill."""
 
 import asyncio
 import itertools
@@ -35,12 +35,12 @@ Run = Callable[[Steps], None]
 
 
 class Died(BaseException):
-    """The agent is gone; nobody catches this."""
+    """The agent died. Nothing may catch this."""
 
 
 class MortalRpc(SpdkRpc):
-    """Of the calls from now on, the agent does not live to see the answer of the number
-    ``dies_at``; nor, if ``is_early``, does it live to send that.
+    """Lets the agent die at call number ``dies_at`` from now on, before it sees the answer, or
+    before it sends the call if ``is_early``.
     """
 
     dies_at = 0
@@ -50,7 +50,7 @@ class MortalRpc(SpdkRpc):
     last = ""
 
     def dies_before(self, method: str) -> None:
-        """The agent does not live to call it."""
+        """Let the agent die before it calls the method."""
         self.last = method
 
     async def call(self, method: str, /, *, timeout: float | None = None, **params: Any) -> Any:
@@ -70,7 +70,7 @@ class MortalRpc(SpdkRpc):
 
 
 class Machine:
-    """``socket``: of the target; ``ssds``: their ids; whether unmapping zeroes them."""
+    """``socket``: of the target. ``ssds``: their ids, and whether unmapping zeroes them."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Machine:
         self.boots = 0
 
     def only_ssd(self, name: str, *, zeroes: bool) -> None:
-        """Of those that it has, and whether unmapping zeroes it."""
+        """Keep only this SSD, and set whether unmapping zeroes it."""
         [ssd] = [one for one in self.ssds if one.id == name]
         self.ssds = (replace(ssd, zeroes_on_unmap=zeroes),)
 
@@ -110,13 +110,13 @@ class Machine:
         )
 
     async def boot(self) -> Agent:
-        """A new process of the agent, which has done all that a start begins."""
+        """Start a new process of the agent, and wait until its background work is done."""
         await self.launch()
         await self.settle()
         return self.agent
 
     async def launch(self) -> None:
-        """A new process of the agent."""
+        """Start a new process of the agent."""
         if self.boots:
             self.kill()
         self.boots += 1
@@ -128,7 +128,9 @@ class Machine:
         await self.agent.start()
 
     async def start(self) -> None:
-        """Take up again after the target restarted, to the end."""
+        """Start the agent again after the target restarted, and wait until its background work is
+        done.
+        """
         await self.agent.start()
         await self.settle()
 
@@ -144,7 +146,7 @@ class Machine:
         return await self.engine.facts()
 
     async def seen(self) -> dict[str, Any]:
-        """All that the target has, without what is different each time, or on its way out."""
+        """The state of the target, without what differs in each run or is being removed."""
         spdk_state = await SpdkState.read(self.rpc)
         return {
             "lvols": sorted(
@@ -178,7 +180,7 @@ class Machine:
 
 
 def _heed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """A copy dies with its agent, and nobody asks how."""
+    """Ignore exceptions of copies that die with their agent."""
     if not isinstance(context.get("exception"), Died):
         loop.default_exception_handler(context)
 
@@ -190,7 +192,7 @@ def _plain(name: str | None) -> str | None:
 
 
 class Disk:
-    """A volume in a target of its own, for as long as the host has it."""
+    """A volume in its own target, during the block."""
 
     _generations = itertools.count(1)
 
@@ -212,7 +214,7 @@ class Disk:
 
 
 async def refused(code: RefusalCode, call: Awaitable[object], *parts: str) -> None:
-    """The call is refused with this code and a message that holds the parts."""
+    """Check that the call is refused with this code and a message that contains the parts."""
     with pytest.raises(NodeRefused) as caught:
         await call
     assert caught.value.code is code, caught.value

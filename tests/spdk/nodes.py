@@ -1,4 +1,4 @@
-"""Storage nodes on SPDK in the test's process: real agents, on a fake or a real target."""
+"""Storage nodes on SPDK in the process of the test: real agents on a fake or a real target."""
 
 import time
 from collections.abc import Sequence
@@ -53,8 +53,8 @@ def write_config(
     gib: int = SSD_GIB,
     client_ca: Path | None = None,
 ) -> Path:
-    """The file of a node with as many SSDs as are told whether unmapping zeroes them. Callers show
-    a certificate of ``client_ca``, or without one the TOKEN.
+    """Write the configuration file of a node. ``zeroes``: for each SSD, whether unmapping zeroes
+    it. Callers show a certificate of ``client_ca``, or without one the TOKEN.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "state").mkdir(exist_ok=True)
@@ -83,14 +83,14 @@ def write_config(
 
 
 class NodeCalls:
-    """What tests ask a node."""
+    """Calls to a node that tests need."""
 
     def __init__(self, node: Identity, transport: NodeTransport) -> None:
         self.address, self.port = node.addresses[0], node.port
         self.client = NodeClient(transport, node.addresses, node.port)
 
     def await_up(self, *, other_than: str = "") -> str:
-        """The boot id, when there is one and another one than this."""
+        """Wait until the node is up with a boot id other than this one; return it."""
         deadline = time.monotonic() + UP_SECONDS
         while time.monotonic() < deadline:
             try:
@@ -104,7 +104,7 @@ class NodeCalls:
 
 
 class SpdkNode(NodeCalls):
-    """An agent as ``manage.py node_agent`` makes it, in a thread."""
+    """An agent as ``manage.py node_agent`` creates it, in a thread."""
 
     def __init__(self, config: NodeConfig, transport: NodeTransport) -> None:
         self.config = config
@@ -120,17 +120,17 @@ class SpdkNode(NodeCalls):
         return cls(config, transport)
 
     def start(self) -> None:
-        """Returns when it is up."""
+        """Start the agent, and wait until it is up."""
         self._loop.run(self._open())
         self.await_up()
 
     def kill(self) -> None:
-        """Calls in flight end where they are."""
+        """Stop the agent; running calls are aborted."""
         self._loop.run(self._service.close(finish_seconds=0))
         self._database.close()
 
     def stop(self) -> None:
-        """As on SIGTERM."""
+        """Stop the agent as on SIGTERM."""
         self._loop.run(self._service.close())
         self._database.close()
 
@@ -149,7 +149,7 @@ class SpdkNode(NodeCalls):
 
 
 def clean(socket: Path) -> None:
-    """Of a target: all that tests made there, but for the files under it."""
+    """Remove everything that tests created in the target, except the files under it."""
     call = Client(socket)
     for subsystem in call("nvmf_get_subsystems"):
         if subsystem["subtype"] != "Discovery":

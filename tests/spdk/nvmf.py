@@ -1,4 +1,4 @@
-"""NVMe-oF subsystems: who may see which bdev where. All of it is memory."""
+"""NVMe-oF subsystems: which host may see which bdev where. All state is in memory."""
 
 import re
 import uuid as uuids
@@ -48,7 +48,7 @@ class NamespaceOptions:
 
 @dataclass(frozen=True)
 class Transport:
-    """``masked``: what its hosts cannot do, though their namespaces could."""
+    """``masked``: commands that its hosts cannot use although their namespaces support them."""
 
     max_aq_depth: int
     masked: frozenset[str]
@@ -103,7 +103,7 @@ class Subsystem:
         }
 
     def next_cntlid(self, used: Collection[int]) -> int | None:
-        """The one after the last, and after the highest the lowest; None: all are in use."""
+        """The id after the last one, and the lowest after the highest; None: all are in use."""
         number = self.max_cntlid - self.min_cntlid + 1
         for step in range(1, number + 1):
             place = max(self.last_cntlid, self.min_cntlid - 1) - self.min_cntlid + step
@@ -124,7 +124,7 @@ def is_nqn(text: str) -> bool:
 
 
 class Subsystems:
-    """What is exported; a bdev that vanishes takes its namespaces with it."""
+    """The exports. A bdev that vanishes takes its namespaces with it."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
@@ -140,7 +140,7 @@ class Subsystems:
         return self.all[nqn]
 
     def is_masked(self, command: str) -> bool:
-        """Of all transports there is one for hosts."""
+        """Whether the command is masked. Hosts have only one transport."""
         return any(command in one.masked for one in self.transports.values())
 
     def _forget(self, bdev: Bdev) -> None:

@@ -1,4 +1,4 @@
-"""Who may reach a subsystem, where, and who does."""
+"""Which hosts may connect to a subsystem and where, and which are connected."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ class NvmfAccessMethods(Module):
     async def nvmf_subsystem_remove_host(
         self, nqn: str, host: str, timeout_ms: int | None = None
     ) -> bool:
-        """Replies when the host's controllers are gone."""
+        """Replies after the host's controllers are disconnected."""
         subsystem = self._subsystems.get(nqn)
         if host not in subsystem.hosts:
             raise INTERNAL_ERROR

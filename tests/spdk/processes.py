@@ -17,11 +17,11 @@ NOWHERE = {
     "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
     "REDIS_URL": "redis://127.0.0.1:1/0",
 }
-"""A process that opened one of them would fail."""
+"""Addresses without a server: a process that connects to one of them fails."""
 
 
 def environment(**more: str) -> dict[str, str]:
-    """As on a storage node: no secret, no database, no Redis."""
+    """The environment of a storage node: no secret, no database, no Redis."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return kept | {"PYTHONPATH": str(ROOT)} | more
 
@@ -31,7 +31,7 @@ def agent_command(config: Path, *arguments: str) -> list[str]:
 
 
 class NodeProcesses(NodeCalls):
-    """Both are started anew with ``start``, each after its kill."""
+    """Each process can be started again after it was killed."""
 
     def __init__(
         self, number: int, folder: Path, pair: KeyPair, transport: NodeTransport, **options: Any
@@ -44,7 +44,7 @@ class NodeProcesses(NodeCalls):
         self.agent = self._service("agent", agent_command(self.file)[1:])
 
     def logged(self) -> list[dict[str, Any]]:
-        """What the agent logs, which is JSON."""
+        """The agent's log, which is JSON."""
         lines = self.agent.log.read_text().splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
@@ -58,7 +58,7 @@ class NodeProcesses(NodeCalls):
 
 
 def restart(*nodes: NodeProcesses) -> None:
-    """Agents and targets are killed; returns when all nodes are up again."""
+    """Kill all agents and targets, and wait until all nodes are up again."""
     boots = [node.await_up() for node in nodes]
     for node in nodes:
         node.agent.kill()

@@ -1,4 +1,4 @@
-"""Concatenations of block devices."""
+"""Concat raids over block devices."""
 
 import asyncio
 import json
@@ -16,7 +16,9 @@ KIB = 2**10
 
 
 class Raid(Bdev):
-    """``members``: by place; None while missing. Sizes and places do not change with members'."""
+    """``members``: by position; None: missing. Sizes and positions do not change with the members'
+    sizes.
+    """
 
     product = "Raid Volume"
 
@@ -174,7 +176,7 @@ class RaidMethods(Module):
         task.add_done_callback(self._examining.discard)
 
     async def _examine(self, bdev: Bdev) -> None:
-        """Take up the raid whose superblock the bdev carries, or put it in its place there."""
+        """Load the raid whose superblock is on the bdev, or add the bdev to it."""
         found = None if bdev.claimed_by else await _carried(bdev)
         if found is None or bdev.uuid not in found["uuids"]:
             return
@@ -193,7 +195,7 @@ class RaidMethods(Module):
         self._go_online(raid)
 
     async def _configure(self, raid: Raid) -> None:
-        """A new one, which is online when all members are there."""
+        """Add a raid, which is online when all members are present."""
         members = [member for member in raid.members if member is not None]
         for member in members:
             member.claimed_by = "raid"
@@ -228,12 +230,12 @@ class RaidMethods(Module):
 
 
 def _head(member: Bdev) -> int:
-    """What the superblock costs, up to where the member's clusters begin."""
+    """The size of the superblock, up to the start of the member's clusters."""
     return max(ALIGNMENT, member.store.cluster_size if isinstance(member, Lvol) else 0)
 
 
 async def _carried(bdev: Bdev) -> dict[str, Any] | None:
-    """What the superblock on the bdev says."""
+    """The superblock on the bdev, or None."""
     if isinstance(bdev, Raid) or bdev.size < HEAD:
         return None
     head = await bdev.read(0, HEAD)

@@ -1,4 +1,4 @@
-"""What a method of the fake target takes and how it refuses: as strict as SPDK 26.05."""
+"""The parameters and refusals of the fake target's methods, as strict as in SPDK 26.05."""
 
 import inspect
 import types
@@ -46,7 +46,7 @@ def no_space() -> Refused:
 
 
 class Object(dict[str, Any]):
-    """A JSON object that knows whether a key came twice."""
+    """A JSON object that knows whether a key was given twice."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
@@ -58,7 +58,9 @@ class Undecodable(Exception):
 
 
 class Module:
-    """Methods whose names begin with a prefix of ``METHODS``; what they take is their signature."""
+    """Methods whose names start with a prefix of ``METHODS``. Their signatures define the
+    parameters.
+    """
 
     METHODS: tuple[str, ...] = ()
     UNDECODABLE = (INTERNAL, "spdk_json_decode_object failed")
@@ -74,7 +76,10 @@ class Method:
     undecodable: tuple[int, str]
 
     async def call(self, params: Any) -> Any:
-        """:raises Refused:"""
+        """Check the parameters and call the method.
+
+        :raises Refused: the parameters are wrong, or the method refuses.
+        """
         wanted = _parameters(self.handler.__func__)  # type: ignore[attr-defined]
         if not wanted and params is not None:
             raise invalid_parameters()
@@ -89,7 +94,7 @@ class Method:
 
 @cache
 def _parameters(method: Callable[..., Any]) -> dict[str, tuple[Any, bool]]:
-    """By name: their types, and whether they must be given."""
+    """The types of the parameters by name, and whether they are required."""
     _, *parameters = inspect.signature(method).parameters.values()  # without ``self``
     return {
         one.name: (one.annotation, one.default is inspect.Parameter.empty) for one in parameters

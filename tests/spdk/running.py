@@ -1,4 +1,4 @@
-"""The fake target inside the test's process: started, killed and looked into."""
+"""The fake target in the process of the test, which can be started, killed and inspected."""
 
 import asyncio
 import itertools
@@ -13,10 +13,10 @@ _numbers = itertools.count(1)
 
 
 class NearTarget:
-    """In the event loop of who uses it, which must not wait in any other way. ``target`` is its
-    present life.
+    """A fake target in the event loop of its user, which must not block. ``target``: the running
+    instance.
 
-    Paths of Unix sockets must be short, so the socket has a folder of its own.
+    The socket has its own folder, because paths of Unix sockets must be short.
     """
 
     target: Target
@@ -34,19 +34,19 @@ class NearTarget:
         await self.target.open(init_seconds)
 
     async def restart(self) -> None:
-        """Killed before, as by SIGKILL: connections are reset, the socket file stays, what is no
-        drive's is lost.
+        """Kill the target as with SIGKILL and start it: connections are reset, the socket file
+        stays, and everything that is not on a drive is lost.
         """
         self.target.close()
         await self.start()
 
     async def reborn(self) -> None:
-        """The life that follows a death answers."""
+        """Wait until the instance after a death answers."""
         if self._rebirth is not None:
             await self._rebirth
 
     def die_after(self, calls: int | None) -> None:
-        """Be killed instead of answering the last of these calls, and start again at once."""
+        """Die instead of answering the last of these calls, and start again at once."""
         self.target.dies_after = calls
 
     def close(self) -> None:
@@ -59,7 +59,7 @@ class NearTarget:
 
 
 class RunningTarget:
-    """In a thread of its own, whose loop alone may change ``target``."""
+    """A fake target in its own thread. Only the thread's loop may change ``target``."""
 
     def __init__(self, *, poll: float = 0) -> None:
         self._near = NearTarget(poll=poll)
@@ -88,22 +88,22 @@ class RunningTarget:
         self._near.die_after(calls)
 
     def settle(self) -> int:
-        """How many lives there were, when the one that follows a death answers."""
+        """Wait until the instance after a death answers; return the number of instances so far."""
         self._loop.run(self._near.reborn())
         return self._near.lives
 
     def delay(self, method: str, seconds: float) -> None:
-        """Until the next life."""
+        """Delay the method until the next restart."""
         self.target.server.delays[method] = seconds
 
     def pace(self, seconds: float) -> None:
-        """Of each cluster that is copied, until the next life."""
+        """Set the seconds per copied cluster, until the next restart."""
         self.target.copies.pace = seconds
 
     def hold(self, clusters: int | None) -> None:
-        """Copies stand still after so many, until None is told or the next life."""
+        """Stop copies after so many clusters, until None is given or the target restarts."""
         self.target.copies.held_at = clusters
 
     def clear_for(self, seconds: float) -> None:
-        """So long takes each removal of an lvol, until the next life."""
+        """Set the seconds for each deletion of an lvol, until the next restart."""
         self.target.lvols.clearing = seconds

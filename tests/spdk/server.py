@@ -1,4 +1,4 @@
-"""JSON-RPC over a Unix socket with the manners of SPDK's server."""
+"""JSON-RPC over a Unix socket, with the behaviour of SPDK's server."""
 
 import asyncio
 import json
@@ -19,13 +19,13 @@ MEMBERS = {"jsonrpc", "id", "method", "params"}
 
 
 class Malformed(Exception):
-    """No JSON, whatever follows."""
+    """Not JSON, whatever follows."""
 
 
 class Server:
-    """``poll``: the seconds between two looks at the sockets; a method that changes something is
-    answered one look later than one that does not. ``watch`` is told of each call that was made,
-    before its reply leaves.
+    """``poll``: seconds between two checks of the sockets. A method that changes something is
+    answered one check later than others. ``watch`` is told of each call after it was made and
+    before its reply is sent.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class Server:
         self.refusals: dict[str, Refused] = {}
 
     async def open(self, path: Path) -> None:
-        """A socket file that nobody listens on any more is taken over."""
+        """Listen. A socket file without a listener is taken over."""
         path.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._serve, str(path))
 
     def close(self) -> None:
-        """Connections are reset, and calls end where they are."""
+        """Reset all connections, and abort running calls."""
         if self._server is not None:
             self._server.close()
         for task in self._tasks - {asyncio.current_task()}:
@@ -127,9 +127,9 @@ class Server:
 
 
 def _check(request: Any) -> str | float | None:
-    """The id.
+    """Check the request; return its id.
 
-    :raises Refused: it is no request that could be answered.
+    :raises Refused: it is not a valid request.
     """
     if not isinstance(request, Object) or set(request) - MEMBERS or request.has_duplicates:
         raise INVALID_REQUEST
@@ -150,9 +150,9 @@ def _error(call_id: str | float | None, refused: Refused) -> dict[str, Any]:
 
 
 def _take(text: str, values: list[Any]) -> str:
-    """Add the complete values; the rest of the text.
+    """Append the complete values; return the rest of the text.
 
-    :raises Malformed: it is the beginning of none.
+    :raises Malformed: the rest is not the start of a value.
     """
     decoder = json.JSONDecoder(object_pairs_hook=Object)
     while text := text.lstrip():

@@ -1,7 +1,7 @@
-"""An lvstore on a device: clusters, blobs, and what outlives the process.
+"""An lvstore on a device: clusters, blobs, and what survives the process.
 
-The store's description is written to the head of the device after each change; clusters hold what
-was last written to them until something clears them.
+Its description is written to the head of the device after each change. Clusters keep what was last
+written to them until something clears them.
 """
 
 import heapq
@@ -21,7 +21,7 @@ CLUSTER = 4 * 2**20
 
 @dataclass
 class Blob:
-    """``clusters``: by index in the blob, those that are its own."""
+    """``clusters``: its own clusters, by index in the blob."""
 
     uuid: str
     name: str
@@ -36,8 +36,8 @@ class Blob:
 
 
 class Store:
-    """``going``: names of what is being removed; ``busy``: UUIDs of what is being read for a copy;
-    ``lost``: of what was removed while it was busy, and is not seen again before the next start.
+    """``going``: names of blobs being deleted. ``busy``: UUIDs of blobs being read for a copy.
+    ``lost``: UUIDs of blobs deleted while busy, which are not listed before the next start.
     """
 
     def __init__(self, device: Device, uuid: str, name: str, cluster_size: int) -> None:
@@ -67,7 +67,7 @@ class Store:
 
     @classmethod
     def load(cls, device: Device) -> "Store | None":
-        """What is on the device, if it is a store."""
+        """The lvstore on the device, or None."""
         if device.read(0, len(MAGIC)) != MAGIC:
             return None
         length = int.from_bytes(device.read(len(MAGIC), 8), "big")
@@ -94,13 +94,13 @@ class Store:
         self.device.write(0, MAGIC + len(text).to_bytes(8, "big") + text)
 
     def wipe(self) -> None:
-        """It is no store any more; the blobs are cleared as each wants."""
+        """Delete the lvstore. Each blob is cleared by its own method."""
         for blob in self.blobs.values():
             self._clear(blob, blob.clusters.values())
         self.device.zero(0, PAGE)
 
     def grow(self) -> None:
-        """To the size that the device has now."""
+        """Grow to the present size of the device."""
         self._size = self.device.size
         self._count_free()
         self.save()
@@ -117,7 +117,10 @@ class Store:
         return -(-size // self.cluster_size)
 
     def add(self, blob: Blob) -> Blob:
-        """:raises Refused: no space for a thick one."""
+        """Add a blob.
+
+        :raises Refused: no space for a thick one.
+        """
         if not blob.is_thin:
             self.allocate(blob, range(self.clusters_for(blob.size)))
         self.blobs[blob.uuid] = blob
@@ -125,9 +128,9 @@ class Store:
         return blob
 
     def allocate(self, blob: Blob, indices: Iterable[int]) -> None:
-        """Own clusters, with whatever is in them.
+        """Allocate clusters for the blob, without clearing them.
 
-        :raises Refused: there are not so many.
+        :raises Refused: there are not so many free clusters.
         """
         missing = [index for index in indices if index not in blob.clusters]
         if len(missing) > len(self._free):
@@ -136,11 +139,14 @@ class Store:
             blob.clusters[index] = heapq.heappop(self._free)
 
     def free(self, blob: Blob, index: int) -> None:
-        """Nobody's, with what is in it."""
+        """Free the cluster, without clearing it."""
         heapq.heappush(self._free, blob.clusters.pop(index))
 
     def resize(self, blob: Blob, size: int) -> None:
-        """:raises Refused: no space for a thick one."""
+        """Resize the blob.
+
+        :raises Refused: no space for a thick one.
+        """
         count = self.clusters_for(size)
         if not blob.is_thin:
             self.allocate(blob, range(count))
@@ -150,9 +156,9 @@ class Store:
         self.save()
 
     def forget(self, blob: Blob) -> list[int]:
-        """The first half of a removal, after which a restart does not find it: a snapshot's
-        clusters go to its only child where that has none of its own. What is left of them is taken
-        until it is released.
+        """The first half of a deletion, after which a restart does not find the blob. The clusters
+        of a snapshot go to its only child where the child has none. The other clusters stay
+        allocated until ``release``.
         """
         for child in self.children(blob):
             for index in sorted(blob.clusters.keys() - child.clusters.keys()):
@@ -165,12 +171,12 @@ class Store:
         return list(blob.clusters.values())
 
     def release(self, blob: Blob, places: list[int]) -> None:
-        """The second half: they are cleared, and free."""
+        """The second half of a deletion: clear the clusters and free them."""
         self._release(blob, places)
         self.going.discard(blob.name)
 
     def has(self, name: str) -> bool:
-        """A name is taken until what had it is gone."""
+        """Whether the name is in use. It stays in use until the deletion is complete."""
         return name in self.going or any(blob.name == name for blob in self.blobs.values())
 
     def children(self, blob: Blob) -> list[Blob]:

@@ -1,7 +1,7 @@
-"""A process that stands for SPDK 26.05: ``python -m tests.spdk.target --socket S``.
+"""A fake of SPDK 26.05 as a process: ``python -m tests.spdk.target --socket S``.
 
-It does what was measured of it (the tests beside this say what), for the methods that a storage
-node's agent may call, with drives that are files and bytes that are really stored.
+It behaves as measured (the tests in this folder say what), for the methods that a storage node's
+agent may call. Its drives are files, and bytes are really stored.
 """
 
 import argparse
@@ -48,10 +48,10 @@ class Framework(Module):
 
 
 class Target:
-    """One life of the process; to be made and used in one event loop.
+    """One instance of the process. Create and use it in one event loop.
 
-    ``die``: what happens when it crashes. ``deaths``: after how many more calls it does so, before
-    the last is answered.
+    ``die``: called when it crashes. ``dies_after``: after so many more calls it crashes, before the
+    last one is answered.
     """
 
     def __init__(
@@ -84,19 +84,19 @@ class Target:
         self.dies_after: int | None = None
 
     async def open(self, init_seconds: float = 0) -> None:
-        """Serve; what is not a question about the start is refused until it is over."""
+        """Serve. Until the start is over, only questions about the start are answered."""
         await self.server.open(self._socket)
         asyncio.get_running_loop().call_later(init_seconds, self.server.is_up.set)
 
     def close(self) -> None:
-        """As if it were killed: the socket file stays."""
+        """Stop as if killed: the socket file stays."""
         self.server.close()
         self.subsystems.fabric.close()
         self.initiator.close()
         self.copies.close()
 
     def die_copying(self) -> None:
-        """Be killed when the next cluster was copied for the first write to it over a snapshot."""
+        """Crash when the next cluster was copied for the first write over a snapshot."""
 
         def die() -> None:
             self._die()

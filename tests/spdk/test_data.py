@@ -1,4 +1,4 @@
-"""What hosts read and write on nodes over the fake target: the bytes, whatever the books say."""
+"""The bytes that hosts read and write on nodes over the fake target, whatever the records say."""
 
 import itertools
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ def peer(make_node: MakeNode, targets: list[RunningTarget]) -> SpdkNode:
 
 @pytest.fixture
 def spdk(targets: list[RunningTarget]) -> Iterator[Client]:
-    """Calls to the target under the node."""
+    """Calls to the SPDK target of the node."""
     client = Client(targets[0].socket)
     yield client
     client.close()
@@ -72,7 +72,7 @@ def connect(node: SpdkNode, nqn: str = TARGET, host: str = HOST) -> Host:
 
 @contextmanager
 def exported(node: SpdkNode, uuid: str) -> Iterator[Host]:
-    """The volume as namespace 1 of a target of its own, for as long as the host has it."""
+    """The volume as namespace 1 of its own target, during the block."""
     generation, nqn = next(GENERATIONS), f"{TARGET}-{uuid}"
     node.client.ensure_namespace(nqn, uuid, namespace(generation=generation))
     with connect(node, nqn) as host:
@@ -101,7 +101,9 @@ def fill(node: SpdkNode, uuid: str, size: int) -> None:
 
 @pytest.mark.parametrize("ssd", [UNMAPPED, ZEROED])
 @pytest.mark.parametrize("kind", list(ProvisioningType))
-def test_the_next_tenant_reads_zeros(node: SpdkNode, ssd: str, kind: ProvisioningType) -> None:
+def test_a_new_volume_reads_zeros_after_a_former_one_was_removed(
+    node: SpdkNode, ssd: str, kind: ProvisioningType
+) -> None:
     size = 16 * MIB
     own = piece(ssd, size)
     node.client.ensure_volume("old", volume(own, provisioning_type=kind))
@@ -128,7 +130,7 @@ def test_the_next_tenant_reads_zeros(node: SpdkNode, ssd: str, kind: Provisionin
         node.client.remove_volume(new, 1)
 
 
-def test_copies_of_a_spanned_volume(node: SpdkNode) -> None:
+def test_snapshots_and_clones_of_a_spanned_volume_have_its_bytes(node: SpdkNode) -> None:
     pieces = piece(UNMAPPED, GIB), piece(ZEROED, GIB)
     node.client.ensure_volume("v", volume(*pieces))
     write(node, "v", GIB - BLOCK, b"one.")
@@ -162,7 +164,7 @@ def test_copies_of_a_spanned_volume(node: SpdkNode) -> None:
     assert read(node, "again", GIB)[:4] == b"2222"
 
 
-def test_a_volume_grows_under_its_host(node: SpdkNode) -> None:
+def test_a_volume_is_expanded_while_a_host_uses_it(node: SpdkNode) -> None:
     node.client.ensure_volume("v", volume(piece(UNMAPPED, GIB)))
     with exported(node, "v") as host:
         host.write(1, 0, b"kept" * (BLOCK // 4))
@@ -171,7 +173,7 @@ def test_a_volume_grows_under_its_host(node: SpdkNode) -> None:
         assert host.read(1, 2 * GIB - BLOCK, BLOCK) == bytes(BLOCK)
 
 
-def test_a_host_that_lost_access_is_thrown_out(node: SpdkNode) -> None:
+def test_a_host_that_lost_access_is_disconnected(node: SpdkNode) -> None:
     node.client.ensure_volume("v", volume(piece(UNMAPPED)))
     node.client.ensure_namespace(TARGET, "v", namespace())
     with pytest.raises(NoAccess):
@@ -189,7 +191,7 @@ def test_a_host_that_lost_access_is_thrown_out(node: SpdkNode) -> None:
         assert other.read(1, 0, 4) == bytes(4)
 
 
-def test_a_volume_is_in_one_target(node: SpdkNode) -> None:
+def test_a_volume_is_in_at_most_one_target(node: SpdkNode) -> None:
     node.client.ensure_volume("v", volume(piece(UNMAPPED)))
     node.client.ensure_namespace(TARGET, "v", namespace())
     second = namespace(host_nqn=OTHER_HOST)
@@ -203,7 +205,7 @@ def test_a_volume_is_in_one_target(node: SpdkNode) -> None:
     node.client.ensure_namespace(OTHER_TARGET, "v", namespace(generation=2, host_nqn=OTHER_HOST))
 
 
-def test_limits_are_the_targets_and_come_back(
+def test_limits_are_set_in_spdk_and_restored_after_a_restart(
     node: SpdkNode, targets: list[RunningTarget], spdk: Client
 ) -> None:
     def limits() -> dict[str, int]:
@@ -226,7 +228,9 @@ def test_limits_are_the_targets_and_come_back(
     assert limits() == {}
 
 
-def test_a_missing_drive_takes_only_its_own(node: SpdkNode, targets: list[RunningTarget]) -> None:
+def test_a_missing_drive_affects_only_its_own_volumes(
+    node: SpdkNode, targets: list[RunningTarget]
+) -> None:
     node.client.ensure_volume("both", volume(piece(UNMAPPED, 64 * MIB), piece(ZEROED, 64 * MIB)))
     write(node, "both", 64 * MIB, b"span")
     for nsid, ssd in ((1, UNMAPPED), (2, ZEROED)):
@@ -251,7 +255,7 @@ def test_a_missing_drive_takes_only_its_own(node: SpdkNode, targets: list[Runnin
     assert read(node, "both", 64 * MIB)[:4] == b"span"
 
 
-def test_a_copy_has_the_bytes(node: SpdkNode, peer: SpdkNode, spdk: Client) -> None:
+def test_a_copy_has_the_bytes_of_its_source(node: SpdkNode, peer: SpdkNode, spdk: Client) -> None:
     node.client.ensure_volume("read", volume(piece(ZEROED)))
     write(node, "read", 0, b"old.")
     write(node, "read", 8 * MIB, b"both")
@@ -269,8 +273,10 @@ def test_a_copy_has_the_bytes(node: SpdkNode, peer: SpdkNode, spdk: Client) -> N
     assert read(node, "read", 0)[:4] == b"new."
 
 
-def test_a_copy_of_a_span_has_the_bytes(node: SpdkNode, peer: SpdkNode, spdk: Client) -> None:
-    """Of both pieces, and of what a snapshot holds; also after restarts in between."""
+def test_a_copy_of_a_spanned_volume_has_the_bytes_of_its_source(
+    node: SpdkNode, peer: SpdkNode, spdk: Client
+) -> None:
+    """The bytes of both pieces and of a snapshot, also after restarts in between."""
     pieces = piece(UNMAPPED, GIB), piece(ZEROED, 64 * MIB)
     node.client.ensure_volume("read", volume(*pieces))
     write(node, "read", GIB - BLOCK, b"one.")
@@ -306,7 +312,7 @@ def test_a_copy_of_a_span_has_the_bytes(node: SpdkNode, peer: SpdkNode, spdk: Cl
 
 
 @pytest.mark.parametrize("by_piece", [True, False])
-def test_a_span_is_copied_into_pieces_of_its_sizes(
+def test_a_spanned_volume_is_copied_only_into_pieces_of_its_sizes(
     node: SpdkNode, peer: SpdkNode, *, by_piece: bool
 ) -> None:
     node.client.ensure_volume("read", volume(piece(UNMAPPED, GIB), piece(ZEROED, 64 * MIB)))
@@ -317,14 +323,14 @@ def test_a_span_is_copied_into_pieces_of_its_sizes(
     ended(node.client, "read", SyncState.FAILED, f"{GIB}" if by_piece else f"{2 * GIB}")
 
 
-def test_a_stopped_copy_writes_no_more(
+def test_a_copy_is_stopped_only_when_it_writes_no_more(
     node: SpdkNode,
     peer: SpdkNode,
     targets: list[RunningTarget],
     spdk: Client,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Not by being stopped, but because its target goes."""
+    """SPDK cannot cancel it; removing its target ends it."""
     monkeypatch.setattr(connections, "ENDING_SECONDS", 0.1)
     node.client.ensure_volume("read", volume(piece(UNMAPPED, GIB)))
     copy = open_copy(peer.client)
@@ -341,7 +347,7 @@ def test_a_stopped_copy_writes_no_more(
     assert spdk("bdev_nvme_get_controllers") == []
 
 
-def test_a_copy_whose_target_goes_fails(
+def test_a_copy_fails_when_its_target_is_removed(
     node: SpdkNode, peer: SpdkNode, targets: list[RunningTarget]
 ) -> None:
     node.client.ensure_volume("read", volume(piece(UNMAPPED, GIB)))

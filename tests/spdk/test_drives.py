@@ -1,4 +1,4 @@
-"""The check of drives, on files, and on what drives that do not zero do."""
+"""The check of drives, on files and on simulated drives that do not zero."""
 
 from pathlib import Path
 
@@ -18,14 +18,14 @@ from inventory.nodes.engines.spdk.kernel_drive import KernelDrive
 
 
 class Keeping(KernelDrive):
-    """It says yes, and does nothing."""
+    """A drive that accepts discards and does nothing."""
 
     def discard(self, offset: int, length: int) -> None:
         pass
 
 
 class OnlyLarge(KernelDrive):
-    """It deallocates what is whole in units of its own."""
+    """A drive that discards only whole units of its own size."""
 
     def discard(self, offset: int, length: int) -> None:
         first = -(-offset // MIB) * MIB
@@ -35,7 +35,7 @@ class OnlyLarge(KernelDrive):
 
 
 class TooFar(KernelDrive):
-    """It takes what lies beside."""
+    """A drive that also discards adjacent blocks."""
 
     def discard(self, offset: int, length: int) -> None:
         super().discard(offset, length + BLOCK)
@@ -63,7 +63,9 @@ def outcomes(drive: type[KernelDrive], path: Path) -> set[Outcome]:
         return set(check_drive(opened).values())
 
 
-def test_a_drive_that_zeroes(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_drive_that_zeroes_passes_the_check(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     call_command("check_drive", str(path))
     shown = capsys.readouterr().out
     assert "zeroes_on_unmap = true is possible" in shown
@@ -72,13 +74,13 @@ def test_a_drive_that_zeroes(path: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert is_clear(drive)
 
 
-def test_drives_that_do_not(path: Path) -> None:
+def test_drives_that_do_not_zero_fail_the_check(path: Path) -> None:
     assert outcomes(Keeping, path) == {Outcome.KEPT}
     assert outcomes(OnlyLarge, path) == {Outcome.ZEROS, Outcome.KEPT, Outcome.MIXED}
     assert outcomes(TooFar, path) == {Outcome.MIXED}
 
 
-def test_a_drive_that_cannot_discard_is_left_as_it_was(path: Path) -> None:
+def test_a_drive_that_cannot_discard_is_left_unchanged(path: Path) -> None:
     with Unable.opened(path) as drive:
         with pytest.raises(NotUsable, match="cannot discard: Operation not supported"):
             check_drive(drive)
@@ -88,11 +90,11 @@ def test_a_drive_that_cannot_discard_is_left_as_it_was(path: Path) -> None:
 @pytest.mark.parametrize(
     "at", [0, SMALLEST_BYTES - BLOCK, choose_extents(SMALLEST_BYTES)[5].offset]
 )
-def test_a_drive_that_holds_something_is_left_alone(path: Path, at: int) -> None:
+def test_a_drive_that_holds_data_is_not_checked_unasked(path: Path, at: int) -> None:
     with path.open("r+b") as file:
         file.seek(at)
         file.write(b"data")
-    with pytest.raises(CommandError, match="it holds something at byte"):
+    with pytest.raises(CommandError, match="it holds data at byte"):
         call_command("check_drive", str(path))
     with path.open("rb") as file:
         file.seek(at)
@@ -100,7 +102,7 @@ def test_a_drive_that_holds_something_is_left_alone(path: Path, at: int) -> None
     call_command("check_drive", str(path), destroy_data=True)
 
 
-def test_what_is_no_drive(tmp_path: Path) -> None:
+def test_paths_that_are_no_usable_drive_are_refused(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.write_bytes(bytes(BLOCK))
     for path, reason in (
@@ -114,7 +116,7 @@ def test_what_is_no_drive(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [SMALLEST_BYTES, SMALLEST_BYTES + 512, 7 * 2**40 + 12_345 * BLOCK])
-def test_extents_are_apart_and_inside(size: int) -> None:
+def test_extents_are_separate_and_inside_the_drive(size: int) -> None:
     extents = sorted(choose_extents(size), key=lambda one: one.offset)
     ends = [0, *(one.offset + one.length + BLOCK for one in extents)]
     begins = [*(one.offset - BLOCK for one in extents), size]

@@ -1,5 +1,5 @@
-"""Whatever hosts write, zero and discard, whatever is made, removed and killed: a volume shows
-what its owner wrote, or what it was made from, or zeros.
+"""Whatever hosts write, zero and discard, and whatever is created, removed and killed: a volume
+shows what its owner wrote, the content of its source, or zeros.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ step = st.one_of(
 
 
 class Tenants:
-    """What each volume may show: by volume and block, the bytes of these owners, beside zeros."""
+    """What each volume may show besides zeros: by volume and block, the bytes of these owners."""
 
     def __init__(self, machine: Machine, target: RunningTarget) -> None:
         self.machine = machine
@@ -62,7 +62,7 @@ class Tenants:
             await getattr(self, what)(*args)
 
     def next(self, owners: set[int]) -> None:
-        """The owner writes with a mark of its own."""
+        """The owner writes with its own mark."""
         self.number = self.number % 250 + 1
         owners.add(self.number)
 
@@ -160,7 +160,7 @@ class Tenants:
             await self.kill()
 
     async def check(self) -> None:
-        """Also of a new volume that takes all that is free."""
+        """Check all volumes, and a new one that takes all free space."""
         for uuid, owners in self.owners.items():
             assert await self._marks(uuid, SIZE) <= owners | {0}, uuid
         [ssd] = (await self.machine.facts()).ssds
@@ -169,7 +169,7 @@ class Tenants:
             assert await self._marks("new", ssd.free) == {0}
 
     async def _marks(self, uuid: str, size: int) -> set[int]:
-        """The bytes that are there."""
+        """The marks in the volume's bytes."""
         found: set[int] = set()
         async with Disk(self.machine, uuid) as host:
             for offset in range(0, size, CLUSTER):
@@ -188,7 +188,7 @@ def shared_target() -> Iterator[RunningTarget]:
 @pytest.mark.parametrize("zeroes", [True, False])
 @settings(max_examples=12, deadline=None)
 @given(steps=st.lists(step, min_size=4, max_size=14))
-def test_no_volume_shows_what_its_owner_did_not_write(
+def test_no_volume_shows_data_that_its_owner_did_not_write(
     shared_target: RunningTarget, steps: list[tuple[object, ...]], *, zeroes: bool
 ) -> None:
     async def main(folder: Path) -> None:

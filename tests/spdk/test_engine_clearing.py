@@ -1,4 +1,4 @@
-"""Removals that take long: SPDK forgets an lvol, clears its clusters, and then frees them."""
+"""Long deletions: SPDK forgets an lvol, clears its clusters, and then frees them."""
 
 import asyncio
 from contextlib import suppress
@@ -28,7 +28,7 @@ async def fill(machine: Machine, uuid: str) -> None:
 
 
 async def removal(machine: Machine, uuid: str) -> asyncio.Task[None]:
-    """Begun: SPDK clears what the volume had."""
+    """Start a removal; return when SPDK is clearing the volume's clusters."""
     name = f"ssd-s/v-{uuid}"
     task = asyncio.create_task(machine.agent.volumes.remove(uuid, 1))
     call = Client(machine.socket)
@@ -40,7 +40,7 @@ async def removal(machine: Machine, uuid: str) -> asyncio.Task[None]:
 
 @pytest.mark.parametrize("zeroes", [True, False])
 @pytest.mark.parametrize("is_agent_dead", [True, False])
-def test_what_a_death_left_uncleared_is_never_read(
+def test_data_left_uncleared_by_a_crash_is_never_read(
     run: Run, target: RunningTarget, *, zeroes: bool, is_agent_dead: bool
 ) -> None:
     async def steps(machine: Machine) -> None:
@@ -74,7 +74,7 @@ def test_what_a_death_left_uncleared_is_never_read(
     run(steps)
 
 
-def test_a_second_death_while_it_is_cleared_again(run: Run, target: RunningTarget) -> None:
+def test_clearing_survives_a_second_crash(run: Run, target: RunningTarget) -> None:
     async def steps(machine: Machine) -> None:
         machine.only_ssd("s", zeroes=True)
         agent = await machine.boot()
@@ -106,8 +106,10 @@ def test_a_second_death_while_it_is_cleared_again(run: Run, target: RunningTarge
     run(steps)
 
 
-def test_what_cannot_be_cleared_keeps_nobody_waiting(run: Run, target: RunningTarget) -> None:
-    """It stays taken, and is tried again at the next start."""
+def test_a_start_does_not_wait_for_space_that_cannot_be_cleared(
+    run: Run, target: RunningTarget
+) -> None:
+    """The space stays allocated, and the next start tries again."""
 
     async def steps(machine: Machine) -> None:
         machine.only_ssd("s", zeroes=True)
@@ -130,8 +132,8 @@ def test_what_cannot_be_cleared_keeps_nobody_waiting(run: Run, target: RunningTa
     run(steps)
 
 
-def test_what_is_being_cleared_is_not_free(run: Run, target: RunningTarget) -> None:
-    """Also for an agent that did not begin it, and does not see it."""
+def test_space_that_is_being_cleared_is_not_free(run: Run, target: RunningTarget) -> None:
+    """Also for an agent that did not start the removal and does not see the lvol."""
 
     async def steps(machine: Machine) -> None:
         machine.only_ssd("s", zeroes=False)

@@ -1,4 +1,4 @@
-"""Copies that do not end as they should."""
+"""Copies that do not end normally."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ CLUSTERS = SIZE // (4 * MIB)
 
 
 async def begun(machine: Machine) -> None:
-    """A copy of ``v`` to ``w``, of the same node."""
+    """A running copy of ``v`` to ``w`` on the same node."""
     agent = machine.agent
     for uuid in "vw":
         await agent.volumes.ensure(uuid, volume(piece("s", SIZE)))
@@ -34,7 +34,7 @@ def written(target: RunningTarget) -> int:
 
 
 def is_written(target: RunningTarget) -> bool:
-    """A copy is under way in the target."""
+    """Whether a copy is running in the target."""
     return any(store.busy for _, store in target.target.lvstores.open.values())
 
 
@@ -43,7 +43,7 @@ async def names(machine: Machine) -> set[str]:
 
 
 async def cut(machine: Machine, target: RunningTarget) -> None:
-    """The target of the copy goes, and with it the copy."""
+    """Remove the target of the copy, which ends the copy."""
     await machine.agent.targets.remove(TARGET, "w", 1)
     target.hold(None)
     await machine.engine.settle()
@@ -52,7 +52,7 @@ async def cut(machine: Machine, target: RunningTarget) -> None:
 
 @pytest.fixture
 def slow(target: RunningTarget, monkeypatch: pytest.MonkeyPatch) -> RunningTarget:
-    """A target whose copies stand still; the engine waits for their end a moment only."""
+    """A target whose copies stand still. The engine waits only briefly for their end."""
     monkeypatch.setattr(connections, "ENDING_SECONDS", 0.05)
     monkeypatch.setattr(copies, "ENDING_SECONDS", 0.05)
     target.target.initiator.detach_seconds = 0.02
@@ -60,8 +60,8 @@ def slow(target: RunningTarget, monkeypatch: pytest.MonkeyPatch) -> RunningTarge
     return target
 
 
-def test_a_copy_that_goes_on_is_not_stopped(run: Run, slow: RunningTarget) -> None:
-    """To stop it is refused as long as the target writes: what was stopped writes no more."""
+def test_stopping_a_copy_that_goes_on_is_refused(run: Run, slow: RunningTarget) -> None:
+    """So a copy that was stopped is certain to write no more."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
@@ -82,7 +82,7 @@ def test_a_copy_that_goes_on_is_not_stopped(run: Run, slow: RunningTarget) -> No
 
 
 def test_a_copy_outlives_its_agent(run: Run, slow: RunningTarget) -> None:
-    """What it reads stays, and nothing else is begun, until its target goes."""
+    """Its snapshots are kept, and no new copy starts, until its target is removed."""
 
     async def steps(machine: Machine) -> None:
         await machine.boot()
@@ -104,10 +104,10 @@ def test_a_copy_outlives_its_agent(run: Run, slow: RunningTarget) -> None:
     run(steps)
 
 
-def test_a_copy_begins_anew_after_the_one_before(
+def test_a_copy_starts_after_an_abandoned_one_ended(
     run: Run, slow: RunningTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where an attach of the agent before was answered to nobody."""
+    """Also if the previous agent never saw the answer to an attach."""
 
     async def steps(machine: Machine) -> None:
         await machine.boot()
@@ -136,8 +136,10 @@ def test_a_copy_begins_anew_after_the_one_before(
     run(steps)
 
 
-def test_an_engine_that_starts_again_keeps_what_is_read(run: Run, slow: RunningTarget) -> None:
-    """The target is the same, as after an SSD went or came."""
+def test_a_restarted_engine_keeps_the_snapshots_of_a_running_copy(
+    run: Run, slow: RunningTarget
+) -> None:
+    """SPDK keeps running, as when an SSD is added or removed."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
@@ -153,7 +155,7 @@ def test_an_engine_that_starts_again_keeps_what_is_read(run: Run, slow: RunningT
     run(steps)
 
 
-def test_what_is_read_by_a_copy_that_stands_still_stays(
+def test_a_stalled_copy_keeps_its_snapshots(
     run: Run, slow: RunningTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def steps(machine: Machine) -> None:
@@ -162,7 +164,7 @@ def test_what_is_read_by_a_copy_that_stands_still_stays(
         monkeypatch.setattr(transfer, "STALL_SECONDS", 0.2)
         while (found := await agent.syncs.read("v")).state is SyncState.RUNNING:
             await asyncio.sleep(0.01)
-        assert "stands still" in found.message
+        assert "no progress" in found.message
         await agent.volumes.ensure("other", volume(piece("s", SIZE)))
         await agent.volumes.remove("other", 1)
         assert await names(machine) == {"shared", "v-v", "v-w"}
@@ -173,8 +175,10 @@ def test_what_is_read_by_a_copy_that_stands_still_stays(
     run(steps)
 
 
-def test_a_snapshot_that_is_removed_while_it_is_copied(run: Run, slow: RunningTarget) -> None:
-    """It is nobody's at once, and goes when the copy has ended."""
+def test_a_snapshot_removed_during_a_copy_is_deleted_after_it(
+    run: Run, slow: RunningTarget
+) -> None:
+    """It becomes shared at once, and is deleted when the copy has ended."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
@@ -197,10 +201,10 @@ def test_a_snapshot_that_is_removed_while_it_is_copied(run: Run, slow: RunningTa
     run(steps)
 
 
-def test_a_snapshot_that_could_not_be_deleted_is_not_forgotten(
+def test_a_snapshot_that_could_not_be_deleted_is_deleted_later(
     run: Run, target: RunningTarget
 ) -> None:
-    """SPDK hides it, and shows it again when it loads the SSD: then it is removed."""
+    """SPDK hides it and shows it again when it loads the SSD. Then it is deleted."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
@@ -221,8 +225,8 @@ def test_a_snapshot_that_could_not_be_deleted_is_not_forgotten(
     run(steps)
 
 
-def test_a_copy_with_a_layer_that_is_not_seen(run: Run, target: RunningTarget) -> None:
-    """SPDK loses sight of a snapshot whose removal failed: what is above it is not whole."""
+def test_a_chain_with_a_hidden_layer_is_refused(run: Run, target: RunningTarget) -> None:
+    """SPDK hides a snapshot whose deletion failed, so the lvols above it are incomplete."""
 
     async def steps(machine: Machine) -> None:
         await machine.boot()
@@ -237,7 +241,7 @@ def test_a_copy_with_a_layer_that_is_not_seen(run: Run, target: RunningTarget) -
         call.fails(-32603, "bdev_lvol_delete", name=lvol)
         call.close()
         spdk_state = await SpdkState.read(machine.rpc)
-        with pytest.raises(NotAsAsked, match="not to be seen"):
+        with pytest.raises(NotAsAsked, match="not visible in SPDK"):
             spdk_state.chain(spdk_state.lvstores["ssd-s"], "v-v")
         assert spdk_state.unseen(spdk_state.lvstores["ssd-s"]) == CLUSTERS
 

@@ -1,4 +1,4 @@
-"""Agent, target or both die between any two calls of a write: the repeat converges."""
+"""The agent, SPDK or both die between any two calls of a write: the repeated write converges."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -75,8 +75,8 @@ def unexport(uuid: str = "v") -> Step:
 
 
 async def copy(machine: Machine) -> None:
-    """To another volume of the same node, which is a host of its own target. To its end, or that
-    of the agent.
+    """Copy to another volume of the same node, which is a host of its own target. Returns when the
+    copy ends, or the agent dies.
     """
     agent, spec = machine.agent, sync((machine.portal,), nqn=TARGET, generation=1)
     await agent.syncs.ensure("v", spec)
@@ -147,7 +147,7 @@ CASES: dict[str, tuple[list[Step], Step]] = {
 
 
 class Deaths:
-    """One way to die: armed before a step, and what follows it."""
+    """One way to die: prepared before a step, and handled after it."""
 
     def __init__(self, *, agent: bool, target: bool, is_early: bool = False) -> None:
         self._agent = agent
@@ -155,7 +155,9 @@ class Deaths:
         self._is_early = is_early
 
     def points(self, calls: tuple[str, ...]) -> list[int]:
-        """The numbers of the calls to die at: after one that reads, nothing is different."""
+        """The numbers of the calls to die at. Calls that only read are left out, because they
+        change nothing.
+        """
         changes = {at for at, method in enumerate(calls, 1) if "_get_" not in method}
         return sorted(changes | {at + 1 for at in changes} if self._is_early else changes)
 
@@ -181,7 +183,7 @@ WAYS = {
 }
 
 
-# that the target alone dies is much like both: a few cases are enough
+# the death of the target alone is much like that of both: a few cases are enough
 ALIKE = {"spanned, grown", "clone of a volume", "clone of a removed snapshot removed", "export"}
 
 
@@ -189,7 +191,7 @@ ALIKE = {"spanned, grown", "clone of a volume", "clone of a removed snapshot rem
     ("case", "way"),
     [(case, way) for case in CASES for way in WAYS if way != "target" or case in ALIKE],
 )
-def test_dies_anywhere(case: str, way: str) -> None:
+def test_a_repeat_converges_after_a_crash_at_any_call(case: str, way: str) -> None:
     with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
         asyncio.run(dies_anywhere(*CASES[case], WAYS[way], Path(folder)))
 
@@ -227,7 +229,7 @@ async def prepared(before: list[Step], target: NearTarget, folder: Path) -> Mach
 
 
 async def state(machine: Machine) -> Any:
-    """All that can be seen, after one more start: of the agent, its engine and the target."""
+    """Everything visible after one more start, of the agent, its engine and the target."""
     agent = await machine.boot()
     seen = await machine.seen()
     for one in seen["subsystems"].values():

@@ -1,4 +1,4 @@
-"""Blocks that hosts discard: what SPDK frees without clearing it is shown to nobody."""
+"""Blocks that hosts discard: no volume shows what SPDK frees without clearing it."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -35,17 +35,17 @@ async def discard(machine: Machine, uuid: str) -> None:
 
 
 async def old_clusters(machine: Machine, uuid: str, size: int) -> int:
-    """So many show what their owner did not write."""
+    """The number of clusters that show data which their owner did not write."""
     async with Disk(machine, uuid) as host:
         return sum(host.read(1, at, CLUSTER) != ZEROS for at in range(0, size, CLUSTER))
 
 
 @pytest.mark.parametrize("zeroes", [True, False])
 @pytest.mark.parametrize("kind", [THIN, THICK])
-def test_a_new_volume_shows_nothing_of_a_discarded_one(
+def test_a_new_volume_shows_no_data_of_a_discarded_one(
     run: Run, kind: ProvisioningType, *, zeroes: bool
 ) -> None:
-    """A thick one is discarded after a snapshot of it was taken and removed."""
+    """A thick volume is discarded after a snapshot of it was taken and removed."""
 
     async def steps(machine: Machine) -> None:
         machine.only_ssd("s", zeroes=zeroes)
@@ -65,8 +65,8 @@ def test_a_new_volume_shows_nothing_of_a_discarded_one(
     run(steps)
 
 
-def test_a_thin_volume_shows_nothing_of_one_that_discarded(run: Run) -> None:
-    """It takes a cluster and writes a block of it."""
+def test_a_thin_volume_shows_no_data_that_another_one_discarded(run: Run) -> None:
+    """It allocates a cluster and writes one block of it."""
 
     async def steps(machine: Machine) -> None:
         machine.only_ssd("s", zeroes=False)
@@ -85,8 +85,8 @@ def test_a_thin_volume_shows_nothing_of_one_that_discarded(run: Run) -> None:
 
 
 @pytest.mark.parametrize("zeroes", [True, False])
-def test_hosts_discard_where_every_ssd_is_declared(run: Run, *, zeroes: bool) -> None:
-    """Where one is not, they cannot, on any SSD of the node."""
+def test_hosts_can_discard_only_if_every_ssd_is_declared(run: Run, *, zeroes: bool) -> None:
+    """Otherwise they cannot discard on any SSD of the node."""
 
     async def steps(machine: Machine) -> None:
         machine.ssds = (
@@ -116,7 +116,7 @@ def test_hosts_discard_where_every_ssd_is_declared(run: Run, *, zeroes: bool) ->
 def test_a_target_where_hosts_can_discard_must_be_restarted(
     run: Run, target: RunningTarget
 ) -> None:
-    """It is one that an agent opened whose SSDs were all declared."""
+    """An agent opened it when all SSDs were declared."""
 
     async def steps(machine: Machine) -> None:
         machine.only_ssd("s", zeroes=True)
@@ -131,10 +131,10 @@ def test_a_target_where_hosts_can_discard_must_be_restarted(
     run(steps)
 
 
-def test_what_was_freed_before_discards_were_barred_is_cleared(
+def test_space_freed_before_discards_were_barred_is_cleared(
     run: Run, target: RunningTarget
 ) -> None:
-    """As on an SSD that was declared, or by an agent that let hosts discard."""
+    """By an SSD that was declared then, or by an older agent that let hosts discard."""
 
     async def steps(machine: Machine) -> None:
         machine.only_ssd("s", zeroes=True)
@@ -166,7 +166,7 @@ def test_what_was_freed_before_discards_were_barred_is_cleared(
 
 
 @pytest.mark.parametrize("zeroes", [True, False])
-def test_what_was_copied_for_a_write_at_a_death_is_never_read(
+def test_a_cluster_copied_for_a_write_during_a_crash_is_never_read(
     run: Run, target: RunningTarget, *, zeroes: bool
 ) -> None:
     async def steps(machine: Machine) -> None:

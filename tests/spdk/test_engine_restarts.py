@@ -1,4 +1,4 @@
-"""What a start of the SPDK engine cannot restore is tried again."""
+"""What a start of the SPDK engine cannot restore is retried."""
 
 from inventory.nodes.wire import Qos
 from tests.nodes.specs import MIB, TARGET, namespace, piece, volume
@@ -9,7 +9,9 @@ from tests.spdk.running import RunningTarget
 SIZE = 64 * MIB
 
 
-def test_limits_and_spans_that_come_late(run: Run, target: RunningTarget) -> None:
+def test_limits_and_raids_that_a_start_could_not_restore_are_retried(
+    run: Run, target: RunningTarget
+) -> None:
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
         qos = Qos(max_iops=1500)

@@ -1,4 +1,4 @@
-"""Rules of the SPDK engine: what is promised, refused, shared, and told."""
+"""Rules of the SPDK engine: reserved space, refusals, shared snapshots, and reports."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ OLD = b"old!" * (BLOCK // 4)
 THIN = ProvisioningType.THIN
 
 
-def test_thick_is_kept_from_what_thin_outgrew(run: Run) -> None:
+def test_a_thick_volume_is_refused_space_that_thin_ones_outgrew(run: Run) -> None:
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
         await agent.volumes.ensure(
@@ -41,7 +41,7 @@ def test_thick_is_kept_from_what_thin_outgrew(run: Run) -> None:
     run(steps)
 
 
-def test_thick_with_a_snapshot_is_still_promised_its_size(run: Run) -> None:
+def test_a_thick_volume_with_a_snapshot_keeps_its_reserved_space(run: Run) -> None:
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
         await agent.volumes.ensure("v", volume(piece("s", SIZE)))
@@ -58,7 +58,7 @@ def test_thick_with_a_snapshot_is_still_promised_its_size(run: Run) -> None:
     run(steps)
 
 
-def test_what_cannot_be_had_exactly_is_refused(run: Run) -> None:
+def test_sizes_that_spdk_cannot_make_exactly_are_refused(run: Run) -> None:
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
         before = (await machine.facts()).ssds
@@ -72,7 +72,7 @@ def test_what_cannot_be_had_exactly_is_refused(run: Run) -> None:
     run(steps)
 
 
-def test_clones_of_what_nobody_writes_share_one_snapshot(run: Run) -> None:
+def test_clones_of_an_unwritten_volume_share_one_snapshot(run: Run) -> None:
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
         await agent.volumes.ensure("golden", volume(piece("s", SIZE)))
@@ -88,7 +88,7 @@ def test_clones_of_what_nobody_writes_share_one_snapshot(run: Run) -> None:
     run(steps)
 
 
-def test_clones_that_come_and_go_at_once(run: Run) -> None:
+def test_clones_can_be_created_and_removed_concurrently(run: Run) -> None:
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
         await agent.volumes.ensure("golden", volume(piece("s", SIZE)))
@@ -104,7 +104,7 @@ def test_clones_that_come_and_go_at_once(run: Run) -> None:
     run(steps)
 
 
-def test_span_grows_at_its_end_while_nobody_has_it(run: Run) -> None:
+def test_a_spanned_volume_is_expanded_only_at_its_end_and_unexported(run: Run) -> None:
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
         await agent.volumes.ensure("v", volume(piece("s", SIZE), piece("t", SIZE)))
@@ -129,7 +129,7 @@ def test_span_grows_at_its_end_while_nobody_has_it(run: Run) -> None:
     run(steps)
 
 
-def test_what_is_exported_is_not_deleted_whatever_the_agent_says(run: Run) -> None:
+def test_the_engine_never_deletes_an_exported_volume(run: Run) -> None:
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
         await agent.volumes.ensure("v", volume(piece("s", SIZE)))
@@ -142,7 +142,7 @@ def test_what_is_exported_is_not_deleted_whatever_the_agent_says(run: Run) -> No
     run(steps)
 
 
-def test_target_that_somebody_opened_to_all(run: Run, target: RunningTarget) -> None:
+def test_a_target_opened_to_all_hosts_is_recreated(run: Run, target: RunningTarget) -> None:
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
         await agent.volumes.ensure("v", volume(piece("s", SIZE)))
@@ -157,8 +157,8 @@ def test_target_that_somebody_opened_to_all(run: Run, target: RunningTarget) -> 
     run(steps)
 
 
-def test_agent_that_starts_again_changes_nothing(run: Run, target: RunningTarget) -> None:
-    """Hosts do not notice."""
+def test_a_restarted_agent_changes_nothing_for_hosts(run: Run, target: RunningTarget) -> None:
+    """It makes no changing call to SPDK."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
@@ -181,7 +181,7 @@ def test_agent_that_starts_again_changes_nothing(run: Run, target: RunningTarget
     run(steps)
 
 
-def test_strays(run: Run, target: RunningTarget) -> None:
+def test_drift_names_unknown_and_lost_objects(run: Run, target: RunningTarget) -> None:
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
         for uuid in ("v", "gone"):
@@ -215,7 +215,7 @@ def test_strays(run: Run, target: RunningTarget) -> None:
     run(steps)
 
 
-def test_a_lost_piece_is_not_made_anew(run: Run, target: RunningTarget) -> None:
+def test_a_lost_piece_is_not_recreated(run: Run, target: RunningTarget) -> None:
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
         await agent.volumes.ensure("v", volume(piece("s", SIZE)))
@@ -229,8 +229,8 @@ def test_a_lost_piece_is_not_made_anew(run: Run, target: RunningTarget) -> None:
     run(steps)
 
 
-def test_pieces_of_other_sizes_are_not_put_together(run: Run, target: RunningTarget) -> None:
-    """What comes after them would be elsewhere."""
+def test_pieces_of_wrong_sizes_are_not_assembled(run: Run, target: RunningTarget) -> None:
+    """The data of later pieces would be at the wrong offset."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
@@ -246,7 +246,7 @@ def test_pieces_of_other_sizes_are_not_put_together(run: Run, target: RunningTar
     run(steps)
 
 
-def test_names_are_short_and_apart() -> None:
+def test_names_are_short_and_unique() -> None:
     longest = ["a" * 64, "a" * 63 + "b", "a" * 61, "a" * 62]
     names = [name(uuid) for uuid in longest for name in (volume_name, snapshot_name)]
     names += map(snapshot_name, longest)
@@ -258,7 +258,7 @@ def test_names_are_short_and_apart() -> None:
     assert len(others | {uuid}) == 4
 
 
-def test_families_are_counted_together() -> None:
+def test_lvols_of_a_family_are_counted_together() -> None:
     def lvol(name: str, owned: int, parent: str | None = None) -> Lvol:
         return Lvol(name, name, "l", owned, False, Bdev(name, (), 0, 1, (0, 0), parent))
 

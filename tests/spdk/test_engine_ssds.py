@@ -1,4 +1,4 @@
-"""SSDs of the SPDK engine: which are taken, what is left alone, what is promised of them."""
+"""SSDs of the SPDK engine: which ones it uses, and which it leaves alone."""
 
 import logging
 from dataclasses import replace
@@ -28,7 +28,7 @@ def ids(agent_ssds: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("zeroes", [True, False])
-def test_a_new_volume_does_not_show_what_was_on_the_drive(run: Run, *, zeroes: bool) -> None:
+def test_a_new_volume_does_not_show_old_data_of_the_drive(run: Run, *, zeroes: bool) -> None:
     async def steps(machine: Machine) -> None:
         machine.ssds = tuple(replace(ssd, zeroes_on_unmap=zeroes) for ssd in machine.ssds)
         fill(machine.folder / "s", 2 * MIB)
@@ -41,7 +41,7 @@ def test_a_new_volume_does_not_show_what_was_on_the_drive(run: Run, *, zeroes: b
     run(steps)
 
 
-def test_a_drive_with_something_on_it_is_left_alone(
+def test_a_drive_that_holds_data_is_not_formatted_unasked(
     run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def steps(machine: Machine) -> None:
@@ -62,7 +62,7 @@ def test_a_drive_with_something_on_it_is_left_alone(
     run(steps)
 
 
-def test_another_lvstore_is_left_alone(run: Run, target: RunningTarget) -> None:
+def test_another_lvstore_is_not_used_unasked(run: Run, target: RunningTarget) -> None:
     async def steps(machine: Machine) -> None:
         call = Client(target.socket)
         file = str(machine.folder / "s")
@@ -80,8 +80,8 @@ def test_another_lvstore_is_left_alone(run: Run, target: RunningTarget) -> None:
     run(steps)
 
 
-def test_a_bdev_is_taken_on_request_only(run: Run, target: RunningTarget) -> None:
-    """Nobody can see through SPDK what is on it."""
+def test_a_bdev_is_formatted_only_on_request(run: Run, target: RunningTarget) -> None:
+    """SPDK cannot show whether it holds data."""
 
     async def steps(machine: Machine) -> None:
         call = Client(target.socket)
@@ -102,8 +102,8 @@ def test_a_bdev_is_taken_on_request_only(run: Run, target: RunningTarget) -> Non
     run(steps)
 
 
-def test_state_that_was_lost(run: Run) -> None:
-    """Our own lvstore is taken up again, what is on it as strays; or made anew on request."""
+def test_an_engine_that_lost_its_state_takes_up_its_own_lvstore(run: Run) -> None:
+    """Its lvols are reported as drift. On request the lvstore is created again."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
@@ -123,7 +123,7 @@ def test_state_that_was_lost(run: Run) -> None:
     run(steps)
 
 
-def test_a_drive_that_lost_its_lvstore_is_left_alone(run: Run, target: RunningTarget) -> None:
+def test_a_drive_that_lost_its_lvstore_is_not_formatted(run: Run, target: RunningTarget) -> None:
     async def steps(machine: Machine) -> None:
         await machine.boot()
         target.kill()
@@ -138,8 +138,10 @@ def test_a_drive_that_lost_its_lvstore_is_left_alone(run: Run, target: RunningTa
     run(steps)
 
 
-def test_missing_ssd(run: Run, target: RunningTarget, caplog: pytest.LogCaptureFixture) -> None:
-    """What is elsewhere goes on; what is on it is not shown, and there again when it is back."""
+def test_volumes_on_a_missing_ssd_return_with_it(
+    run: Run, target: RunningTarget, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Other volumes stay available. Its own volumes are not listed until it is back."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
@@ -171,8 +173,10 @@ def test_missing_ssd(run: Run, target: RunningTarget, caplog: pytest.LogCaptureF
     run(steps)
 
 
-def test_removal_waits_for_the_missing_ssd(run: Run, target: RunningTarget) -> None:
-    """It is not told as done, and is done when the SSD is back."""
+def test_a_removal_is_finished_when_the_missing_ssd_returns(
+    run: Run, target: RunningTarget
+) -> None:
+    """Until then it is not reported as done."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
@@ -192,7 +196,7 @@ def test_removal_waits_for_the_missing_ssd(run: Run, target: RunningTarget) -> N
 
 
 def fill(file: Path, start: int) -> None:
-    """With old data at the start of each block of 2 MiB from there on."""
+    """Write old data to the start of each block of 2 MiB from ``start`` on."""
     with file.open("r+b") as opened:
         for at in range(start, SSD_BYTES, 2 * MIB):
             opened.seek(at)

@@ -1,4 +1,4 @@
-"""The fake target keeps what was measured of SPDK's subsystems, raids and copies."""
+"""The fake target behaves as measured of SPDK's subsystems, raids and copies."""
 
 import time
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def claimed(call: Client, name: str) -> bool:
     return bool(found["claimed"])
 
 
-def test_a_subsystem(call: Client, store: str) -> None:
+def test_a_subsystem_shows_its_namespaces_hosts_and_listeners(call: Client, store: str) -> None:
     port = export(call, "lvs/a")
     discovery, found = call("nvmf_get_subsystems")
     assert discovery["subtype"] == "Discovery"
@@ -54,7 +54,7 @@ def test_a_subsystem(call: Client, store: str) -> None:
     assert found["namespaces"][1]["nguid"] == uuid.replace("-", "").upper()
 
 
-def test_refusals_of_subsystems(call: Client, store: str) -> None:
+def test_subsystems_refuse_what_spdk_refuses(call: Client, store: str) -> None:
     address = {"trtype": "TCP", "traddr": "127.0.0.1", "trsvcid": str(free_port())}
     call("nvmf_create_subsystem", nqn=NQN, max_namespaces=2)
     call.fails(-32602, "nvmf_subsystem_add_listener", nqn=NQN, listen_address=address)
@@ -80,7 +80,7 @@ def test_refusals_of_subsystems(call: Client, store: str) -> None:
     call("nvmf_subsystem_add_ns", nqn=other, namespace={"bdev_name": "lvs/a"})
 
 
-def test_only_a_listed_host_gets_in(call: Client, store: str) -> None:
+def test_only_a_listed_host_can_connect(call: Client, store: str) -> None:
     port = export(call, "lvs/a")
     with pytest.raises(NoAccess):
         connect(port, OTHER_HOST)
@@ -100,7 +100,7 @@ def test_only_a_listed_host_gets_in(call: Client, store: str) -> None:
         assert other.read(1, 0, 4) == bytes(4)
 
 
-def test_what_is_in_use_is_deleted_without_asking(call: Client, store: str) -> None:
+def test_an_exported_lvol_can_be_deleted(call: Client, store: str) -> None:
     port = export(call, "lvs/a")
     with connect(port) as host:
         assert call("bdev_lvol_delete", name="lvs/a") is True
@@ -120,7 +120,7 @@ def test_a_full_store_fails_writes(call: Client, store: str) -> None:
         host.write(1, 0, bytes(4096))
 
 
-def test_a_concatenation(call: Client, store: str) -> None:
+def test_a_concat_raid_joins_its_members(call: Client, store: str) -> None:
     call.fails(-22, "bdev_raid_create", name="r", raid_level="concat", base_bdevs=["lvs/a"])
     call("bdev_raid_create", name="r", base_bdevs=["lvs/a", "lvs/b"], **CONCAT)
     [found] = call("bdev_get_bdevs", name="r")
@@ -142,7 +142,7 @@ def test_a_concatenation(call: Client, store: str) -> None:
     call("bdev_raid_create", name="q", base_bdevs=["lvs/a", "lvs/c"], **CONCAT)
 
 
-def test_a_concatenation_without_its_members(
+def test_a_concat_raid_waits_for_its_members(
     target: RunningTarget, call: Client, store: str, drive: Path
 ) -> None:
     def raids(category: str) -> list[str]:
@@ -173,7 +173,7 @@ def there() -> Iterator[RunningTarget]:
 
 @pytest.fixture
 def port(there: RunningTarget) -> Iterator[int]:
-    """Where a bdev of 16 MiB of another target is found."""
+    """The port of another target that exports a bdev of 16 MiB."""
     call = Client(there.socket)
     call("bdev_malloc_create", name="m", num_blocks=16 * MIB // 4096, block_size=4096)
     yield export(call, "m")
@@ -182,7 +182,7 @@ def port(there: RunningTarget) -> Iterator[int]:
 
 @pytest.fixture
 def remote(call: Client, store: str, port: int) -> str:
-    """It as a bdev of this target."""
+    """That namespace as a bdev of this target."""
     address: dict[str, Any] = {"trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1"}
     address |= {"trsvcid": str(port), "subnqn": NQN}
     for wrong in ({"hostnqn": OTHER_HOST}, {"hostnqn": HOST, "trsvcid": "1"}):
@@ -203,7 +203,7 @@ def ended(call: Client, operation: int) -> dict[str, Any]:
     pytest.fail("the copy does not end")
 
 
-def test_a_copy_is_told_once(call: Client, remote: str, port: int) -> None:
+def test_the_result_of_a_copy_is_reported_once(call: Client, remote: str, port: int) -> None:
     with connect(export(call, "lvs/a")) as host:
         host.write(1, 4 * MIB, b"data" * 1024)
     call("bdev_lvol_snapshot", lvol_name="lvs/a", snapshot_name="s")
@@ -221,7 +221,7 @@ def test_a_copy_is_told_once(call: Client, remote: str, port: int) -> None:
 
 @pytest.fixture
 def running(call: Client, target: RunningTarget, remote: str) -> int:
-    """A copy of the snapshot ``s``, which stands still."""
+    """A copy of the snapshot ``s`` that stands still."""
     target.target.initiator.detach_seconds = 0.05
     target.hold(1)
     call("bdev_lvol_snapshot", lvol_name="lvs/a", snapshot_name="s")
@@ -229,8 +229,10 @@ def running(call: Client, target: RunningTarget, remote: str) -> int:
     return int(call("bdev_lvol_start_shallow_copy", **copy)["operation_id"])
 
 
-def test_a_detach_does_not_cut_a_copy(call: Client, target: RunningTarget, running: int) -> None:
-    """It fails, the bdevs leave the lists, the controller stays until the copy has ended."""
+def test_a_detach_does_not_cancel_a_copy(call: Client, target: RunningTarget, running: int) -> None:
+    """It fails, the bdevs are no longer listed, and the controller stays until the copy
+    has ended.
+    """
     for _ in range(2):
         call.fails(-110, "bdev_nvme_detach_controller", name="n")
         assert [one["name"] for one in call("bdev_nvme_get_controllers")] == ["n"]
@@ -244,7 +246,7 @@ def test_a_detach_does_not_cut_a_copy(call: Client, target: RunningTarget, runni
     assert call("bdev_nvme_get_controllers") == []
 
 
-def test_a_copy_whose_namespace_goes_is_cut(
+def test_a_copy_ends_when_its_namespace_is_removed(
     call: Client, target: RunningTarget, there: RunningTarget, running: int
 ) -> None:
     call.fails(-110, "bdev_nvme_detach_controller", name="n")
@@ -256,10 +258,10 @@ def test_a_copy_whose_namespace_goes_is_cut(
     assert call("bdev_nvme_get_controllers") == []
 
 
-def test_what_is_deleted_while_it_is_read_is_hidden(
+def test_a_snapshot_deleted_while_it_is_read_is_hidden(
     call: Client, target: RunningTarget, drive: Path, running: int
 ) -> None:
-    """Until its lvstore is loaded again."""
+    """It stays hidden until its lvstore is loaded again."""
 
     def names() -> set[str]:
         return {one["name"] for one in call("bdev_lvol_get_lvols")}
@@ -275,7 +277,7 @@ def test_what_is_deleted_while_it_is_read_is_hidden(
     assert names() == {"a", "b", "c", "s"}
 
 
-def test_a_doomed_copy_begins(call: Client, remote: str) -> None:
+def test_a_copy_that_must_fail_still_starts(call: Client, remote: str) -> None:
     start = "bdev_lvol_start_shallow_copy"
     writable = call(start, src_lvol_name="lvs/a", dst_bdev_name=remote)
     assert ended(call, writable["operation_id"])["state"] == "error"
@@ -295,8 +297,8 @@ def test_exports_are_lost_with_the_process(target: RunningTarget, call: Client, 
     assert [one["subtype"] for one in call("nvmf_get_subsystems")] == ["Discovery"]
 
 
-def test_a_transport_without_discards(call: Client, store: str) -> None:
-    """Hosts cannot, though their namespaces could; what is masked is not shown."""
+def test_a_transport_can_mask_discards(call: Client, store: str) -> None:
+    """Hosts cannot discard although their namespaces support it. The mask is not shown."""
     wrong = {"trtype": "TCP", "masked_oncs": ["dsm"]}
     call.fails(-32602, "nvmf_create_transport", **wrong)
     masked = {"masked_oncs": ["nvmdsmsv"], "max_aq_depth": 127}

@@ -1,4 +1,4 @@
-"""``--format`` counts once: what it made is never made again."""
+"""``--format`` applies once: a drive that was formatted is never formatted again."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.spdk.running import RunningTarget
 SIZE = 4 * 2**30
 
 
-def test_a_drive_without_its_lvstore_is_left_alone(
+def test_a_formatted_drive_is_never_formatted_again(
     tmp_path: Path, server_pair: KeyPair, transport: NodeTransport, target: RunningTarget
 ) -> None:
     file = write_config(1, tmp_path / "node", target.socket, server_pair, gib=4)

@@ -1,4 +1,4 @@
-"""A Linux host and SPDK targets: what it takes, and that the engine serves it so."""
+"""A Linux host and SPDK targets: what the host refuses, and that the engine avoids that."""
 
 import asyncio
 import time
@@ -44,7 +44,7 @@ def kernel() -> Iterator[Kernel]:
 
 
 def opened(call: Client, *, nsid: int, uuid: str = "", first: int = 1) -> int:
-    """The port of a target on a machine of its own, with one namespace."""
+    """The port of a target on its own machine, with one namespace."""
     port = free_port()
     address = {"trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": str(port)}
     call("nvmf_create_transport", trtype="TCP")
@@ -68,7 +68,7 @@ UUID = "33333333-3333-4333-8333-333333333333"
         ({"nsid": 2, "first": 64}, ""),
     ],
 )
-def test_targets_on_two_nodes(
+def test_the_kernel_refuses_contradicting_targets_on_two_nodes(
     calls: list[Client], kernel: Kernel, second: dict[str, Any], words: str
 ) -> None:
     kernel.reach("127.0.0.1", opened(calls[0], nsid=1, uuid=UUID), TARGET)
@@ -80,7 +80,9 @@ def test_targets_on_two_nodes(
         assert kernel.reach("127.0.0.1", port, TARGET).cntlid == 64
 
 
-def test_an_id_that_is_another_namespace(calls: list[Client], kernel: Kernel) -> None:
+def test_the_kernel_refuses_a_namespace_id_that_changed_its_volume(
+    calls: list[Client], kernel: Kernel
+) -> None:
     call = calls[0]
     port = opened(call, nsid=1)
     kernel.reach("127.0.0.1", port, TARGET)
@@ -90,7 +92,9 @@ def test_an_id_that_is_another_namespace(calls: list[Client], kernel: Kernel) ->
         kernel.reach("127.0.0.1", port, TARGET)
 
 
-def test_a_subsystem_that_goes_with_its_namespaces(calls: list[Client], kernel: Kernel) -> None:
+def test_the_kernel_hangs_when_a_subsystem_is_deleted_without_notice(
+    calls: list[Client], kernel: Kernel
+) -> None:
     port = opened(calls[0], nsid=1)
     kernel.reach("127.0.0.1", port, TARGET)
     calls[0]("nvmf_delete_subsystem", nqn=TARGET)
@@ -98,7 +102,7 @@ def test_a_subsystem_that_goes_with_its_namespaces(calls: list[Client], kernel: 
         kernel.reach("127.0.0.1", port, TARGET)
 
 
-def test_controller_ids_come_from_the_range(call: Client) -> None:
+def test_controller_ids_come_from_the_range_of_the_subsystem(call: Client) -> None:
     call("bdev_malloc_create", name="a", num_blocks=1024, block_size=4096)
     port = opened(call, nsid=1, first=64)
     hosts = [Host("127.0.0.1", port, TARGET, HOST) for _ in range(64)]
@@ -146,7 +150,7 @@ def test_the_last_unpublish_does_not_hang_the_host(run: Run, kernel: Kernel) -> 
     run(steps)
 
 
-def test_an_agent_that_starts_again_removes_what_is_empty(run: Run, kernel: Kernel) -> None:
+def test_a_restarted_agent_removes_empty_targets(run: Run, kernel: Kernel) -> None:
     async def steps(machine: Machine) -> None:
         await made(machine, "v")
         where = (machine.portal.ip, machine.portal.port, TARGET)
@@ -162,7 +166,7 @@ def test_an_agent_that_starts_again_removes_what_is_empty(run: Run, kernel: Kern
     run(steps)
 
 
-def test_a_target_of_before_gets_controller_ids_when_no_host_is_connected(run: Run) -> None:
+def test_an_old_target_gets_controller_ids_when_no_host_is_connected(run: Run) -> None:
     ids = ControllerIds(first=640, last=703)
 
     async def steps(machine: Machine) -> None:

@@ -1,4 +1,4 @@
-"""The fake target keeps what was measured of SPDK's lvstores and logical volumes."""
+"""The fake target behaves as measured of SPDK's lvstores and logical volumes."""
 
 import os
 from pathlib import Path
@@ -37,7 +37,9 @@ def free(call: Client) -> int:
 
 
 @pytest.mark.parametrize(("cluster", "count"), [(4 * MIB, 1022), (MIB, 4079)])
-def test_clusters_of_a_store(call: Client, drive: Path, cluster: int, count: int) -> None:
+def test_an_lvstore_has_the_measured_number_of_clusters(
+    call: Client, drive: Path, cluster: int, count: int
+) -> None:
     call("bdev_aio_create", name="ssd", filename=str(drive), block_size=4096)
     call("bdev_lvol_create_lvstore", bdev_name="ssd", lvs_name="lvs", cluster_sz=cluster)
     [found] = call("bdev_lvol_get_lvstores")
@@ -46,7 +48,7 @@ def test_clusters_of_a_store(call: Client, drive: Path, cluster: int, count: int
     assert shown(call, "ssd")["claimed"] is True
 
 
-def test_sizes(call: Client, store: str) -> None:
+def test_lvol_sizes_are_rounded_up_to_clusters(call: Client, store: str) -> None:
     uuid = lvol(call, "a", 101)
     found = shown(call, "lvs/a")
     assert (found["name"], found["uuid"]) == (uuid, uuid)
@@ -64,7 +66,7 @@ def test_sizes(call: Client, store: str) -> None:
     call.fails(-19, "bdev_lvol_create", lvs_name="none", lvol_name="a", size_in_mib=1)
 
 
-def test_resize_shrinks_without_asking(call: Client, store: str) -> None:
+def test_a_resize_can_shrink_an_lvol(call: Client, store: str) -> None:
     lvol(call, "a", 16)
     for mib, clusters in ((32, 8), (4, 1), (0, 0)):
         assert call("bdev_lvol_resize", name="lvs/a", size_in_mib=mib) is True
@@ -72,7 +74,7 @@ def test_resize_shrinks_without_asking(call: Client, store: str) -> None:
     call.fails(-32602, "bdev_lvol_resize", name="lvs/a", size_in_mib=5000)
 
 
-def test_snapshots_and_clones(call: Client, store: str) -> None:
+def test_snapshots_and_clones_behave_as_measured(call: Client, store: str) -> None:
     a = lvol(call, "a", 8)
     snapshot = call("bdev_lvol_snapshot", lvol_name=a, snapshot_name="s")
     found = shown(call, a)["driver_specific"]["lvol"]
@@ -116,7 +118,7 @@ def test_decoupling_leaves_the_layers_below(call: Client, store: str) -> None:
         (True, {"clear_method": "none"}, {}, "all"),
     ],
 )
-def test_old_data_of_a_deleted_volume(
+def test_old_data_is_readable_as_measured_after_a_delete(
     call: Client,
     drive: Path,
     has_unmap: bool,
@@ -170,21 +172,21 @@ def test_lvols_survive_a_restart(target: RunningTarget, call: Client, drive: Pat
     assert call("bdev_get_bdevs") == []
 
 
-def test_a_store_grows(call: Client, store: str, drive: Path) -> None:
+def test_an_lvstore_grows_with_its_device(call: Client, store: str, drive: Path) -> None:
     os.truncate(drive, 8 * 2**30)
     call("bdev_aio_rescan", name="ssd")
     call("bdev_lvol_grow_lvstore", lvs_name="lvs")
     assert free(call) == 1022 + 1024
 
 
-def test_deleting_a_store_asks_nobody(call: Client, store: str) -> None:
+def test_an_lvstore_with_lvols_can_be_deleted(call: Client, store: str) -> None:
     lvol(call, "a")
     assert call("bdev_lvol_delete_lvstore", lvs_name="lvs") is True
     assert [bdev["name"] for bdev in call("bdev_get_bdevs")] == ["ssd"]
     call("bdev_lvol_create_lvstore", bdev_name="ssd", lvs_name="lvs")
 
 
-def test_a_degraded_lvol_and_a_renamed_store(
+def test_a_degraded_lvol_and_a_renamed_lvstore_behave_as_measured(
     target: RunningTarget, call: Client, store: str, drive: Path
 ) -> None:
     call.fails(-2, "bdev_lvol_rename_lvstore", old_name="none", new_name="new")
@@ -207,9 +209,12 @@ def test_a_degraded_lvol_and_a_renamed_store(
 
 @pytest.mark.parametrize("has_unmap", [True, False])
 @pytest.mark.parametrize("kind", ["thin", "thick", "snapped", "over a snapshot"])
-def test_discards(call: Client, drive: Path, kind: str, *, has_unmap: bool) -> None:
-    """A thin lvol with nothing below loses whole clusters, whatever its clear method, and a thick
-    one is thin after a snapshot; only the drive is told. The answer is always a success.
+def test_discards_free_whole_clusters_as_measured(
+    call: Client, drive: Path, kind: str, *, has_unmap: bool
+) -> None:
+    """A thin lvol with nothing below it loses whole clusters, whatever its clear method. A thick
+    one is thin after a snapshot. In other cases only the drive is told. The answer is always a
+    success.
     """
     call("bdev_aio_create", name="ssd", filename=str(drive), block_size=4096, fallocate=has_unmap)
     call("bdev_lvol_create_lvstore", bdev_name="ssd", lvs_name="lvs")
@@ -237,7 +242,7 @@ def test_discards(call: Client, drive: Path, kind: str, *, has_unmap: bool) -> N
     assert shows_old is (is_freed and not has_unmap)
 
 
-def test_write_zeroes_frees_nothing_and_takes_what_is_not_there(call: Client, store: str) -> None:
+def test_write_zeroes_allocates_clusters_and_frees_none(call: Client, store: str) -> None:
     lvol(call, "v", 16, thin_provision=True)
     before = free(call)
     with Host("127.0.0.1", export(call, "lvs/v"), NQN, HOST) as host:

@@ -1,4 +1,4 @@
-"""``manage.py node_agent`` as a process, over a fake target in another one."""
+"""``manage.py node_agent`` as a process, over a fake target in another process."""
 
 import os
 import re
@@ -29,7 +29,7 @@ def config(tmp_path: Path, server_pair: KeyPair) -> Path:
 def node(
     tmp_path_factory: pytest.TempPathFactory, ca: TestCa, server_pair: KeyPair
 ) -> Iterator[NodeProcesses]:
-    """Each test leaves it up."""
+    """A running node. Each test leaves it up."""
     transport = NodeTransport(ca_file=ca.file, token=TOKEN)
     folder = tmp_path_factory.mktemp("spdk") / "node"
     node = NodeProcesses(1, folder, server_pair, transport, gib=4)
@@ -50,7 +50,7 @@ def run(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_node_lives_without_database_and_redis(node: NodeProcesses) -> None:
+def test_a_node_runs_without_database_and_redis(node: NodeProcesses) -> None:
     boot = node.await_up()
     found = node.client.read_node()
     assert (found.persistent_id, found.name) == ("02:00:00:00:01:01", "node-1")
@@ -74,7 +74,7 @@ def test_a_node_lives_without_database_and_redis(node: NodeProcesses) -> None:
     node.await_up(other_than=boot)
 
 
-def test_a_node_without_its_target_refuses(node: NodeProcesses) -> None:
+def test_a_node_without_its_spdk_target_refuses_calls(node: NodeProcesses) -> None:
     boot = node.await_up()
     node.target.kill()
     codes: set[RefusalCode] = set()
@@ -89,7 +89,7 @@ def test_a_node_without_its_target_refuses(node: NodeProcesses) -> None:
     node.await_up(other_than=boot)
 
 
-def test_one_agent_for_a_state_folder(node: NodeProcesses) -> None:
+def test_a_second_agent_cannot_use_the_state_folder(node: NodeProcesses) -> None:
     node.await_up()
     second = run(node.file)
     assert second.returncode == 1
@@ -97,7 +97,7 @@ def test_one_agent_for_a_state_folder(node: NodeProcesses) -> None:
     assert "another agent" in second.stderr
 
 
-def test_what_a_drive_holds_is_overwritten_on_request_only(
+def test_a_drive_is_overwritten_only_on_request(
     tmp_path: Path, server_pair: KeyPair, transport: NodeTransport
 ) -> None:
     folder = tmp_path / "node"
@@ -136,14 +136,14 @@ def test_what_a_drive_holds_is_overwritten_on_request_only(
         (r"token_file = \S+", "", ("needs client_ca or token_file",)),
         (r'certificate = "', 'certificate = "/none', ("certificate is '/none", "a file")),
         (r"block_size = 4096", "block_size = 4095", ("ssds.0.block_size is '4095'", "4096")),
-        (r'id = "ssd-1-2"', 'id = "ssd-1-1"', ("ssds: id ssd-1-1 is there twice",)),
+        (r'id = "ssd-1-2"', 'id = "ssd-1-1"', ("ssds: id ssd-1-1 is listed twice",)),
         (r'id = "ssd-1-2"', 'id = "ssd-1-2"\nbdev = "Nvme0n1"', ("ssds.1", "either bdev or file")),
         (r"total_iops = \S+", "total_iops = 0", ("total_iops is '0'", "greater than or equal")),
         (r'socket = "', 'socket = "relative', ("socket is 'relative", "an absolute path")),
         (r"\A", "]", ("node.toml",)),
     ],
 )
-def test_wrong_values(config: Path, old: str, new: str, parts: tuple[str, ...]) -> None:
+def test_wrong_values_are_named(config: Path, old: str, new: str, parts: tuple[str, ...]) -> None:
     text = config.read_text()
     wrong = re.sub(old, new, text, count=1)
     assert wrong != text
@@ -153,7 +153,7 @@ def test_wrong_values(config: Path, old: str, new: str, parts: tuple[str, ...]) 
     assert all(part in str(caught.value) for part in parts), str(caught.value)
 
 
-def test_unknown_values_and_empty_tokens(config: Path) -> None:
+def test_unknown_values_and_empty_tokens_are_refused(config: Path) -> None:
     config.write_text("persistent = 1\n" + config.read_text())
     with pytest.raises(WrongConfig, match=r"persistent is '1': Extra inputs"):
         read_config(config)
@@ -165,14 +165,14 @@ def test_unknown_values_and_empty_tokens(config: Path) -> None:
         read_config(config)
 
 
-def test_mutual_tls_in_place_of_a_token(config: Path, ca: TestCa) -> None:
+def test_mutual_tls_replaces_the_token(config: Path, ca: TestCa) -> None:
     text = re.sub(r"token_file = \S+", f'client_ca = "{ca.file}"', config.read_text())
     config.write_text(text)
     found = read_config(config)
     assert (found.token, found.tls.client_ca) == (None, ca.file)
 
 
-def test_errors_are_one_sentence(config: Path) -> None:
+def test_configuration_errors_are_one_sentence(config: Path) -> None:
     failed = run(config, "--format", "none")
     assert failed.returncode == 1
     assert "no such id" in failed.stderr

@@ -1,4 +1,4 @@
-"""The API over nodes on SPDK: what they cannot do is refused before anything is changed."""
+"""The API over nodes on SPDK: what these nodes cannot do is refused before anything changes."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ SPANNED, WHOLE = 20, 5
 def node(
     api: Api, make_node: MakeNode, targets: list[RunningTarget], ca: TestCa, settings: Settings
 ) -> Iterator[SpdkNode]:
-    """In the pool, alone; a host probed."""
+    """The only node of the pool. A host has probed."""
     found = make_node(1, targets[0].socket)
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"node_ca": ca.file})
     node_clients.node_transport.cache_clear()
@@ -40,7 +40,7 @@ def unpublish(api: Api, uuid: str) -> None:
 
 
 def sizes(uuid: str) -> tuple[int, int]:
-    """What the rows say, in bytes: of the volume and of what its pieces claim."""
+    """The stored sizes in bytes: of the volume and of its pieces' claims."""
     pieces = SubVolume.objects.filter(replica__volume__uuid=uuid)
     return Volume.objects.get(uuid=uuid).claimed_bytes, sum(p.claimed_bytes for p in pieces)
 
@@ -67,7 +67,7 @@ def test_a_published_volume_on_one_ssd_is_expanded(api: Api, node: SpdkNode) -> 
 
 
 def test_a_spanned_volume_is_not_published_while_it_is_expanded(api: Api, node: SpdkNode) -> None:
-    """The node could not finish it before it is unpublished again."""
+    """The node could finish the expansion only after the volume is unpublished."""
     uuid = created(api, "v", capacity=SPANNED, storageClass={"allowSpan": True})
     node.kill()
     answer = api.patch(f"/volumes/{uuid}", {"newCapacity": SPANNED + 1})

@@ -33,7 +33,7 @@ def run(target: RunningTarget, use: Use, **options: float) -> None:
     asyncio.run(inside())
 
 
-def test_many_calls_at_once(target: RunningTarget) -> None:
+def test_many_calls_share_the_connections(target: RunningTarget) -> None:
     async def use(rpc: SpdkRpc) -> None:
         calls = [
             rpc.call("bdev_malloc_create", name=f"m{n}", num_blocks=8, block_size=512, uuid=None)
@@ -48,7 +48,7 @@ def test_many_calls_at_once(target: RunningTarget) -> None:
     run(target, use, connections=2)
 
 
-def test_refusals(target: RunningTarget) -> None:
+def test_an_error_reply_raises_a_refusal(target: RunningTarget) -> None:
     async def use(rpc: SpdkRpc) -> None:
         with pytest.raises(RpcRefused) as caught:
             await rpc.call("bdev_get_bdevs", name="none")
@@ -61,7 +61,7 @@ def test_refusals(target: RunningTarget) -> None:
     run(target, use)
 
 
-def test_methods_that_are_missing(target: RunningTarget) -> None:
+def test_missing_methods_are_named(target: RunningTarget) -> None:
     async def use(rpc: SpdkRpc) -> None:
         await rpc.demand(NEEDED)
         with pytest.raises(RpcRefused, match=r"this SPDK lacks bdev_fly$"):
@@ -74,7 +74,7 @@ def test_methods_that_are_missing(target: RunningTarget) -> None:
     assert named - {"bdev_name"} == NEEDED
 
 
-def test_a_late_answer_is_nobodys(target: RunningTarget) -> None:
+def test_a_late_answer_is_ignored(target: RunningTarget) -> None:
     async def use(rpc: SpdkRpc) -> None:
         target.delay("bdev_malloc_create", 0.3)
         with pytest.raises(RpcLost, match="bdev_malloc_create: no answer"):
@@ -86,7 +86,7 @@ def test_a_late_answer_is_nobodys(target: RunningTarget) -> None:
     run(target, use, connections=1)
 
 
-def test_a_new_process_is_not_the_old_one(target: RunningTarget) -> None:
+def test_calls_fail_until_a_new_process_is_ready(target: RunningTarget) -> None:
     async def use(rpc: SpdkRpc) -> None:
         target.delay("bdev_malloc_create", 60)
         call = asyncio.create_task(rpc.call("bdev_malloc_create", num_blocks=8, block_size=512))
@@ -121,7 +121,7 @@ def test_ready_waits_for_the_start(target: RunningTarget) -> None:
     "answer",
     [b'{"id":null,"error":{"code":-32600,"message":"?"}}', b"[]", b'{"id":1}\xff', b""],
 )
-def test_an_answer_that_is_none(tmp_path: Path, answer: bytes) -> None:
+def test_an_invalid_answer_loses_the_connection(tmp_path: Path, answer: bytes) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         call = json.loads(await reader.read(2**16))
         writer.write(json.dumps({"id": call["id"], "result": True}).encode()[:-1])

@@ -1,4 +1,4 @@
-"""How an agent lives with its target's death, and ends."""
+"""How an agent handles the death of its SPDK target, and its own end."""
 
 import socket
 import threading
@@ -33,7 +33,7 @@ def node(make_node: MakeNode, target: RunningTarget) -> SpdkNode:
 
 @pytest.fixture
 def in_flight(node: SpdkNode, target: RunningTarget) -> Iterator[Future[bool]]:
-    """A create of ``v`` whose answer SPDK keeps back for a while."""
+    """A create of ``v`` whose answer SPDK delays."""
     target.delay(CREATE, 0.5)
     with ThreadPoolExecutor(1) as threads:
         call = threads.submit(node.client.ensure_volume, "v", SPEC)
@@ -44,7 +44,7 @@ def in_flight(node: SpdkNode, target: RunningTarget) -> Iterator[Future[bool]]:
     target.delay(CREATE, 0)
 
 
-def test_a_stop_lets_calls_in_flight_finish(node: SpdkNode, in_flight: Future[bool]) -> None:
+def test_a_stop_lets_running_calls_finish(node: SpdkNode, in_flight: Future[bool]) -> None:
     with ThreadPoolExecutor(1) as threads:
         stopping = threads.submit(node.stop)
         codes: set[RefusalCode] = set()
@@ -76,7 +76,7 @@ def test_a_call_does_not_outlive_the_target(
 
 
 def test_a_removal_goes_on_without_its_caller(node: SpdkNode, target: RunningTarget) -> None:
-    """It may take longer than anybody waits; asked again, it is not done again."""
+    """It may take longer than any caller waits. A repeat does not start it again."""
     node.client.ensure_volume("v", SPEC)
     target.target.calls.clear()
     target.clear_for(1)
@@ -94,7 +94,7 @@ def test_a_removal_goes_on_without_its_caller(node: SpdkNode, target: RunningTar
 def test_a_target_comes_back_when_its_port_is_free(
     node: SpdkNode, target: RunningTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The node is up without it, for the sake of the others."""
+    """Meanwhile the node is up without it, so that its other objects can be used."""
     monkeypatch.setattr(service, "REPAIR_SECONDS", 0.05)
     [portal] = node.config.spdk.portals
     node.client.ensure_volume("v", SPEC)

@@ -1,4 +1,4 @@
-"""docs/storage-node.md shows files that are read as it says."""
+"""The configuration files shown in docs/storage-node.md are valid and mean what the page says."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def config(tmp_path: Path, ca: TestCa, server_pair: KeyPair) -> Path:
     return file
 
 
-def test_the_configuration(config: Path) -> None:
+def test_the_configuration_of_the_page_is_valid(config: Path) -> None:
     found = read_config(config, to_format=re.findall(r"--format (\w+)", PAGE))
     assert found.spdk.portals == (Portal(ip="10.1.0.11", port=4420),)
     shown = [(ssd.bdev, ssd.format) for ssd in found.spdk.ssds]
@@ -40,7 +40,7 @@ def test_the_configuration(config: Path) -> None:
     assert found.token is None
 
 
-def test_the_drives_are_those_that_spdk_attaches(config: Path) -> None:
+def test_the_configured_drives_are_those_that_spdk_attaches(config: Path) -> None:
     [attached] = [json.loads(text) for text in blocks("json")]
     [bdev] = attached["subsystems"]
     names = {f"{one['params']['name']}n1" for one in bdev["config"]}

@@ -1,4 +1,4 @@
-"""The fake target keeps what was measured of SPDK's JSON-RPC server: framing, ids, parameters."""
+"""The fake target behaves as measured of SPDK's JSON-RPC server: framing, ids, parameters."""
 
 import socket
 import time
@@ -13,13 +13,13 @@ VERSION = '{"jsonrpc":"2.0","id":%s,"method":"spdk_get_version"}'
 
 
 @pytest.mark.parametrize("call_id", ["1", '"a"', "5.5"])
-def test_ids_come_back(call: Client, call_id: str) -> None:
+def test_replies_carry_the_id_of_their_request(call: Client, call_id: str) -> None:
     reply = call.raw(VERSION % call_id)
     assert reply["id"] in {1, "a", 5.5}
     assert reply["result"]["fields"]["major"] == 26
 
 
-def test_nothing_is_said_to_a_notification_but_an_error(call: Client, drive: Path) -> None:
+def test_a_notification_is_answered_only_with_an_error(call: Client, drive: Path) -> None:
     made = '{"method":"bdev_aio_create","params":{"name":"a","filename":"%s"}%s}'
     call.silent(made % (drive, ""))
     call.silent(made.replace('"a"', '"b"') % (drive, ',"id":null'))
@@ -40,7 +40,7 @@ def test_nothing_is_said_to_a_notification_but_an_error(call: Client, drive: Pat
         "[]",
     ],
 )
-def test_invalid_requests(call: Client, text: str) -> None:
+def test_invalid_requests_are_refused(call: Client, text: str) -> None:
     assert call.raw(text)["error"]["code"] == -32600
 
 
@@ -60,7 +60,7 @@ def test_large_request_resets_the_connection(call: Client) -> None:
     assert call.raw('{"id":1,"method":"%s"}' % ("x" * 2**18)) is None
 
 
-def test_a_batch(call: Client) -> None:
+def test_a_batch_is_answered_as_measured(call: Client) -> None:
     replies = call.raw(f"[{VERSION % 1},{VERSION % 'null'},{VERSION % 2}]")
     assert [reply["id"] for reply in replies] == [1, 2]
 
@@ -113,7 +113,7 @@ def test_parameters_are_strict(call: Client, params: dict[str, object], code: in
     assert call("bdev_get_bdevs") == []
 
 
-def test_parameters_in_numbers_and_modules(call: Client) -> None:
+def test_numbers_are_accepted_as_measured(call: Client) -> None:
     assert call("bdev_malloc_create", num_blocks=8.0, block_size=512)
     twice = '{"id":1,"method":"bdev_get_bdevs","params":{"name":"a","name":"a"}}'
     assert call.raw(twice)["error"]["code"] == -32603
@@ -125,7 +125,7 @@ def test_parameters_in_numbers_and_modules(call: Client) -> None:
     call.fails(-32601, "save_config")
 
 
-def test_no_parameters_are_not_empty_ones(call: Client) -> None:
+def test_empty_parameters_differ_from_none(call: Client) -> None:
     empty = '{"id":1,"method":"%s","params":{}}'
     for method, code in (
         ("spdk_get_version", -32602),
@@ -138,7 +138,7 @@ def test_no_parameters_are_not_empty_ones(call: Client) -> None:
         assert "result" in call.raw(empty % method)
 
 
-def test_too_early(target: RunningTarget, call: Client) -> None:
+def test_calls_before_the_start_are_refused(target: RunningTarget, call: Client) -> None:
     target.kill()
     target.start(init_seconds=0.2)
     assert "bdev_lvol_create" in call("rpc_get_methods")

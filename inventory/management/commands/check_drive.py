@@ -1,4 +1,4 @@
-"""Find out whether a drive may be declared ``zeroes_on_unmap``."""
+"""``manage.py check_drive``: checks whether a drive may be declared ``zeroes_on_unmap``."""
 
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,15 @@ from inventory.nodes.engines.spdk.kernel_drive import KernelDrive
 
 
 class Command(BaseCommand):
-    """It needs the drive alone: no database, no Redis, no SPDK.
+    """It needs only the drive: no database, Redis or SPDK.
 
-    :raises CommandError: the drive must not be declared, or cannot be checked.
+    :raises CommandError: the drive must not be declared so, or cannot be checked.
     """
 
     help = (
-        "Write a pattern on a drive that the kernel has, discard it in many sizes and places, and "
-        "read it back. Before SPDK takes the drive, as root. docs/storage-node.md"
+        "Check whether a drive reads as zeros after discards: write a pattern, discard it in many "
+        "sizes and places, and read it back. Run it as root, before SPDK takes the drive over "
+        "(docs/storage-node.md)."
     )
     requires_system_checks = ()
 
@@ -31,7 +32,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--destroy-data",
             action="store_true",
-            help="also where the drive holds something; some of it is overwritten",
+            help="check the drive even if it holds data; some of it is overwritten",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -47,7 +48,7 @@ class Command(BaseCommand):
         if wrong:
             raise CommandError(
                 f"{path}: {len(wrong)} of {len(found)} discards did not leave zeros:"
-                " zeroes_on_unmap = false"
+                " set zeroes_on_unmap = false"
             )
         print(f"{path}: all {len(found)} discards left zeros: zeroes_on_unmap = true is possible")
 

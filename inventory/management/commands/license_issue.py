@@ -1,4 +1,4 @@
-"""``manage.py license_issue``: a licence, on stdout."""
+"""``manage.py license_issue``: prints a new licence."""
 
 import datetime as dt
 from pathlib import Path
@@ -14,14 +14,14 @@ from inventory.services.licenses import LicenseTerms, license_issue
 
 
 class Command(BaseCommand):
-    """Prints the licence and nothing else.
+    """Prints only the licence.
 
-    :raises CommandError: an argument breaks its rule, or the file holds no Ed25519 key.
+    :raises CommandError: an argument is not valid, or the file holds no Ed25519 key.
     """
 
     help = (
-        "Issue a licence and print it, for POST /license. deploy/demo-license-key.pem is the key "
-        "that the embedded form believes; license_key makes others."
+        "Issue a licence and print it, for POST /license. The embedded form accepts licences of "
+        "the key deploy/demo-license-key.pem; license_key creates other keys."
     )
     requires_system_checks = ()
 
@@ -30,7 +30,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--expires",
             type=dt.datetime.fromisoformat,
-            help="2030-01-31 or 2030-01-31T12:00:00+00:00; UTC without a zone; default: never",
+            help="2030-01-31 or 2030-01-31T12:00:00+00:00; without a zone UTC; default: never",
         )
         parser.add_argument("--max-backends", type=int, required=True)
         parser.add_argument("--key", type=Path, required=True, help="PEM file of the vendor's key")

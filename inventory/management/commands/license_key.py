@@ -1,4 +1,4 @@
-"""``manage.py license_key``: a vendor's key pair for licences."""
+"""``manage.py license_key``: creates a vendor's key pair for licences."""
 
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,14 @@ from inventory.services.licenses import vendor_public_key
 
 
 class Command(BaseCommand):
-    """:raises CommandError: the file exists or cannot be written."""
+    """Writes the private key and prints the public one.
+
+    :raises CommandError: the file exists or cannot be written.
+    """
 
     help = (
-        "Make a key pair for licences. The private key goes to the file, which license_issue "
-        "takes; printed is the public one, the value of LICENSE_PUBLIC_KEY."
+        "Create a key pair for licences. The private key is written to the file, for "
+        "license_issue. The public key, the value of LICENSE_PUBLIC_KEY, is printed."
     )
     requires_system_checks = ()
 

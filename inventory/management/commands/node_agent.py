@@ -1,4 +1,4 @@
-"""Serve a storage node on SPDK until told to stop."""
+"""``manage.py node_agent``: serves a storage node on SPDK until stopped."""
 
 import asyncio
 import fcntl
@@ -16,15 +16,15 @@ from inventory.nodes.engines.spdk.service import make_service, open_database
 
 
 class Command(BaseCommand):
-    """It opens no database but its own file in ``state_folder``, and no Redis.
+    """It uses its own database file in ``state_folder``, and no other database and no Redis.
 
     :raises CommandError: the configuration, the port, a file or the folder cannot be used.
     """
 
     help = (
-        "Serve this machine's drives as a storage node, over the SPDK target that runs here, until "
-        "SIGTERM or SIGINT; SIGHUP: read renewed certificates. docs/storage-node.md explains it "
-        "from the bare server on."
+        "Serve this machine's drives as a storage node, over the SPDK target of this machine, "
+        "until SIGTERM or SIGINT. SIGHUP reads renewed certificates. docs/storage-node.md explains "
+        "how to set up a node from a bare server."
     )
     requires_system_checks = ()
 
@@ -35,7 +35,7 @@ class Command(BaseCommand):
             action="append",
             default=[],
             metavar="SSD",
-            help="id of an SSD whose content is overwritten, whatever it is; may be repeated",
+            help="id of an SSD to overwrite, whatever it holds; may be repeated",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -50,9 +50,9 @@ class Command(BaseCommand):
 
 @contextmanager
 def _state_folder(folder: Path) -> Iterator[None]:
-    """For this process alone.
+    """Lock the folder for this process.
 
-    :raises WrongConfig: another one has it.
+    :raises WrongConfig: another process has locked it.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:

@@ -1,4 +1,4 @@
-"""``manage.py rotate_data_keys``: what is stored encrypted, encrypted anew."""
+"""``manage.py rotate_data_keys``: encrypts all stored secrets again."""
 
 from typing import Any
 
@@ -18,14 +18,14 @@ STORED = (
 
 
 class Command(BaseCommand):
-    """Encrypts all stored secrets with the first key of DATA_KEYS; may be run again.
+    """Encrypts all stored secrets with the first key of DATA_KEYS. It may be run again.
 
-    :raises CommandError: a licence is being installed, or a secret cannot be read; nothing changes.
+    :raises CommandError: a licence is being installed, or a secret cannot be read. Nothing changes.
     """
 
     help = (
-        "Encrypts all stored secrets with the first key of DATA_KEYS. First restart every process "
-        "with the new key before the old one; afterwards the old one may go."
+        "Encrypt all stored secrets with the first key of DATA_KEYS. First put the new key before "
+        "the old one and restart every process; afterwards remove the old one."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""Run simulated hosts until told to stop."""
+"""``manage.py simulate_hosts``: runs simulated hosts until stopped."""
 
 import asyncio
 import base64
@@ -20,49 +20,52 @@ CREDENTIALS_VARIABLE = "HOST_CREDENTIALS"
 
 
 class Command(BaseCommand):
-    """Credentials are read from a file or the environment: arguments are seen by all users.
+    """Credentials come from a file or the environment, because all users can see arguments.
 
-    :raises CommandError: a file is missing or empty, or an argument breaks its rule.
+    :raises CommandError: a file is missing or empty, or an argument is not valid.
     """
 
     help = (
-        "Run simulated hosts until SIGTERM or SIGINT: each probes, reports and heals the replicas "
-        "of the volumes published to it, and works off its migrations. Prints one line per host: "
-        f"hostId NQN. Credentials: --token-file or {TOKEN_VARIABLE}, one token of role STORAGE for "
-        "all, or one line per host with a token of role HOST that is bound to it; else "
-        f"--credentials-file or {CREDENTIALS_VARIABLE}, NAME:PASSWORD."
+        "Run simulated hosts until SIGTERM or SIGINT. Each probes, reports and heals the replicas "
+        "of the volumes published to it, and runs its migrations. Prints one line per host: "
+        f"hostId NQN. Credentials: --token-file or {TOKEN_VARIABLE} with one token of role STORAGE "
+        "for all hosts, or one token of role HOST per line and host; otherwise "
+        f"--credentials-file or {CREDENTIALS_VARIABLE} with NAME:PASSWORD."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--count", type=int, default=1, help="how many hosts")
-        parser.add_argument("--url", required=True, help="of the API: https://host:port")
-        parser.add_argument("--name", default="host", help="names are this and a number")
-        parser.add_argument("--ca", type=Path, help="PEM, of the API's certificate")
-        parser.add_argument("--certificate", type=Path, help="PEM, of the hosts")
-        parser.add_argument("--key", type=Path, help="PEM; default: it is in --certificate")
+        parser.add_argument("--url", required=True, help="URL of the API: https://host:port")
+        parser.add_argument("--name", default="host", help="prefix of the names; a number follows")
+        parser.add_argument("--ca", type=Path, help="PEM file of the CA of the API's certificate")
+        parser.add_argument("--certificate", type=Path, help="PEM file of the hosts' certificate")
+        parser.add_argument("--key", type=Path, help="PEM file; default: in --certificate")
         parser.add_argument("--token-file", type=Path)
         parser.add_argument("--credentials-file", type=Path)
         parser.add_argument(
             "--client-type", default="Agent", choices=["Agent", "Kubernetes", "Openstack"]
         )
         parser.add_argument(
-            "--only-report", action="store_true", help="they neither heal nor migrate"
+            "--only-report", action="store_true", help="report only: do not heal or migrate"
         )
         parser.add_argument(
             "--released-agent",
             action="store_true",
-            help="send what KIOXIA's agent of release 3.22 sends, call by call, and nothing else; "
-            "--client-type, --agent-version, --only-report and --look-seconds do not count then",
+            help="send exactly the calls of KIOXIA's agent of release 3.22; --client-type, "
+            "--agent-version, --only-report and --look-seconds are then ignored",
         )
-        parser.add_argument("--agent-version", default="3.22", help="that they report")
+        parser.add_argument("--agent-version", default="3.22", help="version that the hosts report")
         parser.add_argument("--probe-seconds", type=float, default=30)
-        parser.add_argument("--poll-seconds", type=float, default=1, help="of tasks")
+        parser.add_argument("--poll-seconds", type=float, default=1, help="between polls of tasks")
         parser.add_argument(
-            "--look-seconds", type=float, default=5, help="at volumes, while all is well"
+            "--look-seconds", type=float, default=5, help="between checks of healthy volumes"
         )
         parser.add_argument(
-            "--sync-mib", type=int, default=1024, help="MiB per second that a leg is synchronized"
+            "--sync-mib",
+            type=int,
+            default=1024,
+            help="MiB per second at which a leg is synchronized",
         )
         parser.add_argument(
             "--exit-with-parent", action="store_true", help="stop when the starting process ends"
@@ -101,7 +104,10 @@ class Command(BaseCommand):
 
 
 def _behaviour(options: dict[str, Any]) -> Behaviour:
-    """:raises CommandError: a number is not positive."""
+    """The behaviour of the hosts.
+
+    :raises CommandError: a number is not positive.
+    """
     for name in ("count", "probe_seconds", "poll_seconds", "look_seconds", "sync_mib"):
         if options[name] <= 0:
             raise CommandError(f"--{name.replace('_', '-')} {options[name]}: must be more than 0")
@@ -117,20 +123,22 @@ def _behaviour(options: dict[str, Any]) -> Behaviour:
 
 
 def _tokens(options: dict[str, Any]) -> list[str]:
-    """One for all hosts, one for each, or none.
+    """One token for all hosts, one for each, or none.
 
-    :raises CommandError: there is a file, but nothing in it, or not one line for each host.
+    :raises CommandError: the file is empty, or has neither one line nor one for each host.
     """
     tokens = _secret(options["token_file"], TOKEN_VARIABLE).split()
     if len(tokens) > 1 and len(tokens) != options["count"]:
-        raise CommandError(f"there are {len(tokens)} tokens for {options['count']} hosts")
+        raise CommandError(
+            f"there are {len(tokens)} tokens for {options['count']} hosts: give one, or one each"
+        )
     return tokens
 
 
 def _authorization(options: dict[str, Any], tokens: list[str]) -> str:
-    """The header, or "" if nothing is given.
+    """The Authorization header, or "" without credentials.
 
-    :raises CommandError: there is a file, but nothing in it, or no NAME:PASSWORD.
+    :raises CommandError: the file is empty, or has no NAME:PASSWORD.
     """
     if tokens:
         return f"Bearer {tokens[0]}"
@@ -141,7 +149,10 @@ def _authorization(options: dict[str, Any], tokens: list[str]) -> str:
 
 
 def _secret(file: Path | None, variable: str) -> str:
-    """:raises CommandError: there is a file, but nothing in it."""
+    """The secret in the file, or in the environment without a file.
+
+    :raises CommandError: the file is empty.
+    """
     secret = os.environ.get(variable, "") if file is None else file.read_text().strip()
     if file is not None and not secret:
         raise CommandError(f"{file} is empty")

@@ -1,4 +1,4 @@
-"""Serve simulated storage nodes until told to stop."""
+"""``manage.py simulate_nodes``: serves simulated storage nodes until stopped."""
 
 import os
 import signal
@@ -19,24 +19,28 @@ CREDENTIALS_VARIABLE = "API_CREDENTIALS"
 
 
 class Command(BaseCommand):
-    """The token is read from a file: arguments are seen by all users.
+    """The token comes from a file, because all users can see arguments.
 
-    :raises CommandError: a port is taken, a file is missing or empty.
+    :raises CommandError: a port is in use, or a file is missing or empty.
     """
 
     help = (
-        "Serve simulated storage nodes over HTTPS until SIGTERM or SIGINT; SIGHUP: read renewed "
+        "Serve simulated storage nodes over HTTPS until SIGTERM or SIGINT. SIGHUP reads renewed "
         "certificates. Prints one line per node: persistentID address:port. Callers must show "
-        f"the token of --token-file, if there is one. With --add-to, {CREDENTIALS_VARIABLE} has "
-        "NAME:PASSWORD of an ADMIN."
+        "the token of --token-file, if given. With --add-to, set "
+        f"{CREDENTIALS_VARIABLE} to NAME:PASSWORD of an ADMIN."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--count", type=int, default=4, help="how many nodes")
-        parser.add_argument("--address", default="127.0.0.1", help="of all nodes, or of the first")
         parser.add_argument(
-            "--own-addresses", action="store_true", help="count up --address, not the port"
+            "--address", default="127.0.0.1", help="address of all nodes, or of the first"
+        )
+        parser.add_argument(
+            "--own-addresses",
+            action="store_true",
+            help="one address per node, counted up from --address",
         )
         parser.add_argument("--base-port", type=int, default=0, help="0: any free ports")
         parser.add_argument("--ssds", type=int, default=4, help="per node")
@@ -44,21 +48,23 @@ class Command(BaseCommand):
         parser.add_argument(
             "--copy-mib", type=int, default=1024, help="MiB per second of a copy between nodes"
         )
-        parser.add_argument("--data", type=Path, help="directory that keeps what the nodes hold")
-        parser.add_argument("--certificate", type=Path, required=True, help="PEM, of the nodes")
-        parser.add_argument("--key", type=Path, required=True, help="PEM")
-        parser.add_argument("--ca", type=Path, help="PEM, of the callers' certificates")
+        parser.add_argument("--data", type=Path, help="directory that keeps the nodes' contents")
+        parser.add_argument(
+            "--certificate", type=Path, required=True, help="PEM file of the nodes' certificate"
+        )
+        parser.add_argument("--key", type=Path, required=True, help="PEM file")
+        parser.add_argument("--ca", type=Path, help="PEM file of the CA of callers' certificates")
         parser.add_argument("--token-file", type=Path)
         parser.add_argument(
             "--id-prefix",
             default="02:00:00",
-            help="of their persistentIDs: another one for further nodes of a pool",
+            help="prefix of persistentIDs; use another one for further nodes of a pool",
         )
-        parser.add_argument("--add-to", metavar="URL", help="of an API that they are added to")
+        parser.add_argument("--add-to", metavar="URL", help="add the nodes to the API at this URL")
         parser.add_argument(
             "--client-certificate",
             type=Path,
-            help="PEM with key, shown to that API, which --ca verifies",
+            help="PEM file with key, shown to the API of --add-to; --ca verifies that API",
         )
         parser.add_argument("--require-client-certificate", action="store_true")
         parser.add_argument(
@@ -111,7 +117,10 @@ def _fleet(options: dict[str, Any]) -> SimulatedFleet:
 
 
 def _add(fleet: SimulatedFleet, options: dict[str, Any]) -> None:
-    """:raises CommandError: the API refuses one, but for those that it has."""
+    """Add the nodes to the API, unless it has them.
+
+    :raises CommandError: the API refuses a node.
+    """
     pem = options["client_certificate"]
     http = urllib3.PoolManager(
         ca_certs=options["ca"] and str(options["ca"]), cert_file=pem and str(pem), retries=False

@@ -1,4 +1,4 @@
-"""``manage.py syslog_source``: which node's syslog settings are the pool's."""
+"""``manage.py syslog_source``: chooses the node whose syslog settings the pool uses."""
 
 from typing import Any
 
@@ -8,9 +8,12 @@ from inventory.services.syslog_settings import syslog_source_choose
 
 
 class Command(BaseCommand):
-    """:raises CommandError: the node is not in the pool."""
+    """Chooses the node; a job reads its settings.
 
-    help = "Take the syslog settings of a storage node for those of the pool."
+    :raises CommandError: the node is not in the pool.
+    """
+
+    help = "Use the syslog settings of this storage node for the pool."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("node", help="persistentID")
@@ -18,4 +21,4 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if not syslog_source_choose(persistent_id=options["node"]):
             raise CommandError(f"There is no backend {options['node']!r}.")
-        self.stdout.write(f"The syslog settings of {options['node']} are the pool's.")
+        self.stdout.write(f"The pool uses the syslog settings of {options['node']}.")

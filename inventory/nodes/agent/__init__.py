@@ -1,1 +1,1 @@
-"""What runs on a storage node: the node API over an engine."""
+"""The node agent: the node API over an engine."""

@@ -1,4 +1,4 @@
-"""One storage node: its identity, settings, volumes, snapshots, targets, copies; over an engine."""
+"""One storage node: identity, settings, volumes, snapshots, targets and copies, over an engine."""
 
 import asyncio
 import logging
@@ -48,10 +48,10 @@ class Identity:
 
 
 class Agent:
-    """The node API without HTTP. All methods belong to one event loop.
+    """The node API without HTTP. All methods run in one event loop.
 
-    ``on_change`` is called with bits of ``Changes`` (or 0) when the provisioner should hear of it;
-    ``generation_checker`` with each well-formed write, before it is judged.
+    ``on_change`` is called with bits of ``Changes``, or 0, when the provisioner should be told.
+    ``generation_checker`` is called with each well-formed write before it is checked.
     """
 
     def __init__(self, identity: Identity, engine: Engine, database: Database) -> None:
@@ -73,8 +73,8 @@ class Agent:
         engine.on_change = self._changed
 
     async def start(self) -> None:
-        """Start, or take up again after the engine restarted; up when all is restored that hosts
-        need. ``repair`` is due then.
+        """Start the engine, or start again after it restarted. Returns when everything that hosts
+        need is restored. Call ``repair`` afterwards.
         """
         self.stop()
         self.boot_id = uuid.uuid4().hex
@@ -85,8 +85,8 @@ class Agent:
         log.info("node %s is up, boot %s", self.identity.persistent_id, self.boot_id)
 
     async def repair(self) -> bool:
-        """Try again what ``start`` could not restore, and finish what was interrupted, however
-        long it takes; True: nothing is amiss any more.
+        """Retry what ``start`` could not restore, and finish interrupted removals, which may take
+        long. True: nothing is left to repair.
         """
         self._targets.retry(await self._volumes.repair_limits())
         done = await asyncio.gather(
@@ -95,36 +95,51 @@ class Agent:
         return all(done)
 
     def stop(self) -> None:
-        """Refuse all calls from now on, as before the start, and do nothing more by itself."""
+        """Refuse all calls from now on, as before ``start``, and stop background work."""
         self._is_up = False
         self._targets.close()
 
     @property
     def volumes(self) -> Volumes:
-        """:raises NodeRefused: UNAVAILABLE"""
+        """The rules for volumes.
+
+        :raises NodeRefused: UNAVAILABLE
+        """
         self._refuse_unless_up()
         return self._volumes
 
     @property
     def snapshots(self) -> Snapshots:
-        """:raises NodeRefused: UNAVAILABLE"""
+        """The rules for snapshots.
+
+        :raises NodeRefused: UNAVAILABLE
+        """
         self._refuse_unless_up()
         return self._snapshots
 
     @property
     def targets(self) -> Targets:
-        """:raises NodeRefused: UNAVAILABLE"""
+        """The rules for targets.
+
+        :raises NodeRefused: UNAVAILABLE
+        """
         self._refuse_unless_up()
         return self._targets
 
     @property
     def syncs(self) -> Syncs:
-        """:raises NodeRefused: UNAVAILABLE"""
+        """The rules for copies.
+
+        :raises NodeRefused: UNAVAILABLE
+        """
         self._refuse_unless_up()
         return self._syncs
 
     async def node(self) -> Node:
-        """:raises NodeRefused: UNAVAILABLE"""
+        """Identity and state of the node.
+
+        :raises NodeRefused: UNAVAILABLE
+        """
         self._refuse_unless_up()
         facts = await self.engine.facts()
         return Node(
@@ -145,7 +160,10 @@ class Agent:
         )
 
     async def drift(self) -> Drift:
-        """:raises NodeRefused: UNAVAILABLE"""
+        """The differences between the data plane and the records.
+
+        :raises NodeRefused: UNAVAILABLE
+        """
         self._refuse_unless_up()
         known = Known(self._records.volumes(), self._records.snapshots(), self._targets.known)
         return Drift(strays=await self.engine.drift(known))
@@ -155,19 +173,21 @@ class Agent:
         return self._membership.settings
 
     def put_provisioner(self, settings: ProvisionerSettings) -> None:
-        """Probe these settings' url from now on.
+        """Take these settings, and probe their url from now on.
 
-        :raises NodeRefused: CONFLICT; they are of another pool.
+        :raises NodeRefused: CONFLICT: the settings are of another pool.
         """
         self._membership.put(settings)
         self._changed(0)
 
     def leave_provisioner(self, pool_uuid: str) -> None:
-        """Belong to that pool, and probe it, no more."""
+        """Leave that pool and stop probing."""
         self._membership.leave(pool_uuid)
 
     def answered(self, asked: ProvisionerSettings, told: ProvisionerSettings) -> None:
-        """Take over what the reply to a probe says, unless newer settings came meanwhile."""
+        """Apply the settings ``told`` by the reply to a probe, unless newer ones came than those in
+        ``asked``.
+        """
         if told != asked and self.provisioner == asked:
             self._membership.put(told)
 
@@ -188,7 +208,7 @@ class Agent:
             self._changed(Changes.SYSLOGS)
 
     async def probe(self, settings: ProvisionerSettings, changes: int) -> Probe:
-        """What to tell the provisioner now; never a secret.
+        """The content of a probe; never a secret.
 
         :raises NodeRefused: UNAVAILABLE
         """

@@ -38,9 +38,9 @@ from inventory.nodes.wire import (
 
 
 def make_app(*, token: str | None = None, more_routes: Sequence[BaseRoute] = ()) -> Starlette:
-    """One application for any number of nodes: ``scope["agent"]`` says whose request it is.
+    """One application for any number of nodes. ``scope["agent"]`` is the agent of a request.
 
-    ``token``: demanded as bearer of every request; None leaves callers to TLS.
+    ``token``: the bearer token that every request must have; None: TLS alone identifies callers.
     """
     routes: list[BaseRoute] = [
         Route("/v1/node", node, methods=["GET"]),
@@ -70,7 +70,10 @@ def make_app(*, token: str | None = None, more_routes: Sequence[BaseRoute] = ())
 
 
 def agent_of(request: Request) -> Agent:
-    """:raises NodeRefused: UNAUTHORIZED"""
+    """The agent of the request, after a check of its token.
+
+    :raises NodeRefused: UNAUTHORIZED
+    """
     check_token(request)
     agent: Agent = request.scope["agent"]
     return agent
@@ -190,4 +193,4 @@ async def _unusual(request: Request, error: HTTPException) -> Response:
 
 
 async def _unheard(request: Request, error: ClientDisconnect) -> Response:
-    return refusal(RefusalCode.INVALID, "the request did not come whole")
+    return refusal(RefusalCode.INVALID, "the client disconnected before the request was complete")

@@ -45,10 +45,10 @@ CREATE INDEX IF NOT EXISTS fence_by_generation ON fence (node, generation);
 
 
 class Database:
-    """One file for any number of nodes, or memory; used by one thread at a time.
+    """An SQLite file, or memory, for any number of nodes. One thread at a time may use it.
 
-    ``durable``: a committed write survives a power cut, at the price of an fsync. Without, it still
-    survives the death of the process.
+    ``durable``: a committed write survives a power failure, at the price of an fsync. Otherwise it
+    survives only the end of the process.
     """
 
     def __init__(self, path: str | Path = ":memory:", *, durable: bool = True) -> None:
@@ -58,16 +58,20 @@ class Database:
         self.create(SCHEMA)
 
     def create(self, schema: str) -> None:
-        """Add tables that are not there yet; an engine may keep its own here."""
+        """Create the tables of ``schema`` that do not exist yet. An engine may keep its own tables
+        here.
+        """
         self._connection.executescript(schema)
 
     def execute(self, sql: str, *values: Any) -> list[Any]:
-        """The rows of one statement; a transaction of its own outside ``transaction``."""
+        """Run one statement and return its rows. Outside ``transaction`` it is
+        committed at once.
+        """
         return self._connection.execute(sql, values).fetchall()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All statements of the block are committed together, or none."""
+        """Commit all statements of the block together, or none."""
         self.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -77,7 +81,7 @@ class Database:
             raise
 
     def clear(self) -> None:
-        """Forget everything of all nodes."""
+        """Delete all rows of all nodes."""
         with self.transaction():
             for (table,) in self.execute("SELECT name FROM sqlite_schema WHERE type = 'table'"):
                 self.execute(f"DELETE FROM {table}")  # noqa: S608

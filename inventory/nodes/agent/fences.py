@@ -1,4 +1,4 @@
-"""Generations: a write that was overtaken on its way does nothing any more."""
+"""Generations: a write that arrives after a later one has no effect."""
 
 import logging
 import time
@@ -12,9 +12,9 @@ KEEP_SECONDS = 24 * 3600
 KEEP_GONE = 200_000
 PURGE_EVERY = 1000  # writes
 NEWEST = "newest generation"
-"""The setting that keeps it when names are forgotten."""
+"""The setting that keeps the greatest generation when names are forgotten."""
 FLOOR = "floor"
-"""The setting with the greatest generation that was handed out when the node joined its pool."""
+"""The setting with the greatest generation handed out before the node joined its pool."""
 
 GONE = """
     node = ?
@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 
 
 class Name(NamedTuple):
-    """A volume, or with an NQN the volume's namespace in that target, or a snapshot, or the copies
-    of a volume; what was seen for these is kept as long as the volume.
+    """What a generation belongs to: a volume, a snapshot, the copies of a volume, or with an NQN a
+    volume's namespace in that target. Generations of copies are kept as long as the volume.
     """
 
     uuid: str
@@ -43,18 +43,22 @@ class Name(NamedTuple):
 
     @classmethod
     def of_snapshot(cls, uuid: str) -> "Name":
+        """The name of a snapshot."""
         return cls(uuid, kind="snapshot")
 
     @classmethod
     def of_sync(cls, uuid: str) -> "Name":
+        """The name of the copies of a volume."""
         return cls(uuid, kind="sync")
 
 
 class Fences:
-    """The highest generation seen for each name of a node, also of what is gone or was never made.
+    """The highest generation seen for each name of a node, also for removed and never created
+    objects.
 
-    Names of what is not there are forgotten after KEEP_SECONDS. KEEP_GONE of them bound the file:
-    beyond that the oldest go early, with a warning in the log.
+    Names of objects that do not exist are forgotten after KEEP_SECONDS. To limit the file, only
+    KEEP_GONE of them are kept: beyond that the oldest are forgotten early, with a warning in the
+    log.
     """
 
     def __init__(self, database: Database, node: str) -> None:
@@ -63,16 +67,19 @@ class Fences:
         self._writes = 0
 
     def admit(self, name: Name, generation: int) -> None:
-        """:raises NodeRefused: STALE; a later generation was seen, or the removal of this one."""
+        """Check that a write of this generation may proceed.
+
+        :raises NodeRefused: STALE: a later generation, or the removal of this one, was seen.
+        """
         seen, removed = self._seen(name)
         if generation < seen or (removed and generation == seen):
             raise _stale(name, generation, seen)
 
     def admit_new(self, name: Name, generation: int) -> None:
-        """A volume may be made.
+        """Check that a volume of this generation may be created.
 
-        :raises NodeRefused: STALE; that was decided before this node began to remember, so that it
-            would not know of its removal.
+        :raises NodeRefused: STALE: the generation was handed out before this node joined its pool,
+            so the node may not know that the volume was removed.
         """
         floor = self._setting(FLOOR)
         if generation <= floor:
@@ -83,21 +90,24 @@ class Fences:
             )
 
     def begin(self, floor: int) -> None:
-        """Make no volume of this generation or before; within the caller's transaction."""
+        """Refuse to create volumes up to generation ``floor``. Runs in the caller's transaction."""
         self._put_setting(FLOOR, floor)
 
     def admit_removal(self, name: Name, generation: int) -> None:
-        """:raises NodeRefused: STALE; a later generation was seen."""
+        """Check that a removal of this generation may proceed.
+
+        :raises NodeRefused: STALE: a later generation was seen.
+        """
         seen, _ = self._seen(name)
         if generation < seen:
             raise _stale(name, generation, seen)
 
     def is_removed(self, name: Name) -> bool:
-        """The last word about the name was its removal, which may not be finished yet."""
+        """Whether the latest write of the name was its removal, which may be unfinished."""
         return self._seen(name)[1]
 
     def raise_to(self, name: Name, generation: int, *, removed: bool = False) -> None:
-        """Remember an admitted generation; ``removed`` bars later writes of the same one."""
+        """Remember an admitted generation. ``removed`` bars later writes of the same one."""
         self._database.execute(
             "INSERT OR REPLACE INTO fence VALUES (?, ?, ?, ?, ?, ?, ?)",
             *(self._node, *name, generation, removed, time.time()),
@@ -107,7 +117,7 @@ class Fences:
             self.purge()
 
     def purge(self) -> None:
-        """Forget the names of what went long enough ago, or is too much to keep."""
+        """Forget names that were removed more than KEEP_SECONDS ago, or exceed KEEP_GONE."""
         oldest = time.time() - KEEP_SECONDS
         surplus = self._database.execute(
             f"SELECT at FROM fence WHERE {GONE} ORDER BY at DESC LIMIT 1 OFFSET ?",  # noqa: S608
@@ -123,14 +133,14 @@ class Fences:
         )
 
     def newest(self) -> int:
-        """The greatest generation of all names, forgotten ones among them."""
+        """The greatest generation of all names, including forgotten ones."""
         [(seen,)] = self._database.execute(
             "SELECT max(generation) FROM fence WHERE node = ?", self._node
         )
         return max(seen or 0, self._setting(NEWEST))
 
     def forget_gone(self) -> None:
-        """Forget the names of what is not there; within the caller's transaction."""
+        """Forget the names of objects that do not exist. Runs in the caller's transaction."""
         self._database.execute(f"DELETE FROM fence WHERE {GONE}", self._node)  # noqa: S608
         self._database.execute(
             "DELETE FROM setting WHERE node = ? AND name = ?", self._node, NEWEST
@@ -159,5 +169,6 @@ class Fences:
 def _stale(name: Name, generation: int, seen: int) -> NodeRefused:
     return NodeRefused(
         RefusalCode.STALE,
-        f"{' in '.join(filter(None, name[:2]))}: generation {generation} was overtaken by {seen}",
+        f"{' in '.join(filter(None, name[:2]))}: generation {generation} is outdated; the latest"
+        f" write or removal had generation {seen}",
     )

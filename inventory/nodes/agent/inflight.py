@@ -1,4 +1,4 @@
-"""Requests in flight, which can be ended where they are."""
+"""Requests in flight, which can be aborted."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Calls:
-    """The requests of one listener. For one event loop."""
+    """The running requests of one listener. For one event loop."""
 
     def __init__(self, listener: "Listener") -> None:
         self._listener = listener
@@ -20,7 +20,7 @@ class Calls:
     async def run(
         self, serving: Coroutine[Any, Any, None], scope: "Scope", receive: "Receive"
     ) -> None:
-        """Serve one request; the connection is reset if ``end`` comes first."""
+        """Serve one request. If ``end`` is called meanwhile, the connection is reset."""
         task = asyncio.create_task(serving)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -31,18 +31,18 @@ class Calls:
             task.result()
 
     async def hang_up(self, scope: "Scope", receive: "Receive") -> None:
-        """Reset the connection of a request; returns when it is gone."""
+        """Reset the connection of a request. Returns when it is closed."""
         self._listener.reset(cast("tuple[str, int]", scope["client"]))
         while (await receive())["type"] != "http.disconnect":
             pass
 
     async def finish(self, seconds: float) -> None:
-        """Wait until those in flight are answered, or the time is over."""
+        """Wait until the running requests are answered, for at most ``seconds``."""
         if self._running:
             await asyncio.wait(list(self._running), timeout=seconds)
 
     async def end(self) -> None:
-        """Those in flight end where they are, unanswered."""
+        """Abort the running requests without an answer."""
         running = list(self._running)
         for task in running:
             task.cancel()

@@ -1,4 +1,4 @@
-"""Sockets, TLS and HTTP/1.1 around the agent's application."""
+"""Sockets, TLS and HTTP/1.1 for the agent's application."""
 
 import asyncio
 import logging
@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """The agent's certificate and key, and, to demand the provisioner's certificate of callers, the
-    CA that signed it (PEM).
+    """Files (PEM) of the agent's certificate and key. ``client_ca``: the CA that must have signed
+    the provisioner's certificate; None: callers need no certificate.
     """
 
     certificate: str | Path
@@ -40,7 +40,10 @@ class TlsFiles:
     client_ca: str | Path | None = None
 
     def context(self) -> ssl.SSLContext:
-        """:raises OSError, ssl.SSLError: a file is missing or holds something else."""
+        """A TLS server context with these files.
+
+        :raises OSError, ssl.SSLError: a file is missing or has the wrong content.
+        """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._load(context)
@@ -49,8 +52,8 @@ class TlsFiles:
         return context
 
     def renew(self, context: ssl.SSLContext) -> None:
-        """Read the files again: connections made from now on see what they hold. What cannot be
-        used is logged, and what was before stays.
+        """Read the files again for new connections. If they cannot be used, this is logged and the
+        previous certificate stays.
         """
         try:
             self.context()
@@ -67,13 +70,13 @@ class TlsFiles:
 
 
 class Listener:
-    """One address and port on which an application answers. For one event loop.
+    """One address and port where an application answers. For one event loop.
 
-    Where TLS demands a certificate, only the provisioner's will do: any other of the same CA is
-    answered 401, whatever it asks for.
+    If TLS demands a certificate, only the provisioner's is accepted: requests with another
+    certificate of the same CA are answered 401.
 
-    The port is reserved from construction to ``release``, also while closed: then connections are
-    refused, and nobody else gets the port.
+    The port is reserved from construction to ``release``, also while the listener is closed. Then
+    connections are refused, and no other process gets the port.
     """
 
     def __init__(self, app: "ASGIApp", tls: ssl.SSLContext, address: str, port: int) -> None:
@@ -100,7 +103,7 @@ class Listener:
         )
 
     def close(self) -> None:
-        """Refuse connections from now on, and reset those that are there."""
+        """Refuse new connections and reset the existing ones."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -108,13 +111,13 @@ class Listener:
             connection.transport.abort()
 
     def reset(self, client: tuple[str, int]) -> None:
-        """Reset the connection that comes from this address and port."""
+        """Reset the connection from this address and port."""
         for connection in list(self._state.connections):
             if isinstance(connection, HttpToolsProtocol) and connection.client == client:
                 connection.transport.abort()
 
     def release(self) -> None:
-        """Close, and give the port up."""
+        """Close, and give up the port."""
         self.close()
         self._reservation.close()
 
@@ -133,7 +136,7 @@ class Listener:
 
 
 class _ForProvisioner(HttpToolsProtocol):
-    """A connection on which everybody but the provisioner is refused."""
+    """A connection on which every caller except the provisioner is refused."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -165,4 +168,4 @@ def _http_config() -> Config:
 
 
 async def _no_app(scope: "Scope", receive: "Receive", send: "Send") -> None:
-    """Each listener puts its own in this place."""
+    """A placeholder; each listener sets its own application."""

@@ -1,4 +1,4 @@
-"""One writer per named thing."""
+"""Locks by name."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 
 class Locks:
-    """A lock per name, kept only while somebody holds or awaits it. For one event loop."""
+    """A lock per name, kept only while a task holds or awaits it. For one event loop."""
 
     def __init__(self) -> None:
         self._locks: dict[str, asyncio.Lock] = {}
@@ -14,7 +14,7 @@ class Locks:
 
     @asynccontextmanager
     async def hold(self, *names: str) -> AsyncIterator[None]:
-        """Hold all names; taken in sorted order, so that two callers never wait for each other."""
+        """Hold the locks of all names. They are acquired in sorted order to avoid deadlocks."""
         if not names:
             yield
             return

@@ -1,4 +1,4 @@
-"""Whose things are, and whose the node is."""
+"""The pool of a node, and the owners of its objects."""
 
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.fences import Fences
@@ -15,11 +15,13 @@ from inventory.nodes.wire import (
 
 Spec = VolumeSpec | SnapshotSpec
 PROVISIONER, POOL = "provisioner", "pool"
-"""Settings; the pool stays known when the node is let go, for the generations it remembers."""
+"""Names of settings. POOL is kept when the node is released, because the fences hold generations of
+that pool.
+"""
 
 
 class Membership:
-    """The pool that a node belongs to: that of the settings by which it probes."""
+    """The pool that a node belongs to: the one in its provisioner's settings."""
 
     def __init__(self, database: Database, records: Records, fences: Fences) -> None:
         self._database = database
@@ -28,18 +30,23 @@ class Membership:
 
     @property
     def settings(self) -> ProvisionerSettings | None:
+        """The provisioner's settings; None: the node belongs to no pool."""
         return self._records.setting(PROVISIONER, ProvisionerSettings)
 
     @property
     def pool(self) -> PoolIdentity | None:
+        """The pool that the node belongs to, or None."""
         return self._last if self.settings else None
 
     def put(self, settings: ProvisionerSettings) -> None:
-        """Belong to these settings' pool. Where that is another than before, generations that were
-        seen for what is not there any more mean nothing, and where none is remembered, the node may
-        have lost its records: then it makes no volume that was decided before.
+        """Join the pool of these settings.
 
-        :raises NodeRefused: CONFLICT; the node belongs to another one.
+        If the node joins another pool than before, the generations of objects that no longer exist
+        are forgotten, because they mean nothing there. If the node joins another pool, or remembers
+        none and so may have lost its records, it creates no volume of a generation up to
+        ``newest_generation``.
+
+        :raises NodeRefused: CONFLICT: the node belongs to another pool.
         """
         pool, last = settings.pool, self._last
         if pool and self.pool and pool.uuid != self.pool.uuid and not settings.take_over:
@@ -57,7 +64,7 @@ class Membership:
             self._records.put_setting(PROVISIONER, kept)
 
     def leave(self, pool_uuid: str) -> None:
-        """Belong to that pool no more; to another: that stays."""
+        """Leave that pool. A node of another pool stays in it."""
         if self._last is None or self._last.uuid == pool_uuid:
             self._records.drop_setting(PROVISIONER)
 
@@ -67,8 +74,9 @@ class Membership:
 
 
 def refuse_other_pool(pool: PoolIdentity | None, owner: Owner | None) -> None:
-    """:raises NodeRefused: CONFLICT; what is to be made is of another pool than the node, which may
-    belong to none.
+    """Check that a new object is of the node's pool.
+
+    :raises NodeRefused: CONFLICT: it is of another pool, or the node belongs to none.
     """
     if owner and (pool is None or owner.pool != pool.uuid):
         raise NodeRefused(
@@ -78,6 +86,9 @@ def refuse_other_pool(pool: PoolIdentity | None, owner: Owner | None) -> None:
 
 
 def refuse_other_owner(what: str, old: Spec, new: Spec) -> None:
-    """:raises NodeRefused: CONFLICT; it is there, and somebody else's."""
+    """Check that the existing object ``old`` has the owner of ``new``, or one of them has none.
+
+    :raises NodeRefused: CONFLICT
+    """
     if old.owner and new.owner and not old.owner.is_same(new.owner):
         raise NodeRefused(RefusalCode.CONFLICT, f"{what} is {old.owner}, not {new.owner}")

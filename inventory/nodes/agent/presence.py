@@ -1,4 +1,4 @@
-"""Whether what a request refers to is there: recorded by the agent, and in the data plane."""
+"""Checks that the object of a request exists: on record, and in the data plane."""
 
 from collections.abc import Iterable
 
@@ -10,10 +10,11 @@ from inventory.nodes.wire import Piece, RefusalCode, SnapshotSpec, VolumeSpec
 
 
 class Presence:
-    """The one place that decides what a node has.
+    """The only place that decides what a node has.
 
-    A record alone proves nothing: an lvol may have vanished, an SSD may have come back empty. What
-    the engine does not hold is lost: nobody refers to it, lists it or makes it again.
+    A record alone proves nothing: an lvol may have vanished, or an SSD may have come back empty. An
+    object that the engine does not hold is lost: it is not listed, cannot be referred to, and is
+    never created again.
     """
 
     def __init__(self, engine: Engine, records: Records, fences: Fences) -> None:
@@ -22,15 +23,15 @@ class Presence:
         self._fences = fences
 
     async def volumes(self) -> dict[str, VolumeSpec]:
-        """All that are there, ordered by uuid. Records are read first: what is made or removed
-        meanwhile never seems to be there.
+        """All existing volumes, ordered by uuid. Records are read before the engine, so a volume
+        that is created or removed meanwhile is not reported.
         """
         recorded = self._records.volumes()
         held = (await self._engine.held()).volumes
         return {uuid: spec for uuid, spec in recorded.items() if uuid in held}
 
     async def snapshots(self) -> dict[str, SnapshotSpec]:
-        """As :meth:`volumes`."""
+        """All existing snapshots, read like :meth:`volumes`."""
         recorded = self._records.snapshots()
         held = (await self._engine.held()).snapshots
         return {uuid: spec for uuid, spec in recorded.items() if uuid in held}
@@ -38,33 +39,37 @@ class Presence:
     async def volume(self, uuid: str, generation: int | None = None) -> VolumeSpec:
         """The volume, of that generation if one is given.
 
-        :raises NodeRefused: NOT_FOUND; it is not here, is being removed, or is lost.
-            UNAVAILABLE; it lies on an SSD that is missing.
+        :raises NodeRefused: NOT_FOUND: it does not exist, is being removed, or is lost;
+            UNAVAILABLE: it lies on a missing SSD.
         """
         name, spec = Name(uuid), self._records.volume(uuid)
         if spec is None or self._is_other(name, spec.generation, generation):
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"{_text(name, generation)} is not here")
+            raise NodeRefused(
+                RefusalCode.NOT_FOUND, f"{_text(name, generation)} is not on this node"
+            )
         await self.require_volume(uuid, spec)
         return spec
 
     async def snapshot(self, uuid: str, generation: int | None = None) -> SnapshotSpec:
-        """As :meth:`volume`."""
+        """The snapshot; like :meth:`volume`."""
         name, spec = Name.of_snapshot(uuid), self._records.snapshot(uuid)
         if spec is None or self._is_other(name, spec.generation, generation):
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"{_text(name, generation)} is not here")
+            raise NodeRefused(
+                RefusalCode.NOT_FOUND, f"{_text(name, generation)} is not on this node"
+            )
         await self.require_snapshot(uuid, spec)
         return spec
 
     async def require_volume(self, uuid: str, spec: VolumeSpec) -> None:
-        """A recorded volume is in the data plane.
+        """Check that a recorded volume is in the data plane.
 
-        :raises NodeRefused: NOT_FOUND; it is lost. UNAVAILABLE; its SSD is missing.
+        :raises NodeRefused: NOT_FOUND: it is lost; UNAVAILABLE: its SSD is missing.
         """
         if uuid not in (await self._engine.held()).volumes:
             raise self._lost(Name(uuid), spec.pieces)
 
     async def require_snapshot(self, uuid: str, spec: SnapshotSpec) -> None:
-        """As :meth:`require_volume`."""
+        """Like :meth:`require_volume`, for a snapshot."""
         if uuid not in (await self._engine.held()).snapshots:
             raise self._lost(Name.of_snapshot(uuid), spec.pieces)
 

@@ -1,4 +1,4 @@
-"""How probes travel."""
+"""Sends probes to the provisioner."""
 
 import asyncio
 import threading
@@ -21,7 +21,7 @@ PARALLEL_PROBES = 16
 
 
 class ProbeFailed(Exception):
-    """The provisioner did not say ``Success``."""
+    """The provisioner did not answer ``Success``."""
 
 
 class _Told(Wire):
@@ -47,15 +47,15 @@ class ProbeSender:
         self._pools_of = lru_cache(maxsize=16)(self._open_pools)
 
     async def send(self, settings: ProvisionerSettings, probe: Probe) -> ProvisionerSettings:
-        """The settings as the reply wants them.
+        """Send the probe, and return the settings changed as the reply says.
 
-        :raises ProbeFailed, OSError, urllib3.exceptions.HTTPError:
+        :raises ProbeFailed, OSError, urllib3.exceptions.HTTPError: no success was answered.
         """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._send, settings, probe)
 
     def close(self) -> None:
-        """Probes on their way end by themselves."""
+        """Start no more probes. Running ones end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _send(self, settings: ProvisionerSettings, probe: Probe) -> ProvisionerSettings:
@@ -93,7 +93,7 @@ def _told(settings: ProvisionerSettings, status: int, body: bytes) -> Provisione
         if reply.provisioner is None:
             return settings
         told = reply.provisioner.model_dump(by_alias=False, exclude_none=True)
-        # none named is none wanted: local tokens count again
+        # a reply without an authorization server removes it: the settings' own token counts again
         authorization = {"authorization_server": reply.provisioner.authorization_server}
         return ProvisionerSettings(**(dict(settings) | told | authorization))
     except ValidationError as error:

@@ -17,10 +17,10 @@ class _Kept(NamedTuple):
 
 
 class ProbeTokens:
-    """The token handed over with the settings, or one that the authorization server gives.
+    """The bearer token of a node: the one in its settings, or one from the authorization server.
 
-    That one is kept for half of its life, shared by all nodes of the process that have the same
-    client, and dropped when the provisioner refuses it.
+    A token from the server is kept for half of its lifetime, shared by all nodes of the process
+    with the same client, and dropped when the provisioner refuses it.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,10 @@ class ProbeTokens:
         self._lock = threading.Lock()
 
     def bearer(self, settings: ProvisionerSettings) -> str:
-        """:raises FetchFailed: the authorization server gives none."""
+        """The token to use for these settings.
+
+        :raises FetchFailed: the authorization server gives no token.
+        """
         server = settings.authorization_server
         if server is None:
             return settings.token
@@ -39,7 +42,7 @@ class ProbeTokens:
             return kept.text
 
     def drop(self, settings: ProvisionerSettings) -> None:
-        """The provisioner refused it."""
+        """Forget the server's token, because the provisioner refused it."""
         if settings.authorization_server:
             with self._lock:
                 self._kept.pop(settings.authorization_server, None)

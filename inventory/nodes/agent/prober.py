@@ -20,11 +20,11 @@ log = logging.getLogger(__name__)
 
 
 class Prober:
-    """Probes at each push interval, up to a fifth earlier by chance, and at once after a change.
+    """Probes once per push interval, at random up to a fifth earlier, and at once after a change.
 
-    It is quiet while no provisioner is set. After a failure it waits 1, 2, 4 ... seconds (by chance
-    down to half of it), at most a minute or the push interval, and never gives up; a change
-    that could not be told is told with the next probe.
+    Without a provisioner it sends nothing. After a failure it waits 1, 2, 4 ... seconds, randomly
+    shortened by up to half, at most a minute or the push interval, whichever is longer. It never
+    gives up. A change whose probe failed is told with the next probe.
 
     ``start_within_seconds``: the first probe after a start comes at a random time in this span, so
     that nodes that start together do not probe together.
@@ -43,23 +43,23 @@ class Prober:
         agent.on_change = self.wake
 
     def wake(self, changes: int = 0) -> None:
-        """Probe now; ``changes``: bits of ``Changes`` to tell."""
+        """Probe now. ``changes``: bits of ``Changes`` to report."""
         self._changes |= changes
         self._woken.set()
 
     def mute(self, is_muted: bool) -> None:
-        """Send nothing, or probe at once when that ends."""
+        """Stop or resume sending. Resuming probes at once."""
         if self._is_muted != is_muted:
             self._is_muted = is_muted
             self._woken.set()
 
     def forget(self) -> None:
-        """There is no change to tell any more."""
+        """Drop the changes that were not reported yet, and the count of failures."""
         self._changes = 0
         self._failures = 0
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Probe until cancelled."""
         await asyncio.sleep(random.uniform(0, self._start_within_seconds))  # noqa: S311
         while True:
             self._woken.clear()

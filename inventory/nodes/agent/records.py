@@ -1,4 +1,4 @@
-"""What a node must remember across restarts, row by row."""
+"""What a node must remember across restarts."""
 
 import time
 from typing import NamedTuple, TypeVar
@@ -12,13 +12,17 @@ W = TypeVar("W", bound=BaseModel)
 
 
 class NamespaceRecord(NamedTuple):
+    """A volume's namespace in a target."""
+
     nqn: str
     uuid: str
     spec: NamespaceSpec
 
 
 class Records:
-    """The rows of one node. Writes are committed alone, or together in ``Database.transaction``."""
+    """The rows of one node. Each write is committed at once, or together with others in
+    ``Database.transaction``.
+    """
 
     def __init__(self, database: Database, node: str) -> None:
         self._database = database
@@ -54,7 +58,7 @@ class Records:
         self._all("DELETE FROM volume WHERE node = ? AND uuid = ?", uuid)
 
     def snapshot_volume_of(self, snapshot: str) -> str | None:
-        """The uuid of a snapshot's snapshot volume."""
+        """The uuid of the snapshot's snapshot volume, or None."""
         rows = self._all("SELECT uuid FROM volume WHERE node = ? AND snapshot = ?", snapshot)
         return rows[0][0] if rows else None
 
@@ -81,7 +85,7 @@ class Records:
         self._all("DELETE FROM snapshot WHERE node = ? AND uuid = ?", uuid)
 
     def exported(self) -> set[str]:
-        """The uuids of all volumes that are in a target."""
+        """The uuids of all volumes in targets."""
         return {row[0] for row in self._all("SELECT uuid FROM namespace WHERE node = ?")}
 
     def targets_of(self, uuid: str) -> list[str]:
@@ -90,7 +94,7 @@ class Records:
         return [row[0] for row in rows]
 
     def hosts(self) -> dict[str, str]:
-        """The host NQN of each target, by its NQN."""
+        """The host NQN of each target, by target NQN."""
         rows = self._all("SELECT nqn, host_nqn FROM target WHERE node = ? ORDER BY nqn")
         return {row[0]: row[1] for row in rows}
 
@@ -102,7 +106,7 @@ class Records:
         self._all("INSERT OR REPLACE INTO target VALUES (?, ?, ?)", nqn, host_nqn)
 
     def namespaces(self, nqn: str | None = None) -> list[NamespaceRecord]:
-        """Those of one target or of all, in the order of NQN and namespace id."""
+        """The namespaces of one target or of all, ordered by NQN and namespace id."""
         rows = self._all(
             "SELECT nqn, uuid, spec FROM namespace WHERE node = ?1 AND (?2 IS NULL OR nqn = ?2)"
             " ORDER BY nqn, nsid",
@@ -126,7 +130,7 @@ class Records:
         )
 
     def former(self, nqn: str, nsid: int, *, since: float) -> str | None:
-        """The volume that had the namespace id last, if it had it at ``since`` or later."""
+        """The volume that last had the namespace id, if it gave it up at ``since`` or later."""
         rows = self._all(
             "SELECT uuid FROM former_namespace WHERE node = ? AND nqn = ? AND nsid = ? AND at >= ?",
             *(nqn, nsid, since),
@@ -134,11 +138,13 @@ class Records:
         return rows[0][0] if rows else None
 
     def forget_former(self, *, until: float) -> None:
-        """Forget the ids that volumes had until then."""
+        """Forget the ids that volumes gave up before ``until``."""
         self._all("DELETE FROM former_namespace WHERE node = ? AND at < ?", until)
 
     def drop_namespace(self, nqn: str, uuid: str) -> None:
-        """The target goes with its last namespace. That the volume had its id is remembered."""
+        """Delete the namespace, and the target with its last one. Remember which volume
+        had the id.
+        """
         self._all(
             "INSERT OR REPLACE INTO former_namespace"
             " SELECT node, nqn, nsid, uuid, ?4 FROM namespace"
@@ -153,7 +159,7 @@ class Records:
         )
 
     def forget_contents(self) -> None:
-        """All but the settings, and all generations that were seen."""
+        """Delete everything except the settings, including all generations seen."""
         with self._database.transaction():
             for table in ("volume", "snapshot", "target", "namespace", "fence"):
                 self._all(f"DELETE FROM {table} WHERE node = ?")  # noqa: S608

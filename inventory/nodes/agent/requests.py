@@ -1,4 +1,4 @@
-"""HTTP requests into wire types, and answers out of them."""
+"""Converts HTTP requests to wire types, and results to HTTP answers."""
 
 import hmac
 from http import HTTPStatus
@@ -37,9 +37,9 @@ _names: dict[str, TypeAdapter[str]] = {
 
 
 def check_token(request: Request) -> None:
-    """Compares in constant time.
+    """Check the bearer token in constant time.
 
-    :raises NodeRefused: UNAUTHORIZED; the application has a token and the request another or none.
+    :raises NodeRefused: UNAUTHORIZED: the application has a token, and the request another or none.
     """
     token = request.app.state.token
     given = request.headers.get("authorization", "")
@@ -48,8 +48,10 @@ def check_token(request: Request) -> None:
 
 
 async def read_body(request: Request, kind: type[W]) -> W:
-    """:raises NodeRefused: INVALID; the body is not such a thing.
-    :raises HTTPException: 413, more than MAX_BODY_BYTES.
+    """Parse the body as ``kind``.
+
+    :raises NodeRefused: INVALID: the body does not match ``kind``.
+    :raises HTTPException: 413: the body is longer than MAX_BODY_BYTES.
     """
     body = bytearray()
     async for chunk in request.stream():
@@ -75,7 +77,10 @@ def read_name(request: Request, name: str) -> str:
 
 
 def read_generation(request: Request) -> int:
-    """:raises NodeRefused: INVALID; missing, or not a positive number."""
+    """The generation in the query.
+
+    :raises NodeRefused: INVALID: it is missing, or not a positive number.
+    """
     try:
         return _generation.validate_python(request.query_params.get("generation"))
     except ValidationError as error:
@@ -83,19 +88,22 @@ def read_generation(request: Request) -> int:
 
 
 def answer(value: BaseModel) -> Response:
+    """200 with the value as JSON."""
     return Response(value.model_dump_json(), media_type="application/json")
 
 
 def accepted(*, is_new: bool) -> Response:
+    """201 if the object is new, else 200; without a body."""
     return Response(status_code=HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
 
 def gone() -> Response:
+    """204: the object does not exist any more."""
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
 def refusal(code: RefusalCode, message: str, *, status: int | None = None) -> Response:
-    """``status`` where HTTP knows better than the code."""
+    """An answer with the refusal. ``status``: replaces the code's usual HTTP status."""
     status = status or STATUS[code]
     headers = {"Connection": "close"} if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else None
     body = Refusal(code=code, message=message).model_dump_json()

@@ -1,4 +1,4 @@
-"""An agent that serves HTTPS and probes, over an engine that may go and come again."""
+"""Runs an agent: serves HTTPS and probes, and restarts the agent with its engine."""
 
 import asyncio
 import logging
@@ -21,27 +21,26 @@ log = logging.getLogger(__name__)
 
 
 class RestartableEngine(Protocol):
-    """An engine whose data plane lives and dies by itself."""
+    """An engine whose data plane is a separate process."""
 
     async def lost(self) -> None:
         """Returns when the engine must be started again."""
 
     def close(self) -> None:
-        """Let go of the data plane, which goes on as it is."""
+        """Disconnect from the data plane, which keeps running."""
 
 
 class AgentService:
-    """The agent listens at once, and refuses all calls (UNAVAILABLE) while its engine is not up.
+    """Serves an agent at once, and refuses all calls (UNAVAILABLE) while its engine is not up.
 
-    When the engine must be started again, calls in flight end where they are, unanswered, so that
-    nothing begun with one life of it goes on in the next, and the agent starts again. For one event
-    loop.
+    When the engine must be started again, running calls are aborted without an answer, so that no
+    call continues across the restart. Then the agent starts again. For one event loop.
     """
 
     def __init__(
         self, agent: Agent, engine: RestartableEngine, app: ASGIApp, tls: ssl.SSLContext
     ) -> None:
-        """:raises OSError: the agent's port is taken, or the address not of this machine."""
+        """:raises OSError: the port is in use, or the address is not one of this machine."""
         self.agent = agent
         self._engine = engine
         self._app = app
@@ -53,7 +52,7 @@ class AgentService:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
-        """Serve from now on; start the agent as soon as its engine is there."""
+        """Accept calls from now on, and start the agent as soon as its engine is available."""
         await self.listener.open()
         self._tasks = [
             asyncio.create_task(self._keep_up()),
@@ -61,7 +60,9 @@ class AgentService:
         ]
 
     async def close(self, *, finish_seconds: float = FINISH_SECONDS) -> None:
-        """Refuse new calls, let those in flight finish for a while, and give the port up."""
+        """Refuse new calls, let running calls finish for ``finish_seconds``, and give
+        up the port.
+        """
         self.agent.stop()
         for task in self._tasks:
             task.cancel()
@@ -90,15 +91,15 @@ class AgentService:
                 log.warning("the engine of node %s must be started again", node)
             except Exception as error:
                 log.error("node %s is not up: %s: %s", node, type(error).__name__, error)
-                log.debug("the trace", exc_info=True)
+                log.debug("traceback of the failed start", exc_info=True)
                 pause = RETRY_SECONDS
             self.agent.stop()
             await self._calls.end()
             await asyncio.sleep(pause)
 
     async def _live(self) -> None:
-        """Until the engine must be started again; what could not be restored, as when an address
-        was not there yet, is tried again and again.
+        """Wait until the engine must be started again. Meanwhile retry what could not be restored,
+        for example because an address did not exist yet.
         """
         mending = asyncio.create_task(self._repair())
         try:

@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 
 
 class Snapshots:
-    """The snapshots of a node: taken and removed, each at most once.
+    """The snapshots of a node: each is taken and removed at most once.
 
-    Crashes are survived as in :class:`Volumes`. One lock order: the snapshot, then volumes.
+    Crash safety works as in :class:`Volumes`. Lock order: the snapshot first, then volumes.
     """
 
     def __init__(
@@ -44,15 +44,18 @@ class Snapshots:
         self._presence = Presence(engine, records, fences)
 
     async def list(self) -> tuple[Snapshot, ...]:
-        """Ordered by uuid; without those that are lost, or on SSDs that are absent."""
+        """All snapshots, ordered by uuid, without lost ones and those on absent SSDs."""
         there = await self._presence.snapshots()
         return tuple(_shown(uuid, spec) for uuid, spec in there.items())
 
     async def read(self, uuid: str) -> Snapshot:
-        """:raises NodeRefused: NOT_FOUND"""
+        """The snapshot.
+
+        :raises NodeRefused: NOT_FOUND
+        """
         spec = self._records.snapshot(uuid)
         if spec is None:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"snapshot {uuid} is not here")
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"snapshot {uuid} is not on this node")
         try:
             await self._presence.require_snapshot(uuid, spec)
         except NodeRefused as lost:
@@ -60,10 +63,10 @@ class Snapshots:
         return _shown(uuid, spec)
 
     async def ensure(self, uuid: str, spec: SnapshotSpec) -> bool:
-        """The snapshot is as ``spec`` says; True when it was taken.
+        """Ensure that the snapshot exists as ``spec`` says. True: it was taken now.
 
-        :raises NodeRefused: STALE, CONFLICT, NO_SPACE, NOT_FOUND (the volume, or the snapshot
-            itself: it was taken once and is lost), UNAVAILABLE (an SSD is missing).
+        :raises NodeRefused: STALE, CONFLICT, NO_SPACE; NOT_FOUND: the volume, or the snapshot
+            itself, which was taken once and is lost; UNAVAILABLE: an SSD is missing.
         """
         name = Name.of_snapshot(uuid)
         async with self._hold(uuid, spec.volume_uuid):
@@ -74,7 +77,7 @@ class Snapshots:
             refuse_other_pool(self._membership.pool, spec.owner)
             try:
                 await self._check_volume(spec)
-                await self._engine.remove_snapshot(uuid)  # what a crash left unrecorded
+                await self._engine.remove_snapshot(uuid)  # an unrecorded one, left by a crash
                 await self._engine.ensure_snapshot(uuid, spec)
             except NodeRefused:
                 self._fences.raise_to(name, spec.generation)
@@ -85,9 +88,9 @@ class Snapshots:
             return True
 
     async def remove(self, uuid: str, generation: int) -> None:
-        """The snapshot is gone.
+        """Remove the snapshot.
 
-        :raises NodeRefused: STALE; IN_USE while it has a snapshot volume.
+        :raises NodeRefused: STALE; IN_USE: it has a snapshot volume.
         """
         name = Name.of_snapshot(uuid)
         async with self._hold(uuid):
@@ -103,7 +106,9 @@ class Snapshots:
 
     @asynccontextmanager
     async def _hold(self, uuid: str, *volumes: str) -> AsyncIterator[None]:
-        """The snapshot, the volumes named and the one that it is of now."""
+        """Hold the locks of the snapshot, of ``volumes``, and of the volume that it is recorded
+        for.
+        """
         async with self._locks.hold(lock_of_snapshot(uuid)):
             old = self._records.snapshot(uuid)
             names = {*volumes, *([old.volume_uuid] if old else [])}
@@ -111,7 +116,7 @@ class Snapshots:
                 yield
 
     async def repair(self) -> bool:
-        """Finish removals that were interrupted, which may take long; True: there is none left."""
+        """Finish interrupted removals, which may take long. True: none is left."""
         snapshots = self._records.snapshots()
         removed = [one for one in snapshots if self._fences.is_removed(Name.of_snapshot(one))]
         return not [uuid for uuid in removed if not await self._is_gone(uuid)]
@@ -126,10 +131,11 @@ class Snapshots:
             return True
 
     async def _is_there(self, uuid: str, spec: SnapshotSpec) -> bool:
-        """It is; what its owner tells is as last said.
+        """Whether the snapshot exists. If so, the details of its owner are updated.
 
-        :raises NodeRefused: CONFLICT; the generation, which stays unseen, or another value.
-            NOT_FOUND, UNAVAILABLE; it was taken, and is lost or out of reach.
+        :raises NodeRefused: CONFLICT: the generation or another value differs; a refused generation
+            is not recorded as seen. NOT_FOUND, UNAVAILABLE: it was taken, and is lost or out of
+            reach.
         """
         old = self._records.snapshot(uuid)
         if old is None:

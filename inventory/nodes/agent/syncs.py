@@ -11,14 +11,14 @@ from inventory.nodes.wire import RefusalCode, Sync, SyncSpec, SyncState
 
 
 class Syncs:
-    """The copies of a node's volumes, one of each at most. Only their fences are recorded: the
+    """The copies of a node's volumes, at most one for each. Only their fences are recorded; the
     engine knows the copies, and loses them when it restarts.
 
-    The same write again finds a copy that runs or is done: it is never done twice, for by then
-    hosts may write the volume that was filled. It begins one anew that failed: its generation is
-    the filled volume's, so there is no later one to ask with, and nobody who gave up is harmed: a
-    removal bars it, and without its target it fails again. That no host writes the volume that is
-    read is the provisioner's to watch, also for hosts that are connected.
+    The same write again finds a copy that runs or is done. A done copy is never repeated, because
+    hosts may already write the destination volume. A failed copy is restarted: its generation is
+    that of the destination volume, so there is no later one to ask with. A caller that gave up is
+    safe, because its removal bars the write, and without its target the copy fails again. The
+    provisioner must ensure that no host writes the source volume, also hosts that are connected.
     """
 
     def __init__(self, engine: Engine, records: Records, fences: Fences, locks: Locks) -> None:
@@ -28,17 +28,21 @@ class Syncs:
         self._presence = Presence(engine, records, fences)
 
     async def read(self, uuid: str) -> Sync:
-        """:raises NodeRefused: NOT_FOUND"""
+        """The latest copy of the volume.
+
+        :raises NodeRefused: NOT_FOUND
+        """
         sync = await self._engine.copy(uuid)
         if sync is None:
             raise NodeRefused(RefusalCode.NOT_FOUND, f"no copy of volume {uuid} is known")
         return sync
 
     async def ensure(self, uuid: str, spec: SyncSpec) -> bool:
-        """The volume is being copied as ``spec`` says, or was; True when the copy was begun.
+        """Ensure that the volume is being copied, or was, as ``spec`` says. True: the copy was
+        started now.
 
-        :raises NodeRefused: STALE, NOT_FOUND (the volume), UNAVAILABLE (its SSD is missing, or a
-            copy of before is still written), CONFLICT.
+        :raises NodeRefused: STALE, CONFLICT; NOT_FOUND: the volume; UNAVAILABLE: its SSD is
+            missing, or an earlier copy is still written.
         """
         name = Name.of_sync(uuid)
         async with self._locks.hold(lock_of_volume(uuid)):
@@ -55,9 +59,9 @@ class Syncs:
             return True
 
     async def remove(self, uuid: str, generation: int) -> None:
-        """No copy of the volume is written or known.
+        """Stop and forget the copy of the volume.
 
-        :raises NodeRefused: STALE, UNAVAILABLE (it is still written, and its target is there).
+        :raises NodeRefused: STALE; UNAVAILABLE: it is still written, and its target exists.
         """
         name = Name.of_sync(uuid)
         async with self._locks.hold(lock_of_volume(uuid)):

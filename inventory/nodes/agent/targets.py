@@ -22,22 +22,22 @@ from inventory.nodes.wire import (
 )
 
 REUSE_SECONDS = 3600
-"""For so long a namespace id of a target means the volume that had it."""
+"""For this time after a volume left a target, no other volume gets its namespace id there."""
 
 CONTROLLERS = "controllers"
-"""The setting that holds the ids of the node's controllers."""
+"""The setting that holds the controller ids of the node."""
 
 log = logging.getLogger(__name__)
 
 
 class Targets:
-    """The exports of a node. The records are the truth; the engine is given whole targets.
+    """The exports of a node. The records are the truth, and the engine always gets whole targets.
 
-    Crashes are survived as in :class:`Volumes`: recorded after the engine has it, barred before the
-    engine loses it, and ``restore`` makes the engine's targets those of the records.
+    Crash safety works as in :class:`Volumes`: an export is recorded after the engine has it, and
+    barred before the engine removes it. ``restore`` makes the engine's targets match the records.
 
-    A target without namespaces is no target any more, but the engine keeps it for
-    ``notice_seconds``, in which hosts notice that the namespaces went.
+    The engine keeps a target without namespaces for ``notice_seconds``, so that hosts notice that
+    the namespaces were removed. In the API such a target no longer exists.
     """
 
     def __init__(
@@ -62,17 +62,19 @@ class Targets:
 
     @property
     def known(self) -> frozenset[str]:
-        """The NQNs of the targets that the engine has rightly, with those that are to go."""
+        """The NQNs of all targets that the engine may have, including those about to be removed."""
         return frozenset(self._records.hosts()) | self._emptied.keys()
 
     def close(self) -> None:
-        """Leave what is still to go to ``restore``."""
+        """Cancel pending removals of empty targets; ``restore`` does them later."""
         for task in self._emptied.values():
             task.cancel()
         self._emptied.clear()
 
     async def list(self) -> tuple[Target, ...]:
-        """Ordered by NQN; without namespaces whose volumes are lost, or on SSDs that are absent."""
+        """All targets, ordered by NQN, without namespaces whose volumes are lost or on
+        absent SSDs.
+        """
         portals = (await self._engine.facts()).portals
         connected = await self._engine.connected_hosts()
         controllers = await self._engine.controllers()
@@ -90,13 +92,16 @@ class Targets:
         )
 
     async def read(self, nqn: str) -> Target:
-        """:raises NodeRefused: NOT_FOUND"""
+        """The target.
+
+        :raises NodeRefused: NOT_FOUND
+        """
         portals = (await self._engine.facts()).portals
         connected = await self._engine.connected_hosts()
         controllers = await self._engine.controllers()
         host_nqn = self._records.host(nqn)
         if host_nqn is None:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"target {nqn} is not here")
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"target {nqn} is not on this node")
         return Target(
             nqn=nqn,
             host_nqn=host_nqn,
@@ -107,7 +112,7 @@ class Targets:
         )
 
     async def _members(self) -> dict[str, tuple[Namespace, ...]]:
-        """What hosts can see, by NQN."""
+        """The namespaces that hosts can see, by NQN."""
         members: dict[str, tuple[Namespace, ...]] = {}
         recorded = self._records.namespaces()
         there = await self._presence.volumes()
@@ -117,10 +122,10 @@ class Targets:
         return members
 
     async def ensure(self, nqn: str, uuid: str, spec: NamespaceSpec) -> bool:
-        """The volume is in the target as ``spec`` says; True when it was not before.
+        """Ensure that the volume is in the target as ``spec`` says. True: it was not there before.
 
-        :raises NodeRefused: STALE, NOT_FOUND (the volume), UNAVAILABLE (its SSD is missing),
-            CONFLICT, ID_IN_USE.
+        :raises NodeRefused: STALE, CONFLICT, ID_IN_USE; NOT_FOUND: the volume; UNAVAILABLE: its SSD
+            is missing.
         """
         name = Name(uuid, nqn)
         async with self._locks.hold(lock_of_volume(uuid), f"target {nqn}"):
@@ -153,7 +158,7 @@ class Targets:
             return old is None
 
     async def remove(self, nqn: str, uuid: str, generation: int) -> None:
-        """The volume is not in the target; the target goes with its last namespace.
+        """Remove the volume from the target, and the target with its last namespace.
 
         :raises NodeRefused: STALE
         """
@@ -164,7 +169,7 @@ class Targets:
             await self._take_out(nqn, uuid)
 
     async def restore(self) -> None:
-        """After a start: finish interrupted removals, give the engine the recorded targets."""
+        """After a start: finish interrupted removals, and give the engine the recorded targets."""
         for record in self._records.namespaces():
             if self._fences.is_removed(Name(record.uuid, record.nqn)):
                 self._records.drop_namespace(record.nqn, record.uuid)
@@ -172,15 +177,15 @@ class Targets:
         self._records.forget_former(until=time.time() - REUSE_SECONDS)
         names = sorted(set(await self._engine.target_names()) | self._records.hosts().keys())
         self._late = [nqn for nqn in names if not await self._is_restored(nqn)]
-        # what went from one target to another must leave the first before it enters the second
+        # A volume that moved between targets must leave the first before it can enter the second.
         await self.repair()
 
     def retry(self, uuids: Iterable[str]) -> None:
-        """These volumes are there now: their targets are to be restored with them."""
+        """Restore the targets of these volumes again, because the volumes are available now."""
         self._late += {nqn for uuid in uuids for nqn in self._records.targets_of(uuid)}
 
     async def repair(self) -> bool:
-        """Try again what could not be restored; True: all targets are as recorded."""
+        """Retry the targets that could not be restored. True: all targets are as recorded."""
         self._late = [nqn for nqn in self._late if not await self._is_restored(nqn)]
         return not self._late
 
@@ -189,7 +194,7 @@ class Targets:
             try:
                 await self._restore(nqn)
             except Exception:
-                log.exception("target %s is not as it was before the restart", nqn)
+                log.exception("target %s could not be restored after the restart", nqn)
                 return False
             return True
 
@@ -203,9 +208,9 @@ class Targets:
             await self._engine.apply_target(self._state(nqn, host_nqn, members))
 
     def _number_controllers(self, wanted: ControllerIds | None) -> None:
-        """Remember the ids of this node's controllers.
+        """Remember the controller ids of this node.
 
-        :raises NodeRefused: CONFLICT; they overlap those that it was told before.
+        :raises NodeRefused: CONFLICT: they overlap the node's earlier, different ids.
         """
         told = self._records.setting(CONTROLLERS, ControllerIds)
         if wanted is None or wanted == told:
@@ -218,7 +223,9 @@ class Targets:
         self._records.put_setting(CONTROLLERS, wanted)
 
     async def _renumber(self, nqn: str, host_nqn: str, members: Iterable[NamespaceRecord]) -> None:
-        """Give the target the ids of this node's controllers, if it may be made anew now."""
+        """Give an existing target the node's controller ids, if they differ and no host is
+        connected.
+        """
         state = self._state(nqn, host_nqn, members)
         found = await self._engine.controllers()
         if state.controllers is not None and found.get(nqn) != state.controllers:
@@ -259,14 +266,16 @@ class Targets:
             self._records.drop_namespace(nqn, uuid)
 
     async def _empty(self, nqn: str) -> None:
-        """Take all namespaces out of the target, which goes when its hosts have noticed."""
+        """Remove all namespaces from the target, and schedule its removal once hosts
+        have noticed.
+        """
         await self._engine.empty_target(nqn)
         if former := self._emptied.pop(nqn, None):
             former.cancel()
         self._emptied[nqn] = asyncio.create_task(self._remove_empty(nqn), name=f"emptied {nqn}")
 
     async def _remove_empty(self, nqn: str) -> None:
-        """Where it fails, the target is removed when the agent starts next."""
+        """Remove the target. If that fails, the next start of the agent removes it."""
         await asyncio.sleep(self._notice_seconds)
         async with self._locks.hold(f"target {nqn}"):
             if self._emptied.get(nqn) is not asyncio.current_task():
@@ -305,7 +314,8 @@ def _check_members(others: Iterable[NamespaceRecord], spec: NamespaceSpec) -> No
         if spec.by_piece or other.spec.by_piece:
             raise NodeRefused(
                 RefusalCode.CONFLICT,
-                f"volume {other.uuid} is in {other.nqn} already: by piece, one is alone there",
+                f"volume {other.uuid} is in {other.nqn} already: a volume that is exported by"
+                " piece must be alone in its target",
             )
         if other.spec.nsid == spec.nsid:
             raise NodeRefused(

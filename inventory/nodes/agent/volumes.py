@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 
 
 class Volumes:
-    """The volumes of a node: made, grown, limited and removed, each change at most once.
+    """The volumes of a node: created, expanded, limited and removed, each change at most once.
 
-    The order of writes makes a repeat converge after a crash at any point. A volume is recorded
-    after the engine has it, so what is recorded was there: if it is not any more, it is lost, and
-    never made again. Its removal is recorded as begun before the engine is told and as done
-    afterwards; one that was interrupted is finished by ``repair``, by the next removal, or by the
+    The order of writes lets a repeated call converge after a crash at any point. A volume is
+    recorded after the engine has created it. So a recorded volume that is missing is lost, and is
+    never created again. A removal is recorded as begun before the engine is told, and as done
+    afterwards. An interrupted removal is finished by ``repair``, by the next removal, or by the
     next write of a later generation.
     """
 
@@ -46,16 +46,19 @@ class Volumes:
         self._late: set[str] = set()
 
     async def list(self) -> tuple[Volume, ...]:
-        """Ordered by uuid; without those that are lost, or on SSDs that are absent."""
+        """All volumes, ordered by uuid, without lost ones and those on absent SSDs."""
         exported = self._records.exported()
         volumes = (await self._presence.volumes()).items()
         return tuple(self._shown(uuid, spec, uuid in exported) for uuid, spec in volumes)
 
     async def read(self, uuid: str) -> Volume:
-        """:raises NodeRefused: NOT_FOUND"""
+        """The volume.
+
+        :raises NodeRefused: NOT_FOUND
+        """
         spec = self._records.volume(uuid)
         if spec is None:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not on this node")
         try:
             await self._presence.require_volume(uuid, spec)
         except NodeRefused as lost:
@@ -63,11 +66,11 @@ class Volumes:
         return self._shown(uuid, spec, bool(self._records.targets_of(uuid)))
 
     async def ensure(self, uuid: str, spec: VolumeSpec) -> bool:
-        """The volume is there, as ``spec`` says; True when it was made, False when it was there.
+        """Ensure that the volume exists as ``spec`` says. True: it was created now.
 
-        :raises NodeRefused: INVALID, STALE, CONFLICT (it is there, but different), NO_SPACE,
-            NOT_FOUND (an SSD, the source, or the volume itself: it was made once and is lost),
-            IN_USE (a snapshot that has its snapshot volume).
+        :raises NodeRefused: INVALID, STALE, NO_SPACE; CONFLICT: it exists, but differs; NOT_FOUND:
+            an SSD, the source, or the volume itself, which was created once and is lost;
+            UNAVAILABLE: an SSD is missing; IN_USE: the snapshot has a snapshot volume already.
         """
         check_layout(spec)
         name = Name(uuid)
@@ -80,7 +83,7 @@ class Volumes:
             self._fences.admit_new(name, spec.generation)
             try:
                 await self._check_source(spec)
-                # what a crash left unrecorded may be of another volume of that name
+                # an unrecorded volume, left by a crash, may be another one of that name
                 await self._engine.remove_volume(uuid)
                 await self._engine.create_volume(uuid, spec)
                 await self._engine.set_qos(uuid, spec.qos)
@@ -93,11 +96,11 @@ class Volumes:
             return True
 
     async def change(self, uuid: str, spec: VolumeSpec) -> None:
-        """A volume that is there becomes as ``spec`` says: larger, with other limits, with what its
-        owner tells now. It is never made.
+        """Change an existing volume to ``spec``: larger pieces, other limits, other details of its
+        owner. It is never created.
 
-        :raises NodeRefused: INVALID, STALE, NOT_FOUND (the volume, an SSD), UNAVAILABLE (its SSD
-            is missing), CONFLICT (not a change that is possible), NO_SPACE.
+        :raises NodeRefused: INVALID, STALE, NO_SPACE; NOT_FOUND: the volume, an SSD; UNAVAILABLE:
+            its SSD is missing; CONFLICT: this change is not possible.
         """
         check_layout(spec)
         async with self._locks.hold(lock_of_volume(uuid)):
@@ -116,10 +119,10 @@ class Volumes:
                 self._records.put_volume(uuid, spec)
 
     async def remove(self, uuid: str, generation: int) -> None:
-        """The volume is gone, and so is its copy to another node.
+        """Remove the volume, and stop its copy to another node.
 
-        :raises NodeRefused: STALE; IN_USE while it is in a target or has snapshots; UNAVAILABLE
-            while a copy of it is still written.
+        :raises NodeRefused: STALE; IN_USE: it is in a target or has snapshots; UNAVAILABLE: a copy
+            of it is still written.
         """
         name = Name(uuid)
         async with self._locks.hold(lock_of_volume(uuid)):
@@ -131,12 +134,12 @@ class Volumes:
             await self._take_away(uuid)
 
     async def restore(self) -> None:
-        """After a start: give the engine the limits."""
+        """After a start: give the engine the limits of all volumes."""
         self._late = set(self._records.volumes())
         await self.repair_limits()
 
     async def repair_limits(self) -> set[str]:
-        """Try again what could not be restored; the volumes where that was possible."""
+        """Retry the limits that could not be set; return the volumes for which it worked now."""
         late = self._late
         if not late:
             return set()
@@ -148,8 +151,8 @@ class Volumes:
         return here - self._late
 
     async def repair(self) -> bool:
-        """Finish removals that were interrupted, which may take long; True: there is none left,
-        and all volumes are limited.
+        """Finish interrupted removals, which may take long. True: none is left, and all limits are
+        set.
         """
         removed = [one for one in self._records.volumes() if self._fences.is_removed(Name(one))]
         left = [uuid for uuid in removed if not await self._is_gone(uuid)]
@@ -163,7 +166,9 @@ class Volumes:
                 if spec is not None and is_here:
                     await self._engine.set_qos(uuid, spec.qos)
             except Exception:
-                log.exception("volume %s is not as it was before the restart", uuid)
+                log.exception(
+                    "the limits of volume %s could not be restored after the restart", uuid
+                )
                 return False
             return True
 
@@ -181,8 +186,11 @@ class Volumes:
         return Volume(uuid=uuid, exported=exported, enforced_qos=enforced, **dict(spec))
 
     async def _is_there(self, uuid: str, spec: VolumeSpec) -> bool:
-        """:raises NodeRefused: CONFLICT; the generation, which stays unseen, or another value.
-        NOT_FOUND, UNAVAILABLE; it was made, and is lost or out of reach: it is not made again.
+        """Whether the volume exists as ``spec`` says.
+
+        :raises NodeRefused: CONFLICT: the generation or another value differs; a refused generation
+            is not recorded as seen. NOT_FOUND, UNAVAILABLE: it was created, and is lost or out of
+            reach.
         """
         old = self._records.volume(uuid)
         if old is None:
@@ -193,14 +201,15 @@ class Volumes:
             raise NodeRefused(
                 RefusalCode.CONFLICT,
                 f"volume {uuid} is here with {old.capacity} bytes and {old.qos}, not"
-                f" {spec.capacity} and {spec.qos}: a create changes nothing",
+                f" {spec.capacity} and {spec.qos}: only a PATCH changes it",
             )
         await self._presence.require_volume(uuid, old)
         return True
 
     async def _check_source(self, spec: VolumeSpec) -> None:
-        """:raises NodeRefused: NOT_FOUND, UNAVAILABLE, CONFLICT, IN_USE; nothing can be made from
-        it.
+        """Check that the volume can be created from its source.
+
+        :raises NodeRefused: NOT_FOUND, UNAVAILABLE, CONFLICT, IN_USE
         """
         source = spec.source
         if source is None:
@@ -214,7 +223,8 @@ class Volumes:
             )
 
     async def _layout_of(self, source: Source) -> tuple[tuple[Piece, ...], int]:
-        """Pieces and block size of a source. A snapshot whose volume is lost is as good as it was.
+        """Pieces and block size of a source. A snapshot is usable even if its volume's data is
+        lost.
 
         :raises NodeRefused: NOT_FOUND, UNAVAILABLE
         """
@@ -227,7 +237,7 @@ class Volumes:
         return snapshot.pieces, of.block_size
 
     def _users(self, uuid: str) -> str:
-        """What holds the volume, in words; empty: nothing."""
+        """What keeps the volume from being removed, as text; empty: nothing."""
         if targets := self._records.targets_of(uuid):
             return f"is exported by {', '.join(targets)}"
         if snapshots := self._records.snapshots_of(uuid):
@@ -245,10 +255,10 @@ class Volumes:
 
 
 def _check_same_volume(uuid: str, old: VolumeSpec, spec: VolumeSpec) -> None:
-    """A volume keeps its generation for life: a new one never comes to hold a former one's data.
+    """A volume keeps its generation for life, so a new volume never shows the data of a former one.
 
-    The refused generation does not count as seen: the removal of the former volume is still to
-    come.
+    A refused generation does not count as seen, because the former volume must still be removed
+    with its own, older one.
     """
     refuse_other_owner(f"volume {uuid} of generation {old.generation}", old, spec)
     if old.generation != spec.generation:
@@ -259,10 +269,12 @@ def _check_same_volume(uuid: str, old: VolumeSpec, spec: VolumeSpec) -> None:
 
 
 def lock_of_volume(uuid: str) -> str:
+    """The name of the volume's lock."""
     return f"volume {uuid}"
 
 
 def lock_of_snapshot(uuid: str) -> str:
+    """The name of the snapshot's lock."""
     return f"snapshot {uuid}"
 
 

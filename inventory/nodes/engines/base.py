@@ -1,12 +1,17 @@
-"""What an engine must do for the agent.
+"""The interface between the node agent and an engine.
 
-An engine keeps volumes (and their contents) across its own restarts; it may forget QoS limits and
-targets, which the agent gives it again. Each method is repeatable: called again after a failure or
-a crash at any point, it ends in the state that it names. The agent never runs two calls for one
-volume, one snapshot or one target at once (taking or removing a snapshot is a call for its volume
-too, making a volume one for its source; asking for a copy is none); calls for different ones do
-overlap. That a volume has snapshots, or a snapshot a snapshot volume, is the agent's to watch, not
-the engine's.
+An engine keeps volumes, with their contents, when it restarts. It may lose QoS limits and targets;
+the agent sets these again after each start.
+
+Every method is repeatable: when it is called again after a failure or a crash at any point, it ends
+in the state that its docstring names.
+
+The agent never runs two calls for the same volume, snapshot or target at once. Taking or removing a
+snapshot counts as a call for its volume, and creating a volume as a call for its source. Reading a
+copy does not count. Calls for different objects do overlap.
+
+The agent, not the engine, checks whether a volume has snapshots, and whether a snapshot has a
+snapshot volume.
 """
 
 from collections.abc import Callable, Mapping, Set
@@ -26,16 +31,17 @@ from inventory.nodes.wire import (
 )
 
 NOTICE_SECONDS = 1.0
-"""After which a Linux host has noticed that namespaces went (measured)."""
+"""Time after which a Linux host has noticed that namespaces were removed (measured)."""
 
 VERSION = "3.22.1"
-"""Of the node's software: the provisioner takes nodes of its own major version."""
+"""Version of the node's software. The provisioner accepts nodes of its own major version."""
 
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """What the engine offers now; bandwidth in bytes per second. ``expands_spans_online``: it can
-    expand a volume on several SSDs while a target has it.
+    """What the engine offers now. Bandwidth is in bytes per second.
+
+    ``expands_spans_online``: the engine can expand a volume on several SSDs while it is exported.
     """
 
     version: str
@@ -52,9 +58,11 @@ class EngineFacts:
 
 @dataclass(frozen=True)
 class TargetState:
-    """A target as it must be: who may connect, and the volume behind each namespace id.
-    ``by_piece``: of its only volume each piece is a namespace, the first has that id.
-    ``controllers``: the ids its controllers shall have; None: any.
+    """The desired state of a target: which host may connect, and the volume of each namespace id.
+
+    ``by_piece``: the target has one volume, and each piece of it is a namespace; the first piece
+    has the id in ``namespaces``, the others the ids after it. ``controllers``: the ids that its
+    controllers must have; None: any.
     """
 
     nqn: str
@@ -66,7 +74,7 @@ class TargetState:
 
 @dataclass(frozen=True)
 class Known:
-    """What the agent's records say is there; ``targets`` by NQN."""
+    """What the agent has on record; ``targets`` holds NQNs."""
 
     volumes: Mapping[str, VolumeSpec]
     snapshots: Mapping[str, SnapshotSpec]
@@ -75,124 +83,142 @@ class Known:
 
 @dataclass(frozen=True)
 class Held:
-    """What is there now with all its pieces, by uuid; not what lies on absent SSDs."""
+    """The volumes and snapshots that are present now with all their pieces, by uuid. What lies on
+    absent SSDs is not included.
+    """
 
     volumes: Set[str]
     snapshots: Set[str]
 
 
 class Engine(Protocol):
-    """All methods raise ``NodeRefused`` when nothing was done; anything else: it may have been."""
+    """The operations of an engine.
+
+    :raises NodeRefused: from any method: nothing was changed. After any other exception the change
+        may have been made.
+    """
 
     on_change: Callable[[int], None]
-    """Set by the agent; the engine calls it, in the event loop, with the bits of ``Changes`` after
-    its portals changed, and with 0 after SSDs or their capacities did."""
+    """The agent sets it. The engine calls it in the event loop: with bits of ``Changes`` after its
+    portals changed, with 0 after its SSDs or their capacities changed.
+    """
 
     @property
     def absent_ssds(self) -> frozenset[str]:
-        """SSDs of the node that cannot be used now: what lies on them is there, but out of reach.
-        It changes with ``start`` only.
+        """SSDs of the node that cannot be used now. What lies on them exists, but is out of reach.
+        Only ``start`` changes this set.
         """
 
     async def start(self) -> None:
-        """Bring the engine up. Returns when the calls below work; QoS and targets may be gone.
+        """Bring the engine up. Returns when the other methods work; QoS limits and targets may be
+        lost.
 
-        No copy is known any more. One that an earlier life began may still be written, and what it
-        reads stays, until it ends or its target goes: ``stop_copy`` is refused until then.
+        The engine no longer knows any copy. A copy that was started before the restart may still be
+        written, and its source stays, until the copy ends or its target is removed. Until then
+        ``stop_copy`` is refused.
         """
 
-    async def facts(self) -> EngineFacts: ...
+    async def facts(self) -> EngineFacts:
+        """What the engine offers now."""
 
     async def held(self) -> Held:
-        """What the data plane has, whatever was recorded of it; also what is half made."""
+        """What the data plane has, whatever the agent has on record. Half-made volumes and
+        snapshots are included.
+        """
 
     async def create_volume(self, uuid: str, spec: VolumeSpec) -> None:
-        """The volume, of which nothing is there, is made with these pieces.
+        """Create the volume with these pieces. Nothing of it may exist.
 
-        It reads as its source, and beyond that, or without a source, as zeros; a read-only one
-        cannot be written. A refusal (NO_SPACE, NOT_FOUND for an SSD or the source, CONFLICT where a
-        volume is there) leaves nothing of it. The QoS is not its business.
+        It reads as its source. Beyond the end of the source, or without a source, it reads as
+        zeros. A read-only volume cannot be written. The caller sets the QoS limits afterwards.
+
+        :raises NodeRefused: NO_SPACE; NOT_FOUND: an SSD or the source; CONFLICT: a volume exists.
+            Nothing of the volume is left.
         """
 
     async def expand_volume(self, uuid: str, spec: VolumeSpec) -> None:
-        """Each piece of the volume, which is there, is grown to its size, and pieces that come
-        after those are made. A piece that should be there already is never made.
+        """Expand each piece of the existing volume to its size, and append the pieces that come
+        after those. A piece that should exist already is never created.
 
-        A refusal (NOT_FOUND for the volume, a piece of it or an SSD, NO_SPACE, CONFLICT where it
-        would have to shrink or change) leaves all pieces as they were.
+        :raises NodeRefused: NOT_FOUND: the volume, a piece of it or an SSD; NO_SPACE; CONFLICT: it
+            would have to shrink or change. All pieces stay as they were.
         """
 
     async def remove_volume(self, uuid: str) -> None:
-        """The volume is gone and its space is free; what it held can never be read again, but
-        where a clone or snapshot shares it.
+        """Remove the volume and free its space. Its content can never be read again, except where a
+        clone or snapshot shares it.
         """
 
     async def ensure_snapshot(self, uuid: str, spec: SnapshotSpec) -> None:
-        """The snapshot is there: the volume, which is, as it was at some moment of the call.
+        """Ensure that the snapshot exists. A new one shows its volume, which exists, at some moment
+        during the call.
 
-        A refusal (NO_SPACE for what it reserves, NOT_FOUND for the volume) leaves all as it was.
+        :raises NodeRefused: NO_SPACE: for its reserved space; NOT_FOUND: the volume. Nothing
+            changes.
         """
 
     async def remove_snapshot(self, uuid: str) -> None:
-        """The snapshot is gone and its space is free; its volume and all clones stay as they
-        are.
-        """
+        """Remove the snapshot and free its space. Its volume and all clones stay as they are."""
 
     async def set_qos(self, uuid: str, qos: Qos) -> None:
-        """Limit a volume that is there, by what is enforced for ``qos``."""
+        """Limit an existing volume to what ``enforced`` returns for ``qos``."""
 
     def enforced(self, qos: Qos) -> Qos:
-        """The limits that the engine can enforce for these, which are not lower."""
+        """The limits that the engine can enforce for ``qos``. They are never lower."""
 
     async def apply_target(self, target: TargetState) -> None:
-        """The target is exactly so and listens on all portals, also on those that come later.
+        """Make the target exactly this, listening on all portals, including those that appear
+        later.
 
-        Each namespace's uuid is its volume's. Hosts that lost access are disconnected on return. A
-        target that is there keeps its controller ids while a host is connected; else it is made
-        anew with those that it shall have.
+        Each namespace has the uuid of its volume. When the call returns, hosts that lost access are
+        disconnected. An existing target keeps its controller ids while a host is connected;
+        otherwise it is recreated with the ids in ``target``.
         """
 
     async def empty_target(self, nqn: str) -> None:
-        """The target has no namespace, which connected hosts are told; they stay connected. A
-        target that is not there is empty.
+        """Remove all namespaces from the target. Connected hosts are notified and stay
+        connected. A target that does not exist counts as empty.
         """
 
     async def remove_target(self, nqn: str) -> None:
-        """The target is gone and its hosts are disconnected.
+        """Remove the target and disconnect its hosts.
 
-        A Linux host that saw namespaces in it keeps waiting for them, and all I/O to them hangs:
-        ``empty_target`` comes NOTICE_SECONDS before.
+        A Linux host that saw namespaces in it keeps waiting for them, and all I/O to them hangs.
+        Callers therefore call ``empty_target`` NOTICE_SECONDS before.
         """
 
     async def start_copy(self, uuid: str, spec: SyncSpec) -> None:
-        """Begin to copy a volume that is there and of which no copy is known.
+        """Start to copy an existing volume of which no copy is known.
 
-        The engine connects to the target as the host that ``spec`` names, copies and disconnects.
-        Whatever makes the copy fail, also at once, is told by ``copy``. No host writes the volume
-        meanwhile. Where it was never written, the destination may be left as it is: that is new,
-        or was filled only by copies of the same content.
+        The engine connects to the target as the host that ``spec`` names, copies, and disconnects.
+        ``copy`` reports every failure, also an immediate one. No host may write the volume
+        meanwhile. Ranges that were never written may be left alone at the destination, because the
+        destination is new or holds only what copies of the same content wrote.
         """
 
     async def copy(self, uuid: str) -> Sync | None:
-        """The copy of the volume that was begun last: how far it is, or how it ended, told again
-        and again until it is stopped or lost by a restart. DONE: all of it can be read there.
+        """The progress or result of the volume's latest copy, until it is stopped or lost by a
+        restart. DONE: everything can be read at the destination.
         """
 
     async def stop_copy(self, uuid: str) -> None:
-        """No copy of the volume is known; on return nothing is written by one any more, also not by
-        one that an earlier life of the engine began.
+        """Stop and forget the copy of the volume. On return, no copy of it is written, including
+        one that was started before the engine restarted.
 
-        Where a copy cannot be cancelled, the engine disconnects it and awaits its end for some
-        seconds; it refuses (UNAVAILABLE) while it goes on. The removal of its target ends it.
+        Where a copy cannot be cancelled, the engine disconnects it and waits some seconds for its
+        end. Removing the copy's target ends it.
+
+        :raises NodeRefused: UNAVAILABLE: the copy is still running.
         """
 
-    async def target_names(self) -> tuple[str, ...]: ...
+    async def target_names(self) -> tuple[str, ...]:
+        """The NQNs of all targets."""
 
     async def connected_hosts(self) -> dict[str, tuple[str, ...]]:
-        """By target NQN, the NQNs of the hosts that have a session now."""
+        """For each target NQN, the NQNs of the hosts that have a session now."""
 
     async def controllers(self) -> dict[str, ControllerIds]:
-        """By target NQN, the ids of its controllers as they are now."""
+        """For each target NQN, the ids that its controllers have now."""
 
     async def drift(self, known: Known) -> tuple[DriftItem, ...]:
-        """Where what is there differs from what is known."""
+        """The differences between the data plane and ``known``."""

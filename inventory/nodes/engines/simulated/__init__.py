@@ -1,4 +1,6 @@
-"""Storage nodes without disks: exact accounting, real HTTPS, faults to switch on."""
+"""Storage nodes without disks, for tests and the demo: exact accounting, real HTTPS, faults on
+demand.
+"""
 
 from inventory.nodes.engines.simulated.engine import SimulatedEngine
 from inventory.nodes.engines.simulated.fault_control import FaultControl

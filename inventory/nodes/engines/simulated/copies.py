@@ -1,4 +1,4 @@
-"""Copies to another simulated node: they take the time that bytes would take."""
+"""Copies to another simulated node. They take the time that copying the bytes would take."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -10,8 +10,8 @@ from inventory.nodes.wire import Sync, SyncSpec, SyncState, VolumeSpec
 
 @dataclass
 class Copy:
-    """``settled`` bytes were done ``at`` that time of the event loop; without a ``destination``, to
-    which access was had, there are none.
+    """A copy. ``settled`` bytes were done at time ``at`` of the event loop. ``destination`` is None
+    if there was no access to it.
     """
 
     uuid: str
@@ -27,11 +27,11 @@ class Copy:
 
 
 class Copies:
-    """The copies that one engine runs, one of a volume at most. For one event loop.
+    """The copies of one engine, at most one of each volume. For one event loop.
 
-    A timer per copy ends it; how far it is, is computed from the clock. That its target is still
-    there is looked at whenever the network changes. The destination gets the source's mark, as it
-    was at the start, with the last byte.
+    A timer ends each copy, and its progress is computed from the clock. Whenever the network
+    changes, each copy checks that its target still exists. At its end the destination gets the mark
+    that the source had at the start.
 
     ``rate``: bytes per second of each copy; 0: all stand still.
     """
@@ -43,7 +43,7 @@ class Copies:
         self.rate = rate
 
     def begin(self, uuid: str, volume: VolumeSpec, spec: SyncSpec) -> None:
-        """Instead of the one before. What makes it fail is told by ``read``."""
+        """Start a copy, and forget the previous one. ``read`` reports why it fails."""
         self.end(uuid)
         mark, now = self._engine.engine_state.mark(uuid), asyncio.get_running_loop().time()
         copy = self._copies[uuid] = Copy(uuid, spec, volume.capacity, mark, now)
@@ -55,6 +55,7 @@ class Copies:
             self._schedule(copy)
 
     def read(self, uuid: str) -> Sync | None:
+        """The latest copy of the volume, or None."""
         copy = self._copies.get(uuid)
         if copy is None:
             return None
@@ -67,23 +68,23 @@ class Copies:
         )
 
     def end(self, uuid: str) -> None:
-        """Stop and forget it."""
+        """Stop and forget the copy."""
         if copy := self._copies.pop(uuid, None):
             _stop_timer(copy)
 
     def lose(self, uuid: str) -> None:
-        """What is read is there no longer."""
+        """Fail the copy, because its source volume is gone."""
         copy = self._copies.get(uuid)
         if copy is not None and copy.state is SyncState.RUNNING:
-            self._fail(copy, f"volume {uuid} is not here any more")
+            self._fail(copy, f"volume {uuid} is no longer on this node")
 
     def clear(self) -> None:
-        """Stop and forget all."""
+        """Stop and forget all copies."""
         for uuid in tuple(self._copies):
             self.end(uuid)
 
     def set_rate(self, rate: int) -> None:
-        """Copies under way go on at the new rate."""
+        """Change the rate, also of running copies."""
         running = [copy for copy in self._copies.values() if copy.state is SyncState.RUNNING]
         for copy in running:
             self._settle(copy)
@@ -92,7 +93,7 @@ class Copies:
             self._schedule(copy)
 
     def check(self) -> None:
-        """Fail the copies that have lost their target."""
+        """Fail the copies whose target is gone."""
         for copy in self._copies.values():
             if copy.state is not SyncState.RUNNING:
                 continue

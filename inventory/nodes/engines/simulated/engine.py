@@ -1,4 +1,4 @@
-"""An engine that keeps books instead of bytes."""
+"""An engine that keeps accounts instead of bytes."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -33,12 +33,12 @@ COPY_RATE = 2**30
 
 
 class SimulatedEngine:
-    """Volumes and snapshots are rows in the database, so they outlive the process; targets, QoS and
-    copies are memory. ``strange``: what somebody made beside the agent. ``faults``: what the kernel
-    of a host would refuse.
+    """Volumes and snapshots are database rows, so they outlive the process. Targets, QoS and copies
+    are in memory.
 
-    An SSD's free space is its capacity less what the pieces on it allocate, to the byte. Copies go
-    to the engines of the same ``network``, at ``copy_rate`` bytes per second.
+    ``strange``: drift created behind the agent's back. ``faults``: what the kernel of a host would
+    refuse. The free space of an SSD is its capacity minus what its pieces allocate, to the byte.
+    Copies go to the engines of the same ``network``, at ``copy_rate`` bytes per second.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class SimulatedEngine:
         return frozenset()
 
     async def start(self) -> None:
-        """A restart: what SPDK would lose is lost."""
+        """Restart the engine: everything that SPDK would lose is lost."""
         self._lose()
 
     async def facts(self) -> EngineFacts:
@@ -79,7 +79,7 @@ class SimulatedEngine:
 
     @property
     def ssds(self) -> tuple[Ssd, ...]:
-        """With what is free on each now."""
+        """The SSDs with their current free space."""
         return tuple(ssd.model_copy(update={"free": self._free(ssd)}) for ssd in self._facts.ssds)
 
     @property
@@ -88,23 +88,23 @@ class SimulatedEngine:
 
     @property
     def targets(self) -> dict[str, TargetState]:
-        """Those that have namespaces: others are on their way out."""
+        """The targets with namespaces. Those without are about to be removed."""
         return {nqn: one for nqn, one in dict(self._subsystems).items() if one.namespaces}
 
     def volume(self, uuid: str) -> VolumeSpec | None:
-        """What the engine itself holds, whatever the agent believes."""
+        """The volume that the engine holds, whatever the agent has on record."""
         return self.engine_state.volume(uuid)
 
     def volumes(self) -> dict[str, VolumeSpec]:
-        """All that the engine itself holds."""
+        """All volumes that the engine holds."""
         return self.engine_state.volumes()
 
     def snapshots(self) -> dict[str, SnapshotSpec]:
-        """All that the engine itself holds."""
+        """All snapshots that the engine holds."""
         return self.engine_state.snapshots()
 
     def read(self, uuid: str) -> str:
-        """The mark that stands for what the volume holds; "" is zeros.
+        """The mark that stands for the volume's content; "" means zeros.
 
         :raises NodeRefused: NOT_FOUND
         """
@@ -112,7 +112,7 @@ class SimulatedEngine:
         return self.engine_state.mark(uuid)
 
     def write(self, uuid: str, mark: str) -> None:
-        """As if a host wrote the whole volume.
+        """Set the mark, as if a host wrote the whole volume.
 
         :raises NodeRefused: NOT_FOUND
         """
@@ -126,7 +126,7 @@ class SimulatedEngine:
     async def create_volume(self, uuid: str, spec: VolumeSpec) -> None:
         await asyncio.sleep(0)
         if self.volume(uuid) is not None:
-            raise NodeRefused(RefusalCode.CONFLICT, f"volume {uuid} is here already")
+            raise NodeRefused(RefusalCode.CONFLICT, f"volume {uuid} exists already")
         if spec.source is not None:
             self._check_source(spec.source)
         more = _allocations(spec.pieces)
@@ -183,7 +183,7 @@ class SimulatedEngine:
         return qos
 
     async def apply_target(self, target: TargetState) -> None:
-        """Without volumes that are not there, as SPDK does."""
+        """See :class:`Engine`. Missing volumes are left out, as SPDK does."""
         await asyncio.sleep(0)
         present = {nsid: uuid for nsid, uuid in target.namespaces.items() if self.volume(uuid)}
         target = replace(target, namespaces=present)
@@ -238,8 +238,8 @@ class SimulatedEngine:
         return (*self.strange, *(DriftItem(kind=DriftKind.LOST, name=one) for one in sorted(lost)))
 
     def lose(self, uuid: str) -> None:
-        """As if the data plane lost a volume or snapshot under the agent: what hosts and copies
-        have of it goes with it.
+        """Lose a volume or snapshot, with its namespaces and copy, while the agent has it on
+        record.
         """
         there = self.volume(uuid)
         snapshot = self.snapshots().get(uuid)
@@ -255,12 +255,12 @@ class SimulatedEngine:
         self.network.changed()
 
     def cut_off(self, is_cut_off: bool) -> None:
-        """Neither reach other nodes nor be reached by them."""
+        """Cut the connections to and from other nodes, or restore them."""
         self.is_cut_off = is_cut_off
         self.network.changed()
 
     def change(self, **facts: Any) -> None:
-        """Other facts from now on; the agent hears of portals and SSDs."""
+        """Change facts, and tell the agent about new portals and SSDs."""
         before = self._facts
         self._facts = replace(before, **facts)
         if before.portals != self._facts.portals:
@@ -270,7 +270,7 @@ class SimulatedEngine:
             self.on_change(0)
 
     def reset(self) -> None:
-        """As new, after the database was cleared."""
+        """Make the engine new, after the database was cleared."""
         self._facts = self._pristine
         self.is_full = False
         self.strange = ()
@@ -290,7 +290,7 @@ class SimulatedEngine:
     def _there(self, uuid: str) -> VolumeSpec:
         volume = self.volume(uuid)
         if volume is None:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not on this node")
         return volume
 
     def _count_used(self) -> dict[str, int]:
@@ -305,7 +305,7 @@ class SimulatedEngine:
     def _check_source(self, source: Source) -> None:
         there = self.snapshots() if source.kind.is_of_snapshot else self.volumes()
         if source.uuid not in there:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"source {source.uuid} is not here")
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"source {source.uuid} is not on this node")
 
     def _free(self, ssd: Ssd) -> int:
         if self.is_full:
@@ -316,7 +316,7 @@ class SimulatedEngine:
         ssds = {ssd.ssd_id: ssd for ssd in self._facts.ssds}
         for ssd_id, size in more.items():
             if ssd_id not in ssds:
-                raise NodeRefused(RefusalCode.NOT_FOUND, f"SSD {ssd_id} is not here")
+                raise NodeRefused(RefusalCode.NOT_FOUND, f"SSD {ssd_id} is not on this node")
             free = self._free(ssds[ssd_id])
             if size > free:
                 raise NodeRefused(

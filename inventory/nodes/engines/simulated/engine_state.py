@@ -1,4 +1,4 @@
-"""What a simulated node holds, in rows that outlive the process."""
+"""The content of a simulated node, in database rows that outlive the process."""
 
 from typing import Literal
 
@@ -24,10 +24,10 @@ Kind = Literal["volume", "snapshot"]
 
 
 class EngineState:
-    """The volumes and snapshots of one node, whatever its agent believes.
+    """The volumes and snapshots of one node, whatever its agent has on record.
 
-    Of their bytes there is a mark: a text that stands for all that a volume holds; "" is zeros. A
-    mark is written before what it belongs to, and goes before it.
+    A mark stands for the whole content of a volume; "" means zeros. A mark is written before its
+    volume and deleted before it.
     """
 
     def __init__(self, node: str, database: Database) -> None:
@@ -62,7 +62,7 @@ class EngineState:
         )
 
     def make_volume(self, uuid: str, spec: VolumeSpec) -> None:
-        """It reads as its source, which is there, or as zeros."""
+        """Add a volume with the content of its source, which exists, or with zeros."""
         self.put_mark(uuid, self._mark_of(spec.source))
         self.put_volume(uuid, spec)
 

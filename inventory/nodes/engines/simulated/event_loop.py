@@ -19,14 +19,14 @@ class LoopThread:
         self._thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """What the coroutine returns or raises.
+        """Run the coroutine in the loop, and return or raise what it does.
 
         :raises TimeoutError: it has not ended after ANSWER_SECONDS.
         """
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(ANSWER_SECONDS)
 
     def call(self, function: Callable[..., T], *values: Any) -> T:
-        """What the function, run in the loop, returns or raises."""
+        """Run the function in the loop, and return or raise what it does."""
 
         async def in_loop() -> T:
             return function(*values)
@@ -34,7 +34,7 @@ class LoopThread:
         return self.run(in_loop())
 
     def stop(self) -> None:
-        """Cancel what still runs, and end the thread."""
+        """Cancel all running tasks and end the thread."""
         self.run(_cancel_others())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

@@ -1,4 +1,4 @@
-"""The paths that only simulated nodes have: faults, restarts, hosts, content, copies."""
+"""HTTP paths that only simulated nodes have: faults, restarts, hosts, content, copies."""
 
 from typing import TYPE_CHECKING
 
@@ -23,24 +23,26 @@ class ConnectedHosts(Wire):
 
 
 class Mark(Wire):
-    """Stands for all that a volume holds; empty: zeros."""
+    """Stands for the whole content of a volume; empty: zeros."""
 
     mark: str = Field(max_length=1024)
 
 
 class CopyRate(Wire):
-    """Of the copies from the node; 0: they stand still."""
+    """The rate of copies from the node; 0: they stand still."""
 
     bytes_per_second: Bytes
 
 
 class Expendable(Wire):
-    """All that a node may lose; None: whatever it has."""
+    """The uuids of the volumes and snapshots that a node may lose; None: all."""
 
     volumes: tuple[str, ...] | None = None
 
 
 class Violations(Wire):
+    """The violations of a node, as text."""
+
     violations: tuple[str, ...]
 
 
@@ -61,7 +63,7 @@ async def restart(request: Request) -> Response:
 
 
 async def vanish(request: Request) -> Response:
-    """204, also where it was not there."""
+    """Answers 204, also if there was no such volume."""
     await _service_of(request).vanish(read_name(request, "uuid"))
     return gone()
 

@@ -1,4 +1,4 @@
-"""How tests switch a node's faults on and off, from any thread."""
+"""Lets tests turn the faults of a node on and off, from any thread."""
 
 from typing import Any, TypedDict, Unpack
 
@@ -9,11 +9,11 @@ from inventory.nodes.wire import RefusalCode
 
 
 class Which(TypedDict, total=False):
-    """Which calls are struck.
+    """Which calls the fault affects.
 
-    ``nth``: the nth matching call from now on is the first (1, the default, is the next).
-    ``times``: how many from that one on (1; 0 is all). ``method``, ``path``: only calls with this
-    method, with a path that begins so (default: any).
+    ``nth``: the first affected call is the nth matching one from now on (1, the default: the next).
+    ``times``: how many calls from that one on (default 1; 0: all). ``method``, ``path``: only calls
+    with this method, and with a path that starts with this (default: any).
     """
 
     nth: int
@@ -35,48 +35,55 @@ class FaultControl:
         return self._service.struck
 
     def clear(self) -> None:
-        """Nothing is wrong any more."""
+        """Remove all faults."""
         self.put(Faults())
 
     def get(self) -> Faults:
+        """The faults that are in force."""
         return self._service.faults
 
     def put(self, faults: Faults) -> None:
-        """Exactly these; calls are counted from now on."""
+        """Replace all faults by these. Calls are counted from now on."""
         self._loop.run(self._service.put_faults(faults))
 
     def go_down(self, seconds: float | None = None) -> None:
-        """Refuse connections, reset those that are there; for ever or for so many seconds."""
+        """Refuse connections and reset the existing ones, for ``seconds`` or, without them, for
+        ever.
+        """
         self._change(down_seconds=seconds)
 
     def come_up(self) -> None:
+        """Accept connections again."""
         self._change(down_seconds=0)
 
     def fill_up(self, is_full: bool = True) -> None:
-        """No SSD has a free byte."""
+        """Report no free space on any SSD."""
         self._change(full=is_full)
 
     def drop_probes(self, is_on: bool = True) -> None:
+        """Send no probes, or send them again."""
         self._change(drop_probes=is_on)
 
     def slow(self, milliseconds: int, **which: Unpack[Which]) -> None:
-        """The work begins so much later, even if the caller has given up by then."""
+        """Delay the work by so many milliseconds. It is done even if the caller gives
+        up meanwhile.
+        """
         self._add(FaultKind.SLOW, which, milliseconds=milliseconds)
 
     def refuse(self, code: RefusalCode, **which: Unpack[Which]) -> None:
-        """Nothing is done and the node says so."""
+        """Refuse the call without doing anything."""
         self._add(FaultKind.REFUSE, which, code=code)
 
     def fail(self, **which: Unpack[Which]) -> None:
-        """Nothing is done; the answer is HTTP status 500."""
+        """Answer HTTP status 500 without doing anything."""
         self._add(FaultKind.FAIL, which)
 
     def lose_request(self, **which: Unpack[Which]) -> None:
-        """Nothing is done and the connection is reset."""
+        """Reset the connection without doing anything."""
         self._add(FaultKind.LOSE_REQUEST, which)
 
     def lose_reply(self, **which: Unpack[Which]) -> None:
-        """All is done, then the connection is reset."""
+        """Do everything, then reset the connection."""
         self._add(FaultKind.LOSE_REPLY, which)
 
     def _add(self, kind: FaultKind, which: Which, **more: Any) -> None:

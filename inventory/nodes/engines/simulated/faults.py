@@ -1,4 +1,4 @@
-"""Faults of a simulated node, switched on and off by tests."""
+"""Faults of a simulated node, which tests turn on and off."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -10,15 +10,17 @@ from inventory.nodes.wire import RefusalCode, Wire
 
 
 class FaultKind(StrEnum):
-    SLOW = "SLOW"  # the work begins later
+    """What happens to a call."""
+
+    SLOW = "SLOW"  # the work starts later
     REFUSE = "REFUSE"  # nothing is done
     LOSE_REQUEST = "LOSE_REQUEST"  # nothing is done; the connection is reset
-    LOSE_REPLY = "LOSE_REPLY"  # all is done; the connection is reset
+    LOSE_REPLY = "LOSE_REPLY"  # everything is done; the connection is reset
     FAIL = "FAIL"  # nothing is done; HTTP status 500
 
 
 class Fault(Wire):
-    """What happens to some calls: to those from the ``nth`` on that matches (1 is the next)."""
+    """A fault of some calls: ``times`` matching ones, starting with the ``nth`` (1: the next)."""
 
     kind: FaultKind
     nth: int = Field(default=1, ge=1)
@@ -29,17 +31,18 @@ class Fault(Wire):
     milliseconds: int = Field(default=0, ge=0, description="of SLOW")
 
     def concerns(self, method: str, path: str) -> bool:
+        """Whether the fault is for calls with this method and path."""
         return self.method in ("", method) and path.startswith(self.path)
 
     def strikes(self, call: int) -> bool:
-        """``call``: 1 for the first call that it concerns."""
+        """Whether the fault affects a call. ``call``: 1 for the first matching call."""
         return call >= self.nth and (self.times == 0 or call < self.nth + self.times)
 
 
 class Faults(Wire):
-    """All that is wrong with a node.
+    """All faults of a node.
 
-    ``down_seconds``: connections are refused for so long; 0 is not at all, None is until changed.
+    ``down_seconds``: how long connections are refused; 0: not at all; None: until changed.
     """
 
     down_seconds: float | None = 0
@@ -49,7 +52,7 @@ class Faults(Wire):
 
 
 class FaultCounter:
-    """Counts the calls that each fault concerns. For one event loop.
+    """Counts the matching calls of each fault. For one event loop.
 
     ``struck`` is the number of calls that met a fault since the start.
     """
@@ -60,19 +63,20 @@ class FaultCounter:
 
     @property
     def faults(self) -> tuple[Fault, ...]:
+        """All faults, in the order in which they were added."""
         return tuple(fault for fault, _ in self._counted)
 
     def put(self, faults: Iterable[Fault]) -> None:
-        """These instead of those before."""
+        """Replace all faults by these."""
         self._counted.clear()
         self.add(*faults)
 
     def add(self, *faults: Fault) -> None:
-        """These too, counted from now on."""
+        """Add these faults, counting from now on."""
         self._counted += [(fault, count(1)) for fault in faults]
 
     def striking(self, method: str, path: str) -> list[Fault]:
-        """The faults that strike this call, which is thereby counted."""
+        """Count this call, and return the faults that affect it."""
         striking = [
             fault
             for fault, calls in self._counted

@@ -30,18 +30,17 @@ NVME_PORT = 4420
 class SimulatedFleet:
     """``count`` nodes that serve HTTPS from a background thread while the context is open.
 
-    ``certificate``, ``key``: of the nodes, for all addresses used. ``ca``: of the callers' own
-    certificates, looked at only with ``require_client_certificate``. ``token``: the bearer that
-    callers must show; None: any caller.
+    ``certificate``, ``key``: the nodes' files, for all addresses used. ``ca``: the CA of callers'
+    certificates, used only with ``require_client_certificate``. ``token``: the bearer that callers
+    must show; None: any caller.
 
-    The nodes share ``address`` on ports from ``base_port`` (0: any free ones); with
-    ``own_addresses`` each has its own, counted up from ``address``, and ``base_port`` itself.
-    Their portals are told apart in the same way, from port 4420 on.
+    The nodes share ``address`` on ports from ``base_port`` (0: any free ones). With
+    ``own_addresses`` each node has its own address, counted up from ``address``, with port
+    ``base_port``. Their portals differ in the same way, from port 4420 on.
 
-    ``copy_rate``: bytes per second of each copy to another node of the fleet; 0: none goes on.
-
-    ``store``: an SQLite file that keeps the nodes' contents over restarts, or memory.
-    Persistent ids are ``id_prefix`` and the node's number, like a MAC.
+    ``copy_rate``: bytes per second of each copy to another node of the fleet; 0: copies stand
+    still. ``store``: an SQLite file that keeps the nodes' contents over restarts, or memory.
+    Persistent ids are ``id_prefix`` and the node's number, like a MAC address.
     """
 
     count: int = 4
@@ -63,9 +62,9 @@ class SimulatedFleet:
     nodes: tuple[SimulatedNode, ...] = field(default=(), init=False, repr=False)
 
     def start(self) -> None:
-        """Serve; returns when all nodes accept connections.
+        """Start serving. Returns when all nodes accept connections.
 
-        :raises OSError: a port is taken, a file is missing, or there are too few file descriptors.
+        :raises OSError: a port is in use, a file is missing, or there are too few file descriptors.
         """
         _allow_many_files()
         self._loop = LoopThread("simulated-nodes")
@@ -88,21 +87,21 @@ class SimulatedFleet:
         self.nodes = ()
 
     def reset(self) -> None:
-        """All nodes are as new: empty, without faults, settings, generations or violations."""
+        """Make all nodes new: empty, without faults, settings, generations or violations."""
         self._loop.run(self._reset())
 
     def set_copy_rate(self, bytes_per_second: int) -> None:
-        """Of all nodes, until ``reset``; see :class:`SimulatedNode`."""
+        """Set the copy rate of all nodes until ``reset``; see :class:`SimulatedNode`."""
         for node in self.nodes:
             node.set_copy_rate(bytes_per_second)
 
     def renew_certificates(self) -> None:
-        """All nodes show to new connections what their files now hold."""
+        """Read the certificate files again, for new connections to all nodes."""
         self._loop.call(self._tls_files.renew, self._tls)
 
     @property
     def violations(self) -> tuple[str, ...]:
-        """Those of all nodes; see :class:`SimulatedNode`."""
+        """The violations of all nodes; see :class:`SimulatedNode`."""
         return tuple(text for node in self.nodes for text in node.violations)
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Watches for callers that break the rule of generations."""
+"""Finds callers that break the rule of generations."""
 
 from collections import OrderedDict
 
@@ -14,11 +14,11 @@ Spec = VolumeSpec | SnapshotSpec | NamespaceSpec | SyncSpec
 
 
 class GenerationChecker:
-    """``violations``: each time one name and generation came with a content that it may not have.
+    """``violations``: each write that repeats a name and generation with different content.
 
-    A volume may become larger and get another QoS within one generation (a delayed repeat of the
-    smaller one is no violation either), a copy may have other portals, a namespace other
-    controllers, and what an owner tells may change; nothing else may differ.
+    Within one generation a volume may become larger and get another QoS (a delayed repeat of the
+    smaller one is no violation), a copy may have other portals, a namespace other controllers, and
+    the details of an owner may change. Nothing else may differ.
     """
 
     def __init__(self) -> None:
@@ -34,6 +34,7 @@ class GenerationChecker:
             self._seen.popitem(last=False)
 
     def reset(self) -> None:
+        """Forget all writes and violations."""
         self.violations.clear()
         self._seen.clear()
 

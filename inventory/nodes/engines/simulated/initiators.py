@@ -1,4 +1,6 @@
-"""Hosts of simulated nodes, as Linux is one: what they would not take is a fault of the targets."""
+"""Simulates the hosts of the nodes as Linux behaves: what it would refuse is a fault of the
+targets.
+"""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -9,13 +11,13 @@ from inventory.nodes.engines.simulated.peer import Peer
 
 FIRST_ID = 1
 MEMORY_SECONDS = 60.0
-EARLY = 0.1  # of NOTICE_SECONDS, for timers
+EARLY = 0.1  # share of NOTICE_SECONDS by which timers may fire early
 
 
 @dataclass
 class Controller:
-    """A host's connection to a target on one node. ``namespaces``: the volume behind each id;
-    ``emptied_at``: when the last of them went, on the clock of the event loop.
+    """A host's connection to a target on one node. ``namespaces``: the volume of each id.
+    ``emptied_at``: when the last namespace was removed, by the clock of the event loop.
     """
 
     number: int
@@ -24,32 +26,34 @@ class Controller:
 
 
 class Meaning(NamedTuple):
+    """The volume that a namespace id stood for, and when it was last seen."""
+
     volume: str
     seen_at: float
 
 
 @dataclass
 class Subsystem:
-    """All that one host has of one target NQN, on however many nodes."""
+    """What one host knows of one target NQN, on all nodes."""
 
     controllers: dict[Peer, Controller] = field(default_factory=dict)
     meanings: dict[int, Meaning] = field(default_factory=dict)
 
 
 class Initiators:
-    """The hosts that targets admit. As far as the rules are concerned, each is connected to every
-    such target at all times, so a test need not connect one to see a rule broken. For one event
+    """The hosts that targets admit. For the rules, each host counts as connected to every target
+    that admits it at all times, so a test need not connect one to detect a violation. For one event
     loop.
 
-    ``faults`` of an engine are what its targets did and the kernel of a host refuses, or would hang
-    by; each begins with what the kernel logs.
+    ``faults`` of an engine: what its targets did that the kernel of a host refuses, or that makes
+    it hang. Each text starts with what the kernel logs.
     """
 
     def __init__(self) -> None:
         self._subsystems: dict[tuple[str, str], Subsystem] = {}
 
     def apply(self, engine: Peer, target: TargetState) -> None:
-        """The target is so now."""
+        """The target has changed to this."""
         for (host, nqn), other in self._subsystems.items():
             if nqn == target.nqn and host != target.host_nqn:
                 other.controllers.pop(engine, None)
@@ -72,7 +76,7 @@ class Initiators:
             controller.emptied_at = now
 
     def remove(self, engine: Peer, target: TargetState) -> None:
-        """The target is gone, and its hosts are disconnected."""
+        """The target was removed and its hosts are disconnected."""
         subsystem = self._subsystems.get((target.host_nqn, target.nqn))
         controller = subsystem.controllers.pop(engine, None) if subsystem else None
         if controller is None:
@@ -86,7 +90,7 @@ class Initiators:
             )
 
     def disconnect(self, engine: Peer, target: TargetState) -> None:
-        """No host is connected to the target."""
+        """The host of the target is disconnected."""
         if subsystem := self._subsystems.get((target.host_nqn, target.nqn)):
             subsystem.controllers.pop(engine, None)
 

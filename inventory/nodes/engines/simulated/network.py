@@ -6,7 +6,7 @@ from inventory.nodes.wire import Portal, SyncSpec
 
 
 class NoAccess(Exception):
-    """A host cannot reach a namespace; the text says why."""
+    """A host cannot reach a namespace. The text says why."""
 
 
 class Network:
@@ -17,17 +17,18 @@ class Network:
         self.initiators = Initiators()
 
     def join(self, engine: Peer) -> None:
+        """Add an engine."""
         self._engines.append(engine)
 
     def changed(self) -> None:
-        """A target, a portal or a node came, changed or went."""
+        """Check all copies, because a target, portal or node was added, changed or removed."""
         for engine in self._engines:
             engine.copies.check()
 
     def find(self, spec: SyncSpec) -> tuple[Peer, str]:
-        """The engine and the uuid of the volume behind the namespace, as NVMe-oF gives access.
+        """The engine and volume uuid of the namespace, with the access rules of NVMe-oF.
 
-        :raises NoAccess: no node answers at the portals, there is no such target or namespace, or
+        :raises NoAccess: no node answers at the portals, the target or namespace does not exist, or
             the host is not admitted.
         """
         there = [engine for engine in self._engines if _answers(engine, spec.portals)]

@@ -1,4 +1,4 @@
-"""What simulated nodes see of each other's engines."""
+"""What simulated nodes know of each other's engines."""
 
 from typing import Protocol
 
@@ -8,14 +8,14 @@ from inventory.nodes.wire import Portal, VolumeSpec
 
 
 class Checked(Protocol):
-    """Copies that look again whether their target is there."""
+    """Copies that can check again whether their targets exist."""
 
     def check(self) -> None:
-        """Fail the copies that have lost their target."""
+        """Fail the copies whose target is gone."""
 
 
 class Peer(Protocol):
-    """An engine in the same network; the members are those of ``SimulatedEngine``."""
+    """An engine in the same network. The members are those of ``SimulatedEngine``."""
 
     is_cut_off: bool
     faults: list[str]
@@ -23,7 +23,7 @@ class Peer(Protocol):
 
     @property
     def copies(self) -> Checked:
-        """Those that the engine runs."""
+        """The copies of the engine."""
 
     @property
     def portals(self) -> tuple[Portal, ...]:
@@ -31,7 +31,7 @@ class Peer(Protocol):
 
     @property
     def targets(self) -> dict[str, TargetState]:
-        """Those that have namespaces, by NQN."""
+        """Its targets with namespaces, by NQN."""
 
     def volume(self, uuid: str) -> VolumeSpec | None:
-        """What the engine itself holds."""
+        """The volume that the engine holds."""

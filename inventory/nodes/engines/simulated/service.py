@@ -1,4 +1,4 @@
-"""A simulated node inside the event loop: agent, engine, listener, prober, and what goes wrong."""
+"""A simulated node in its event loop: agent, engine, listener, prober and faults."""
 
 import asyncio
 import ssl
@@ -40,7 +40,7 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class NodePlan:
-    """What a simulated node is to be; port 0: any free one."""
+    """The properties of a simulated node. Port 0: any free one."""
 
     persistent_id: str
     name: str
@@ -50,7 +50,7 @@ class NodePlan:
 
 
 class NodeService:
-    """All methods belong to one event loop."""
+    """A simulated node. All methods run in one event loop."""
 
     def __init__(self, plan: NodePlan, shared: Surroundings) -> None:
         self._app = shared.app
@@ -83,7 +83,7 @@ class NodeService:
         await self.listener.open()
 
     async def close(self) -> None:
-        """Drop what is going on and give the port up."""
+        """Abort running calls and give up the port."""
         if self._probing is not None:
             self._probing.cancel()
         if self._down is not None:
@@ -92,17 +92,19 @@ class NodeService:
         self.listener.release()
 
     async def crash(self) -> None:
-        """Calls in flight end where they are, unanswered."""
+        """Abort running calls without an answer."""
         await self._calls.end()
 
     async def restart(self) -> None:
-        """As if agent and engine died and came back: calls in flight end halfway, unanswered."""
+        """Restart agent and engine as after a crash: running calls are aborted without
+        an answer.
+        """
         await self.crash()
         await self._start()
         self.prober.wake()
 
     async def lose(self, uuid: str) -> None:
-        """As if an SSD forgot it, with its namespaces, and the node started anew."""
+        """Lose the volume or snapshot, its namespaces and its record, and restart."""
         await self.crash()
         for nqn in self._records.targets_of(uuid):
             self._records.drop_namespace(nqn, uuid)
@@ -113,13 +115,14 @@ class NodeService:
         await self.restart()
 
     async def vanish(self, uuid: str) -> None:
-        """As if it vanished from the data plane under an agent that has it on record."""
+        """Lose the volume or snapshot in the data plane only; the agent still has it on record."""
         self.engine.lose(uuid)
 
     async def come_back_empty(self, only: Collection[str] | None = None) -> None:
-        """As if all SSDs were replaced and the agent installed anew, with its settings alone.
+        """Lose all content, as if all SSDs were replaced and the agent reinstalled with only its
+        settings.
 
-        :raises NodeRefused: IN_USE; the node has something that is not among ``only``.
+        :raises NodeRefused: IN_USE: the node has something that is not in ``only``.
         """
         await self.crash()
         there = {*self.engine.volumes(), *self.engine.snapshots()}
@@ -132,14 +135,14 @@ class NodeService:
         await self.restart()
 
     async def lose_targets(self) -> None:
-        """As if the node forgot them, and started anew."""
+        """Lose all targets, and restart."""
         await self.crash()
         for record in self._records.namespaces():
             self._records.drop_namespace(record.nqn, record.uuid)
         await self.restart()
 
     async def reset(self) -> None:
-        """As new, after ``crash`` and after the database was cleared."""
+        """Make the node new, after ``crash`` and after the database was cleared."""
         self.engine.reset()
         self.generation_checker.reset()
         await self.put_faults(Faults())
@@ -149,7 +152,7 @@ class NodeService:
 
     @property
     def violations(self) -> list[str]:
-        """Of the rule of generations, and of what the kernels of hosts take."""
+        """Violations of the rule of generations, and of the rules of the hosts' kernels."""
         return [*self.generation_checker.violations, *self.engine.faults]
 
     @property
@@ -162,19 +165,19 @@ class NodeService:
         return self._counter.struck
 
     async def put_faults(self, faults: Faults) -> None:
-        """These faults instead of those before; calls are counted from now on."""
+        """Replace all faults by these. Calls are counted from now on."""
         self._counter.put(faults.calls)
         await self.change_faults(faults)
 
     async def change_faults(self, faults: Faults) -> None:
-        """All but the faults of single calls, which go on as they are."""
+        """Change everything except the faults of single calls."""
         self._faults = faults
         self.engine.is_full = faults.full
         self.prober.mute(faults.drop_probes)
         await self._be_down_for(faults.down_seconds)
 
     def add_fault(self, fault: Fault) -> None:
-        """One more; those before go on counting."""
+        """Add a fault; the others keep counting."""
         self._counter.add(fault)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -227,7 +230,7 @@ class NodeService:
 
 
 async def _received(receive: Receive) -> Receive:
-    """The whole request is here already, so it will be done even if the client leaves."""
+    """Receive the whole request, so that it is processed even if the client disconnects."""
     messages = [await receive()]
     while messages[-1].get("more_body"):
         messages.append(await receive())
@@ -239,4 +242,4 @@ async def _received(receive: Receive) -> Receive:
 
 
 async def _discard(message: Message) -> None:
-    """A reply that nobody gets."""
+    """Drop the reply."""

@@ -1,1 +1,1 @@
-"""Storage nodes on SPDK: logical volumes, NVMe-oF targets, copies; over its JSON-RPC socket."""
+"""The engine ``spdk``: logical volumes, NVMe-oF targets and copies, over SPDK's JSON-RPC socket."""

@@ -1,4 +1,4 @@
-"""Whether an SSD can hold what is asked."""
+"""Checks that an SSD can hold what is requested."""
 
 from collections.abc import Iterable
 
@@ -16,8 +16,9 @@ def check_space(
     pieces: Iterable[Piece],
     before: Iterable[Piece] = (),
 ) -> None:
-    """The lvols ``name`` may allocate what the pieces say. To be recorded before the SSDs' locks
-    are given up.
+    """Check that the lvols ``name`` may allocate what ``pieces`` say, instead of ``before``.
+
+    The caller holds the locks of the SSDs, and records the pieces before it releases them.
 
     :raises NodeRefused: NO_SPACE, NOT_FOUND, UNAVAILABLE.
     """
@@ -37,7 +38,8 @@ def check_space(
 def check_sizes(
     stores: Stores, spdk_state: SpdkState, pieces: Iterable[Piece], block_size: int
 ) -> None:
-    """A host sees whole clusters, in blocks of the SSD: nothing else can be had.
+    """Check that each piece is a multiple of the cluster size, in the block size of its SSD. Hosts
+    can see nothing else.
 
     :raises NodeRefused: INVALID, NOT_FOUND, UNAVAILABLE.
     """
@@ -57,5 +59,7 @@ def check_sizes(
 
 
 def _unit(lvstore: Lvstore) -> int:
-    """Clusters are powers of two."""
+    """The unit of a piece in bytes. Clusters are powers of two, so the larger of the two is a
+    multiple of both.
+    """
     return max(lvstore.cluster_size, MIB)

@@ -1,7 +1,7 @@
-"""A volume as one bdev: its lvol, or a concat raid over its lvols where it spans SSDs.
+"""A volume as one bdev: its lvol, or a concat raid over its lvols if it spans SSDs.
 
-The raids have no superblock: they are made anew at each start, from the books, so that no byte of
-the pieces is theirs, and snapshots of the pieces carry no trace of them
+The raids have no superblock. They are recreated from the engine state at each start, so the pieces
+hold only the volume's data, and snapshots of the pieces contain no raid metadata
 (docs/decisions/0012-spdk-engine.md).
 """
 
@@ -24,25 +24,28 @@ log = logging.getLogger(__name__)
 
 
 class ConcatVolumes:
+    """Assembles volumes from their pieces, and limits them."""
+
     def __init__(self, rpc: SpdkRpc, stores: Stores, engine_state: EngineState) -> None:
         self._rpc = rpc
         self._stores = stores
         self._engine_state = engine_state
 
     async def restore(self) -> None:
-        """Make the raids whose pieces are all there; say which are not."""
+        """Create the raids whose pieces are all present, and log the others."""
         for entry in list(self._engine_state.volumes.values()):
             if entry.made > 1:
                 try:
                     await self.assemble(entry)
                 except (NotAsAsked, RpcRefused) as error:
-                    log.error("volume %s cannot be put together: %s", entry.uuid, error)
+                    log.error("volume %s cannot be assembled: %s", entry.uuid, error)
 
     async def assemble(self, entry: VolumeEntry) -> None:
-        """The volume is one bdev with all its made pieces; what is there otherwise goes first. Not
-        while a target has it by piece.
+        """Make the volume one bdev over all its made pieces. A raid over other pieces is deleted
+        first. A volume that is exported by piece is left alone.
 
-        :raises NotAsAsked: a piece is not there, or a target has what would have to go.
+        :raises NotAsAsked: a piece is missing, or a target exports a raid that would have to be
+            deleted.
         """
         name = volume_name(entry.uuid)
         spdk_state = await SpdkState.read(self._rpc)
@@ -71,9 +74,9 @@ class ConcatVolumes:
             raise NotAsAsked(f"raid {name} is {there}, not {size} bytes")
 
     async def put_together(self, bdevs: Collection[str]) -> None:
-        """The volumes that have pieces among ``bdevs`` are one bdev each again, with their limits.
+        """Assemble and limit the volumes that have pieces among ``bdevs``.
 
-        :raises NotAsAsked: as :meth:`assemble` says.
+        :raises NotAsAsked: see :meth:`assemble`.
         """
         spdk_state = await SpdkState.read(self._rpc)
         for entry in list(self._engine_state.volumes.values()):
@@ -82,16 +85,16 @@ class ConcatVolumes:
                 await self.ready(entry)
 
     async def ready(self, entry: VolumeEntry) -> None:
-        """Hosts can have the volume: assembled and limited.
+        """Make the volume ready for hosts: assembled and limited.
 
-        :raises NotAsAsked: as :meth:`assemble` and :meth:`limit` say.
+        :raises NotAsAsked: see :meth:`assemble` and :meth:`limit`.
         """
         await self.assemble(entry)
         if entry.qos != Qos():
             await self.limit(entry)
 
     async def take_apart(self, spdk_state: SpdkState, uuid: str) -> None:
-        """There is no raid of the volume, in whatever state."""
+        """Delete the raid of the volume, in whatever state it is."""
         name = volume_name(uuid)
         if name in spdk_state.raids:
             try:
@@ -101,7 +104,7 @@ class ConcatVolumes:
                     raise
 
     def bdev(self, spdk_state: SpdkState, entry: VolumeEntry) -> Bdev | None:
-        """What a host of the volume would see; None: not all of it is there."""
+        """The bdev that a host of the volume would see; None: it is not complete."""
         if not entry.made:
             return None
         if entry.made > 1:
@@ -110,15 +113,15 @@ class ConcatVolumes:
         return lvol.bdev if lvol else None
 
     def names(self, spdk_state: SpdkState, entry: VolumeEntry) -> set[str]:
-        """Of all bdevs by which a target may have the volume, or a piece of it."""
+        """The names of all bdevs under which a target may have the volume or a piece of it."""
         pieces = [self._find(spdk_state, entry, piece) for piece in entry.made_pieces]
         return {volume_name(entry.uuid)} | {lvol.uuid for lvol in pieces if lvol}
 
     async def limit(self, entry: VolumeEntry) -> None:
-        """Enforce the limits of the books, rounded up to what SPDK can. Not on pieces: no host uses
-        those.
+        """Enforce the recorded limits, rounded up to what SPDK supports; not on pieces, which no
+        host uses.
 
-        :raises NotAsAsked: the volume is not there, or the limits are others afterwards.
+        :raises NotAsAsked: the volume does not exist, or SPDK set other limits.
         """
         name = volume_name(entry.uuid)
         if entry.made == 1:
@@ -129,7 +132,7 @@ class ConcatVolumes:
         ):
             return
         if bdev is None:
-            raise NotAsAsked(f"volume {entry.uuid} is not there to be limited")
+            raise NotAsAsked(f"volume {entry.uuid} does not exist, so it has no limits")
         qos = enforced(entry.qos)
         limits = (qos.max_iops, qos.max_bw // MIB)
         if bdev.limits == limits:
@@ -145,10 +148,10 @@ class ConcatVolumes:
             raise NotAsAsked(f"volume {entry.uuid} is limited to {after}, not {limits}")
 
     def members(self, spdk_state: SpdkState, entry: VolumeEntry) -> list[Lvol]:
-        """Its made pieces, of their sizes, for each begins where the one before it ends; the last
-        may be growing.
+        """The lvols of the volume's made pieces, in order. Each must have its size, because the
+        next piece follows it; only the last may be in the middle of an expansion.
 
-        :raises NotAsAsked: one is not there, or of another size.
+        :raises NotAsAsked: a piece is missing or has another size.
         """
         members = []
         for place, piece in enumerate(entry.made_pieces, 1):
@@ -168,7 +171,7 @@ class ConcatVolumes:
         return spdk_state.find(lvstore, volume_name(entry.uuid)) if lvstore else None
 
     async def _is_by_piece(self, members: list[Lvol]) -> bool:
-        """A target has pieces of the span, and so nobody has it as a whole."""
+        """Whether a target exports pieces of the volume, which nobody uses as a whole then."""
         there = await read_subsystems(self._rpc)
         return len(members) > 1 and any(exporter(there, member.uuid) for member in members)
 
@@ -185,7 +188,7 @@ class ConcatVolumes:
 
 
 def enforced(qos: Qos) -> Qos:
-    """SPDK has thousands of IOPS and MiB per second; 0 only for no limit."""
+    """Round up to SPDK's units: thousands of IOPS, and MiB per second. 0 stays 0: no limit."""
     return Qos(max_iops=_up(qos.max_iops, IOPS_STEP), max_bw=_up(qos.max_bw, MIB))
 
 

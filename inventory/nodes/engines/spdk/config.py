@@ -1,4 +1,4 @@
-"""What the engine must be told of its node."""
+"""The configuration of the engine."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +8,12 @@ from inventory.nodes.wire import Portal
 
 @dataclass(frozen=True)
 class SsdConfig:
-    """``bdev``: its name in the target. Or ``file``, which is there, and of which the engine makes
-    an aio bdev with blocks of ``block_size`` bytes.
+    """An SSD: either ``bdev``, its name in the SPDK target, or ``file``, an existing file over
+    which the engine creates an aio bdev with blocks of ``block_size`` bytes.
 
-    ``zeroes_on_unmap``: what was unmapped reads as zeros for certain; else volumes are overwritten
-    with zeros when they are deleted, and no host of the node can discard blocks.
-    ``format``: the first lvstore may be made over what is on it.
+    ``zeroes_on_unmap``: unmapped blocks are certain to read as zeros. Otherwise deleted volumes are
+    overwritten with zeros, and no host of the node can discard blocks. ``format``: the first
+    lvstore may be created over existing content.
     """
 
     id: str
@@ -27,8 +27,8 @@ class SsdConfig:
 
 @dataclass(frozen=True)
 class SpdkConfig:
-    """``total_bw`` in bytes per second. ``state_folder``: what the engine must know again after a
-    restart.
+    """``total_bw``: bytes per second. ``state_folder``: where the engine keeps its state over
+    restarts.
     """
 
     ssds: tuple[SsdConfig, ...]
@@ -40,5 +40,7 @@ class SpdkConfig:
 
     @property
     def discards(self) -> bool:
-        """Hosts may discard blocks: SPDK frees them by unmapping, on whatever SSD."""
+        """Whether hosts may discard blocks. SPDK unmaps discarded blocks on every SSD, so all SSDs
+        must read as zeros after that.
+        """
         return all(ssd.zeroes_on_unmap for ssd in self.ssds)

@@ -1,10 +1,10 @@
 """The connections through which copies are written.
 
-SPDK cannot cancel a copy. While one runs, a detach fails after ten seconds, the copy goes on, and
-the controller stays listed until the copy has ended: by itself, or because the destination's
-target took the namespace away. So a copy counts as ended when its controller is not listed any
-more. Until then the snapshots that it may read stay: SPDK loses sight of what is deleted while it
-is read.
+SPDK cannot cancel a copy. While a copy runs, a detach fails after ten seconds, the copy goes on,
+and the controller stays listed. It disappears when the copy has ended: by itself, or because the
+destination's target removed the namespace. So a copy counts as ended when its controller is no
+longer listed. Until then the snapshots that it may read are kept, because SPDK no longer shows a
+snapshot that was deleted while being read.
 """
 
 import asyncio
@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Connection:
-    """``name``: of the controller, used once; ``uuid``: of the volume that is read, empty where it
-    is not known. ``keeping``: holds the snapshots that are read, which are on ``ssd_ids``.
+    """``name``: of the controller, never reused. ``uuid``: of the source volume, empty if unknown.
+    ``keeping``: holds the snapshots that are read; they are on ``ssd_ids``.
     """
 
     name: str
@@ -40,7 +40,9 @@ class Connection:
 
 
 class Connections:
-    """All that are there, with those of an earlier life of the agent. For one event loop."""
+    """All connections for copies, including those left by an earlier process of the agent. For one
+    event loop.
+    """
 
     def __init__(
         self,
@@ -59,15 +61,16 @@ class Connections:
         self._there: set[Connection] = set()
 
     def open(self, uuid: str) -> Connection:
-        """A connection for one copy of the volume; the caller attaches the controller."""
+        """Register a connection for one copy of the volume. The caller attaches the controller."""
         connection = Connection(copy_name(uuid), uuid)
         self._there.add(connection)
         return connection
 
     def close(self, connection: Connection) -> asyncio.Task[None]:
-        """Detach it. The task ends when nothing is written through it and what was read is swept.
+        """Detach the controller. The task ends when nothing is written through it any more and
+        unused snapshots are removed.
 
-        :raises RpcLost: from the task; the target is gone.
+        :raises RpcLost: from the task: the SPDK target is gone.
         """
         connection.closing = asyncio.create_task(
             self._close(connection), name=f"closing {connection.name}"
@@ -76,7 +79,9 @@ class Connections:
         return connection.closing
 
     async def are_closed(self, uuid: str) -> bool:
-        """Nothing is written by copies of the volume. Waits for that, ENDING_SECONDS at most."""
+        """Whether no copy of the volume is written any more. Waits for that, at most
+        ENDING_SECONDS.
+        """
         await self.adopt()
         closing = [one.closing for one in self._there if one.uuid == uuid and one.closing]
         if closing:
@@ -84,12 +89,12 @@ class Connections:
         return all(one.uuid != uuid for one in self._there)
 
     async def settle(self) -> None:
-        """Returns when all that are being closed are closed."""
+        """Wait until all connections that are being closed are closed."""
         if closing := [one.closing for one in self._there if one.closing]:
             await asyncio.wait(closing)
 
     async def forget(self) -> None:
-        """Stop waiting for them; what the target still has is found by ``adopt``."""
+        """Stop waiting for the connections. ``adopt`` finds those that SPDK still has."""
         there = list(self._there)
         self.cancel()
         await asyncio.gather(*(one.closing for one in there if one.closing), return_exceptions=True)
@@ -98,14 +103,14 @@ class Connections:
         self._there.clear()
 
     def cancel(self) -> None:
-        """The target is not called any more."""
+        """Stop calling the SPDK target."""
         for connection in self._there:
             if connection.closing:
                 connection.closing.cancel()
 
     async def adopt(self) -> None:
-        """Begin to close those that an earlier life of the agent left, also by a call that it did
-        not live to see answered.
+        """Start to close the connections that an earlier process of the agent left, also those of a
+        call whose answer it never saw.
         """
         shown = await self._rpc.call("bdev_nvme_get_controllers")
         found = {one["name"] for one in shown if one["name"].startswith(COPY)}
@@ -119,7 +124,9 @@ class Connections:
             self.close(connection)
 
     def _found(self, spdk_state: SpdkState, name: str) -> Connection:
-        """Which snapshot is read is not known any more: all on the volume's SSDs stay."""
+        """A connection found in SPDK. The snapshot that it reads is unknown, so all snapshots on
+        the volume's SSDs are kept.
+        """
         entry = next(
             (v for v in self._engine_state.volumes.values() if is_copy_of(name, v.uuid)), None
         )
@@ -137,13 +144,15 @@ class Connections:
         with connection.keeping:
             while not await self._is_gone(connection.name):
                 await asyncio.sleep(self._poll)
-            # SPDK may let go of what was read a little later
+            # SPDK may release the snapshots a little later
             await asyncio.sleep(SETTLE_POLLS * self._poll)
         for ssd_id in sorted(connection.ssd_ids):
             await self._snapshot_tree.sweep(ssd_id)
 
     async def _is_gone(self, name: str) -> bool:
-        """A detach proves nothing, whatever it answers; what is listed does."""
+        """Try to detach, and check the list of controllers: the answer of a detach
+        proves nothing.
+        """
         try:
             with suppress(RpcRefused):
                 await self._rpc.call(
@@ -157,7 +166,9 @@ class Connections:
         return all(one["name"] != name for one in shown)
 
     def _note(self, connection: Connection, task: asyncio.Task[None]) -> None:
-        """How it ended; where it was cancelled or the target is gone, ``adopt`` finds it again."""
+        """Forget the connection and log an error. After a cancel or a lost target ``adopt`` finds
+        it again.
+        """
         self._there.discard(connection)
         error = None if task.cancelled() else task.exception()
         if error is not None and not self._rpc.is_lost:

@@ -1,4 +1,4 @@
-"""Copies of volumes to other nodes, which run on their own until they are told to stop."""
+"""Copies of volumes to other nodes. They run in the background until they end or are stopped."""
 
 import asyncio
 import logging
@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Copy:
+    """One copy and its result."""
+
     spec: SyncSpec
     total: int
     progress: Progress = field(default_factory=Progress)
@@ -24,6 +26,7 @@ class Copy:
     task: asyncio.Task[None] | None = None
 
     def shown(self) -> Sync:
+        """The copy in the format of the node API."""
         share = self.progress.done * self.total // max(1, self.progress.clusters)
         return Sync(
             state=self.state,
@@ -35,9 +38,11 @@ class Copy:
 
 
 class Copies:
-    """The copies of one engine, one of a volume at most. SPDK tells a result once; it is kept here.
-    A copy is DONE when nothing of it is left in the target. One that FAILED may still be written
-    there: :meth:`end` waits for that.
+    """The copies of one engine, at most one of each volume. SPDK reports a result only once, so it
+    is kept here.
+
+    When a copy is DONE, nothing of it is left in SPDK. A FAILED copy may still be written;
+    :meth:`end` waits for its end.
     """
 
     def __init__(
@@ -49,7 +54,7 @@ class Copies:
         self._copies: dict[str, Copy] = {}
 
     async def clear(self) -> None:
-        """None is known any more; what the target still has is for ``Connections.adopt``."""
+        """Forget all copies. ``Connections.adopt`` finds what SPDK still has."""
         tasks = [copy.task for copy in self._copies.values() if copy.task]
         self._copies.clear()
         for task in tasks:
@@ -58,22 +63,26 @@ class Copies:
         await self._connections.forget()
 
     def begin(self, uuid: str, spec: SyncSpec) -> None:
-        """:raises NodeRefused: NOT_FOUND"""
+        """Start a copy of the volume.
+
+        :raises NodeRefused: NOT_FOUND
+        """
         entry = self._engine_state.volumes.get(uuid)
         if entry is None or not entry.made:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not on this node")
         copy = self._copies[uuid] = Copy(spec, entry.spec.capacity)
         copy.task = asyncio.create_task(self._run(copy, entry), name=f"copy of {uuid}")
 
     def read(self, uuid: str) -> Sync | None:
+        """The latest copy of the volume, or None."""
         copy = self._copies.get(uuid)
         return copy.shown() if copy else None
 
     async def end(self, uuid: str) -> None:
-        """Stop it and forget it.
+        """Stop and forget the copy.
 
-        :raises NodeRefused: UNAVAILABLE; a copy of the volume, perhaps one of an earlier life of
-            the agent, is still written: it ends by itself, or when its target goes.
+        :raises NodeRefused: UNAVAILABLE: a copy of the volume, perhaps one of an earlier process of
+            the agent, is still written. It ends by itself, or when its target is removed.
         """
         copy = self._copies.get(uuid)
         if copy and copy.task:
@@ -82,8 +91,8 @@ class Copies:
         if not await self._connections.are_closed(uuid):
             raise NodeRefused(
                 RefusalCode.UNAVAILABLE,
-                f"a copy of volume {uuid} that was stopped is still written: SPDK cannot cut it,"
-                " but the removal of its target does",
+                f"a stopped copy of volume {uuid} is still written: SPDK cannot cancel it;"
+                " remove its target to end it",
             )
         if self._copies.get(uuid) is copy:
             self._copies.pop(uuid, None)

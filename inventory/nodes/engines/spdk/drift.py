@@ -1,4 +1,4 @@
-"""What a target has and nobody knows of, and what it should have and has not."""
+"""Finds objects in SPDK that are not on record, and recorded objects that are missing."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ def find_drift(
     known: Known,
     engine_state: EngineState,
 ) -> tuple[DriftItem, ...]:
-    """In order. ``lvstores`` by SSD; the pieces on other SSDs are not looked for."""
+    """The differences, sorted. ``lvstores``: by SSD id; pieces on other SSDs are not checked."""
     wanted = {volume_name(uuid): spec.pieces for uuid, spec in known.volumes.items()}
     for uuid, spec in known.snapshots.items():
         entry = engine_state.snapshots.get(uuid)
@@ -42,7 +42,7 @@ def _raids(
     subsystems: Mapping[str, Subsystem],
     known: Known,
 ) -> Iterator[DriftItem]:
-    """There is none while a target has the pieces."""
+    """Unknown raids and missing ones. A volume that is exported by piece has no raid."""
     concat_volumes = {
         volume_name(uuid): spec.pieces
         for uuid, spec in known.volumes.items()

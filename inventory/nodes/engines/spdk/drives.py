@@ -1,7 +1,8 @@
-"""Whether a drive reads as zeros after discards: what may be declared ``zeroes_on_unmap``.
+"""Checks whether a drive reads as zeros after discards, so that it may be declared
+``zeroes_on_unmap``.
 
-NVMe leaves a drive free to ignore a deallocation, or a part of it, whatever DLFEAT says of reads
-after one. So what counts is what is read back, over sizes, alignments and places.
+NVMe allows a drive to ignore a deallocation or a part of it, whatever DLFEAT says about reads after
+one. So the check reads back discarded blocks, for several sizes, alignments and places.
 """
 
 from collections.abc import Sequence
@@ -12,35 +13,37 @@ from typing import Protocol
 KIB, MIB = 2**10, 2**20
 BLOCK = 4096
 SIZES = (BLOCK, 64 * KIB, MIB, 4 * MIB, 4 * MIB + BLOCK, 16 * MIB)
-"""Bytes of one discard; SPDK frees clusters of 4 MiB, one by one or many at once."""
+"""Bytes of one discard. SPDK frees clusters of 4 MiB, one by one or many at once."""
 SHIFTS = (0, BLOCK)
-"""From a multiple of 4 MiB."""
+"""Offsets in bytes from a multiple of 4 MiB."""
 PLACES = 3
-"""Of each size: at the beginning, in the middle and at the end."""
+"""Each size is tried at the start, in the middle and at the end of the drive."""
 HEAD_BYTES = MIB
 SMALLEST_BYTES = 1024 * MIB
 
 
 class NotUsable(Exception):
-    """Why the drive cannot be checked; nothing was written."""
+    """The reason why the drive cannot be checked."""
 
 
 class Outcome(StrEnum):
+    """What a discarded extent reads as."""
+
     ZEROS = "zeros"
-    KEPT = "kept"  # all that was written
-    MIXED = "mixed"  # neither, or what lay beside it is gone
+    KEPT = "kept"  # everything that was written
+    MIXED = "mixed"  # neither, or the blocks next to it changed
 
 
 @dataclass(frozen=True)
 class Extent:
-    """Bytes that are discarded at once; a block on either side is written, and stays."""
+    """Bytes that are discarded at once. The block on either side is written and must stay."""
 
     offset: int
     length: int
 
 
 class Drive(Protocol):
-    """Reads and writes are of whole blocks and see no cache; ``discard`` raises OSError."""
+    """A drive without a cache. Reads and writes are in whole blocks; ``discard`` raises OSError."""
 
     size: int
 
@@ -52,10 +55,12 @@ class Drive(Protocol):
 
 
 def check_drive(drive: Drive, *, destroys_data: bool = False) -> dict[Extent, Outcome]:
-    """Write a pattern, discard it and read it back, right away and when all was discarded; what was
-    written is zeros at the end. ``destroys_data``: it may hold something.
+    """Write a pattern to each extent, discard it, and read it back: at once, and again after all
+    discards. At the end the extents are overwritten with zeros.
 
-    :raises NotUsable: it is too small, holds something, or cannot discard.
+    ``destroys_data``: check the drive even if it holds data.
+
+    :raises NotUsable: the drive is too small, holds data, or cannot discard.
     :raises OSError: the drive failed.
     """
     extents = choose_extents(drive.size)
@@ -70,7 +75,7 @@ def check_drive(drive: Drive, *, destroys_data: bool = False) -> dict[Extent, Ou
 
 
 def choose_extents(size: int) -> tuple[Extent, ...]:
-    """None touches another, or the first and last MiB.
+    """The extents to discard. They do not touch each other, or the first and last MiB.
 
     :raises NotUsable: the drive is too small.
     """
@@ -89,7 +94,7 @@ def choose_extents(size: int) -> tuple[Extent, ...]:
 
 
 def _room(length: int) -> int:
-    """In multiples of 4 MiB, for an extent that begins 4 MiB after where its room does."""
+    """The space for an extent that starts 4 MiB after its start, in multiples of 4 MiB."""
     return (-(-length // (4 * MIB)) + 2) * 4 * MIB
 
 
@@ -97,7 +102,7 @@ def _refuse_data(drive: Drive, extents: Sequence[Extent]) -> None:
     ends = (Extent(0, HEAD_BYTES), Extent(drive.size // BLOCK * BLOCK - HEAD_BYTES, HEAD_BYTES))
     for one in (*ends, *map(_around, extents)):
         if drive.read(one.offset, one.length) != bytes(one.length):
-            raise NotUsable(f"it holds something at byte {one.offset} or after it")
+            raise NotUsable(f"it holds data at byte {one.offset} or after it")
 
 
 def _try(drive: Drive, extent: Extent) -> Outcome:
@@ -126,7 +131,7 @@ def _around(extent: Extent) -> Extent:
 
 
 def _pattern(extent: Extent) -> bytes:
-    """Of no zero byte, and different in each block."""
+    """Bytes without zeros, different in each block."""
     first = extent.offset // BLOCK
     return b"".join(
         (number | 1 << 63).to_bytes(8, "big").replace(b"\0", b"\x55") * (BLOCK // 8)

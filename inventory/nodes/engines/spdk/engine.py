@@ -1,4 +1,4 @@
-"""The engine ``spdk``: what the agent asks, put together from the parts beside."""
+"""The engine ``spdk``: implements :class:`Engine` with the other modules of this package."""
 
 import asyncio
 from collections.abc import Callable
@@ -41,10 +41,11 @@ STATE_FILE = "engine.sqlite3"
 
 
 class SpdkEngine:
-    """Everything is found again in the target by name; what SPDK cannot keep is in the books.
+    """The engine over one SPDK target. It finds its objects in SPDK by name; what SPDK cannot keep
+    is in the engine state.
 
-    ``watch_seconds``: between two looks for SSDs that went or came; ``poll``: between two looks at
-    a copy. For one event loop.
+    ``watch_seconds``: interval between checks for removed or added SSDs. ``poll``: seconds between
+    checks of a copy. For one event loop.
     """
 
     def __init__(
@@ -82,9 +83,11 @@ class SpdkEngine:
         return self._stores.absent
 
     async def start(self) -> None:
-        """:raises RpcLost: there is no target, or it went meanwhile.
-        :raises RpcRefused: it cannot do what is needed.
-        :raises NotAsAsked: hosts could see old data; it must be restarted.
+        """See :class:`Engine`.
+
+        :raises RpcLost: there is no SPDK target, or it ended meanwhile.
+        :raises RpcRefused: the target cannot do what is needed.
+        :raises NotAsAsked: hosts could see old data, so the target must be restarted.
         """
         await self._zeroing.end()
         await self._copies.clear()
@@ -104,7 +107,7 @@ class SpdkEngine:
         self._devices = await self._stores.devices()
 
     async def lost(self) -> None:
-        """Returns when ``start`` is due: the target is gone, or SSDs came or went."""
+        """Returns when ``start`` is due: the SPDK target is gone, or SSDs were removed or added."""
         while True:
             try:
                 await asyncio.wait_for(self._rpc.lost(), self._watch_seconds)
@@ -114,18 +117,16 @@ class SpdkEngine:
             return
 
     async def settle(self) -> None:
-        """Returns when what ``start`` left to be done beside is done, and copies of before are cut
-        or have ended.
-        """
+        """Wait until the background work of ``start`` is done, and earlier copies have ended."""
         await self.scrubbed()
         await self._connections.settle()
 
     async def scrubbed(self) -> None:
-        """Returns when what is free reads as zeros, and what nobody reads is swept."""
+        """Wait until all free clusters read as zeros, and unused snapshots are removed."""
         await self._zeroing.settle()
 
     def close(self) -> None:
-        """Let go of the target, which goes on as it is."""
+        """Disconnect from the SPDK target, which keeps running."""
         self._zeroing.cancel()
         self._connections.cancel()
         self._rpc.close()
@@ -162,7 +163,7 @@ class SpdkEngine:
     async def set_qos(self, uuid: str, qos: Qos) -> None:
         entry = self._engine_state.limit_volume(uuid, qos)
         if entry is None:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not on this node")
         if entry.made > 1:
             await self._concat_volumes.assemble(entry)
         await self._concat_volumes.limit(entry)

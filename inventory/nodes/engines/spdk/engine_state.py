@@ -1,4 +1,4 @@
-"""What the engine must know and SPDK cannot keep."""
+"""State that the engine needs and SPDK cannot keep."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
@@ -33,8 +33,8 @@ CREATE TABLE IF NOT EXISTS spdk_overwritten (
 
 @dataclass(frozen=True)
 class VolumeEntry:
-    """``made``: so many of its pieces are there and may hold data; the others may be half made.
-    ``is_whole``: all are, of the size that they are to have.
+    """A volume. ``made``: number of pieces that exist and may hold data; the others may be half
+    made. ``is_whole``: all pieces exist with their final size.
     """
 
     uuid: str
@@ -50,7 +50,7 @@ class VolumeEntry:
 
 @dataclass(frozen=True)
 class SnapshotEntry:
-    """``name``: of its lvols."""
+    """A snapshot. ``name``: the name of its lvols."""
 
     uuid: str
     spec: SnapshotSpec
@@ -59,11 +59,11 @@ class SnapshotEntry:
 
 
 class EngineState:
-    """The volumes, snapshots and lvstores that the engine has made or is about to make, and the
-    lvols whose removal was not seen to end.
+    """The volumes, snapshots and lvstores that the engine created or is about to create, and the
+    lvols whose deletion was not confirmed.
 
-    An entry is written before the first lvol is made and dropped after the last is gone, so that
-    the space that it promises is counted all the while.
+    An entry is written before the first lvol is created and deleted after the last lvol is gone, so
+    its reserved space is counted all the time.
     """
 
     def __init__(self, path: Path) -> None:
@@ -105,14 +105,14 @@ class EngineState:
         self.volumes.pop(uuid, None)
 
     def finish_volume(self, uuid: str) -> VolumeEntry:
-        """All its pieces are made."""
+        """Record that all pieces exist with their final size."""
         entry = self.volumes[uuid]
         entry = replace(entry, made=len(entry.spec.pieces), is_whole=True)
         self.put_volume(entry)
         return entry
 
     def limit_volume(self, uuid: str, qos: Qos) -> VolumeEntry | None:
-        """None: there is no such volume."""
+        """Record the limits; None: there is no such volume."""
         entry = self.volumes.get(uuid)
         if entry is not None and entry.qos != qos:
             entry = replace(entry, qos=qos)
@@ -127,7 +127,7 @@ class EngineState:
         self.snapshots[entry.uuid] = entry
 
     def release_snapshot(self, entry: SnapshotEntry, lvstores: Collection[str]) -> None:
-        """Its lvols, which are in these, are nobody's from now on."""
+        """Delete the snapshot's entry. Its lvols in ``lvstores`` become shared."""
         with self._database.transaction():
             for lvstore in lvstores:
                 self._database.execute(
@@ -138,14 +138,16 @@ class EngineState:
         self.snapshots.pop(entry.uuid, None)
 
     def drop_shared(self, lvstore: str, lvol: str) -> None:
-        """It is gone."""
+        """Forget a shared lvol that was deleted."""
         self._database.execute(
             "DELETE FROM spdk_shared WHERE lvstore = ? AND lvol = ?", lvstore, lvol
         )
         self.shared.discard((lvstore, lvol))
 
     def is_shared(self, lvstore: str, lvol: str) -> bool:
-        """It is a snapshot of nobody, there for the lvols above it."""
+        """Whether the lvol is a snapshot that belongs to no entry and exists only for the lvols
+        above it.
+        """
         return lvol.startswith(SHARED) or (lvstore, lvol) in self.shared
 
     def put_store(self, ssd_id: str, lvstore: str) -> None:
@@ -153,7 +155,9 @@ class EngineState:
         self.stores[ssd_id] = lvstore
 
     def note_overwritten(self, lvstore: str, *, is_so: bool) -> None:
-        """Whether all that was ever freed there was overwritten with zeros, not only unmapped."""
+        """Record whether everything freed in the lvstore was overwritten with zeros, not only
+        unmapped.
+        """
         sql = "INSERT OR REPLACE INTO spdk_overwritten VALUES (?)"
         if not is_so:
             sql = "DELETE FROM spdk_overwritten WHERE lvstore = ?"
@@ -172,7 +176,7 @@ class EngineState:
         )
 
     def clearing(self, lvstore: str) -> set[str]:
-        """The names of the lvols whose clusters may be not all cleared."""
+        """The names of the lvols whose clusters may not be fully cleared."""
         rows = self._database.execute("SELECT lvol FROM spdk_clearing WHERE lvstore = ?", lvstore)
         return {row[0] for row in rows}
 

@@ -1,4 +1,4 @@
-"""A drive as the kernel shows it, before SPDK takes it."""
+"""A drive as a kernel block device, before SPDK takes it over."""
 
 import ctypes
 import errno
@@ -21,9 +21,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class KernelDrive:
-    """A block device, which nobody else may have open for himself, or a file that stands for one.
+    """A block device, opened exclusively, or a file that stands for one.
 
-    :raises NotUsable: it is neither, or in use.
+    :raises NotUsable: the path is neither, or the device is in use.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,6 +41,7 @@ class KernelDrive:
     @classmethod
     @contextmanager
     def opened(cls, path: Path) -> Iterator[Self]:
+        """Open the drive for the block."""
         drive = cls(path)
         try:
             yield drive
@@ -75,7 +76,7 @@ class KernelDrive:
 
 
 def _open(path: Path) -> int:
-    """Past the page cache, where the file system can."""
+    """Open without the page cache, if the file system supports that."""
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_DSYNC
     if path.is_block_device():
         flags |= os.O_EXCL

@@ -1,5 +1,5 @@
-"""Lvols one by one: each change is read back, for a refusal hardly says why, and a success not
-what was made.
+"""Operations on single lvols. Each change is read back, because SPDK's refusals hardly name a
+reason, and its successes do not say what was made.
 """
 
 from inventory.nodes.engines.spdk.engine_state import EngineState
@@ -14,6 +14,8 @@ MAX_MIB = 2**63 // MIB
 
 
 class Lvols:
+    """Creates, expands, snapshots and deletes lvols."""
+
     def __init__(self, rpc: SpdkRpc, engine_state: EngineState) -> None:
         self._rpc = rpc
         self._engine_state = engine_state
@@ -21,7 +23,7 @@ class Lvols:
     async def create(
         self, lvstore: Lvstore, name: str, size: int, *, is_thin: bool, clear_method: str
     ) -> None:
-        """``clear_method`` is what its clusters meet when the lvol is deleted."""
+        """Create an lvol. ``clear_method``: how SPDK clears its clusters when it is deleted."""
         await self._rpc.call(
             "bdev_lvol_create",
             uuid=lvstore.uuid,
@@ -35,9 +37,10 @@ class Lvols:
     async def derive(
         self, lvstore: Lvstore, name: str, size: int, parent: Lvol, *, clear_method: str
     ) -> None:
-        """A thin one that begins as the snapshot ``parent``.
+        """Create a thin lvol that starts as the snapshot ``parent``.
 
-        Not by bdev_lvol_clone: a clone made so is cleared by unmapping, whatever its parent is.
+        bdev_lvol_clone is not used: SPDK clears such a clone by unmapping, whatever its parent's
+        method is.
         """
         await self.create(lvstore, name, parent.size, is_thin=True, clear_method=clear_method)
         await self._rpc.call(
@@ -51,9 +54,9 @@ class Lvols:
         await self.grow(lvstore, name, size)
 
     async def grow(self, lvstore: Lvstore, name: str, size: int) -> None:
-        """Never smaller.
+        """Expand the lvol to ``size``; it never shrinks.
 
-        :raises NodeRefused: NOT_FOUND; it is not there.
+        :raises NodeRefused: NOT_FOUND: the lvol does not exist.
         """
         found = await read_bdev(self._rpc, alias(lvstore, name))
         if found is None:
@@ -65,6 +68,7 @@ class Lvols:
             await self._expect(lvstore, name, size)
 
     async def snapshot(self, lvstore: Lvstore, lvol: str, name: str) -> None:
+        """Take a snapshot of the lvol."""
         await self._rpc.call(
             "bdev_lvol_snapshot", lvol_name=alias(lvstore, lvol), snapshot_name=name
         )
@@ -72,14 +76,16 @@ class Lvols:
             raise NotAsAsked(f"there is no snapshot {alias(lvstore, name)}")
 
     async def set_read_only(self, lvstore: Lvstore, name: str) -> None:
+        """Bar all writes to the lvol."""
         await self._rpc.call("bdev_lvol_set_read_only", name=alias(lvstore, name))
 
     async def delete(self, lvstore: Lvstore, name: str) -> None:
-        """Returns when its clusters are cleared and free. Gone already is fine; not to be seen any
-        more is not the same: SPDK hides an lvol that it could not delete.
+        """Delete the lvol. Returns when its clusters are cleared and free. An lvol that is gone
+        already is no error, but one that is only hidden is: SPDK hides an lvol that it could not
+        delete.
 
-        SPDK forgets an lvol before it clears its clusters. If that is not seen to end, they may
-        hold what was in it, and the books say so (see :class:`Zeroing`).
+        SPDK forgets an lvol before it clears its clusters. If the end of that is not seen, they may
+        hold old data, and the engine state records that (see :class:`Zeroing`).
         """
         self._engine_state.begin_clearing(lvstore.uuid, name)
         try:
@@ -93,7 +99,7 @@ class Lvols:
             self._engine_state.end_clearing(lvstore.uuid, name)
 
     async def _is_there(self, lvstore: Lvstore, name: str) -> bool:
-        """Also without a bdev."""
+        """Whether SPDK has the lvol, even without a bdev."""
         shown = await self._rpc.call("bdev_lvol_get_lvols", lvs_uuid=lvstore.uuid)
         return any(one["name"] == name for one in shown)
 
@@ -106,12 +112,15 @@ class Lvols:
 
 
 def alias(lvstore: Lvstore, name: str) -> str:
-    """How a lvol is called where its UUID is not known."""
+    """The name of an lvol whose UUID is not known."""
     return f"{lvstore.name}/{name}"
 
 
 def in_mib(size: int) -> int:
-    """:raises ValueError: SPDK could not make exactly that."""
+    """The size in MiB.
+
+    :raises ValueError: SPDK cannot create exactly this size.
+    """
     mib, rest = divmod(size, MIB)
     if rest or not 0 < mib <= MAX_MIB:
         raise ValueError(f"{size} bytes are not 1 to {MAX_MIB} MiB")

@@ -1,4 +1,4 @@
-"""The SSDs of a node, each with the lvstore on it."""
+"""The SSDs of a node and their lvstores."""
 
 import asyncio
 import logging
@@ -22,12 +22,12 @@ log = logging.getLogger(__name__)
 
 
 class Stores:
-    """One lvstore per SSD. An SSD that is not there, or holds something that is not ours, is
-    absent: reported, and left alone.
+    """One lvstore per SSD. An SSD that is missing, or holds something else, is absent: it is logged
+    and left alone.
 
-    All clusters that are free read as zeros, always: that is what keeps a new volume from showing
-    an old one's data. An lvstore is therefore made over zeros, and what is deleted leaves zeros.
-    What hosts discard SPDK only unmaps, so they cannot where that does not leave zeros.
+    All free clusters always read as zeros, so a new volume never shows old data. An lvstore is
+    therefore created over zeros, and deleted lvols leave zeros. SPDK only unmaps what hosts
+    discard, so hosts cannot discard where unmapping does not leave zeros.
     """
 
     def __init__(self, rpc: SpdkRpc, config: SpdkConfig, engine_state: EngineState) -> None:
@@ -39,7 +39,7 @@ class Stores:
         self.absent: frozenset[str] = frozenset()
 
     async def open(self) -> None:
-        """Find all SSDs; make lvstores on those that are new."""
+        """Find all SSDs, and create lvstores on new ones."""
         for ssd in self._ssds.values():
             if ssd.file is not None:
                 await self._make_bdev(ssd, ssd.file)
@@ -50,13 +50,13 @@ class Stores:
                 self.exclude(ssd.id, reason)
 
     def exclude(self, ssd_id: str, reason: str) -> None:
-        """It is absent until the next ``open``."""
+        """Make the SSD absent until the next ``open``."""
         log.error("SSD %s cannot be used: %s", ssd_id, reason)
         self._bdevs.pop(ssd_id, None)
         self.absent |= {ssd_id}
 
     async def devices(self) -> tuple[frozenset[str], frozenset[str]]:
-        """The SSDs that are there now, and those of them that are open."""
+        """The SSDs that are present now, and those that are usable."""
         spdk_state = await SpdkState.read(self._rpc)
         there = set()
         for ssd in self._ssds.values():
@@ -67,7 +67,9 @@ class Stores:
 
     @asynccontextmanager
     async def hold(self, pieces: Iterable[Piece]) -> AsyncIterator[None]:
-        """Nobody else counts and claims the space of their SSDs meanwhile."""
+        """Hold the locks of the pieces' SSDs, so that nobody else counts or claims their space
+        meanwhile.
+        """
         async with AsyncExitStack() as stack:
             for ssd_id in sorted({piece.ssd_id for piece in pieces}):
                 lock = self._locks.setdefault(ssd_id, asyncio.Lock())
@@ -75,21 +77,25 @@ class Stores:
             yield
 
     def find(self, spdk_state: SpdkState, ssd_id: str) -> Lvstore | None:
-        """None: it is absent, or not of this node."""
+        """The lvstore of the SSD; None: the SSD is absent or not one of this node."""
         found = spdk_state.lvstores.get(self._bdevs.get(ssd_id, ""))
         return found if found and self._engine_state.stores.get(ssd_id) == found.uuid else None
 
     def get(self, spdk_state: SpdkState, ssd_id: str) -> Lvstore:
-        """:raises NodeRefused: NOT_FOUND; UNAVAILABLE where it is absent."""
+        """The lvstore of the SSD.
+
+        :raises NodeRefused: NOT_FOUND: not an SSD of this node; UNAVAILABLE: it is absent.
+        """
         if ssd_id not in self._ssds:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"SSD {ssd_id} is not here")
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"SSD {ssd_id} is not on this node")
         found = self.find(spdk_state, ssd_id)
         if found is None:
             raise NodeRefused(RefusalCode.UNAVAILABLE, f"SSD {ssd_id} is missing")
         return found
 
     def refuse_missing(self, spdk_state: SpdkState, ssd_ids: Iterable[str]) -> None:
-        """An SSD that the node no longer has is none that is missing: what was on it is gone.
+        """Check that none of these SSDs is absent. An SSD that was removed from the configuration
+        is no error: its content is gone.
 
         :raises NodeRefused: UNAVAILABLE
         """
@@ -98,12 +104,12 @@ class Stores:
                 self.get(spdk_state, ssd_id)
 
     def open_ones(self, spdk_state: SpdkState) -> dict[str, Lvstore]:
-        """By SSD."""
+        """The lvstores of all usable SSDs, by SSD id."""
         found = {ssd_id: self.find(spdk_state, ssd_id) for ssd_id in self._ssds}
         return {ssd_id: lvstore for ssd_id, lvstore in found.items() if lvstore}
 
     def clear_method(self, ssd_id: str) -> str:
-        """How what is deleted is made to read as zeros."""
+        """How deleted lvols are made to read as zeros on this SSD."""
         return _clear_method(self._ssds[ssd_id])
 
     def trusts_unmap(self, ssd_id: str) -> bool:
@@ -112,9 +118,10 @@ class Stores:
     def space(
         self, spdk_state: SpdkState, ssd_id: str, *, promised: dict[str, int] | None = None
     ) -> Space:
-        """With other promises than those of the books, where given: bytes by the name of the lvol.
+        """The space of the SSD. ``promised``: bytes by lvol name that replace the recorded
+        allocations.
 
-        :raises NodeRefused: as ``get``.
+        :raises NodeRefused: see ``get``.
         """
         lvstore = self.get(spdk_state, ssd_id)
         promises = self._promises(ssd_id) | (promised or {})
@@ -128,7 +135,7 @@ class Stores:
         )
 
     def ssds(self, spdk_state: SpdkState) -> tuple[Ssd, ...]:
-        """Those that are not absent."""
+        """All SSDs that are not absent."""
         shown = []
         for ssd_id, lvstore in self.open_ones(spdk_state).items():
             space = self.space(spdk_state, ssd_id)
@@ -179,7 +186,7 @@ class Stores:
         return found.name if found else None
 
     async def _open(self, ssd: SsdConfig) -> str:
-        """Why it cannot be used; empty: it can."""
+        """Why the SSD cannot be used; empty: it can."""
         self._bdevs.pop(ssd.id, None)
         name = await self._bdev_name(ssd)
         if name is None:
@@ -196,7 +203,7 @@ class Stores:
         return await self._make(ssd, name, lvstore)
 
     async def _examined(self, name: str) -> Lvstore | None:
-        """The lvstore on a bdev; looked for where the target does not look by itself."""
+        """The lvstore on a bdev. The bdev is examined first if SPDK does not do that by itself."""
         spdk_state = await SpdkState.read(self._rpc)
         if name not in spdk_state.lvstores:
             try:
@@ -216,11 +223,11 @@ class Stores:
         if lvstore:
             return f"it holds the lvstore {lvstore.name} ({lvstore.uuid})"
         if ssd.file is None:
-            return "it holds no lvstore, and what else it may hold cannot be seen through SPDK"
+            return "it holds no lvstore, and SPDK cannot show other data on it: see --format"
         return f"{ssd.file} is not empty" if _head(ssd.file).strip(b"\0") else ""
 
     async def _make(self, ssd: SsdConfig, bdev: str, old: Lvstore | None) -> str:
-        log.warning("SSD %s: an lvstore is made on bdev %s", ssd.id, bdev)
+        log.warning("SSD %s: creating an lvstore on bdev %s", ssd.id, bdev)
         try:
             if old:
                 await self._rpc.call(

@@ -1,11 +1,11 @@
-"""What the things in SPDK are called: all that is found after a crash is found by name.
+"""Names of objects in SPDK. After a crash, everything is found by name.
 
 ==========  =====================================================================================
-``ssd-``    an lvstore, by the id of its SSD; the bdev under it, where that is a file
-``v-``      a volume: each of its lvols, and the raid over them where there are several
-``s-``      a snapshot: each of its lvols, also when they are nobody's any more
-``x-``      a snapshot lvol of nobody: what clones have in common, or what a copy reads
-``z-``      an lvol over free clusters that may not read as zeros, there to be removed
+``ssd-``    an lvstore, by the id of its SSD; the bdev under it, if that is a file
+``v-``      a volume: each of its lvols, and the raid over them if there are several
+``s-``      a snapshot: each of its lvols, also when they are shared
+``x-``      a shared snapshot lvol: the common content of clones, or what a copy reads
+``z-``      an lvol over free clusters that may not read as zeros; it will be deleted
 ``copy-``   the controller through which a copy is written
 ==========  =====================================================================================
 """
@@ -22,44 +22,47 @@ NAMESPACE = uuids.UUID("6d5f1bd4-6b0e-5a0c-9a52-1f1a3c7f9c0e")
 
 
 def ssd_name(ssd_id: str) -> str:
+    """The name of an SSD's lvstore, and of its bdev if that is over a file."""
     return _name("ssd", ssd_id)
 
 
 def volume_name(uuid: str) -> str:
+    """The name of a volume's lvols, and of its raid."""
     return _name("v", uuid)
 
 
 def snapshot_name(uuid: str) -> str:
-    """One that was never used: an earlier one may have to stay, and SPDK renames no snapshot."""
+    """A new unique name. An earlier snapshot may have to stay, and SPDK cannot rename it."""
     return _name("s", f"{uuid}-{uuids.uuid4().hex[:8]}")
 
 
 def shared_name() -> str:
-    """One that was never used."""
+    """A new unique name."""
     return SHARED + uuids.uuid4().hex
 
 
 def uncleared_name() -> str:
-    """One that was never used."""
+    """A new unique name."""
     return UNCLEARED + uuids.uuid4().hex
 
 
 def copy_name(uuid: str) -> str:
-    """One that was never used: what an earlier try began may still be there under its own."""
+    """A new unique name, because the controller of an earlier attempt may still exist."""
     return f"{COPY}{_digest(uuid)[:32]}-{uuids.uuid4().hex[:8]}"
 
 
 def is_copy_of(name: str, uuid: str) -> bool:
-    """The controller is of a copy of that volume."""
+    """Whether the controller is of a copy of that volume."""
     return name.startswith(COPY + _digest(uuid)[:32])
 
 
 def serial_number(nqn: str) -> str:
+    """The serial number of a target, derived from its NQN."""
     return _digest(nqn)[:20].upper()
 
 
 def namespace_uuid(uuid: str) -> str:
-    """The volume's uuid where that is one as RFC 9562 writes it, else a UUIDv5 made of it."""
+    """The volume's uuid if it is in RFC 9562 format, else a UUIDv5 derived from it."""
     try:
         if str(uuids.UUID(uuid)) == uuid:
             return uuid
@@ -69,7 +72,9 @@ def namespace_uuid(uuid: str) -> str:
 
 
 def _name(kind: str, what: str) -> str:
-    """A digest where SPDK would not take the whole; ``h-`` tells one from the other."""
+    """A name that SPDK accepts. If it would be too long, a digest with the mark ``h-``
+    replaces it.
+    """
     name = f"{kind}-{what}"
     return name if len(name.encode()) <= LONGEST else f"{kind}h-{_digest(what)[:48]}"
 

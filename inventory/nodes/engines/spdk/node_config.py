@@ -1,6 +1,6 @@
-"""The file that tells an agent what node it is: TOML, one table of values and two lists.
+"""The configuration file of a node agent: TOML with one table of values and two lists.
 
-docs/storage-node.md shows one.
+docs/storage-node.md shows an example.
 """
 
 import ipaddress
@@ -30,7 +30,7 @@ SHOWN_CHARACTERS = 100
 
 
 class WrongConfig(Exception):
-    """Names the file, the field, its value and the rule."""
+    """The text names the file, the field, its value and the rule."""
 
 
 def _address(value: str) -> str:
@@ -39,7 +39,7 @@ def _address(value: str) -> str:
 
 def _file(path: Path) -> Path:
     if not path.is_file():
-        raise ValueError("must be a file that is there")
+        raise ValueError("must be an existing file")
     return path
 
 
@@ -61,14 +61,16 @@ class _Table(BaseModel):
 
 
 class PortalTable(_Table):
-    """Where hosts connect."""
+    """An address where hosts connect."""
 
     ip: Address
     port: Port = 4420
 
 
 class SsdTable(_Table):
-    """A bdev of the target by name, or a file that stands for a drive, made if it has a size."""
+    """A bdev of the SPDK target, or a file that stands for a drive and is created if it
+    has a size.
+    """
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,40}$")]
     name: Name | None = None
@@ -81,16 +83,18 @@ class SsdTable(_Table):
     @model_validator(mode="after")
     def one_of_both(self) -> "SsdTable":
         if (self.bdev is None) == (self.file is None):
-            raise ValueError("has either bdev or file")
+            raise ValueError("must have either bdev or file")
         if self.bdev is not None and self.size_gib is not None:
             raise ValueError("size_gib is for a file only")
         if self.file is not None and self.size_gib is None and not self.file.is_file():
-            raise ValueError("file must be there, or have size_gib")
+            raise ValueError("file must exist, or have size_gib")
         return self
 
 
 class NodeTable(_Table):
-    """Bandwidth in bytes per second; what of it volumes may be promised is the provisioner's."""
+    """The node. Bandwidth is in bytes per second; the provisioner decides how much of it it
+    reserves.
+    """
 
     persistent_id: Identifier
     name: Name
@@ -110,7 +114,7 @@ class NodeTable(_Table):
     @model_validator(mode="after")
     def consistent(self) -> "NodeTable":
         if self.client_ca is None and self.token_file is None:
-            raise ValueError("needs client_ca or token_file, so that not everybody may call")
+            raise ValueError("needs client_ca or token_file to restrict who may call")
         for what, values in (
             ("ssds: id", [ssd.id for ssd in self.ssds]),
             ("ssds: bdev or file", [str(ssd.bdev or ssd.file) for ssd in self.ssds]),
@@ -118,13 +122,15 @@ class NodeTable(_Table):
         ):
             twice = {value for value in values if values.count(value) > 1}
             if twice:
-                raise ValueError(f"{what} {', '.join(sorted(twice))} is there twice")
+                raise ValueError(f"{what} {', '.join(sorted(twice))} is listed twice")
         return self
 
 
 @dataclass(frozen=True)
 class NodeConfig:
-    """What the parts of an agent want to know; ``token``: the bearer that callers must show."""
+    """The configuration for the parts of an agent. ``token``: the bearer that callers must show.
+    ``sizes``: bytes of the files that stand for drives.
+    """
 
     identity: Identity
     tls: TlsFiles
@@ -133,9 +139,9 @@ class NodeConfig:
     sizes: dict[Path, int]
 
     def make_files(self) -> None:
-        """The files that stand for drives and are not there yet; sparse.
+        """Create the missing files that stand for drives, as sparse files.
 
-        :raises OSError:
+        :raises OSError: a file cannot be created.
         """
         for path, size in self.sizes.items():
             path.touch(mode=0o600)
@@ -144,9 +150,9 @@ class NodeConfig:
 
 
 def read_config(path: Path, *, to_format: Collection[str] = ()) -> NodeConfig:
-    """``to_format``: ids of the SSDs whose content may be overwritten.
+    """Read and check the file. ``to_format``: ids of the SSDs whose content may be overwritten.
 
-    :raises WrongConfig:
+    :raises WrongConfig: the file cannot be read or breaks a rule.
     """
     try:
         table = NodeTable.model_validate(tomllib.loads(path.read_text()))
@@ -189,7 +195,10 @@ def _spdk(table: NodeTable, to_format: Collection[str]) -> SpdkConfig:
 
 
 def _token(file: Path | None) -> str | None:
-    """:raises WrongConfig: there is a file, but no token in it."""
+    """The token in the file.
+
+    :raises WrongConfig: the file is empty.
+    """
     if file is None:
         return None
     token = file.read_text().strip()

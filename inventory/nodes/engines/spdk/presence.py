@@ -1,4 +1,6 @@
-"""Whether what the books promise is in the target. What is not, is lost: it is never made again."""
+"""Checks that recorded objects exist in SPDK. An object that does not is lost and never
+recreated.
+"""
 
 from collections.abc import Iterable
 
@@ -12,7 +14,7 @@ from inventory.nodes.wire import Piece, RefusalCode
 
 
 def find_held(stores: Stores, spdk_state: SpdkState, engine_state: EngineState) -> Held:
-    """The volumes and snapshots all of whose pieces have their lvol."""
+    """The volumes and snapshots of which every piece has its lvol."""
 
     def is_whole(name: str, pieces: Iterable[Piece]) -> bool:
         lvstores = [stores.find(spdk_state, piece.ssd_id) for piece in pieces]
@@ -35,13 +37,13 @@ def find_held(stores: Stores, spdk_state: SpdkState, engine_state: EngineState) 
 def volume_there(
     stores: Stores, spdk_state: SpdkState, engine_state: EngineState, uuid: str
 ) -> VolumeEntry:
-    """The entry of a volume that is there.
+    """The entry of an existing volume.
 
-    :raises NodeRefused: as :func:`refuse_lost` says.
+    :raises NodeRefused: see :func:`refuse_lost`.
     """
     entry = engine_state.volumes.get(uuid)
     if entry is None or not entry.made:
-        raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not here")
+        raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not on this node")
     refuse_lost(stores, spdk_state, f"volume {uuid}", volume_name(uuid), entry.made_pieces)
     return entry
 
@@ -49,9 +51,9 @@ def volume_there(
 def refuse_lost(
     stores: Stores, spdk_state: SpdkState, what: str, name: str, pieces: Iterable[Piece]
 ) -> None:
-    """Each piece has its lvol ``name``.
+    """Check that each piece has its lvol ``name``.
 
-    :raises NodeRefused: NOT_FOUND; one has none. UNAVAILABLE; its SSD is missing.
+    :raises NodeRefused: NOT_FOUND: a piece has none; UNAVAILABLE: an SSD is missing.
     """
     for piece in pieces:
         if spdk_state.find(stores.get(spdk_state, piece.ssd_id), name) is None:

@@ -1,4 +1,4 @@
-"""What a target must be able to do."""
+"""The JSON-RPC methods that an SPDK target must have."""
 
 NEEDED = frozenset(
     {

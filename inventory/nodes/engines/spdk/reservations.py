@@ -1,8 +1,8 @@
-"""How much of an SSD is promised: the guarantee that a thick volume keeps when snapshots make it
-thin.
+"""Counts the reserved space of an SSD, so that a thick volume keeps its space even when snapshots
+make it thin.
 
-Lvols that share clusters are a family: together they are promised what each of them allocates, and
-take what they own. The more of both is what nobody else may have.
+Lvols that share clusters form a family. A family reserves the sum of its members' allocations, and
+uses the clusters that they own. The larger of both is not available to others.
 """
 
 from collections import Counter
@@ -14,8 +14,8 @@ from inventory.nodes.engines.spdk.spdk_state import Lvol
 
 @dataclass(frozen=True)
 class Space:
-    """Bytes of one SSD. ``allocated``: what its volumes and snapshots allocate. ``outgrown``: what
-    families own beyond that. ``committed``: both, in whole clusters.
+    """Bytes of one SSD. ``allocated``: allocations of its volumes and snapshots. ``outgrown``: what
+    families own beyond their allocations. ``committed``: both, in whole clusters.
     """
 
     capacity: int
@@ -25,11 +25,12 @@ class Space:
 
     @property
     def free(self) -> int:
-        """What of the capacity is neither allocated nor taken beyond that."""
+        """Capacity that is neither allocated nor outgrown."""
         return max(0, self.capacity - self.allocated - self.outgrown)
 
     @property
     def is_enough(self) -> bool:
+        """Whether the committed space fits."""
         return self.committed <= self.capacity
 
 
@@ -41,8 +42,10 @@ def count_space(
     *,
     unseen: int = 0,
 ) -> Space:
-    """``promises``: bytes allocated, by the name of the lvol, which may be still to come, or going;
-    ``unseen``: clusters of those that go.
+    """Count the space of an SSD.
+
+    ``promises``: allocated bytes by lvol name, also of lvols that do not exist yet or are being
+    deleted. ``unseen``: clusters of lvols that are being deleted.
     """
     lvols = tuple(lvols)
     parents = {lvol.name: lvol.parent for lvol in lvols}

@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 to an SPDK target on this machine, over its Unix socket."""
+"""JSON-RPC 2.0 calls to an SPDK target on this machine, over its Unix socket."""
 
 import asyncio
 import itertools
@@ -10,7 +10,7 @@ from typing import Any
 
 from inventory.nodes.engines.spdk.rpc_stream import Broken, Reply, Stream
 
-CONNECTIONS = 8  # the target takes 64, of all its clients together
+CONNECTIONS = 8  # the target accepts 64, from all its clients together
 CALL_SECONDS = 10.0
 READY_SECONDS = 60.0
 RETRY_SECONDS = 0.05
@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 
 class RpcRefused(Exception):
-    """The target answered with an error. Read the state back: a method may fail halfway.
+    """The target answered with an error. Read the state back, because a method may fail halfway.
 
-    ``code``: NOT_SENT where the request never left.
+    ``code``: NOT_SENT if the request was not sent.
     """
 
     def __init__(self, code: int, message: str, method: str) -> None:
@@ -35,11 +35,13 @@ class RpcRefused(Exception):
 
 
 class NotAsAsked(Exception):
-    """The target said yes and made something else, or does not have what it should."""
+    """The target reported success but the result differs, or something that must exist
+    is missing.
+    """
 
 
 class RpcLost(Exception):
-    """No answer: it may have been done, or may still be. Read the state back."""
+    """No answer: the call may have been done, or may still be running. Read the state back."""
 
     def __init__(self, method: str, reason: str) -> None:
         super().__init__(f"{method}: {reason}")
@@ -48,11 +50,11 @@ class RpcLost(Exception):
 
 
 class SpdkRpc:
-    """Calls to one target process, from ``ready`` until it is lost. For one event loop.
+    """Calls to one target process, from ``ready`` until the process is lost. For one event loop.
 
-    With the first connection that breaks, the process counts as lost: all calls fail until
-    ``ready`` finds it, or its successor, so that nothing begun with one process goes on with
-    another. Parameters are never logged: some are secrets.
+    The process counts as lost as soon as one connection breaks. Then all calls fail until ``ready``
+    finds it, or its successor, so that no work continues across two processes. Parameters are never
+    logged, because some are secrets.
     """
 
     def __init__(
@@ -72,9 +74,10 @@ class SpdkRpc:
         self._lost.set()
 
     async def ready(self, *, within: float = READY_SECONDS) -> None:
-        """The target is there and initialised; what was known of the process before is forgotten.
+        """Wait until the target is running and initialised, and forget what was known of an earlier
+        process.
 
-        :raises RpcLost: it is not so after ``within`` seconds.
+        :raises RpcLost: it is not ready after ``within`` seconds.
         """
         try:
             async with asyncio.timeout(within):
@@ -87,7 +90,7 @@ class SpdkRpc:
             ) from None
 
     async def lost(self) -> None:
-        """Returns when the process that was ready is gone."""
+        """Returns when the process is gone."""
         await self._lost.wait()
 
     @property
@@ -95,9 +98,10 @@ class SpdkRpc:
         return self._lost.is_set()
 
     async def call(self, method: str, /, *, timeout: float | None = None, **params: Any) -> Any:
-        """The method's result. Parameters that are None are left out: null is refused.
+        """Call the method and return its result. Parameters that are None are left out, because
+        SPDK refuses null.
 
-        ``timeout``: seconds; after it the call goes on in the target, only nobody listens.
+        ``timeout``: seconds. After a timeout the call goes on in the target, without a listener.
 
         :raises RpcRefused: the target answered with an error, or the request is too large.
         :raises RpcLost: no answer.
@@ -117,24 +121,26 @@ class SpdkRpc:
         return _result(method, reply)
 
     async def methods(self) -> frozenset[str]:
-        """What this target process can be asked; it is asked once.
+        """The methods that this target process has, read once.
 
-        :raises RpcRefused, RpcLost:
+        :raises RpcRefused, RpcLost: the target did not answer with them.
         """
         if not self._methods:
             self._methods = frozenset(await self.call("rpc_get_methods"))
         return self._methods
 
     async def demand(self, methods: Collection[str]) -> None:
-        """:raises RpcRefused: the target lacks one of them; which, says the message.
-        :raises RpcLost:
+        """Check that the target has these methods.
+
+        :raises RpcRefused: the target lacks some, which the message names.
+        :raises RpcLost: no answer.
         """
         missing = sorted(set(methods) - await self.methods())
         if missing:
             raise RpcRefused(NOT_SENT, f"this SPDK lacks {', '.join(missing)}", "rpc_get_methods")
 
     def close(self) -> None:
-        """All calls in flight fail; ``ready`` begins anew."""
+        """Fail all running calls. ``ready`` starts again."""
         self._break("closed")
 
     async def _begin(self) -> bool:

@@ -1,4 +1,4 @@
-"""One connection to an SPDK target: JSON values both ways, replies matched by id."""
+"""One connection to an SPDK target: JSON values in both directions, replies matched by id."""
 
 import asyncio
 import codecs
@@ -14,11 +14,11 @@ Reply = dict[str, Any]
 
 
 class Broken(Exception):
-    """The connection is over; what was asked on it may have been done."""
+    """The connection is closed. The calls made on it may have been done."""
 
 
 class Values:
-    """Complete JSON values out of a stream without a length prefix."""
+    """Splits a stream without length prefixes into complete JSON values."""
 
     def __init__(self) -> None:
         self._decode = codecs.getincrementaldecoder("utf-8")().decode
@@ -27,9 +27,9 @@ class Values:
         self._length = 0
 
     def feed(self, data: bytes) -> Iterator[Any]:
-        """The values that are complete now.
+        """Yield the values that are complete now.
 
-        :raises Broken: it is longer than any reply, or no UTF-8.
+        :raises Broken: a value is too long, or not UTF-8.
         """
         try:
             self._parts.append(self._decode(data))
@@ -51,9 +51,8 @@ class Values:
 
 
 class Stream:
-    """Opened by the first call; any number of calls at once. Once broken, it stays so.
-
-    ``on_break`` is called once, with the reason. For one event loop.
+    """A connection that the first call opens and any number of concurrent calls share. Once broken,
+    it stays broken. ``on_break`` is called once, with the reason. For one event loop.
     """
 
     def __init__(self, path: Path, on_break: Callable[[str], None]) -> None:
@@ -67,9 +66,9 @@ class Stream:
         self.calls = 0
 
     async def ask(self, call_id: int, request: bytes) -> Reply:
-        """The reply with this id.
+        """Send the request and return the reply with this id.
 
-        :raises Broken: there will be none.
+        :raises Broken: there will be no reply.
         """
         self.calls += 1
         try:
@@ -83,7 +82,7 @@ class Stream:
             self._awaited.pop(call_id, None)
 
     def close(self, reason: str = "closed") -> None:
-        """All that is awaited breaks."""
+        """Close the connection. All awaited replies raise ``Broken``."""
         if self._reason:
             return
         self._reason = reason
@@ -120,7 +119,10 @@ class Stream:
             self.close(str(error))
 
     def _take(self, value: Any) -> None:
-        """:raises Broken: nobody can tell whose reply it is; without an id, it may be anyone's."""
+        """Hand a reply to its caller.
+
+        :raises Broken: the reply has no id, so it cannot be matched.
+        """
         if not isinstance(value, dict) or not isinstance(value.get("id"), int):
             raise Broken("a reply without the id of a call")
         reply = self._awaited.get(value["id"])

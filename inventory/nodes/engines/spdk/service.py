@@ -1,4 +1,4 @@
-"""A storage node on SPDK, put together."""
+"""Assembles a storage node on SPDK."""
 
 from inventory.nodes.agent.agent import Agent
 from inventory.nodes.agent.app import make_app
@@ -12,14 +12,14 @@ STATE_FILE = "node.sqlite3"
 
 
 def open_database(config: NodeConfig) -> Database:
-    """What the agent keeps, in the node's state folder, which is there."""
+    """The agent's database, in the node's state folder, which must exist."""
     return Database(config.spdk.state_folder / STATE_FILE)
 
 
 def make_service(config: NodeConfig, database: Database) -> AgentService:
-    """To be called in the event loop that it is for.
+    """Create the service. Call it in the event loop that will run it.
 
-    :raises OSError: a certificate cannot be read, or the port is taken.
+    :raises OSError: a certificate cannot be read, or the port is in use.
     """
     rpc = SpdkRpc(config.spdk.socket)
     engine = SpdkEngine(rpc, config.spdk)

@@ -1,8 +1,8 @@
-"""Snapshots that volumes and clones have in common.
+"""Snapshots that volumes and clones share.
 
-A snapshot lvol that nobody asked for, or nobody wants any more, is shared: it is there for the
-lvols above it, and goes, merged into the last of them, when at most one is left. So a clone never
-bars the removal of what it was made from, and nothing is copied for that.
+A snapshot lvol that belongs to no requested snapshot is shared: it exists for the lvols above it.
+When at most one of those is left, it is deleted and SPDK merges it into that one. So a clone never
+prevents the removal of its source, and no data is copied.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 
 class SnapshotTree:
-    """What is used is kept, and what goes is no longer used: which of both, is decided by one at a
-    time. Nobody waits while clusters are cleared.
+    """Keeps snapshots that are in use and removes unused ones. Only one task at a time decides
+    which are which, but nobody waits while clusters are cleared.
     """
 
     def __init__(
@@ -40,8 +40,11 @@ class SnapshotTree:
 
     @asynccontextmanager
     async def frozen(self, lvstore: Lvstore, name: str) -> AsyncIterator[Lvol]:
-        """A snapshot of what the lvol is now, which stays for as long as this: the one below it
-        where nothing was written since, as always below a read-only one; else a new one.
+        """Yield a snapshot of the lvol's present content, which is kept for the duration of the
+        block.
+
+        If nothing was written since the snapshot below the lvol, that one is used, as always for a
+        read-only lvol. Otherwise a new one is taken.
         """
         with ExitStack() as keeping:
             async with self._deciding:
@@ -56,10 +59,10 @@ class SnapshotTree:
             yield found
 
     async def keep_layers(self, lvstore: Lvstore, name: str, keeping: ExitStack) -> list[Lvol]:
-        """A snapshot and those below it, the oldest first, which stay for as long as ``keeping``:
-        SPDK loses sight of what is deleted while it is read.
+        """The snapshot and those below it, oldest first. They are kept until ``keeping`` closes,
+        because SPDK no longer shows a snapshot that was deleted while being read.
 
-        :raises NotAsAsked: one is not to be seen, or is being removed.
+        :raises NotAsAsked: one of them is not visible, or is being removed.
         """
         async with self._deciding:
             layers = (await SpdkState.read(self._rpc)).chain(lvstore, name)
@@ -71,7 +74,7 @@ class SnapshotTree:
 
     @contextmanager
     def keep(self, *names: str) -> Iterator[None]:
-        """They stay meanwhile, whoever lets go of them."""
+        """Do not remove these snapshots during the block."""
         self._kept.update(names)
         try:
             yield
@@ -79,12 +82,12 @@ class SnapshotTree:
             self._kept -= Counter(names)
 
     def reset(self) -> None:
-        """SPDK may be another one."""
+        """Forget everything, because the SPDK process may be another one."""
         self._kept.clear()
         self._going.clear()
 
     async def sweep(self, ssd_id: str) -> None:
-        """Remove the shared snapshots that are for one lvol or none."""
+        """Remove shared snapshots that have at most one lvol above them."""
         refused: set[str] = set()
         while True:
             async with self._deciding:
@@ -101,20 +104,20 @@ class SnapshotTree:
                     self._going -= going
 
     async def _remove(self, lvstore: Lvstore, names: set[str]) -> set[str]:
-        """Those that SPDK does not remove."""
+        """Delete the snapshots; return the names of those that SPDK does not delete."""
         refused = set()
         for name in sorted(names):
             try:
                 await self._lvols.delete(lvstore, name)
             except RpcRefused as error:
                 refused.add(name)
-                log.warning("snapshot %s of %s stays: %s", name, lvstore.name, error)
+                log.warning("snapshot %s of %s was not deleted: %s", name, lvstore.name, error)
             else:
                 self._engine_state.drop_shared(lvstore.uuid, name)
         return refused
 
     def _unchanged(self, spdk_state: SpdkState, lvstore: Lvstore, name: str) -> Lvol | None:
-        """The snapshot right below, which is the same to read."""
+        """The snapshot right below the lvol, if it has the same content."""
         lvol = spdk_state.find(lvstore, name)
         below = spdk_state.find(lvstore, lvol.parent) if lvol and lvol.parent else None
         if lvol is None or below is None or below.name in self._going:
@@ -136,7 +139,7 @@ class SnapshotTree:
 
 @dataclass(frozen=True)
 class Parts:
-    """What volumes and snapshots are made with."""
+    """The objects that volumes, snapshots and zeroing share."""
 
     rpc: SpdkRpc
     stores: Stores

@@ -1,4 +1,4 @@
-"""Snapshots: a snapshot lvol below each piece of a volume."""
+"""Snapshots: one snapshot lvol below each piece of a volume."""
 
 from dataclasses import replace
 
@@ -15,6 +15,8 @@ from inventory.nodes.wire import RefusalCode, SnapshotSpec
 
 
 class Snapshots:
+    """Takes and removes snapshots."""
+
     def __init__(self, parts: Parts, volumes: Volumes) -> None:
         self._rpc = parts.rpc
         self._stores = parts.stores
@@ -26,7 +28,7 @@ class Snapshots:
     async def ensure(self, uuid: str, spec: SnapshotSpec) -> None:
         """See :class:`Engine`.
 
-        :raises NodeRefused: NOT_FOUND, NO_SPACE; CONFLICT where the pieces cannot be caught at one
+        :raises NodeRefused: NOT_FOUND, NO_SPACE; CONFLICT: the pieces cannot be frozen at one
             moment.
         """
         old = self._engine_state.snapshots.get(uuid)
@@ -34,8 +36,10 @@ class Snapshots:
             return
         volume = self._engine_state.volumes.get(spec.volume_uuid)
         if volume is None or not volume.is_whole:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {spec.volume_uuid} is not here")
-        await self.remove(uuid)  # what a crash left
+            raise NodeRefused(
+                RefusalCode.NOT_FOUND, f"volume {spec.volume_uuid} is not on this node"
+            )
+        await self.remove(uuid)  # left by a crash
         async with self._stores.hold(spec.pieces):
             spdk_state = await SpdkState.read(self._rpc)
             volume_there(self._stores, spdk_state, self._engine_state, spec.volume_uuid)
@@ -51,9 +55,9 @@ class Snapshots:
             self._engine_state.put_snapshot(replace(entry, is_made=True))
 
     async def remove(self, uuid: str) -> None:
-        """What clones share of it stays, as nobody's.
+        """Remove the snapshot. Lvols of it that clones use stay, as shared ones.
 
-        :raises NodeRefused: UNAVAILABLE; a piece is on an SSD that is missing.
+        :raises NodeRefused: UNAVAILABLE: a piece is on a missing SSD.
         """
         entry = self._engine_state.snapshots.get(uuid)
         if entry is None:

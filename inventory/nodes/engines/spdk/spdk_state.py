@@ -1,4 +1,4 @@
-"""What a target has now: lvstores, lvols, raids, as SPDK shows them."""
+"""The current lvstores, lvols and raids of an SPDK target."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ UNKNOWN = "?"
 
 @dataclass(frozen=True)
 class Lvstore:
-    """Sizes in bytes but for ``free_clusters``."""
+    """An lvstore. Sizes are in bytes, except ``free_clusters``."""
 
     uuid: str
     name: str
@@ -38,7 +38,7 @@ class Lvstore:
 
 @dataclass(frozen=True)
 class Bdev:
-    """``parent``: of an lvol, the name of the snapshot below it, in its lvstore; UNKNOWN where
+    """A bdev. ``parent``: for an lvol, the name of the snapshot below it in its lvstore; UNKNOWN if
     SPDK knows that there is one but not which.
     """
 
@@ -65,7 +65,7 @@ class Bdev:
 
 @dataclass(frozen=True)
 class Lvol:
-    """``bdev`` is None while it is being made or deleted, and of a degraded one."""
+    """An lvol. ``bdev`` is None while it is being created or deleted, and for a degraded one."""
 
     uuid: str
     name: str
@@ -85,7 +85,7 @@ class Lvol:
 
 @dataclass(frozen=True)
 class Raid:
-    """``members``: in their order, each by name and UUID, as far as SPDK tells them."""
+    """A raid. ``members``: in order, each with the name and UUID that SPDK reports."""
 
     name: str
     state: str
@@ -100,7 +100,7 @@ class Raid:
         return cls(shown["name"], shown["state"], tuple(members))
 
     def is_over(self, lvols: Sequence["Lvol"]) -> bool:
-        """These are its members, in this order."""
+        """Whether these are its members, in this order."""
         names = [{lvol.uuid, *(lvol.bdev.aliases if lvol.bdev else ())} for lvol in lvols]
         return len(names) == len(self.members) and all(
             one & member for one, member in zip(names, self.members, strict=True)
@@ -108,8 +108,8 @@ class Raid:
 
 
 class SpdkState:
-    """One look at a target. ``lvstores`` by the bdev under them, ``lvols`` by the UUID of their
-    lvstore and their name.
+    """A snapshot of the target's state. ``lvstores``: by the bdev under them. ``lvols``: by the
+    UUID of their lvstore, then by name.
     """
 
     def __init__(
@@ -138,23 +138,23 @@ class SpdkState:
         return self.lvols[lvstore.uuid].get(name)
 
     def unseen(self, lvstore: Lvstore) -> int:
-        """Clusters that are neither free nor any lvol's: those of lvols that are being removed,
-        which SPDK shows no longer.
+        """Clusters that are neither free nor owned by a listed lvol. They belong to lvols that are
+        being deleted, which SPDK no longer lists.
         """
         owned = sum(lvol.owned_clusters for lvol in self.lvols[lvstore.uuid].values())
         return max(0, lvstore.capacity // lvstore.cluster_size - lvstore.free_clusters - owned)
 
     def chain(self, lvstore: Lvstore, name: str) -> list[Lvol]:
-        """The lvol and the snapshots below it, the oldest first.
+        """The lvol and the snapshots below it, oldest first.
 
-        :raises NotAsAsked: one is not to be seen.
+        :raises NotAsAsked: one of them is not visible.
         """
         chain: list[Lvol] = []
         wanted: str | None = name
         while wanted is not None:
             lvol = self.find(lvstore, wanted)
             if lvol is None or lvol.bdev is None:
-                raise NotAsAsked(f"{wanted} of {lvstore.name} is not to be seen")
+                raise NotAsAsked(f"{wanted} of {lvstore.name} is not visible in SPDK")
             chain.insert(0, lvol)
             wanted = lvol.parent
         return chain
@@ -171,7 +171,7 @@ class SpdkState:
 
 
 async def read_bdev(rpc: SpdkRpc, name: str) -> Bdev | None:
-    """By name, UUID or alias."""
+    """The bdev with this name, UUID or alias, or None."""
     try:
         [shown] = await rpc.call("bdev_get_bdevs", name=name)
     except RpcRefused as error:

@@ -1,4 +1,4 @@
-"""What nvmf subsystems a target has."""
+"""The nvmf subsystems of an SPDK target."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,9 @@ Address = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Subsystem:
-    """``namespaces``: bdev and uuid by namespace id; ``controllers``: the ids it gives out."""
+    """A subsystem. ``namespaces``: bdev and uuid by namespace id. ``controllers``: its controller
+    ids.
+    """
 
     nqn: str
     allows_any_host: bool
@@ -38,13 +40,13 @@ class Subsystem:
 
 
 async def read_subsystems(rpc: SpdkRpc) -> dict[str, Subsystem]:
-    """By NQN, without the discovery subsystem."""
+    """All subsystems by NQN, without the discovery subsystem."""
     shown = await rpc.call("nvmf_get_subsystems")
     return {one["nqn"]: Subsystem.of(one) for one in shown if one.get("subtype") == "NVMe"}
 
 
 def exporter(subsystems: Mapping[str, Subsystem], bdev: str) -> str | None:
-    """The NQN of the one that has the bdev, which is in one namespace only."""
+    """The NQN of the subsystem that has the bdev, or None. A bdev is in at most one namespace."""
     for one in subsystems.values():
         if any(name == bdev for name, _ in one.namespaces.values()):
             return one.nqn

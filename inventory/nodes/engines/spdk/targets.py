@@ -1,6 +1,7 @@
 """Targets: one nvmf subsystem each, for one host, on all portals.
 
-SPDK's refusals say nothing here, so the state is read first, changed step by step and read again.
+SPDK's refusals do not name a reason, so the state is read first, changed step by step and read
+again.
 """
 
 import asyncio
@@ -24,17 +25,21 @@ from inventory.nodes.wire import Portal, RefusalCode
 MODEL = "Provisioner"
 TRANSPORT = "TCP"
 MASKED_DEPTH = 127
-"""Of the admin queues where hosts cannot discard blocks. The target shows this, not what is masked;
-hosts use 32.
+"""Depth of the admin queues when hosts cannot discard blocks. SPDK reports this value but not what
+is masked, so it marks a masked transport. Hosts use 32.
 """
 NO_DISCARDS: dict[str, Any] = {"masked_oncs": ["nvmdsmsv"], "max_aq_depth": MASKED_DEPTH}
-"""The target refuses them. Linux sends them all the same unless the subsystem says NO_RANGES."""
+"""The target refuses discards. Linux sends them anyway, unless the subsystem also says
+NO_RANGES.
+"""
 NO_RANGES: dict[str, Any] = {"dmrsl": 0}
 
 log = logging.getLogger(__name__)
 
 
 class Targets:
+    """Creates, changes and removes targets."""
+
     def __init__(
         self,
         rpc: SpdkRpc,
@@ -49,7 +54,7 @@ class Targets:
         self._discards = config.discards
 
     async def is_open(self) -> bool:
-        """``open`` was called in this life of the target: nobody else makes its transport.
+        """Whether ``open`` was called since SPDK started. Nobody else creates its transport.
 
         :raises NotAsAsked: hosts can discard blocks there, and must not.
         """
@@ -64,6 +69,7 @@ class Targets:
         return bool(found)
 
     async def open(self) -> None:
+        """Create the transport if it does not exist."""
         if not await self.is_open():
             options = {} if self._discards else NO_DISCARDS
             await self._rpc.call("nvmf_create_transport", trtype=TRANSPORT, **options)
@@ -72,7 +78,9 @@ class Targets:
         return tuple(await read_subsystems(self._rpc))
 
     async def exporter(self, *bdevs: str) -> str | None:
-        """The NQN of a target that has one of the bdevs; each is in one namespace only."""
+        """The NQN of a target that has one of the bdevs, or None. A bdev is in at most one
+        namespace.
+        """
         there = await read_subsystems(self._rpc)
         return next(filter(None, (exporter(there, bdev) for bdev in bdevs)), None)
 
@@ -82,7 +90,11 @@ class Targets:
         return {nqn: hosts for nqn, hosts in zip(names, found, strict=True) if hosts}
 
     async def apply(self, target: TargetState) -> None:
-        """:raises NodeRefused: IN_USE; another target has one of the volumes. INVALID."""
+        """See :class:`Engine`.
+
+        :raises NodeRefused: IN_USE: another target has one of the volumes; INVALID: a namespace id
+            is too high.
+        """
         if not target.by_piece:
             await self._ready(target)
         spdk_state = await SpdkState.read(self._rpc)
@@ -104,7 +116,9 @@ class Targets:
         await self._verify(target, wanted)
 
     async def empty(self, nqn: str) -> None:
-        """Hosts are told of each namespace that goes, but not of a subsystem that is deleted."""
+        """See :class:`Engine`. SPDK tells hosts of each removed namespace, but not of a deleted
+        subsystem.
+        """
         found = (await read_subsystems(self._rpc)).get(nqn)
         if found is None:
             return
@@ -117,7 +131,9 @@ class Targets:
         await self._concat_volumes.put_together({bdev for bdev, _ in found.namespaces.values()})
 
     async def remove(self, nqn: str) -> None:
-        """What it had by piece is whole again, at the latest with its next start or export."""
+        """See :class:`Engine`. Volumes that it exported by piece are assembled again, at the latest
+        with their next start or export.
+        """
         found = (await read_subsystems(self._rpc)).get(nqn)
         with suppress(RpcRefused):
             await self._rpc.call("nvmf_delete_subsystem", nqn=nqn)
@@ -132,25 +148,27 @@ class Targets:
     async def _must_go(
         self, found: Subsystem, target: TargetState, wanted: dict[int, tuple[str, str]]
     ) -> bool:
-        """It cannot be changed into what is wanted. Its controller ids can wait: a host that is
-        connected would lose its disks for a while.
+        """Whether the target must be recreated. Different controller ids alone can wait until no
+        host is connected, because the host would lose its disks for a while.
         """
         if found.allows_any_host or found.max_namespaces <= max(wanted, default=0):
-            # hosts that came in while any was allowed stay connected, whatever is set later
+            # hosts that connected while any host was allowed stay connected
             return True
         differs = target.controllers is not None and found.controllers != target.controllers
         return differs and not await self._hosts(target.nqn)
 
     async def _ready(self, target: TargetState) -> None:
-        """Spans are whole, also those that were copied into by piece and then left in a crash."""
+        """Assemble volumes that span SSDs, also those that a crash left exported by piece."""
         for uuid in target.namespaces.values():
             entry = self._engine_state.volumes.get(uuid)
             if entry and entry.made > 1:
-                with suppress(NotAsAsked, RpcRefused):  # it is missing then, which is logged
+                with suppress(NotAsAsked, RpcRefused):  # _wanted logs it as missing
                     await self._concat_volumes.ready(entry)
 
     def _wanted(self, spdk_state: SpdkState, target: TargetState) -> dict[int, tuple[str, str]]:
-        """Without volumes that are not there: the others must not suffer for a missing SSD."""
+        """The bdev and uuid of each namespace id. Missing volumes are left out, so that a missing
+        SSD does not affect the others.
+        """
         wanted = {}
         for nsid, uuid in target.namespaces.items():
             entry = self._engine_state.volumes.get(uuid)
@@ -217,7 +235,9 @@ class Targets:
     async def _put_in(
         self, found: Subsystem, host: str, wanted: dict[int, tuple[str, str]]
     ) -> None:
-        """Whoever may connect and where comes last: they find all that is to be there."""
+        """Add namespaces, then the host and the listeners, so that hosts find everything when they
+        connect.
+        """
         for nsid, (bdev, uuid) in wanted.items():
             if found.namespaces.get(nsid) != (bdev, uuid):
                 namespace = {
@@ -256,7 +276,7 @@ class Targets:
     async def _hosts(self, nqn: str) -> tuple[str, ...]:
         try:
             shown = await self._rpc.call("nvmf_subsystem_get_controllers", nqn=nqn)
-        except RpcRefused:  # it went meanwhile
+        except RpcRefused:  # the target was removed meanwhile
             return ()
         return tuple(sorted({one["hostnqn"] for one in shown}))
 

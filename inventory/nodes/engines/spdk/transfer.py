@@ -1,4 +1,4 @@
-"""One copy from beginning to end: a frozen volume, written layer by layer through NVMe/TCP."""
+"""One copy from start to end: a frozen volume, written layer by layer over NVMe/TCP."""
 
 import asyncio
 import ipaddress
@@ -23,12 +23,12 @@ COMPLETE = "complete"
 
 
 class CopyFailed(Exception):
-    """The text says why; it may be begun anew."""
+    """The text says why. The copy may be started again."""
 
 
 @dataclass
 class Progress:
-    """In clusters. ``is_unwanted``: to be ended as soon as possible."""
+    """Progress in clusters. ``is_unwanted``: the copy should end as soon as possible."""
 
     done: int = 0
     clusters: int = 0
@@ -36,6 +36,8 @@ class Progress:
 
 
 class Transfer:
+    """Runs copies."""
+
     def __init__(
         self,
         rpc: SpdkRpc,
@@ -52,10 +54,10 @@ class Transfer:
         self._poll = poll
 
     async def run(self, entry: VolumeEntry, spec: SyncSpec, progress: Progress) -> None:
-        """On return nothing of it is left in the target. When it fails, what was begun may go on
-        there, until its connection is closed.
+        """Copy the volume. On return nothing of the copy is left in SPDK. After a failure it may go
+        on there until its connection is closed.
 
-        :raises CopyFailed, RpcRefused, RpcLost, NotAsAsked, NodeRefused:
+        :raises CopyFailed, RpcRefused, RpcLost, NotAsAsked, NodeRefused: the copy failed.
         """
         connection = self._connections.open(entry.uuid)
         try:
@@ -84,7 +86,7 @@ class Transfer:
             progress.done += layer.owned_clusters
 
     async def _freeze(self, connection: Connection, ssd_id: str) -> list[Lvol]:
-        """The layers of a piece as it is now, which stay as long as the connection."""
+        """The layers of a piece's content, oldest first, kept as long as the connection."""
         lvstore = self._stores.get(await SpdkState.read(self._rpc), ssd_id)
         connection.ssd_ids.add(ssd_id)
         async with self._snapshot_tree.frozen(lvstore, volume_name(connection.uuid)) as frozen:
@@ -116,9 +118,10 @@ class Transfer:
     async def _destination(
         self, bdevs: list[str], controller: str, entry: VolumeEntry, spec: SyncSpec, place: int
     ) -> str:
-        """The bdev to write for the piece at that place: each begins where the one before it ends.
+        """The bdev to write for the piece at this position. Its size must match, because the next
+        piece follows it.
 
-        :raises CopyFailed: there is none, or it is of another size or in other blocks.
+        :raises CopyFailed: there is no such namespace, or its size or block size is wrong.
         """
         nsid, wanted = spec.nsid + place, entry.made_pieces[place].capacity
         name = f"{controller}n{nsid}"
@@ -135,9 +138,9 @@ class Transfer:
         return name
 
     async def _copy(self, layer: Lvol, destination: str, progress: Progress) -> None:
-        """The clusters of one layer.
+        """Copy the clusters of one layer.
 
-        :raises CopyFailed:
+        :raises CopyFailed: SPDK reports an error, the copy stalls, or it is unwanted.
         """
         _refuse_unwanted(progress)
         before = progress.done
@@ -146,7 +149,7 @@ class Transfer:
         )
         stall_timer = StallTimer()
         while True:
-            # one pause more than needed: SPDK says complete before it has let go of the lvol
+            # pause once more: SPDK reports completion before it releases the lvol
             await asyncio.sleep(self._poll)
             found = await self._check(started["operation_id"])
             if found["state"] != IN_PROGRESS:
@@ -155,13 +158,13 @@ class Transfer:
             progress.done = max(progress.done, before + found["copied_clusters"])
             _refuse_unwanted(progress)
             if stall_timer.is_over:
-                raise CopyFailed("it stands still")
+                raise CopyFailed(f"no progress for {STALL_SECONDS:g} s")
         await asyncio.sleep(self._poll)
         if found["state"] != COMPLETE or found["copied_clusters"] != found["total_clusters"]:
             raise CopyFailed(f"{destination}: {found.get('error') or found}")
 
     async def _check(self, operation: int) -> dict[str, Any]:
-        """The end is told once, and is lost with the reply."""
+        """The state of the operation. SPDK reports the end only once, so a lost reply loses it."""
         found: dict[str, Any] = await self._rpc.call(
             "bdev_lvol_check_shallow_copy", operation_id=operation
         )
@@ -169,7 +172,7 @@ class Transfer:
 
 
 class StallTimer:
-    """Over when nothing moved for STALL_SECONDS."""
+    """Expires when no progress was made for STALL_SECONDS."""
 
     def __init__(self) -> None:
         self._seen = 0

@@ -1,4 +1,4 @@
-"""Volumes: their pieces made, grown and removed."""
+"""Volumes: creates, expands and removes their pieces."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,6 +25,8 @@ from inventory.nodes.wire import (
 
 
 class Volumes:
+    """Creates, expands and removes volumes."""
+
     def __init__(self, parts: Parts, concat_volumes: ConcatVolumes, targets: Targets) -> None:
         self._rpc = parts.rpc
         self._stores = parts.stores
@@ -38,7 +40,7 @@ class Volumes:
         """See :class:`Engine`."""
         entry = self._engine_state.volumes.get(uuid)
         if entry is not None and entry.made:
-            raise NodeRefused(RefusalCode.CONFLICT, f"volume {uuid} is here already")
+            raise NodeRefused(RefusalCode.CONFLICT, f"volume {uuid} exists already")
         await self._make(uuid, spec)
         await self._concat_volumes.ready(self._engine_state.volumes[uuid])
 
@@ -53,7 +55,10 @@ class Volumes:
         await self._concat_volumes.ready(self._engine_state.volumes[uuid])
 
     async def remove(self, uuid: str) -> None:
-        """:raises NodeRefused: UNAVAILABLE; a piece is on an SSD that is missing. IN_USE."""
+        """See :class:`Engine`.
+
+        :raises NodeRefused: UNAVAILABLE: a piece is on a missing SSD; IN_USE: a target exports it.
+        """
         spdk_state = await SpdkState.read(self._rpc)
         entry = self._engine_state.volumes.get(uuid)
         ssds = {piece.ssd_id for piece in entry.spec.pieces} if entry else set()
@@ -80,9 +85,9 @@ class Volumes:
             self._engine_state.finish_volume(uuid)
 
     async def _give_up(self, uuid: str, spec: VolumeSpec) -> None:
-        """Nothing was made.
+        """Delete everything of a volume whose creation failed.
 
-        :raises NodeRefused: NO_SPACE; that is why.
+        :raises NodeRefused: NO_SPACE: that is the reason of the failure.
         """
         await self._clear(await SpdkState.read(self._rpc), uuid)
         for piece in spec.pieces:
@@ -112,7 +117,9 @@ class Volumes:
     async def _base(
         self, spdk_state: SpdkState, lvstore: Lvstore, source: Source | None, place: int
     ) -> AsyncIterator[Lvol | None]:
-        """The snapshot that a piece begins as; None: there is no source, or it ends before."""
+        """The snapshot that a piece starts from; None: there is no source, or the source has no
+        such piece.
+        """
         if source is None:
             yield None
         elif source.kind.is_of_snapshot:
@@ -138,13 +145,15 @@ class Volumes:
             return
         entry = self._engine_state.snapshots.get(source.uuid)
         if entry is None or not entry.is_made:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"snapshot {source.uuid} is not here")
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"snapshot {source.uuid} is not on this node")
         what = f"snapshot {source.uuid}"
         refuse_lost(self._stores, spdk_state, what, entry.name, entry.spec.pieces)
 
     async def refuse_torn(self, spdk_state: SpdkState, entry: VolumeEntry) -> None:
-        """:raises NodeRefused: CONFLICT; its pieces cannot be caught at one moment: SPDK can stop
-        the writes to one lvol, not to several.
+        """Check that the volume's pieces can be frozen at one moment. SPDK can stop the writes to
+        one lvol, but not to several.
+
+        :raises NodeRefused: CONFLICT: the volume spans SSDs and is exported.
         """
         names = self._concat_volumes.names(spdk_state, entry) if entry.made > 1 else set()
         if nqn := await self._targets.exporter(*names):
@@ -183,14 +192,16 @@ class Volumes:
             await self._make_piece(spdk_state, entry.uuid, spec, place, None)
 
     def _differs(self, spdk_state: SpdkState, entry: VolumeEntry, spec: VolumeSpec) -> bool:
-        """The volume is not yet as large as it is to be."""
+        """Whether the volume is not yet as large as ``spec``."""
         bdev = self._concat_volumes.bdev(spdk_state, entry)
         return entry.made < len(spec.pieces) or bdev is None or bdev.size != spec.capacity
 
     async def _refuse_online(
         self, spdk_state: SpdkState, entry: VolumeEntry, spec: VolumeSpec
     ) -> None:
-        """A concat raid is as large as it was made: it is made anew, which no host may notice."""
+        """Check that the volume may be recreated. A concat raid has a fixed size, so it is deleted
+        and created again, which no host may notice.
+        """
         for place, (was, asked) in enumerate(zip(entry.made_pieces, spec.pieces, strict=False)):
             if place + 1 < entry.made and was.capacity != asked.capacity:
                 raise NodeRefused(
@@ -201,12 +212,14 @@ class Volumes:
         if nqn := await self._targets.exporter(*self._concat_volumes.names(spdk_state, entry)):
             raise NodeRefused(
                 RefusalCode.CONFLICT,
-                f"volume {entry.uuid} cannot grow to {spec.capacity} bytes over"
+                f"volume {entry.uuid} cannot be expanded to {spec.capacity} bytes over"
                 f" {len(spec.pieces)} SSDs while it is exported by {nqn}",
             )
 
     async def _refuse_exported(self, spdk_state: SpdkState, uuid: str) -> None:
-        """SPDK would delete it under its hosts."""
+        """Check that no target exports the volume, because SPDK would delete it while
+        hosts use it.
+        """
         names = {volume_name(uuid)} & spdk_state.bdevs.keys()
         for lvstore in self._stores.open_ones(spdk_state).values():
             lvol = spdk_state.find(lvstore, volume_name(uuid))
@@ -216,7 +229,9 @@ class Volumes:
                 raise NodeRefused(RefusalCode.IN_USE, f"volume {uuid} is exported by {nqn}")
 
     async def _clear(self, spdk_state: SpdkState, uuid: str) -> set[str]:
-        """Nothing of the volume is left on the SSDs that are there; those where there was."""
+        """Delete everything of the volume on the usable SSDs; return the SSDs where something was
+        deleted.
+        """
         await self._concat_volumes.take_apart(spdk_state, uuid)
         cleared = set()
         for ssd_id, lvstore in self._stores.open_ones(spdk_state).items():

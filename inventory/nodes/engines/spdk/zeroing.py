@@ -1,10 +1,10 @@
-"""Free clusters that read as zeros, whatever died when.
+"""Makes free clusters read as zeros after any crash.
 
-SPDK takes an lvol out of its lvstore first and clears the clusters then: if it dies between, they
-are free and hold what was in them. So is the cluster that it is copying at its death, for the first
-write over a snapshot. So at its next start, before any host is let in, all that is free there
-becomes lvols of nobody, whose removal clears it again. The same where clusters were freed by
-unmapping, on an SSD that is not declared any more to be zeroed by that.
+SPDK first removes an lvol from its lvstore and then clears its clusters. If SPDK dies in between,
+they are free and hold old data. The same happens to a cluster that it is copying for the first
+write over a snapshot. So at its next start, before any host may connect, all free space there is
+filled with lvols whose deletion clears it again. The same is done if clusters were freed by
+unmapping on an SSD that is no longer declared ``zeroes_on_unmap``.
 """
 
 import asyncio
@@ -18,12 +18,14 @@ from inventory.nodes.errors import NodeRefused
 
 PARTS = 64
 PART_BYTES = 2**34
-"""At most: hosts wait for the first part to be cleared."""
+"""Maximum size of a part. Hosts wait for the first part to be cleared."""
 
 log = logging.getLogger(__name__)
 
 
 class Zeroing:
+    """Clears free clusters that may hold old data."""
+
     def __init__(self, parts: Parts) -> None:
         self._rpc = parts.rpc
         self._stores = parts.stores
@@ -33,31 +35,32 @@ class Zeroing:
         self._task: asyncio.Task[None] | None = None
 
     async def take(self) -> None:
-        """To be called once in the life of a target, while no host can write. An SSD where it is
-        not possible is absent from now on.
+        """Fill free space that may hold old data with lvols. Call once after SPDK starts, while no
+        host can write. An SSD where this fails is absent from now on.
         """
         spdk_state = await SpdkState.read(self._rpc)
         for ssd_id, lvstore in self._stores.open_ones(spdk_state).items():
             try:
                 await self._take(spdk_state, ssd_id, lvstore)
             except (RpcRefused, NotAsAsked) as error:
-                self._stores.exclude(ssd_id, f"what is free may hold old data: {error}")
+                self._stores.exclude(ssd_id, f"its free space may hold old data: {error}")
 
     async def refuse_unmapped(self) -> None:
-        """To be called in place of ``take`` where that was called before in this life.
+        """Check that no SSD needs ``take``. Call it instead of ``take`` if that was called since
+        SPDK started.
 
-        :raises NotAsAsked: it is due for an SSD.
+        :raises NotAsAsked: an SSD needs it.
         """
         for ssd_id, lvstore in self._stores.open_ones(await SpdkState.read(self._rpc)).items():
             if self._was_unmapped(ssd_id, lvstore):
                 raise NotAsAsked(
-                    f"SSD {ssd_id} is not declared zeroes_on_unmap any more, and what is free"
-                    " there was only unmapped: restart the target"
+                    f"SSD {ssd_id} is no longer declared zeroes_on_unmap, and its free space"
+                    " was only unmapped: restart the target"
                 )
 
     async def begin(self) -> None:
-        """Clear a part of each SSD, so that thin volumes can be written, and begin with the rest,
-        and with shared snapshots that an earlier life left.
+        """Clear one part of each SSD, so that thin volumes can be written. Then clear the rest, and
+        remove unused shared snapshots, in the background.
         """
         for ssd_id in self._stores.open_ones(await SpdkState.read(self._rpc)):
             try:
@@ -67,18 +70,18 @@ class Zeroing:
         self._task = asyncio.create_task(self._run(), name="scrubs")
 
     def cancel(self) -> None:
-        """Nothing is removed any more but what SPDK is about to."""
+        """Stop deleting. SPDK finishes the deletion that it is doing."""
         if self._task is not None:
             self._task.cancel()
 
     async def end(self) -> None:
-        """As ``cancel``; returns when it is so."""
+        """Cancel, and wait until the background work has stopped."""
         self.cancel()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def settle(self) -> None:
-        """Returns when all is done that ``begin`` began."""
+        """Wait until the background work of ``begin`` is done."""
         if self._task is not None:
             await self._task
 
@@ -87,7 +90,7 @@ class Zeroing:
         names = self._engine_state.clearing(lvstore.uuid)
         was_copying = any(lvol.parent for lvol in spdk_state.lvols[lvstore.uuid].values())
         if names - there or was_copying or self._was_unmapped(ssd_id, lvstore):
-            log.warning("SSD %s: what is free may hold old data and is cleared again", ssd_id)
+            log.warning("SSD %s: its free space may hold old data and is cleared again", ssd_id)
             part = min(-(-lvstore.free_clusters // PARTS), PART_BYTES // lvstore.cluster_size)
             for first in range(0, lvstore.free_clusters, max(1, part)):
                 clusters = min(part, lvstore.free_clusters - first)
@@ -117,7 +120,7 @@ class Zeroing:
                 log.error("SSD %s: %s", ssd_id, error)
 
     async def _note_cleared(self, ssd_id: str) -> None:
-        """Removals of an earlier life of the agent are over: all clusters that no lvol has are
+        """Record that deletions of an earlier process are done, if all clusters without an lvol are
         free.
         """
         spdk_state = await SpdkState.read(self._rpc)
