@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from inventory.models import Host
 from tests.api.released_clients import AGENT, DRIVER, HOST, ReleasedClient
-from tests.api.test_replicas import replicated
+from tests.api.replicas_steps import replicated
 from tests.api.volume_steps import published
 from tests.conftest import Api
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import pytest
-from django.apps import apps
 from rest_framework import serializers
 
 import inventory.views
@@ -28,6 +27,7 @@ from inventory.views.syslog import ForwardLogInput
 from provisioner.access.token_views import TokenInput
 from provisioner.common.parsing import Alias, Identifier, Input
 from tasks.views import TaskUpdateInput
+from tests.api.bad_input_steps import counts
 from tests.conftest import Answer, Api
 from volumes.views.inputs import (
     GrowInput,
@@ -219,11 +219,6 @@ def with_value(body: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[
     first, *rest = path
     inner = with_value(body.get(first, {}), tuple(rest), value) if rest else value
     return body | {first: inner}
-
-
-def counts() -> dict[str, int]:
-    """Rows of every table."""
-    return {model.__name__: model._default_manager.count() for model in apps.get_models()}
 
 
 def send(api: Api, request: str, body: Any = None) -> Answer:

@@ -14,7 +14,7 @@ from tests.api.volume_steps import probe_host, published, volume
 from tests.conftest import Api
 from tests.sagas.checks import work_off_all
 from tests.sagas.volume_worlds import DATA, World
-from tests.volumes.reconcilers.test_garbage_collector import collect_overdue
+from tests.volumes.reconcilers.garbage_collector_steps import collect_overdue
 from volumes.audit import audit
 from volumes.models import Export, Replica, Volume
 

@@ -10,8 +10,8 @@ from inventory.models import Backend, Host
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tasks.models import Task
 from tests.api.released_clients import DRIVER
+from tests.api.replicas_steps import all_available, places, replicated
 from tests.api.snapshot_steps import cloned, snapped
-from tests.api.test_replicas import all_available, places, replicated
 from tests.api.volume_steps import HOST, created, probe_host, published, volume
 from tests.conftest import Api
 from tests.volumes.reconcilers.drain_steps import (

@@ -13,10 +13,10 @@ from provisioner.access.permissions import ALLOWED
 from provisioner.access.principals import Role
 from tasks.models import Task, TaskType
 from tasks.services import task_create
-from tests.api.test_bad_input import counts
-from tests.api.test_replicas import all_available
-from tests.api.test_roles import routes_without
-from tests.api.test_tenant_matrix import PROBE, UNSEEN, filled
+from tests.api.bad_input_steps import counts
+from tests.api.replicas_steps import all_available
+from tests.api.roles_steps import routes_without
+from tests.api.tenant_matrix_steps import PROBE, UNSEEN, filled
 from tests.api.volume_steps import created, probe_host, published
 from tests.conftest import Api
 

@@ -1,18 +1,17 @@
 """Who may connect: the NQN that the host's row has, and no other (contract, section 7)."""
 
-import datetime as dt
 from collections.abc import Callable
 
 import pytest
-from django.utils import timezone
 
 from inventory.models import Backend, Host
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
-from tests.api.test_publications import silent
+from tests.api.host_nqns_steps import collect_all, pool_again
+from tests.api.publications_steps import silent
 from tests.api.volume_steps import HOST, created, probe_host, published, volume
 from tests.conftest import Answer, Api
 from volumes.audit import audit
-from volumes.models import Export, Publication, target_nqn
+from volumes.models import Publication, target_nqn
 from volumes.reconcilers.garbage_collector import collect
 from volumes.reconcilers.node_check.check import nodes_check
 
@@ -30,17 +29,6 @@ def probe(api: Api, host: str, nqn: str) -> Answer:
 def admitted(node: SimulatedNode) -> dict[str, str]:
     """The host NQN of each target that has namespaces."""
     return {nqn: target.host_nqn for nqn, target in node.engine.targets.items()}
-
-
-def pool_again(api: Api, node: SimulatedNode) -> None:
-    answer = api.post("/backends", {"mgmtIPs": [node.address], "mgmtPort": node.port})
-    assert answer.status == "Success", answer
-
-
-def collect_all() -> None:
-    """As if all deadlines had passed."""
-    Export.objects.exclude(deadline_at=None).update(deadline_at=timezone.now() - dt.timedelta(1))
-    collect()
 
 
 def test_a_former_nqn_is_shut_out_and_then_anothers(

@@ -13,17 +13,11 @@ from provisioner.access.principals import Role
 from tasks import context as tasks_context
 from tasks import runner
 from tasks.models import Task, TaskState, TaskType
-from tests.worker import running_worker
+from tests.api.inventory_steps import take_sample
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 NONE = [{"change": "NONE", "tags": []}]
-
-
-@pytest.fixture
-def worker(api):
-    with running_worker():
-        yield
 
 
 def entry(persistent_id, **fields):
@@ -35,12 +29,6 @@ def change(kind, entry):
     names = {"id": "hardwareId", "version": "version", "state": "state", "numSSDs": "numSSDs"}
     tags = [{"name": name, "value": str(entry[key])} for name, key in names.items()]
     return {"change": kind, "tags": tags}
-
-
-def take_sample():
-    """As beat and a worker do."""
-    update_inventory()
-    runner.run(Task.objects.get(type=TaskType.UPDATE_INVENTORY, state=TaskState.IDLE).pk)
 
 
 def last(api):

@@ -14,8 +14,8 @@ from django.test import Client, RequestFactory
 from inventory.models import Host
 from provisioner.access import concurrency
 from provisioner.common import long_lists
+from tests.api.server_steps import Server
 from tests.api.snapshot_steps import snapped
-from tests.api.test_server import Server
 from tests.api.volume_steps import created, probe_host, published
 from tests.api.wire import refused, send
 from tests.conftest import Api

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from inventory.models import Backend
-from tests.api.test_replicas import replicated, report
+from tests.api.replicas_steps import replicated, report
 from tests.api.volume_steps import created, probe_host, published, volume
 from tests.conftest import Api
 from volumes.models import Replica

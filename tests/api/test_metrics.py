@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from prometheus_client.parser import text_string_to_metric_families
 
 from inventory.models import Backend
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tasks.models import TaskType
 from tasks.services import task_create
+from tests.api.metrics_steps import samples
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published
 from tests.conftest import Api
 from tests.programs import tool
@@ -24,18 +24,6 @@ from volumes.reconcilers.relocation import relocate_replicas
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
-Labels = dict[str, str]
-
-
-def samples(api: Api) -> dict[str, list[tuple[Labels, float]]]:
-    answer = api.get("/metrics")
-    assert answer.http == 200
-    assert answer.headers["Content-Type"].startswith("text/plain")
-    found: dict[str, list[tuple[Labels, float]]] = {}
-    for family in text_string_to_metric_families(answer.body):
-        for sample in family.samples:
-            found.setdefault(sample.name, []).append((sample.labels, sample.value))
-    return found
 
 
 def test_nodes(api: Api, pool: Pool) -> None:

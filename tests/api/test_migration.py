@@ -12,22 +12,19 @@ from inventory.models import Host
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tasks import runner
 from tasks.models import Task
+from tests.api.migration_steps import migrate
 from tests.api.released_clients import AGENT, DRIVER
-from tests.api.test_replicas import all_available, places, replicated, report
+from tests.api.replicas_steps import all_available, places, replicated, report
 from tests.api.volume_steps import HOST, created, probe_host, published, volume
-from tests.conftest import Answer, Api
+from tests.conftest import Api
 from tests.sagas.checks import resume
-from tests.volumes.reconcilers.test_garbage_collector import collect_overdue
+from tests.volumes.reconcilers.garbage_collector_steps import collect_overdue
 from volumes.audit import audit
 from volumes.models import Replica
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
 OTHER_HOST = "11111111-c09f-4f91-836d-5ed192ca6f64"
-
-
-def migrate(api: Api, uuid: str, replica: str, **fields: Any) -> Answer:
-    return api.post("/migrate_volume", {"volId": uuid, "repId": replica} | fields)
 
 
 @pytest.fixture

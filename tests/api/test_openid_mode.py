@@ -13,10 +13,10 @@ from inventory.models import Backend
 from provisioner.access.models import AuthorizationServer
 from provisioner.access.principals import Role
 from provisioner.access.tokens import token_issue
-from tests.api.test_probe import report
-from tests.api.test_tenants import BUDGET
+from tests.api.probe_steps import report
+from tests.api.tenants_steps import BUDGET
 from tests.api.wire import bearer, refused, send
-from tests.inventory.test_poll import poll, silent_for
+from tests.inventory.poll_steps import poll, silent_for
 from tests.oidc.forgery import forge
 from tests.oidc.token_server import NODES, Reply, jwk, key, pem
 

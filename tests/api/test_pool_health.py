@@ -14,8 +14,8 @@ from inventory.models import Backend
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tasks.models import Task
 from tests.api.copy_steps import add, advance, standing_still
-from tests.api.test_metrics import samples
-from tests.api.test_replicas import all_available, replicated, report
+from tests.api.metrics_steps import samples
+from tests.api.replicas_steps import all_available, replicated, report
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published, volume
 from tests.conftest import Api
 from tests.volumes.reconcilers.drain_steps import placed_on

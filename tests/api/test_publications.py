@@ -1,15 +1,14 @@
 """Publish, unpublish, targets and the removal of hosts and nodes in use."""
 
-import datetime as dt
 from collections.abc import Callable
 
 import pytest
-from django.utils import timezone
 
 from inventory.models import Backend, Host
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tasks.models import TaskType
 from tasks.services import task_create
+from tests.api.publications_steps import silent
 from tests.api.volume_steps import HOST, created, probe_host, published, volume
 from tests.conftest import Api
 from volumes.audit import audit
@@ -19,12 +18,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
 OTHER_HOST = "11111111-c09f-4f91-836d-5ed192ca6f64"
 NQN = f"nqn.2022-08.com.kioxia:{HOST}"
-
-
-def silent(row: Backend | Host) -> None:
-    """As if nothing had been heard of it for long."""
-    model = type(row)
-    model.objects.filter(pk=row.pk).update(available_until=timezone.now() - dt.timedelta(1))
 
 
 def test_publishing_exports_each_replica_under_a_namespace_id_of_its_own(

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.api.released_clients import AGENT, ANYWHERE, HOST, ReleasedClient
-from tests.api.test_replicas import all_available, places, replicated
+from tests.api.replicas_steps import all_available, places, replicated
 from tests.api.volume_steps import published
 from tests.conftest import Api
-from tests.volumes.reconcilers.test_garbage_collector import collect_overdue
+from tests.volumes.reconcilers.garbage_collector_steps import collect_overdue
 from volumes.audit import audit
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -9,7 +9,7 @@ import pytest
 
 from inventory.models import Backend
 from tests.api.released_clients import AGENT, ANYWHERE, HOST, ReleasedClient
-from tests.api.test_replicas import all_available, places, replicated, report
+from tests.api.replicas_steps import all_available, places, replicated, report
 from tests.api.volume_steps import published
 from tests.conftest import Answer, Api
 from volumes.audit import audit

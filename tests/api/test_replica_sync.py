@@ -18,7 +18,7 @@ from tests.api.volume_steps import GIB, HOST, created, probe_host, published, vo
 from tests.conftest import Api
 from tests.sagas.checks import work_off_all
 from tests.sagas.volume_worlds import World
-from tests.volumes.reconcilers.test_garbage_collector import collect_overdue
+from tests.volumes.reconcilers.garbage_collector_steps import collect_overdue
 from volumes.models import Export
 from volumes.services.replica.replace import replica_sync_submit
 

@@ -1,7 +1,6 @@
 """Replicas over HTTP: every operation and result code."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from django.db.models import F
@@ -9,36 +8,16 @@ from django.utils import timezone
 
 from inventory.models import Backend, Host, Ssd
 from inventory.nodes.engines.simulated import SimulatedFleet
+from tests.api.replicas_steps import all_available, places, replicated, report
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published, volume
-from tests.conftest import Answer, Api
+from tests.conftest import Api
 from tests.sagas.checks import work_off_all
-from tests.volumes.reconcilers.test_garbage_collector import collect_overdue
+from tests.volumes.reconcilers.garbage_collector_steps import collect_overdue
 from volumes.audit import audit
 from volumes.models import Replica
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
-
-
-def replicated(api: Api, alias: str = "v", number: int = 2, **storage: Any) -> str:
-    return created(api, alias, storageClass={"numReplicas": number} | storage)
-
-
-def places(api: Api, uuid: str) -> dict[str, dict[str, Any]]:
-    """The locations of a volume by replica uuid."""
-    return {place["uuid"]: place for place in volume(api, uuid)["location"]}
-
-
-def report(api: Api, uuid: str, replica: str, state: str) -> Answer:
-    return api.patch(f"/replica/{uuid}/{replica}/{state}")
-
-
-def all_available(api: Api, uuid: str) -> list[str]:
-    """Replica uuids, all reported Available."""
-    replicas = list(places(api, uuid))
-    for replica in replicas:
-        assert report(api, uuid, replica, "Available").status == "Success"
-    return replicas
 
 
 def test_a_never_attached_volume_gets_one_more(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:

@@ -16,7 +16,7 @@ from provisioner.access.models import RevokedToken
 from provisioner.access.principals import Role
 from provisioner.access.revocation import revocations_forget
 from provisioner.access.tokens import token_issue
-from tests.api.test_server import PROXY, Server
+from tests.api.server_steps import PROXY, Server
 from tests.api.wire import bearer, refused, send
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -15,22 +15,16 @@ from provisioner.access.permissions import ALLOWED, OF_TENANTS
 from provisioner.access.principals import Role
 from tasks.models import Task, TaskType
 from tasks.services import task_create
-from tests.api.test_bad_input import counts
-from tests.api.test_replicas import all_available
-from tests.api.test_roles import guarded, routes_without
+from tests.api.bad_input_steps import counts
+from tests.api.replicas_steps import all_available
+from tests.api.roles_steps import guarded, routes_without
+from tests.api.tenant_matrix_steps import PROBE, UNSEEN, filled
 from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
 
-PROBE = {
-    "hostNqn": "nqn.2020-01.x:host",
-    "name": "host",
-    "clientType": "Agent",
-    "version": "1.4",
-    "duration": 30,
-}
 
 NOT_A_TENANTS = {
     "backends.list": "nodes belong to all",
@@ -186,17 +180,6 @@ CALLS: dict[str, list[tuple[str, Any]]] = {
     "tasks.destroy": [("DELETE /tasks?taskId={task}", None)],
 }
 
-UNSEEN = {
-    "AlreadyExists",
-    "HostNotFound",
-    "TenantNotFound",
-    "NotExists",
-    "VolumeNotFound",
-    "VolumeNoFound",
-    "TaskNotFound",
-    "NoTask",
-}
-
 
 @pytest.fixture
 def theirs(api: Api, pool: Pool) -> dict[str, str]:
@@ -229,14 +212,6 @@ def theirs(api: Api, pool: Pool) -> dict[str, str]:
         "backend": nodes[0],
         "task": task.task_id,
     }
-
-
-def filled(text: Any, names: dict[str, str]) -> Any:
-    if isinstance(text, str):
-        return text.format_map(names) if "{" in text else text
-    if isinstance(text, dict):
-        return {key: filled(value, names) for key, value in text.items()}
-    return text
 
 
 def test_the_table_has_no_hole() -> None:

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pytest
 
 from provisioner.common.paths import first_segments
+from tests.api.tenants_steps import BUDGET
 from tests.api.volume_steps import created
 from tests.conftest import Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
-BUDGET = {"name": "TEST_TENANT", "capacity": 1000, "totalIOPS": 1000000, "totalBW": 5}
 
 
 def test_the_default_tenant_follows_the_pool_until_it_has_a_budget(api: Api, pool: Pool) -> None:

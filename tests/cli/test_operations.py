@@ -10,7 +10,7 @@ import yaml
 from django.core.signals import request_started
 
 from provisionerctl.client import KEYED, OF_TENANTS
-from tests.api.test_inventory import take_sample
+from tests.api.inventory_steps import take_sample
 from tests.api.volume_steps import HOST, probe_host
 from tests.cli.conftest import ROOT, Run
 from tests.conftest import Api

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from tasks.models import Task, TaskType
 from tasks.services import task_create
-from tests.api.test_replicas import all_available, replicated
+from tests.api.replicas_steps import all_available, replicated
 from tests.api.volume_steps import created
 from tests.cli.conftest import PROGRAM, process
 from tests.conftest import Api

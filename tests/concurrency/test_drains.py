@@ -12,7 +12,7 @@ from inventory.models import Backend
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tasks.models import Task
 from tests.api.volume_steps import created
-from tests.concurrency.test_volumes import at_once
+from tests.concurrency.volumes_steps import at_once
 from tests.conftest import Api
 from tests.volumes.reconcilers.drain_steps import (
     Pool,

@@ -18,7 +18,7 @@ from inventory.nodes.wire import RefusalCode
 from inventory.services.node_clients import node_transport
 from tests.api.snapshot_steps import snapped
 from tests.api.volume_steps import HOST, created, probe_host, published, volume
-from tests.concurrency.test_volumes import at_once
+from tests.concurrency.volumes_steps import at_once
 from tests.conftest import Api
 from volumes.audit import audit
 from volumes.models import Orphan, Replica

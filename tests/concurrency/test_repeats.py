@@ -11,7 +11,7 @@ from inventory.nodes.wire import RefusalCode
 from provisioner.common.models import LifeState
 from tests.api.snapshot_steps import assign, clone, snap, snapped
 from tests.api.volume_steps import GIB, HOST, create, created, probe_host, volume
-from tests.concurrency.test_volumes import at_once, codes
+from tests.concurrency.volumes_steps import at_once, codes
 from tests.conftest import Answer, Api
 from volumes.audit import audit
 from volumes.models import Publication, Replica, Snapshot, Volume

@@ -13,10 +13,10 @@ from tasks import runner
 from tasks.lease import WAITING
 from tasks.models import ENDED, Task
 from tests.api.volume_steps import probe_host, published
-from tests.concurrency.test_volumes import at_once
+from tests.concurrency.volumes_steps import at_once
 from tests.conftest import Api
 from tests.sagas.volume_worlds import World
-from tests.volumes.reconcilers.test_garbage_collector import collect_overdue
+from tests.volumes.reconcilers.garbage_collector_steps import collect_overdue
 from volumes.audit import audit
 from volumes.services.replica.replace import replica_sync_submit
 

@@ -9,7 +9,7 @@ import pytest
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.api.snapshot_steps import assign, clone, consumed, snap, snapped, tenant
 from tests.api.volume_steps import created
-from tests.concurrency.test_volumes import at_once, codes
+from tests.concurrency.volumes_steps import at_once, codes
 from tests.conftest import Answer, Api
 from volumes.audit import audit
 from volumes.models import Snapshot, Volume

@@ -1,15 +1,10 @@
 """Many calls at once, on real transactions: limits hold, and all ends in agreement."""
 
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
 
 import pytest
-from django.db import connections
 from django.db.models import F
 from django.utils import timezone
 
@@ -17,33 +12,14 @@ from inventory.models import Backend, Ssd
 from inventory.nodes.engines.simulated import SimulatedFleet
 from provisioner.common.models import LifeState
 from tests.api.volume_steps import GIB, HOST, create, created, probe_host, published, volume
-from tests.conftest import Answer, Api
+from tests.concurrency.volumes_steps import at_once, codes
+from tests.conftest import Api
 from volumes.audit import audit
 from volumes.models import Export, Replica, Volume
 from volumes.reconcilers.garbage_collector import collect
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
-T = TypeVar("T")
-
-
-def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
-    """Run all calls in threads that start together."""
-    barrier = threading.Barrier(len(calls))
-
-    def run(call: Callable[[], T]) -> T:
-        barrier.wait()
-        try:
-            return call()
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(len(calls)) as threads:
-        return list(threads.map(run, calls))
-
-
-def codes(answers: list[Answer]) -> Counter[str]:
-    return Counter(answer.status for answer in answers)
 
 
 def test_one_alias_is_given_once(api: Api, pool: Pool) -> None:

@@ -13,9 +13,9 @@ from django.utils import timezone
 from inventory.models import Backend, License, ReleasedSlot
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.services.controller_slots import SLOTS, controller_ids, slot_release, slot_take
-from tests.api.test_host_nqns import pool_again
+from tests.api.host_nqns_steps import pool_again
 from tests.conftest import Api
-from tests.inventory.test_backends import store
+from tests.inventory.backends_steps import store
 from volumes.reconcilers.node_check.check import nodes_check
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -8,7 +8,7 @@ from django.utils import timezone
 from inventory.jobs import follow_addresses
 from inventory.models import Backend, BackendAddress
 from inventory.nodes.engines.simulated import SimulatedFleet
-from tests.api.test_probe import report
+from tests.api.probe_steps import report
 from tests.conftest import Api
 from tests.system.conftest import eventually
 from tests.worker import running_worker

@@ -13,35 +13,11 @@ from inventory.nodes.wire import Portal as NodePortal
 from inventory.nodes.wire import RefusalCode
 from inventory.services.node_settings import node_settings
 from inventory.services.pool import pool_identity
+from tests.inventory.poll_steps import SILENCE_ALLOWED, poll, silent_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SILENCE_ALLOWED = dt.timedelta(seconds=180)
 NODE_LABELS = {"method": "GET", "path": "/v1/node"}
-
-
-def silent_for(seconds, persistent_id=None):
-    """Set the last sign of life to so many seconds ago, and the last poll to long ago."""
-    rows = (
-        Backend.objects.all() if persistent_id is None else Backend.objects.filter(pk=persistent_id)
-    )
-    last_activity_at = timezone.now() - dt.timedelta(seconds=seconds)
-    rows.update(
-        available_until=last_activity_at + SILENCE_ALLOWED,
-        refreshed_at=last_activity_at,
-        polled_at=timezone.now() - dt.timedelta(hours=1),
-    )
-
-
-def polled(started):
-    """Ids of the nodes that were read since ``started``."""
-    return set(Backend.objects.filter(refreshed_at__gte=started).values_list("pk", flat=True))
-
-
-def poll():
-    started = timezone.now()
-    poll_late_backends()
-    return polled(started)
 
 
 @pytest.mark.parametrize(("seconds", "is_late"), [(85, False), (95, True), (1000, True)])

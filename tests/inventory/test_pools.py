@@ -18,8 +18,8 @@ from inventory.services.pool import pool_identity
 from tests.api.volume_steps import GIB, created, probe_host, published
 from tests.conftest import Answer, Api
 from tests.nodes.specs import refused
-from tests.volumes.reconcilers.test_node_check import Pool as PoolOf
-from tests.volumes.reconcilers.test_node_check import check, grow_old, noted, stray_volume
+from tests.volumes.reconcilers.node_check_steps import Pool as PoolOf
+from tests.volumes.reconcilers.node_check_steps import check, grow_old, noted, stray_volume
 from volumes.audit import audit
 from volumes.models import Orphan, Replica, Volume
 from volumes.selectors import replicas_with_nodes

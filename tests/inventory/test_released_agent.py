@@ -13,12 +13,12 @@ import pytest
 from inventory.nodes.engines.simulated.event_loop import LoopThread
 from inventory.simulated_hosts import Behaviour, Endpoint, SimulatedHosts, host_uuid
 from inventory.simulated_hosts.released_calls import ReleasedEndpoint
+from tests.api.migration_steps import migrate
 from tests.api.released_clients import ANYWHERE, ReleasedClient
-from tests.api.test_migration import migrate
-from tests.api.test_replicas import places, replicated
+from tests.api.replicas_steps import places, replicated
 from tests.api.volume_steps import GIB, published, volume
 from tests.conftest import Api
-from tests.inventory.test_simulated_hosts import (
+from tests.inventory.simulated_hosts_steps import (
     SECONDS,
     be_silent,
     come_to,

@@ -1,29 +1,33 @@
 """Simulated hosts against the live API: their reports, repairs and migrations."""
 
 import asyncio
-import datetime as dt
 import ssl
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
-from django.utils import timezone
 
-from inventory.models import Backend
 from inventory.nodes.engines.simulated.event_loop import LoopThread
 from inventory.simulated_hosts import Behaviour, Endpoint, SimulatedHosts, host_uuid
-from tests.api.test_migration import migrate
-from tests.api.test_replicas import places, replicated
+from tests.api.migration_steps import migrate
+from tests.api.replicas_steps import places
 from tests.api.volume_steps import GIB, published, volume
 from tests.conftest import Api
+from tests.inventory.simulated_hosts_steps import (
+    SECONDS,
+    attached,
+    be_silent,
+    come_to,
+    ended,
+    let_time_pass,
+    states,
+    task_of,
+)
 from tests.system.conftest import eventually
 from volumes.audit import audit
-from volumes.models import Replica
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
 FAST, SLOW = 100 * GIB, 10 * GIB
-SECONDS = 40
 
 
 class Hosts:
@@ -63,46 +67,6 @@ def hosts(api: Api) -> Iterator[Hosts]:
     running = Hosts(api)
     yield running
     running.stop()
-
-
-def states(api: Api, uuid: str) -> list[str]:
-    return sorted(place["replicaState"] for place in places(api, uuid).values())
-
-
-def come_to(api: Api, uuid: str, *wanted: str) -> None:
-    """Wait until the replicas are in these states."""
-    eventually(
-        lambda: states(api, uuid) == sorted(wanted),
-        seconds=SECONDS,
-        what=f"{wanted}, they are {states(api, uuid)}",
-    )
-
-
-def task_of(api: Api, task_id: str) -> dict[str, Any]:
-    [task] = api.get("/tasks", taskId=task_id).body
-    return dict(task)
-
-
-def ended(api: Api, task_id: str) -> dict[str, Any]:
-    def over() -> bool:
-        return task_of(api, task_id)["state"] not in {"IDLE", "RUNNING"}
-
-    eventually(over, seconds=SECONDS, what="the task ends")
-    return task_of(api, task_id)
-
-
-def attached(api: Api, host: str, number: int = 2, alias: str = "vol", **storage: Any) -> str:
-    """A published volume that the host has checked."""
-    uuid = replicated(api, alias, number, **storage)
-    published(api, uuid, host)
-    come_to(api, uuid, *["Available"] * number)
-    return uuid
-
-
-def be_silent(node: str, *, minutes: int) -> None:
-    """Make the node Unavailable, or with -1 minutes Available again."""
-    until = timezone.now() - dt.timedelta(minutes=minutes)
-    Backend.objects.filter(pk=node).update(available_until=until)
 
 
 def test_a_host_probes_and_attaches_its_volumes(api: Api, pool: Pool, hosts: Hosts) -> None:
@@ -230,12 +194,6 @@ def lose_one(api: Api, uuid: str) -> str:
     be_silent(place["backend"]["persistentID"], minutes=1)
     come_to(api, uuid, "Available", "Missing")
     return lost
-
-
-def let_time_pass(replica: str) -> None:
-    """Set the state of the replica to be one minute older."""
-    rows = Replica.objects.filter(uuid=replica)
-    rows.update(replica_state_since=timezone.now() - dt.timedelta(minutes=1))
 
 
 def test_a_shared_volume_is_healed_only_when_one_host_is_left(

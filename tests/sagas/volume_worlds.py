@@ -7,8 +7,8 @@ from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
 from tasks.models import Task
 from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
-from tests.volumes.reconcilers.test_garbage_collector import collect_overdue
-from tests.volumes.reconcilers.test_node_check import check
+from tests.volumes.reconcilers.garbage_collector_steps import collect_overdue
+from tests.volumes.reconcilers.node_check_steps import check
 from volumes.audit import audit
 from volumes.models import Export, Replica, Volume
 from volumes.selectors import LIVE

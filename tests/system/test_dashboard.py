@@ -11,7 +11,7 @@ from django_prometheus.middleware import Metrics
 from prometheus_client import REGISTRY, Metric
 
 from tests.programs import tool
-from tests.system.test_deploy import DEPLOY, passes
+from tests.system.deploy_steps import DEPLOY, passes
 
 GRAFANA = DEPLOY / "grafana"
 METRICS = (DEPLOY.parent / "docs" / "metrics.md").read_text()

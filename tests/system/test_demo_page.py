@@ -16,7 +16,7 @@ import pytest
 
 from tests import pages
 from tests.servers import free_port
-from tests.system.test_standalone import Standalone, wait_until
+from tests.system.standalone_steps import Standalone, wait_until
 
 SHELL = ["bash", "-euo", "pipefail", "-c"]
 SECONDS = 150.0

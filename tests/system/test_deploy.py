@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,27 +13,13 @@ from provisioner.environment import Environment, variable_name
 from tests import pages
 from tests.programs import tool
 from tests.system import shipped
+from tests.system.deploy_steps import DEPLOY, KUBERNETES, passes
 from tests.system.units import Unit
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
-KUBERNETES = DEPLOY / "kubernetes"
 WORKERS = ("worker-1", "worker-2", "periodic-1", "periodic-2")
 MOST_EXPOSED = 20
 """In tenths."""
 COMMON = ("api-1", "api-2", *WORKERS, "beat-1", "beat-2", "migrate")
-
-
-def passes(*command: object, environment: dict[str, str] | None = None) -> str:
-    done = subprocess.run(
-        [str(part) for part in command],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def test_prometheus() -> None:

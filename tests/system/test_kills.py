@@ -12,22 +12,14 @@ import urllib3
 
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published, volume
-from tests.conftest import RACKS, Api
+from tests.conftest import Api
 from tests.system.conftest import Production, eventually
-from volumes.audit import audit
+from tests.system.kills_steps import SETTLED_SECONDS, pool_of, settled
 from volumes.models import Export, Publication, Volume
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 SLOW_MS = 3000
 ENOUGH, KILLS = 12, 5
-SETTLED_SECONDS = 40
-
-
-def pool_of(production: Production, fleet: SimulatedFleet) -> Api:
-    for node, rack in zip(fleet.nodes, RACKS, strict=True):
-        body = {"mgmtIPs": [node.address], "mgmtPort": node.port, "rack": rack}
-        assert production.api.post("/backends", body).status == "Success"
-    return production.api
 
 
 def killed_during(
@@ -54,10 +46,6 @@ def killed_during(
     caller.join()
     assert isinstance(outcome[0], urllib3.exceptions.HTTPError), "the call ended before the kill"
     production.restart_api()
-
-
-def settled() -> None:
-    eventually(lambda: audit() == [], seconds=SETTLED_SECONDS, what="the audit finds differences")
 
 
 @pytest.mark.parametrize("replicas", [1, 3])

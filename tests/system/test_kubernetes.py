@@ -11,7 +11,7 @@ import yaml
 
 from provisioner.environment import Environment, variable_name
 from tests.programs import tool
-from tests.system.test_deploy import DEPLOY, KUBERNETES, passes
+from tests.system.deploy_steps import DEPLOY, KUBERNETES, passes
 from tests.system.units import Unit
 
 OLDEST, NEWEST = "1.30", "1.37"

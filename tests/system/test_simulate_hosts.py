@@ -9,12 +9,12 @@ import pytest
 
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.simulated_hosts import host_uuid
-from tests.api.test_migration import migrate
-from tests.api.test_replicas import places
+from tests.api.migration_steps import migrate
+from tests.api.replicas_steps import places
 from tests.conftest import Api
-from tests.inventory.test_simulated_hosts import SECONDS, attached, ended, states, task_of
+from tests.inventory.simulated_hosts_steps import SECONDS, attached, ended, states, task_of
 from tests.system.conftest import Process, Production, eventually
-from tests.system.test_kills import pool_of, settled
+from tests.system.kills_steps import pool_of, settled
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 

@@ -14,8 +14,8 @@ from inventory.services import node_clients as node_services
 from provisioner.certificates import Authority
 from tasks import runner
 from tasks.models import ENDED, Task
+from tests.api.replicas_steps import all_available, places, replicated, report
 from tests.api.snapshot_steps import assigned, cloned, snapped
-from tests.api.test_replicas import all_available, places, replicated, report
 from tests.api.volume_steps import GIB, HOST, create, created, probe_host, published
 from tests.conftest import Api
 from tests.nodes.certificates import KeyPair

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from provisioner.environment import Environment
-from tests.api.test_roles import operations
+from tests.api.roles_steps import operations
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
 ANYWAY = {

@@ -8,7 +8,7 @@ import pytest
 
 from tests.api.conformance import JSON, description, response_of, validator
 from tests.api.documented import OPERATIONS
-from tests.api.test_roles import operations
+from tests.api.roles_steps import operations
 
 CODES = {operation.line: set(operation.codes) - {"InvalidInput"} for operation in OPERATIONS}
 

@@ -16,8 +16,8 @@ from provisioner.common.models import LifeState
 from tests.api.snapshot_steps import snapped, snapshot
 from tests.api.volume_steps import GIB, created, probe_host, published, volume
 from tests.conftest import Api
-from tests.volumes.reconcilers.test_node_check import TWO, Pool
-from tests.volumes.reconcilers.test_readopt import remove
+from tests.volumes.reconcilers.node_check_steps import TWO, Pool
+from tests.volumes.reconcilers.readopt_steps import remove
 from volumes.models import Export, Publication, Replica, Snapshot, Volume
 from volumes.pending import (
     export_pending_reason,

@@ -10,10 +10,10 @@ from inventory.models import Backend
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
 from tasks import runner
 from tasks.models import ACTIVE, Task, TaskType
-from tests.api.test_replicas import places, report
+from tests.api.replicas_steps import places, report
 from tests.api.volume_steps import HOST
 from tests.conftest import Api
-from tests.volumes.reconcilers.test_garbage_collector import collect_overdue
+from tests.volumes.reconcilers.garbage_collector_steps import collect_overdue
 from volumes.models import Replica, ReplicaRelocation
 from volumes.reconcilers.relocation import relocate_replicas
 

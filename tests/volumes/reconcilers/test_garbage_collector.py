@@ -13,20 +13,12 @@ from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.nodes.wire import RefusalCode
 from tests.api.volume_steps import GIB, HOST, create, created, probe_host, published, volume
 from tests.conftest import Api
+from tests.volumes.reconcilers.garbage_collector_steps import collect_overdue
 from volumes.audit import audit
-from volumes.models import Export, Publication, Replica, Snapshot, Volume
-from volumes.reconcilers.garbage_collector import collect
+from volumes.models import Export, Replica, Volume
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
-
-
-def collect_overdue() -> None:
-    """Run the collector as if all deadlines had passed."""
-    past = timezone.now() - dt.timedelta(seconds=1)
-    for model in (Volume, Replica, Snapshot, Publication, Export):
-        model.objects.filter(deadline_at__isnull=False).update(deadline_at=past)
-    collect()
 
 
 def node_of(api: Api, uuid: str) -> str:

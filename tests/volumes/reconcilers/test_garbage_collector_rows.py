@@ -9,7 +9,7 @@ from pytest_django.fixtures import Settings
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.api.volume_steps import GIB, created
 from tests.conftest import Api
-from tests.volumes.reconcilers.test_garbage_collector import collect_overdue
+from tests.volumes.reconcilers.garbage_collector_steps import collect_overdue
 from volumes.models import Replica, Volume
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -20,7 +20,7 @@ from tests.api.snapshot_steps import (
 )
 from tests.api.volume_steps import created, volume
 from tests.conftest import Answer, Api
-from tests.volumes.reconcilers.test_garbage_collector import collect_overdue
+from tests.volumes.reconcilers.garbage_collector_steps import collect_overdue
 from volumes.audit import audit
 from volumes.models import Replica, Snapshot, Volume
 

@@ -1,7 +1,6 @@
 """The node check finds lost and orphaned objects."""
 
 import datetime as dt
-from collections.abc import Callable
 
 import pytest
 from django.db import connection
@@ -11,66 +10,26 @@ from django.utils import timezone
 from inventory.models import Backend
 from inventory.nodes import wire
 from inventory.nodes.engines.simulated import SimulatedFleet
-from inventory.services.generations import generation_next
-from inventory.services.node_clients import node_client
 from provisioner.common import writes
 from tests.api.snapshot_steps import snapped
-from tests.api.volume_steps import GIB, created, probe_host, published, volume
+from tests.api.volume_steps import created, probe_host, published, volume
 from tests.conftest import Api
+from tests.volumes.reconcilers.node_check_steps import (
+    TWO,
+    Pool,
+    check,
+    grow_old,
+    noted,
+    place,
+    stray_volume,
+)
 from volumes.audit import audit
-from volumes.models import Export, Orphan, Publication, Replica, Snapshot, Volume
+from volumes.models import Export, Publication, Replica, Snapshot, Volume
 from volumes.reconcilers.garbage_collector import collect
 from volumes.reconcilers.node_check import orphans
 from volumes.reconcilers.node_check.check import nodes_check
-from volumes.services.ownership import pool_uuid
 
 pytestmark = pytest.mark.django_db(transaction=True)
-Pool = Callable[[int], list[str]]
-TWO = {"numReplicas": 2}
-
-
-def check() -> None:
-    """Check all nodes as if they were due."""
-    Backend.objects.update(checked_at=None)
-    nodes_check()
-
-
-def collect_overdue() -> None:
-    past = timezone.now() - dt.timedelta(seconds=1)
-    for model in (Volume, Replica, Snapshot, Publication, Export):
-        model.objects.filter(deadline_at__isnull=False).update(deadline_at=past)
-    collect()
-
-
-def place(api: Api, uuid: str, number: int = 0) -> dict[str, object]:
-    return dict(volume(api, uuid)["location"][number])
-
-
-def stray_volume(
-    node_id: str, uuid: str, generation: int | None = None, pool: str | None = None
-) -> None:
-    """Make an orphan: a volume on the node without a row, of this pool or of another."""
-    owner = wire.Owner(pool=pool or pool_uuid(), tenant="0", volume=uuid, alias=f"alias of {uuid}")
-    backend = Backend.objects.get(pk=node_id)
-    [ssd, *_] = backend.ssds.all()
-    node_client(backend).ensure_volume(
-        uuid,
-        wire.VolumeSpec(
-            generation=generation or generation_next(),
-            provisioning_type=wire.ProvisioningType.THICK,
-            block_size=4096,
-            pieces=(wire.Piece(ssd_id=ssd.ssd_id, capacity=GIB, allocated=GIB),),
-            owner=owner,
-        ),
-    )
-
-
-def noted() -> set[tuple[str, str, str]]:
-    return set(Orphan.objects.values_list("backend_id", "kind", "uuid"))
-
-
-def grow_old(hours: float = 25) -> None:
-    Orphan.objects.update(first_seen_at=timezone.now() - dt.timedelta(hours=hours))
 
 
 def test_a_check_is_recorded_and_a_restart_makes_the_next_one_due(

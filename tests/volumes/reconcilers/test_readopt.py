@@ -10,7 +10,7 @@ from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.api.snapshot_steps import consumed, snapped
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published, volume
 from tests.conftest import Api
-from tests.volumes.reconcilers.test_node_check import (
+from tests.volumes.reconcilers.node_check_steps import (
     TWO,
     Pool,
     check,
@@ -18,15 +18,11 @@ from tests.volumes.reconcilers.test_node_check import (
     noted,
     place,
 )
+from tests.volumes.reconcilers.readopt_steps import remove
 from volumes.audit import audit
 from volumes.models import Export, Orphan, Replica, Snapshot, Volume
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def remove(api: Api, node: str) -> None:
-    Backend.objects.filter(pk=node).update(available_until=timezone.now())
-    assert api.delete(f"/backends/{node}", force="true").status == "Success"
 
 
 def test_an_only_replica_is_readopted_with_its_snapshots(

@@ -10,7 +10,7 @@ from inventory.models import Backend, Host
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tasks.models import Task
 from tests.api.released_clients import DRIVER
-from tests.api.test_replicas import all_available, places, replicated
+from tests.api.replicas_steps import all_available, places, replicated
 from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
 from tests.volumes.reconcilers.drain_steps import (
@@ -26,7 +26,7 @@ from tests.volumes.reconcilers.drain_steps import (
     settle,
     write,
 )
-from tests.volumes.reconcilers.test_node_check import check
+from tests.volumes.reconcilers.node_check_steps import check
 from volumes.audit import audit
 from volumes.models import JobLease, Replica, ReplicaRelocation
 from volumes.reconcilers.relocation import relocate_replicas

@@ -14,7 +14,7 @@ from inventory.services import node_clients
 from tests.api.snapshot_steps import snapped
 from tests.api.volume_steps import created, probe_host, published
 from tests.conftest import Answer, Api
-from tests.volumes.reconcilers.test_node_check import TWO, Pool, check, collect_overdue, noted
+from tests.volumes.reconcilers.node_check_steps import TWO, Pool, check, collect_overdue, noted
 from volumes.audit import audit
 from volumes.models import Export, Replica, Snapshot, Volume
 

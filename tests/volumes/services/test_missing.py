@@ -17,8 +17,8 @@ from tests.conftest import Answer, Api
 from tests.sagas.checks import work_off_all
 from tests.sagas.volume_worlds import DATA, World
 from tests.volumes.reconcilers.drain_steps import drained, node_named
-from tests.volumes.reconcilers.test_garbage_collector import collect_overdue
-from tests.volumes.reconcilers.test_node_check import check
+from tests.volumes.reconcilers.garbage_collector_steps import collect_overdue
+from tests.volumes.reconcilers.node_check_steps import check
 from volumes.audit import audit
 from volumes.models import Replica, Tenant, Volume
 from volumes.reconcilers.relocation import relocate_replicas

@@ -16,7 +16,7 @@ from inventory.nodes.wire import (
     NamespaceSpec,
 )
 from provisioner.common.models import LifeState
-from tests.api.test_host_nqns import collect_all
+from tests.api.host_nqns_steps import collect_all
 from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
 from volumes.audit import audit

@@ -13,7 +13,7 @@ from provisioner.common.models import LifeState
 from tests.api.snapshot_steps import snapped
 from tests.api.volume_steps import HOST, created, probe_host
 from tests.conftest import Api
-from tests.volumes.reconcilers.test_garbage_collector import collect_overdue
+from tests.volumes.reconcilers.garbage_collector_steps import collect_overdue
 from volumes.audit import audit
 from volumes.models import Export, Publication, Replica, Snapshot, Volume
 from volumes.services.publication.publish import volume_publish

@@ -14,8 +14,8 @@ from tests.api.volume_steps import GIB, created, probe_host, published, volume
 from tests.backups import Backups
 from tests.conftest import Api
 from tests.volumes.reconcilers.drain_steps import node_named
-from tests.volumes.reconcilers.recovery.test_database_restored import recovered
-from tests.volumes.reconcilers.test_node_check import Pool, check, stray_volume
+from tests.volumes.reconcilers.node_check_steps import Pool, check, stray_volume
+from tests.volumes.reconcilers.recovery.database_restored_steps import recovered
 from volumes.audit import audit
 from volumes.models import Orphan, Replica, Volume
 

@@ -18,7 +18,7 @@ from tests.api.volume_steps import GIB, HOST, created, probe_host, published, vo
 from tests.backups import Backups
 from tests.conftest import Answer, Api
 from tests.volumes.reconcilers.drain_steps import drained, node_named, settle, work
-from tests.volumes.reconcilers.recovery.test_database_restored import recovered, unpublished
+from tests.volumes.reconcilers.recovery.database_restored_steps import recovered, unpublished
 from volumes.audit import audit
 from volumes.models import Export, Orphan, Publication, Replica, Snapshot, Volume
 from volumes.reconcilers.relocation import relocate_replicas

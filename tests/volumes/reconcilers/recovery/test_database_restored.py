@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
@@ -23,10 +22,11 @@ from provisioner.common import writes
 from tasks.models import Task, TaskType
 from tasks.runner import run
 from tests.api.snapshot_steps import tenant
-from tests.api.volume_steps import GIB, HOST, create, created, probe_host, published
+from tests.api.volume_steps import GIB, create, created, probe_host, published
 from tests.backups import Backups
 from tests.conftest import Api
-from tests.volumes.reconcilers.test_node_check import check, collect_overdue
+from tests.volumes.reconcilers.node_check_steps import check, collect_overdue
+from tests.volumes.reconcilers.recovery.database_restored_steps import recovered, unpublished
 from volumes.audit import audit
 from volumes.models import Export, Orphan, Replica, Volume
 from volumes.reconcilers.garbage_collector import collect
@@ -42,21 +42,6 @@ MINUTE = 60 * 10**6
 @pytest.fixture
 def backups(tmp_path: Path) -> Backups:
     return Backups(tmp_path)
-
-
-def recovered(capsys: pytest.CaptureFixture[str], *options: str) -> str:
-    """Run ``database_restored``, then all periodic work once. Returns the output of the command."""
-    capsys.readouterr()
-    call_command("database_restored", *options)
-    said = capsys.readouterr().out
-    check()
-    collect_overdue()
-    check()
-    return said
-
-
-def unpublished(api: Api, uuid: str, host: str = HOST) -> None:
-    assert api.post("/unpublish", {"volId": uuid, "hostId": host}).status == "Success"
 
 
 def exports_of(fleet: SimulatedFleet) -> list[tuple[str, int]]:

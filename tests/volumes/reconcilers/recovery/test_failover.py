@@ -17,12 +17,12 @@ from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.services.node_clients import node_client
 from provisioner.common import writes
 from tasks.models import Task, TaskType
+from tests.api.metrics_steps import samples
 from tests.api.snapshot_steps import snapped
-from tests.api.test_metrics import samples
 from tests.api.volume_steps import create, created, probe_host, published
 from tests.backups import Backups
 from tests.conftest import Api
-from tests.volumes.reconcilers.test_node_check import check, stray_volume
+from tests.volumes.reconcilers.node_check_steps import check, stray_volume
 from volumes.models import Export, Orphan, Replica, Snapshot, SubVolume, Volume
 from volumes.reconcilers.job_lease import job_lease_acquire
 from volumes.reconcilers.node_check.check import nodes_check

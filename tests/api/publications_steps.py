@@ -1,0 +1,13 @@
+"""Steps that tests of publications share with others."""
+
+import datetime as dt
+
+from django.utils import timezone
+
+from inventory.models import Backend, Host
+
+
+def silent(row: Backend | Host) -> None:
+    """As if nothing had been heard of it for long."""
+    model = type(row)
+    model.objects.filter(pk=row.pk).update(available_until=timezone.now() - dt.timedelta(1))
