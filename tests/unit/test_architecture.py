@@ -1,5 +1,6 @@
 """Each contract of the layers can fail: one forbidden import in a copy of the tree breaks it."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -109,6 +110,17 @@ def test_there_are_no_circles() -> None:
     graph = grimp.build_graph(*PACKAGES)
     imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
     TopologicalSorter(imports).prepare()  # raises CycleError
+
+
+def test_no_test_module_imports_another() -> None:
+    """What several of them need stands in a step module: ``*_steps.py``."""
+    pattern = re.compile(r"(?m)^\s*(?:from|import) tests\.(?:\w+\.)*test_\w+")
+    wrong = [
+        f"{path.relative_to(ROOT)}: {found[0].strip()}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for found in pattern.finditer(path.read_text())
+    ]
+    assert wrong == []
 
 
 def test_a_module_in_no_contract_is_refused(tree: Path) -> None:
