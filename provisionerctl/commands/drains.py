@@ -13,7 +13,7 @@ from provisionerctl.options import waiting, watchable
 from provisionerctl.output import Column, Row
 from provisionerctl.session import Session, pass_session
 
-LOSSES = (
+MAINTENANCE_EFFECTS = (
     Column("VOLUME", "alias"),
     Column("LOSES", "loses"),
     Column("REASON", "reason"),
@@ -78,6 +78,8 @@ def maintenance(session: Session, node: str) -> None:
             f"If {node} stops, {found['accessLost']} volumes lose access "
             f"and {found['redundancyLost']} lose redundancy."
         )
-        return output.sections(heading, output.table(found["volumes"], LOSSES, wide=session.wide))
+        return output.sections(
+            heading, output.table(found["volumes"], MAINTENANCE_EFFECTS, wide=session.wide)
+        )
 
     session.show(lambda: session.client.get("backends", key, "maintenance"), draw)
