@@ -6,319 +6,176 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     initial = True
 
-    dependencies = []
+    dependencies = [
+    ]
 
     operations = [
         migrations.CreateModel(
-            name="Host",
+            name='Host',
             fields=[
-                ("uuid", models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ("name", models.CharField(db_index=True, max_length=255)),
-                ("nqn", models.CharField(max_length=223, unique=True)),
-                (
-                    "client_type",
-                    models.CharField(
-                        choices=[
-                            ("Kubernetes", "Kubernetes"),
-                            ("Agent", "Agent"),
-                            ("Openstack", "Openstack"),
-                        ],
-                        max_length=16,
-                    ),
-                ),
-                ("version", models.CharField(max_length=64)),
-                ("duration", models.PositiveIntegerField(help_text="seconds between probes")),
-                ("multipath", models.BooleanField(default=False)),
-                ("used_namespace_ids", models.JSONField(blank=True, default=list)),
-                ("last_probe_at", models.DateTimeField()),
-                ("available_until", models.DateTimeField(db_index=True)),
+                ('uuid', models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ('name', models.CharField(db_index=True, max_length=255)),
+                ('nqn', models.CharField(max_length=223, unique=True)),
+                ('client_type', models.CharField(choices=[('Kubernetes', 'Kubernetes'), ('Agent', 'Agent'), ('Openstack', 'Openstack')], max_length=16)),
+                ('version', models.CharField(max_length=64)),
+                ('duration', models.PositiveIntegerField(help_text='seconds between probes')),
+                ('multipath', models.BooleanField(default=False)),
+                ('used_namespace_ids', models.JSONField(blank=True, default=list)),
+                ('last_probe_at', models.DateTimeField()),
+                ('available_until', models.DateTimeField(db_index=True)),
             ],
             options={
-                "ordering": ["uuid"],
+                'ordering': ['uuid'],
             },
         ),
         migrations.CreateModel(
-            name="InventorySample",
+            name='InventorySample',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("taken_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("backends", models.JSONField()),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('taken_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('backends', models.JSONField()),
             ],
             options={
-                "ordering": ["id"],
+                'ordering': ['id'],
             },
         ),
         migrations.CreateModel(
-            name="SyslogServer",
+            name='SyslogServer',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("url", models.CharField(max_length=255, unique=True)),
-                ("node_server_id", models.BigIntegerField(help_text="its id on the node")),
-                ("name", models.CharField(max_length=255)),
-                (
-                    "state",
-                    models.BooleanField(help_text="the node says that it is connected to it"),
-                ),
-                ("use_tls", models.BooleanField()),
-                ("cert_file_name", models.CharField(blank=True, max_length=255)),
-                (
-                    "certificate",
-                    models.TextField(blank=True, help_text="PEM that is trusted, and nothing else"),
-                ),
-                ("next_try_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("failures", models.PositiveIntegerField(default=0, help_text="in a row")),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('url', models.CharField(max_length=255, unique=True)),
+                ('node_server_id', models.BigIntegerField(help_text='its id on the node')),
+                ('name', models.CharField(max_length=255)),
+                ('state', models.BooleanField(help_text='the node says that it is connected to it')),
+                ('use_tls', models.BooleanField()),
+                ('cert_file_name', models.CharField(blank=True, max_length=255)),
+                ('certificate', models.TextField(blank=True, help_text='PEM that is trusted, and nothing else')),
+                ('next_try_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('failures', models.PositiveIntegerField(default=0, help_text='in a row')),
             ],
             options={
-                "ordering": ["node_server_id", "url"],
+                'ordering': ['node_server_id', 'url'],
             },
         ),
         migrations.CreateModel(
-            name="Backend",
+            name='Backend',
             fields=[
-                (
-                    "persistent_id",
-                    models.CharField(max_length=64, primary_key=True, serialize=False),
-                ),
-                ("name", models.CharField(max_length=255)),
-                ("mgmt_port", models.PositiveIntegerField(default=443)),
-                ("rack", models.CharField(blank=True, max_length=255, null=True)),
-                ("zone", models.CharField(blank=True, max_length=255, null=True)),
-                ("region", models.CharField(blank=True, max_length=255, null=True)),
-                ("host_id", models.CharField(blank=True, max_length=64, null=True, unique=True)),
-                ("in_use", models.BooleanField(default=True)),
-                ("version", models.CharField(max_length=64)),
-                ("target_driver_version", models.CharField(max_length=64)),
-                ("certified", models.BooleanField(default=True)),
-                ("authentication_mode", models.CharField(max_length=16)),
-                ("total_iops", models.BigIntegerField()),
-                ("used_iops", models.BigIntegerField(default=0)),
-                ("total_bw", models.BigIntegerField()),
-                ("used_bw", models.BigIntegerField(default=0)),
-                ("probe_interval", models.PositiveIntegerField(help_text="seconds")),
-                ("last_probe_at", models.DateTimeField(blank=True, null=True)),
-                ("available_until", models.DateTimeField(db_index=True)),
-                ("boot_id", models.CharField(max_length=64)),
-                ("refresh_wanted_at", models.DateTimeField(blank=True, null=True)),
-                ("syslogs_wanted_at", models.DateTimeField(blank=True, null=True)),
-                ("refreshed_at", models.DateTimeField(help_text="when the node was last read")),
-                (
-                    "polled_at",
-                    models.DateTimeField(
-                        default=django.utils.timezone.now, help_text="when the poll last chose it"
-                    ),
-                ),
-                (
-                    "token_expires_at",
-                    models.DateTimeField(help_text="of the token this node probes with"),
-                ),
-                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ('persistent_id', models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ('name', models.CharField(max_length=255)),
+                ('mgmt_port', models.PositiveIntegerField(default=443)),
+                ('rack', models.CharField(blank=True, max_length=255, null=True)),
+                ('zone', models.CharField(blank=True, max_length=255, null=True)),
+                ('region', models.CharField(blank=True, max_length=255, null=True)),
+                ('host_id', models.CharField(blank=True, max_length=64, null=True, unique=True)),
+                ('in_use', models.BooleanField(default=True)),
+                ('version', models.CharField(max_length=64)),
+                ('target_driver_version', models.CharField(max_length=64)),
+                ('certified', models.BooleanField(default=True)),
+                ('authentication_mode', models.CharField(max_length=16)),
+                ('total_iops', models.BigIntegerField()),
+                ('used_iops', models.BigIntegerField(default=0)),
+                ('total_bw', models.BigIntegerField()),
+                ('used_bw', models.BigIntegerField(default=0)),
+                ('probe_interval', models.PositiveIntegerField(help_text='seconds')),
+                ('last_probe_at', models.DateTimeField(blank=True, null=True)),
+                ('available_until', models.DateTimeField(db_index=True)),
+                ('boot_id', models.CharField(max_length=64)),
+                ('refresh_wanted_at', models.DateTimeField(blank=True, null=True)),
+                ('syslogs_wanted_at', models.DateTimeField(blank=True, null=True)),
+                ('refreshed_at', models.DateTimeField(help_text='when the node was last read')),
+                ('polled_at', models.DateTimeField(default=django.utils.timezone.now, help_text='when the poll last chose it')),
+                ('token_expires_at', models.DateTimeField(help_text='of the token this node probes with')),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
             ],
             options={
-                "ordering": ["persistent_id"],
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            ("used_iops__gte", 0), ("used_iops__lte", models.F("total_iops"))
-                        ),
-                        name="backend_iops_within_total",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            ("used_bw__gte", 0), ("used_bw__lte", models.F("total_bw"))
-                        ),
-                        name="backend_bw_within_total",
-                    ),
-                ],
+                'ordering': ['persistent_id'],
+                'constraints': [models.CheckConstraint(condition=models.Q(('used_iops__gte', 0), ('used_iops__lte', models.F('total_iops'))), name='backend_iops_within_total'), models.CheckConstraint(condition=models.Q(('used_bw__gte', 0), ('used_bw__lte', models.F('total_bw'))), name='backend_bw_within_total')],
             },
         ),
         migrations.CreateModel(
-            name="License",
+            name='License',
             fields=[
-                (
-                    "id",
-                    models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False),
-                ),
-                (
-                    "type",
-                    models.CharField(
-                        choices=[("POC", "Poc"), ("PRODUCTION", "Production")],
-                        default="POC",
-                        max_length=16,
-                    ),
-                ),
-                ("expires_at", models.DateTimeField(blank=True, null=True)),
-                ("max_backends", models.PositiveIntegerField(default=4)),
-                ("encrypted_text", models.TextField(blank=True)),
+                ('id', models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ('type', models.CharField(choices=[('POC', 'Poc'), ('PRODUCTION', 'Production')], default='POC', max_length=16)),
+                ('expires_at', models.DateTimeField(blank=True, null=True)),
+                ('max_backends', models.PositiveIntegerField(default=4)),
+                ('encrypted_text', models.TextField(blank=True)),
             ],
             options={
-                "constraints": [
-                    models.CheckConstraint(condition=models.Q(("id", 1)), name="one_license")
-                ],
+                'constraints': [models.CheckConstraint(condition=models.Q(('id', 1)), name='one_license')],
             },
         ),
         migrations.CreateModel(
-            name="SyslogRecord",
+            name='SyslogRecord',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("content", models.BinaryField()),
-                (
-                    "created_at",
-                    models.DateTimeField(db_index=True, default=django.utils.timezone.now),
-                ),
-                (
-                    "server",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="records",
-                        to="inventory.syslogserver",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('content', models.BinaryField()),
+                ('created_at', models.DateTimeField(db_index=True, default=django.utils.timezone.now)),
+                ('server', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='records', to='inventory.syslogserver')),
             ],
             options={
-                "ordering": ["pk"],
+                'ordering': ['pk'],
             },
         ),
         migrations.CreateModel(
-            name="BackendAddress",
+            name='BackendAddress',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("position", models.PositiveSmallIntegerField()),
-                ("address", models.CharField(max_length=255)),
-                ("port", models.PositiveIntegerField()),
-                (
-                    "backend",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="addresses",
-                        to="inventory.backend",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('position', models.PositiveSmallIntegerField()),
+                ('address', models.CharField(max_length=255)),
+                ('port', models.PositiveIntegerField()),
+                ('backend', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='addresses', to='inventory.backend')),
             ],
             options={
-                "verbose_name_plural": "backend addresses",
-                "ordering": ["position"],
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("address", "port"), name="one_backend_per_management_address"
-                    )
-                ],
+                'verbose_name_plural': 'backend addresses',
+                'ordering': ['position'],
+                'constraints': [models.UniqueConstraint(fields=('address', 'port'), name='one_backend_per_management_address')],
             },
         ),
         migrations.CreateModel(
-            name="Portal",
+            name='Portal',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("ip", models.CharField(max_length=255)),
-                ("port", models.PositiveIntegerField()),
-                ("transport", models.CharField(max_length=16)),
-                (
-                    "backend",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="portals",
-                        to="inventory.backend",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('ip', models.CharField(max_length=255)),
+                ('port', models.PositiveIntegerField()),
+                ('transport', models.CharField(max_length=16)),
+                ('backend', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='portals', to='inventory.backend')),
             ],
             options={
-                "ordering": ["id"],
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("backend", "ip", "port", "transport"), name="portal_once"
-                    )
-                ],
+                'ordering': ['id'],
+                'constraints': [models.UniqueConstraint(fields=('backend', 'ip', 'port', 'transport'), name='portal_once')],
             },
         ),
         migrations.CreateModel(
-            name="Ssd",
+            name='Ssd',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("ssd_id", models.CharField(max_length=255)),
-                ("name", models.CharField(max_length=255)),
-                ("capacity_bytes", models.BigIntegerField()),
-                ("used_bytes", models.BigIntegerField(default=0)),
-                ("present", models.BooleanField(default=True)),
-                (
-                    "backend",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="ssds",
-                        to="inventory.backend",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('ssd_id', models.CharField(max_length=255)),
+                ('name', models.CharField(max_length=255)),
+                ('capacity_bytes', models.BigIntegerField()),
+                ('used_bytes', models.BigIntegerField(default=0)),
+                ('present', models.BooleanField(default=True)),
+                ('backend', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='ssds', to='inventory.backend')),
             ],
             options={
-                "verbose_name": "SSD",
-                "verbose_name_plural": "SSDs",
-                "ordering": ["id"],
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("backend", "ssd_id"), name="ssd_once_per_backend"
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            ("used_bytes__gte", 0), ("used_bytes__lte", models.F("capacity_bytes"))
-                        ),
-                        name="ssd_used_within_capacity",
-                    ),
-                ],
+                'verbose_name': 'SSD',
+                'verbose_name_plural': 'SSDs',
+                'ordering': ['id'],
+                'constraints': [models.UniqueConstraint(fields=('backend', 'ssd_id'), name='ssd_once_per_backend'), models.CheckConstraint(condition=models.Q(('used_bytes__gte', 0), ('used_bytes__lte', models.F('capacity_bytes'))), name='ssd_used_within_capacity')],
             },
         ),
         migrations.CreateModel(
-            name="SyslogSource",
+            name='SyslogSource',
             fields=[
-                (
-                    "id",
-                    models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False),
-                ),
-                ("read_at", models.DateTimeField(default=django.utils.timezone.now)),
-                (
-                    "backend",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to="inventory.backend",
-                    ),
-                ),
+                ('id', models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ('read_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('backend', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='inventory.backend')),
             ],
             options={
-                "constraints": [
-                    models.CheckConstraint(condition=models.Q(("id", 1)), name="one_syslog_source")
-                ],
+                'constraints': [models.CheckConstraint(condition=models.Q(('id', 1)), name='one_syslog_source')],
             },
         ),
     ]

@@ -4,19 +4,20 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("inventory", "0002_poc_license"),
+        ('inventory', '0002_poc_license'),
     ]
 
     operations = [
         migrations.AddField(
-            model_name="backend",
-            name="checked_at",
+            model_name='backend',
+            name='checked_at',
             field=models.DateTimeField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name="backend",
-            name="checked_boot_id",
+            model_name='backend',
+            name='checked_boot_id',
             field=models.CharField(blank=True, max_length=64),
         ),
     ]

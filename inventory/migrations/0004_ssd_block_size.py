@@ -4,14 +4,15 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("inventory", "0003_node_checks"),
+        ('inventory', '0003_node_checks'),
     ]
 
     operations = [
         migrations.AddField(
-            model_name="ssd",
-            name="block_size",
-            field=models.PositiveIntegerField(blank=True, help_text="null: any", null=True),
+            model_name='ssd',
+            name='block_size',
+            field=models.PositiveIntegerField(blank=True, help_text='null: any', null=True),
         ),
     ]

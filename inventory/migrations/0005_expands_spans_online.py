@@ -4,18 +4,15 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("inventory", "0004_ssd_block_size"),
+        ('inventory', '0004_ssd_block_size'),
     ]
 
     operations = [
         migrations.AddField(
-            model_name="backend",
-            name="expands_spans_online",
-            field=models.BooleanField(
-                db_default=False,
-                default=False,
-                help_text="it can expand a volume on several SSDs while a host has it",
-            ),
+            model_name='backend',
+            name='expands_spans_online',
+            field=models.BooleanField(db_default=False, default=False, help_text='it can expand a volume on several SSDs while a host has it'),
         ),
     ]

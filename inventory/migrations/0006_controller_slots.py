@@ -8,9 +8,7 @@ SLOTS = 1023
 
 def number(apps: Apps, editor: BaseDatabaseSchemaEditor) -> None:
     """The oldest node gets the first slot."""
-    backends = apps.get_model("inventory", "Backend").objects.order_by(
-        "created_at", "persistent_id"
-    )
+    backends = apps.get_model("inventory", "Backend").objects.order_by("created_at", "persistent_id")
     if backends.count() > SLOTS:
         raise RuntimeError(f"a pool has {SLOTS} nodes at most: remove some before you upgrade")
     for slot, key in enumerate(backends.values_list("pk", flat=True), 1):

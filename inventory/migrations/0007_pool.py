@@ -1,9 +1,8 @@
 import uuid
 
+import inventory.models.pool
 import django.utils.timezone
 from django.db import migrations, models
-
-import inventory.models.pool
 
 SEAL = """
 CREATE FUNCTION provisioner_seal() RETURNS text LANGUAGE plpgsql STABLE AS $$
@@ -94,40 +93,28 @@ def add_pool(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
+
     dependencies = [("inventory", "0006_controller_slots")]
 
     operations = [
         migrations.CreateModel(
             name="Pool",
             fields=[
-                (
-                    "id",
-                    models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False),
-                ),
-                (
-                    "uuid",
-                    models.CharField(default=inventory.models.pool.new_identity, max_length=36),
-                ),
+                ("id", models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ("uuid", models.CharField(default=inventory.models.pool.new_identity, max_length=36)),
                 ("name", models.CharField(max_length=64)),
                 ("seal", models.CharField(blank=True, max_length=128)),
                 ("doubt", models.TextField(blank=True)),
                 ("doubt_since", models.DateTimeField(blank=True, null=True)),
             ],
             options={
-                "constraints": [
-                    models.CheckConstraint(condition=models.Q(("id", 1)), name="one_pool")
-                ],
+                "constraints": [models.CheckConstraint(condition=models.Q(("id", 1)), name="one_pool")],
             },
         ),
         migrations.CreateModel(
             name="Recovery",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("after_generation", models.BigIntegerField()),
                 ("until_generation", models.BigIntegerField()),
                 ("awaited", models.JSONField(blank=True, default=list)),

@@ -4,14 +4,15 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("inventory", "0009_no_license_no_limit"),
+        ('inventory', '0009_no_license_no_limit'),
     ]
 
     operations = [
         migrations.AddField(
-            model_name="host",
-            name="tenant_id",
-            field=models.CharField(blank=True, default="", max_length=64),
+            model_name='host',
+            name='tenant_id',
+            field=models.CharField(blank=True, default='', max_length=64),
         ),
     ]

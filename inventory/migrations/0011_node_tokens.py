@@ -4,27 +4,24 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("inventory", "0010_host_tenant"),
+        ('inventory', '0010_host_tenant'),
     ]
 
     operations = [
         migrations.AddField(
-            model_name="backend",
-            name="encrypted_token",
+            model_name='backend',
+            name='encrypted_token',
             field=models.TextField(blank=True),
         ),
         migrations.AddField(
-            model_name="backend",
-            name="token_digest",
+            model_name='backend',
+            name='token_digest',
             field=models.CharField(blank=True, max_length=64),
         ),
         migrations.AddConstraint(
-            model_name="backend",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("token_digest", ""), _negated=True),
-                fields=("token_digest",),
-                name="one_backend_per_node_token",
-            ),
+            model_name='backend',
+            constraint=models.UniqueConstraint(condition=models.Q(('token_digest', ''), _negated=True), fields=('token_digest',), name='one_backend_per_node_token'),
         ),
     ]

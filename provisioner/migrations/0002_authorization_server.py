@@ -5,45 +5,33 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("provisioner", "0001_role_groups"),
+        ('provisioner', '0001_role_groups'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="AuthorizationServer",
+            name='AuthorizationServer',
             fields=[
-                (
-                    "id",
-                    models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False),
-                ),
-                ("token_url", models.CharField(max_length=2048)),
-                ("public_key", models.TextField(blank=True)),
-                ("jwk_set_url", models.CharField(blank=True, max_length=2048)),
-                ("issuer", models.CharField(blank=True, max_length=2048)),
-                ("audience", models.CharField(blank=True, max_length=2048)),
-                ("provisioner_client_id", models.CharField(max_length=255)),
-                ("provisioner_resource_id", models.CharField(max_length=255)),
-                ("provisioner_client_secret", models.TextField(help_text="encrypted")),
-                ("provisioner_client_scope", models.CharField(blank=True, max_length=1024)),
-                ("backends_client_id", models.CharField(max_length=255)),
-                ("backends_resource_id", models.CharField(max_length=255)),
-                ("backends_client_secret", models.TextField(help_text="encrypted")),
-                ("backends_client_scope", models.CharField(blank=True, max_length=1024)),
-                ("changed_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ('id', models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ('token_url', models.CharField(max_length=2048)),
+                ('public_key', models.TextField(blank=True)),
+                ('jwk_set_url', models.CharField(blank=True, max_length=2048)),
+                ('issuer', models.CharField(blank=True, max_length=2048)),
+                ('audience', models.CharField(blank=True, max_length=2048)),
+                ('provisioner_client_id', models.CharField(max_length=255)),
+                ('provisioner_resource_id', models.CharField(max_length=255)),
+                ('provisioner_client_secret', models.TextField(help_text='encrypted')),
+                ('provisioner_client_scope', models.CharField(blank=True, max_length=1024)),
+                ('backends_client_id', models.CharField(max_length=255)),
+                ('backends_resource_id', models.CharField(max_length=255)),
+                ('backends_client_secret', models.TextField(help_text='encrypted')),
+                ('backends_client_scope', models.CharField(blank=True, max_length=1024)),
+                ('changed_at', models.DateTimeField(default=django.utils.timezone.now)),
             ],
             options={
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(("id", 1)), name="one_authorization_server"
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            ("public_key", ""), ("jwk_set_url", ""), _connector="XOR"
-                        ),
-                        name="one_source_of_keys",
-                    ),
-                ],
+                'constraints': [models.CheckConstraint(condition=models.Q(('id', 1)), name='one_authorization_server'), models.CheckConstraint(condition=models.Q(('public_key', ''), ('jwk_set_url', ''), _connector='XOR'), name='one_source_of_keys')],
             },
         ),
     ]

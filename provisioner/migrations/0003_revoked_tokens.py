@@ -5,17 +5,18 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("provisioner", "0002_authorization_server"),
+        ('provisioner', '0002_authorization_server'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="RevokedToken",
+            name='RevokedToken',
             fields=[
-                ("token_id", models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ("expires_at", models.DateTimeField()),
-                ("revoked_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ('token_id', models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ('expires_at', models.DateTimeField()),
+                ('revoked_at', models.DateTimeField(default=django.utils.timezone.now)),
             ],
         ),
     ]

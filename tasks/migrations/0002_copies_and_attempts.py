@@ -4,34 +4,35 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("tasks", "0001_initial"),
+        ('tasks', '0001_initial'),
     ]
 
     operations = [
         migrations.AddField(
-            model_name="task",
-            name="attempts",
+            model_name='task',
+            name='attempts',
             field=models.PositiveIntegerField(default=0),
         ),
         migrations.AddField(
-            model_name="task",
-            name="bytes_done",
+            model_name='task',
+            name='bytes_done',
             field=models.BigIntegerField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name="task",
-            name="bytes_per_second",
+            model_name='task',
+            name='bytes_per_second',
             field=models.BigIntegerField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name="task",
-            name="bytes_total",
+            model_name='task',
+            name='bytes_total',
             field=models.BigIntegerField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name="task",
-            name="heard_at",
+            model_name='task',
+            name='heard_at',
             field=models.DateTimeField(blank=True, null=True),
         ),
     ]

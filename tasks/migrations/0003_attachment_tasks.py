@@ -4,26 +4,15 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("tasks", "0002_copies_and_attempts"),
+        ('tasks', '0002_copies_and_attempts'),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name="task",
-            name="type",
-            field=models.CharField(
-                choices=[
-                    ("RemoteMigration", "Remote Migration"),
-                    ("InstallLicense", "Install License"),
-                    ("UpdateInventory", "Update Inventory"),
-                    ("FetchInventory", "Fetch Inventory"),
-                    ("ResetInventory", "Reset Inventory"),
-                    ("ReplicaSync", "Replica Sync"),
-                    ("ConnectVolume", "Connect Volume"),
-                    ("DisconnectVolume", "Disconnect Volume"),
-                ],
-                max_length=32,
-            ),
+            model_name='task',
+            name='type',
+            field=models.CharField(choices=[('RemoteMigration', 'Remote Migration'), ('InstallLicense', 'Install License'), ('UpdateInventory', 'Update Inventory'), ('FetchInventory', 'Fetch Inventory'), ('ResetInventory', 'Reset Inventory'), ('ReplicaSync', 'Replica Sync'), ('ConnectVolume', 'Connect Volume'), ('DisconnectVolume', 'Disconnect Volume')], max_length=32),
         ),
     ]

@@ -6,585 +6,249 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     initial = True
 
     dependencies = [
-        ("inventory", "0002_poc_license"),
+        ('inventory', '0002_poc_license'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="Replica",
+            name='Replica',
             fields=[
-                ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("uuid", models.CharField(db_index=True, max_length=64)),
-                (
-                    "replica_state",
-                    models.CharField(
-                        choices=[
-                            ("Unknown", "Unknown"),
-                            ("Available", "Available"),
-                            ("Synchronizing", "Synchronizing"),
-                            ("Missing", "Missing"),
-                            ("Terminating", "Terminating"),
-                        ],
-                        default="Unknown",
-                        max_length=16,
-                    ),
-                ),
-                ("replica_state_since", models.DateTimeField(default=django.utils.timezone.now)),
-                ("claimed_bytes", models.BigIntegerField(help_text="of the tenant's budget")),
-                ("source", models.JSONField(blank=True, null=True)),
-                (
-                    "desired_iops",
-                    models.BigIntegerField(default=0, help_text="claimed on the backend"),
-                ),
-                (
-                    "desired_bw",
-                    models.BigIntegerField(default=0, help_text="claimed on the backend"),
-                ),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("CREATING", "Creating"),
-                            ("READY", "Ready"),
-                            ("DELETING", "Deleting"),
-                        ],
-                        default="CREATING",
-                        max_length=8,
-                    ),
-                ),
-                ("deadline_at", models.DateTimeField(blank=True, null=True)),
-                (
-                    "backend",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="replicas",
-                        to="inventory.backend",
-                    ),
-                ),
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('uuid', models.CharField(db_index=True, max_length=64)),
+                ('replica_state', models.CharField(choices=[('Unknown', 'Unknown'), ('Available', 'Available'), ('Synchronizing', 'Synchronizing'), ('Missing', 'Missing'), ('Terminating', 'Terminating')], default='Unknown', max_length=16)),
+                ('replica_state_since', models.DateTimeField(default=django.utils.timezone.now)),
+                ('claimed_bytes', models.BigIntegerField(help_text="of the tenant's budget")),
+                ('source', models.JSONField(blank=True, null=True)),
+                ('desired_iops', models.BigIntegerField(default=0, help_text='claimed on the backend')),
+                ('desired_bw', models.BigIntegerField(default=0, help_text='claimed on the backend')),
+                ('state', models.CharField(choices=[('CREATING', 'Creating'), ('READY', 'Ready'), ('DELETING', 'Deleting')], default='CREATING', max_length=8)),
+                ('deadline_at', models.DateTimeField(blank=True, null=True)),
+                ('backend', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='replicas', to='inventory.backend')),
             ],
             options={
-                "ordering": ["id"],
+                'ordering': ['id'],
             },
         ),
         migrations.CreateModel(
-            name="Tenant",
+            name='Tenant',
             fields=[
-                ("tenant_id", models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ("name", models.CharField(max_length=255, unique=True)),
-                ("capacity_bytes", models.BigIntegerField(default=0)),
-                ("used_bytes", models.BigIntegerField(default=0)),
-                ("total_iops", models.BigIntegerField(default=0)),
-                ("total_bw", models.BigIntegerField(default=0)),
-                ("follows_pool", models.BooleanField(default=False)),
+                ('tenant_id', models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ('name', models.CharField(max_length=255, unique=True)),
+                ('capacity_bytes', models.BigIntegerField(default=0)),
+                ('used_bytes', models.BigIntegerField(default=0)),
+                ('total_iops', models.BigIntegerField(default=0)),
+                ('total_bw', models.BigIntegerField(default=0)),
+                ('follows_pool', models.BooleanField(default=False)),
             ],
             options={
-                "ordering": ["tenant_id"],
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            ("used_bytes__gte", 0),
-                            models.Q(
-                                ("capacity_bytes", 0),
-                                ("used_bytes__lte", models.F("capacity_bytes")),
-                                _connector="OR",
-                            ),
-                        ),
-                        name="tenant_used_within_budget",
-                    )
-                ],
+                'ordering': ['tenant_id'],
+                'constraints': [models.CheckConstraint(condition=models.Q(('used_bytes__gte', 0), models.Q(('capacity_bytes', 0), ('used_bytes__lte', models.F('capacity_bytes')), _connector='OR')), name='tenant_used_within_budget')],
             },
         ),
         migrations.CreateModel(
-            name="Snapshot",
+            name='Snapshot',
             fields=[
-                ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("uuid", models.CharField(db_index=True, max_length=64)),
-                ("alias", models.CharField(max_length=255)),
-                ("capacity_bytes", models.BigIntegerField()),
-                ("reserved_space_percentage", models.PositiveSmallIntegerField(default=0)),
-                ("claimed_bytes", models.BigIntegerField()),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("CREATING", "Creating"),
-                            ("READY", "Ready"),
-                            ("DELETING", "Deleting"),
-                        ],
-                        default="CREATING",
-                        max_length=8,
-                    ),
-                ),
-                ("deadline_at", models.DateTimeField(blank=True, null=True)),
-                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
-                (
-                    "replica",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="snapshots",
-                        to="volumes.replica",
-                    ),
-                ),
-                (
-                    "tenant",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="snapshots",
-                        to="volumes.tenant",
-                    ),
-                ),
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('uuid', models.CharField(db_index=True, max_length=64)),
+                ('alias', models.CharField(max_length=255)),
+                ('capacity_bytes', models.BigIntegerField()),
+                ('reserved_space_percentage', models.PositiveSmallIntegerField(default=0)),
+                ('claimed_bytes', models.BigIntegerField()),
+                ('state', models.CharField(choices=[('CREATING', 'Creating'), ('READY', 'Ready'), ('DELETING', 'Deleting')], default='CREATING', max_length=8)),
+                ('deadline_at', models.DateTimeField(blank=True, null=True)),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('replica', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='snapshots', to='volumes.replica')),
+                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='snapshots', to='volumes.tenant')),
             ],
             options={
-                "ordering": ["uuid"],
+                'ordering': ['uuid'],
             },
         ),
         migrations.CreateModel(
-            name="Volume",
+            name='Volume',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("uuid", models.CharField(db_index=True, max_length=64)),
-                ("alias", models.CharField(max_length=255)),
-                ("capacity_bytes", models.BigIntegerField()),
-                ("growing_to_bytes", models.BigIntegerField(blank=True, null=True)),
-                (
-                    "provisioning_type",
-                    models.CharField(choices=[("THICK", "Thick"), ("THIN", "Thin")], max_length=8),
-                ),
-                ("reserved_space_percentage", models.PositiveSmallIntegerField(default=0)),
-                ("claimed_bytes", models.BigIntegerField()),
-                (
-                    "num_replicas",
-                    models.PositiveSmallIntegerField(help_text="as asked for at creation"),
-                ),
-                (
-                    "protocol",
-                    models.CharField(
-                        choices=[("NVMeoF", "NVMeoF"), ("Local", "Local")], max_length=8
-                    ),
-                ),
-                ("block_size", models.PositiveIntegerField()),
-                ("max_iops_per_gb", models.BigIntegerField(default=0)),
-                ("desired_iops_per_gb", models.BigIntegerField(default=0)),
-                ("max_bw_per_gb", models.BigIntegerField(default=0)),
-                ("desired_bw_per_gb", models.BigIntegerField(default=0)),
-                ("max_replica_down_minutes", models.PositiveIntegerField(default=0)),
-                ("allow_span", models.BooleanField(default=False)),
-                ("storage_class_name", models.CharField(blank=True, max_length=255)),
-                ("share_ssd", models.BooleanField(default=True)),
-                ("same_rack_allowed", models.BooleanField(default=False)),
-                ("racks", models.JSONField(default=list)),
-                ("zones", models.JSONField(default=list)),
-                ("regions", models.JSONField(default=list)),
-                ("host_id", models.CharField(blank=True, max_length=64)),
-                ("writable", models.BooleanField(default=True)),
-                ("cloned_from", models.CharField(blank=True, max_length=64)),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("CREATING", "Creating"),
-                            ("READY", "Ready"),
-                            ("DELETING", "Deleting"),
-                        ],
-                        default="CREATING",
-                        max_length=8,
-                    ),
-                ),
-                ("deadline_at", models.DateTimeField(blank=True, null=True)),
-                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
-                (
-                    "snapshot",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="snapshot_volumes",
-                        to="volumes.snapshot",
-                    ),
-                ),
-                (
-                    "tenant",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="volumes",
-                        to="volumes.tenant",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('uuid', models.CharField(db_index=True, max_length=64)),
+                ('alias', models.CharField(max_length=255)),
+                ('capacity_bytes', models.BigIntegerField()),
+                ('growing_to_bytes', models.BigIntegerField(blank=True, null=True)),
+                ('provisioning_type', models.CharField(choices=[('THICK', 'Thick'), ('THIN', 'Thin')], max_length=8)),
+                ('reserved_space_percentage', models.PositiveSmallIntegerField(default=0)),
+                ('claimed_bytes', models.BigIntegerField()),
+                ('num_replicas', models.PositiveSmallIntegerField(help_text='as asked for at creation')),
+                ('protocol', models.CharField(choices=[('NVMeoF', 'NVMeoF'), ('Local', 'Local')], max_length=8)),
+                ('block_size', models.PositiveIntegerField()),
+                ('max_iops_per_gb', models.BigIntegerField(default=0)),
+                ('desired_iops_per_gb', models.BigIntegerField(default=0)),
+                ('max_bw_per_gb', models.BigIntegerField(default=0)),
+                ('desired_bw_per_gb', models.BigIntegerField(default=0)),
+                ('max_replica_down_minutes', models.PositiveIntegerField(default=0)),
+                ('allow_span', models.BooleanField(default=False)),
+                ('storage_class_name', models.CharField(blank=True, max_length=255)),
+                ('share_ssd', models.BooleanField(default=True)),
+                ('same_rack_allowed', models.BooleanField(default=False)),
+                ('racks', models.JSONField(default=list)),
+                ('zones', models.JSONField(default=list)),
+                ('regions', models.JSONField(default=list)),
+                ('host_id', models.CharField(blank=True, max_length=64)),
+                ('writable', models.BooleanField(default=True)),
+                ('cloned_from', models.CharField(blank=True, max_length=64)),
+                ('state', models.CharField(choices=[('CREATING', 'Creating'), ('READY', 'Ready'), ('DELETING', 'Deleting')], default='CREATING', max_length=8)),
+                ('deadline_at', models.DateTimeField(blank=True, null=True)),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('snapshot', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='snapshot_volumes', to='volumes.snapshot')),
+                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='volumes', to='volumes.tenant')),
             ],
             options={
-                "ordering": ["uuid"],
+                'ordering': ['uuid'],
             },
         ),
         migrations.AddField(
-            model_name="snapshot",
-            name="volume",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="snapshots",
-                to="volumes.volume",
-            ),
+            model_name='snapshot',
+            name='volume',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='snapshots', to='volumes.volume'),
         ),
         migrations.AddField(
-            model_name="replica",
-            name="volume",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="replicas",
-                to="volumes.volume",
-            ),
+            model_name='replica',
+            name='volume',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='replicas', to='volumes.volume'),
         ),
         migrations.CreateModel(
-            name="Publication",
+            name='Publication',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("nsid", models.PositiveIntegerField(blank=True, null=True)),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("CREATING", "Creating"),
-                            ("READY", "Ready"),
-                            ("DELETING", "Deleting"),
-                        ],
-                        default="CREATING",
-                        max_length=8,
-                    ),
-                ),
-                ("deadline_at", models.DateTimeField(blank=True, null=True)),
-                (
-                    "host",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="publications",
-                        to="inventory.host",
-                    ),
-                ),
-                (
-                    "volume",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="publications",
-                        to="volumes.volume",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('nsid', models.PositiveIntegerField(blank=True, null=True)),
+                ('state', models.CharField(choices=[('CREATING', 'Creating'), ('READY', 'Ready'), ('DELETING', 'Deleting')], default='CREATING', max_length=8)),
+                ('deadline_at', models.DateTimeField(blank=True, null=True)),
+                ('host', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='publications', to='inventory.host')),
+                ('volume', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='publications', to='volumes.volume')),
             ],
             options={
-                "ordering": ["id"],
+                'ordering': ['id'],
             },
         ),
         migrations.CreateModel(
-            name="Export",
+            name='Export',
             fields=[
-                ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("target_nqn", models.CharField(max_length=223)),
-                ("nsid", models.PositiveIntegerField()),
-                ("host_nqn", models.CharField(help_text="who may connect", max_length=223)),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("CREATING", "Creating"),
-                            ("READY", "Ready"),
-                            ("DELETING", "Deleting"),
-                        ],
-                        default="CREATING",
-                        max_length=8,
-                    ),
-                ),
-                ("deadline_at", models.DateTimeField(blank=True, null=True)),
-                (
-                    "publication",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="exports",
-                        to="volumes.publication",
-                    ),
-                ),
-                (
-                    "replica",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="exports",
-                        to="volumes.replica",
-                    ),
-                ),
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('target_nqn', models.CharField(max_length=223)),
+                ('nsid', models.PositiveIntegerField()),
+                ('host_nqn', models.CharField(help_text='who may connect', max_length=223)),
+                ('state', models.CharField(choices=[('CREATING', 'Creating'), ('READY', 'Ready'), ('DELETING', 'Deleting')], default='CREATING', max_length=8)),
+                ('deadline_at', models.DateTimeField(blank=True, null=True)),
+                ('publication', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='exports', to='volumes.publication')),
+                ('replica', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='exports', to='volumes.replica')),
             ],
             options={
-                "ordering": ["id"],
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("deadline_at__isnull", False)),
-                        fields=["deadline_at"],
-                        name="export_unfinished",
-                    ),
-                    models.Index(fields=["target_nqn"], name="exports_of_target"),
-                ],
-                "constraints": [
-                    models.UniqueConstraint(
-                        condition=models.Q(("state", "DELETING"), _negated=True),
-                        fields=("publication", "replica"),
-                        name="exported_once",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            ("state", "DELETING"), ("publication__isnull", False), _connector="XOR"
-                        ),
-                        name="export_belongs_to_publication",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            ("state", "READY"), ("deadline_at__isnull", False), _connector="OR"
-                        ),
-                        name="export_passing_state_has_deadline",
-                    ),
-                ],
+                'ordering': ['id'],
+                'indexes': [models.Index(condition=models.Q(('deadline_at__isnull', False)), fields=['deadline_at'], name='export_unfinished'), models.Index(fields=['target_nqn'], name='exports_of_target')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'DELETING'), _negated=True), fields=('publication', 'replica'), name='exported_once'), models.CheckConstraint(condition=models.Q(('state', 'DELETING'), ('publication__isnull', False), _connector='XOR'), name='export_belongs_to_publication'), models.CheckConstraint(condition=models.Q(('state', 'READY'), ('deadline_at__isnull', False), _connector='OR'), name='export_passing_state_has_deadline')],
             },
         ),
         migrations.CreateModel(
-            name="SubVolume",
+            name='SubVolume',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("capacity_bytes", models.BigIntegerField()),
-                ("claimed_bytes", models.BigIntegerField()),
-                ("storage_class_name", models.CharField(blank=True, max_length=255)),
-                ("exclusive_class", models.CharField(blank=True, max_length=255, null=True)),
-                (
-                    "replica",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="sub_volumes",
-                        to="volumes.replica",
-                    ),
-                ),
-                (
-                    "snapshot",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="sub_volumes",
-                        to="volumes.snapshot",
-                    ),
-                ),
-                (
-                    "ssd",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="sub_volumes",
-                        to="inventory.ssd",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('capacity_bytes', models.BigIntegerField()),
+                ('claimed_bytes', models.BigIntegerField()),
+                ('storage_class_name', models.CharField(blank=True, max_length=255)),
+                ('exclusive_class', models.CharField(blank=True, max_length=255, null=True)),
+                ('replica', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='sub_volumes', to='volumes.replica')),
+                ('snapshot', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='sub_volumes', to='volumes.snapshot')),
+                ('ssd', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='sub_volumes', to='inventory.ssd')),
             ],
             options={
-                "ordering": ["id"],
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("storage_class_name", ""), _negated=True),
-                        fields=["storage_class_name", "ssd"],
-                        name="class_on_ssd",
-                    )
-                ],
-                "constraints": [
-                    models.UniqueConstraint(fields=("replica", "ssd"), name="one_piece_per_ssd"),
-                    models.UniqueConstraint(
-                        fields=("snapshot", "ssd"), name="one_piece_of_snapshot_per_ssd"
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            ("replica__isnull", True), ("snapshot__isnull", True), _connector="XOR"
-                        ),
-                        name="piece_of_replica_or_snapshot",
-                    ),
-                    models.UniqueConstraint(
-                        fields=("ssd", "exclusive_class"), name="exclusive_class_once_per_ssd"
-                    ),
-                ],
+                'ordering': ['id'],
+                'indexes': [models.Index(condition=models.Q(('storage_class_name', ''), _negated=True), fields=['storage_class_name', 'ssd'], name='class_on_ssd')],
+                'constraints': [models.UniqueConstraint(fields=('replica', 'ssd'), name='one_piece_per_ssd'), models.UniqueConstraint(fields=('snapshot', 'ssd'), name='one_piece_of_snapshot_per_ssd'), models.CheckConstraint(condition=models.Q(('replica__isnull', True), ('snapshot__isnull', True), _connector='XOR'), name='piece_of_replica_or_snapshot'), models.UniqueConstraint(fields=('ssd', 'exclusive_class'), name='exclusive_class_once_per_ssd')],
             },
         ),
         migrations.AddIndex(
-            model_name="volume",
-            index=models.Index(
-                condition=models.Q(("deadline_at__isnull", False)),
-                fields=["deadline_at"],
-                name="volume_unfinished",
-            ),
+            model_name='volume',
+            index=models.Index(condition=models.Q(('deadline_at__isnull', False)), fields=['deadline_at'], name='volume_unfinished'),
         ),
         migrations.AddIndex(
-            model_name="volume",
-            index=models.Index(fields=["tenant", "uuid"], name="volume_page_of_tenant"),
+            model_name='volume',
+            index=models.Index(fields=['tenant', 'uuid'], name='volume_page_of_tenant'),
         ),
         migrations.AddConstraint(
-            model_name="volume",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state", "DELETING"), _negated=True),
-                fields=("uuid",),
-                name="volume_uuid_once",
-            ),
+            model_name='volume',
+            constraint=models.UniqueConstraint(condition=models.Q(('state', 'DELETING'), _negated=True), fields=('uuid',), name='volume_uuid_once'),
         ),
         migrations.AddConstraint(
-            model_name="volume",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state", "DELETING"), _negated=True),
-                fields=("tenant", "alias"),
-                name="volume_alias_once_per_tenant",
-            ),
+            model_name='volume',
+            constraint=models.UniqueConstraint(condition=models.Q(('state', 'DELETING'), _negated=True), fields=('tenant', 'alias'), name='volume_alias_once_per_tenant'),
         ),
         migrations.AddConstraint(
-            model_name="volume",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state", "DELETING"), _negated=True),
-                fields=("snapshot",),
-                name="one_snapshot_volume_per_snapshot",
-            ),
+            model_name='volume',
+            constraint=models.UniqueConstraint(condition=models.Q(('state', 'DELETING'), _negated=True), fields=('snapshot',), name='one_snapshot_volume_per_snapshot'),
         ),
         migrations.AddConstraint(
-            model_name="volume",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("writable", True), ("snapshot__isnull", False), _connector="OR"
-                ),
-                name="only_snapshot_volumes_are_read_only",
-            ),
+            model_name='volume',
+            constraint=models.CheckConstraint(condition=models.Q(('writable', True), ('snapshot__isnull', False), _connector='OR'), name='only_snapshot_volumes_are_read_only'),
         ),
         migrations.AddConstraint(
-            model_name="volume",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("state", "READY"), ("deadline_at__isnull", False), _connector="OR"
-                ),
-                name="volume_passing_state_has_deadline",
-            ),
+            model_name='volume',
+            constraint=models.CheckConstraint(condition=models.Q(('state', 'READY'), ('deadline_at__isnull', False), _connector='OR'), name='volume_passing_state_has_deadline'),
         ),
         migrations.AddConstraint(
-            model_name="volume",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("growing_to_bytes__isnull", True),
-                    ("deadline_at__isnull", False),
-                    _connector="OR",
-                ),
-                name="volume_growth_has_deadline",
-            ),
+            model_name='volume',
+            constraint=models.CheckConstraint(condition=models.Q(('growing_to_bytes__isnull', True), ('deadline_at__isnull', False), _connector='OR'), name='volume_growth_has_deadline'),
         ),
         migrations.AddIndex(
-            model_name="snapshot",
-            index=models.Index(
-                condition=models.Q(("deadline_at__isnull", False)),
-                fields=["deadline_at"],
-                name="snapshot_unfinished",
-            ),
+            model_name='snapshot',
+            index=models.Index(condition=models.Q(('deadline_at__isnull', False)), fields=['deadline_at'], name='snapshot_unfinished'),
         ),
         migrations.AddIndex(
-            model_name="snapshot",
-            index=models.Index(fields=["tenant", "uuid"], name="snapshot_page_of_tenant"),
+            model_name='snapshot',
+            index=models.Index(fields=['tenant', 'uuid'], name='snapshot_page_of_tenant'),
         ),
         migrations.AddConstraint(
-            model_name="snapshot",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state", "DELETING"), _negated=True),
-                fields=("uuid",),
-                name="snapshot_uuid_once",
-            ),
+            model_name='snapshot',
+            constraint=models.UniqueConstraint(condition=models.Q(('state', 'DELETING'), _negated=True), fields=('uuid',), name='snapshot_uuid_once'),
         ),
         migrations.AddConstraint(
-            model_name="snapshot",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state", "DELETING"), _negated=True),
-                fields=("tenant", "alias"),
-                name="snapshot_alias_once_per_tenant",
-            ),
+            model_name='snapshot',
+            constraint=models.UniqueConstraint(condition=models.Q(('state', 'DELETING'), _negated=True), fields=('tenant', 'alias'), name='snapshot_alias_once_per_tenant'),
         ),
         migrations.AddConstraint(
-            model_name="snapshot",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("state", "READY"), ("deadline_at__isnull", False), _connector="OR"
-                ),
-                name="snapshot_passing_state_has_deadline",
-            ),
+            model_name='snapshot',
+            constraint=models.CheckConstraint(condition=models.Q(('state', 'READY'), ('deadline_at__isnull', False), _connector='OR'), name='snapshot_passing_state_has_deadline'),
         ),
         migrations.AddIndex(
-            model_name="replica",
-            index=models.Index(
-                condition=models.Q(("deadline_at__isnull", False)),
-                fields=["deadline_at"],
-                name="replica_unfinished",
-            ),
+            model_name='replica',
+            index=models.Index(condition=models.Q(('deadline_at__isnull', False)), fields=['deadline_at'], name='replica_unfinished'),
         ),
         migrations.AddConstraint(
-            model_name="replica",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state", "DELETING"), _negated=True),
-                fields=("uuid",),
-                name="replica_uuid_once",
-            ),
+            model_name='replica',
+            constraint=models.UniqueConstraint(condition=models.Q(('state', 'DELETING'), _negated=True), fields=('uuid',), name='replica_uuid_once'),
         ),
         migrations.AddConstraint(
-            model_name="replica",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state", "DELETING"), _negated=True),
-                fields=("volume", "backend"),
-                name="one_replica_per_node",
-            ),
+            model_name='replica',
+            constraint=models.UniqueConstraint(condition=models.Q(('state', 'DELETING'), _negated=True), fields=('volume', 'backend'), name='one_replica_per_node'),
         ),
         migrations.AddConstraint(
-            model_name="replica",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("state", "READY"), ("deadline_at__isnull", False), _connector="OR"
-                ),
-                name="replica_passing_state_has_deadline",
-            ),
+            model_name='replica',
+            constraint=models.CheckConstraint(condition=models.Q(('state', 'READY'), ('deadline_at__isnull', False), _connector='OR'), name='replica_passing_state_has_deadline'),
         ),
         migrations.AddIndex(
-            model_name="publication",
-            index=models.Index(
-                condition=models.Q(("deadline_at__isnull", False)),
-                fields=["deadline_at"],
-                name="publication_unfinished",
-            ),
+            model_name='publication',
+            index=models.Index(condition=models.Q(('deadline_at__isnull', False)), fields=['deadline_at'], name='publication_unfinished'),
         ),
         migrations.AddConstraint(
-            model_name="publication",
-            constraint=models.UniqueConstraint(
-                fields=("volume", "host"), name="published_once_per_host"
-            ),
+            model_name='publication',
+            constraint=models.UniqueConstraint(fields=('volume', 'host'), name='published_once_per_host'),
         ),
         migrations.AddConstraint(
-            model_name="publication",
-            constraint=models.UniqueConstraint(fields=("host", "nsid"), name="nsid_once_per_host"),
+            model_name='publication',
+            constraint=models.UniqueConstraint(fields=('host', 'nsid'), name='nsid_once_per_host'),
         ),
         migrations.AddConstraint(
-            model_name="publication",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("state", "READY"), ("deadline_at__isnull", False), _connector="OR"
-                ),
-                name="publication_passing_state_has_deadline",
-            ),
+            model_name='publication',
+            constraint=models.CheckConstraint(condition=models.Q(('state', 'READY'), ('deadline_at__isnull', False), _connector='OR'), name='publication_passing_state_has_deadline'),
         ),
     ]

@@ -6,151 +6,88 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("inventory", "0003_node_checks"),
-        ("volumes", "0002_default_tenant"),
+        ('inventory', '0003_node_checks'),
+        ('volumes', '0002_default_tenant'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="Drain",
+            name='Drain',
             fields=[
-                (
-                    "backend",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        primary_key=True,
-                        related_name="drain",
-                        serialize=False,
-                        to="inventory.backend",
-                    ),
-                ),
-                ("was_in_use", models.BooleanField()),
-                ("refusals", models.JSONField(default=dict)),
-                ("started_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("checked_at", models.DateTimeField(blank=True, null=True)),
+                ('backend', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='drain', serialize=False, to='inventory.backend')),
+                ('was_in_use', models.BooleanField()),
+                ('refusals', models.JSONField(default=dict)),
+                ('started_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('checked_at', models.DateTimeField(blank=True, null=True)),
             ],
             options={
-                "ordering": ["backend"],
+                'ordering': ['backend'],
             },
         ),
         migrations.CreateModel(
-            name="Orphan",
+            name='Orphan',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("volume", "Volume"),
-                            ("snapshot", "Snapshot"),
-                            ("namespace", "Namespace"),
-                        ],
-                        max_length=16,
-                    ),
-                ),
-                ("uuid", models.CharField(max_length=64)),
-                ("target_nqn", models.CharField(blank=True, max_length=223)),
-                ("generation", models.BigIntegerField()),
-                ("size_bytes", models.BigIntegerField(default=0)),
-                ("first_seen_at", models.DateTimeField(default=django.utils.timezone.now)),
-                ("last_seen_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('volume', 'Volume'), ('snapshot', 'Snapshot'), ('namespace', 'Namespace')], max_length=16)),
+                ('uuid', models.CharField(max_length=64)),
+                ('target_nqn', models.CharField(blank=True, max_length=223)),
+                ('generation', models.BigIntegerField()),
+                ('size_bytes', models.BigIntegerField(default=0)),
+                ('first_seen_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('last_seen_at', models.DateTimeField(default=django.utils.timezone.now)),
             ],
             options={
-                "ordering": ["backend", "kind", "uuid"],
+                'ordering': ['backend', 'kind', 'uuid'],
             },
         ),
         migrations.RemoveConstraint(
-            model_name="export",
-            name="export_belongs_to_publication",
+            model_name='export',
+            name='export_belongs_to_publication',
         ),
         migrations.RemoveConstraint(
-            model_name="replica",
-            name="replica_uuid_once",
+            model_name='replica',
+            name='replica_uuid_once',
         ),
         migrations.AddField(
-            model_name="export",
-            name="for_copy",
+            model_name='export',
+            name='for_copy',
             field=models.BooleanField(default=False),
         ),
         migrations.AddField(
-            model_name="replica",
-            name="filling",
+            model_name='replica',
+            name='filling',
             field=models.BooleanField(default=False),
         ),
         migrations.AddField(
-            model_name="replica",
-            name="made_by",
+            model_name='replica',
+            name='made_by',
             field=models.CharField(blank=True, db_index=True, max_length=64),
         ),
         migrations.AddConstraint(
-            model_name="export",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(
-                    models.Q(("state", "DELETING"), _negated=True), ("for_copy", True)
-                ),
-                fields=("replica",),
-                name="copied_into_once",
-            ),
+            model_name='export',
+            constraint=models.UniqueConstraint(condition=models.Q(models.Q(('state', 'DELETING'), _negated=True), ('for_copy', True)), fields=('replica',), name='copied_into_once'),
         ),
         migrations.AddConstraint(
-            model_name="export",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("publication__isnull", True), ("state", "DELETING")),
-                    models.Q(
-                        ("for_copy", False),
-                        ("publication__isnull", False),
-                        models.Q(("state", "DELETING"), _negated=True),
-                    ),
-                    models.Q(
-                        ("for_copy", True),
-                        ("publication__isnull", True),
-                        models.Q(("state", "DELETING"), _negated=True),
-                    ),
-                    _connector="OR",
-                ),
-                name="export_belongs_to_publication",
-            ),
+            model_name='export',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('publication__isnull', True), ('state', 'DELETING')), models.Q(('for_copy', False), ('publication__isnull', False), models.Q(('state', 'DELETING'), _negated=True)), models.Q(('for_copy', True), ('publication__isnull', True), models.Q(('state', 'DELETING'), _negated=True)), _connector='OR'), name='export_belongs_to_publication'),
         ),
         migrations.AddConstraint(
-            model_name="replica",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(
-                    models.Q(("state", "DELETING"), _negated=True), ("filling", False)
-                ),
-                fields=("uuid",),
-                name="replica_uuid_once",
-            ),
+            model_name='replica',
+            constraint=models.UniqueConstraint(condition=models.Q(models.Q(('state', 'DELETING'), _negated=True), ('filling', False)), fields=('uuid',), name='replica_uuid_once'),
         ),
         migrations.AddConstraint(
-            model_name="replica",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(
-                    models.Q(("state", "DELETING"), _negated=True), ("filling", True)
-                ),
-                fields=("volume",),
-                name="one_replica_fills_at_once",
-            ),
+            model_name='replica',
+            constraint=models.UniqueConstraint(condition=models.Q(models.Q(('state', 'DELETING'), _negated=True), ('filling', True)), fields=('volume',), name='one_replica_fills_at_once'),
         ),
         migrations.AddField(
-            model_name="orphan",
-            name="backend",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="orphans",
-                to="inventory.backend",
-            ),
+            model_name='orphan',
+            name='backend',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='orphans', to='inventory.backend'),
         ),
         migrations.AddConstraint(
-            model_name="orphan",
-            constraint=models.UniqueConstraint(
-                fields=("backend", "kind", "uuid", "target_nqn", "generation"), name="orphan_once"
-            ),
+            model_name='orphan',
+            constraint=models.UniqueConstraint(fields=('backend', 'kind', 'uuid', 'target_nqn', 'generation'), name='orphan_once'),
         ),
     ]

@@ -5,62 +5,50 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("inventory", "0003_node_checks"),
-        ("volumes", "0003_copies_drains_orphans"),
+        ('inventory', '0003_node_checks'),
+        ('volumes', '0003_copies_drains_orphans'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="ReplicaMove",
+            name='ReplicaMove',
             fields=[
-                (
-                    "replica",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        primary_key=True,
-                        related_name="move",
-                        serialize=False,
-                        to="volumes.replica",
-                    ),
-                ),
-                ("attempts", models.PositiveIntegerField(default=0)),
-                ("task_id", models.CharField(blank=True, max_length=64)),
-                ("refusal", models.TextField(blank=True)),
-                ("again_at", models.DateTimeField()),
+                ('replica', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='move', serialize=False, to='volumes.replica')),
+                ('attempts', models.PositiveIntegerField(default=0)),
+                ('task_id', models.CharField(blank=True, max_length=64)),
+                ('refusal', models.TextField(blank=True)),
+                ('again_at', models.DateTimeField()),
             ],
             options={
-                "ordering": ["replica"],
+                'ordering': ['replica'],
             },
         ),
         migrations.CreateModel(
-            name="Turn",
+            name='Turn',
             fields=[
-                ("job", models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ("until", models.DateTimeField()),
-                ("unbroken_since", models.DateTimeField()),
+                ('job', models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ('until', models.DateTimeField()),
+                ('unbroken_since', models.DateTimeField()),
             ],
         ),
         migrations.RemoveField(
-            model_name="drain",
-            name="checked_at",
+            model_name='drain',
+            name='checked_at',
         ),
         migrations.RemoveField(
-            model_name="drain",
-            name="refusals",
+            model_name='drain',
+            name='refusals',
         ),
         migrations.AddField(
-            model_name="drain",
-            name="replicas_before",
+            model_name='drain',
+            name='replicas_before',
             field=models.PositiveIntegerField(default=0),
             preserve_default=False,
         ),
         migrations.AddIndex(
-            model_name="replica",
-            index=models.Index(
-                condition=models.Q(("replica_state", "Missing")),
-                fields=["replica_state_since"],
-                name="replica_missing",
-            ),
+            model_name='replica',
+            index=models.Index(condition=models.Q(('replica_state', 'Missing')), fields=['replica_state_since'], name='replica_missing'),
         ),
     ]

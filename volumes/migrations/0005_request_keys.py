@@ -4,24 +4,25 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("volumes", "0004_replica_moves"),
+        ('volumes', '0004_replica_moves'),
     ]
 
     operations = [
         migrations.AddField(
-            model_name="publication",
-            name="request_key",
-            field=models.CharField(blank=True, db_default="", default="", max_length=64),
+            model_name='publication',
+            name='request_key',
+            field=models.CharField(blank=True, db_default='', default='', max_length=64),
         ),
         migrations.AddField(
-            model_name="snapshot",
-            name="request_key",
-            field=models.CharField(blank=True, db_default="", default="", max_length=64),
+            model_name='snapshot',
+            name='request_key',
+            field=models.CharField(blank=True, db_default='', default='', max_length=64),
         ),
         migrations.AddField(
-            model_name="volume",
-            name="request_key",
-            field=models.CharField(blank=True, db_default="", default="", max_length=64),
+            model_name='volume',
+            name='request_key',
+            field=models.CharField(blank=True, db_default='', default='', max_length=64),
         ),
     ]

@@ -4,14 +4,15 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("volumes", "0005_request_keys"),
+        ('volumes', '0005_request_keys'),
     ]
 
     operations = [
         migrations.AddField(
-            model_name="export",
-            name="by_piece",
+            model_name='export',
+            name='by_piece',
             field=models.BooleanField(db_default=False, default=False),
         ),
     ]

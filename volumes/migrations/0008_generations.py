@@ -33,6 +33,7 @@ def number_each_by_itself(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
         ("inventory", "0007_pool"),
         ("volumes", "0007_namespace_ids"),
@@ -40,23 +41,9 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunPython(take_from_one_sequence, number_each_by_itself),
-        migrations.AddField(
-            "orphan", "pool", models.CharField(blank=True, db_default="", default="", max_length=64)
-        ),
-        migrations.AddField(
-            "orphan",
-            "tenant_id",
-            models.CharField(blank=True, db_default="", default="", max_length=255),
-        ),
-        migrations.AddField(
-            "orphan",
-            "volume_uuid",
-            models.CharField(blank=True, db_default="", default="", max_length=64),
-        ),
-        migrations.AddField(
-            "orphan",
-            "alias",
-            models.CharField(blank=True, db_default="", default="", max_length=255),
-        ),
+        migrations.AddField("orphan", "pool", models.CharField(blank=True, db_default="", default="", max_length=64)),
+        migrations.AddField("orphan", "tenant_id", models.CharField(blank=True, db_default="", default="", max_length=255)),
+        migrations.AddField("orphan", "volume_uuid", models.CharField(blank=True, db_default="", default="", max_length=64)),
+        migrations.AddField("orphan", "alias", models.CharField(blank=True, db_default="", default="", max_length=255)),
         migrations.AddField("orphan", "kept", models.BooleanField(db_default=False, default=False)),
     ]
