@@ -1,0 +1,56 @@
+"""Migrations that rename keep what the tables hold."""
+
+import datetime as dt
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.state import StateApps
+
+from tasks.models import Task
+from volumes.models import JobLease, Volume
+
+BEFORE = [("volumes", "0010_database_time"), ("tasks", "0005_job_runs")]
+NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def migrate(to: list[tuple[str, str]]) -> StateApps:
+    """The models as they are at this point."""
+    executor = MigrationExecutor(connection)
+    executor.migrate(to)
+    return MigrationExecutor(connection).loader.project_state(to).apps
+
+
+@pytest.fixture
+def before() -> Iterator[StateApps]:
+    """The models of before, in a database that has their tables."""
+    yield migrate(BEFORE)
+    migrate(MigrationExecutor(connection).loader.graph.leaf_nodes())
+
+
+def test_renamed_tables_and_columns_keep_their_rows(before: StateApps, base_rows: None) -> None:
+    before.get_model("volumes", "Turn").objects.create(job="j", until=NOW, unbroken_since=NOW)
+    before.get_model("volumes", "Volume").objects.create(
+        uuid="u",
+        tenant_id="0",
+        alias="a",
+        capacity_bytes=1,
+        provisioning_type="THICK",
+        claimed_bytes=2,
+        num_replicas=1,
+        protocol="NVMeoF",
+        block_size=512,
+        state="READY",
+        deadline_at=NOW,
+        growing_to_bytes=2,
+        request_key="k",
+    )
+    before.get_model("tasks", "Task").objects.create(type="ReplicaSync", heard_at=NOW)
+    migrate(MigrationExecutor(connection).loader.graph.leaf_nodes())
+    assert JobLease.objects.get().job == "j"
+    volume = Volume.objects.get()
+    assert (volume.expanding_to_bytes, volume.idempotency_digest) == (2, "k")
+    assert Task.objects.get().last_activity_at == NOW
