@@ -21,6 +21,7 @@ from inventory.nodes.engines.simulated import SimulatedFleet
 from provisioner.certificates import Authority
 from tests.conftest import Api
 from tests.servers import free_port
+from tests.system.standalone_steps import data  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 30
