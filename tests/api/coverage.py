@@ -1,7 +1,7 @@
-"""Which test produced which result code of which operation, over real HTTP.
+"""Records which test produces which result code of which operation, over real HTTP.
 
-A whole run of the tests compares what it saw with ``docs/api-coverage.md``;
-``WRITE_API_COVERAGE=1`` writes that page instead.
+A run of all tests compares the record with ``docs/api-coverage.md``. ``WRITE_API_COVERAGE=1``
+writes that page instead.
 """
 
 import os
@@ -17,9 +17,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "api-coverage.md"
 ANSWER = "answer"
 HEAD = """# API coverage
 
-Every operation of the API reference and every result code documented for it, with a test that
-produces it over real HTTP. Made by the tests (`WRITE_API_COVERAGE=1 make test`), checked by each
-whole run.
+This page lists every operation of the API reference and every result code documented for it, with a
+test that produces it over real HTTP. The tests write this page (`WRITE_API_COVERAGE=1 make test`),
+and each run of all tests checks it.
 
 | operation | request | result | test |
 | --- | --- | --- | --- |
