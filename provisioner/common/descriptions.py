@@ -1,8 +1,8 @@
-"""What the API's operations and fields mean, for readers of the OpenAPI description.
+"""Descriptions of the API's operations and fields, for the OpenAPI description.
 
-A field that means the same everywhere is described here once, by its name. Where its meaning
-differs, ``Serializer.field`` wins, and a field's own ``help_text`` wins over both. Operations have
-the name ``resource.action`` of their view.
+A field that means the same everywhere is described once, by its name. A description for
+``Serializer.field`` takes precedence, and a field's own ``help_text`` over both. Operations are
+named ``resource.action``, as in their view.
 """
 
 _ADMINS = "Shown to administrators only."
