@@ -29,7 +29,7 @@ _seen: dict[tuple[str, str], set[str]] = defaultdict(set)
 
 
 def record(method: str, path: str, http: int, body: Any) -> None:
-    """Called by the tests' client for each answer."""
+    """Record an answer. The tests' client calls it for each one."""
     test = os.environ.get("PYTEST_CURRENT_TEST", "").split(" ")[0].partition("[")[0]
     if not test.startswith("tests/api/"):
         return
@@ -48,18 +48,18 @@ def record(method: str, path: str, http: int, body: Any) -> None:
 
 
 def seen() -> list[tuple[str, str, list[str]]]:
-    """What this process saw, for the one that runs it."""
+    """The record of this process, for the process that started it."""
     return [(line, code, sorted(tests)) for (line, code), tests in _seen.items()]
 
 
 def add(seen: list[tuple[str, str, list[str]]]) -> None:
-    """What another process of the same run saw."""
+    """Add the record of another process of the same run."""
     for line, code, tests in seen:
         _seen[line, code].update(tests)
 
 
 def _rows() -> list[tuple[str, str, str, str, str]]:
-    """Title, request, line, code, and the first test in the alphabet or the reason for none."""
+    """Title, request, line, code, and the alphabetically first test, or why there is none."""
     rows = []
     for operation in OPERATIONS:
         codes = operation.codes
@@ -74,7 +74,7 @@ def _rows() -> list[tuple[str, str, str, str, str]]:
 
 
 def missing() -> list[str]:
-    """Documented results that no test produced, and impossible ones that one did."""
+    """Documented results that no test produced, and impossible results that a test produced."""
     gaps = [f"{title}: {code}" for title, _, _, code, proof in _rows() if not proof]
     wrong = [f"{line}: {code} occurs" for line, code in CANNOT_OCCUR if _seen.get((line, code))]
     return gaps + wrong

@@ -1,4 +1,4 @@
-"""Who may connect: the NQN that the host's row has, and no other (contract, section 7)."""
+"""Nodes admit only the NQN in the host's row (contract, section 7)."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def pool_again(api: Api, node: SimulatedNode) -> None:
 
 
 def collect_all() -> None:
-    """As if all deadlines had passed."""
+    """Run the collector as if all deadlines had passed."""
     Export.objects.exclude(deadline_at=None).update(deadline_at=timezone.now() - dt.timedelta(1))
     collect()
 
@@ -46,7 +46,7 @@ def collect_all() -> None:
 def test_a_former_nqn_is_shut_out_and_then_anothers(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
-    """Else the second host could read the first one's volume, and the first could not connect."""
+    """Otherwise the second host could read the first one's volume, and the first not connect."""
     pool(1)
     uuid = created(api, "v")
     published(api, uuid, probe_host(api, hostNqn=A))

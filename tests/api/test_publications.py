@@ -22,7 +22,7 @@ NQN = f"nqn.2022-08.com.kioxia:{HOST}"
 
 
 def silent(row: Backend | Host) -> None:
-    """As if nothing had been heard of it for long."""
+    """Make the last sign of life old."""
     model = type(row)
     model.objects.filter(pk=row.pk).update(available_until=timezone.now() - dt.timedelta(1))
 

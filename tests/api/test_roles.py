@@ -32,7 +32,7 @@ def routes(patterns=None, prefix="") -> Iterator[tuple[str, URLPattern]]:
 
 
 def operations() -> Iterator[tuple[str, str, type[ApiViewSet], str]]:
-    """Method, path, view class and action of all that the API does."""
+    """Method, path, view class and action of all operations."""
     for path, pattern in routes():
         view: Any = pattern.callback
         for method, action in view.actions.items():
@@ -50,7 +50,7 @@ def guarded() -> list[tuple[str, str, str]]:
 
 
 def routes_without(rows: Mapping[str, Iterable[str]]) -> list[str]:
-    """Those of the rows' lines that no request of the line (method and path) goes to."""
+    """Operations of lines in ``rows`` that no request of the line (method and path) reaches."""
     return [
         f"{line}: {method} {path}"
         for method, path, view, action in operations()
@@ -161,7 +161,7 @@ def test_what_a_storage_client_may_do():
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("role", [*Role, None])
 def test_every_role_at_every_operation(live_server, base_rows, make_user, role):
-    """403 where the table says so, and never elsewhere; the objects named do not exist."""
+    """The answer is 403 exactly where the table says so; the named objects do not exist."""
     host = ANY if role is Role.HOST else None
     token, _ = token_issue(
         name="x", roles={role} - {None}, host_id=host, lifetime=dt.timedelta(hours=1)

@@ -1,4 +1,4 @@
-"""What only the real server shows: gunicorn with TLS, as the embedded form has it."""
+"""What only the real server shows: gunicorn with TLS, as in the embedded form."""
 
 import base64
 import contextlib
@@ -67,7 +67,7 @@ class Server:
         self._wait()
 
     def signed(self, folder: Path, role: CertificateRole | None) -> KeyPair:
-        """A certificate of this CA that TLS takes from clients, with this role or none."""
+        """A certificate of this CA that TLS accepts from clients, with this role or none."""
         shared = TestCa(folder / "callers", signed_by=self.authority)
         return shared.issue("caller", *filter(None, [role]), purposes=[CLIENT_AUTH])
 
@@ -91,7 +91,7 @@ class Server:
         return self.context(certificate=certificate).wrap_socket(plain, server_hostname="127.0.0.1")
 
     def raw(self, text: bytes, **how: bool) -> bytes:
-        """The answer to just these bytes."""
+        """Send these bytes, and return the answer."""
         with self.connect(**how) as secure:
             secure.sendall(text)
             return secure.makefile("rb").read()
@@ -119,7 +119,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def servers(django_db_setup, django_db_blocker, tmp_path_factory):
-    """Makes servers, and ends them."""
+    """Starts servers, and stops them."""
     started = []
 
     def start(**environment):
@@ -139,7 +139,7 @@ def server(servers):
 
 @pytest.fixture(scope="module")
 def strict_server(servers):
-    """Demands client certificates, and trusts a proxy to look at them."""
+    """A server that requires client certificates, and trusts a proxy to check them."""
     return servers(REQUIRE_CLIENT_CERTIFICATE="true", TRUSTED_PROXIES=PROXY)
 
 
@@ -394,7 +394,7 @@ class TestLog:
 
 
 def _lines_of(server, request_id, **fields):
-    """The log lines of one request that have these fields."""
+    """The log lines of one request with these fields."""
     wanted = {"request_id": request_id} | fields
     lines = [json.loads(line) for line in server.log()]
     return [line for line in lines if wanted.items() <= line.items()]
