@@ -31,7 +31,7 @@ Among them is the job that finds abandoned tasks.
 """
 
 
-class Job(Task):  # type: ignore[type-arg] # generic for the type checker alone
+class Job(Task):  # type: ignore[type-arg] # generic only for the type checker
     """A Celery job. A periodic job has one run at a time, and its success is recorded."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -54,7 +54,7 @@ class OidcServer:
         if is_open and not settings.ENVIRONMENT.auth_server_http:
             raise KeysUnreadable(
                 f"the keys at {self.jwk_set_url} do not come over https: set the authorization "
-                "server anew with POST /auth_server"
+                "server again with POST /auth_server"
             )
         make = keys_new if fresh else keys_shared
         ca = self.ca_certificate()

@@ -89,8 +89,8 @@ def login_checked(name: str, source: str, check: Callable[[], T | None]) -> T | 
 
 
 def _limits(name: str, source: str) -> dict[str, int]:
-    """By key, how many tries the window has. Names are digested: what is typed there may be a
-    password.
+    """For each key, the allowed tries in a window. Names are hashed, because users may type a
+    password there by mistake.
     """
     attempts = settings.ENVIRONMENT.login_attempts
     who = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -30,7 +30,7 @@ def decrypt(stored: str) -> str:
     except (InvalidToken, ValueError) as error:
         raise UnreadableSecret(
             "a stored secret cannot be read with any key of DATA_KEYS (default: SECRET_KEY); add "
-            "the key it was stored with, or set the secret anew"
+            "the key it was stored with, or set the secret again"
         ) from error
 
 
