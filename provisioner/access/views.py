@@ -115,7 +115,7 @@ class ApiViewSet(ViewSet):
         with suppress(APIException, SuspiciousOperation):  # an unreadable request has no names
             names += ignored_fields(operation.query, request.query_params)
             if operation.body:
-                assert isinstance(request.data, Mapping)  # JSONObjectParser gives nothing else
+                assert isinstance(request.data, Mapping)  # JSONObjectParser returns nothing else
                 names += ignored_fields(operation.body, request.data)
         return [name[:IGNORED_LENGTH] for name in names[:IGNORED_AT_MOST]]
 

@@ -24,7 +24,7 @@ def one_moment() -> Iterator[None]:
 @contextmanager
 def _next_begin_is_a_snapshot() -> Iterator[None]:
     """Make the next BEGIN start a snapshot: a SET after it would be one more round trip."""
-    if connection.vendor != "postgresql":  # a deferred transaction of SQLite is one, in WAL mode
+    if connection.vendor != "postgresql":  # WAL mode: a deferred one is a snapshot
         with _changed(connection, transaction_mode="DEFERRED"):
             yield
         return
