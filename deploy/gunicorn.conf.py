@@ -1,7 +1,8 @@
-"""gunicorn of both deployment forms: ``gunicorn -c deploy/gunicorn.conf.py``.
+"""Configuration of gunicorn in all deployment forms: ``gunicorn -c deploy/gunicorn.conf.py``.
 
-What differs between machines comes from the environment: docs/settings.md. In production it speaks
-plain HTTP behind HAProxy; with TLS_CERTIFICATE, as in the embedded form, it serves TLS itself.
+Settings that differ between machines come from the environment: docs/settings.md. In production
+gunicorn speaks plain HTTP behind HAProxy. With TLS_CERTIFICATE, as in the embedded form, it serves
+TLS itself.
 """
 
 import os
@@ -23,8 +24,8 @@ from provisioner.environment import load
 
 _made = ""
 if load().api_workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-    # Each process counts in this folder; GET /metrics adds them up. The first import of Prometheus'
-    # client looks for it, and settings import that.
+    # Each process writes its counters to this folder, and GET /metrics adds them up. The first
+    # import of the Prometheus client reads the variable, and the settings import that client.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = _made = mkdtemp(prefix="provisioner-metrics-")
 
 from provisioner import server, startup  # noqa: E402
@@ -39,20 +40,20 @@ worker_connections = 2000
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a heartbeat in memory
 timeout = 60
 graceful_timeout = ENVIRONMENT.stop_seconds
-keepalive = 75  # longer than load balancers rest a connection, so that it is they who close
+keepalive = 75  # longer than load balancers keep idle connections, so that they close them
 limit_request_line = 8190
 limit_request_field_size = 16_380
 limit_request_fields = 100
 forwarded_allow_ips = ",".join(ENVIRONMENT.trusted_proxies)
-forwarder_headers = ""  # the API is at the root: no caller, and no proxy, moves it by SCRIPT_NAME
+forwarder_headers = ""  # the API is at the root: no caller or proxy may move it with SCRIPT_NAME
 control_socket_disable = True
-accesslog = None  # the request log of the API says more
+accesslog = None  # the request log of the API has more details
 logconfig_dict = LOGGING | {
     "loggers": LOGGING["loggers"] | {"gunicorn.error": {"handlers": [], "propagate": True}}
 }
 util.write_error = server.write_error
-gthread.TConn = server.Connection  # type: ignore[misc] # gunicorn makes no other
-wsgi.Response = server.WholeResponse  # type: ignore[misc] # gunicorn asks for no other
+gthread.TConn = server.Connection  # type: ignore[misc] # gunicorn creates no other class
+wsgi.Response = server.WholeResponse  # type: ignore[misc] # gunicorn uses no other class
 
 
 @cache
@@ -68,7 +69,7 @@ def _tls() -> SSLContext:
 
 
 def ssl_context(config: Any, default_factory: Any) -> SSLContext:
-    """One context for all connections: gunicorn would read the files anew for each."""
+    """One context for all connections: gunicorn would read the files again for each."""
     return _tls()
 
 
@@ -81,10 +82,10 @@ if ENVIRONMENT.tls_certificate:
 
 
 def on_starting(arbiter: Any) -> None:
-    """Do not serve with settings that cannot work. At SIGTERM, first be not ready for a while:
-    requests come until the balancer has noticed.
+    """End if the settings cannot work. After SIGTERM, first be not ready for UNREADY_SECONDS,
+    because requests arrive until the load balancer has noticed.
     """
-    checker = get_context("fork").Process(target=startup.check)  # Django is not for this process
+    checker = get_context("fork").Process(target=startup.check)  # this process must not load Django
     checker.start()
     checker.join()
     if checker.exitcode:
@@ -101,7 +102,7 @@ def on_starting(arbiter: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Run Celery here where the broker is in memory; tell the health check of an orderly stop."""
+    """Run Celery in this process if the broker is in memory; make SIGTERM end the readiness."""
     from provisioner.access.health import stop_serving  # noqa: PLC0415 - needs Django
     from provisioner.celery import EmbeddedWorker  # noqa: PLC0415
 

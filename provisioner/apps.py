@@ -5,8 +5,6 @@ class ProvisionerConfig(AppConfig):
     name = "provisioner"
 
     def ready(self) -> None:
-        """Every process can send jobs: loading the Celery application registers its sender. So do
-        lookups.
-        """
+        """Load the Celery application, so that every process can send jobs, and our lookups."""
         from provisioner import celery  # noqa: F401, PLC0415 - needs settings and apps
         from provisioner.common import lookups  # noqa: F401, PLC0415 - needs apps

@@ -1,4 +1,4 @@
-"""The scheduler of the production form."""
+"""The beat scheduler of the production form."""
 
 from typing import Any
 
@@ -8,7 +8,9 @@ from provisioner import startup
 
 
 class Scheduler(RedBeatScheduler):  # type: ignore[misc] # has no types
-    """RedBeat's, once the database's time is known: by the machine's, jobs could be due never."""
+    """RedBeat's scheduler. It first reads the database's time: by a wrong clock of the machine,
+    jobs might never be due.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """:raises CannotStart: a setting is wrong, or the database cannot be used."""

@@ -21,20 +21,18 @@ from provisioner.common import clock, logs, queue, shutdown
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "provisioner.settings")
 
-# Else a worker puts what it is at back on the queue when it loses Redis, and ends on an error of
-# kombu's if Redis is away again by then. Tasks are found again from their rows.
+# Otherwise a worker that loses Redis puts its current jobs back on the queue, and ends with an
+# error of kombu if Redis is away again by then. Tasks are recovered from their rows.
 redis.QoS.restore_at_shutdown = False
 
 TASKS, PERIODIC = "celery", "periodic"
-"""The queues. Periodic jobs have their own, and workers of their own: however long tasks take,
-these go on, also the one that finds abandoned tasks.
+"""The queues. Periodic jobs have their own queue and workers, so they run however long tasks take.
+Among them is the job that finds abandoned tasks.
 """
 
 
-class Job(Task):  # type: ignore[type-arg] # generic for the type checker alone
-    """A job that comes from the queue of periodic ones is run by one worker at a time, and when it
-    last succeeded is written down.
-    """
+class Job(Task):  # type: ignore[type-arg] # generic only for the type checker
+    """A Celery job. A periodic job has one run at a time, and its success is recorded."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         delivery = self.request.delivery_info or {}
@@ -55,15 +53,17 @@ class Job(Task):  # type: ignore[type-arg] # generic for the type checker alone
 
 
 class Application(Celery):
-    """Celery, by the time of the database: beats whose clocks differ agree on what is due."""
+    """Celery that uses the database's time, so that beats with different clocks agree on what is
+    due.
+    """
 
     def now(self) -> dt.datetime:
         return clock.now()
 
 
 class HandOn(bootsteps.StartStopStep):
-    """As a worker is stopped: once it takes no more messages, and before it waits for its jobs,
-    these are told to hand their tasks on.
+    """Makes the jobs of a stopping worker hand over their tasks: after the worker has stopped
+    accepting messages, and before it waits for its jobs.
     """
 
     requires = ("celery.worker.components:Pool",)
@@ -94,7 +94,7 @@ UNSENT = Counter(
 
 
 def send(job: str, args: tuple[object, ...], delay_seconds: float = 0.0) -> None:
-    """Put a job on the broker, within seconds; it runs after ``delay_seconds``.
+    """Send a job to the broker, which takes seconds at most; it runs after ``delay_seconds``.
 
     :raises kombu.exceptions.OperationalError: the broker cannot be reached.
     """
@@ -109,7 +109,7 @@ def _every(seconds: int, task: str) -> dict[str, Any]:
     return {"task": task, "schedule": float(seconds), "options": {"queue": PERIODIC}}
 
 
-# Of several beats one holds a lock in Redis; when it dies, another takes over within this time.
+# One of several beats holds a lock in Redis. After its death, it expires within these seconds.
 app.conf.redbeat_lock_timeout = 15
 app.conf.beat_max_loop_interval = 5
 app.conf.beat_schedule = {
@@ -149,13 +149,13 @@ _started_at: ContextVar[float] = ContextVar("started_at", default=0.0)
 
 @setup_logging.connect
 def _leave_logging_alone(**_: object) -> None:
-    """Celery's own would set the level of everything to that of its command line."""
+    """Keep our logging: Celery would set all levels to that of its command line."""
 
 
 @celeryd_init.connect
 def _check(**_: object) -> None:
-    """Of a worker; beat: :class:`provisioner.beat.Scheduler`. In the embedded form both are
-    threads of the API, which has looked.
+    """Check the start of a worker. Beat is checked by :class:`provisioner.beat.Scheduler`. In the
+    embedded form both are threads of the API, which has been checked.
     """
     from provisioner import startup  # noqa: PLC0415 - needs the services, which need this
 
@@ -182,8 +182,8 @@ def _job_ends(task: Any = None, state: str | None = None, **_: object) -> None:
 
 
 class EmbeddedWorker:
-    """Celery workers and beat in threads of this process: all that an in-memory broker reaches.
-    As in production, periodic jobs have threads of their own.
+    """Celery workers and beat in threads of this process: an in-memory broker reaches no other
+    process. As in production, periodic jobs have their own threads.
     """
 
     def __init__(self) -> None:
@@ -191,7 +191,7 @@ class EmbeddedWorker:
             threading.Thread(
                 target=self._worker(of, name, threads).start, name=f"worker-{name}", daemon=True
             )
-            # an application of its own: which queue is read, Celery keeps there
+            # each has its own application: Celery stores the queue to read there
             for of, name, threads in ((app, TASKS, 4), (_application(), PERIODIC, 4))
         ]
         self._beat = Service(app, max_interval=1, scheduler_cls=app.conf.beat_scheduler)
@@ -216,12 +216,12 @@ class EmbeddedWorker:
         threading.Thread(target=self._beat.start, name="celery-beat", daemon=True).start()
 
     def stop(self) -> None:
-        """Begin to stop: no further jobs. Returns at once."""
+        """Start no further jobs. Returns at once."""
         self._beat.stop()
         worker_state.should_stop = 0  # type: ignore[assignment] # the exit code
 
     def join(self, seconds: float) -> None:
-        """Wait for the jobs that run; one that takes longer is found again from its rows."""
+        """Wait for running jobs, ``seconds`` at most. Longer jobs are recovered from rows."""
         give_up = time.monotonic() + seconds
         while worker_state.active_requests and time.monotonic() < give_up:
             time.sleep(0.05)

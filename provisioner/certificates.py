@@ -1,9 +1,9 @@
-"""The pool's own certificates: a CA, and what it signs for servers and clients.
+"""Creates the pool's certificates: a CA, and the certificates that it signs.
 
 Each certificate has one role (:mod:`provisioner.common.certificate_roles`). Keys are ECDSA P-256,
-readable by their owner alone, and never overwritten. Asking again is safe: a certificate is
-renewed, with its key, in the last third of its life, when it lacks a host or a role that is asked
-for, or when another CA signed it.
+readable only by their owner, and never overwritten. All methods may be repeated: a certificate is
+renewed, with the same key, in the last third of its life, if it lacks a requested host or role, or
+if another CA signed it.
 """
 
 import datetime as dt
@@ -35,7 +35,7 @@ Key = ec.EllipticCurvePrivateKey
 
 @dataclass(frozen=True)
 class Authority:
-    """The CA of a folder: ``ca.pem``, which everybody may read, and ``ca.key``."""
+    """The CA in a folder: ``ca.pem``, which everyone may read, and ``ca.key``."""
 
     folder: Path
     certificate: x509.Certificate
@@ -43,10 +43,10 @@ class Authority:
 
     @classmethod
     def of(cls, folder: Path) -> "Authority":
-        """The CA in the folder, made now if there is none.
+        """The CA in the folder; creates it if there is none.
 
         :raises OSError: the folder cannot be written.
-        :raises ValueError: a file there is no key or certificate.
+        :raises ValueError: a file there is not a key or certificate.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = _key(folder / "ca.key")
@@ -65,15 +65,15 @@ class Authority:
         return self.folder / "ca.pem"
 
     def server(self, name: str, hosts: Iterable[str]) -> tuple[Path, Path]:
-        """Certificate and key of an API that is reached under these names and addresses."""
+        """Certificate and key for an API with these names and addresses."""
         return self._listening(name, hosts, role_names(CertificateRole.API))
 
     def node(
         self, name: str, hosts: Iterable[str], node_ids: Collection[str] = ()
     ) -> tuple[Path, Path]:
-        """Certificate and key of a storage node that is reached under these names and addresses.
+        """Certificate and key for a storage node with these names and addresses.
 
-        ``node_ids``: the persistentIDs it is good for; none: any at these addresses.
+        ``node_ids``: the persistentIDs that it is valid for; none: any node at these addresses.
         """
         return self._listening(name, hosts, role_names(CertificateRole.NODE, node_ids))
 
@@ -82,7 +82,7 @@ class Authority:
         return self._calling(name, CertificateRole.CLIENT)
 
     def provisioner(self, name: str = "provisioner") -> Path:
-        """One PEM file with the certificate and key that the provisioner shows to nodes."""
+        """One PEM file with the certificate and key that the provisioner presents to nodes."""
         return self._calling(name, CertificateRole.PROVISIONER)
 
     def _listening(
@@ -97,7 +97,7 @@ class Authority:
         return path, key_path
 
     def balancer(self, name: str) -> Path:
-        """One PEM file with certificate and key of a server, as HAProxy wants them."""
+        """One PEM file with certificate and key of a server, as HAProxy needs them."""
         path = self.folder / "haproxy.pem"
         parts = (self.folder / f"{name}.pem", self.folder / f"{name}.key")
         _write(path, b"".join(part.read_bytes() for part in parts), 0o600)
@@ -148,7 +148,7 @@ class Authority:
 def _signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(authority)
-    except Exception:  # noqa: BLE001 - whatever is wrong with it, it is not ours
+    except Exception:  # noqa: BLE001 - any failure: not signed by this CA
         return False
     return True
 
@@ -231,7 +231,7 @@ def _key_pem(key: Key) -> bytes:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    """The whole file or none of it, never readable by more than ``mode`` allows."""
+    """Write the file atomically, with permissions ``mode`` from the start."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:

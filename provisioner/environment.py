@@ -1,6 +1,6 @@
-"""What differs between machines: the environment variables that the system reads, in one table.
+"""The environment variables that the system reads: every setting that differs between machines.
 
-``docs/settings.md`` is made from this file by ``manage.py settings_table``.
+``manage.py settings_table`` writes ``docs/settings.md`` from this file.
 """
 
 import base64
@@ -22,7 +22,7 @@ DATA_DIR_SETTINGS = "settings.env"
 
 
 class Environment(BaseSettings):
-    """Settings of one process, read once at its start.
+    """The settings of a process, read once at its start.
 
     :raises ValidationError: a variable is missing or breaks its rule.
     """
@@ -33,8 +33,8 @@ class Environment(BaseSettings):
 
     settings_file: Path | None = Field(
         None,
-        description="File of variables, one `NAME=value` a line: what is not set is looked for "
-        "there. Default: `settings.env` in DATA_DIR.",
+        description="File of variables, one `NAME=value` on each line. Variables that are not set "
+        "are read from it. Default: `settings.env` in DATA_DIR.",
     )
     data_dir: Path = Field(
         DEFAULT_DATA_DIR,
@@ -62,13 +62,13 @@ class Environment(BaseSettings):
         8,
         ge=0,
         le=500,
-        description="PostgreSQL connections a process keeps; 0: one for each thread.",
+        description="PostgreSQL connections that a process keeps; 0: one for each thread.",
     )
     broker_url: SecretStr = Field(
         SecretStr("memory://"),
         validation_alias="REDIS_URL",
-        description="Celery's broker, `redis://host:port/db`. `memory://` is the embedded form's: "
-        "worker and API in one process.",
+        description="Celery's broker, `redis://host:port/db`. `memory://` is for the embedded "
+        "form, with worker and API in one process.",
     )
     api_host: str = Field("127.0.0.1", description="Address the API listens on.")
     api_port: int = Field(
@@ -79,30 +79,31 @@ class Environment(BaseSettings):
         16,
         ge=1,
         le=512,
-        description="How many requests an API process works on at once. It takes four times as "
-        "many; those beyond wait for their turn, at most 10 s.",
+        description="How many requests an API process works on at once. It accepts four times as "
+        "many; the others wait for their turn, at most 10 s.",
     )
     caller_requests: int = Field(
         0,
         ge=0,
         le=512,
-        description="How many requests of one caller (a user, a token's name) an API process works "
-        "on at once; more of them wait. 0: three quarters of API_THREADS.",
+        description="How many requests of one caller (a user, or a token by its name, roles and "
+        "bindings) an API process works on at once; further ones wait. 0: three quarters of "
+        "API_THREADS.",
     )
     stop_seconds: Seconds = Field(
-        30, description="How long a stopping API process may finish the requests it has."
+        30, description="How long a stopping API process may finish its requests."
     )
     unready_seconds: int = Field(
         0,
         ge=0,
         le=300,
-        description="How long a stopping API still takes requests while /readyz already answers "
-        "503: longer than the load balancer takes to notice.",
+        description="How long a stopping API process still accepts requests while /readyz already "
+        "answers 503. Must be longer than the load balancer needs to notice.",
     )
     public_url: str = Field(
         "",
-        description="Where nodes reach this API; must be set in production. Default of the "
-        "embedded form: https://API_HOST:API_PORT.",
+        description="Address at which nodes reach this API; must be set in production. Default of "
+        "the embedded form: https://API_HOST:API_PORT.",
     )
     allowed_hosts: Csv = Field(
         ("*",), description="Host names the API answers to, comma-separated."
@@ -125,24 +126,25 @@ class Environment(BaseSettings):
     )
     node_certificate: Path | None = Field(
         None,
-        description="PEM client certificate and key shown to nodes (mutual TLS): of role "
-        "provisioner, as `manage.py certificates` makes provisioner.pem.",
+        description="PEM of the client certificate and key that are presented to nodes (mutual "
+        "TLS), with the role provisioner: provisioner.pem of `manage.py certificates`.",
     )
     login_attempts: int = Field(
         10,
         ge=1,
         le=10_000,
-        description="How many wrong passwords of one user name from one address are tried in "
-        "LOGIN_WINDOW_SECONDS before more are answered with 429; ten times as many of one name, or "
-        "from one address.",
+        description="How many wrong passwords are allowed for one user name from one address in "
+        "LOGIN_WINDOW_SECONDS; further ones are answered with 429. Ten times as many are allowed "
+        "for one name from all addresses, and for all names from one address.",
     )
     login_window_seconds: Seconds = Field(
-        300, description="After this a name and an address may fail LOGIN_ATTEMPTS times again."
+        300,
+        description="After this time a name and an address may fail LOGIN_ATTEMPTS times again.",
     )
     auth_server_http: bool = Field(
         False,
-        description="Take http addresses of an authorization server, too. For development: who can "
-        "change what goes over the wire chooses the keys that tokens are verified with.",
+        description="Also accept http addresses of an authorization server. For development only: "
+        "whoever can change the traffic chooses the keys that tokens are verified with.",
     )
     auth_server_ca: Path | None = Field(
         None,
@@ -156,35 +158,35 @@ class Environment(BaseSettings):
         description="Longest time all node calls of one request may take together.",
     )
     probe_interval_seconds: Seconds = Field(
-        60, description="How often a node must probe. Unavailable after three times this."
+        60, description="How often a node must probe. Unavailable after three times this time."
     )
     poll_interval_seconds: Seconds = Field(
-        15, description="How often late nodes are looked for and polled."
+        15, description="How often late nodes are searched for and polled."
     )
     inventory_interval_seconds: Seconds = Field(
         3600, description="How often a sample of the inventory is taken."
     )
     license_public_key: str = Field(
         "",
-        description="Ed25519 key that licences are signed with: the base64 of its 32 bytes, as "
-        "`manage.py license_key` prints it. Default: the demo key in the embedded form, elsewhere "
+        description="Ed25519 public key that verifies licences: the base64 of its 32 bytes, as "
+        "`manage.py license_key` prints it. Default: the demo key in the embedded form; otherwise "
         "none, so that no licence can be installed.",
     )
     collect_interval_seconds: Seconds = Field(
-        5, description="How often unfinished and deleted objects are looked for."
+        5, description="How often unfinished and deleted objects are searched for."
     )
     unfinished_seconds: int = Field(
         60,
         ge=5,
         le=86_400,
-        description="After this a change whose process died is taken up by the collector. "
-        "More than NODE_CALL_SECONDS.",
+        description="After this time the collector finishes or rolls back a change whose process "
+        "died. Must be more than NODE_CALL_SECONDS.",
     )
     task_attempts: int = Field(
         10,
         ge=1,
         le=1000,
-        description="How often a task whose worker died is tried again before it is FAILED.",
+        description="How often workers may die in one step of a task before the task is FAILED.",
     )
     migration_silence_seconds: Seconds = Field(
         600,
@@ -193,28 +195,28 @@ class Environment(BaseSettings):
     )
     node_check_interval_seconds: Seconds = Field(
         600,
-        description="How often what a node holds is compared with the database; a node that was "
-        "started anew is compared at once.",
+        description="How often the content of a node is compared with the database. A node that "
+        "was restarted is compared at once.",
     )
     orphan_grace_hours: int = Field(
         24,
         ge=1,
         le=8760,
-        description="How long something on a node that the database does not know is only reported "
-        "before it is removed.",
+        description="How long an object on a node that the database does not know is only "
+        "reported, before it is removed.",
     )
     drain_parallel: int = Field(
-        4, ge=1, le=1000, description="How many replicas of a node that is drained move at once."
+        4, ge=1, le=1000, description="How many replicas of a drained node move at once."
     )
     moves_parallel: int = Field(
         16,
         ge=1,
         le=10_000,
-        description="How many replicas move at once in the pool: for drains, in the place of lost "
-        "ones, and onto new nodes of unpublished volumes. Lost ones do not wait for drains.",
+        description="How many replicas move at once in the pool: for drains, to replace lost ones, "
+        "and onto new nodes of unpublished volumes. Lost ones do not wait for drains.",
     )
     node_token_days: int = Field(
-        30, ge=1, le=365, description="Life of the token a node probes with."
+        30, ge=1, le=365, description="Life of the token that a node probes with."
     )
     task_retention_minutes: int = Field(30, ge=1, description="How long an ended task is listed.")
     migration_retention_hours: int = Field(24, ge=1, description="The same for migrations.")
@@ -235,28 +237,29 @@ class Environment(BaseSettings):
         1440,
         ge=1,
         le=43_200,
-        description="How long a record that a syslog server does not take is kept and tried again.",
+        description="How long a record that a syslog server does not accept is kept and sent "
+        "again.",
     )
     syslog_most_records: int = Field(
         10_000,
         ge=1,
         le=10_000_000,
-        description="How many records wait for one syslog server at most; what comes beyond is "
-        "dropped and counted (`provisioner_syslog_records_dropped_total`).",
+        description="How many records may wait for one syslog server; further records are dropped "
+        "and counted (`provisioner_syslog_records_dropped_total`).",
     )
     syslog_most_bytes: int = Field(
         64 * 2**20,
         ge=2**17,
         le=2**40,
-        description="The same for their bytes together.",
+        description="How many bytes of records may wait for one syslog server.",
     )
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body.")
     worker_metrics_port: int = Field(
         0,
         ge=0,
         le=65535,
-        description="Port on which a Celery worker shows its own metrics, to all addresses and "
-        "without credentials; 0: none. They name jobs and nodes, no tenant or volume.",
+        description="Port on which a Celery worker serves its own metrics, on all addresses and "
+        "without credentials; 0: none. They name jobs and nodes, but no tenants or volumes.",
     )
     metrics_open: bool = Field(False, description="Answer GET /metrics without credentials.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -335,17 +338,17 @@ class Environment(BaseSettings):
 
     @property
     def api_places(self) -> int:
-        """How many requests an API process takes: a thread for each, most of which wait."""
+        """How many requests an API process accepts: a thread for each, most of which wait."""
         return 4 * self.api_threads
 
     @property
     def url_for_nodes(self) -> str:
-        """Where nodes reach the API."""
+        """The address at which nodes reach the API."""
         return self.public_url or f"https://{self.api_host}:{self.api_port}"
 
     @property
     def is_embedded(self) -> bool:
-        """All in one process: SQLite, and a broker in memory."""
+        """Whether everything runs in one process, with SQLite and a broker in memory."""
         return self.broker_url.get_secret_value().startswith("memory")
 
 
@@ -358,8 +361,8 @@ def variable_name(field: str) -> str:
 def load() -> Environment:
     """Read the environment, or end the process with one sentence that names variable and rule.
 
-    What is not set is taken from the file SETTINGS_FILE, or else from ``settings.env`` in DATA_DIR,
-    which the embedded form writes.
+    Variables that are not set are read from the file SETTINGS_FILE or, without one, from
+    ``settings.env`` in DATA_DIR, which the embedded form writes.
     """
     try:
         return Environment(_env_file=_settings_file())
@@ -373,7 +376,10 @@ def load() -> Environment:
 
 
 def _settings_file() -> Path:
-    """:raises SystemExit: one is named, but cannot be read."""
+    """The file of variables.
+
+    :raises SystemExit: SETTINGS_FILE is set, but cannot be read.
+    """
     named = os.environ.get("SETTINGS_FILE")
     if not named:
         return Path(os.environ.get("DATA_DIR") or DEFAULT_DATA_DIR) / DATA_DIR_SETTINGS

@@ -1,6 +1,6 @@
-"""The API's server beyond gunicorn's settings.
+"""Changes to gunicorn that its settings cannot make.
 
-In production HAProxy stands before it, ends TLS and keeps slow requests. The embedded form has no
+In production HAProxy is in front, ends TLS and holds slow requests. The embedded form has no
 HAProxy: there :class:`RequestSocket` and :func:`tls_context` serve TLS.
 """
 
@@ -21,8 +21,8 @@ LINGER_SECONDS = 1.0
 
 
 class RequestSocket(ssl.SSLSocket):
-    """The server's end of a TLS connection. A client that sends or takes nothing for CLIENT_SECONDS
-    loses it: browsers open connections on which they ask for nothing, and each would hold a thread.
+    """The server's end of a TLS connection. It is closed when the client sends or reads nothing for
+    CLIENT_SECONDS: browsers open connections without requests, and each would hold a thread.
     """
 
     def do_handshake(self, block: bool = False) -> None:
@@ -33,7 +33,7 @@ class RequestSocket(ssl.SSLSocket):
             raise _too_slow("the handshake") from None
 
     def setblocking(self, flag: bool) -> None:
-        """gunicorn makes a connection blocking when its next request begins."""
+        """Set the time limit when gunicorn makes the connection blocking for its next request."""
         super().setblocking(flag)
         if flag:
             self.settimeout(CLIENT_SECONDS)
@@ -46,13 +46,15 @@ class RequestSocket(ssl.SSLSocket):
 
 
 def _too_slow(what: str) -> ConnectionResetError:
-    """The error that gunicorn takes for a client that left: closed, not logged as ours."""
+    """An error that gunicorn treats as a client that left: it closes the connection, and logs no
+    error of the server.
+    """
     return ConnectionResetError(errno.ECONNRESET, f"{what} came too slowly")
 
 
 class Connection(TConn):
-    """Closed by the thread that served it. gunicorn would wait for the client's end of it in the
-    one thread that accepts and dispatches: for HAProxy's after each request.
+    """A connection that is closed by the thread that served it. gunicorn would wait for the client
+    to close its end in the one thread that accepts and dispatches: after each request of HAProxy.
     """
 
     def close(self, graceful: bool = False) -> None:
@@ -60,14 +62,14 @@ class Connection(TConn):
             super().close()
 
     def leave(self) -> None:
-        """Give the client LINGER_SECONDS to read what it was sent, then close."""
+        """Give the client LINGER_SECONDS to read the answer, then close."""
         with suppress(OSError):
             self.sock.setblocking(True)
         close_graceful(self.sock, LINGER_SECONDS)
 
 
 class Worker(ThreadWorker):
-    """Serves on :class:`Connection`, where the configuration has put it in gunicorn's place."""
+    """Serves :class:`Connection`, which the configuration substitutes for gunicorn's class."""
 
     def handle(self, conn: TConn) -> bool:
         again = super().handle(conn)
@@ -77,14 +79,15 @@ class Worker(ThreadWorker):
 
 
 class Pieces(list[bytes]):
-    """In place of a socket: what would be sent."""
+    """Collects what would be sent, in place of a socket."""
 
     sendall = list[bytes].append
 
 
 class WholeResponse(Response):
-    """The head leaves with the first part of the body. Of a process that is killed a client, or the
-    load balancer, then has a whole answer or none, and may ask another process.
+    """A response that sends its head together with the first part of the body. If the process is
+    killed, a client or the load balancer then has a whole answer or none, and may ask another
+    process.
     """
 
     def write(self, arg: bytes) -> None:
@@ -92,7 +95,7 @@ class WholeResponse(Response):
             super().write(arg)
             return
         sock, pieces = self.sock, Pieces()
-        self.sock = pieces  # type: ignore[assignment] # nothing else is asked of it
+        self.sock = pieces  # type: ignore[assignment] # only sendall is used
         try:
             super().write(arg)
         finally:
@@ -103,9 +106,10 @@ class WholeResponse(Response):
 def tls_context(
     certificate: Path, key: Path, client_ca: Path | None, *, require_client: bool
 ) -> ssl.SSLContext:
-    """TLS 1.2 or newer; with a client CA, certificates of clients are verified, or demanded.
+    """A server context for TLS 1.2 or newer. With a client CA, it verifies certificates of clients;
+    ``require_client`` makes them mandatory.
 
-    :raises OSError, ssl.SSLError: a file cannot be read or does not hold what it should.
+    :raises OSError, ssl.SSLError: a file cannot be read, or has the wrong content.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -118,7 +122,7 @@ def tls_context(
 
 
 def write_error(sock: socket, status_int: int, reason: str, mesg: str) -> None:
-    """In place of gunicorn's HTML: the API's envelope, for what is no valid HTTP request."""
+    """Answer an invalid HTTP request with the API's envelope instead of gunicorn's HTML."""
     body = json.dumps(_envelope(status_int, mesg or reason)).encode()
     head = (
         f"HTTP/1.1 {status_int} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"

@@ -1,4 +1,4 @@
-"""Django settings. What differs between machines comes from :mod:`provisioner.environment`."""
+"""Django settings. Values that differ between machines are in :mod:`provisioner.environment`."""
 
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
-# not where everything is on localhost: browsers would demand https of all else there, too
+# not in the embedded form: browsers would then require https for everything on localhost
 SECURE_HSTS_SECONDS = 0 if ENVIRONMENT.is_embedded else 31_536_000
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_SECURE = True
@@ -178,14 +178,14 @@ LOGGING: dict[str, Any] = {
     },
     "root": {"handlers": ["console"], "level": ENVIRONMENT.log_level},
     "loggers": {
-        # the request log and the exception handler say the same, with the request id
+        # the request log and the exception handler log the same, with the request id
         "django.request": {"level": "CRITICAL"},
         "django.server": {"level": "WARNING"},
-        # three lines for each run of each periodic job; what a job did, it says itself
+        # three lines for each run of each periodic job; jobs log what they did themselves
         "celery.app.trace": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
-        # at DEBUG it would show the parameters of statements, password hashes among them
+        # DEBUG would log the parameters of statements, including password hashes
         "django.db.backends": {"level": "INFO"},
         "django": {"handlers": [], "propagate": True},
     },
@@ -198,15 +198,15 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker outlives any outage of Redis
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker survives any outage of Redis
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, float] = (
     {"polling_interval": 0.1}
     if CELERY_BROKER_URL.startswith("memory")
     else {
         "socket_connect_timeout": 2,
         "socket_timeout": 10,
-        # a request that sends a job to a dead broker goes on after one more try; the default is 6
-        # s of them
+        # a request that sends a job to a dead broker continues after one retry; the default
+        # retries for 6 s
         "max_retries": 1,
         "interval_start": 0,
     }

@@ -1,5 +1,5 @@
-"""What a process looks at before it serves: a wrong setting ends it now, in one sentence, and not
-minutes later with a node that is Unavailable or a call that fails.
+"""Checks at the start of a process. A wrong setting ends the process at once, with one sentence,
+instead of causing an Unavailable node or a failed call minutes later.
 """
 
 import copy
@@ -23,9 +23,10 @@ class CannotStart(SystemExit):
 
 
 def check() -> None:
-    """For the API, workers and beat; takes as long as one try to connect, and Django to load.
+    """Check the API, a worker or beat. Takes as long as one connection try, and loading Django.
 
-    :raises CannotStart: PUBLIC_URL, the nodes' credentials, the database or its migrations.
+    :raises CannotStart: PUBLIC_URL, the credentials for nodes, the database or its migrations are
+        not usable.
     """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "provisioner.settings")
     if not apps.ready:
@@ -37,9 +38,9 @@ def check() -> None:
 
 
 def check_database() -> None:
-    """For commands.
+    """Check that a command can use the database.
 
-    :raises CannotStart: it cannot be reached.
+    :raises CannotStart: the database cannot be reached.
     """
     with _own_connection():
         pass
@@ -65,7 +66,7 @@ def _check_settings() -> None:
 
 @contextmanager
 def _own_connection() -> Iterator[None]:
-    """A connection that is not of the pool, which would wait, and start threads before a fork."""
+    """Use a connection outside the pool: the pool would wait, and start threads before a fork."""
     parameters = copy.deepcopy(connections.settings["default"])
     parameters["OPTIONS"].pop("pool", None)
     own = load_backend(parameters["ENGINE"]).DatabaseWrapper(parameters, "default")

@@ -1,4 +1,4 @@
-"""All paths. The API's are declared without a trailing slash: middleware makes it optional."""
+"""All paths. API paths have no trailing slash here; middleware makes it optional."""
 
 from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponseBase
@@ -10,7 +10,7 @@ from django.views.generic import RedirectView
 
 @csrf_exempt
 def home(request: HttpRequest) -> HttpResponseBase:
-    """People who open the address in a browser are led to the description of the API."""
+    """Redirect browsers that open ``/`` to the description of the API."""
     if request.method not in {"GET", "HEAD"}:
         raise Http404
     return redirect("/docs")

@@ -8,7 +8,7 @@ from tasks.selectors import task_pending_reason
 
 
 class LeaseFilter(DeadlineFilter):
-    """Tasks that somebody works on, or those that were abandoned."""
+    """Filters tasks that a worker works on, or tasks that were abandoned."""
 
     title = "lease"
     parameter_name = "lease"
@@ -17,7 +17,7 @@ class LeaseFilter(DeadlineFilter):
 
 @admin.register(Task)
 class TaskAdmin(ReadOnlyAdmin):
-    """Tasks are made by the API; what may be stopped is stopped by ``PUT /tasks``."""
+    """Shows tasks. The API creates them, and ``PUT /tasks`` stops those that may be stopped."""
 
     list_display = [
         "task_id",
@@ -86,7 +86,7 @@ class TaskAdmin(ReadOnlyAdmin):
 
 @admin.register(JobRun)
 class JobRunAdmin(ReadOnlyAdmin):
-    """The latest run of each periodic job."""
+    """Shows the latest run of each periodic job."""
 
     list_display = ["job", "began_at", "ended_at", "succeeded_at"]
     search_fields = ["job"]

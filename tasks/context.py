@@ -1,4 +1,4 @@
-"""One run of a task, as its steps see it."""
+"""The context of one run of a task, for its steps."""
 
 import datetime as dt
 import time
@@ -22,17 +22,17 @@ HEARTBEAT_SECONDS = 2.0
 
 
 Outputs = Mapping[str, Any]
-"""What a step leaves for later ones: JSON, merged into ``Task.outputs``."""
+"""Values that a step passes to later steps: JSON, merged into ``Task.outputs``."""
 
 
 @dataclass(frozen=True)
 class Reschedule:
-    """The step is not done: run it again in ``seconds``, 0 is at once. No worker is occupied
-    meanwhile.
+    """Result of a step that is not done: run it again in ``seconds``; 0: at once. No worker is
+    occupied meanwhile.
 
-    ``pending_reason``: for whom or what, in short words that clients and operators see. ``sign``,
-    else ``pending_reason``, changes while what is waited for makes progress. ``ends``: the sign is
-    how much is done of something bounded, so that it ends by itself, however long it takes.
+    ``pending_reason``: what the step waits for, in a few words for clients and operators.
+    ``sign`` (default: ``pending_reason``): changes while the wait makes progress. ``ends``: the
+    sign counts progress of bounded work, which ends by itself however long it takes.
     """
 
     pending_reason: str = ""
@@ -43,26 +43,26 @@ class Reschedule:
 
 
 class LeaseLost(Exception):
-    """The task ended, or another worker has it: stop, and change nothing more."""
+    """The task ended, or another worker has its lease: stop, and change nothing more."""
 
 
 class ShuttingDown(Exception):
-    """This process is being stopped: another worker goes on."""
+    """This process is being stopped: another worker continues the task."""
 
 
 class Progress(Protocol):
-    """What a context must know of the steps of its task."""
+    """What a context needs to know about the saga of its task."""
 
     @property
     def lock_first(self) -> Callable[[Task], None]:
-        """Locks what comes before the task's row in the one order of locks."""
+        """Locks the rows that come before the task's row in the order of locks."""
 
     def percent(self, steps_done: int, fraction: float = 0.0) -> float:
-        """Progress with so many steps done and ``fraction`` (0 to 1) of the next."""
+        """Progress in percent after ``steps_done`` steps and ``fraction`` (0 to 1) of the next."""
 
 
 class Context:
-    """One run of a task, for its steps. ``task`` is as it was when the run began."""
+    """One run of a task, for its steps. ``task`` has the values from the start of the run."""
 
     def __init__(self, task: Task, saga: Progress) -> None:
         self.task = task
@@ -73,12 +73,13 @@ class Context:
         self._next_beat = 0.0
 
     def heartbeat(self, fraction: float = 0.0, **measures: int | None) -> None:
-        """Still at work, with ``fraction`` (0 to 1) of the step done; call it at least every 10 s.
+        """Renew the lease and write the progress: ``fraction`` (0 to 1) of the step is done. Call
+        it at least every 10 s; it writes at most every HEARTBEAT_SECONDS.
 
-        ``measures``: the task's ``bytes_done`` and so on, which are written each time.
+        ``measures``: columns of the task such as ``bytes_done``; they are always written.
 
-        :raises LeaseLost:
-        :raises ShuttingDown:
+        :raises LeaseLost: the task ended, or another worker has it.
+        :raises ShuttingDown: this process is being stopped, or writes are barred.
         """
         self.expect_to_go_on()
         if not measures and time.monotonic() < self._next_beat:
@@ -88,15 +89,15 @@ class Context:
         self._write(progress=self._reached(fraction), lease_until=lease_until, **measures)
 
     def expect_to_go_on(self) -> None:
-        """:raises ShuttingDown: this process is being stopped, or nothing may be written now."""
+        """:raises ShuttingDown: this process is being stopped, or writes are barred."""
         if is_shutting_down() or writes_barred():
             raise ShuttingDown
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """What a step writes: all or nothing, and only while the task is ours.
+        """A transaction for what a step writes; it requires and locks the lease.
 
-        :raises LeaseLost:
+        :raises LeaseLost: the task ended, or another worker has it.
         """
         with transaction.atomic(durable=True):
             self.saga.lock_first(self.task)
@@ -105,9 +106,9 @@ class Context:
             yield
 
     def advance(self, outputs: Outputs | None) -> None:
-        """The step is done, and this run is the first to try the next.
+        """Record the step as done. This run counts as the first attempt of the next step.
 
-        :raises LeaseLost:
+        :raises LeaseLost: the task ended, or another worker has it.
         """
         self.outputs |= outputs or {}
         self.outputs.pop(PENDING_REASON, None)
@@ -121,9 +122,9 @@ class Context:
         )
 
     def pause(self, later: Reschedule) -> None:
-        """Give the lease away until it is time to go on.
+        """Give up the lease until it is time to run the step again.
 
-        :raises LeaseLost:
+        :raises LeaseLost: the task ended, or another worker has it.
         """
         self.outputs.pop(PENDING_REASON, None)
         said = {PENDING_REASON: later.pending_reason} if later.pending_reason else {}
@@ -137,7 +138,7 @@ class Context:
         task_submit(self.task.pk, delay_seconds=later.seconds)
 
     def hand_on(self) -> None:
-        """Another worker goes on at once, with the step that is not done."""
+        """Hand the task over: another worker continues at once with the step that is not done."""
         with suppress(LeaseLost, DatabaseError, InterfaceError):
             self._write(
                 attempts=F("attempts") - 1, lease_owner="", lease_until=_after(LEASE_SECONDS)
@@ -145,12 +146,12 @@ class Context:
             task_submit(self.task.pk)
 
     def not_an_attempt(self) -> None:
-        """The run was cut short by no fault of the task's."""
+        """Do not count this run as an attempt: it was interrupted through no fault of the task."""
         with suppress(LeaseLost, DatabaseError, InterfaceError):
             self._write(attempts=F("attempts") - 1)
 
     def end(self, state: TaskState, code: ResultCode, description: str, **changes: Any) -> None:
-        """Within ``transaction``."""
+        """End the task. Call it within :meth:`transaction`."""
         self._write(
             state=state,
             task_status=code.value,

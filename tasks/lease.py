@@ -1,16 +1,16 @@
-"""The lease of a task, and the message that has it worked off."""
+"""The lease of a task, and the message that makes a worker run it."""
 
 from provisioner.common.queue import enqueue_on_commit
 
 PENDING_REASON = "waits_for"
-"""The output in which a waiting task says for what."""
+"""The key in ``outputs`` that says what a waiting task waits for."""
 
 
 LEASE_SECONDS = 30
 WAITING = "waiting"
-"""Lease owner of a task that goes on when its lease is over, or when it is woken."""
+"""Lease owner of a task that continues when its lease is over, or when it is woken."""
 
 
 def task_submit(task_id: str, *, delay_seconds: float = 0.0) -> None:
-    """Have it worked off; a message too many does nothing."""
+    """Ask a worker to run the task. A duplicate message does nothing."""
     enqueue_on_commit("tasks.jobs.run_task", task_id, delay_seconds=delay_seconds)

@@ -1,4 +1,4 @@
-"""Tasks by type and state, for ``GET /metrics``."""
+"""Metrics of tasks and periodic jobs, for ``GET /metrics``."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _started = time.monotonic()
 
 
 def task_metrics() -> Iterator[Metric]:
-    """Two queries; tasks that are still stored, ended ones too, and the periodic jobs."""
+    """Stored tasks by type and state, including ended ones, and periodic jobs. Two queries."""
     family = GaugeMetricFamily(
         "provisioner_tasks", "Stored tasks by type and state", labels=["type", "state"]
     )
@@ -26,8 +26,8 @@ def task_metrics() -> Iterator[Metric]:
 
 
 def job_metrics() -> Iterator[Metric]:
-    """How long ago each periodic job last succeeded; one that never ran: since this process began
-    to serve.
+    """How long ago each periodic job last succeeded. For a job that never ran, it is the time since
+    this process started.
     """
     age = GaugeMetricFamily(
         "provisioner_job_age_seconds",

@@ -1,4 +1,4 @@
-"""Tasks: long work as rows. The row is the truth; Celery only carries its id."""
+"""Tasks: rows for long work. The row is the truth; Celery only carries its id."""
 
 import uuid
 from typing import ClassVar
@@ -13,8 +13,8 @@ def new_uuid() -> str:
 
 
 class TaskType(models.TextChoices):
-    """The reference's types, "Get Tasks", and extensions: ``ReplicaSync``, and those two that the
-    hosts' agent of release 3.22 works off.
+    """Types of the reference, "Get Tasks", and extensions: ``ReplicaSync``, and ``ConnectVolume``
+    and ``DisconnectVolume``, which the hosts' agent of release 3.22 carries out.
     """
 
     REMOTE_MIGRATION = "RemoteMigration"
@@ -44,20 +44,20 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     TaskState.FAILED: frozenset(),
     TaskState.ABORTED: frozenset(),
 }
-"""The only table of moves; an ended task moves no more."""
+"""The only table of state changes. An ended task never changes its state."""
 
 ENDED = frozenset(state for state, moves in TRANSITIONS.items() if not moves)
 ACTIVE = frozenset(TRANSITIONS) - ENDED
 
 
 class Task(models.Model):
-    """One piece of long work, and what its client sees in ``GET /tasks``.
+    """Long work, and what clients see of it in ``GET /tasks``.
 
-    ``task_status`` and ``description`` are what the worker or the host said of the outcome.
-    ``lease_until``: until then ``lease_owner`` alone works on it; a lease that is over means the
-    task was abandoned. ``attempts``: runs since a step was last done or began to wait; a task that
-    kills its workers must not be tried for ever. ``last_activity_at``: when the host that works it
-    off last said something of it. ``bytes_*``: of a copy between nodes, null where there is none.
+    ``task_status`` and ``description``: the outcome, as the worker or host reported it.
+    ``lease_until``: until then only ``lease_owner`` works on the task; when the lease is over, the
+    task counts as abandoned. ``attempts``: runs since a step was last done or began to wait, so
+    that a task that kills its workers is not tried for ever. ``last_activity_at``: the last report
+    of the host that carries out the task. ``bytes_*``: of a copy between nodes; null without one.
     """
 
     task_id = models.CharField(primary_key=True, max_length=64, default=new_uuid)
@@ -118,8 +118,8 @@ class Task(models.Model):
 
 
 class JobRun(models.Model):
-    """The latest run of a periodic job, by whichever worker; its name is that of the Celery task.
-    ``succeeded_at`` begins as the time of the first run.
+    """The latest run of a periodic job on any worker. ``job`` is the name of the Celery task.
+    ``succeeded_at`` starts as the time of the first run.
     """
 
     job = models.CharField(primary_key=True, max_length=255)

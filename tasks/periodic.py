@@ -1,4 +1,4 @@
-"""Runs of periodic jobs: one at a time, and when the last one succeeded."""
+"""Lets periodic jobs run once at a time, and records when each last succeeded."""
 
 import datetime as dt
 
@@ -8,12 +8,14 @@ from provisioner.common import clock
 from tasks.models import JobRun
 
 OVERLAP = dt.timedelta(seconds=20)
-"""A run that takes longer no longer keeps the next one from beginning: its process may be dead."""
+"""A run that takes longer does not block the next one, because its process may be dead."""
 
 
 def run_begin(job: str, *, interval_seconds: float) -> bool:
-    """Whether the periodic ``job`` is to be run now. Not while a run is under way, nor where one
-    began within half of ``interval_seconds``: messages that waited for a worker are done by one.
+    """Whether the periodic ``job`` must run now; if so, the run is recorded as begun.
+
+    A job does not run while another run is in progress (for OVERLAP at most), or if a run began
+    less than half of ``interval_seconds`` ago. So of several waiting messages, one runs.
     """
     now = clock.now()
     ended = Q(ended_at__gte=F("began_at")) | Q(began_at__lte=now - OVERLAP)
@@ -25,6 +27,7 @@ def run_begin(job: str, *, interval_seconds: float) -> bool:
 
 
 def run_end(job: str, *, succeeded: bool) -> None:
+    """Record the end of a run."""
     now = clock.now()
     changes = {"ended_at": now} | ({"succeeded_at": now} if succeeded else {})
     JobRun.objects.filter(pk=job).update(**changes)

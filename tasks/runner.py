@@ -1,7 +1,7 @@
-"""Works off one task: whoever holds its lease runs the steps that are not done yet.
+"""Runs one task: the holder of its lease runs the steps that are not done yet.
 
-``kill -9`` at any line loses nothing: the lease ends, and another worker goes on with the step that
-was not noted as done.
+``kill -9`` at any line loses nothing: the lease expires, and another worker continues with the step
+that was not recorded as done.
 """
 
 import logging
@@ -29,17 +29,17 @@ log = logging.getLogger(__name__)
 
 
 class AttemptsExhausted(ProvisionerError):
-    """The task kills its workers."""
+    """Workers died too often in one step of the task."""
 
     code = ResultCode.InternalError
 
 
 def run(task_id: str) -> None:
-    """Work off a task as far as it goes now; nothing happens where somebody else does already.
+    """Run a task until it ends or waits. Does nothing if another worker has its lease.
 
-    A refusal (``ProvisionerError``) ends it as FAILED with that code, any other error with
-    InternalError; a database that cannot be reached ends nothing: the task is resumed later. A task
-    whose workers died ``task_attempts`` times with no step done between is FAILED, too.
+    A refusal (``ProvisionerError``) ends the task as FAILED with its code, any other error with
+    InternalError. If the database cannot be reached, nothing ends: the task is resumed later. A
+    task whose workers died ``task_attempts`` times in one step becomes FAILED, too.
     """
     context = None if writes_barred() else _claim(task_id)
     if context is None:
@@ -61,12 +61,12 @@ def run(task_id: str) -> None:
     except ProvisionerError as error:
         log.info("task failed", extra={"task": task_id, "reason": f"{error} {error.internal}"})
         _fail(context, error.code, error.description)
-    except Exception as error:  # noqa: BLE001 - logged where it is a bug
+    except Exception as error:  # noqa: BLE001 - logged if it is a bug
         _broken(context, error)
 
 
 def _claim(task_id: str) -> Context | None:
-    """The task with its lease, if it is to be had: it has no owner, or its lease is over."""
+    """Take the lease, if it has no owner or is over; None: another worker has it."""
     task = Task.objects.filter(pk=task_id).first()
     saga = saga_of(task) if task else None
     if task is None or saga is None:
@@ -88,7 +88,7 @@ def _claim(task_id: str) -> Context | None:
 
 
 def _broken(context: Context, error: Exception) -> None:
-    """A bug, or the database's own refusal to go on, which ends nothing."""
+    """Fail the task because of a bug. A refusal of the database itself ends nothing."""
     if refusal_of(error):
         context.not_an_attempt()
         return
@@ -97,7 +97,7 @@ def _broken(context: Context, error: Exception) -> None:
 
 
 def _expect_survival(context: Context) -> None:
-    """:raises AttemptsExhausted: nobody survived this step, as often as it was tried."""
+    """:raises AttemptsExhausted: the workers died ``task_attempts`` times in this step."""
     died = context.task.attempts - 1
     if died >= settings.ENVIRONMENT.task_attempts:
         raise AttemptsExhausted(

@@ -1,6 +1,6 @@
-"""Long work as a short table of repeatable steps (architecture, section 7).
+"""Sagas: long work as a short table of repeatable steps (architecture, section 7).
 
-An app registers its sagas in ``<app>/sagas``, which Django imports at the start; the runner finds
+An app registers its sagas in ``<app>/sagas``, which are imported at the start. The runner finds
 them here by the type of the task.
 """
 
@@ -13,12 +13,14 @@ from tasks.models import Task
 
 @dataclass(frozen=True)
 class Step:
-    """``run`` calls nodes, or writes one ``Context.transaction``; it may run twice, and again after
-    it died anywhere.
+    """A step of a saga.
 
-    ``undo`` runs in the transaction that ends a task badly, for each step that was begun, last
-    first. It writes intent (``DELETING``) to the database and may find nothing to do; what nodes
-    hold is removed by collectors.
+    ``run`` calls nodes, or writes in one ``Context.transaction``. It may run twice, and again after
+    it died at any line.
+
+    ``undo`` runs in the transaction that ends a task as FAILED or ABORTED, for each step that was
+    begun, in reverse order. It only writes the intent (``DELETING``) to the database, and may find
+    nothing to do. Collectors remove things from nodes.
     """
 
     run: Callable[[Context], Outputs | Reschedule | None]
@@ -43,11 +45,11 @@ class Saga:
     """The steps of one type of task.
 
     The last step is the point of no return: it runs inside the transaction that makes the task
-    FINISHED, so it only writes, never waits, and needs no undo. ``lock_first`` locks what comes
-    before the task's row in the one order of locks (a volume), wherever that row gets locked.
-    ``last_look`` asks nodes right before that transaction, in each run that comes to it: a step
-    that did so may have been done long ago, by a worker that died then.
-    ``is_hosts``: a host moves this task from IDLE; the steps only supervise it.
+    FINISHED, so it only writes, never waits, and needs no undo. ``lock_first`` locks the rows that
+    come before the task's row in the order of locks (a volume), wherever the task is locked.
+    ``last_look`` asks nodes right before the last transaction, in each run that reaches it, because
+    an earlier step may have asked long ago, in a worker that died.
+    ``is_hosts``: whether a host carries out this task; then the steps only supervise it.
     """
 
     type: str
@@ -57,7 +59,7 @@ class Saga:
     is_hosts: Callable[[Task], bool] = _never
 
     def percent(self, steps_done: int, fraction: float = 0.0) -> float:
-        """Progress with so many steps done and ``fraction`` (0 to 1) of the next."""
+        """Progress in percent after ``steps_done`` steps and ``fraction`` (0 to 1) of the next."""
         weights = [step.weight for step in self.steps]
         current = sum(weights[steps_done : steps_done + 1]) * fraction
         return 100 * (sum(weights[:steps_done]) + current) / sum(weights)
@@ -71,7 +73,7 @@ def register(saga: Saga) -> None:
 
 
 def saga_of(task: Task) -> Saga | None:
-    """None: nobody works off tasks of this type."""
+    """The saga of the task; None: workers do not run tasks of this type."""
     return _sagas.get(task.type)
 
 
@@ -80,13 +82,13 @@ def saga_types() -> list[str]:
 
 
 def lock_first(task: Task) -> None:
-    """Before the row of a task is locked, within the same transaction."""
+    """Lock the rows that come before the task's row. Call it in the same transaction."""
     if saga := saga_of(task):
         saga.lock_first(task)
 
 
 def undo(task: Task) -> None:
-    """Undo the steps that ``task``, read under its lock, has begun."""
+    """Undo the steps that ``task`` has begun. ``task`` must have been read under its lock."""
     saga = saga_of(task)
     begun = saga.steps[: task.steps_done + 1] if saga else ()
     for step in reversed(begun):

@@ -1,4 +1,4 @@
-"""Reading tasks."""
+"""Reads tasks."""
 
 import datetime as dt
 import math
@@ -39,12 +39,12 @@ COLUMNS = (
 def task_list(
     *, task_id: str | None = None, host_id: str | None = None, tenant_id: str | None = None
 ) -> list[Mapping[str, Any]]:
-    """COLUMNS of the tasks that clients see, by id: ended ones until their retention is over. With
-    ``host_id``: the tasks that this host works off. Its agent takes every task in that list for
-    its own.
+    """COLUMNS of the tasks that clients see, ordered by id. Ended tasks are listed until their
+    retention is over. With ``host_id``: only tasks that this host carries out, because its agent
+    takes every task in that list for its own.
 
-    ``GET /tasks?hostId=`` comes from every host every second: there are no model instances, and
-    what is left out is left out here, where that costs less than in the query.
+    Every host sends ``GET /tasks?hostId=`` every second. So this creates no model instances, and
+    filters here, which costs less than in the query.
     """
     rows = task_rows(task_id=task_id, host_id=host_id, tenant_id=tenant_id)
     now = clock.now()
@@ -57,25 +57,25 @@ def task_list(
 
 
 def task_rows(**wanted: str | None) -> QuerySet[Task, Mapping[str, Any]]:
-    """COLUMNS of the tasks that have these values, by id; None: no wish."""
+    """COLUMNS of the tasks with these values, ordered by id; None: any value."""
     return _rows().filter(**{name: value for name, value in wanted.items() if value is not None})
 
 
 @cache
 def _rows() -> QuerySet[Task, Mapping[str, Any]]:
-    """Put together once: that is half of what the poll of a host costs in Django."""
+    """The query, built once: building it is half of the cost of a host's poll in Django."""
     rows: QuerySet[Task, Mapping[str, Any]] = Task.objects.order_by("task_id").values(*COLUMNS)
     return rows
 
 
 def task_active(*, volume_id: str) -> Task | None:
-    """The volume's task that has not ended."""
+    """The volume's task that has not ended; None: it has none."""
     return Task.objects.filter(volume_id=volume_id, state__in=sorted(ACTIVE)).first()
 
 
 class Progress(NamedTuple):
-    """Of an active task: in percent, of the bytes where it copies; and the time left, where that
-    is known.
+    """Progress of an active task: percent (of the bytes, if it copies), and the seconds left, if
+    known.
     """
 
     percent: float
@@ -83,7 +83,7 @@ class Progress(NamedTuple):
 
 
 def volumes_progress(volume_ids: Iterable[str]) -> dict[str, Progress]:
-    """Of the active tasks of volumes, by their uuids; one query."""
+    """Progress of the active tasks of volumes, by the volumes' uuids. One query."""
     rows = task_rows().filter(volume_id__in=list(volume_ids), state__in=sorted(ACTIVE))
     return {
         row["volume_id"]: Progress(_percent(row), seconds_left(row))
@@ -97,7 +97,7 @@ def _percent(task: Mapping[str, Any]) -> float:
 
 
 def seconds_left(task: Mapping[str, Any]) -> int | None:
-    """Of a copy that goes on, COLUMNS of its task, at its present rate; None: it is not known."""
+    """Seconds until a copy is done at its present rate, from COLUMNS of its task; None: unknown."""
     done, total, rate = task["bytes_done"], task["bytes_total"], task["bytes_per_second"]
     if task["state"] not in ACTIVE or not rate or done is None or total is None:
         return None
@@ -106,7 +106,7 @@ def seconds_left(task: Mapping[str, Any]) -> int | None:
 
 
 def task_pending_reason(task: Mapping[str, Any]) -> str:
-    """For whom or what an active task, COLUMNS of it, waits; empty: it is worked on, or ended."""
+    """What an active task waits for, from COLUMNS of it; empty: it is worked on, or ended."""
     if task["state"] not in ACTIVE:
         return ""
     if _is_hosts(task):
@@ -122,13 +122,13 @@ def _is_hosts(task: Mapping[str, Any]) -> bool:
 
 
 def task_is_hosts(task: Task) -> bool:
-    """Its host works it off; of a task's columns only type, host and params count."""
+    """Whether the task's host carries it out. Only type, host and params are read."""
     saga = saga_of(task)
     return saga is None or saga.is_hosts(task)
 
 
 def expired_tasks() -> QuerySet[Task]:
-    """Those that ended longer ago than they are kept."""
+    """The ended tasks whose retention is over."""
     now = clock.now()
     over = [Q(type=kind, ended_at__lte=now - _kept(kind)) for kind in TaskType]
     return Task.objects.filter(reduce(or_, over))

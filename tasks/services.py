@@ -1,4 +1,4 @@
-"""Making, moving and removing tasks. Each move is one conditional UPDATE along TRANSITIONS."""
+"""Creates, changes and removes tasks. A state change is one conditional UPDATE by TRANSITIONS."""
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -19,11 +19,11 @@ from tasks.submission import tasks_wake
 COMPLETE = 100.0
 
 Configuration = Sequence[Mapping[str, str]]
-"""``taskConfiguration``: a list of name and value."""
+"""``taskConfiguration``: a list of objects with name and value."""
 
 
 class VolumeHasTask(ProvisionerError):
-    """A volume has one active task at most."""
+    """The volume already has an active task; it can have only one."""
 
     code = ResultCode.TaskAlreadyRunning
 
@@ -41,13 +41,13 @@ class TaskEnded(ProvisionerError):
 
 
 class MoveRefused(ProvisionerError):
-    """The task cannot become what was asked for."""
+    """The requested change of the task is not allowed."""
 
     code = ResultCode.UpdateTaskFailed
 
 
 class NoSuchTask(ProvisionerError):
-    """As :class:`TaskNotFound`, by the name that "Remove Task" has for it."""
+    """As :class:`TaskNotFound`, with the code of "Remove Task"."""
 
     code = ResultCode.NoTask
 
@@ -61,7 +61,7 @@ class TaskOfOtherHost(ProvisionerError):
 
 
 def configuration(params: Mapping[str, str]) -> list[dict[str, str]]:
-    """As a task holds it."""
+    """Parameters in the form in which a task stores them."""
     return [{"name": name, "value": value} for name, value in params.items()]
 
 
@@ -76,11 +76,11 @@ def task_create(
     stoppable: bool = False,
     is_begun: bool = False,
 ) -> Task:
-    """An IDLE task, submitted on commit to be worked off by the saga of its type; RUNNING if it
-    ``is_begun``: hosts take what they find IDLE for theirs.
+    """Create a task that is submitted on commit, for the saga of its type.
 
-    It is born with a lease: until that is over it does not count as abandoned. ``params`` are shown
-    to clients, ``outputs`` only to the saga.
+    It is IDLE, or RUNNING if it ``is_begun``: hosts take IDLE tasks for their own. A new task has a
+    lease, so that it does not count as abandoned. Clients see ``params``; ``outputs`` are only for
+    the saga.
 
     :raises VolumeHasTask: ``volume_id`` has an active task.
     """
@@ -117,15 +117,16 @@ def task_update(
     description: str | None = None,
     params: Configuration | None = None,
 ) -> None:
-    """What the host that works a task off says of it, and that it was heard; None stays as it is.
+    """Record the report of the host that carries out a task, and when it came. None: unchanged.
 
-    ``progress``, in percent, never falls, and is 100 once the task is FINISHED. ``tenant_id``:
-    only a task of this tenant is seen.
+    ``progress``, in percent, never decreases, and is 100 once the task is FINISHED. ``tenant_id``:
+    only a task of this tenant is found.
 
-    :raises TaskNotFound: no such task of this host.
-    :raises TaskEnded: it moves no more.
-    :raises MoveRefused: no move of TRANSITIONS, another type, an abort of what cannot be stopped;
-        the end, but for an abort, or another configuration of what a worker works off.
+    :raises TaskNotFound: the host has no such task.
+    :raises TaskEnded: the task has ended.
+    :raises MoveRefused: TRANSITIONS do not allow the state; another type; an abort of a task that
+        cannot be stopped; or, for a task that a worker carries out, an end other than an abort, or
+        another configuration.
     """
     mine = _visible(tenant_id).filter(pk=task_id, host_id=host_id)
     rows = mine.filter(state__in=_origins(state))
@@ -150,8 +151,8 @@ def task_update(
 
 
 def _end(rows: QuerySet[Task], changes: Mapping[str, Any]) -> int:
-    """Make tasks FAILED or ABORTED by ``changes``, and undo what they began: each in one
-    transaction. How many those were.
+    """Make tasks FAILED or ABORTED by ``changes``, and undo their steps, each in one transaction.
+    Returns the number of tasks.
     """
     ended = 0
     for task in rows.order_by("pk"):
@@ -168,7 +169,7 @@ def _visible(tenant_id: str | None) -> QuerySet[Task]:
 
 
 def _origins(state: TaskState | None) -> list[TaskState]:
-    """The active states from which a task may become ``state``, or stay in it; None: all."""
+    """The active states from which a task may change to ``state``, or stay in it; None: all."""
     return sorted(s for s in ACTIVE if state in {None, s} or state in TRANSITIONS[s])
 
 
@@ -185,7 +186,7 @@ def _advance(progress: float | None) -> dict[str, Any]:
 
 
 def _update_refused(task: Task | None, task_id: str, host_id: str, wanted: str) -> ProvisionerError:
-    """Why an update changed no row, as far as the row still tells."""
+    """The reason why an update changed no row, as far as the row shows it."""
     if task is None:
         return TaskNotFound(f"host {host_id!r} has no task {task_id!r}")
     if task.state in ENDED:
@@ -197,8 +198,8 @@ def _update_refused(task: Task | None, task_id: str, host_id: str, wanted: str) 
 
 
 def tasks_abort(*, volume_id: str, reason: str, only_hosts: bool = False) -> None:
-    """The volume's task, if one has not ended, is ABORTED; with ``only_hosts``, if its host works
-    it off. Within the transaction that holds the volume.
+    """Abort the active task of the volume, if there is one; with ``only_hosts`` only if its host
+    carries it out. Call it in the transaction that locks the volume.
     """
     rows = Task.objects.filter(volume_id=volume_id, state__in=_origins(TaskState.ABORTED))
     if only_hosts:
@@ -207,22 +208,24 @@ def tasks_abort(*, volume_id: str, reason: str, only_hosts: bool = False) -> Non
 
 
 def tasks_touch(*, volume_id: str) -> None:
-    """A host said something of the volume: its task may go on, and its host lives."""
+    """Record that a host reported something about the volume, and wake the volume's task."""
     rows = Task.objects.filter(volume_id=volume_id, state__in=sorted(ACTIVE))
     if rows.update(last_activity_at=clock.now()):
         tasks_wake(volume_id=volume_id)
 
 
 def tasks_stop(rows: QuerySet[Task], *, description: str) -> int:
-    """Stop those of ``rows`` that can be stopped and have not ended; how many those were."""
+    """Abort those of ``rows`` that are active and can be stopped. Returns their number."""
     active = rows.filter(state__in=_origins(TaskState.ABORTED), stoppable=True)
     return _end(active, _move(TaskState.ABORTED) | {"description": description})
 
 
 def task_delete(*, task_id: str, host_id: str | None = None, tenant_id: str | None = None) -> None:
-    """Forget an ended task; with ``host_id``, only if it is that host's.
+    """Delete an ended task; with ``host_id``, only a task of that host.
 
-    :raises NoSuchTask, TaskOfOtherHost, TaskOngoing: as their names say.
+    :raises NoSuchTask: there is no such task.
+    :raises TaskOfOtherHost: it belongs to another host.
+    :raises TaskOngoing: it has not ended.
     """
     found = _visible(tenant_id).filter(pk=task_id)
     rows = found.filter(state__in=sorted(ENDED))
@@ -239,5 +242,5 @@ def task_delete(*, task_id: str, host_id: str | None = None, tenant_id: str | No
 
 
 def ended_purge() -> int:
-    """Delete the tasks that ended too long ago to be listed; how many those were."""
+    """Delete the ended tasks whose retention is over. Returns their number."""
     return expired_tasks().delete()[0]

@@ -1,4 +1,4 @@
-"""Getting tasks worked off, and waiting for them."""
+"""Submits tasks to workers, and waits for tasks."""
 
 import datetime as dt
 import time
@@ -17,7 +17,7 @@ WAIT_STEP_SECONDS = 0.1
 
 
 class TaskFailed(ProvisionerError):
-    """The task that was waited for failed: code and description are the task's."""
+    """The awaited task failed; code and description are those of the task."""
 
     def __init__(self, code: ResultCode, description: str) -> None:
         super().__init__(description)
@@ -25,7 +25,7 @@ class TaskFailed(ProvisionerError):
 
 
 def tasks_wake(*, volume_id: str) -> None:
-    """What a task of the volume waits for may have happened: it goes on at once."""
+    """Run the volume's waiting task now: the event that it waits for may have happened."""
     rows = Task.objects.filter(
         volume_id=volume_id, lease_owner=WAITING, state__in=sorted(ACTIVE), type__in=saga_types()
     )
@@ -34,9 +34,9 @@ def tasks_wake(*, volume_id: str) -> None:
 
 
 def tasks_requeue() -> int:
-    """Submit the tasks that nobody works on although they have not ended; how many those were.
+    """Submit again the active tasks whose lease is over. Returns their number.
 
-    This is what survives a killed worker, a flushed broker and a lost message.
+    This recovers from a killed worker, a flushed broker and a lost message.
     """
     now = clock.now()
     rows = Task.objects.filter(
@@ -47,7 +47,7 @@ def tasks_requeue() -> int:
 
 
 def _resubmit(rows: QuerySet[Task], task_id: str) -> bool:
-    """Submit the task if it still is in ``rows``, with a lease anew, as one that is just born."""
+    """Submit the task if it is still in ``rows``, with a new lease like that of a new task."""
     lease_until = clock.now() + dt.timedelta(seconds=LEASE_SECONDS)
     if not rows.update(lease_owner="", lease_until=lease_until):
         return False
@@ -56,10 +56,10 @@ def _resubmit(rows: QuerySet[Task], task_id: str) -> bool:
 
 
 def task_wait(*, task_id: str, seconds: float) -> bool:
-    """Whether the task is FINISHED within ``seconds``. It goes on if it is not.
+    """Wait ``seconds`` for the task; False: it has not ended, and continues.
 
-    :raises TaskFailed: it was refused.
-    :raises RuntimeError: it failed on a bug, or was stopped.
+    :raises TaskFailed: the task failed with a refusal.
+    :raises RuntimeError: the task failed because of a bug, or was stopped.
     """
     give_up = time.monotonic() + seconds
     while True:

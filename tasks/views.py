@@ -143,9 +143,9 @@ class TaskViewSet(ApiViewSet):
 
 
 def task_json(task: Mapping[str, Any]) -> dict[str, Any]:
-    """A task as the reference lists it; what is not known is left out.
+    """A task in the form of the reference, without unknown values.
 
-    An IDLE task carries no ``taskStatus``: the host agent takes any text there for a refusal.
+    An IDLE task has no ``taskStatus``, because the host agent takes any text there for a refusal.
     """
     started_at, ended_at = task["started_at"], task["ended_at"]
     fields = {

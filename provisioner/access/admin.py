@@ -1,4 +1,4 @@
-"""The authorization server, without its secrets, and revoked tokens in the administration site."""
+"""Administration pages: the authorization server, without its secrets, and revoked tokens."""
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,7 +15,7 @@ from provisioner.common.admin import ReadOnlyAdmin
 
 @admin.register(AuthorizationServer)
 class AuthorizationServerAdmin(ReadOnlyAdmin):
-    """Whose tokens are accepted. It is set and removed by ``/auth_server``."""
+    """The server whose tokens are accepted. ``/auth_server`` sets and removes it."""
 
     list_display = ["token_url", "issuer", "audience", "changed_at"]
     fieldsets = [
@@ -45,7 +45,7 @@ else:
 
 
 class RevokeForm(_Form):
-    """What is typed is not shown again: it may be a token that still counts."""
+    """Revokes a token. The page never shows the input again: it may be a valid token."""
 
     token = forms.CharField(
         max_length=8192,
@@ -68,7 +68,7 @@ class RevokeForm(_Form):
 
 @admin.register(RevokedToken)
 class RevokedTokenAdmin(ReadOnlyAdmin):
-    """They are added here and by ``manage.py token_revoke``, and go when they have expired."""
+    """Revoked tokens: added here and by ``manage.py token_revoke``, deleted when they expire."""
 
     list_display = ["token_id", "revoked_at", "expires_at"]
     search_fields = ["token_id"]

@@ -1,4 +1,4 @@
-"""How the administration pages check passwords, and what they tell browsers."""
+"""Login to the administration pages: limits on passwords, roles, and headers for browsers."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -17,7 +17,7 @@ Handler = Callable[[HttpRequest], HttpResponse]
 
 
 class GuardedBackend(ModelBackend):
-    """Django's own, which counts each try before it is hashed, as the API does, and knows roles."""
+    """Django's backend that also counts each password before it is hashed, and grants by role."""
 
     def authenticate(
         self,
@@ -26,7 +26,7 @@ class GuardedBackend(ModelBackend):
         password: str | None = None,
         **kwargs: Any,
     ) -> Any:
-        """:raises TooManyLogins: of this name or from this address."""
+        """:raises TooManyLogins: too many tries with this name or from this address."""
         check = super().authenticate
         if username is None or password is None:
             return None
@@ -37,7 +37,7 @@ class GuardedBackend(ModelBackend):
             )
 
     def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
-        """Also what the user's roles allow: MONITOR sees, ADMIN sees and revokes tokens."""
+        """Django's permissions, and those of roles: MONITOR may view, ADMIN also revoke tokens."""
         app, _, action = perm.partition(".")
         if app in OURS and user_obj.is_active:
             roles = _roles(user_obj)
@@ -51,7 +51,7 @@ class GuardedBackend(ModelBackend):
 
 
 def _roles(user: Any) -> frozenset[str]:
-    """Those of the user that count on the pages; read once for each request."""
+    """The user's roles that matter on these pages; read once for each request."""
     if not hasattr(user, "_roles_of_pages"):
         names = user.groups.filter(name__in=[Role.MONITOR, Role.ADMIN])
         user._roles_of_pages = frozenset(names.values_list("name", flat=True))
@@ -63,12 +63,12 @@ POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
-"""What a browser runs and loads on the administration pages: nothing that is not ours."""
+"""Content security policy of the administration pages: only files of this server."""
 
 
 class AdministrationPages:
-    """Tells browsers what the pages may load, and answers HTTP 429 where a page refuses to try a
-    password.
+    """Middleware that sets the content security policy of the pages, and answers HTTP 429 after too
+    many logins.
     """
 
     def __init__(self, get_response: Handler) -> None:

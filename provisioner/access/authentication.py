@@ -1,4 +1,4 @@
-"""How a request proves who sends it: DRF's authenticators (contract, section 2)."""
+"""DRF authenticators: who sends a request (contract, section 2)."""
 
 import base64
 import binascii
@@ -22,7 +22,7 @@ LONGEST_NAME = 150
 
 
 class _HeaderAuthentication(BaseAuthentication):
-    """Reads ``Authorization: <scheme> <credentials>``; other schemes are left to others."""
+    """Reads ``Authorization: <scheme> <credentials>``; ignores other schemes."""
 
     scheme: str
 
@@ -38,20 +38,20 @@ class _HeaderAuthentication(BaseAuthentication):
         return CHALLENGE
 
     def verify(self, credentials: str, source: str) -> Caller:
-        """``source``: the address that they come from.
+        """The caller of these credentials; ``source`` is the address that they come from.
 
-        :raises AuthenticationFailed: HTTP 401, these are no valid credentials.
+        :raises AuthenticationFailed: HTTP 401, the credentials are not valid.
         """
         raise NotImplementedError
 
 
 class BasicAuthentication(_HeaderAuthentication):
-    """Name and password of a local user, in UTF-8 or, as some old clients send it, in Latin-1."""
+    """Name and password of a local user, in UTF-8 or, from some old clients, Latin-1."""
 
     scheme = "basic"
 
     def verify(self, credentials: str, source: str) -> Caller:
-        """:raises TriesLater: HTTP 429, too many wrong ones were tried; nothing was hashed."""
+        """:raises TriesLater: HTTP 429, too many wrong passwords; nothing was hashed."""
         try:
             decoded = base64.b64decode(credentials, validate=True)
         except (binascii.Error, ValueError) as error:
@@ -68,7 +68,7 @@ class BasicAuthentication(_HeaderAuthentication):
 
 
 class TriesLater(APIException):
-    """Nobody looked whether the credentials are good."""
+    """HTTP 429: the credentials were not checked, because of too many logins."""
 
     status_code = HTTPStatus.TOO_MANY_REQUESTS
 
@@ -78,18 +78,18 @@ class TriesLater(APIException):
 
 
 class CannotVerify(APIException):
-    """Nobody can tell now whether the token is good."""
+    """HTTP 503: the token cannot be verified now."""
 
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
 
 
 class BearerAuthentication(_HeaderAuthentication):
-    """A token of the authorization server where there is one, else of ours."""
+    """A token of the authorization server if one is configured, otherwise a local token."""
 
     scheme = "bearer"
 
     def verify(self, credentials: str, source: str) -> Caller:
-        """:raises CannotVerify: HTTP 503, the authorization server's keys cannot be had."""
+        """:raises CannotVerify: HTTP 503, the authorization server's keys cannot be read."""
         server = authorization_server_current()
         try:
             return oidc_caller(credentials, server) if server else token_verify(credentials)

@@ -1,4 +1,4 @@
-"""The authorization server as it is configured (reference, "Authorization Server Config API's")."""
+"""The configured authorization server (reference, "Authorization Server Config API's")."""
 
 import logging
 import time
@@ -33,8 +33,8 @@ class OidcClient:
 
 @dataclass(frozen=True, kw_only=True)
 class OidcServer:
-    """A server and both clients. Exactly one of ``public_key`` and ``jwk_set_url`` is set;
-    ``issuer`` and ``audience`` are demanded of tokens where they are set.
+    """A server and its two clients. Exactly one of ``public_key`` and ``jwk_set_url`` is set. If
+    ``issuer`` or ``audience`` is set, tokens must match it.
     """
 
     token_url: str
@@ -46,22 +46,22 @@ class OidcServer:
     backends: OidcClient
 
     def keys(self, *, fresh: bool = False) -> Keys:
-        """Its signing keys; ``fresh``: read now, not what this process read before.
+        """The signing keys. ``fresh``: read them now, not from the cache of this process.
 
-        :raises KeysUnreadable: they would come over http, which may be changed on the way.
+        :raises KeysUnreadable: the URL is http, so the keys could be changed on the way.
         """
         is_open = self.jwk_set_url.lower().startswith("http:")
         if is_open and not settings.ENVIRONMENT.auth_server_http:
             raise KeysUnreadable(
                 f"the keys at {self.jwk_set_url} do not come over https: set the authorization "
-                "server anew with POST /auth_server"
+                "server again with POST /auth_server"
             )
         make = keys_new if fresh else keys_shared
         ca = self.ca_certificate()
         return make(public_key=self.public_key, jwk_set_url=self.jwk_set_url, ca=ca)
 
     def ca_certificate(self) -> str:
-        """PEM of the CA that its certificate is checked against; "" is the system's.
+        """PEM of the CA that verifies the server's certificate; "": the CAs of the system.
 
         :raises OSError: the file of AUTH_SERVER_CA cannot be read.
         """
@@ -75,7 +75,7 @@ def _text(path: Path) -> str:
 
 
 def authorization_server_get() -> OidcServer | None:
-    """What is stored now; a secret that cannot be decrypted is "", and logged as an error."""
+    """The stored server. A secret that cannot be decrypted is "", and logged as an error."""
     row = AuthorizationServer.objects.first()
     return _server(row) if row else None
 
@@ -84,7 +84,7 @@ _cached: tuple[float, OidcServer | None] = (float("-inf"), None)
 
 
 def authorization_server_current() -> OidcServer | None:
-    """What is stored, as read at most CACHE_SECONDS ago; for what every request asks."""
+    """The stored server, read at most CACHE_SECONDS ago; for use in every request."""
     global _cached  # noqa: PLW0603 - one value for all threads; assignment is atomic
     now = time.monotonic()
     read_at, server = _cached
@@ -95,7 +95,7 @@ def authorization_server_current() -> OidcServer | None:
 
 
 def authorization_server_forget() -> None:
-    """This process reads it and its keys anew; others read it within CACHE_SECONDS."""
+    """Clear the cache of this process; other processes read the server within CACHE_SECONDS."""
     global _cached  # noqa: PLW0603
     _cached = float("-inf"), None
     keys_shared.cache_clear()
@@ -106,7 +106,7 @@ def authentication_mode() -> str:
 
 
 def authorization_server_store(server: OidcServer) -> None:
-    """From now on tokens of this server count, and local ones do not."""
+    """Store the server: from now on its tokens are accepted, and local tokens are not."""
     with transaction.atomic(durable=True):
         AuthorizationServer.objects.update_or_create(
             pk=AuthorizationServer.ONLY, defaults=_columns(server)
@@ -115,7 +115,7 @@ def authorization_server_store(server: OidcServer) -> None:
 
 
 def authorization_server_remove() -> None:
-    """From now on local tokens count again."""
+    """Remove the server: from now on local tokens are accepted again."""
     AuthorizationServer.objects.all().delete()
     authorization_server_forget()
 
@@ -162,7 +162,9 @@ def _server(row: AuthorizationServer) -> OidcServer:
 
 
 def _readable(stored: str) -> str:
-    """The secret, or "": tokens are verified without it, and POST /auth_server sets it anew."""
+    """The secret, or "" if it is unreadable. Tokens are verified without it, and POST /auth_server
+    can set it again.
+    """
     try:
         return secrets.decrypt(stored)
     except secrets.UnreadableSecret as error:

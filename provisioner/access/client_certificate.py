@@ -1,4 +1,4 @@
-"""Client certificates, and what is believed of a proxy (contract, section 2)."""
+"""Checks client certificates, directly or as a trusted proxy reports them (contract, section 2)."""
 
 import base64
 import ipaddress
@@ -22,20 +22,20 @@ PROXY_HEADERS = (
 )
 NONE_VERIFIED = "a client certificate is required, and none was verified"
 WITHOUT = frozenset({"/healthz", "/readyz", "/probe", "/metrics"})
-"""Health checks need none. Agents of nodes and Prometheus show what they have: a token, or for
-metrics a password.
+"""Paths that need no client certificate. Agents of nodes send a token to ``/probe``, Prometheus a
+token or password to ``/metrics``.
 """
 
 
 class ClientCertificate:
-    """Refuses callers without a client's certificate where the operator demands one: HTTP 403.
+    """Middleware: answers 403 to callers without a client certificate, if one is required.
 
-    A trusted proxy says in ``X-SSL-Client-Verify`` whether it verified one, in
-    ``X-SSL-Client-Cert`` which (base64 of its DER; a proxy that does not say it has checked the
-    role itself), and in ``X-Forwarded-For`` for whom it speaks (which becomes ``REMOTE_ADDR``).
-    From anybody else these headers are dropped, and the certificate must have been verified on this
-    very connection. Certificates of nodes and of the provisioner are no clients'. The paths of
-    WITHOUT need none.
+    A trusted proxy sends three headers: ``X-SSL-Client-Verify`` says whether it verified a
+    certificate; ``X-SSL-Client-Cert`` is the certificate (base64 of its DER; a proxy that omits it
+    must have checked the role); ``X-Forwarded-For`` is the client's address, which becomes
+    ``REMOTE_ADDR``. From all others these headers are dropped, and the certificate must have been
+    verified on this connection. Certificates of nodes and of the provisioner are refused. The paths
+    of WITHOUT need no certificate.
     """
 
     def __init__(self, get_response: Handler) -> None:
@@ -58,7 +58,9 @@ class ClientCertificate:
         return self.get_response(request)
 
     def _needs_none(self, request: HttpRequest) -> bool:
-        """A password could be guessed without a certificate, but for the one of Prometheus."""
+        """Whether the request needs no certificate. For ``/probe`` that is so only with a token:
+        otherwise passwords could be guessed there without a certificate.
+        """
         path = request.path_info.rstrip("/")
         scheme = request.headers.get("Authorization", "").partition(" ")[0].lower()
         return path in WITHOUT and (path != "/probe" or scheme == "bearer")
@@ -72,7 +74,7 @@ class ClientCertificate:
         return any(ip in network for network in self.proxies)
 
     def _client_behind_proxies(self, request: HttpRequest) -> str:
-        """The last address that no trusted proxy vouches to be another trusted proxy."""
+        """The last address in ``X-Forwarded-For`` that is not itself a trusted proxy."""
         client: str = request.META["REMOTE_ADDR"]
         for hop in reversed(request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")):
             if not self._is_proxy(client) or not _is_address(hop.strip()):
@@ -90,7 +92,7 @@ def _is_address(text: str) -> bool:
 
 
 def _require_client_behind(proxied: HttpRequest) -> None:
-    """:raises WrongRole: the proxy verified no certificate, or one that is no client's."""
+    """:raises WrongRole: the proxy verified no certificate, or one of another role."""
     if proxied.META.get("HTTP_X_SSL_CLIENT_VERIFY") != "SUCCESS":
         raise WrongRole(NONE_VERIFIED)
     encoded = proxied.META.get("HTTP_X_SSL_CLIENT_CERT")
@@ -104,9 +106,9 @@ def _require_client_behind(proxied: HttpRequest) -> None:
 
 
 def _require_client_here(request: HttpRequest) -> None:
-    """This connection's own TLS verified the certificate; OpenSSL shows no other.
+    """Check the certificate of this TLS connection; OpenSSL shows only verified ones.
 
-    :raises WrongRole: there is none, or it is no client's.
+    :raises WrongRole: there is no certificate, or it has another role.
     """
     connection = request.META.get("gunicorn.socket")
     if not isinstance(connection, ssl.SSLSocket):

@@ -1,6 +1,6 @@
-"""Tokens by OAuth 2.0 client credentials (RFC 6749, section 4.4).
+"""Gets tokens by OAuth 2.0 client credentials (RFC 6749, section 4.4).
 
-Without Django: the agents on storage nodes use it too.
+Imports no Django, because the agents on storage nodes use it too.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ LONGEST_TOKEN = 65_536
 
 @dataclass(frozen=True)
 class IssuedToken:
-    """``life_seconds``: how long it counts from now, as the server says."""
+    """A token, and for how many seconds from now the server says that it is valid."""
 
     text: str = field(repr=False)
     life_seconds: float
@@ -24,9 +24,9 @@ class IssuedToken:
 def token_fetch(
     token_url: str, *, client_id: str, client_secret: str, scope: str = "", ca: str = ""
 ) -> IssuedToken:
-    """A new token of the client; its secret travels in the form, as Keycloak and ADFS take it.
+    """A new token for the client. The secret is sent in the form, as Keycloak and ADFS accept it.
 
-    :raises FetchFailed: the server gives none, or none within 5 s.
+    :raises FetchFailed: the server returns no token within 5 s.
     """
     form = {
         "grant_type": "client_credentials",

@@ -1,7 +1,8 @@
-"""How much of a process each caller takes: nobody takes all of it.
+"""Limits for each caller, so that no caller occupies a whole process.
 
-A request has a place, which is a thread, and works once it has a turn. There are more places than
-turns, so that a caller with many requests waits for its own, and all others find both.
+A request occupies a place, which is a thread, and is worked on while it has a turn. There are more
+places than turns: requests of a caller with many requests wait for its turns, and other callers
+still find free places and turns.
 """
 
 from collections.abc import Callable, Hashable
@@ -14,27 +15,27 @@ from rest_framework.exceptions import APIException
 from provisioner.common.lanes import Bounds, Lane, LaneFull, three_quarters
 
 TURN_SECONDS = 10.0
-"""Longest wait for a turn. With the longest call to nodes after it, a request ends in 30 s."""
+"""Longest wait for a turn. Together with the longest node calls, a request ends within 30 s."""
 LIST_SECONDS = 20.0
-"""Longest wait of a long list: it calls no node."""
+"""Longest wait of a long list. It may be longer, because a list calls no node."""
 LISTS_AT_ONCE = 2
-"""Long lists that are written at once: each takes time of all who work here, and a connection."""
+"""Long lists that are written at once: each takes CPU time from all others, and a connection."""
 
 _places, _turns, _lists = Lane(), Lane(), Lane()
 
 
 class TooManyAtOnce(APIException):
-    """HTTP 429: the caller has as many requests under way as it may."""
+    """HTTP 429: the caller has too many concurrent requests."""
 
     status_code = HTTPStatus.TOO_MANY_REQUESTS
     retry_after = 1
 
 
 class RequestTurn:
-    """What a request of this caller holds until it is answered.
+    """The place and the turn of one request, held until it is answered.
 
-    :raises TooManyAtOnce: three quarters of all places are the caller's, or none of its turns came
-        free in time.
+    :raises TooManyAtOnce: the caller has three quarters of all places, or there was no free turn in
+        time.
     """
 
     def __init__(self, caller: Hashable) -> None:
@@ -53,8 +54,9 @@ class RequestTurn:
             self._held.pop().give_back(self._caller)
 
     def for_a_list(self) -> Callable[[], None]:
-        """Write a long list: wait for one's turn to do so, while others work. Returns what ends
-        that turn; the place is kept.
+        """Exchange the turn for the turn to write a long list, which may wait. The place is kept.
+
+        Returns a function that ends the turn.
 
         :raises TooManyAtOnce: other lists took too long.
         """
@@ -77,7 +79,7 @@ class RequestTurn:
 
 
 def turn_bounds() -> Bounds:
-    """Of requests that work at once."""
+    """How many requests are worked on at once, in all and for one caller."""
     environment = settings.ENVIRONMENT
     threads: int = environment.api_threads
     of_one: int = environment.caller_requests or three_quarters(threads)

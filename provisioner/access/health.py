@@ -24,12 +24,12 @@ _stopping = threading.Event()
 
 
 def stop_serving() -> None:
-    """From now on this process is not ready; for gunicorn's hook that runs as a worker ends."""
+    """Make this process not ready. gunicorn's hook calls it when a worker stops."""
     _stopping.set()
 
 
 class HealthzViewSet(ApiViewSet):
-    """The process lives."""
+    """``GET /healthz``: the process is alive."""
 
     resource = "healthz"
     open_to_all = True
@@ -40,9 +40,9 @@ class HealthzViewSet(ApiViewSet):
 
 
 class ReadyzViewSet(ApiViewSet):
-    """The database answers and takes writes within 2 s, and the process is not being stopped.
+    """``GET /readyz``: the database accepts writes within 2 s, and the process is not stopping.
 
-    The broker does not count: without it calls are served, and tasks wait in the database.
+    The broker is not checked: without it calls are served, and tasks wait in the database.
     """
 
     resource = "readyz"
@@ -61,8 +61,8 @@ class ReadyzViewSet(ApiViewSet):
 
 
 def _database_answers() -> str:
-    """Why it does not, in words; empty: it does, or this process is too busy to ask it. A database
-    that is deaf is waited for CHECK_SECONDS.
+    """Why the database cannot be used. Empty: it can be used, or all connections of this process
+    are in use. Waits at most CHECK_SECONDS for an answer.
     """
     outcome = [UNREACHABLE]
 

@@ -1,6 +1,6 @@
-"""Calls to an authorization server: bounded in time and size, followed nowhere else.
+"""Calls to an authorization server: bounded in time and size, without redirects.
 
-Without Django: the agents on storage nodes use it too.
+Imports no Django, because the agents on storage nodes use it too.
 """
 
 import contextvars
@@ -23,14 +23,14 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class FetchFailed(Exception):
-    """No answer that can be used; the text says why and may be shown. It holds no secret."""
+    """There is no usable answer. The text says why, contains no secret, and may be shown."""
 
 
 def fetch_json(url: str, *, form: Mapping[str, str] | None = None, ca: str = "") -> dict[str, Any]:
     """The JSON object at ``url``: GET, or POST of a form.
 
-    ``ca``: PEM of the CA that an https server's certificate is checked against; empty: the
-    system's. Each call ends within CALL_SECONDS, whatever the server does.
+    ``ca``: PEM of the CA that verifies an https server's certificate; empty: the CAs of the
+    system. Each call ends within CALL_SECONDS, whatever the server does.
 
     :raises FetchFailed: anything but HTTP 200 with a JSON object; a redirect is not followed.
     """
@@ -41,8 +41,8 @@ def fetch_json(url: str, *, form: Mapping[str, str] | None = None, ca: str = "")
 
 
 def _within(seconds: float, url: str, form: Mapping[str, str] | None, ca: str) -> tuple[int, bytes]:
-    """Run the call in a thread that is left behind when the time is over: look-ups of names and
-    trickled headers know no other limit.
+    """Run the call in a thread, and abandon the thread after ``seconds``: nothing else bounds DNS
+    look-ups and headers that arrive slowly.
     """
     outcome: SimpleQueue[tuple[int, bytes] | FetchFailed] = SimpleQueue()
     give_up = time.monotonic() + seconds
@@ -91,7 +91,7 @@ def _call(url: str, form: Mapping[str, str] | None, ca: str, give_up: float) -> 
 
 @lru_cache(maxsize=4)
 def _context(ca: str) -> ssl.SSLContext:
-    """One for all calls: reading the system's CAs takes longer than a call does."""
+    """Shared by all calls, because reading the system's CAs takes longer than a call."""
     return ssl.create_default_context(cadata=ca or None)
 
 
@@ -120,8 +120,8 @@ OAUTH_ERRORS = frozenset({
     "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client",
     "unsupported_grant_type", "invalid_scope", "invalid_target", "access_denied",
 })  # fmt: skip
-"""RFC 6749, section 5.2, and RFC 8707: the only words of a refusal that are passed on, since a
-server's own text might repeat what it was sent.
+"""Error codes of RFC 6749, section 5.2, and RFC 8707. Only these are shown of a refusal, because a
+server's own text might repeat a secret that it was sent.
 """
 
 

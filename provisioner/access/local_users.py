@@ -1,4 +1,4 @@
-"""Local users: Django's own, with roles from their groups."""
+"""Local users: Django's users, with roles from their groups."""
 
 import hashlib
 import hmac
@@ -14,21 +14,20 @@ from provisioner.access.principals import Caller, Role
 _KEY = secrets.token_bytes(32)
 _CACHE_SIZE = 4096
 _verified: set[bytes] = set()
-"""HMACs of what was verified in this process: a user's current password hash and the password.
-
-A changed password changes its hash, so that the old one is not found here any more.
+"""HMACs of the passwords that this process verified, each with the user's password hash. A new
+password changes the hash, so the old password is no longer found here.
 """
 
 
 def user_verify(name: str, password: str, *, source: str = "") -> Caller | None:
-    """The caller of a name and password; None if they are wrong or the user is inactive.
+    """The caller with this name and password; None if they are wrong or the user is inactive.
 
-    One indexed query. The slow hash is paid once for each password and process; an unknown name
-    costs as much as a wrong password, so that timing tells no names. ``source``: the address that
-    the password comes from.
+    Makes one indexed query. The slow hash is computed once for each password and process. An
+    unknown name takes as long as a wrong password, so timing does not reveal names. ``source``:
+    the address that the password comes from.
 
-    :raises TooManyLogins: too many wrong passwords of this name or from there; a password that was
-        verified in this process before is not refused.
+    :raises TooManyLogins: too many wrong passwords for this name or from this address. A password
+        that this process verified before is never refused.
     """
     rows = list(
         get_user_model()
@@ -39,7 +38,7 @@ def user_verify(name: str, password: str, *, source: str = "") -> Caller | None:
     proof = hmac.digest(_KEY, f"{encoded}\0{password}".encode(), hashlib.sha256)
     if proof not in _verified:
         with login_turn(source):
-            known = proof in _verified  # who came at the same moment may have verified it
+            known = proof in _verified  # a parallel request may have verified it
             if not known and not login_checked(
                 name, source, partial(_matches, password, encoded, proof)
             ):
@@ -52,7 +51,7 @@ def user_verify(name: str, password: str, *, source: str = "") -> Caller | None:
 
 
 def _matches(password: str, encoded: str, proof: bytes) -> bool | None:
-    """True, which is remembered by its proof, or None."""
+    """True if the password is right, and remember its proof; otherwise None."""
     if not encoded:
         make_password(password)
         return None

@@ -1,9 +1,9 @@
-"""How often passwords are tried, and how many are hashed at once.
+"""Limits how often passwords are tried, and how many are hashed at once.
 
-A slow hash is what makes guessing slow, and what makes it an attack on everybody else: so each try
-is counted before it is hashed, and hashing has a lane of its own that leaves threads to others. Who
-comes when it is full waits for a turn, so that honest callers may come many at once.
-Counts are in Redis, where all processes see them; while it cannot be reached, in this process.
+A slow hash makes guessing slow, but guessing then takes CPU and threads from all other callers. So
+each try is counted before it is hashed, and only a few threads hash at a time. Further logins wait
+for their turn, so that many honest callers can log in at once. Counts are in Redis, where all
+processes see them. While Redis cannot be reached, each process counts by itself.
 """
 
 import hashlib
@@ -25,25 +25,26 @@ log = logging.getLogger(__name__)
 
 PREFIX = "provisioner:login:"
 MANY = 10
-"""How many times as many tries one name, or one source, has over all of the other."""
+"""A name over all sources, and a source over all names, may fail so many times as often as one name
+from one source."""
 REDIS_SECONDS = 0.3
 REST_SECONDS = 5.0
 MOST_KEPT = 10_000
 HASHED_AT_ONCE = 2
 HASHED_OF_ONE = 1
-"""From one address: of one name no more are counted at once than there are processes."""
+"""From one address: so of one name at most as many tries run at once as there are processes."""
 TURN_SECONDS = 10.0
-"""Longest wait for a hash, which takes 0.4 s."""
+"""Longest wait for a turn to hash; a hash takes 0.4 s."""
 
 T = TypeVar("T")
 Counts = dict[str, tuple[int, float]]
-"""By key: tries in the window, and how many seconds of it are left."""
+"""For each key: the tries in the window, and the seconds until the window ends."""
 
 _places, _turns = Lane(), Lane()
 
 
 class TooManyLogins(Exception):
-    """Too many passwords are tried; the text may be shown to the caller."""
+    """Too many passwords are tried; ``seconds``: when to try again. The text may be shown."""
 
     def __init__(self, text: str, *, seconds: float) -> None:
         super().__init__(text)
@@ -52,10 +53,10 @@ class TooManyLogins(Exception):
 
 @contextmanager
 def login_turn(source: str) -> Iterator[None]:
-    """A turn to hash. All who try passwords together take half of the threads at most; who comes
-    from one address three quarters of those, and waits behind who comes from another.
+    """Wait for a turn to hash a password. All logins together take at most half of the threads, and
+    those from one address three quarters of that half. Other addresses get their turn first.
 
-    :raises TooManyLogins: no turn came free in time.
+    :raises TooManyLogins: there was no free turn in time.
     """
     places: int = settings.ENVIRONMENT.api_places // 2
     try:
@@ -69,8 +70,9 @@ def login_turn(source: str) -> Iterator[None]:
 
 
 def login_checked(name: str, source: str, check: Callable[[], T | None]) -> T | None:
-    """What ``check`` says, which hashes a password; None: it is wrong, and counts as a failure.
-    Call it in a :func:`login_slot`: what is tried counts as a failure until it is known.
+    """The result of ``check``, which hashes a password. None: the password is wrong.
+
+    Call it within :func:`login_turn`. A try counts as a failure until ``check`` succeeds.
 
     :raises TooManyLogins: this name or source failed too often; nothing was hashed.
     """
@@ -87,8 +89,8 @@ def login_checked(name: str, source: str, check: Callable[[], T | None]) -> T | 
 
 
 def _limits(name: str, source: str) -> dict[str, int]:
-    """By key, how many tries the window has. Names are digested: what is typed there may be a
-    password.
+    """For each key, the allowed tries in a window. Names are hashed, because users may type a
+    password there by mistake.
     """
     attempts = settings.ENVIRONMENT.login_attempts
     who = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
@@ -110,7 +112,7 @@ def _counted(keys: dict[str, int]) -> Counts:
 
 
 def _forget(keys: dict[str, int]) -> None:
-    """The try that was right, at every key, and all that went before it by this name from here."""
+    """Uncount the successful try at every key, and all earlier tries of this name and source."""
     pair, *others = keys
     shared = _shared()
     if shared is not None:
@@ -119,7 +121,7 @@ def _forget(keys: dict[str, int]) -> None:
 
 
 class _Own:
-    """Counts of this process."""
+    """Counts in the memory of this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -147,7 +149,7 @@ class _Own:
 
 
 class _Shared:
-    """Counts in Redis. After a failure it is left alone for REST_SECONDS."""
+    """Counts in Redis. After a failure, Redis is not asked for REST_SECONDS."""
 
     def __init__(self, url: str) -> None:
         self._redis = redis.Redis.from_url(
@@ -156,7 +158,7 @@ class _Shared:
         self._rests_until = 0.0
 
     def count(self, keys: list[str], window: int) -> Counts | None:
-        """None: it cannot be reached."""
+        """The counts after this try; None: Redis cannot be reached."""
         if time.monotonic() < self._rests_until:
             return None
         try:
@@ -178,7 +180,7 @@ class _Shared:
             with self._redis.pipeline() as pipe:
                 pipe.delete(pair)
                 for key in others:
-                    # a window that ended meanwhile begins with one try to spare, and for a minute
+                    # a window that ended meanwhile starts at -1: one more try, for a minute at most
                     pipe.decr(key)
                     pipe.expire(key, 60, nx=True)
                 pipe.execute()

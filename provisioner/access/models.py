@@ -1,4 +1,4 @@
-"""What the access layer stores."""
+"""Tables of the access layer."""
 
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ from provisioner.common import clock
 
 
 class AuthorizationServer(models.Model):
-    """The one OpenID Connect server whose tokens are accepted; no row: local tokens are.
+    """The one OpenID Connect server whose tokens are accepted. Without a row local tokens are.
 
     The client secrets are encrypted (:mod:`provisioner.access.secrets`).
     """
@@ -45,7 +45,7 @@ class AuthorizationServer(models.Model):
 
 
 class RevokedToken(models.Model):
-    """A local token that counts no more, until it expires by itself."""
+    """A local token that is refused. The row is deleted after the token has expired."""
 
     token_id = models.CharField(primary_key=True, max_length=64)
     expires_at = models.DateTimeField()

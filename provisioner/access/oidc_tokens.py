@@ -1,4 +1,4 @@
-"""Tokens of the authorization server: verified, and what they say (contract, section 2)."""
+"""Verifies tokens of the authorization server and reads their claims (contract, section 2)."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from provisioner.access.signing_keys import Keys
 from provisioner.access.tokens import TokenRefused
 
 LEEWAY_SECONDS = 5
-"""How far the clocks of that server and of this one may differ."""
+"""How far the clocks of that server and of this machine may differ."""
 LONGEST_NAME = 150
 NO_AUDIENCE = (
     "the token names no resource that it has roles at, and no audience is set to tell that it is "
@@ -24,10 +24,11 @@ class _Access(BaseModel):
 
 
 class OidcClaims(BaseModel):
-    """What a verified token says.
+    """The claims of a verified token.
 
-    Who it is for stands at different places: Keycloak has ``azp`` and ``preferred_username``, RFC
-    9068 ``client_id``, ADFS ``appid`` and, for a client, no ``sub``.
+    Servers name the client and the user in different claims: Keycloak in ``azp`` and
+    ``preferred_username``, RFC 9068 in ``client_id``, ADFS in ``appid``, and for a client without
+    ``sub``.
     """
 
     sub: str | None = None
@@ -51,10 +52,12 @@ class OidcClaims(BaseModel):
         return name[:LONGEST_NAME]
 
     def roles_at(self, resource_id: str, *, is_for_us: bool) -> frozenset[Role]:
-        """Roles that this version knows: Keycloak's of the resource, or else ADFS's, which are in
-        tokens that have no ``resource_access``. They name no resource, so they count only where the
-        audience says whom the token is for (``is_for_us``): else those of another application
-        would do.
+        """The known roles at a resource.
+
+        Keycloak lists roles for each resource in ``resource_access``. Tokens of ADFS do not have
+        this claim, and their roles name no resource. So they count only if the audience shows that
+        the token is for this API (``is_for_us``); otherwise roles of another application would
+        count.
         """
         if self.resource_access is not None:
             held = self.resource_access.get(resource_id, _Access()).roles
@@ -66,14 +69,14 @@ class OidcClaims(BaseModel):
 
 
 def oidc_caller(token: str, server: OidcServer) -> Caller:
-    """Whom a bearer token speaks for.
+    """The caller that a bearer token of ``server`` identifies.
 
-    The backends client is the nodes': its tokens may send the probes of any node and no more,
-    unless it is the provisioner's client too.
+    Storage nodes use the backends client: its tokens may only send probes, of any node, unless it
+    is also the provisioner's client.
 
-    :raises TokenRefused: not signed by that server, expired, not for us, or of role HOST but no
-        host.
-    :raises KeysUnreadable: the server's keys cannot be had.
+    :raises TokenRefused: not signed by that server, expired, not for this API, or of role HOST
+        without a host.
+    :raises KeysUnreadable: the server's keys cannot be read.
     """
     claims = oidc_verify(token, server, server.keys(), audience=server.audience)
     is_for_us = bool(server.audience)
@@ -91,7 +94,7 @@ def oidc_caller(token: str, server: OidcServer) -> Caller:
 
 
 def oidc_verify(token: str, server: OidcServer, keys: Keys, *, audience: str = "") -> OidcClaims:
-    """The claims of a token that ``keys`` signed; ``audience`` is demanded where it is given.
+    """The claims of a token that ``keys`` signed. ``audience``, if given, is required.
 
     :raises TokenRefused: not signed by them, expired, not yet valid, of another issuer or for
         another audience, or not a token at all.

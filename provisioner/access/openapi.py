@@ -1,4 +1,4 @@
-"""``GET /openapi.json``, its pages for people, and how it describes our authenticators."""
+"""``GET /openapi.json``, its pages for people, and its description of our authenticators."""
 
 from functools import cache
 from typing import Any, ClassVar
@@ -16,11 +16,11 @@ from provisioner.common.endpoint_spec import Operation
 ONLY_OUR_FILES = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src blob:"
 )
-"""The pages work where there is no internet, and tell nobody that they were read."""
+"""Content security policy: the pages need no internet and contact no other server."""
 
 
 class OpenApiViewSet(ApiViewSet):
-    """The schema of all operations, made once in each process."""
+    """The schema of all operations, built once in each process."""
 
     resource = "openapi"
     open_to_all = True
@@ -38,7 +38,7 @@ def _schema() -> Any:
 
 
 class DocumentationViewSet(ApiViewSet):
-    """The schema as a page, by Swagger UI or Redoc, from files of this server."""
+    """The schema as a page of Swagger UI or Redoc, served from local files."""
 
     resource = "documentation"
     open_to_all = True

@@ -111,16 +111,18 @@ OF_TENANTS = frozenset(
         "backends.retrieve",
     }
 )
-"""What a token that is bound to a tenant may reach: its own objects. All else is the pool's.
+"""The operations that a token bound to a tenant may call; they show only objects of that tenant.
+All other operations concern the pool.
 
-A host's token reaches what HOST may, of its host alone, whether it is bound to a tenant or not.
+A host's token may call what HOST may, only for its own host, whether or not it is bound to a
+tenant.
 """
 
 
 class RoleAllows(BasePermission):
-    """Allows what the table allows; an operation that is not in it is refused to all.
+    """Allows an operation by the table. An operation that is not in the table is refused to all.
 
-    A method that the path does not have passes, for callers: it is answered with 405, not 403.
+    A method that the path does not support is allowed, so that callers get 405 and not 403.
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:

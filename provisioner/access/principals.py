@@ -1,4 +1,4 @@
-"""Who calls: roles, and the caller of a request."""
+"""Roles, and the caller of a request."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,9 +21,9 @@ _OF_HOSTS = frozenset({Role.HOST})
 class Caller:
     """An authenticated caller; DRF's ``request.user``.
 
-    ``tenant_id``: other tenants' objects are not seen at all. ``node_id``: the one node whose
-    probes a ``NODE`` token may send; ``speaks_for_all_nodes``: it may send those of any.
-    ``host_id``: the one host that a ``HOST`` token speaks for.
+    ``tenant_id``: the caller sees only objects of this tenant. ``node_id``: the one node whose
+    probes a ``NODE`` token may send; ``speaks_for_all_nodes``: it may send those of any node.
+    ``host_id``: the one host that a ``HOST`` token may act for.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Caller:
 
     @property
     def acts_as(self) -> frozenset[Role]:
-        """The roles that count: for a host it acts as HOST alone, and as HOST for a host alone."""
+        """The effective roles. A caller bound to a host has only HOST; others never have HOST."""
         return self.roles & _OF_HOSTS if self.host_id is not None else self.roles - _OF_HOSTS
 
     @property
@@ -45,5 +45,5 @@ class Caller:
         return Role.ADMIN in self.acts_as
 
     def speaks_for(self, node_id: str) -> bool:
-        """Whether it may send the probes of this node."""
+        """Whether the caller may send the probes of this node."""
         return self.is_admin or self.speaks_for_all_nodes or self.node_id == node_id

@@ -1,6 +1,6 @@
-"""Tokens that count no more before they expire: revoked ones, and those of users not active.
+"""Tokens that are refused before they expire: revoked tokens, and tokens of inactive users.
 
-Each process reads both anew every CACHE_SECONDS, together with the authorization server.
+Each process reads both again after CACHE_SECONDS, as it does the authorization server.
 """
 
 import datetime as dt
@@ -27,7 +27,7 @@ _known: _Known | None = None
 
 
 def token_revoke(*, token_id: str, expires_at: dt.datetime) -> None:
-    """The token counts no more, in each process within CACHE_SECONDS. What expired is forgotten."""
+    """Revoke a token: each process refuses it within CACHE_SECONDS. Deletes expired rows."""
     RevokedToken.objects.filter(expires_at__lt=clock.now()).delete()
     RevokedToken.objects.bulk_create(
         [RevokedToken(token_id=token_id, expires_at=expires_at)], ignore_conflicts=True
@@ -36,8 +36,8 @@ def token_revoke(*, token_id: str, expires_at: dt.datetime) -> None:
 
 
 def why_revoked(token_id: str, user: str) -> str:
-    """Why a token of this id, that this user had issued, counts no more; "": it does. An empty id
-    or user is not looked for.
+    """Why a token with this id, issued to this user, is refused; "": it is valid. An empty id or
+    user is not checked.
     """
     known = _read()
     if token_id in known.revoked:
@@ -48,7 +48,7 @@ def why_revoked(token_id: str, user: str) -> str:
 
 
 def revocations_forget() -> None:
-    """This process reads them anew."""
+    """Clear the cache of this process."""
     global _known  # noqa: PLW0603 - one value for all threads; assignment is atomic
     _known = None
 

@@ -1,6 +1,6 @@
-"""Encryption at rest of what must be read back: client secrets, licence keys, passwords of others.
+"""Encrypts secrets that must be read back: client secrets, licences, tokens of nodes.
 
-Fernet (AES-128-CBC with HMAC-SHA256): what was changed in the database is refused, never misread.
+Uses Fernet (AES-128-CBC with HMAC-SHA256), so a value that was changed in the database is refused.
 """
 
 import base64
@@ -16,12 +16,12 @@ class UnreadableSecret(Exception):
 
 
 def encrypt(text: str) -> str:
-    """``text`` as it may be stored: ASCII, 4/3 its size and 100 characters more."""
+    """Encrypt ``text`` for storage: ASCII, 4/3 of its size plus 100 characters."""
     return _cipher().encrypt(text.encode()).decode()
 
 
 def decrypt(stored: str) -> str:
-    """What :func:`encrypt` was given.
+    """Decrypt a result of :func:`encrypt`.
 
     :raises UnreadableSecret: no key of DATA_KEYS fits.
     """
@@ -30,7 +30,7 @@ def decrypt(stored: str) -> str:
     except (InvalidToken, ValueError) as error:
         raise UnreadableSecret(
             "a stored secret cannot be read with any key of DATA_KEYS (default: SECRET_KEY); add "
-            "the key it was stored with, or set the secret anew"
+            "the key it was stored with, or set the secret again"
         ) from error
 
 
@@ -45,6 +45,6 @@ def _cipher_of(keys: tuple[str, ...]) -> MultiFernet:
 
 
 def _fernet_key(key: str) -> bytes:
-    """A key of its own, made from a long random text: SECRET_KEY also signs tokens."""
+    """A separate key derived from a long random text, because SECRET_KEY also signs tokens."""
     digest = hashlib.blake2b(key.encode(), digest_size=32, person=b"data at rest").digest()
     return base64.urlsafe_b64encode(digest)

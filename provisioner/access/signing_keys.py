@@ -28,12 +28,12 @@ USABLE_SECONDS = 3600.0
 
 
 class KeysUnreadable(Exception):
-    """There is no key to verify a token with; the text says why and may be shown."""
+    """There is no key to verify a token. The text says why, and may be shown."""
 
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A public key, and the only algorithms it may verify: never one that a token chose."""
+    """A public key, and the only algorithms that it may verify: a token cannot choose one."""
 
     key: RSAPublicKey | EllipticCurvePublicKey
     algorithms: tuple[str, ...]
@@ -42,15 +42,17 @@ class SigningKey:
 
 class Keys(Protocol):
     def candidates(self, kid: str | None) -> list[SigningKey]:
-        """The keys that may have signed a token whose header names ``kid``, or no key.
+        """The keys that may have signed a token whose header names ``kid``; None: names no key.
 
-        :raises KeysUnreadable: there are none at all.
+        :raises KeysUnreadable: there are no keys at all.
         """
 
 
 def signing_key(key: object, *, kid: str | None = None, algorithm: str | None = None) -> SigningKey:
-    """:raises ValueError: no RSA key of 2048 bits or more, and none on P-256, P-384 or P-521; or
-    ``algorithm``, what the key is said to be for, is none of its own.
+    """A public key with the algorithms that it may verify; ``algorithm`` limits them to one.
+
+    :raises ValueError: neither RSA of 2048 bits or more, nor on P-256, P-384 or P-521; or the key
+        does not support ``algorithm``.
     """
     allowed: tuple[str, ...] = ()
     if isinstance(key, RSAPublicKey) and key.key_size >= SMALLEST_RSA_BITS:
@@ -66,7 +68,7 @@ def signing_key(key: object, *, kid: str | None = None, algorithm: str | None = 
 
 @lru_cache(maxsize=8)
 def public_key(text: str) -> SigningKey:
-    """A key in PEM, or as Keycloak shows it: the base64 alone.
+    """Read a key in PEM, or as base64 without header, as Keycloak shows it.
 
     :raises ValueError: the text is no such key.
     """
@@ -81,7 +83,7 @@ def public_key(text: str) -> SigningKey:
 
 @dataclass(frozen=True)
 class OneKey:
-    """A server that signs with one key, known by heart."""
+    """The configured key of a server that signs with only one."""
 
     text: str
 
@@ -93,11 +95,12 @@ class OneKey:
 
 
 class JwkSet:
-    """The keys that a server publishes, read again as they age and when a token names another.
+    """The keys that a server publishes. They are read again when they are old, and when a token
+    names an unknown key.
 
-    A known key costs no waiting: keys older than FRESH_SECONDS are read again by one thread while
-    the others go on with them, for USABLE_SECONDS at most where the server does not answer. There
-    are REFETCH_SECONDS between two readings, whatever kids tokens name.
+    A known key needs no waiting: when keys are older than FRESH_SECONDS, one thread reads them
+    again while the others still use them. If the server does not answer, they are used for
+    USABLE_SECONDS at most. Readings are at least REFETCH_SECONDS apart, whatever keys tokens name.
     """
 
     def __init__(self, url: str, ca: str = "") -> None:
@@ -112,7 +115,7 @@ class JwkSet:
         found = self._named(kid)
         if found and self._age() < FRESH_SECONDS:
             return found
-        # whose key is known need not wait for a reading that another thread has begun
+        # with a known key, do not wait for another thread that reads the keys
         if self._lock.acquire(blocking=not found):
             try:
                 if not self._named(kid) or self._age() >= FRESH_SECONDS:
@@ -153,7 +156,7 @@ def _keys_in(answer: dict[str, object]) -> list[SigningKey]:
 
 
 def _key_in(entry: object) -> SigningKey | None:
-    """None for what is for encryption, symmetric, too short, or not understood."""
+    """The key; None if it is for encryption, symmetric, too short, or not understood."""
     if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
         return None
     kid, algorithm = entry.get("kid"), entry.get("alg")
@@ -168,7 +171,7 @@ def _key_in(entry: object) -> SigningKey | None:
 
 
 def keys_new(*, public_key: str = "", jwk_set_url: str = "", ca: str = "") -> Keys:
-    """The keys of a server that has one of both; a JWK set is read at first use."""
+    """The keys of a server, from one of the two sources. A JWK set is read at first use."""
     return OneKey(public_key) if public_key else JwkSet(jwk_set_url, ca)
 
 

@@ -56,7 +56,7 @@ class TokenOutput(Output):
 
 
 class TokenViewSet(ApiViewSet):
-    """Tokens for the user whose name and password are given; a token gives no further tokens."""
+    """Issues tokens to users with name and password. A token cannot be used to get another one."""
 
     resource = "token"
     goes_on = True
@@ -86,9 +86,9 @@ class TokenViewSet(ApiViewSet):
 
 
 def _granted(caller: Caller, fields: dict[str, Any]) -> frozenset[Role]:
-    """The roles asked for, if the caller may give them away; a node's or a host's only ADMIN may.
+    """The requested roles, if the caller may grant them. Only ADMIN may grant NODE and HOST.
 
-    :raises PermissionDenied: HTTP 403, one of them is not the caller's to give.
+    :raises PermissionDenied: HTTP 403, the caller may not grant one of the roles.
     :raises InvalidInput: a node or host without its role, or the role without a node or host.
     """
     roles = frozenset(Role(role) for role in fields.get("roles", caller.acts_as))

@@ -1,7 +1,7 @@
-"""Local tokens: JWT, HS256, signed by the first key and verified by all (contract, section 2).
+"""Local tokens: JWT, HS256, signed with the first key and verified with all (contract, section 2).
 
-A token is taken back by its id (:mod:`provisioner.access.revocation`); dropping the key that signed
-it drops all of its tokens.
+A token is revoked by its id (:mod:`provisioner.access.revocation`). Removing a key from the
+settings invalidates all tokens that it signed.
 """
 
 import datetime as dt
@@ -22,7 +22,7 @@ from provisioner.common import clock
 
 ALGORITHM = "HS256"
 PARTY = "provisioner"
-"""Issuer and audience: a token made for something else with the same key is no token of ours."""
+"""Issuer and audience. A token that the same key signed for another purpose is refused."""
 
 HOST_UNBOUND = (
     "a token of role HOST names its host: have it issued again, with "
@@ -37,11 +37,11 @@ ID_RULE = "an id is the claim jti of a token: 1 to 64 letters, digits and -"
 
 
 class TokenRefused(Exception):
-    """This is no valid token of ours; the text may be shown to the caller."""
+    """The token is not valid. The text may be shown to the caller."""
 
 
 class WrongBinding(ValueError):
-    """What a token is to be bound to does not go with its roles."""
+    """The node or host that a token is bound to does not match its roles."""
 
     def __init__(self, name: str, rule: str) -> None:
         super().__init__(f"{name} {rule}")
@@ -69,9 +69,9 @@ class _Token:
 
 
 def bindings_check(roles: Collection[Role], *, node_id: str | None, host_id: str | None) -> None:
-    """A node's token names its node, and a host's its host; a host's has no other role.
+    """Require that a NODE token names its node, a HOST token its host, and has no other role.
 
-    :raises WrongBinding: names the binding, and the rule.
+    :raises WrongBinding: names the binding and the rule.
     """
     if (Role.NODE in roles) != (node_id is not None):
         raise WrongBinding("node", "is needed with role NODE, and only then")
@@ -91,8 +91,9 @@ def token_issue(
     user: str = "",
     lifetime: dt.timedelta,
 ) -> tuple[str, dt.datetime]:
-    """A signed token and when it expires, to the second. ``user``: the local user who has it
-    issued: it counts while that user is active.
+    """A signed token, and when it expires, to the second.
+
+    ``user``: the local user who requested it; the token is valid only while that user is active.
     """
     issued_at = clock.now().replace(microsecond=0)
     expires_at = issued_at + lifetime
@@ -111,10 +112,10 @@ def token_issue(
 
 
 def token_verify(token: str) -> Caller:
-    """The caller a token speaks for; roles that this version does not know are left out.
+    """The caller that a token identifies, without roles that this version does not know.
 
-    :raises TokenRefused: not signed by any of our keys, expired, revoked, of a user who is not
-        active, of role HOST but no host, or not a token at all.
+    :raises TokenRefused: not signed with any of our keys, expired, revoked, of an inactive user, of
+        role HOST without a host, or not a token at all.
     """
     found = _verified(token)
     if reason := why_revoked(found.token_id, found.user):
@@ -125,9 +126,9 @@ def token_verify(token: str) -> Caller:
 
 
 def token_identify(token: str) -> tuple[str, dt.datetime]:
-    """The id of a token of ours, and when it expires: what to revoke it by.
+    """The id of a token, by which it is revoked, and when the token expires.
 
-    :raises TokenRefused: it is none, has expired, or is of before tokens had ids.
+    :raises TokenRefused: not a token, expired, or from before tokens had ids.
     """
     found = _verified(token)
     if not found.token_id:
@@ -136,9 +137,9 @@ def token_identify(token: str) -> tuple[str, dt.datetime]:
 
 
 def token_named(text: str) -> tuple[str, dt.datetime]:
-    """The same of a token, or of an id alone, whose token then counts as one of the longest life.
+    """As :func:`token_identify`, also for an id alone, which is assumed to expire after LONGEST.
 
-    :raises TokenRefused: it is neither.
+    :raises TokenRefused: neither a token nor an id.
     """
     if "." in text:
         return token_identify(text)
@@ -148,7 +149,7 @@ def token_named(text: str) -> tuple[str, dt.datetime]:
 
 
 def _verified(token: str) -> _Token:
-    """:raises TokenRefused: not signed by any of our keys, expired, or not a token at all."""
+    """:raises TokenRefused: not signed with any of our keys, expired, or not a token at all."""
     try:
         found = _read(token, _keys())
     except (jwt.InvalidTokenError, ValidationError, ArithmeticError, ValueError) as error:
@@ -160,7 +161,7 @@ def _verified(token: str) -> _Token:
 
 @lru_cache(maxsize=4096)  # callers show the same token with each request
 def _read(token: str, keys: tuple[str, ...]) -> _Token:
-    """What a token says; that it has not expired, and counts still, is left to check."""
+    """The content of a signed token. The caller must check expiry and revocation."""
     claims = _Claims.model_validate(_decode(token, keys))
     roles = frozenset(role for role in Role if role in claims.roles)
     caller = Caller(claims.sub, roles, claims.tenant, claims.node, claims.host)

@@ -38,12 +38,12 @@ LONGEST_KEY = 255
 
 
 class ApiViewSet(ViewSet):
-    """A resource of the API: ``resource`` and the action name its line in the table of permissions.
+    """A resource of the API. ``resource`` and the action select a line in the permission table.
 
-    ``open_to_all``: credentials are not even looked at, so that wrong ones do no harm.
-    ``operations``: by action, what each takes and answers. ``aliases``: other names that its path
-    begins with. ``goes_on``: its writes change nothing that nodes hold, and are taken also while a
-    database that may be older than the nodes bars all others.
+    ``open_to_all``: credentials are not checked at all, so wrong ones do no harm. ``operations``:
+    what each action takes and returns. ``aliases``: other names that the path may begin with.
+    ``goes_on``: writes of this resource change nothing on nodes. So they are accepted even while
+    other writes are barred because the database may be older than the nodes.
     """
 
     resource: ClassVar[str]
@@ -65,13 +65,15 @@ class ApiViewSet(ViewSet):
         return [] if self.open_to_all else super().get_authenticators()
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """The caller's turn lasts until the answer is written down: that may be most of it."""
+        """Handle the request. The caller's turn lasts until the answer is rendered, which may take
+        most of the time.
+        """
         with ExitStack() as self._held:
             answer = super().dispatch(request, *args, **kwargs)
             return answer.render() if isinstance(answer, Response) else answer
 
     def perform_authentication(self, request: Request) -> None:
-        """:raises TooManyAtOnce: HTTP 429, the caller has enough requests under way."""
+        """:raises TooManyAtOnce: HTTP 429, the caller has too many concurrent requests."""
         super().perform_authentication(request)
         if isinstance(request.user, Caller):
             self._slot = RequestTurn(request.user)
@@ -87,19 +89,19 @@ class ApiViewSet(ViewSet):
             setattr(self, name, partial(_past_conflicts, getattr(self, name)))
 
     def _is_keyed(self, request: Request) -> bool:
-        """A repeat of the request is known as one."""
+        """Whether the API would recognise a repeat of this request."""
         operation = self.operations.get(self.action or "")
         return bool(operation and operation.repeatable and request.headers.get("Idempotency-Key"))
 
     def finalize_response(
         self, request: Request, response: Response, *args: Any, **kwargs: Any
     ) -> Response:
-        """Also name the fields of the request that were ignored: in ``ignoredFields`` of an
-        envelope, and of every answer in the header ``Ignored-Fields``.
+        """Add the names of ignored request fields: to an envelope as ``ignoredFields``, and to
+        every answer as the header ``Ignored-Fields``.
         """
         if response.status_code in TELLS_IGNORED and (ignored := self._ignored(request)):
             response.headers["Ignored-Fields"] = ", ".join(quote(name) for name in ignored)
-            data = getattr(response, "data", None)  # what is streamed has none
+            data = getattr(response, "data", None)  # a streamed answer has none
             if isinstance(data, dict) and "status" in data:
                 data["ignoredFields"] = ignored
         return super().finalize_response(request, response, *args, **kwargs)
@@ -110,17 +112,17 @@ class ApiViewSet(ViewSet):
         if operation is None:
             return []
         names: list[str] = []
-        with suppress(APIException, SuspiciousOperation):  # what cannot be read has no names
+        with suppress(APIException, SuspiciousOperation):  # an unreadable request has no names
             names += ignored_fields(operation.query, request.query_params)
             if operation.body:
-                assert isinstance(request.data, Mapping)  # JSONObjectParser gives nothing else
+                assert isinstance(request.data, Mapping)  # JSONObjectParser returns nothing else
                 names += ignored_fields(operation.body, request.data)
         return [name[:IGNORED_LENGTH] for name in names[:IGNORED_AT_MOST]]
 
     def listed(self, page: Page, listing: Listing[Any]) -> HttpResponseBase:
-        """The page of a list, of one moment, whatever its length.
+        """The answer with one page of a list, of any length, as of one moment.
 
-        :raises TooManyAtOnce: HTTP 429, it is a long one, and other long ones took too long.
+        :raises TooManyAtOnce: HTTP 429, the list is long, and other long lists took too long.
         """
         with one_moment():
             items, goes_on = listing.first(page)
@@ -131,7 +133,7 @@ class ApiViewSet(ViewSet):
         return sender.response(self.request, listing.pieces(page, PIECE_ROWS))
 
     def idempotency_digest(self, content: object) -> str:
-        """What a request and its repeats have in common, and no other: a digest of the header
+        """A digest that a request shares with its repeats, and with no other request: of the header
         ``Idempotency-Key``, the path and the parsed content. Empty without the header.
 
         :raises InvalidInput: the key is too long.
@@ -144,10 +146,10 @@ class ApiViewSet(ViewSet):
         return hashlib.sha256(repr((given, self.request.path, content)).encode()).hexdigest()
 
     def own_host(self, named: str | None) -> str | None:
-        """The host that a call is about: the one it names, or the one that its token speaks for;
-        None: any.
+        """The host that a call concerns: the one that it names, or the one that its token is bound
+        to. None: any host.
 
-        :raises PermissionDenied: HTTP 403, the token speaks for another host.
+        :raises PermissionDenied: HTTP 403, the token is bound to another host.
         """
         bound = self.caller.host_id
         if bound is not None and named not in {None, bound}:
@@ -163,10 +165,10 @@ class ApiViewSet(ViewSet):
 def _past_conflicts(
     handle: Callable[..., HttpResponseBase], *args: Any, **kwargs: Any
 ) -> HttpResponseBase:
-    """Handle the request again, CONFLICTS_AT_MOST times, where another transaction was in the
-    way.
+    """Handle the request, and again after a conflict with another transaction, CONFLICTS_AT_MOST
+    times.
 
-    :raises OperationalError: it still is.
+    :raises OperationalError: the last try failed, too.
     """
     tries = 0
     while True:

@@ -1,4 +1,4 @@
-"""What the administration pages of all apps share: they show, and services change."""
+"""Shared parts of all administration pages. The pages show rows; only services change them."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -22,7 +22,7 @@ else:
     _Admin, _Inline = admin.ModelAdmin, admin.TabularInline
 
 Column = Callable[[Any, Any], str]
-"""A method of an admin class that shows something of a row."""
+"""A method of an admin class that shows a value of a row."""
 
 NONE = "-"
 CROWDED = 0.8
@@ -30,7 +30,7 @@ CROWDED = 0.8
 
 
 class ReadOnlyAdmin(_Admin):
-    """Rows that services, nodes and hosts own: nobody adds, changes or deletes them here."""
+    """A page for rows that services, nodes and hosts own: nobody can add, change or delete them."""
 
     actions = None
     list_per_page = 50
@@ -76,7 +76,7 @@ class ReadOnlyInline(_Inline):
 
 
 class DeadlineFilter(admin.SimpleListFilter):
-    """Rows in a passing state, or those among them that nobody finished in time."""
+    """Filters rows in a transitional state, or those whose deadline has passed."""
 
     title = "unfinished"
     parameter_name = "unfinished"
@@ -96,7 +96,7 @@ class DeadlineFilter(admin.SimpleListFilter):
 
 
 class ChoiceFilter(admin.SimpleListFilter):
-    """Rows of one of the ``choices`` that no column holds, chosen by :meth:`of`."""
+    """Filters rows by a value that no column holds; :meth:`of` selects them."""
 
     choices_shown: ClassVar[type[TextChoices]]
 
@@ -112,7 +112,7 @@ class ChoiceFilter(admin.SimpleListFilter):
 
 
 def size(count: int) -> str:
-    """Bytes for people: three digits or so, and a binary unit."""
+    """Bytes for people: about three digits, and a binary unit."""
     value, units = float(count), iter(("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"))
     unit = "B"
     while abs(value) >= 1024 and (larger := next(units, None)):
@@ -138,7 +138,7 @@ def span(time: dt.timedelta) -> str:
 
 
 def bar(used: float, total: float, text: str) -> SafeString:
-    """A bar of how much is used, and the text beside it."""
+    """A bar that shows how much is used, with the text next to it."""
     return format_html(
         '<meter min="0" max="{}" high="{}" optimum="0" value="{}"></meter> {}',
         total,
@@ -201,7 +201,7 @@ def link_column(field: str, title: str = "") -> Column:
 
 
 def text_column(function: Callable[[Any], str], title: str) -> Column:
-    """What ``function`` says of a row."""
+    """A column that shows ``function(row)``."""
 
     @admin.display(description=title)
     def column(self: Any, row: Any) -> str:
@@ -211,7 +211,7 @@ def text_column(function: Callable[[Any], str], title: str) -> Column:
 
 
 def wait_column(field: str = "deadline_at", title: str = "must be finished") -> Column:
-    """When somebody else takes an unfinished row up, or for how long that is overdue."""
+    """A column that shows when the deadline of an unfinished row is, or how long it is overdue."""
 
     @admin.display(description=title, ordering=field)
     def column(self: Any, row: Any) -> str:

@@ -1,4 +1,4 @@
-"""The envelope of every answer, and the one place where errors become answers (contract, section
+"""The envelope of answers, and the only place that turns errors into answers (contract, section
 1).
 """
 
@@ -41,7 +41,7 @@ TRANSPORT_CODES = {
 
 
 class AlwaysJSON(BaseContentNegotiation):
-    """Whatever ``Accept`` says, the answer is JSON: old clients send all kinds of it."""
+    """Answers JSON whatever ``Accept`` says, because old clients send many different values."""
 
     def select_parser(self, request: Any, parsers: Any) -> Any:
         return next((p for p in parsers if p.accepts(request.content_type)), None)
@@ -51,30 +51,31 @@ class AlwaysJSON(BaseContentNegotiation):
 
 
 def envelope(code: ResultCode, description: str) -> dict[str, str]:
-    """The two fields; what UTF-8 cannot carry (half a surrogate pair) is spelled out."""
+    """The two fields of an envelope. Characters that UTF-8 cannot encode are escaped."""
     sendable = description.encode("utf-8", "backslashreplace").decode()
     return {"status": code.value, "description": sendable}
 
 
 def success(**extra: Any) -> Response:
-    """The answer of an operation that did what it should; ``extra`` joins the envelope."""
+    """The answer of a successful operation; ``extra`` is added to the envelope."""
     return Response(envelope(ResultCode.Success, "Success") | extra)
 
 
 def transport_envelope(status: HTTPStatus, description: str) -> dict[str, str]:
-    """The body of a transport error. Old clients look for ``HTTP Status n`` in the text."""
+    """The body of a transport error. Old clients search the text for ``HTTP Status n``."""
     return envelope(TRANSPORT_CODES[status], f"HTTP Status {status.value} - {description}")
 
 
 def transport_response(status: HTTPStatus, description: str) -> JsonResponse:
-    """A transport error from outside the views: of middleware and of Django itself."""
+    """A transport error from outside of views: from middleware, or from Django itself."""
     return JsonResponse(transport_envelope(status, description), status=status)
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
     """DRF's exception handler: every error of a view becomes the two-field envelope.
 
-    Anticipated errors are logged as info; all others are bugs: logged with a trace, told to nobody.
+    Anticipated errors are logged as info. All others are bugs: the log gets a trace, the client no
+    details.
     """
     error = refusal_of(error) or error
     if isinstance(error, WritesBarred):
@@ -150,5 +151,5 @@ def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:
 
 
 def server_error(request: HttpRequest) -> JsonResponse:
-    """Errors outside the views: of the admin, of middleware. Django calls it in an ``except``."""
+    """Answer errors outside of views, in admin or middleware. Django calls it in an ``except``."""
     return transport_response(*_transport(sys.exception()))

@@ -1,8 +1,8 @@
-"""What a certificate of the pool's CA may be used for: one role, named in the certificate.
+"""Roles of certificates: each certificate of the pool's CA names one role.
 
-A chain to the CA says only that somebody belongs to the pool. The role says who: a URI among the
+A chain to the CA only proves that a certificate belongs to the pool. The role is a URI among the
 subject's alternative names, ``urn:provisioner:role:<role>``, together with the extended key usage
-that the role needs. A node's certificate may also name the nodes it is for, by
+that the role needs. A node's certificate may also name the nodes that it is valid for, by
 ``urn:provisioner:node:<persistentID>``.
 """
 
@@ -19,7 +19,7 @@ NODE_URI = "urn:provisioner:node:"
 
 
 class CertificateRole(StrEnum):
-    """Who shows the certificate."""
+    """Who presents the certificate."""
 
     PROVISIONER = "provisioner"  # to storage nodes
     NODE = "node"  # a storage node, to the provisioner
@@ -35,7 +35,7 @@ class CertificateRole(StrEnum):
 
 
 class WrongRole(ValueError):
-    """The certificate is not what its holder must show; a sentence for logs and answers."""
+    """The certificate does not have the required role. The text is for logs and answers."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ def require_role(
 ) -> None:
     """Refuse a verified certificate (DER) that is not for ``role``.
 
-    ``node_id``: the persistentID of the node that must be behind it. A node certificate that names
-    no node is good for each node at the addresses it is issued for.
+    ``node_id``: the persistentID of the node that must have presented it. A node certificate that
+    names no node is valid for each node at its addresses.
 
-    :raises WrongRole: there is no certificate, or it is for something else.
+    :raises WrongRole: there is no certificate, or it has another role or node.
     """
     if not certificate:
         raise WrongRole(f"no certificate was shown; one with role {role} is needed")
@@ -83,7 +83,7 @@ def role_names(role: CertificateRole, node_ids: Collection[str] = ()) -> list[x5
     return [x509.UniformResourceIdentifier(uri) for uri in uris]
 
 
-@lru_cache(maxsize=4096)  # asked with each request of a connection
+@lru_cache(maxsize=4096)  # called for each request of a connection
 def _names(certificate: bytes) -> _Names:
     """:raises WrongRole: it cannot be read."""
     try:

@@ -1,9 +1,9 @@
-"""The time that decides what several processes must agree on: that of the database.
+"""The time for everything that several processes must agree on: the database's time.
 
-Each time a process takes a database connection it compares the clocks, at no extra round trip;
-between, it counts with the machine's monotonic clock. So a process whose own clock is wrong neither
-sees nodes as Unavailable nor takes leases of others. With SQLite all is one machine: its clock
-counts.
+Whenever a process takes a database connection it compares the clocks, without an additional round
+trip. In between it uses the machine's monotonic clock. So a process whose own clock is wrong
+neither sees nodes as Unavailable nor takes over leases of others. With SQLite everything runs on
+one machine, and its clock counts.
 """
 
 import datetime as dt
@@ -14,7 +14,7 @@ import time
 from prometheus_client import Gauge
 
 SKEW_SECONDS = 2.0
-"""From here on a difference is logged."""
+"""A difference of this much or more is logged."""
 
 SKEW = Gauge(
     "provisioner_clock_skew_seconds",
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class _Clock:
-    """``offset``: the database's time less the monotonic one, in seconds; None: not known."""
+    """``offset``: the database's time minus the monotonic clock, in seconds; None: not known."""
 
     def __init__(self) -> None:
         self.offset: float | None = None
@@ -37,7 +37,7 @@ _clock = _Clock()
 
 
 def now() -> dt.datetime:
-    """The database's time, as far as this process knows; UTC."""
+    """The database's time, in UTC. Before the first connection: the machine's time."""
     offset = _clock.offset
     if offset is None:
         return dt.datetime.now(dt.UTC)
@@ -50,10 +50,10 @@ def epoch_seconds() -> float:
 
 
 def clock_compared(database_seconds: float, began: float, ended: float) -> None:
-    """The database's time, in seconds since the epoch, was this at some moment between ``began``
-    and ``ended`` of the monotonic clock.
+    """Adjust the offset: at some moment between ``began`` and ``ended`` of the monotonic clock, the
+    database's time was ``database_seconds`` since the epoch.
 
-    What is known already stays as long as it agrees, so time makes no small jumps.
+    The known offset stays if it is possible within these bounds, so time makes no small jumps.
     """
     own = time.time() - time.monotonic()
     with _clock.lock:

@@ -1,4 +1,4 @@
-"""The database as a service that can be away: what to tell clients, and whom to leave it to."""
+"""What to tell clients when the database cannot serve, and when to return connections."""
 
 import sqlite3
 
@@ -33,10 +33,10 @@ CONFLICTS = (errors.SerializationFailure, errors.DeadlockDetected)
 
 
 def unavailable(error: BaseException | None) -> str | None:
-    """Why the database cannot serve now, in words for clients; None: the error is another one.
+    """Why the database cannot serve now, as a text for clients; None: the error is a different one.
 
-    A call that failed for such a reason changed nothing, or what it began is finished or rolled
-    back later; it may be sent again.
+    A call that failed for such a reason changed nothing, or its work is finished or rolled back
+    later. It may be sent again.
     """
     if not isinstance(error, Error):
         return None
@@ -53,14 +53,14 @@ def unavailable(error: BaseException | None) -> str | None:
 
 
 def is_conflict(error: BaseException | None) -> bool:
-    """Another transaction was in the way; the same call again will succeed."""
+    """Whether the error is a conflict with another transaction, so that a repeat can succeed."""
     return isinstance(error, Error) and isinstance(error.__cause__, CONFLICTS)
 
 
 def release_connection() -> None:
-    """Give this thread's connection back to the pool, before the thread waits for something else
-    than the database. The next statement takes one again. Nothing happens inside a transaction, or
-    where each thread has a connection of its own.
+    """Return this thread's connection to the pool, before the thread waits for something other than
+    the database. The next statement takes a connection again. Does nothing inside a transaction,
+    or if each thread keeps its own connection.
     """
     holds_one = connection.connection is not None and not connection.in_atomic_block
     if holds_one and getattr(connection, "pool", None):

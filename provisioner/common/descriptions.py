@@ -1,8 +1,8 @@
-"""What the API's operations and fields mean, for readers of the OpenAPI description.
+"""Descriptions of the API's operations and fields, for the OpenAPI description.
 
-A field that means the same everywhere is described here once, by its name. Where its meaning
-differs, ``Serializer.field`` wins, and a field's own ``help_text`` wins over both. Operations have
-the name ``resource.action`` of their view.
+A field that means the same everywhere is described once, by its name. A description for
+``Serializer.field`` takes precedence, and a field's own ``help_text`` over both. Operations are
+named ``resource.action``, as in their view.
 """
 
 _ADMINS = "Shown to administrators only."
@@ -15,6 +15,8 @@ FIELDS: dict[str, str] = {
     "appName": "Name of the program that sends the record; the APP-NAME of RFC 5424.",
     "authenticationMode": "`LOCAL`: tokens of this server; `OPEN_IDC`: tokens of the authorization "
     "server.",
+    "InfoOutput.authenticationMode": "`JWT`: tokens of this server; `OPEN_IDC`: tokens of the "
+    "authorization server.",
     "authorizationServer": "Where the node gets the tokens that it probes with. Absent in the mode "
     "`LOCAL`.",
     "authorizationServerAudience": "Audience (`aud`) that tokens must be made for.",
@@ -27,7 +29,7 @@ FIELDS: dict[str, str] = {
     "backend": "The storage node.",
     "RefusalOutput.backend": "Persistent id of the storage node that was refused.",
     "PlannedReplicaOutput.backend": "Persistent id of the storage node that was chosen.",
-    "backendId": "Only what has a replica on the storage node of this persistent id.",
+    "backendId": "Only volumes with a replica on the storage node with this persistent id.",
     "backends": "The storage nodes as they were when the sample was taken.",
     "backendsClientID": "Client id by which storage nodes get their tokens.",
     "backendsClientScope": "Scope that storage nodes ask for.",
@@ -61,25 +63,25 @@ FIELDS: dict[str, str] = {
     "duration": "Seconds until the host's next probe. A host that is silent for three times as "
     "long is Unavailable.",
     "expirationDate": "When the licence ends; absent: never.",
-    "filter": "The rule of placement that refused the node.",
+    "filter": "The placement filter that excluded the node.",
     "force": "`true`: remove a node that is Unavailable although it holds volumes. Their replicas "
     "there become Missing.",
     "host": "Name of the host that the record is about; the HOSTNAME of RFC 5424.",
-    "hostID": "Only what is published to the host of this id.",
+    "hostID": "Only volumes that are published to the host with this id.",
     "SessionOutput.hostID": "Id of the host that is connected.",
     "hostId": "Id of the host.",
     "StorageClassInput.hostId": "Only on the storage node that runs inside the host of this id.",
     "BackendAddInput.hostId": "Id of the host that the storage node runs inside of.",
     "BackendOutput.hostId": "Id of the host that the storage node runs inside of.",
     "BackendUpdateInput.hostId": "Id of the host that the storage node runs inside of.",
-    "TaskOutput.hostId": "Id of the host that works the task off; absent: a worker does.",
-    "hostName": "Only hosts of this name.",
+    "TaskOutput.hostId": "Id of the host that carries out the task; absent: a worker does.",
+    "hostName": "Only hosts with this name.",
     "hostNqn": "NQN by which the host connects to targets.",
     "hostTargetConnectedTo": "Name of the host that the target is for.",
     "id": "Id of the syslog server.",
-    "inUse": "Whether it is in use.",
-    "BackendOutput.inUse": "`false`: the node is cordoned: nothing new is placed on it.",
-    "BackendUpdateInput.inUse": "`false`: cordon the node: nothing new is placed on it.",
+    "inUse": "Whether the object is in use.",
+    "BackendOutput.inUse": "`false`: the node is cordoned, so no new replica is placed on it.",
+    "BackendUpdateInput.inUse": "`false`: cordon the node, so no new replica is placed on it.",
     "ProvisionerInput.inUse": "`false`: the node is cordoned.",
     "ProvisionerOutput.inUse": "`false`: the node is cordoned.",
     "VolumeOutput.inUse": "Whether the volume is published to a host.",
@@ -88,13 +90,13 @@ FIELDS: dict[str, str] = {
     "ip": "Address that the node's targets listen on.",
     "jwkSetURL": "Address of the JSON Web Key Set that verifies tokens.",
     "license": "The licence as its vendor issued it: a JSON Web Token.",
-    "limit": "How many objects to answer at most. Absent: all.",
+    "limit": "Greatest number of objects in the answer. Absent: all.",
     "location": "The replicas, and the storage node of each.",
-    "marker": "Answer the objects that follow the one of this id.",
-    "maxBWPerGB": "Limit of the bandwidth in bytes per second and GiB, kept by the node; 0: none.",
+    "marker": "Return the objects after the one with this id.",
+    "maxBWPerGB": "Bandwidth limit in bytes per second and GiB, enforced by the node; 0: none.",
     "maxBackends": "How many storage nodes the licence allows; absent: any number.",
-    "maxIOPS": "Limit of IOPS, kept by each node of the volume; 0: none.",
-    "maxIOPSPerGB": "Limit of IOPS per GiB, kept by the node; 0: none.",
+    "maxIOPS": "IOPS limit, enforced by each node of the volume; 0: none.",
+    "maxIOPSPerGB": "IOPS limit per GiB, enforced by the node; 0: none.",
     "maxReplicaDownTime": "Minutes after which a replica that is Missing is replaced; 0: never.",
     "message": "The text of the record.",
     "mgmtIPs": "Management addresses of the storage node, tried in order.",
@@ -106,23 +108,23 @@ FIELDS: dict[str, str] = {
     "TagInput.name": "Name of the parameter.",
     "TagOutput.name": "Name of the parameter.",
     "namespaceId": "NVMe namespace id of the volume in this target.",
-    "newCapacity": "New size in GiB. It must be more than the present one.",
-    "newestGeneration": "No write to the node had a greater generation, as far as it remembers. "
-    "A node that has seen more than the database bars writes.",
+    "newCapacity": "New size in GiB. It must be greater than the current size.",
+    "newestGeneration": "The greatest generation of all writes that the node remembers. If it is "
+    "greater than the database's last one, writes are barred.",
     "nqn": "NQN by which the host connects to targets.",
     "numNamespaces": "How many namespaces the target has.",
     "numReplicas": "How many replicas the volume has.",
-    "StorageClassInput.numReplicas": "How many replicas to make: 1 to 3, each on its own node.",
+    "StorageClassInput.numReplicas": "How many replicas to create: 1 to 3, each on its own node.",
     "numSSDs": "How many SSDs the node had.",
     "numVolumes": "How many replicas lie on the node.",
     "numberOfSSDs": "How many SSDs the node has.",
-    "offset": "How many objects to leave out at the beginning.",
+    "offset": "How many objects to skip at the beginning.",
     "parametersList": "Parameters of the record, which become its structured data (RFC 5424).",
     "persistentID": "Id that the storage node keeps for life.",
     "persistentId": "Id that the storage node keeps for life.",
     "port": "Port that the node's targets listen on.",
     "portals": "Where the node's targets listen.",
-    "progress": "How far the task is, in percent.",
+    "progress": "Progress of the task in percent.",
     "provisioner": "The settings for probes that the node has now.",
     "provisionerClientID": "Client id by which this server gets its own tokens.",
     "provisionerClientScope": "Scope that this server asks for.",
@@ -130,14 +132,14 @@ FIELDS: dict[str, str] = {
     "provisionerResourceID": "Resource in whose roles tokens carry the roles of this API.",
     "publicKey": "PEM of the key that verifies tokens.",
     "pushInterval": "Seconds between two probes.",
-    "rack": "Rack that the node stands in.",
-    "ReplicaInput.racks": "Only in these racks; empty: what the volume is bound to.",
+    "rack": "Rack of the node.",
+    "ReplicaInput.racks": "Only in these racks; empty: the racks that the volume is bound to.",
     "racks": "Only in these racks; empty: in any.",
-    "reason": "Why, in words.",
-    "region": "Region that the node stands in.",
-    "ReplicaInput.regions": "Only in these regions; empty: what the volume is bound to.",
+    "reason": "The reason, as a text.",
+    "region": "Region of the node.",
+    "ReplicaInput.regions": "Only in these regions; empty: those that the volume is bound to.",
     "regions": "Only in these regions; empty: in any.",
-    "repId": "The replica that is moved; absent: one on a cordoned node, else the oldest.",
+    "repId": "The replica to move; absent: one on a cordoned node, otherwise the oldest.",
     "replicaID": "Uuid of the replica.",
     "replicaState": "`Available`, `Synchronizing` or `Missing`, as the host sees the replica.",
     "replicaUuid": "Uuid of the replica.",
@@ -156,14 +158,14 @@ FIELDS: dict[str, str] = {
     "ssdName": "Name of the SSD.",
     "state": "State of the syslog server; only those that are `true` get records.",
     "SampledBackendOutput.state": "State of the storage node when the sample was taken.",
-    "statusDescription": "What happened, in words.",
+    "statusDescription": "What happened, as a text.",
     "stoppable": "Whether `PUT /tasks` with the state `ABORTED` stops the task.",
     "storageClass": "Replicas, placement and limits.",
     "storageClassName": "Name of the storage class.",
     "subVolumes": "The parts of the replica, one on each SSD.",
-    "syslogsBackend": "The syslog servers, as the pool's nodes have them.",
+    "syslogsBackend": "The syslog servers that the pool's nodes are configured with.",
     "tags": "What changed: `id`, `version`, `state` or `numSSDs`.",
-    "ProvisionerInput.tags": "Settings beside those of the reference.",
+    "ProvisionerInput.tags": "Settings beyond those of the reference.",
     "targetDriverVersion": "Version of the node's NVMe-oF target.",
     "targetName": "NQN of the target.",
     "taskConfiguration": "Parameters of the task, as pairs of name and value.",
@@ -171,8 +173,8 @@ FIELDS: dict[str, str] = {
     "taskStatus": "Result code of a task that has ended.",
     "tasks": "The tasks that move replicas now.",
     "tenantId": "Id of the tenant. In a path it may be left out.",
-    "TenantInput.tenantId": "Id of the new tenant; absent: this server makes one. It must not be "
-    "the first segment of a path of this API.",
+    "TenantInput.tenantId": "Id of the new tenant; absent: this server chooses one. It must not "
+    "be the first segment of a path of this API.",
     "tokenURL": "Address that issues tokens for client credentials.",
     "totalBW": "Bandwidth of the node in bytes per second.",
     "TenantInput.totalBW": "Budget in bytes per second; 0: no limit. It is counted, not enforced.",
@@ -196,7 +198,7 @@ FIELDS: dict[str, str] = {
     "usedNamespacesIds": "Namespace ids that the host uses.",
     "uuid": "Uuid of the replica.",
     "HostOutput.uuid": "Id of the host.",
-    "VolumeInput.uuid": "Uuid of the new volume; absent: this server makes one.",
+    "VolumeInput.uuid": "Uuid of the new volume; absent: this server chooses one.",
     "VolumeOutput.uuid": "Uuid of the volume.",
     "VolumeExtendedOutput.uuid": "Uuid of the volume.",
     "value": "Value of the parameter.",
@@ -206,58 +208,58 @@ FIELDS: dict[str, str] = {
     "InfoOutput.version": "Level of this API. Clients check it.",
     "volId": "Uuid of the volume.",
     "volumeID": "Uuid of the volume.",
-    "SnapshotVolumeInput.volumeID": "Uuid of the new volume; absent: this server makes one.",
-    "volumeId": "Uuid of the new volume; absent: this server makes one.",
+    "SnapshotVolumeInput.volumeID": "Uuid of the new volume; absent: this server chooses one.",
+    "volumeId": "Uuid of the new volume; absent: this server chooses one.",
     "volumeUuid": "Uuid of the volume.",
-    "waitsFor": "What the drain waits for, in words; absent: nothing.",
+    "waitsFor": "What the drain waits for, as a text; absent: nothing.",
     "writable": "Whether hosts may write to the volume.",
-    "zone": "Zone that the node stands in.",
-    "ReplicaInput.zones": "Only in these zones; empty: what the volume is bound to.",
+    "zone": "Zone of the node.",
+    "ReplicaInput.zones": "Only in these zones; empty: the zones that the volume is bound to.",
     "zones": "Only in these zones; empty: in any.",
 }
 
 OPERATIONS: dict[str, str] = {
-    "auth_server.list": "The authorization server that is set, or `{}`. Secrets are shown to "
+    "auth_server.list": "The configured authorization server, or `{}`. Secrets are shown to "
     "administrators only.",
     "auth_server.create": "Fetch a token for this server and one for the storage nodes, verify "
     "both, tell all nodes, and only then accept tokens of this authorization server. Local tokens "
-    "are refused from then on; the password of an administrator stays the way back.",
+    "are refused from then on; an administrator with a password can still change this back.",
     "auth_server.destroy": "Return to local tokens, and tell all nodes.",
     "backends.list": "All storage nodes of the pool.",
     "backends.retrieve": "One storage node, as a list of one; an empty list if there is none.",
     "backends.create": "Call a storage node at its management addresses, read its identity, SSDs "
     "and portals, make it probe this server, and take it into the pool.",
-    "backends.update": "Change what is given and leave the rest; null or an empty text clears. "
-    "`inUse` = `false` cordons the node: nothing new is placed on it.",
+    "backends.update": "Change the given fields and leave the others; null or an empty text clears "
+    "a field. `inUse` = `false` cordons the node: no new replica is placed on it.",
     "backends.destroy": "Take a storage node that holds no volumes out of the pool. With `force`, "
     "one that is Unavailable although it holds volumes: their replicas there become Missing.",
-    "clone_volume.create": "Make a thin volume that begins with the content of another one, on "
-    "the same storage node. It has a life of its own: the source may be deleted.",
+    "clone_volume.create": "Create a thin volume with the content of another one, on the same "
+    "storage node. It is independent of the source, which may be deleted.",
     "connect.create": "Ask the agent of a host to attach a volume that is published to it, as a "
-    "task; where that is done, the tag path names the block device.",
-    "disconnect.create": "Ask the agent of a host to take the array of a volume apart, as a task; "
-    "unpublish it then.",
+    "task; when the task is done, the tag `path` names the block device.",
+    "disconnect.create": "Ask the agent of a host to disassemble the array of a volume, as a task; "
+    "then unpublish the volume.",
     "documentation.swagger": "This description as a page, by Swagger UI, from local files.",
     "documentation.redoc": "This description as a page, by Redoc, from local files.",
     "drain.create": "Cordon a storage node and move all its replicas to other nodes, a few at a "
     "time. Replicas that cannot move now are tried again.",
-    "drain.retrieve": "How far a drain is: what is moving, what is left, and why something cannot "
-    "be moved.",
-    "drain.destroy": "Stop a drain. The node stays cordoned; replicas that are moving stay where "
-    "they were.",
+    "drain.retrieve": "Progress of a drain: how many replicas are moving, how many are left, and "
+    "why some cannot be moved.",
+    "drain.destroy": "Stop a drain. `inUse` of the node gets its former value; replicas that are "
+    "moving stay where they were.",
     "forward_log.create": "Send a record to all syslog servers of the pool (RFC 5424). It is kept "
-    "and sent again while a server does not take it.",
+    "and sent again while a server does not accept it.",
     "healthz.list": "The process answers. For supervisors.",
-    "host_probe.create": "Tell that a host is alive. The first probe makes the host known. Hosts "
-    "send one every `duration` seconds.",
+    "host_probe.create": "Report that a host is alive. The first probe registers the host. Hosts "
+    "send a probe every `duration` seconds.",
     "hosts.list": "All hosts that have probed.",
-    "hosts.destroy": "Forget a host that is Unavailable. Volumes that are published to it are "
+    "hosts.destroy": "Remove a host that is Unavailable. Volumes that are published to it are "
     "unpublished first.",
     "info.list": "Level of the API, mode of authentication and free space of the pool. Needs no "
     "credentials.",
-    "inventory.list": "The newest samples of the inventory, with what changed from one to the "
+    "inventory.list": "The newest samples of the inventory, with the changes from one to the "
     "next. The call also starts a task that takes a new sample.",
-    "inventory.destroy": "Drop all samples and read every storage node anew, as a task.",
+    "inventory.destroy": "Delete all samples and read every storage node again, as a task.",
     "license.list": "Terms of the installed licence.",
     "license.create": "Verify a licence and install it on all storage nodes, as a task. Waits up "
     "to 10 seconds for the result.",
@@ -266,56 +268,56 @@ OPERATIONS: dict[str, str] = {
     "metrics.list": "State of the pool and counters of this server, in the text format of "
     "Prometheus.",
     "migrate_volume.create": "Move a replica to another storage node, as a task. The host does it "
-    "if it has an agent, else this server does.",
+    "if it has an agent, otherwise this server does.",
     "openapi.list": "This description.",
-    "probe.create": "Tell the state of a storage node. Nodes send one every `pushInterval` "
-    "seconds, and at once when something changed. The answer holds the settings that the node "
+    "probe.create": "Report the state of a storage node. Nodes send a probe every `pushInterval` "
+    "seconds, and at once when something changed. The answer contains the settings that the node "
     "must have.",
     "publish.create": "Make a volume accessible to a host: each replica becomes a namespace of the "
-    "host's target. Published again, what is missing on the nodes is repaired.",
-    "readyz.list": "The process serves: the database answers and takes writes, and the process is "
-    "not being stopped. For load balancers.",
+    "host's target. Publishing a volume again repairs what is missing on the nodes.",
+    "readyz.list": "The process can serve: the database accepts writes, and the process is not "
+    "being stopped. For load balancers.",
     "replicas.create": "Add a replica on another storage node. The host of a published volume "
-    "fills it; that of an unpublished one is copied from node to node, as a task.",
+    "fills it. For an unpublished volume it is copied from node to node, as a task.",
     "replicas.mark": "Mark a replica for removal: it becomes Terminating. Its host confirms with "
-    "DELETE; that of an unpublished volume is removed at once.",
-    "replicas.confirm": "Confirm that the host does not use a Terminating replica any more: it is "
+    "DELETE. A replica of an unpublished volume is removed at once.",
+    "replicas.confirm": "Confirm that the host no longer uses a Terminating replica, which is then "
     "removed from its node.",
-    "replicas.report": "Tell how the host sees a replica.",
+    "replicas.report": "Report the state of a replica as the host sees it.",
     "snapshot_volumes.create": "Make the content of a snapshot accessible as a volume, read-only "
     "or writable. A snapshot has one such volume at most.",
     "snapshots.list": "All snapshots that the caller may see.",
     "snapshots.retrieve": "One snapshot, as a list of one; an empty list if there is none.",
     "snapshots.by_volume": "All snapshots of a volume.",
-    "snapshots.by_alias": "All snapshots of this alias, one for each tenant at most.",
-    "snapshots.create": "Keep the present content of a volume with one replica.",
+    "snapshots.by_alias": "All snapshots with this alias, at most one for each tenant.",
+    "snapshots.create": "Keep the current content of a volume with one replica.",
     "snapshots.destroy": "Delete a snapshot that has no snapshot volume.",
-    "syslog.list": "The syslog servers, as the pool's nodes have them.",
+    "syslog.list": "The syslog servers that the pool's nodes are configured with.",
     "targets.list": "Targets of the hosts: all, those of a host, or those of a volume. With both, "
-    "one entry for the target; one for each node, with its backend, where a host was last probed "
-    "by Cinder's driver and the caller is not of role HOST.",
-    "tasks.list": "All tasks, those that a host works off, or one task. Hosts ask for theirs every "
+    "one entry for the target. If Cinder's driver probed the host last and the caller does not "
+    "have the role HOST, one entry for each node, with its backend.",
+    "tasks.list": "All tasks, those that a host carries out, or one task. Hosts read theirs every "
     "second.",
     "tasks.update": "Report the progress of a task, end it, or stop it with the state `ABORTED`.",
     "tasks.destroy": "Remove a task that has ended from the list.",
-    "tenants.list": "Tenants with their budgets and what of these is used.",
+    "tenants.list": "Tenants with their budgets and how much of them is used.",
     "tenants.create": "Add a tenant with its budget.",
-    "tenants.update": "Change the budget of a tenant. It cannot be less than what is used.",
+    "tenants.update": "Change the budget of a tenant. It cannot be less than what is in use.",
     "tenants.destroy": "Delete a tenant that has no volumes.",
     "token.create": "Issue a token to the user whose name and password are given. A token cannot "
     "be used to get another one.",
-    "unpublish.create": "Take a volume from a host, or from all hosts if none is named. Works also "
-    "while the host is Unavailable.",
+    "unpublish.create": "Withdraw a volume from a host, or from all hosts if none is named. Also "
+    "works while the host is Unavailable.",
     "volumes.list": "All volumes that the caller may see.",
     "volumes.retrieve": "One volume, as a list of one; an empty list if there is none.",
-    "volumes.by_alias": "All volumes of this alias, one for each tenant at most.",
+    "volumes.by_alias": "All volumes with this alias, at most one for each tenant.",
     "volumes.extended": "One volume with the SSDs of its replicas and the connected hosts.",
     "volumes.create": "Choose storage nodes by the rules of the storage class, reserve the space "
-    "and make the replicas.",
+    "and create the replicas.",
     "volumes.update": "Expand a volume on all its replicas, or on none. Hosts see the new size at "
     "once. Refused while a replica is Missing or is being rebuilt.",
     "volumes.destroy": "Delete a volume that is not published and has no snapshots. A node that is "
-    "away is cleaned when it is back.",
+    "away is cleaned up when it is back.",
 }
 
 

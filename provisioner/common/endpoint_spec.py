@@ -1,4 +1,4 @@
-"""What an operation takes and answers, told beside its view: ``schema.py`` makes OpenAPI of it."""
+"""Describes what an operation takes and returns; ``schema.py`` makes OpenAPI from it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ TASK = "7a0f5c2e-52a1-4a53-8f9b-1d0c9d0b8e55"
 
 
 class Output(serializers.Serializer[Any]):
-    """An object of an answer, and nothing but these fields; views build dicts, for speed.
+    """Describes an object of an answer, with exactly these fields. Views build dicts, for speed.
 
-    ``extensions``: fields beyond the reference. ``example``: one as clients see it.
+    ``extensions``: fields beyond the reference. ``example``: an object as clients see it.
     """
 
     extensions: ClassVar[tuple[str, ...]] = ()
@@ -26,15 +26,15 @@ class Output(serializers.Serializer[Any]):
 
 @dataclass(frozen=True)
 class Operation:
-    """One line of a view's ``operations``, which has the action as its key.
+    """One entry of a view's ``operations``; its key there is the action.
 
-    ``codes``: result codes beside Success, apart by spaces; InvalidInput goes without saying.
-    ``path``, ``query``, ``body``: what is read; ids in the path go without saying.
-    ``example``: of the body.
-    The answer is the envelope, with the fields of ``adds`` where all went well; or what ``answer``
-    says, a list of one class being a JSON array of it; or text of the type ``media``.
-    ``extension``: the reference has no such operation. ``repeatable``: it knows the repeats of a
-    request by their ``Idempotency-Key``.
+    ``codes``: result codes besides Success, separated by spaces; InvalidInput is implied.
+    ``path``, ``query``, ``body``: the inputs; ids in the path are implied.
+    ``example``: an example of the body.
+    The answer is the envelope, on success with the fields of ``adds``; or ``answer`` (a list of one
+    class means a JSON array of it); or text of the type ``media``.
+    ``extension``: the reference has no such operation. ``repeatable``: the operation recognises
+    repeats of a request by their ``Idempotency-Key``.
     """
 
     summary: str

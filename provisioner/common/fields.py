@@ -1,4 +1,4 @@
-"""Input fields that more than one app uses, beside those of ``parsing``."""
+"""Input fields that several apps use, in addition to those of ``parsing``."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,7 +7,9 @@ from rest_framework import serializers
 
 
 class AnyCase(serializers.ChoiceField):
-    """A word of a closed list, in any case; the value is the list's: a string, an enum's member."""
+    """A word of a closed list, in any case. The value is the item of the list, such as an enum
+    member.
+    """
 
     def __init__(self, words: Iterable[Any], **kwargs: Any) -> None:
         self.words = {str(word).lower(): word for word in words}

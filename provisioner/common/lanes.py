@@ -1,4 +1,4 @@
-"""Turns: how much of something a process does at once, and who is next."""
+"""Turns: limit how many things a process does at once, and decide who is next."""
 
 import threading
 from collections.abc import Hashable, Iterator
@@ -10,8 +10,8 @@ from provisioner.common.database import release_connection
 
 
 class Bounds(NamedTuple):
-    """``most`` turns are taken at once, ``most_of_one`` of them by one key; who finds none free
-    waits at most ``seconds``, 0: not at all.
+    """At most ``most`` turns are taken at once, ``most_of_one`` of them by one key. A caller that
+    finds no free turn waits at most ``seconds``; 0: not at all.
     """
 
     most: int
@@ -20,12 +20,12 @@ class Bounds(NamedTuple):
 
 
 def three_quarters(number: int) -> int:
-    """Of a number above 0; rounded down, but 1 at least."""
+    """Three quarters of a positive number, rounded down, but at least 1."""
     return max(1, number * 3 // 4)
 
 
 class LaneFull(Exception):
-    """No turn came free in time."""
+    """There was no free turn in time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +36,9 @@ class _Waiter:
 
 
 class Lane:
-    """Turns by key. A free one goes to the key that has the fewest, so that who asks for much does
-    not stand before who asks for little; among those, to whoever came first. Who waits keeps no
-    connection to the database.
+    """Turns by key. A free turn goes to the waiting key that has the fewest turns, so a key with
+    many requests does not delay others; among equals to the one that came first. A waiting thread
+    holds no connection to the database.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Lane:
         return self._total
 
     def take(self, key: Hashable, bounds: Bounds) -> None:
-        """A turn that :meth:`give_back` ends.
+        """Take a turn; :meth:`give_back` returns it.
 
         :raises LaneFull: all turns stay taken.
         """

@@ -1,7 +1,7 @@
-"""What a storage node may say of itself at most.
+"""The greatest values that a storage node may report.
 
-It is far above all hardware; sums over a pool in which one node lies stay numbers that every client
-can hold.
+They are far beyond all hardware. Even if a node reports wrong values, sums over the pool are
+numbers that every client can represent.
 """
 
 MOST_SSDS = 256
@@ -10,4 +10,4 @@ MOST_BYTES_OF_NODE = MOST_SSDS * MOST_BYTES_OF_SSD
 MOST_PER_SECOND = 2**50
 """IOPS, or bytes per second."""
 MOST_GENERATION = 2**53
-"""Generations are microseconds since 1970: this is in the year 2255."""
+"""Generations are microseconds since 1970; this one is in the year 2255."""

@@ -1,4 +1,4 @@
-"""JSON log lines that carry the request's and the task's id, and who called."""
+"""JSON log lines with the ids of request and task, and the caller's name."""
 
 import logging
 from contextvars import ContextVar
@@ -11,7 +11,7 @@ caller: ContextVar[str] = ContextVar("caller", default="")
 
 
 class ContextFilter(logging.Filter):
-    """Puts the current request's and task's id, and the caller's name, on each record."""
+    """Adds the ids of the current request and task, and the caller's name, to each record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.request_id = request_id.get()
@@ -21,7 +21,7 @@ class ContextFilter(logging.Filter):
 
 
 class JsonFormatter(BaseFormatter):
-    """One JSON object a line: time, level, logger, message, the ids, and what ``extra`` brings."""
+    """Formats each record as one line of JSON: time, level, logger, message, ids, and ``extra``."""
 
     def __init__(self) -> None:
         super().__init__(

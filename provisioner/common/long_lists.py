@@ -1,4 +1,4 @@
-"""Lists of any length: read, written and sent piece by piece, and of one moment all the same."""
+"""Lists of any length: read, written and sent in chunks, all from one moment of the database."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -19,14 +19,14 @@ from provisioner.common.moment import one_moment
 from provisioner.common.pagination import Page
 
 FEW_ROWS = 500
-"""A list that is no longer is answered as a whole."""
+"""A list of at most so many rows is answered as a whole."""
 PIECE_ROWS = 100
-"""Other threads wait for a piece at most: a few milliseconds."""
+"""Rows of a chunk. Other threads wait at most for one chunk: a few milliseconds."""
 GIVES_WAY = 2.0
-"""How much longer than a piece took a list then rests, while others work."""
+"""While others work, a list pauses after each chunk, for so many times the chunk's duration."""
 CLIENT_SECONDS = 2.0
-"""How long a moment is drawn out for a client that reads slowly; the rest of its list then waits
-for it in a temporary file."""
+"""How long the transaction waits for a client that reads slowly. Then the rest of the list is
+written to a temporary file."""
 MEMORY_BYTES = 2**20
 CHUNK_BYTES = 2**16
 
@@ -36,8 +36,8 @@ Items = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Listing(Generic[M]):
-    """What a list shows: ``rows`` by their column ``key``, each as one item of ``show``, which has
-    the row's key as ``key_of`` finds it. ``rows`` is called anew in each moment.
+    """Describes a list: ``rows`` ordered by the column ``key``, each shown as one item of ``show``.
+    ``key_of`` reads the row's key from an item. ``rows`` is called again in each transaction.
     """
 
     rows: Callable[[], QuerySet[M]]
@@ -46,12 +46,12 @@ class Listing(Generic[M]):
     key: str = "uuid"
 
     def first(self, page: Page) -> tuple[Items, bool]:
-        """FEW_ROWS at most, and whether the page has more than these."""
+        """At most FEW_ROWS items, and whether the page has more."""
         items = next(self.pieces(page, FEW_ROWS), [])
         return items, len(items) == FEW_ROWS != page.limit
 
     def pieces(self, page: Page, size: int) -> Iterator[Items]:
-        """The page in pieces of ``size``, the last with less; none is empty."""
+        """The page in chunks of ``size`` items. The last one may be shorter; none is empty."""
         rows = self.rows()
         after, offset, left = page.marker, page.offset, page.limit
         while left is None or left > 0:
@@ -66,8 +66,8 @@ class Listing(Generic[M]):
 
 
 class Sender:
-    """Sends the pieces of a list as one JSON array. ``ends`` is called once they are all written,
-    ``held`` is closed once they are sent, or will not be. ``gives_way``: whether others wait.
+    """Sends the chunks of a list as one JSON array. ``ends`` is called when all are written.
+    ``held`` is closed when they are sent or given up. ``gives_way`` says whether others work now.
     """
 
     def __init__(
@@ -76,10 +76,11 @@ class Sender:
         self._held, self._ends, self._gives_way = held, ends, gives_way
 
     def response(self, request: HttpRequest, pieces: Iterator[Items]) -> StreamingHttpResponse:
-        """What fails until the first piece is there is raised; what fails later breaks the
-        connection: the end of a chunked body is missing, and no client takes it for a whole one.
+        """The response. A failure before the first chunk is raised. A later failure breaks the
+        connection: the end of the chunked body is missing, so no client takes it for complete.
 
-        A body of HTTP/1.0 ends with its connection, so it is not begun before it is whole.
+        With HTTP/1.0 the end of the connection ends the body. So sending starts only when the body
+        is complete.
         """
         can_break = request.method == HTTPMethod.GET and self._is_chunked(request)
         sent = self._sent(pieces, CLIENT_SECONDS if can_break else 0.0)
@@ -94,7 +95,7 @@ class Sender:
         return bool(request.META.get("SERVER_PROTOCOL") != "HTTP/1.0")
 
     def _sent(self, pieces: Iterator[Items], patience: float) -> Iterator[bytes]:
-        """First the bytes that wait in memory or a file, as a number; then the body."""
+        """Yields first the number of bytes that wait in memory or a file, then the body."""
         with self._held, SpooledTemporaryFile(MEMORY_BYTES) as rest:
             yield from self._written(pieces, rest, patience)
             release_connection()
@@ -122,7 +123,7 @@ class Sender:
                 patience -= time.monotonic() - began
 
     def _text(self, pieces: Iterator[Items]) -> Iterator[bytes]:
-        """Between pieces it rests, so that others that work have most of the time."""
+        """The JSON text in parts. Pauses between chunks, so that others get most of the time."""
         renderer, before = JSONRenderer(), b"["
         began = time.monotonic()
         for items in pieces:

@@ -1,4 +1,4 @@
-"""Lookups that Django has not."""
+"""Lookups that Django lacks."""
 
 import json
 from typing import Any
@@ -10,11 +10,10 @@ from django.db.models.sql.compiler import SQLCompiler
 
 @ForeignKey.register_lookup
 class Among(Lookup):
-    """``volume_id__among=keys``, a set: as ``__in``, with one parameter however many keys there
-    are.
+    """``volume_id__among=keys`` is like ``__in``, but needs one parameter for any number of keys.
 
-    Django, psycopg and PostgreSQL each go through the parameters of a statement one by one; for a
-    page of 100 rows that is a fifth of the work.
+    Django, psycopg and PostgreSQL each process the parameters of a statement one by one. For a page
+    of 100 rows that is a fifth of the work.
     """
 
     lookup_name = "among"

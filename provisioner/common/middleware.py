@@ -1,4 +1,4 @@
-"""Middleware that knows nothing of any app."""
+"""Middleware that depends on no app."""
 
 import logging
 import re
@@ -18,11 +18,11 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestLog:
-    """Gives each request an id (the caller's ``X-Request-ID`` if it is a sane one) and logs one
+    """Gives each request an id (the caller's ``X-Request-ID`` if it is well-formed) and logs one
     line for it.
 
-    The path is logged without its query string, and no header is: secrets live there. The line
-    names the caller, where there is one, and the client's address.
+    The line has the path without query string, and no headers, because those may contain secrets.
+    It names the client's address and, if known, the caller.
     """
 
     def __init__(self, get_response: Handler) -> None:
@@ -54,7 +54,7 @@ class RequestLog:
 
 
 class OptionalTrailingSlash:
-    """A trailing slash is optional on every path of the API, with no redirect."""
+    """Makes a trailing slash optional on every path of the API, without a redirect."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response

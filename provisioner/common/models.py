@@ -1,15 +1,15 @@
-"""What the models of all apps share."""
+"""Shared by the models of all apps."""
 
 from django.db import models
 
 
 class LifeState(models.TextChoices):
-    """Where a row stands between intent and node (architecture, section 6); internal, not on the
-    wire.
+    """The life of a row (architecture, section 6); internal, not on the wire.
 
-    ``CREATING``: claimed, being made on nodes. ``READY``: made. ``DELETING``: to be removed from
-    nodes; its capacity comes back when they confirmed. A passing state has a deadline, after which
-    the collector takes it up.
+    ``CREATING``: claimed, being created on nodes. ``READY``: the nodes have confirmed it.
+    ``DELETING``: to be removed from nodes; its capacity is returned when they have confirmed. The
+    transitional states CREATING and DELETING have a deadline, after which the collector takes the
+    row.
     """
 
     CREATING = "CREATING"

@@ -1,4 +1,4 @@
-"""Reads that belong together show one moment of the database."""
+"""Reads that must show the database at one moment."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +10,11 @@ from psycopg import IsolationLevel
 
 @contextmanager
 def one_moment() -> Iterator[None]:
-    """A transaction in which all reads show the database as it was at the first of them. It may
-    not write, call a node, or wait for anything: the database keeps old rows for it meanwhile.
+    """A transaction in which all reads show the database as it was at the first read. It must not
+    write, call a node, or wait for anything, because the database keeps old rows for it meanwhile.
 
-    Use it, as a decorator or with ``with``, for an answer that takes more than one statement. It
-    costs two round trips, BEGIN and COMMIT, and fails with no conflict.
+    Use it as a decorator or context manager for an answer that takes more than one statement. It
+    costs two round trips, BEGIN and COMMIT, and never fails with a conflict.
     """
     connection.ensure_connection()
     with _next_begin_is_a_snapshot(), transaction.atomic(durable=True):
@@ -23,8 +23,8 @@ def one_moment() -> Iterator[None]:
 
 @contextmanager
 def _next_begin_is_a_snapshot() -> Iterator[None]:
-    """BEGIN itself says so: a SET after it would be one more round trip."""
-    if connection.vendor != "postgresql":  # a deferred transaction of SQLite is one, in WAL mode
+    """Make the next BEGIN start a snapshot: a SET after it would be one more round trip."""
+    if connection.vendor != "postgresql":  # WAL mode: a deferred one is a snapshot
         with _changed(connection, transaction_mode="DEFERRED"):
             yield
         return
@@ -35,13 +35,13 @@ def _next_begin_is_a_snapshot() -> Iterator[None]:
 
 @contextmanager
 def _changed(of: Any, **values: Any) -> Iterator[None]:
-    """Attributes have these values for the time being."""
+    """Set attributes for the duration of the block."""
     before = {name: getattr(of, name) for name in values}
     for name, value in values.items():
         setattr(of, name, value)
     try:
         yield
     finally:
-        if not getattr(of, "closed", False):  # what broke is not used again
+        if not getattr(of, "closed", False):  # a broken connection is not used again
             for name, value in before.items():
                 setattr(of, name, value)

@@ -18,7 +18,9 @@ class PageInput(Input):
 
 @dataclass(frozen=True)
 class Page:
-    """No limit: all. ``marker``: rows with a greater key, at the same cost however far they are."""
+    """Part of a list. No ``limit``: all rows. ``marker``: only rows with a greater key; the cost
+    does not depend on how far they are.
+    """
 
     limit: int | None = None
     offset: int = 0

@@ -24,13 +24,14 @@ IDENTIFIER_RULE = "must be 1 to 64 characters of A-Z a-z 0-9 . _ : -"
 ALIAS_RULE = "must be 1 to 255 characters of A-Z a-z 0-9 . _ -"
 DIGITS = re.compile(r"\s*-?[0-9]+(\.0*)?\s*")
 SECRET = re.compile(r"secret|password|token|licen[sc]e", re.IGNORECASE)
-"""Names of fields whose values are in no description: descriptions are logged."""
+"""Names of fields whose values never appear in descriptions, because descriptions are logged."""
 
 
 class JSONObjectParser(BaseParser):
-    """A JSON object and nothing else; an empty body is an empty object.
+    """Accepts a JSON object only; an empty body is an empty object.
 
-    :raises ParseError: HTTP 400, the body is no JSON object, or too deep, or holds NaN or Infinity.
+    :raises ParseError: HTTP 400, the body is not a JSON object, is nested too deeply, or contains
+        NaN or Infinity.
     """
 
     media_type = "application/json"
@@ -75,9 +76,9 @@ def _absent(value: object, field: serializers.Field[Any, Any, Any, Any]) -> bool
 class Input(serializers.Serializer[Any]):
     """Base of all input serializers.
 
-    Names are matched after trimming and ignoring case, unknown ones ignored; of a name that is
-    there twice the last counts. Null counts as absent unless the field allows it, a list of nulls
-    always. ``extensions``: fields beyond the reference.
+    Names are matched after trimming, ignoring case. Unknown names are ignored. If a name appears
+    twice, the last one counts. Null counts as absent unless the field allows it; a list of nulls
+    always does. ``extensions``: fields beyond the reference.
     """
 
     extensions: ClassVar[tuple[str, ...]] = ()
@@ -114,9 +115,7 @@ class Alias(serializers.RegexField):
 
 
 class Whole(serializers.IntegerField):
-    """A whole number from 0 (or ``min_value``) to 2^63-1; digit strings are taken, booleans are
-    not.
-    """
+    """A whole number from 0 (or ``min_value``) to 2^63-1; also a digit string, but no boolean."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**({"min_value": 0, "max_value": INT64_MAX} | kwargs))
@@ -146,14 +145,14 @@ def parse(serializer_class: type[Input], data: Mapping[str, Any]) -> dict[str, A
 
 @cache
 def _built(serializer_class: type[Input]) -> Input:
-    """One for all requests: to build its fields anew costs more than to read a request, and they
-    keep nothing of what they read.
+    """One instance for all requests: building its fields costs more than reading a request, and
+    an instance keeps nothing of a request.
     """
     return serializer_class()
 
 
 def parse_body(serializer_class: type[Input], request: Request) -> dict[str, Any]:
-    assert isinstance(request.data, Mapping)  # JSONObjectParser gives nothing else
+    assert isinstance(request.data, Mapping)  # JSONObjectParser returns nothing else
     return parse(serializer_class, request.data)
 
 
@@ -164,9 +163,10 @@ def parse_query(serializer_class: type[Input], request: Request) -> dict[str, An
 
 
 def ignored_fields(serializer_class: type[Input] | None, data: Mapping[str, Any]) -> list[str]:
-    """Names in ``data`` that the serializer does not know, with the path of nested ones
-    (``storageClass.numReplica``), in the order in which they were sent. Nested objects are looked
-    at to the depth of the serializer. None: it knows no name.
+    """Names in ``data`` that the serializer does not know, in the order in which they were sent.
+
+    Names in nested objects have a path (``storageClass.numReplica``). Objects are checked to the
+    depth of the serializer. Without a serializer all names are unknown.
     """
     known = _fields_by_name(serializer_class) if serializer_class else {}
     return list(dict.fromkeys(_unknown(known, data)))
@@ -222,7 +222,7 @@ def _value_at(data: Any, path: list[str]) -> object:
 def path_identifiers(parts: Mapping[str, Any]) -> None:
     """Check the ids in a path.
 
-    :raises InvalidInput: one holds a character that no id has.
+    :raises InvalidInput: an id contains a character that is not allowed.
     """
     for name, value in parts.items():
         pattern, rule = (ALIAS, ALIAS_RULE) if name == "alias" else (IDENTIFIER, IDENTIFIER_RULE)

@@ -1,4 +1,4 @@
-"""What the paths of this server begin with."""
+"""First segments of this server's paths."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -10,8 +10,8 @@ from django.urls import URLPattern, get_resolver
 
 @cache
 def first_segments() -> frozenset[str]:
-    """First segments of all paths, in lower case: no tenant id can be one of them, because
-    ``/{tenantId}/volumes`` and the like would then mean something else.
+    """First segments of all paths, in lower case. A tenant id must not be one of them, because
+    ``/{tenantId}/volumes`` would then be ambiguous.
     """
     return frozenset(_segments(get_resolver().url_patterns)) | {settings.STATIC_URL.strip("/")}
 

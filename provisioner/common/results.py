@@ -92,9 +92,8 @@ class ResultCode(StrEnum):
 
 
 class ProvisionerError(Exception):
-    """An anticipated refusal: a code for the client, a sentence for the operator.
-
-    ``description`` reaches the client; ``internal`` only the log.
+    """An anticipated refusal, with a result code. ``description`` is sent to the client,
+    ``internal`` goes only to the log.
     """
 
     code: ResultCode
@@ -112,7 +111,7 @@ class InvalidInput(ProvisionerError):
 
     @classmethod
     def of(cls, field: str, value: object, rule: str) -> "InvalidInput":
-        """Name field, value and the broken rule, which may quote the value: both shortened."""
+        """An error that names the field, the value and the broken rule, both shortened."""
         return cls(f"{field} = {_shortened(repr(value), 80)}: {_shortened(rule, 200)}")
 
 

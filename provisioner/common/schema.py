@@ -44,7 +44,7 @@ IGNORED_HEADER: Schema = {"Ignored-Fields": {"$ref": "#/components/headers/Ignor
 
 
 def wire_paths(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
-    """Names in paths as the wire has them: ``{volumeUuid}``."""
+    """Change names in paths to their wire form, as ``{volumeUuid}``."""
     return [(re.sub(r"{(\w+)}", _wire_name, path), *rest) for path, *rest in endpoints]
 
 
@@ -54,7 +54,7 @@ def _wire_name(match: re.Match[str]) -> str:
 
 
 class OperationSchema(AutoSchema):
-    """Writes down what :class:`Operation` says, and what is the same everywhere."""
+    """Describes an :class:`Operation`, with what is the same for all operations."""
 
     view: Any
 
@@ -84,7 +84,7 @@ class OperationSchema(AutoSchema):
         return {name: value for name, value in described.items() if value or name == "security"}
 
     def get_operation_id(self) -> str:
-        """``resource_action``, with what tells a second path of the same operation apart."""
+        """``resource_action``, plus a suffix for a second path of the same operation."""
         parts = self.path.split("/")
         alias = "".join(f"_at_{part}" for part in parts if part in self.view.aliases)
         tenant = "_of_tenant" if parts[1] == "{tenantId}" else ""
@@ -94,8 +94,8 @@ class OperationSchema(AutoSchema):
         return type(serializer).__name__
 
     def _map_serializer(self, serializer: Any, direction: Any, *_: Any, **__: Any) -> Schema:
-        """Also: what each field means, what is beyond the reference, and that an answer has no
-        other fields. Docstrings are for readers of the code.
+        """Also adds what each field means, which fields are extensions, and that an answer has no
+        other fields. Removes docstrings, which are for readers of the code.
         """
         schema: Schema = super()._map_serializer(serializer, direction)  # type: ignore[no-untyped-call] # untyped library
         schema.pop("description", None)
@@ -206,7 +206,7 @@ def _id(name: str) -> Schema:
 
 
 def _envelope(codes: list[ResultCode], adds: Schema | None = None) -> Schema:
-    """Of one of these codes; what is added comes with Success, and only then."""
+    """The schema of an envelope with one of these codes; ``adds`` only comes with Success."""
     schema: Schema = {
         "type": "object",
         "properties": {

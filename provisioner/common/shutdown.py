@@ -1,4 +1,4 @@
-"""Whether this process is being stopped: what can go on elsewhere is handed on then."""
+"""Whether this process is being stopped, so that work can be handed over to others."""
 
 import threading
 
@@ -6,12 +6,12 @@ _shutting_down = threading.Event()
 
 
 def stop() -> None:
-    """From now on it is."""
+    """Mark this process as being stopped."""
     _shutting_down.set()
 
 
 def go_on() -> None:
-    """It is not any more: a worker was started in the process of another that ended."""
+    """Unmark it: a worker was started in a process whose former worker ended."""
     _shutting_down.clear()
 
 

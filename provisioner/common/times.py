@@ -10,5 +10,5 @@ def epoch_milliseconds(at: dt.datetime) -> int:
 
 
 def iso_milliseconds(at: dt.datetime) -> str:
-    """``yyyy-MM-dd'T'HH:mm:ss.SSS``, UTC, with no zone: how tasks' dates are written."""
+    """``yyyy-MM-dd'T'HH:mm:ss.SSS`` in UTC, without a zone: the form of dates of tasks."""
     return at.astimezone(dt.UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")

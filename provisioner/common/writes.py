@@ -1,5 +1,6 @@
-"""Whether this system may change anything: a database that may be older than what it controls must
-not decide. Whoever can tell registers the question; everybody asks here.
+"""Whether writes are allowed now: not while the database may be older than its nodes.
+
+The app that can tell registers a function; everyone else asks here.
 """
 
 import time
@@ -10,22 +11,22 @@ from django.db import DatabaseError
 from provisioner.common.results import ProvisionerError, ResultCode
 
 STALE_SECONDS = 1.0
-"""How old an answer may be, in each process."""
+"""How long each process may use an answer."""
 SQLSTATE = "PV001"
-"""Of the database's own refusal: it never hands out a generation while writes are barred."""
+"""SQLSTATE of the database's own refusal: it hands out no generation while writes are barred."""
 
 Question = Callable[[], str]
 
 
 class WritesBarred(ProvisionerError):
-    """Reads go on; writes wait for an operator."""
+    """Writes are barred and wait for an operator. Reads go on."""
 
     code = ResultCode.ServiceUnavailable
 
 
 class _Answer:
-    """The last one of this process: the reason, and until when it counts. Threads ask beside each
-    other: where the database is away, none waits for another.
+    """The last answer of this process: the reason, and until when it counts. Threads ask in
+    parallel, so that none waits for another while the database is away.
     """
 
     def __init__(self) -> None:
@@ -37,17 +38,17 @@ _answer = _Answer()
 
 
 def register_question(question: Question) -> None:
-    """Called once at the start. ``question`` answers why nothing may be written; empty: it may."""
+    """Set the function that returns why writes are barred, or "". Called once at start."""
     _answer.question = question
 
 
 def writes_forget() -> None:
-    """Ask anew with the next use."""
+    """Ask again at the next use."""
     _answer.last = ("", 0.0)
 
 
 def writes_barred() -> str:
-    """Why nothing may be written now, as of STALE_SECONDS ago at most; empty: it may."""
+    """Why writes are barred, at most STALE_SECONDS old; empty: writes are allowed."""
     reason, until = _answer.last
     asked_at = time.monotonic()
     if asked_at >= until:
@@ -57,13 +58,13 @@ def writes_barred() -> str:
 
 
 def require_writes() -> None:
-    """:raises WritesBarred: nothing may be written now."""
+    """:raises WritesBarred: writes are barred now."""
     if reason := writes_barred():
         raise WritesBarred(reason)
 
 
 def refusal_of(error: BaseException | None) -> WritesBarred | None:
-    """The refusal behind an error of the database, if it is ours."""
+    """The refusal that caused an error of the database; None: the error has another cause."""
     cause = error.__cause__ if isinstance(error, DatabaseError) else None
     if getattr(cause, "sqlstate", None) != SQLSTATE:
         return None

@@ -1,4 +1,4 @@
-"""What Django cannot stand in a request is mended before it sees it."""
+"""Repairs requests that Django cannot handle, before Django sees them."""
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
@@ -13,9 +13,9 @@ Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 class ChunkedBody:
-    """A body whose length is known at its end: read as a whole by the first who reads of it.
+    """A body of unknown length. The first read reads all of it.
 
-    :raises RequestDataTooBig: of each read: it is longer than ``most`` bytes.
+    :raises RequestDataTooBig: from each read, if the body is longer than ``most`` bytes.
     """
 
     def __init__(self, stream: IO[bytes], most: int) -> None:
@@ -39,11 +39,12 @@ class ChunkedBody:
 
 
 def tolerant(application: Application) -> Application:
-    """Chunked bodies get the greatest length that a body may have: without one Django takes them
-    for empty. They are read when somebody asks for them, who then knows the caller.
+    """Wrap a WSGI application.
 
-    Charsets are ignored: JSON and query strings are UTF-8. Some break Django outside of its error
-    handling.
+    Chunked bodies get the greatest allowed length as their length: without a length Django takes
+    them for empty. They are read when code asks for them, after the caller was authenticated.
+    Charsets are removed: JSON and query strings are UTF-8, and some charsets make Django fail
+    outside of its error handling.
     """
 
     def serve(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

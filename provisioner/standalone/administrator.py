@@ -1,4 +1,4 @@
-"""Who calls an embedded system: its first user, and its simulated host."""
+"""Credentials of an embedded system: of its first user, and of its simulated host."""
 
 import base64
 import datetime as dt
@@ -16,7 +16,9 @@ TOKEN_LIFE = dt.timedelta(days=1)
 
 @dataclass(frozen=True)
 class Credentials:
-    """``password`` is known at the first start only; later a token of one day stands in for it."""
+    """``password`` is known only at the first start. Later a token with a life of one day replaces
+    it.
+    """
 
     password: str | None
     token: str
@@ -37,7 +39,7 @@ class Credentials:
 
 
 def administrator() -> Credentials:
-    """Credentials of the user ``admin``, who is made with a random password where there is none."""
+    """Credentials of the user ``admin``, who is created with a random password at first start."""
     users = get_user_model().objects
     token, _ = token_issue(name=NAME, roles=[Role.ADMIN], lifetime=TOKEN_LIFE)
     if users.filter(username=NAME).exists():
@@ -48,7 +50,7 @@ def administrator() -> Credentials:
 
 
 def host_token(host_id: str) -> str:
-    """A token for the simulated host, for as long as one may be valid."""
+    """A token for the simulated host, with the longest life."""
     token, _ = token_issue(
         name="simulated-host", roles=[Role.HOST], host_id=host_id, lifetime=LONGEST
     )

@@ -1,4 +1,4 @@
-"""A client of the API as others are: HTTPS with a client certificate and credentials."""
+"""A client of the API: HTTPS with a client certificate and credentials, like any other client."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ SECONDS = 40.0
 
 @dataclass(frozen=True)
 class Answer:
-    """``body``: the JSON, or the text where it is none."""
+    """``body``: the JSON value, or the text if the body is not JSON."""
 
     http_status: int
     body: Any
@@ -29,7 +29,7 @@ class NoAnswer(Exception):
 
 
 class Client:
-    """``authorization`` is the whole header, as in ``Basic ...`` or ``Bearer ...``."""
+    """``authorization``: the value of the header, as ``Basic ...`` or ``Bearer ...``."""
 
     def __init__(
         self,
@@ -47,7 +47,10 @@ class Client:
         )
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Answer:
-        """:raises NoAnswer: no whole answer came."""
+        """Send a request.
+
+        :raises NoAnswer: no complete answer arrived.
+        """
         try:
             answer = self._pool.request(
                 method, f"{self.url}{path}", json=body, headers=dict(self._headers)

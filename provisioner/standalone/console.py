@@ -1,4 +1,4 @@
-"""What a person sees: plain lines, with colours on a terminal only."""
+"""Output for people: plain lines, with colours only on a terminal."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ def paint(text: str, style: str) -> str:
 
 
 def say(text: str = "", style: str | None = None) -> None:
-    """One line, at once also where the output is a file."""
+    """Print one line without buffering, also to a file."""
     print(paint(text, style) if style else text, flush=True)  # noqa: T201
 
 

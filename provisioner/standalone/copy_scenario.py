@@ -7,7 +7,7 @@ from provisioner.standalone.scenario_runner import ScenarioRunner
 
 
 class CopyScenario:
-    """``prefix``: the path of the tenant whose volumes these are."""
+    """``prefix``: the path of the tenant that owns the volumes."""
 
     def __init__(self, runner: ScenarioRunner, prefix: str) -> None:
         self._runner = runner
@@ -26,7 +26,7 @@ class CopyScenario:
         self._made_as("clone_volume", "volumes", {"alias": "copy", "sourceVolumeId": volume})
 
     def clean_up(self) -> None:
-        """What was made last goes first: a snapshot waits for its volume."""
+        """Delete in reverse order: a snapshot cannot be deleted before its volume."""
         while self._made:
             self._runner.send("DELETE", self._made.pop())
 

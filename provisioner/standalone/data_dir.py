@@ -12,8 +12,8 @@ from provisioner.certificates import Authority
 from provisioner.environment import DATA_DIR_SETTINGS, DEFAULT_DATA_DIR, Environment
 
 FIRST_SETTINGS = """\
-# Settings of this data folder, made at its first start; docs/settings.md lists all there are.
-# What the environment sets goes before them.
+# Settings of this data folder, written at its first start. docs/settings.md lists all settings.
+# Variables of the environment take precedence.
 SECRET_KEY={secret_key}
 REDIS_URL=memory://localhost/
 TLS_CERTIFICATE=${{DATA_DIR}}/tls/server.pem
@@ -30,11 +30,11 @@ OTHER_FORM = ("DATABASE_URL", "REDIS_URL", "SETTINGS_FILE")
 
 
 class FolderInUse(Exception):
-    """Another process runs on this data folder; the text says which."""
+    """Another process uses this data folder; the text says which."""
 
 
 class DataDir:
-    """Where everything of one embedded system lies."""
+    """The folder with all files of one embedded system."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -49,12 +49,12 @@ class DataDir:
 
     @property
     def client_certificate(self) -> Path:
-        """Certificate and key that clients of the API show."""
+        """Certificate and key that clients of the API present."""
         return self.tls / "ssdtoolbox.pem"
 
     @property
     def provisioner_certificate(self) -> Path:
-        """Certificate and key that the provisioner shows to nodes."""
+        """Certificate and key that the provisioner presents to nodes."""
         return self.tls / "provisioner.pem"
 
     @property
@@ -63,9 +63,9 @@ class DataDir:
         return self.tls / "node.pem", self.tls / "node.key"
 
     def lock(self) -> int:
-        """Hold the folder until this process ends.
+        """Lock the folder until this process ends.
 
-        :raises FolderInUse: another process holds it.
+        :raises FolderInUse: another process has locked it.
         """
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -79,7 +79,7 @@ class DataDir:
         return descriptor
 
     def complete(self, environment: Environment) -> None:
-        """Make what is missing, and renew old certificates."""
+        """Create missing files, and renew old certificates."""
         authority = Authority.of(self.tls)
         authority.server("server", _names(environment))
         authority.node("node", ["localhost", "127.0.0.1", "::1"])
@@ -90,10 +90,10 @@ class DataDir:
 
 
 def prepare() -> None:
-    """Before Django reads the settings: make the data folder and, at its first start, its settings.
+    """Create the data folder and, at its first start, its settings, before Django reads them.
 
-    SQLite and the broker in memory are what the embedded form is: variables that name others are
-    left to the production form.
+    The embedded form always uses SQLite and a broker in memory, so variables that name others are
+    removed from the environment.
     """
     folder = Path(os.environ.get("DATA_DIR") or DEFAULT_DATA_DIR).resolve()
     try:
@@ -109,7 +109,7 @@ def prepare() -> None:
 
 
 def write_secret(path: Path, text: str) -> None:
-    """Write a file that its owner alone can read, whole or not at all."""
+    """Write a file atomically, readable only by its owner."""
     draft = path.with_name(f".{path.name}.draft")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -118,14 +118,14 @@ def write_secret(path: Path, text: str) -> None:
 
 
 def _names(environment: Environment) -> list[str]:
-    """Names and addresses under which the API is reached."""
+    """The names and addresses of the API."""
     names = ["localhost", "127.0.0.1", "::1", socket.gethostname()]
     names += [environment.api_host, urlsplit(environment.public_url).hostname or ""]
     return [name for name in names if name and not is_any_address(name)]
 
 
 def is_any_address(name: str) -> bool:
-    """Whether a server on this address listens on all of the machine's."""
+    """Whether a server on this address listens on all addresses of the machine."""
     try:
         return ipaddress.ip_address(name).is_unspecified
     except ValueError:

@@ -1,4 +1,4 @@
-"""The part of the scenario about volumes in use: a simulated host works beside it, over the API."""
+"""The part of the scenario about volumes in use, with a simulated host that uses the API."""
 
 from collections.abc import Mapping
 
@@ -14,8 +14,8 @@ CUT_OFF = {
 
 
 class LiveScenario:
-    """``prefix``: the path of the tenant whose volumes these are. ``nodes``: by port, clients of
-    the simulated nodes' own paths. ``host``: the uuid of the host, once it is known.
+    """``prefix``: the path of the tenant that owns the volumes. ``nodes``: clients for the fault
+    API of the simulated nodes, by port. ``host``: the uuid of the host, once it is known.
     """
 
     def __init__(self, runner: ScenarioRunner, prefix: str, nodes: Mapping[int, Client]) -> None:
@@ -63,7 +63,7 @@ class LiveScenario:
         self._come_to(volume, "the replica is up to date", {"Available"})
 
     def _node_of(self, volume: str) -> tuple[str, Client]:
-        """One of ours that holds a replica: further nodes may be in the pool."""
+        """A node of the demo that holds a replica; the pool may contain other nodes."""
         [shown] = self._runner.read(f"{self._prefix}/volumes/{volume}").body
         for place in shown["location"]:
             node = place["backend"]["persistentID"]

@@ -1,4 +1,4 @@
-"""Child processes that never outlive their parent, however it dies."""
+"""Child processes that end with their parent, however it dies."""
 
 import ctypes
 import os
@@ -25,10 +25,10 @@ def start(
     user: int | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a child whose prints go to ``output``, as the user of this id, with this environment.
+    """Start a child that writes to ``output``, as the user with this id, with this environment.
 
-    It has a session of its own: Ctrl-C reaches the parent alone, which then stops it. When the
-    thread that started it dies, the kernel sends it SIGTERM (on Linux).
+    The child has its own session, so Ctrl-C reaches only the parent, which then stops the child.
+    When the thread that started it dies, the kernel sends the child SIGTERM (on Linux).
     """
     return subprocess.Popen(  # noqa: S603 - the commands are ours
         command,
@@ -48,7 +48,7 @@ def stop(
     request: signal.Signals = signal.SIGTERM,
     seconds: float = 5.0,
 ) -> None:
-    """Ask the child to end; what is left of its process group after ``seconds`` is killed."""
+    """Ask the child to end. After ``seconds``, kill the rest of its process group."""
     if process.poll() is None:
         process.send_signal(request)
         try:

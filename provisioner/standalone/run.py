@@ -1,4 +1,4 @@
-"""Runs the embedded form: prepares, starts, shows, serves, and stops all of it."""
+"""Runs the embedded form: prepares, starts, serves, and stops all processes."""
 
 import shlex
 import signal
@@ -23,13 +23,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(BaseException):
-    """Somebody asked this process to end."""
+    """A signal asked this process to end."""
 
 
 def run(environment: Environment, *, scenario: bool, leave: bool) -> None:
-    """Serve until a signal comes, or with ``leave`` until the scenario is over.
+    """Serve until a signal arrives, or with ``leave`` until the scenario is over.
 
-    :raises SystemExit: one sentence: it does not start, a process dies, or the scenario fails.
+    :raises SystemExit: with one sentence: the system does not start, a process dies, or the
+        scenario fails.
     """
     for number in SIGNALS:
         signal.signal(number, _stop)

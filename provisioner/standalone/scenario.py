@@ -1,4 +1,4 @@
-"""The main job of the system, played by a client: from bare nodes to published volumes."""
+"""The scenario of the demo: a client goes from empty nodes to published volumes."""
 
 import time
 import uuid
@@ -18,8 +18,8 @@ RACKS = ("rack-1", "rack-2")
 
 
 class Scenario:
-    """``nodes``: address and port of four storage nodes; ``admins``: by port, clients of the
-    paths that only simulated ones have.
+    """``nodes``: address and port of four storage nodes. ``admins``: clients for the fault API of
+    simulated nodes, by port.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class Scenario:
         self._online = LiveScenario(runner, f"/{self._tenant}", admins)
 
     def play(self) -> None:
-        """All steps in order.
+        """Run all steps in order.
 
-        :raises StepFailed: one did not do what it should.
+        :raises StepFailed: a step had the wrong result.
         :raises NoAnswer: the API did not answer.
         """
         for step in (
@@ -166,7 +166,7 @@ class Scenario:
             "uuid": str(uuid.uuid4()),
             "capacity": gib,
             "provisioningType": kind,
-            # beside further nodes, the volumes lie on those of which the scenario knows the faults
+            # place the volumes on the demo's own nodes, in which the scenario can cause faults
             "storageClass": {"racks": list(RACKS), **storage_class},
         }
 

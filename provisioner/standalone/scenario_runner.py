@@ -1,4 +1,4 @@
-"""How the scenario sends, shows and checks."""
+"""Sends, shows and checks the requests of the scenario."""
 
 import json
 import time
@@ -12,7 +12,7 @@ SHOWN = 320
 
 
 class StepFailed(Exception):
-    """The system did not do what it should; the text says what and where."""
+    """A step had the wrong result; the text says which."""
 
 
 class ScenarioRunner:
@@ -37,7 +37,7 @@ class ScenarioRunner:
         *,
         codes: tuple[str, ...] = ("Success",),
     ) -> dict[str, Any]:
-        """A request that answers with the envelope; its body.
+        """Send a request that answers with the envelope; returns the body.
 
         :raises StepFailed: the result code is none of ``codes``.
         """
@@ -46,9 +46,9 @@ class ScenarioRunner:
         return dict(answer.body)
 
     def get(self, path: str) -> list[Any]:
-        """A GET that answers a list.
+        """Send a GET that must answer a list.
 
-        :raises StepFailed: it does not.
+        :raises StepFailed: the answer is not a list.
         """
         answer = self._exchange("GET", path)
         listed = answer.http_status == 200 and isinstance(answer.body, list)
@@ -56,20 +56,23 @@ class ScenarioRunner:
         return list(answer.body)
 
     def text(self, path: str) -> str:
-        """A GET that answers text.
+        """Send a GET that must answer text.
 
-        :raises StepFailed: it does not.
+        :raises StepFailed: the answer is not text.
         """
         answer = self._exchange("GET", path)
         self.check(isinstance(answer.body, str), f"GET {path} should answer text")
         return str(answer.body)
 
     def read(self, path: str) -> Answer:
-        """A GET that is not shown."""
+        """Send a GET without showing it."""
         return self._client.call("GET", path)
 
     def wait(self, seconds: float, what: str, arrived: Callable[[], bool]) -> None:
-        """:raises StepFailed: it did not come true in this time."""
+        """Wait until ``arrived`` is true.
+
+        :raises StepFailed: it was not true within ``seconds``.
+        """
         self.note(f"waiting until {what}")
         give_up = time.monotonic() + seconds
         while not arrived():
@@ -81,9 +84,9 @@ class ScenarioRunner:
     def watch(
         self, seconds: float, what: str, read: Callable[[], str], last: Callable[[str], bool]
     ) -> str:
-        """Show what is read whenever it changes; the last of it.
+        """Show the result of ``read`` whenever it changes, until ``last`` accepts it; returns it.
 
-        :raises StepFailed: that did not come in this time.
+        :raises StepFailed: ``last`` accepted nothing within ``seconds``.
         """
         shown = ""
 

@@ -1,4 +1,4 @@
-"""The processes of the embedded form: storage nodes, a host, and the API with Celery in it."""
+"""The processes of the embedded form: storage nodes, a host, and the API with Celery."""
 
 import os
 import shutil
@@ -26,11 +26,11 @@ LONGEST_LOG_BYTES = 32 * 2**20
 
 
 class StartFailed(Exception):
-    """The system does not run; the text is one sentence that says why."""
+    """The system cannot run; the text is one sentence that says why."""
 
 
 class System:
-    """One embedded system, from :meth:`running` on until the block ends."""
+    """One embedded system. It runs while the block of :meth:`running` runs."""
 
     def __init__(self, folder: DataDir, environment: Environment) -> None:
         self._folder = folder
@@ -47,7 +47,10 @@ class System:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """:raises StartFailed: a port is taken, or a process did not come up in time."""
+        """Start all processes, and stop them when the block ends.
+
+        :raises StartFailed: a port is taken, or a process was not ready in time.
+        """
         self._check_ports()
         try:
             self._start_nodes()
@@ -60,9 +63,9 @@ class System:
                 processes.stop(child, seconds=self._environment.stop_seconds + 3)
 
     def check(self) -> None:
-        """Look after the processes: to be called again and again.
+        """Check the processes, and shorten their logs. Call it regularly.
 
-        :raises StartFailed: one of them has ended.
+        :raises StartFailed: a process has ended.
         """
         for name, child in self._children.items():
             self._keep_short(self._log(name))
@@ -145,7 +148,7 @@ class System:
         return self._folder.logs / f"{name}.log"
 
     def _keep_short(self, log: Path) -> None:
-        """Children append to their log, so it can be emptied under them."""
+        """Empty a log that is too long, while its process appends to it."""
         if log.stat().st_size > LONGEST_LOG_BYTES:
             shutil.copyfile(log, log.with_suffix(".log.previous"))
             os.truncate(log, 0)

@@ -1,4 +1,4 @@
-"""Rows of every model, for the administration pages, and where these are."""
+"""Creates rows of every model for the administration pages, and lists the pages."""
 
 import datetime as dt
 
@@ -127,7 +127,7 @@ def make_volume(number, backends, tenant, host, now):
 
 
 def make_rows(count):
-    """Rows of every model, so that there are ``count`` of most."""
+    """Create rows of every model, ``count`` of most."""
     now = timezone.now()
     tenant, _ = Tenant.objects.get_or_create(
         tenant_id="t1",

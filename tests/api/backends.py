@@ -1,4 +1,4 @@
-"""What the tests of ``/backends`` share."""
+"""Helpers of the tests of ``/backends``."""
 
 SUCCESS = {"status": "Success", "description": "Success"}
 TIB = 2**40

@@ -1,4 +1,4 @@
-"""That answers are what the OpenAPI description says: the tests' client checks each one."""
+"""Checks answers against the OpenAPI description; the tests' client checks each answer."""
 
 import re
 from functools import cache
@@ -19,13 +19,13 @@ def description() -> Any:
 
 
 def validator(schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
-    """Of a schema that may refer to the description's components."""
+    """A validator for a schema that may refer to components of the description."""
     whole = schema | {"components": description()["components"]}
     return jsonschema_rs.Draft202012Validator(whole)
 
 
 def response_of(operation: dict[str, Any], status: int) -> Any:
-    """What the description says of this status, or None."""
+    """The description of this status, or None."""
     response = operation["responses"].get(str(status))
     if response and "$ref" in response:
         return description()["components"]["responses"][response["$ref"].rsplit("/")[-1]]
@@ -44,7 +44,10 @@ def _validator_of(path: str, method: str, status: int) -> jsonschema_rs.Draft202
 
 
 def check(method: str, path: str, status: int, body: Any) -> None:
-    """:raises AssertionError: the answer is none that the description knows."""
+    """Check an answer.
+
+    :raises AssertionError: the answer does not match the description.
+    """
     try:
         match = resolve(path.rstrip("/") or "/")
     except Resolver404:

@@ -1,4 +1,4 @@
-"""Local users for the tests of who may call, and what the tests of syslog share."""
+"""Fixtures: local users, and helpers of the tests of syslog."""
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -20,7 +20,7 @@ from tests.oidc.fixtures import (  # noqa: F401
 
 @pytest.fixture(autouse=True)
 def _no_failed_logins():
-    """Those of other tests do not count."""
+    """Failed logins of other tests do not count."""
     login_attempts._own._counts.clear()
     if shared := login_attempts._shared():
         for key in shared._redis.scan_iter(f"{login_attempts.PREFIX}*"):
@@ -29,7 +29,7 @@ def _no_failed_logins():
 
 @pytest.fixture
 def make_user(base_rows):
-    """Makes a local user with roles; answers its Authorization header."""
+    """Creates a local user with roles; returns the Authorization header."""
 
     def make(name, password, *roles, **fields):
         user = get_user_model().objects.create_user(name, password=password, **fields)
@@ -46,7 +46,7 @@ def admin_header(make_user):
 
 @pytest.fixture
 def browser(db):
-    """A superuser at the pages."""
+    """A superuser's browser on the administration pages."""
     client = Client(headers={"host": "localhost"})
     client.defaults["wsgi.url_scheme"] = "https"
     client.force_login(get_user_model().objects.create_superuser("root", password="pw"))

@@ -1,4 +1,4 @@
-"""Steps that the tests of copies share."""
+"""Shared steps of the tests of copies."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from volumes.services.replica.replace import replica_sync_submit
 
 
 def standing_still(api: Api, fleet: SimulatedFleet, replicas: int) -> World:
-    """An unpublished volume of so many replicas; copies stand still."""
+    """Create an unpublished volume with so many replicas; copies make no progress."""
     world = World(api, fleet, replicas)
     world.volume()
     fleet.set_copy_rate(0)
@@ -20,13 +20,13 @@ def standing_still(api: Api, fleet: SimulatedFleet, replicas: int) -> World:
 
 
 def add(world: World) -> str:
-    """A replica is added, and its copy has begun; the task's id."""
+    """Add a replica, and wait until its copy has begun. Returns the task's id."""
     assert world.api.post(f"/replica/{world.uuid}", {}).status == "Success"
     return advance(Task.objects.get(volume_id=world.uuid).pk)
 
 
 def move(world: World) -> str:
-    """The first replica leaves, and the copy of it has begun; the task's id."""
+    """Move the first replica, and wait until its copy has begun. Returns the task's id."""
     outgoing = world.rows()[0].uuid
     return advance(replica_sync_submit(volume_uuid=world.uuid, outgoing_uuid=outgoing).pk)
 
@@ -38,7 +38,7 @@ def advance(task_id: str) -> str:
 
 
 def let_wait(seconds: int) -> None:
-    """As if the only task had waited that much longer for the same."""
+    """Make the only task look as if it had waited that much longer for the same event."""
     outputs = Task.objects.get().outputs
     sign, since = outputs["waits"]
     Task.objects.update(outputs=outputs | {"waits": [sign, since - seconds]})

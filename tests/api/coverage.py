@@ -1,7 +1,7 @@
-"""Which test produced which result code of which operation, over real HTTP.
+"""Records which test produces which result code of which operation, over real HTTP.
 
-A whole run of the tests compares what it saw with ``docs/api-coverage.md``;
-``WRITE_API_COVERAGE=1`` writes that page instead.
+A run of all tests compares the record with ``docs/api-coverage.md``. ``WRITE_API_COVERAGE=1``
+writes that page instead.
 """
 
 import os
@@ -17,9 +17,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "api-coverage.md"
 ANSWER = "answer"
 HEAD = """# API coverage
 
-Every operation of the API reference and every result code documented for it, with a test that
-produces it over real HTTP. Made by the tests (`WRITE_API_COVERAGE=1 make test`), checked by each
-whole run.
+This page lists every operation of the API reference and every result code documented for it, with a
+test that produces it over real HTTP. The tests write this page (`WRITE_API_COVERAGE=1 make test`),
+and each run of all tests checks it.
 
 | operation | request | result | test |
 | --- | --- | --- | --- |
@@ -29,7 +29,7 @@ _seen: dict[tuple[str, str], set[str]] = defaultdict(set)
 
 
 def record(method: str, path: str, http: int, body: Any) -> None:
-    """Called by the tests' client for each answer."""
+    """Record an answer. The tests' client calls it for each one."""
     test = os.environ.get("PYTEST_CURRENT_TEST", "").split(" ")[0].partition("[")[0]
     if not test.startswith("tests/api/"):
         return
@@ -48,18 +48,18 @@ def record(method: str, path: str, http: int, body: Any) -> None:
 
 
 def seen() -> list[tuple[str, str, list[str]]]:
-    """What this process saw, for the one that runs it."""
+    """The record of this process, for the process that started it."""
     return [(line, code, sorted(tests)) for (line, code), tests in _seen.items()]
 
 
 def add(seen: list[tuple[str, str, list[str]]]) -> None:
-    """What another process of the same run saw."""
+    """Add the record of another process of the same run."""
     for line, code, tests in seen:
         _seen[line, code].update(tests)
 
 
 def _rows() -> list[tuple[str, str, str, str, str]]:
-    """Title, request, line, code, and the first test in the alphabet or the reason for none."""
+    """Title, request, line, code, and the alphabetically first test, or why there is none."""
     rows = []
     for operation in OPERATIONS:
         codes = operation.codes
@@ -74,7 +74,7 @@ def _rows() -> list[tuple[str, str, str, str, str]]:
 
 
 def missing() -> list[str]:
-    """Documented results that no test produced, and impossible ones that one did."""
+    """Documented results that no test produced, and impossible results that a test produced."""
     gaps = [f"{title}: {code}" for title, _, _, code, proof in _rows() if not proof]
     wrong = [f"{line}: {code} occurs" for line, code in CANNOT_OCCUR if _seen.get((line, code))]
     return gaps + wrong

@@ -1,14 +1,14 @@
-"""The operations of the API reference and the result codes it documents for each, in its order.
+"""The operations of the API reference with their documented result codes, in its order.
 
-Transcribed by hand: the manual's typesetting puts many lists after the next heading. Codes that the
-contract adds are listed too.
+Transcribed by hand, because the manual's typesetting puts many lists after the next heading. Codes
+that the contract adds are included.
 """
 
 from typing import NamedTuple
 
 
 class Operation(NamedTuple):
-    """``line`` is the operation's line in the table of permissions."""
+    """An operation; ``line`` is its line in the permission table."""
 
     title: str
     request: str

@@ -1,4 +1,4 @@
-"""The API's paths and some that fail as no path should."""
+"""The API's paths, and additional paths that fail in ways that no real path does."""
 
 import threading
 from typing import Any
@@ -64,7 +64,7 @@ class FaultyViewSet(ApiViewSet):
 
 
 class UnlistedViewSet(ApiViewSet):
-    """No line of the table of permissions names it."""
+    """A view without a line in the permission table."""
 
     resource = "unlisted"
 
@@ -73,7 +73,7 @@ class UnlistedViewSet(ApiViewSet):
 
 
 class HeldViewSet(ApiViewSet):
-    """Answers once it may; ``begun`` counts who waits."""
+    """Answers when it is allowed to; ``begun`` counts waiting requests."""
 
     resource = "tasks"
     begun = threading.Semaphore(0)

@@ -1,4 +1,4 @@
-"""Licences as the vendor of the tests issues them."""
+"""Issues licences as the tests' own vendor."""
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -14,7 +14,7 @@ def issued(key=KEY, **terms):
 
 
 def believe(settings, public_key=PUBLIC_KEY):
-    """The provisioner takes licences of this vendor."""
+    """Make the provisioner accept licences of this vendor."""
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(
         update={"license_public_key": public_key}
     )

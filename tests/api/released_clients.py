@@ -1,7 +1,7 @@
-"""Requests as clients of release 3.22 put them on the wire: the hosts' agent, and Cinder's driver.
+"""Sends requests exactly as clients of release 3.22 do: the hosts' agent, and Cinder's driver.
 
-Both encode alike: the path without a tenant or a slash at its end, a Bearer token in any mode, JSON
-with sorted names on lines of their own, a content type on all but GET, absent fields left out.
+Both encode in the same way: the path without a tenant or a trailing slash, a Bearer token in any
+mode, JSON with sorted names on separate lines, a content type except with GET, no absent fields.
 """
 
 import json
@@ -22,7 +22,7 @@ _http = urllib3.PoolManager(retries=False)
 
 
 class ReleasedClient:
-    """One of them, that holds this token."""
+    """One of these clients, with a token."""
 
     def __init__(self, url: str, authorization: str) -> None:
         self._url = url
@@ -30,11 +30,11 @@ class ReleasedClient:
 
     @classmethod
     def of(cls, api: Api, *roles: str) -> "ReleasedClient":
-        """With a token of these roles."""
+        """A client with a token of these roles."""
         return cls(api.url, api.as_role(*roles).authorization)
 
     def call(self, method: str, path: str, fields: Any = None) -> Answer:
-        """``path`` without the slash before it, as these clients name it."""
+        """Send a request; ``path`` has no leading slash, as in these clients."""
         body = None if fields is None else json.dumps(fields, sort_keys=True, indent=4)
         headers = {"Authorization": self._authorization}
         if method != "GET":
@@ -48,7 +48,7 @@ class ReleasedClient:
         return answer.body
 
     def done(self, method: str, path: str, fields: Any = None) -> None:
-        """A call that must succeed."""
+        """Send a request that must succeed."""
         answer = self.call(method, path, fields)
         assert answer.status == "Success", answer
 

@@ -1,4 +1,4 @@
-"""Steps that the tests of snapshots and clones share."""
+"""Shared steps of the tests of snapshots and clones."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ def snapshot(api: Api, uuid: str) -> dict[str, Any]:
 
 
 def consumed(api: Api, tenant: str = "0") -> int:
-    """GiB of the tenant's budget."""
+    """GiB consumed of the tenant's budget."""
     return int({t["tenantId"]: t["consumedCapacity"] for t in api.get("/tenants").body}[tenant])
 
 

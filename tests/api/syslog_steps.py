@@ -1,4 +1,4 @@
-"""What the tests of syslog share: requests, and a pool that is told to send to a real rsyslog."""
+"""Helpers of the tests of syslog: requests, and a pool that sends to a real rsyslog."""
 
 import shutil
 import tempfile
@@ -18,7 +18,7 @@ SUCCESS = {"status": "Success", "description": "Success"}
 
 
 def request(**fields):
-    """The reference's own."""
+    """The example request of the reference."""
     return {
         "loggingType": "COMMAND",
         "level": "ERROR",
@@ -35,7 +35,7 @@ def server(url, number=1, **fields):
 
 
 def wanted(persistent_id):
-    """As a probe with the bit leaves it (test_probe.py has the probe)."""
+    """Set the state that a probe with the bit leaves (test_probe.py tests the probe)."""
     Backend.objects.filter(pk=persistent_id).update(syslogs_wanted_at=timezone.now())
 
 
@@ -58,7 +58,7 @@ def rsyslog(authority, request):
 
 @pytest.fixture
 def work():
-    """Runs the jobs that wait on the broker, and those that they ask for; their names."""
+    """Run the jobs that wait on the broker, and the jobs that they request. Returns their names."""
     app.control.purge()
 
     def run():
@@ -77,7 +77,7 @@ def work():
 
 @pytest.fixture
 def configured(pool, fleet, work):
-    """Gives the first node these servers and adds it to the pool."""
+    """Configure these servers on the first node, and add the node to the pool."""
 
     def configure(*servers):
         fleet.nodes[0].set_syslogs(servers)
@@ -90,7 +90,7 @@ def configured(pool, fleet, work):
 
 @pytest.fixture
 def receiver(rsyslog, configured, authority):
-    """The rsyslog, and the pool told to send to it by these transports."""
+    """A running rsyslog, and a pool that sends to it by these transports."""
 
     def receive(*transports):
         rsyslog.forget()

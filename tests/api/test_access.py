@@ -1,4 +1,4 @@
-"""Who may call (contract, section 2): passwords, tokens, roles, and what is logged of them."""
+"""Access (contract, section 2): passwords, tokens, roles, and what the log says about them."""
 
 import base64
 import datetime as dt
@@ -45,7 +45,7 @@ def issue(**changes):
 
 
 def sign(key=KEYS[0], algorithm="HS256", **changes):
-    """A token of our own making; a claim of None is left out."""
+    """Sign a token with these claims; a claim of None is left out."""
     now = dt.datetime.now(dt.UTC)
     claims = {**CLAIMS, "iat": now, "exp": now + HOUR} | changes
     claims = {name: value for name, value in claims.items() if value is not None}
@@ -155,7 +155,7 @@ class TestBearer:
             assert description == "HTTP Status 401 - the token has expired"
 
     def test_one_that_was_good_before(self, get, keys):
-        """That it is one of ours is remembered, until when is not."""
+        """A verified signature is cached; the expiry is checked each time."""
         token, end = bearer(issue(lifetime=dt.timedelta(seconds=3))), time.monotonic() + 20
         answer = get(token)
         assert answer.http == 200

@@ -1,4 +1,4 @@
-"""The administration pages: every model, no N+1, nothing that can be broken there."""
+"""The administration pages: every model, no N+1 queries, and nothing can be broken there."""
 
 import datetime as dt
 
@@ -30,7 +30,7 @@ def test_every_model_has_its_pages():
 
 
 def cost(browser, url):
-    """How many queries a page takes."""
+    """The number of queries of a page."""
     with CaptureQueriesContext(connection) as queries:
         assert browser.get(url).status_code == 200
     return len(queries)

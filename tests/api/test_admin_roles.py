@@ -1,4 +1,4 @@
-"""Who sees the administration pages, and who takes tokens back there."""
+"""Who may see the administration pages, and who may revoke tokens there."""
 
 import datetime as dt
 from io import StringIO
@@ -16,7 +16,7 @@ from volumes.models import Volume
 
 
 def of_role(browser, *roles):
-    """The browser of a user with these roles, made as an operator makes it."""
+    """The browser of a user with these roles, created as an operator would."""
     name = "-".join(roles)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("USER_PASSWORD", "a long password 9")

@@ -261,7 +261,7 @@ NAMELESS = {
 
 
 class Anonymous(BaseHTTPRequestHandler):
-    """A server that answers like a node with no persistentID."""
+    """A server that answers like a node without a persistentID."""
 
     def do_GET(self):
         self.send_response(200)
@@ -277,7 +277,7 @@ TOKENS = ("a-token-that-the-first-node-demands", "a-token-that-the-other-node-de
 
 @pytest.fixture
 def token_fleets(fleet, authority, tmp_path):
-    """Two nodes without mutual TLS, each of which demands its own token."""
+    """Two nodes without mutual TLS; each requires its own token."""
     certificate, key = authority.node("nodes", ["127.0.0.1"])
     with (
         SimulatedFleet(1, certificate=certificate, key=key, token=TOKENS[0]) as first,
@@ -289,7 +289,7 @@ def token_fleets(fleet, authority, tmp_path):
 
 
 def test_each_node_is_shown_its_own_token_alone(api, token_fleets):
-    """What a hostile node was shown is of no use at another."""
+    """A token that a hostile node received is useless at another node."""
     places = [{"mgmtIPs": [node.address], "mgmtPort": node.port} for node in token_fleets]
     assert api.post("/backends", places[0]).status == "NotAvailable"
     for place, token in zip(places, TOKENS, strict=True):

@@ -1,4 +1,4 @@
-"""``/backends``: reading and changing; and ``/info`` (contract, section 3)."""
+"""``/backends``: read and change; ``/info`` (contract, section 3)."""
 
 import pytest
 from django.utils import timezone
@@ -150,7 +150,7 @@ def test_update_to_a_host_that_has_a_backend(api, fleet):
 
 
 def test_update_of_the_port(api, fleet):
-    """The row says a wrong port; the node listens at the one that is given."""
+    """The row has a wrong port; the node listens on the given one."""
     node, other = fleet.nodes[:2]
     add(api, node)
     Backend.objects.update(mgmt_port=1)

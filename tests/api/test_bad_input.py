@@ -1,7 +1,7 @@
-"""Bad input to every operation: a refusal that names the field, HTTP 400, and nothing changed.
+"""Bad input to every operation is refused with HTTP 400, names the field, and changes nothing.
 
-Which values are bad for a field follows from its kind. The inputs are read from the code:
-a new field is tried as soon as it exists, and a new body must be entered in BODIES.
+The kind of a field decides which values are bad. The inputs are read from the code: a new field is
+tested as soon as it exists, and a new body must be added to BODIES.
 """
 
 import importlib
@@ -199,7 +199,7 @@ BAD: tuple[tuple[type[Any], tuple[Any, ...]], ...] = (
 
 
 def bad_values(field: Any) -> Iterator[Any]:
-    """What a field of this kind must refuse, as JSON can hold it."""
+    """JSON values that a field of this kind must refuse."""
     yield {"a": {}} if not isinstance(field, serializers.Serializer) else []
     yield from next(values for kind, values in BAD if isinstance(field, kind))
     if isinstance(field, Identifier | Alias):
@@ -255,7 +255,7 @@ def test_each_missing_field_is_named(api: Api, basic: Api, body: Body) -> None:
 
 @pytest.fixture
 def basic(api: Api) -> Api:
-    """An ADMIN with a password, as POST /token wants it."""
+    """An ADMIN with a password, which POST /token requires."""
     import base64
 
     from django.contrib.auth.models import User

@@ -1,4 +1,4 @@
-"""OpenStack Cinder's driver for this API, by the requests that it sends, with a STORAGE token."""
+"""OpenStack Cinder's driver: the requests that it sends, with a STORAGE token."""
 
 import uuid
 from collections.abc import Callable
@@ -18,7 +18,7 @@ ZONE = "nova"
 
 
 class Cinder:
-    """One back end of Cinder: the operations of its driver, and what they send."""
+    """One back end of Cinder: the operations of its driver, and their requests."""
 
     def __init__(self, api: Api, replicas: int) -> None:
         self.client = ReleasedClient.of(api, "STORAGE")
@@ -33,7 +33,7 @@ class Cinder:
         return str(self.client.call("POST", "volumes", self._volume(zone)[1]).description)
 
     def attach(self, volume: str, host: str) -> list[dict[str, Any]]:
-        """What Nova gets: the replicas with target and portals."""
+        """Attach; returns what Nova gets: the replicas with target and portals."""
         self.client.probe(DRIVER, host)
         published = self.client.call("POST", "publish", {"hostId": host, "volId": volume})
         assert published.status in {"Success", "AlreadyPublished"}, published
@@ -91,7 +91,7 @@ class Cinder:
 
 @pytest.fixture
 def nodes(api: Api, pool: Pool) -> list[str]:
-    """In Cinder's availability zone."""
+    """Nodes in Cinder's availability zone."""
     found = pool(4)
     for node in found:
         assert api.put(f"/backends/{node}", {"zone": ZONE}).status == "Success"
@@ -115,7 +115,7 @@ def nothing_is_left(api: Api) -> None:
 
 
 def test_a_storage_token_is_enough(api: Api, simple: Cinder) -> None:
-    """Every call of the driver."""
+    """A STORAGE token may make every call of the driver."""
     client, free = simple.client, simple.free_gib()
     volume = simple.create()
     client.done("PATCH", f"volumes/{volume}", {"newCapacity": "2"})
@@ -141,7 +141,7 @@ def test_a_storage_token_is_enough(api: Api, simple: Cinder) -> None:
 
 
 def test_it_attaches_every_replica(replicated: Cinder) -> None:
-    """Also where the host's agent has probed: the driver's probe comes last."""
+    """Also if the host's agent has probed: the driver's probe comes last."""
     replicated.client.probe(AGENT, FIRST)
     volume = replicated.create()
     replicas = replicated.attach(volume, FIRST)
@@ -190,7 +190,7 @@ def test_a_live_migration_that_is_given_up_ends_with_the_first_host(
 def test_retype_to_another_back_end_leaves_nothing_of_the_first(
     api: Api, simple: Cinder, replicated: Cinder
 ) -> None:
-    """Cinder attaches both to its own host, copies, detaches both, and deletes the old one."""
+    """Cinder attaches both volumes to its host, copies, detaches both, and deletes the old one."""
     old = simple.create()
     new = replicated.create()
     simple.attach(old, FIRST)
@@ -204,7 +204,7 @@ def test_retype_to_another_back_end_leaves_nothing_of_the_first(
 
 
 def test_retype_of_a_volume_in_use(api: Api, simple: Cinder, replicated: Cinder) -> None:
-    """Nova attaches the new one beside the old one on the same host, and lets the old one go."""
+    """Nova attaches the new volume to the same host, and then detaches the old one."""
     old = simple.create()
     simple.attach(old, FIRST)
     new = replicated.create()

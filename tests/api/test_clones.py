@@ -1,4 +1,4 @@
-"""Clones over HTTP: every documented result code; a clone lives on its own."""
+"""Clones over HTTP: every documented result code; a clone is independent of its source."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""One caller has a bounded number of requests under way in a process, and all others go on."""
+"""A caller has a bounded number of concurrent requests in a process; others are not affected."""
 
 import threading
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def get(api: Api, path: str) -> Answer:
 
 @pytest.fixture
 def busy(live_server: LiveServer, settings: Settings, base_rows: None) -> Iterator[Api]:
-    """A caller that has all the requests under way that it may."""
+    """A caller with the maximum number of concurrent requests."""
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"caller_requests": MOST})
     caller = Api(live_server.url, "").as_role("ADMIN")
     HeldViewSet.goes_on_now.clear()
@@ -63,7 +63,7 @@ def test_a_wait_ends_with_429(busy: Api, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_nobody_has_more_than_three_quarters_of_the_places(
     busy: Api, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The others are of a process that is not as busy as its caller."""
+    """A caller that occupies three quarters of the places is refused."""
     monkeypatch.setattr(concurrency, "TURN_SECONDS", 60.0)
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"api_threads": MOST})
     places = settings.ENVIRONMENT.api_places

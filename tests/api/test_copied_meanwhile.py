@@ -1,4 +1,4 @@
-"""What users and hosts do to a volume while it is copied: it works as ever."""
+"""Requests of users and hosts while a volume is copied work as usual."""
 
 from collections.abc import Callable
 
@@ -24,14 +24,14 @@ Pool = Callable[[int], list[str]]
 
 @pytest.fixture
 def world(api: Api, pool: Pool, fleet: SimulatedFleet) -> World:
-    """In a pool of four nodes, a volume of two replicas."""
+    """A pool of four nodes with a volume of two replicas."""
     pool(4)
     return standing_still(api, fleet, replicas=2)
 
 
 @pytest.fixture
 def single(api: Api, pool: Pool, fleet: SimulatedFleet) -> World:
-    """In a pool of three nodes, a volume of one replica."""
+    """A pool of three nodes with a volume of one replica."""
     pool(3)
     return standing_still(api, fleet, replicas=1)
 
@@ -75,7 +75,7 @@ class TestPublishedMeanwhile:
 
     @pytest.mark.parametrize("copied", [False, True])
     def test_written_in_between(self, world: World, copied: bool) -> None:
-        """Published, written and unpublished between two looks of the task at its copy."""
+        """The volume is published, written and unpublished between two polls of the copy."""
         task_id = add(world)
         old = world.new()
         if copied:

@@ -1,4 +1,4 @@
-"""``/docs`` and ``/redoc``: for all, from files of this server alone."""
+"""``/docs`` and ``/redoc`` are open to all, and use only files of this server."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def test_page(page):
 
 
 def _parts() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Fields, operations and parameters of the description, by a name for people."""
+    """Fields, operations and parameters of the description, with readable names."""
     schema = description()
     for kind, component in schema["components"]["schemas"].items():
         for field, value in component.get("properties", {}).items():

@@ -1,4 +1,4 @@
-"""Taking a node out of service over HTTP."""
+"""Drains over HTTP: taking a node out of service."""
 
 from collections.abc import Callable
 from functools import partial
@@ -44,25 +44,25 @@ def in_use(api: Api, node: str) -> bool:
 
 
 def node_in_use(fleet: SimulatedFleet, node: str) -> bool:
-    """What the node itself was told."""
+    """The value that the node itself was told."""
     settings = node_named(fleet, node).agent.provisioner
     return settings is not None and settings.in_use
 
 
 def moved(fleet: SimulatedFleet, uuid: str, node: str) -> bool:
-    """It left the node, and what it holds now is what was written before."""
+    """The replica left the node, and the volume still has its content."""
     return node not in nodes_of(uuid) and contents(fleet, uuid) == {f"data of {uuid}"}
 
 
 @pytest.fixture
 def node(pool: Pool) -> str:
-    """One of six nodes, to be drained."""
+    """One of six nodes, which the test drains."""
     return pool(6)[0]
 
 
 @pytest.fixture
 def only_here(api: Api, node: str) -> Callable[..., str]:
-    """Make a volume with its only replica on that node."""
+    """Create a volume with its only replica on that node."""
 
     def make(alias: str, **fields: object) -> str:
         return placed_on([node], lambda: created(api, alias, uuid=alias, **fields))
@@ -136,7 +136,7 @@ def test_removing_the_node_ends_it(api: Api, node: str) -> None:
 def test_a_mixed_node(
     api: Api, node: str, only_here: Callable[..., str], fleet: SimulatedFleet
 ) -> None:
-    """All that can move moves, with its content; the rest is listed with the reason."""
+    """All replicas that can move do so, with their content; the others are listed with a reason."""
     probe_host(api)
     api.put(f"/backends/{node}", {"hostId": "inside"})
     second = Backend.objects.exclude(pk=node).order_by("pk")[0].pk
@@ -248,7 +248,7 @@ def test_a_volume_that_was_never_attached_stays_so(api: Api, node: str, pool: Po
 def test_hosts_that_are_away_take_no_turns(
     api: Api, node: str, only_here: Callable[..., str], fleet: SimulatedFleet
 ) -> None:
-    """Their volumes would wait for them in the place of others."""
+    """Volumes whose hosts are away do not use up the parallel moves."""
     nodes = [node, *Backend.objects.exclude(pk=node).values_list("pk", flat=True)[:1]]
     probe_host(api)
     of_host = [placed_on(nodes, partial(replicated, api, f"v{number}")) for number in range(4)]
@@ -279,7 +279,7 @@ def test_begun_anew_just_after_the_node_was_used_again(api: Api, node: str) -> N
 def test_stopped_in_the_middle(
     api: Api, node: str, only_here: Callable[..., str], fleet: SimulatedFleet
 ) -> None:
-    """Copies stand still half-way: what they made is taken back, and nothing more begins."""
+    """A stopped drain undoes copies that are not done, and starts nothing more."""
     uuids = [only_here(f"u{number}") for number in range(6)]
     for uuid in uuids:
         write(fleet, uuid)

@@ -1,4 +1,4 @@
-"""Passwords are not guessed, and those who try do not keep others waiting."""
+"""Passwords cannot be guessed, and guessing does not delay other callers."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ DEAD_REDIS = "redis://127.0.0.1:1/0"
 
 
 class SlowHasher(PBKDF2PasswordHasher):
-    """As slow as in production, and it counts how many hash at once."""
+    """A hasher as slow as in production, which counts concurrent hashes."""
 
     iterations = 1000
     running = most = total = 0
@@ -54,7 +54,7 @@ def get(live_server):
 
 @pytest.fixture(params=["shared", "redis is down"])
 def counts(request, settings):
-    """Counted in Redis, and without it."""
+    """Runs a test with counts in Redis, and without Redis."""
     if request.param != "shared":
         settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(
             update={"broker_url": SecretStr(DEAD_REDIS)}
@@ -104,7 +104,7 @@ def test_many_of_one_kind_are_refused_too(who, counts):
 
 
 def test_all_processes_count_together(make_user):
-    """Each has a client of its own; Redis is what they share."""
+    """Processes share the counts in Redis; each has its own client."""
     for number in range(LIMIT):
         login_attempts._of.cache_clear()
         assert login_attempts.login_checked("op", "192.0.2.1", lambda: None) is None, number
@@ -115,7 +115,7 @@ def test_all_processes_count_together(make_user):
 
 
 def test_hashing_leaves_threads_to_others(live_server, make_user, hasher):
-    """64 clients guess at once, of names of their own: few hash, and the rest wait for nothing."""
+    """64 clients with different names guess at once: few hash, and other requests do not wait."""
     answers: list[int] = []
 
     def guess(number: int) -> None:
@@ -137,7 +137,7 @@ def test_hashing_leaves_threads_to_others(live_server, make_user, hasher):
 
 @pytest.mark.parametrize("names", [1, 16], ids=["of one name", "of names of their own"])
 def test_honest_callers_may_come_many_at_once(get, make_user, hasher, names):
-    """None was verified before, and all come from one address."""
+    """Their passwords were not verified before, and all come from one address."""
     users = [make_user(f"u{n}", "right password", "ADMIN") for n in range(names)]
     hasher.total = 0
     with ThreadPoolExecutor(16) as callers:
@@ -147,7 +147,7 @@ def test_honest_callers_may_come_many_at_once(get, make_user, hasher, names):
 
 
 def test_who_comes_from_elsewhere_does_not_wait_behind_who_guesses(hasher):
-    """An address has one of the two hashes at once, whatever it asks for."""
+    """An address gets only one of the two concurrent hashes, however many it requests."""
     goes_on, begun, answers = threading.Event(), threading.Semaphore(0), []
 
     def slow():

@@ -20,14 +20,14 @@ def get(live_server):
 
 @pytest.fixture
 def deaf():
-    """A port that takes connections and never says a word."""
+    """A port that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=32) as listener:
         yield listener.getsockname()[1]
 
 
 @pytest.fixture
 def database():
-    """Puts the database of new connections elsewhere."""
+    """Sends new database connections to another address."""
     connection: Any = connections["default"]
     original = connections.databases["default"]
 
@@ -71,7 +71,7 @@ def test_the_database_is_deaf(get, database, deaf):
 
 
 def test_the_database_is_read_only(get, api, database):
-    """As after a failover, when the old server is a standby now."""
+    """As after a failover, when the old server has become a standby."""
     original = connections["default"].settings_dict["OPTIONS"]
     read_only = f"{original['options']} -c default_transaction_read_only=on"
     database(OPTIONS=original | {"options": read_only})

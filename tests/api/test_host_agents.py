@@ -1,4 +1,4 @@
-"""Who replicates for a host: what its agent says counts, not what a driver elsewhere says of it
+"""Who replicates for a host: the reports of its agent count, not those of a driver elsewhere
 (contract, section 7).
 """
 
@@ -24,7 +24,7 @@ def shown(client: ReleasedClient) -> dict[str, object]:
 
 
 def be_silent(seconds: int) -> None:
-    """As if all that is known of hosts were that much older."""
+    """Make the last probes of hosts older by this time."""
     span = dt.timedelta(seconds=seconds)
     for host in Host.objects.all():
         host.available_until -= span

@@ -1,6 +1,6 @@
-"""A token of one host, against another host's things by every way of naming one.
+"""A token of one host cannot reach another host's objects, however it names them.
 
-The table covers every operation that a host may call; a new one must be entered.
+The table covers every operation that a host may call; a new one must be added.
 """
 
 from collections.abc import Callable
@@ -87,7 +87,7 @@ CALLS: dict[str, list[tuple[str, Any]]] = {
 
 @pytest.fixture
 def theirs(api: Api, pool: Pool) -> dict[str, str]:
-    """Another host with volumes in use and a task, an idle volume, and a host of ours."""
+    """Another host with volumes in use and a task, an idle volume, and the token's own host."""
     nodes = pool(4)
     SyslogServer.objects.create(
         url="udp://127.0.0.1:9", node_server_id=1, name="s", state=True, use_tls=False
@@ -114,7 +114,7 @@ def theirs(api: Api, pool: Pool) -> dict[str, str]:
 
 
 def rows(line: str) -> list[tuple[str, Any]]:
-    """Those of the table, and each again by the path with a tenant, where there is one."""
+    """The rows of the table, and each again with a tenant in the path, if there is such a path."""
     calls = CALLS[line]
     again = [(request.replace(" /", " /0/", 1), body) for request, body in calls]
     return [*calls, *(row for row in again if is_routed(row[0], line))]

@@ -1,4 +1,4 @@
-"""Who may connect: the NQN that the host's row has, and no other (contract, section 7)."""
+"""Nodes admit only the NQN in the host's row (contract, section 7)."""
 
 from collections.abc import Callable
 
@@ -34,7 +34,7 @@ def admitted(node: SimulatedNode) -> dict[str, str]:
 def test_a_former_nqn_is_shut_out_and_then_anothers(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
-    """Else the second host could read the first one's volume, and the first could not connect."""
+    """Otherwise the second host could read the first one's volume, and the first not connect."""
     pool(1)
     uuid = created(api, "v")
     published(api, uuid, probe_host(api, hostNqn=A))

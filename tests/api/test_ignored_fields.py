@@ -1,4 +1,4 @@
-"""Names that an operation does not know are named in its answer (contract, section 1)."""
+"""The answer lists the names that the operation does not know (contract, section 1)."""
 
 import pytest
 

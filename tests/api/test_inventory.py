@@ -54,7 +54,7 @@ def test_first_call_waits_for_the_first_sample(api, pool, worker):
 
 
 def test_stored_samples_come_at_once(api, pool):
-    """Nobody works off the task that the call starts; a second call does not start another."""
+    """No worker runs the task that the call starts, and a second call starts no other task."""
     pool(1)
     take_sample()
     first, second = api.get("/inventory"), api.get("/inventory")
@@ -206,7 +206,7 @@ def test_reset_while_one_node_can_be_reached(api, pool, fleet, worker):
 
 
 def test_reset_that_takes_longer_goes_on(api, pool, monkeypatch):
-    """Nobody works it off: the answer says that it was started."""
+    """No worker runs the task: the answer says that it was started."""
     monkeypatch.setattr(samples, "ANSWER_SECONDS", 0.2)
     pool(1)
     answer = api.delete("/reset_inventory")

@@ -46,7 +46,7 @@ def restrict(**fields):
 
 @pytest.mark.parametrize("expires_at", [None, dt.datetime(2026, 1, 1, tzinfo=dt.UTC)])
 def test_without_a_licence_nothing_is_limited(api, pool, expires_at):
-    """Also where an older version had put its own limits in its place."""
+    """Also if an older version had stored its own limits."""
     from importlib import import_module
 
     from django.apps import apps

@@ -1,4 +1,4 @@
-"""Lists of any length: written piece by piece, of one moment, and never half a list for a whole."""
+"""Lists of any length are written in chunks, show one moment, and are never cut off unnoticed."""
 
 import http.client
 import json
@@ -30,15 +30,15 @@ COLLECTIONS = ("/volumes", "/0/volumes", "/snapshots", "/hosts", "/targets")
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lists are long from FEW rows on."""
+    """Make lists of more than FEW rows count as long."""
     monkeypatch.setattr(long_lists, "FEW_ROWS", FEW)
     monkeypatch.setattr("provisioner.access.views.PIECE_ROWS", PIECE)
 
 
 @pytest.fixture
 def caller(api: Api, pool: Any) -> Client:
-    """The API, called in this thread. There is a volume with a snapshot, and one that is published;
-    copies of them are in the database alone.
+    """The API, called in this thread, with a volume that has a snapshot and one that is published.
+    Copies of these exist only in the database.
     """
     pool(1)
     uuid = created(api, "v0")
@@ -48,7 +48,7 @@ def caller(api: Api, pool: Any) -> Client:
 
 
 def copies(number: int) -> None:
-    """So many rows more of each kind."""
+    """Add so many rows of each kind."""
     volume, host = Volume.objects.get(alias="p0"), Host.objects.get()
     export, publication = Export.objects.get(), Publication.objects.get()
     replica = Replica.objects.get(volume=volume)
@@ -85,7 +85,7 @@ def _copy(row: Any, **changed: Any) -> Any:
 
 
 def read(client: Client, path: str) -> tuple[Any, bool]:
-    """What an answer holds, and whether it was streamed."""
+    """The content of an answer, and whether it was streamed."""
     answer = client.get(path)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "application/json"
@@ -103,7 +103,7 @@ def read(client: Client, path: str) -> tuple[Any, bool]:
 def test_a_long_list_is_what_the_whole_was(
     caller: Client, monkeypatch: pytest.MonkeyPatch, path: str, query: str
 ) -> None:
-    """At all lengths around those that matter."""
+    """Tests all lengths around the limits."""
     copies(2 * FEW)
     path = f"{path}?{query}" if query and path != "/targets" else path
     whole, streamed = read(caller, path)
@@ -127,7 +127,7 @@ def test_a_marker_begins_in_the_middle(short: None, caller: Client) -> None:
 
 
 def test_what_is_deleted_meanwhile_is_in_the_list(short: None, caller: Client) -> None:
-    """It shows the moment of its first piece."""
+    """The list shows the moment of its first chunk."""
     copies(3 * FEW)
     whole, _ = read(caller, "/volumes")
     answer = caller.get("/volumes")
@@ -177,7 +177,7 @@ def test_a_client_that_leaves_ends_the_list(short: None, caller: Client) -> None
 def test_a_slow_client_draws_out_no_moment(
     short: None, caller: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it did not read in time waits for it in a file, and others list meanwhile."""
+    """The rest of the list waits in a file, and others can list meanwhile."""
     monkeypatch.setattr(long_lists, "CLIENT_SECONDS", 1e-9)
     copies(3 * FEW)
     answer = caller.get("/volumes")
@@ -250,7 +250,7 @@ def server(caller: Client, tmp_path: Any) -> Iterator[Server]:
 
 
 def test_a_list_that_breaks_is_no_list(server: Server, caller: Client, api: Api) -> None:
-    """The real server, and a last row that cannot be shown."""
+    """Uses the real server, and a last row that cannot be serialized."""
     copies(ROWS)
     headers = {"Authorization": api.authorization}
     whole = server.request("GET", "/volumes", headers=headers)
@@ -271,7 +271,7 @@ def test_a_list_that_breaks_is_no_list(server: Server, caller: Client, api: Api)
 
 
 def _elsewhere(statement: str) -> None:
-    """On a connection of its own."""
+    """Run it on another connection."""
     other = connection.copy()
     try:
         with other.cursor() as cursor:
@@ -281,7 +281,7 @@ def _elsewhere(statement: str) -> None:
 
 
 def _fails_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """The n-th piece cannot be read."""
+    """Make reading of the n-th chunk fail."""
     shown, calls = volume_rows, iter(range(1, 1000))
 
     def read_or_fail(rows: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What would be lost if a node stopped now."""
+"""``maintenance``: what would be lost if a node stopped now."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def asked(api: Api, node: str, **query: Any) -> Any:
 
 
 def losses(api: Api, node: str) -> dict[str, str]:
-    """What each volume would lose, by uuid, where the numbers agree."""
+    """What each volume would lose, by uuid; checks the totals."""
     found = asked(api, node)
     lost = {row["volumeID"]: row["loses"] for row in found["volumes"]}
     kinds = list(lost.values())
@@ -79,7 +79,7 @@ def test_the_only_replica_is_access(api: Api, pool: Pool) -> None:
 
 
 def test_a_replicated_volume(api: Api, pool: Pool) -> None:
-    """By the states of both replicas, this node's first, and whether the other node answers."""
+    """Parameters: states of both replicas, this node's first; whether the other node answers."""
     node, other = pool(2)
     uuid = replicated(api)
     here, there = replica_on(api, uuid, node), replica_on(api, uuid, other)

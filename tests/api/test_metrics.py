@@ -169,7 +169,7 @@ def test_how_far_drains_are(api: Api, pool: Pool) -> None:
 
 
 def test_what_is_unfinished(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
-    """A deleted volume of a dead node is the collector's until the node confirms."""
+    """A deleted volume on a dead node stays in the collector's backlog until the node confirms."""
     pool(1)
     uuid = created(api, "v")
     assert "provisioner_unfinished" not in samples(api)

@@ -1,4 +1,4 @@
-"""Migrate Volume over HTTP: every check, and the whole dance of a host's agent."""
+"""Migrate Volume over HTTP: every check, and all steps of a host's agent."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -29,7 +29,7 @@ OTHER_HOST = "11111111-c09f-4f91-836d-5ed192ca6f64"
 
 @pytest.fixture
 def online(api: Api, pool: Pool) -> tuple[str, list[str]]:
-    """A volume of two Available replicas in use by a host, in a pool of four nodes."""
+    """A pool of four nodes, and a volume of two Available replicas in use by a host."""
     pool(4)
     uuid = replicated(api, "vol")
     published(api, uuid, probe_host(api))
@@ -104,7 +104,7 @@ def test_the_rack_that_is_left_may_be_used(api: Api, online: tuple[str, list[str
 
 
 def test_unpublishing_in_the_middle(api: Api, online: tuple[str, list[str]]) -> None:
-    """What the host added goes again."""
+    """The replica that the host added is removed."""
     uuid, [outgoing, staying] = online
     update = {"taskId": migrate(api, uuid, outgoing).body["taskId"], "hostId": HOST}
     api.put("/tasks", update | {"state": "RUNNING"})
@@ -126,7 +126,7 @@ def test_the_host_is_removed_in_the_middle(api: Api, online: tuple[str, list[str
 
 
 def test_a_host_that_falls_silent(api: Api, online: tuple[str, list[str]]) -> None:
-    """Any sign of life counts; without one what it added goes again, and it comes too late."""
+    """Any sign of life counts. Without one, the added replica is removed; later reports fail."""
     uuid, [outgoing, staying] = online
     task_id = migrate(api, uuid, outgoing).body["taskId"]
     update = {"taskId": task_id, "hostId": HOST}
@@ -154,7 +154,7 @@ def test_a_host_that_falls_silent(api: Api, online: tuple[str, list[str]]) -> No
 def test_a_host_that_falls_silent_after_it_marked(
     api: Api, online: tuple[str, list[str]], synchronized: bool
 ) -> None:
-    """It may have written to the new one only, if that was Available: that cannot be undone."""
+    """If the new replica was Available, the host may have written only to it: no undo."""
     uuid, [outgoing, staying] = online
     task_id = migrate(api, uuid, outgoing).body["taskId"]
     assert api.post(f"/replica/{uuid}", {}).status == "Success"
@@ -200,8 +200,8 @@ def test_who_does_the_work(
     asked: dict[str, str],
     by_worker: bool,
 ) -> None:
-    """What a worker does, a host cannot take for its own, nor end; so its agent is not shown it:
-    agents take every task in their list for theirs.
+    """A host can neither take nor end a task that a worker carries out. Its agent does not see the
+    task, because agents take every task in their list for their own.
     """
     uuid, [outgoing, _] = online
     Host.objects.update(agent_until=None)
@@ -218,7 +218,7 @@ def test_who_does_the_work(
 
 
 def let_pass(seconds: int) -> None:
-    """As if that long ago had been all that hosts said."""
+    """Make all reports of hosts older by this time."""
     span = dt.timedelta(seconds=seconds)
     Task.objects.update(
         created_at=F("created_at") - span, last_activity_at=F("last_activity_at") - span

@@ -1,4 +1,4 @@
-"""Every answer shows one moment, whatever is deleted between the statements that read it."""
+"""Every answer shows one moment, whatever is deleted between its statements."""
 
 import json
 import re
@@ -67,7 +67,7 @@ NO_ROWS = {"healthz", "readyz", "openapi.json", "docs", "redoc"}
 
 @pytest.fixture
 def caller(api: Api, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """The API, called in this thread; the authorization server is not read again."""
+    """The API, called in this thread, which does not read the authorization server again."""
     monkeypatch.setattr(authorization_server, "CACHE_SECONDS", 3600)
     client = Client(headers={"Authorization": api.authorization})
     client.get("/info")
@@ -76,7 +76,7 @@ def caller(api: Api, monkeypatch: pytest.MonkeyPatch) -> Client:
 
 @pytest.fixture
 def node(api: Api, pool: Pool) -> str:
-    """The node that volumes of a test are on which go; one that stays is on another."""
+    """The node of the volumes that a test deletes; another node has a volume that stays."""
     _, node = pool(2)
     Drain.objects.create(backend_id=node, was_in_use=True, replicas_before=9)
     probe_host(api)
@@ -96,7 +96,7 @@ def read(client: Client, path: str) -> Any:
 
 
 def copied(row: Any, **changed: Any) -> Any:
-    """As a publish of another volume makes it; the node is not told, so that it can be repeated."""
+    """Create the rows of another volume's publish, without telling the node: it is repeatable."""
     for name, value in {"pk": None, "nsid": 2, **changed}.items():
         setattr(row, name, value)
     row.save()
@@ -104,7 +104,7 @@ def copied(row: Any, **changed: Any) -> Any:
 
 
 def goes(api: Api, node: str) -> dict[str, str]:
-    """A volume that a host has, with a snapshot, and a replica that cannot be moved."""
+    """A published volume with a snapshot, and a replica that cannot be moved."""
     uuid = created(api, "goes", capacity=1, storageClass={"desiredIOPSPerGB": 7})
     snapshot = snapped(api, uuid, "goes")
     replica = Replica.objects.get(volume__uuid=uuid)
@@ -118,7 +118,7 @@ def goes(api: Api, node: str) -> dict[str, str]:
 
 
 def delete_all(uuid: str) -> None:
-    """All that there is of the volume, at one moment, and a change of what stays."""
+    """Delete everything of the volume at one moment, and change what stays."""
     with transaction.atomic():
         SubVolume.objects.filter(replica__volume__uuid=uuid).delete()
         Snapshot.objects.filter(volume__uuid=uuid).delete()
@@ -133,7 +133,7 @@ def delete_all(uuid: str) -> None:
 
 
 def elsewhere(work: Callable[[], None]) -> None:
-    """On another connection."""
+    """Run it on another connection."""
 
     def run() -> None:
         try:
@@ -148,7 +148,7 @@ def elsewhere(work: Callable[[], None]) -> None:
 
 @contextmanager
 def after_select(number: int, work: Callable[[], None]) -> Iterator[list[str]]:
-    """Calls it after the n-th SELECT of this thread; yields those seen."""
+    """Call it after the n-th SELECT of this thread; yields the SELECTs."""
     seen: list[str] = []
 
     def wrapper(execute: Any, sql: str, *args: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Whose tokens of the authorization server count, and how its keys come."""
+"""Which tokens of the authorization server are accepted, and how its keys are read."""
 
 import pytest
 

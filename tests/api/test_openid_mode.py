@@ -38,7 +38,7 @@ def get(live_server):
 
 @pytest.fixture
 def probe(api):
-    """POST /probe of a node, with a token."""
+    """Send ``POST /probe`` for a node, with a token."""
 
     def post(token, persistent_id):
         return type(api)(api.url, f"Bearer {token}").post("/probe", report(persistent_id))
@@ -48,7 +48,7 @@ def probe(api):
 
 @pytest.fixture
 def openid(api, token_server):
-    """The mode is on, with the tests' own server."""
+    """Turns the mode on, with the tests' own server."""
     assert api.post(PATH, token_server.body()).status == "Success"
     return token_server
 
@@ -128,7 +128,7 @@ class TestWhoIsAccepted:
         assert openid_token
 
     def test_backends_client_may_only_probe(self, openid, get):
-        """Also where its token says ADMIN at the provisioner's resource."""
+        """Also if its token says ADMIN at the provisioner's resource."""
         everything = {"prov-resource": {"roles": ["ADMIN"]}}
         refused(get(openid.token(NODES, resource_access=everything)), 403, "Forbidden")
         refused(get(openid.token(NODES, resource_access=None, roles=["ADMIN"])), 403, "Forbidden")
@@ -263,7 +263,7 @@ def test_a_change_made_elsewhere_counts_within_2_s(openid, get):
 
 
 def test_a_late_node_gets_its_settings_again(admin, openid, fleet):
-    """It may have missed a change of the mode, and with wrong settings no probe tells it."""
+    """It may have missed a change of the mode, and no probe would reach us with wrong settings."""
     node = fleet.nodes[0]
     answer = admin.post("/backends", {"mgmtIPs": [node.address], "mgmtPort": node.port})
     persistent_id = answer.body["persistentID"]

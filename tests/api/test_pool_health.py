@@ -36,7 +36,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def went_silent(node: str) -> None:
-    """A minute ago; the provisioner has called it since."""
+    """Make the node silent since a minute ago; the provisioner has called it since."""
     now = timezone.now()
     silent_at = now - dt.timedelta(minutes=1)
     Backend.objects.filter(pk=node).update(available_until=silent_at, polled_at=now)

@@ -31,7 +31,7 @@ def backend_id(pool):
 
 @pytest.fixture
 def jobs():
-    """Takes the waiting jobs off the broker."""
+    """Take the waiting jobs off the broker."""
     app.control.purge()
 
     def take():
@@ -229,8 +229,8 @@ def test_both_changes_at_once(api, backend_id, jobs):
 
 
 def test_probe_costs_two_statements(django_assert_num_queries, backend_id, monkeypatch):
-    """The whole request, in this thread, so that its statements can be counted. What a process
-    reads once a second is known.
+    """Runs the whole request in this thread, to count its statements. Values that a process reads
+    once a second are cached.
     """
     monkeypatch.setattr(generations, "STALE_SECONDS", 3600)
     monkeypatch.setattr(generations, "_lately", [(0, 0.0)])

@@ -1,4 +1,4 @@
-"""How many statements hot calls send, BEGIN and COMMIT among them, however much there is."""
+"""Exact numbers of statements of hot calls, including BEGIN and COMMIT, for any amount of data."""
 
 import json
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Count = Callable[..., list[str]]
 
 @pytest.fixture
 def statements(api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Count:
-    """Those of a call, made in this thread; there are nodes, a published volume and another."""
+    """The statements of a call in this thread, with nodes, a published and another volume."""
     monkeypatch.setattr(authorization_server, "CACHE_SECONDS", 3600)
     monkeypatch.setattr(writes, "STALE_SECONDS", 3600)
     monkeypatch.setattr(pool_views, "HEALTH_SECONDS", 0)

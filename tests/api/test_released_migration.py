@@ -1,4 +1,4 @@
-"""What the agent of release 3.22 says of a migration that goes wrong, as it says it."""
+"""What the agent of release 3.22 reports when a migration fails, in its own format."""
 
 from collections.abc import Callable
 
@@ -24,7 +24,7 @@ def agent(api: Api, pool: Pool) -> ReleasedClient:
 
 
 def begun(api: Api) -> tuple[str, str, dict[str, object]]:
-    """A volume, its replica that is to leave, and the task."""
+    """A volume, its outgoing replica, and the task."""
     uuid = replicated(api, "vol")
     published(api, uuid, HOST)
     outgoing, _ = all_available(api, uuid)
@@ -34,7 +34,7 @@ def begun(api: Api) -> tuple[str, str, dict[str, object]]:
 
 
 def said(task: dict[str, object], **changes: object) -> dict[str, object]:
-    """All that the agent knows of a task; ``N/A`` is what it has for absent fields."""
+    """All that the agent knows of a task; it shows absent fields as ``N/A``."""
     names = ("taskId", "hostId", "progress", "taskConfiguration")
     known = {name: task[name] for name in names}
     return known | {"statusDescription": "N/A"} | changes
@@ -43,7 +43,7 @@ def said(task: dict[str, object], **changes: object) -> dict[str, object]:
 def test_an_agent_that_reaches_no_new_replica_takes_the_old_one_away(
     api: Api, agent: ReleasedClient
 ) -> None:
-    """It means the new one, and names the old one: that is gone, so the new one stays."""
+    """It means the new replica but names the old one: that is gone, so the new one stays."""
     uuid, outgoing, task = begun(api)
     before = set(places(api, uuid))
     agent.done("POST", f"replica/{uuid}", ANYWHERE)

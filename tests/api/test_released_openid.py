@@ -1,4 +1,4 @@
-"""The agent of release 3.22 where an authorization server is set: it asks that for tokens."""
+"""The agent of release 3.22 with an authorization server, from which it gets its tokens."""
 
 import time
 from urllib.parse import urlencode
@@ -24,7 +24,7 @@ def openid(api: Api, token_server: TokenServer, monkeypatch: pytest.MonkeyPatch)
 
 
 def token_of_agent(server: TokenServer) -> str:
-    """By the form that the agent posts."""
+    """Get a token with the form that the agent posts."""
     form = {"grant_type": "client_credentials", "client_id": AGENTS}
     fields = urlencode(form | {"client_secret": SECRETS[AGENTS]})
     typed = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -47,7 +47,7 @@ def test_its_calls(api: Api, openid: TokenServer) -> None:
 def test_it_starts_without_a_token_and_is_told_when_one_is_over(
     api: Api, openid: TokenServer
 ) -> None:
-    """It finds ``Status 401`` in the text; its first call is for the version, by any token."""
+    """It searches the text for ``Status 401``; its first call reads the version, with any token."""
     unknown = ReleasedClient(api.url, "Bearer Unknown")
     assert unknown.get("info")["version"] == "1.1"
     openid.claims[AGENTS] = {"resource_access": ROLES, "host": HOST, "exp": int(time.time()) - 600}

@@ -1,6 +1,4 @@
-"""Requests that are sent again with their ``Idempotency-Key``: the first answer, and no second
-effect.
-"""
+"""Repeats with the same ``Idempotency-Key`` get the first answer, and have no second effect."""
 
 from collections.abc import Callable
 from typing import Any
@@ -160,7 +158,7 @@ def test_another_tenant_s_volume_is_nobody_s_repeat(api: Api, pool: Pool) -> Non
 
 
 def test_a_repeat_after_a_later_change(api: Api, things: None) -> None:
-    """What was grown, or published anew, since then is another request's."""
+    """An object that was expanded or published again since belongs to another request."""
     keyed = api.keyed("k")
     assert keyed.patch("/volumes/v", {"newCapacity": 15}).status == "Success"
     assert api.patch("/volumes/v", {"newCapacity": 20}).status == "Success"
@@ -174,7 +172,7 @@ def test_a_repeat_after_a_later_change(api: Api, things: None) -> None:
 
 
 def test_a_refusal_is_not_remembered(api: Api, pool: Pool) -> None:
-    """What was wrong then may be right now."""
+    """A request that was refused before may succeed now."""
     pool(1)
     keyed = api.keyed("k")
     assert clone(keyed, "u", "c").status == "NotExists"

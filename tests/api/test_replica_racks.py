@@ -1,5 +1,5 @@
-"""Where a replica goes that the agent of release 3.22 asks for: it lists nothing, and never allows
-a rack twice (contract, section 6).
+"""Placement of replicas that the agent of release 3.22 requests: its lists are empty, and it never
+allows one rack twice (contract, section 6).
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ NAMES = ("a", "b", "a", "b")
 
 @pytest.fixture
 def agent(api: Api, pool: Pool) -> ReleasedClient:
-    """In a pool of four nodes: two racks, in a zone each."""
+    """The agent, in a pool of four nodes in two racks, each in its own zone."""
     for node, name in zip(pool(4), NAMES, strict=True):
         place = {"rack": f"rack-{name}", "zone": f"zone-{name}"}
         assert api.put(f"/backends/{node}", place).status == "Success"
@@ -31,7 +31,7 @@ def agent(api: Api, pool: Pool) -> ReleasedClient:
 
 
 def attached(api: Api, **storage: Any) -> str:
-    """A volume of two Available replicas that the host has."""
+    """A volume of two Available replicas that is published to the host."""
     uuid = replicated(api, **storage)
     published(api, uuid, HOST)
     all_available(api, uuid)

@@ -28,7 +28,7 @@ Pool = Callable[[int], list[str]]
 
 @pytest.fixture
 def world(api: Api, pool: Pool, fleet: SimulatedFleet) -> World:
-    """In a pool of four nodes, a volume of two replicas."""
+    """A pool of four nodes with a volume of two replicas."""
     pool(4)
     return standing_still(api, fleet, replicas=2)
 
@@ -90,7 +90,7 @@ def test_a_node_restarts(world: World, end: str) -> None:
 def test_a_copy_begins_anew_when_the_target_of_the_one_before_is_gone(
     world: World, end: str
 ) -> None:
-    """What a restart forgot, or what failed, may still be written until then."""
+    """Until then a failed or forgotten copy may still be written."""
     task_id = add(world)
     source, new = world.rows()[0], world.new()
     first = Export.objects.get(for_copy=True)
@@ -159,7 +159,7 @@ def test_a_node_that_stays_away_ends_it(world: World) -> None:
 
 
 def test_a_copy_may_take_longer_than_a_day(world: World) -> None:
-    """As that of a large volume does, which no other attempt would end earlier."""
+    """A copy of a large volume may take that long, and another attempt would not be faster."""
     task_id = add(world)
     grow_old()
     world.fleet.set_copy_rate(1)
@@ -192,7 +192,7 @@ def test_a_node_that_cannot_make_it_is_replaced(world: World) -> None:
 
 
 def test_not_while_a_host_may_still_write(world: World) -> None:
-    """Unpublished, and the node that is read has not confirmed it."""
+    """The volume is unpublished, but the source's node has not confirmed it."""
     published(world.api, world.uuid, probe_host(world.api))
     first, second = world.rows()
     for row in (first, second):
@@ -217,7 +217,7 @@ def test_not_while_a_host_may_still_write(world: World) -> None:
 
 
 class TestLeaving:
-    """One of a published volume, which its host must let go."""
+    """An outgoing replica of a published volume, which the host must release."""
 
     @pytest.fixture
     def online(self, world: World) -> World:
@@ -242,7 +242,7 @@ class TestLeaving:
         online.expect(2)
 
     def test_stopped_when_the_host_was_told(self, online: World) -> None:
-        """It may have written to the new one only: the old one goes all the same."""
+        """The host may have written only to the new replica: the old one is removed anyway."""
         task_id = self.marked(online)
         old = online.rows()[0]
         stop(online.api, task_id)

@@ -208,7 +208,7 @@ def test_a_host_that_goes_need_not_confirm(api: Api, pool: Pool, gone: str) -> N
 
 
 def test_the_last_good_replica_waits_for_a_better_one(api: Api, pool: Pool) -> None:
-    """Its host lost the other one after the mark, and goes."""
+    """The host lost the other replica after the mark, and goes away."""
     pool(2)
     uuid = replicated(api)
     published(api, uuid, probe_host(api))

@@ -1,4 +1,4 @@
-"""Tokens that are taken back, and what browsers and proxies are told."""
+"""Revoked tokens, and headers for browsers and proxies."""
 
 import datetime as dt
 import io
@@ -70,7 +70,7 @@ def test_what_is_no_token(revoke, text):
 
 
 def test_other_processes_see_it_in_time(get, monkeypatch):
-    """As they do: this one has read what was before, and looks again when that is old."""
+    """Simulates another process: a cached answer is read again when it is old."""
     token = issued()
     assert get(token).http == 200
     token_id = jwt.decode(token, options={"verify_signature": False})["jti"]
@@ -123,7 +123,7 @@ def test_administration_pages_run_nothing_that_is_not_ours(client):
 
 
 def test_nobody_moves_the_api_by_a_header(django_db_setup, tmp_path):
-    """Also not through a proxy, which passes on what callers say."""
+    """Not even through a proxy that passes on headers of callers."""
     server = Server(tmp_path, TRUSTED_PROXIES=PROXY)
     try:
         for header in ("SCRIPT_NAME", "PATH_INFO", "Script-Name"):

@@ -110,7 +110,7 @@ def test_what_a_storage_client_may_do():
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("role", [*Role, None])
 def test_every_role_at_every_operation(live_server, base_rows, make_user, role):
-    """403 where the table says so, and never elsewhere; the objects named do not exist."""
+    """The answer is 403 exactly where the table says so; the named objects do not exist."""
     host = ANY if role is Role.HOST else None
     token, _ = token_issue(
         name="x", roles={role} - {None}, host_id=host, lifetime=dt.timedelta(hours=1)

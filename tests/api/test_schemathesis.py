@@ -1,9 +1,9 @@
-"""schemathesis against the running server: requests made from the OpenAPI description, right ones
-and wrong ones.
+"""schemathesis against the running server, with valid and invalid requests from the OpenAPI
+description.
 
 At least CASES requests with a fixed seed: the examples, the boundaries of every field and
-parameter, missing and ill-typed ones, methods that a path does not have, and EXAMPLES random
-requests for each operation. Ids in paths and bodies are often those of objects that exist.
+parameter, missing values and wrong types, methods that a path does not have, and EXAMPLES random
+requests for each operation. Ids in paths and bodies are often those of existing objects.
 """
 
 import json
@@ -47,7 +47,7 @@ ONLY: dict[str, list[Any]] = {
 
 @pytest.fixture
 def known(api: Api, pool: Any) -> dict[str, list[str]]:
-    """Makes objects of each kind; their ids by the names of fields and parameters."""
+    """Create objects of each kind; returns their ids by the names of fields and parameters."""
     nodes = pool(4)
     probe_host(api)
     volumes = [
@@ -75,7 +75,7 @@ def known(api: Api, pool: Any) -> dict[str, list[str]]:
 
 
 def steered(schema: Any, known: dict[str, list[str]]) -> Any:
-    """The description with values for the fields and parameters of these names."""
+    """The description with these values for fields and parameters."""
     if isinstance(schema, list):
         return [steered(item, known) for item in schema]
     if not isinstance(schema, dict):
@@ -118,8 +118,8 @@ RANDOM = ("--phases", "fuzzing")
 @pytest.mark.timeout(600)
 @pytest.mark.django_db(transaction=True)
 def test_every_operation(api, known, tmp_path, settings):
-    """What removes comes last, so that there is something to work on. Wrong credentials are tried
-    for each operation: they may be as many.
+    """Removals come last, so that objects exist until then. Each operation is also called with
+    wrong credentials, so the limit of failed logins is raised.
     """
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"login_attempts": 1_000_000})
     schema = tmp_path / "openapi.json"

@@ -1,4 +1,4 @@
-"""What only the real server shows: gunicorn with TLS, as the embedded form has it."""
+"""What only the real server shows: gunicorn with TLS, as in the embedded form."""
 
 import base64
 import contextlib
@@ -22,7 +22,7 @@ JSON = {"Content-Type": "application/json"}
 
 @pytest.fixture(scope="module")
 def servers(django_db_setup, django_db_blocker, tmp_path_factory):
-    """Makes servers, and ends them."""
+    """Starts servers, and stops them."""
     started = []
 
     def start(**environment):
@@ -42,7 +42,7 @@ def server(servers):
 
 @pytest.fixture(scope="module")
 def strict_server(servers):
-    """Demands client certificates, and trusts a proxy to look at them."""
+    """A server that requires client certificates, and trusts a proxy to check them."""
     return servers(REQUIRE_CLIENT_CERTIFICATE="true", TRUSTED_PROXIES=PROXY)
 
 
@@ -297,7 +297,7 @@ class TestLog:
 
 
 def _lines_of(server, request_id, **fields):
-    """The log lines of one request that have these fields."""
+    """The log lines of one request with these fields."""
     wanted = {"request_id": request_id} | fields
     lines = [json.loads(line) for line in server.log()]
     return [line for line in lines if wanted.items() <= line.items()]

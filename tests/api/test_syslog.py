@@ -1,5 +1,5 @@
 """``/syslog`` and ``/forward_log``, and where their settings come from (contract, sections 3 and
-10); what is sent is received by a real rsyslog.
+10). A real rsyslog receives the records.
 """
 
 import datetime as dt
@@ -71,7 +71,7 @@ def test_a_later_node_is_not_read_where_settings_are_known(api, fleet, configure
 
 
 def test_no_other_node_has_the_logs_sent_elsewhere(api, fleet, pool, work):
-    """Whatever it says of itself, and however often."""
+    """Whatever the other node reports, and however often."""
     fleet.nodes[0].set_syslogs([server("udp://192.0.2.1")])
     first, second = pool(2)
     work()
@@ -324,7 +324,7 @@ def test_only_servers_in_state_true(api, rsyslog, configured, work):
 
 
 def test_what_waits_is_bounded_and_what_is_dropped_counted(api, configured, work, settings):
-    """Nobody takes the records: the server does not answer."""
+    """The server does not answer, so the records wait."""
     configured(server("udp://127.0.0.1:9"))
     most = {"syslog_most_records": 3, "syslog_most_bytes": 2**17}
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update=most)

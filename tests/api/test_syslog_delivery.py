@@ -1,4 +1,4 @@
-"""Records on their way to a real rsyslog that goes down, resets or shows a wrong certificate
+"""Delivery to a real rsyslog that is down, resets connections or has a wrong certificate
 (``decisions/0009``).
 """
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def again():
-    """As if the pause after a failure was over."""
+    """Try again as if the pause after a failure were over."""
     SyslogServer.objects.update(next_try_at=timezone.now())
 
 
@@ -50,7 +50,7 @@ def test_what_a_server_missed_arrives_once_it_is_up(api, receiver, work, transpo
 
 
 def test_over_udp_a_refusal_is_noticed_where_the_network_tells_it(api, receiver, work):
-    """A closed port on this machine answers at once; a lost datagram would tell nobody."""
+    """A closed port on this machine answers at once; a lost datagram goes unnoticed."""
     rsyslog = receiver("udp")
     rsyslog.stop()
     try:
@@ -168,7 +168,7 @@ def test_tls_trusts_a_server_s_own_certificate_and_needs_its_name(
 
 
 def test_a_server_that_resets_the_connection_has_not_got_it(api, configured, work):
-    """It takes the octets into its buffer and closes without reading: nothing may be lost."""
+    """The server buffers the bytes and closes without reading: nothing may be lost."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         configured(server(f"tcp://127.0.0.1:{listener.getsockname()[1]}"))
         api.post("/forward_log", request())

@@ -1,5 +1,5 @@
-"""``GET /targets`` as its clients need it (contract, section 7): one entry for the agent of a host,
-a path for each node for Cinder's driver.
+"""``GET /targets`` in the form that its clients need (contract, section 7): one entry for a host's
+agent, one path for each node for Cinder's driver.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ NQN = f"nqn.2022-08.com.kioxia:{HOST}"
 
 @pytest.fixture
 def one(api: Api, pool: Pool) -> str:
-    """A volume of two replicas that the host has, beside another one."""
+    """A volume of two replicas that is published to the host, as another one is."""
     pool(3)
     ReleasedClient.of(api, "ADMIN").probe(AGENT)
     uuid = created(api, "v", storageClass={"numReplicas": 2})

@@ -17,7 +17,7 @@ SUCCESS = {"status": "Success", "description": "Success"}
 
 
 def make(state=TaskState.IDLE, *, ended_ago=0.0, **fields):
-    """A task of host h1 as a service makes it, brought to ``state``; ``ended_ago`` in minutes."""
+    """Create a task of host h1 as a service does, in ``state``; ``ended_ago``: minutes."""
     task = task_create(**{"type": MIGRATION, "host_id": "h1"} | fields)
     ended_at = timezone.now() - dt.timedelta(minutes=ended_ago) if state in ENDED else None
     Task.objects.filter(pk=task.pk).update(state=state, ended_at=ended_at)
@@ -156,7 +156,7 @@ def test_abort_of_what_cannot_be_stopped(api, state):
     ],
 )
 def test_what_a_worker_works_off_is_not_the_clients(api, said, become):
-    """Else a host could end what cannot be stopped, or make it its own."""
+    """Otherwise a host could end a task that cannot be stopped, or take it for its own."""
     task_id = Task.objects.create(type=TaskType.INSTALL_LICENSE, state=TaskState.RUNNING).pk
     answer = api.as_role(Role.STORAGE).put("/tasks", {"taskId": task_id, "hostId": ""} | said)
     assert answer.status == "UpdateTaskFailed"

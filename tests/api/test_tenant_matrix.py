@@ -1,6 +1,6 @@
-"""A token bound to one tenant, against another tenant's objects by every way of naming one.
+"""A token bound to one tenant cannot reach another tenant's objects, however it names them.
 
-The table covers every operation; a new one must be entered.
+The table covers every operation; a new one must be added.
 """
 
 from collections.abc import Callable
@@ -183,7 +183,7 @@ CALLS: dict[str, list[tuple[str, Any]]] = {
 
 @pytest.fixture
 def theirs(api: Api, pool: Pool) -> dict[str, str]:
-    """What tenant t2 has: a volume in use with a task, and an idle one."""
+    """The objects of tenant t2: a volume in use with a task, and an idle one."""
     nodes = pool(4)
     for tenant in ("t1", "t2"):
         budget = {"tenantId": tenant, "name": tenant, "capacity": 0, "totalIOPS": 0, "totalBW": 0}
@@ -249,7 +249,7 @@ def _timeless(value: Any) -> Any:
 
 
 def test_what_concerns_all_tenants_is_refused(api: Api) -> None:
-    """Whatever is not said to be a tenant's is not: so is each operation that is added."""
+    """Operations that are not listed for tenants are refused to them, so new ones are, too."""
     for role in Role:
         bound = api.as_role(role, tenant="t1")
         for method, path, line in guarded():
@@ -290,7 +290,7 @@ def test_a_host_that_a_tenant_s_caller_makes_is_its_tenant_s(
 def test_a_tenant_s_caller_changes_no_nqn_of_a_host_that_serves_all(
     api: Api, theirs: dict[str, str]
 ) -> None:
-    """Else what another tenant has published there would be exported to the new one."""
+    """Otherwise volumes of other tenants would be exported to the new NQN."""
     ours = api.as_role("ADMIN", tenant="t1")
     answer = ours.post("/host_probe", PROBE | {"hostId": HOST, "hostNqn": "nqn.2020-01.x:evil"})
     assert answer.status == "AlreadyExists"

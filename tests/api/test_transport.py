@@ -26,7 +26,7 @@ def call(live_server):
 
 @pytest.fixture
 def echo(call):
-    """What ``parse`` makes of the fields of a body."""
+    """A view that returns the fields that ``parse`` read from a body."""
 
     def echo(body):
         text = body if isinstance(body, (str, bytes)) else json.dumps(body)
@@ -277,7 +277,7 @@ class TestErrors:
 
 
 def _raw(live_server, text):
-    """The answer to what ``text`` is on the wire; the client then says no more."""
+    """Send ``text`` and nothing more; returns the answer."""
     address = (live_server.thread.host, live_server.thread.port)
     with socket.create_connection(address, timeout=10) as connection:
         connection.sendall(text.encode())

@@ -1,4 +1,4 @@
-"""Volumes over HTTP, once they are there: growing, deleting, listing, looking closely."""
+"""Existing volumes over HTTP: expand, delete, list, and show details."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Steps that the tests of volumes share."""
+"""Shared steps of the tests of volumes."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Requests as a client that is no friend of ours may send them."""
+"""Sends requests as a hostile client might."""
 
 import base64
 import json
@@ -30,7 +30,7 @@ def send(
     body: bytes | str | None = None,
     headers: dict[str, str] | None = None,
 ) -> Answer:
-    """One request with just these headers; a body is sent as JSON unless they say otherwise."""
+    """Send a request with only these headers; a body is JSON unless they say otherwise."""
     typed = {"Content-Type": "application/json"} if body is not None else {}
     answer = _http.request(
         method, url + path, body=body, headers=typed | (headers or {}), redirect=False
@@ -41,7 +41,7 @@ def send(
 
 
 def refused(answer: Answer, http: int, status: str) -> str:
-    """That the answer is this transport error in the two-field envelope; its description."""
+    """Assert that the answer is this transport error in an envelope; returns its description."""
     assert (answer.http, answer.body.get("status")) == (http, status), answer
     assert set(answer.body) == ENVELOPE
     assert f"HTTP Status {http}" in answer.description

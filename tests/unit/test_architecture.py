@@ -1,4 +1,4 @@
-"""Each contract of the layers can fail: one forbidden import in a copy of the tree breaks it."""
+"""Each layer contract can fail: a forbidden import in a copy of the tree breaks it."""
 
 import re
 import shutil
@@ -34,11 +34,11 @@ FORBIDDEN = [
     ("cli", "provisionerctl/units.py", "import provisioner.common.times"),
     ("node-calls", "volumes/selectors.py", "import inventory.nodes.client"),
 ]
-"""A contract, a file, and an import that the contract keeps it from."""
+"""A contract, a file, and an import that the contract forbids in it."""
 
 
 def contracts() -> dict[str, str]:
-    """Names by id, from the settings."""
+    """Names of the contracts by id, from pyproject.toml."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     return {c["id"]: c["name"] for c in settings["tool"]["importlinter"]["contracts"]}
 

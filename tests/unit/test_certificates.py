@@ -1,4 +1,4 @@
-"""The pool's CA and what it signs: usable by TLS, kept, renewed in time."""
+"""The pool's CA and its certificates: usable by TLS, kept, renewed in time."""
 
 import datetime as dt
 import io
@@ -149,7 +149,7 @@ def test_each_certificate_has_one_role(tmp_path: Path, role: CertificateRole) ->
 
 
 def made(authority: Authority, role: CertificateRole) -> bytes:
-    """The certificate of a role (DER), all in files of one name."""
+    """The certificate of a role (DER); all use files of the same name."""
     make: dict[CertificateRole, Callable[[], Path]] = {
         CertificateRole.API: lambda: authority.server("one", ["localhost"])[0],
         CertificateRole.NODE: lambda: authority.node("one", ["localhost"])[0],
@@ -161,7 +161,7 @@ def made(authority: Authority, role: CertificateRole) -> bytes:
 
 
 def test_a_certificate_of_before_gets_its_role(tmp_path: Path) -> None:
-    """As those that were made before roles, it has another, or none, in the file of its name."""
+    """The file has a certificate with another role, or without one, as from before roles."""
     authority = Authority.of(tmp_path)
     made(authority, CertificateRole.CLIENT)
     require_role(made(authority, CertificateRole.PROVISIONER), CertificateRole.PROVISIONER)

@@ -1,4 +1,4 @@
-"""The database's time is what decides, and how far a process is off is known."""
+"""The database's time decides, and the skew of a process is measured."""
 
 import datetime as dt
 import time
@@ -18,7 +18,7 @@ OWN = {
     "inventory/nodes/agent/records.py": "the records of one node",
     "inventory/nodes/agent/targets.py": "the records of one node",
 }
-"""Files that read the clock of their machine, and why they may."""
+"""Files that may read the clock of their machine, and why."""
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def compare(ahead: float, *, took: float = 0.0) -> None:
-    """The database is so far ahead of us, and took so many seconds to answer."""
+    """Compare with a database that is ``ahead`` seconds ahead and ``took`` seconds to answer."""
     began = time.monotonic()
     clock.clock_compared(time.time() + ahead, began, began + took)
 

@@ -1,4 +1,4 @@
-"""docs/explanation/data-model.md is what the models are now."""
+"""docs/explanation/data-model.md matches the models."""
 
 from provisioner.management.commands.data_model import PAGE, page
 from tests.pages import ROOT

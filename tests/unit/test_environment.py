@@ -1,4 +1,4 @@
-"""Wrong settings stop the start with one sentence that names the variable and the rule."""
+"""Wrong settings end the start with a sentence that names the variable and the rule."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ GOOD = {"SECRET_KEY": "k" * 40}
 
 @pytest.fixture
 def variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """An environment that holds none of our variables but the ones in GOOD."""
+    """An environment with none of our variables except those in GOOD."""
     for name in environment.Environment.model_fields:
         monkeypatch.delenv(environment.variable_name(name), raising=False)
     for name, value in GOOD.items():

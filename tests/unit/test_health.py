@@ -63,7 +63,7 @@ def examples() -> list[tuple[str, ...]]:
 
 
 def described(text: str) -> ReplicaRow:
-    """A replica as the page writes one."""
+    """A replica in the notation of the page."""
     if text == "filled by a copy":
         return a_replica("Synchronizing", rebuilding=True)
     state, _, node = text.partition(" on an ")

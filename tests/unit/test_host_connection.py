@@ -1,4 +1,4 @@
-"""A simulated host's connection to servers that behave, and that do not."""
+"""A simulated host's connection to correct and to faulty servers."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ def envelope(status: int, code: str) -> bytes:
 
 
 class Server:
-    """Answers the requests of each connection in turn; ``seen``: those of each."""
+    """Answers the requests of each connection in turn; ``seen`` records them."""
 
     def __init__(self, *answers: bytes) -> None:
         self._answers = answers

@@ -1,4 +1,4 @@
-"""Each text, list and number that a request may hold has a maximum; made from the OpenAPI."""
+"""Each text, list and number of a request has a maximum in the OpenAPI description."""
 
 import re
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ from tests.api.conformance import description
 
 Schema = dict[str, Any]
 BOUNDED = re.compile(r"\{\d+,\d+\}\)?\$$")
-"""How a pattern ends that says how long a text may be."""
+"""The end of a pattern that limits the length of a text."""
 
 
 def unbounded(schema: Schema, path: str) -> Iterator[str]:
-    """Paths of all that has no maximum."""
+    """Paths of the values without a maximum."""
     if name := schema.get("$ref"):
         yield from unbounded(description()["components"]["schemas"][name.split("/")[-1]], path)
         return

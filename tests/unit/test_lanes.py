@@ -1,4 +1,4 @@
-"""Turns: nobody has more than its part, nobody waits for ever, and who asks for little is next."""
+"""Turns: no key has more than its share or waits for ever; the key with the fewest is next."""
 
 import threading
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 def waiting(lane: Lane, threads: ThreadPoolExecutor, key: str, bounds: Bounds) -> Future[ExitStack]:
-    """A thread that waits for a turn, which the result holds."""
+    """A thread that waits for a turn; its result is the turn."""
     before = len(lane._waiting)
 
     def take() -> ExitStack:
@@ -66,7 +66,7 @@ def test_a_turn_given_back_goes_to_who_waits(lane: Lane, threads: ThreadPoolExec
 
 
 def test_who_has_the_fewest_turns_is_next(lane: Lane, threads: ThreadPoolExecutor) -> None:
-    """Although the other one came first."""
+    """The key with fewer turns is next, although the other one came first."""
     bounds = Bounds(2, 2, LONG)
     first, second = ExitStack(), ExitStack()
     first.enter_context(lane.turn("much", bounds))
@@ -82,7 +82,7 @@ def test_who_has_the_fewest_turns_is_next(lane: Lane, threads: ThreadPoolExecuto
 
 
 def test_who_may_not_is_passed_over(lane: Lane, threads: ThreadPoolExecutor) -> None:
-    """A key that has all that it may does not keep others from turns that are free."""
+    """A key with all of its turns does not block free turns for others."""
     bounds = Bounds(3, 1, LONG)
     with lane.turn("a", bounds):
         own = waiting(lane, threads, "a", bounds)

@@ -1,4 +1,4 @@
-"""The pages as a whole: links, files that docs/architecture.md names, indexes."""
+"""All pages: links, indexes, and the files that docs/architecture.md names."""
 
 import re
 import subprocess
@@ -16,14 +16,14 @@ LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s]+)\)")
 FILE = re.compile(
     r"(?<![\w/])[\w*][\w*/-]*(?:\{[\w,]+\})?[\w*/-]*\.(?:py|md|yaml|yml|cfg|toml|txt)"
 )
-"""A file's name, also with a folder and with alternatives: ``models/{volume,replica}.py``."""
+"""The name of a file, also with folders and alternatives: ``models/{volume,replica}.py``."""
 FORBIDDEN = {"helpers.py", "signals.py", "utils.py"}
-"""Names that the page says no file has."""
+"""Names that no file may have; the page says so."""
 
 
 @cache
 def files() -> tuple[str, ...]:
-    """Paths of the repository, with what is new and not ignored."""
+    """Paths in the repository, including new files that are not ignored."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return tuple(name for name in listed.stdout.splitlines() if (ROOT / name).exists())
@@ -34,7 +34,7 @@ PAGES = [name for name in files() if name.endswith(".md")]
 
 @cache
 def anchors(page: Path) -> frozenset[str]:
-    """Of the headings, as GitHub and MkDocs make them; a repeated one has a number."""
+    """Anchors of the headings, as GitHub and MkDocs create them; repeated ones have a number."""
     found: dict[str, int] = {}
     for title in re.findall(r"(?m)^#+ (.+)$", CODE_BLOCK.sub("", page.read_text())):
         name = re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
@@ -55,7 +55,7 @@ def test_links_lead_somewhere(page: str) -> None:
 
 
 def test_a_link_of_the_site_stays_within_docs() -> None:
-    """MkDocs shows what is in docs/, and nothing else."""
+    """MkDocs shows only what is in docs/."""
     for page in PAGES:
         if page.startswith("docs/"):
             for target in LINK.findall(CODE.sub("", (ROOT / page).read_text())):
@@ -79,14 +79,14 @@ def test_each_page_is_in_the_navigation_of_the_site() -> None:
 
 
 def alternatives(name: str) -> list[str]:
-    """``a/{b,c}.py`` is two."""
+    """Expand alternatives: ``a/{b,c}.py`` is two files."""
     parts = re.split(r"\{([^}]*)\}", name)
     choices = [part.split(",") if number % 2 else [part] for number, part in enumerate(parts)]
     return ["".join(chosen) for chosen in product(*choices)]
 
 
 def exists(name: str) -> bool:
-    """A page may leave out folders that are clear: ``agent/presence.py``."""
+    """Whether a file exists; pages may omit leading folders: ``agent/presence.py``."""
     return any(fnmatch(file, name) or fnmatch(file, f"*/{name}") for file in files())
 
 

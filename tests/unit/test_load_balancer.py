@@ -1,4 +1,4 @@
-"""What deploy/haproxy.cfg sends again after a process broke off is safe to do twice."""
+"""Requests that deploy/haproxy.cfg repeats after a process broke off are safe to repeat."""
 
 import re
 from pathlib import Path
@@ -14,11 +14,11 @@ ANYWAY = {
     "DELETE /snapshots/x",
     "DELETE /volumes/x",
 }
-"""Safe without a key: what was done the first time is done."""
+"""Operations that are safe to repeat without a key."""
 
 
 def sent_again(method: str, path: str) -> bool:
-    """By the rule of the file."""
+    """Whether the file's rules repeat this request."""
     text = CONFIG.read_text()
     patterns = dict(re.findall(r"acl (\w+) path_reg (\S+)", text))
     [rule] = re.findall(r"disable-l7-retry unless (.+)", text)

@@ -1,4 +1,4 @@
-"""The slow hash of passwords is paid once, and what is remembered of it is bounded."""
+"""Passwords are hashed once in each process, and the memory for this is bounded."""
 
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db
 
 
 class CountingHasher(PBKDF2PasswordHasher):
-    """Django's own, which counts what it hashes."""
+    """Django's hasher that counts its hashes."""
 
     hashed: ClassVar[list[str]] = []
     iterations = 1000

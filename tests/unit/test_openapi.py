@@ -1,4 +1,4 @@
-"""The OpenAPI description: whole, in step with the reference, with examples that are right."""
+"""The OpenAPI description is complete, matches the reference, and has valid examples."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +20,7 @@ def described() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def contents(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The JSON contents of the body and of every answer."""
+    """The JSON content of the body and of every answer."""
     bodies = [operation.get("requestBody", {})]
     bodies += [response_of(operation, int(status)) for status in operation["responses"]]
     for body in bodies:
@@ -29,7 +29,7 @@ def contents(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def codes_of(schema: dict[str, Any]) -> set[str]:
-    """The result codes that an answer of this schema may have."""
+    """The result codes that this schema of an answer allows."""
     if "oneOf" in schema:
         return set().union(*map(codes_of, schema["oneOf"]))
     return set(schema.get("properties", {}).get("status", {}).get("enum", ()))
@@ -45,7 +45,7 @@ def test_operation_ids_are_unique():
 
 
 def test_every_code_of_the_reference_is_described():
-    """Ours may have more, where the contract adds one."""
+    """Ours may have additional codes, from the contract."""
     described_codes = {
         f"{view.resource}.{action}": {"Success", *view.operations[action].codes.split()}
         for *_, view, action in operations()

@@ -1,4 +1,4 @@
-"""Each fenced block of a page is run by a test or read by one, or is listed here."""
+"""A test runs or reads each fenced block of the pages, or the block is listed here."""
 
 import configparser
 import json
@@ -78,7 +78,7 @@ def test_each_way_of_running_has_its_test_and_its_blocks() -> None:
 
 
 def test_languages() -> None:
-    """What has none is no command: a file, a drawing, or what a program said."""
+    """A block without a language is no command but a file, a drawing, or output."""
     assert {block.language for block in BLOCKS} <= {"sh", "json", "toml", "ini", "mermaid", ""}
     commands = re.compile(
         r"^\s*(\$ |make |curl |python|sudo |export |docker |kubectl )", re.MULTILINE

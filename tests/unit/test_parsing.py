@@ -1,4 +1,4 @@
-"""Whatever comes in, reading it ends in fields or in one of two refusals."""
+"""Parsing any input ends with fields or with one of two refusals."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What is installed is exactly what was tested: versions and, from PyPI, contents are pinned."""
+"""Versions, and contents from PyPI, are pinned: what is installed is what was tested."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 EXACT = re.compile(r"[\w./-]+:v?\d+\.\d+(\.\d+)?(-\w+)*(@sha256:[0-9a-f]{64})?")
-"""An image with all parts of its version: PostgreSQL's has two, the others' three."""
+"""An image with all parts of its version: two for PostgreSQL, three for others."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Placement: each filter by name, the layout on SSDs, and what must hold for any pool."""
+"""Placement: each filter by name, the layout on SSDs, and properties of any pool."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ GIB = 2**30
 
 
 def node(name: str, *, free: tuple[int, ...] = (100, 100), **changes: object) -> Candidate:
-    """A node that passes every filter; free GiB for each of its SSDs of 100 GiB."""
+    """A node that passes every filter; arguments: free GiB of its SSDs of 100 GiB each."""
     drives = tuple(Drive(n, f"ssd-{n}", gib * GIB) for n, gib in enumerate(free))
     base = Candidate(
         persistent_id=name,
@@ -242,7 +242,7 @@ def test_layout(
 def test_layout_in_given_pieces(
     free: tuple[int, ...], claims: tuple[int, int], expected: list[tuple[int, int, int]] | None
 ) -> None:
-    """Each on its own SSD, in their order; also where all would fit on one."""
+    """Each on its own SSD, in order, even if all would fit on one."""
     pieces = lay_out(
         node("n", free=free).drives,
         capacity_bytes=80 * GIB,

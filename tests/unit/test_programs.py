@@ -1,4 +1,4 @@
-"""Tests install nothing; what they lack is said once, grouped, with the command that brings it."""
+"""Tests install nothing; missing programs are listed once, with the command to install them."""
 
 import os
 import re
@@ -23,7 +23,7 @@ def test_what_was_skipped_is_grouped() -> None:
 
 
 def tools(tmp_path: Path, said: str = "") -> subprocess.CompletedProcess[str]:
-    """``make test-tools`` where nothing is installed but an apt-get that only notes its calls."""
+    """``make test-tools`` with nothing installed but an apt-get that only records its calls."""
     fake = tmp_path / "apt-get"
     fake.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n')
     fake.chmod(0o755)
@@ -48,7 +48,7 @@ def test_it_says_what_it_would_install_and_asks(tmp_path: Path) -> None:
 
 
 def test_nothing_else_installs_packages() -> None:
-    """But this page, and what stands for the program."""
+    """Apart from tests/programs.py only this file, and the stand-in of the program, may name it."""
     found = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "tests").rglob("*.py")

@@ -1,4 +1,4 @@
-"""The embedded form's server closes connections on which nothing comes."""
+"""The embedded form's server closes connections on which nothing arrives."""
 
 import socket
 import ssl
@@ -18,7 +18,7 @@ SECONDS = 0.5
 def ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[ssl.SSLSocket, ssl.SSLSocket]]:
-    """A server's end of a connection on which a request begins, and its client's."""
+    """The server's and the client's end of a connection on which a request begins."""
     monkeypatch.setattr(server, "CLIENT_SECONDS", SECONDS)
     authority = Authority.of(tmp_path)
     certificate, key = authority.server("api", ["localhost"])

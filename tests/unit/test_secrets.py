@@ -1,4 +1,4 @@
-"""Encryption at rest."""
+"""Encryption of secrets at rest."""
 
 import pytest
 from pydantic import SecretStr

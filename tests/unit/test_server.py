@@ -1,6 +1,4 @@
-"""The API's side of a connection: nobody holds a thread by asking for nothing, and errors are the
-API's.
-"""
+"""The API's side of a connection: idle clients hold no thread; errors use the API's envelope."""
 
 import json
 import socket
@@ -51,7 +49,7 @@ def test_a_client_that_asks_for_nothing_is_let_go(
     sockets: tuple[socket.socket, socket.socket],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As browsers do that open a connection beforehand."""
+    """Browsers open connections before they need them."""
     monkeypatch.setattr(server, "CLIENT_SECONDS", 0.5)
     tls, held = context(authority), threading.Event()
     client = threading.Thread(target=_say_nothing, args=(sockets[1], authority, held), daemon=True)
@@ -95,7 +93,7 @@ def test_what_is_no_http_is_answered_with_the_envelope(
 
 
 def test_an_answer_leaves_in_one_piece() -> None:
-    """So that one who dies while it answers has sent all of it or nothing."""
+    """A process that dies while it answers has sent the whole answer or nothing."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         theirs.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")

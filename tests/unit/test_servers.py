@@ -1,4 +1,4 @@
-"""The private servers of a test session: they come and go, or a line says what to install."""
+"""The private servers of a test session: they start and stop, or a line says what to install."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How a simulated host judges what it reads."""
+"""How a simulated host interprets what it reads."""
 
 import os
 import ssl
@@ -18,7 +18,7 @@ GONE = "node-x"
 
 
 def volume(*legs: tuple[str, str] | tuple[str, str, bool]) -> Volume:
-    """Of 10 bytes; each leg by its node, state and whether it is exported."""
+    """A volume of 10 bytes; each leg has a node, a state, and whether it is exported."""
     location = [
         {
             "uuid": f"leg-{node[-1]}",

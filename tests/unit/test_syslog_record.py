@@ -1,4 +1,4 @@
-"""Records as RFC 5424 writes them, read back by a reader of the tests' own."""
+"""Records in RFC 5424, read back by the tests' own parser."""
 
 import datetime as dt
 import re
@@ -52,7 +52,7 @@ def encoded(**fields):
 
 
 def shown(text):
-    """What a value is on the wire, told otherwise than our code tells it."""
+    """The wire form of a value, computed in another way than in our code."""
     for name in ("NEXT LINE", "LINE SEPARATOR", "PARAGRAPH SEPARATOR"):
         text = text.replace(unicodedata.lookup(name), "␤")
     text = re.sub("[\x00-\x1f]", lambda m: bytes((0xE2, 0x90, 0x80 + ord(m[0]))).decode(), text)
@@ -104,7 +104,7 @@ def test_framing_counts_octets(records):
 
 @given(st.text(), st.text(), st.text())
 def test_headers_that_could_be_forged_are_refused(host, app_name, name):
-    """Or, where they are not refused, they are harmless."""
+    """Such values are refused, or harmless."""
     try:
         line = encoded(host=host, app_name=app_name, parameters=[(name, "v")])
     except ValueError:

@@ -1,4 +1,4 @@
-"""The version stands in one place, and is told where people look."""
+"""The version is defined in one place, and shown in several."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""One word for one thing: identifiers of before, which would come back by habit, fail here."""
+"""One word for one thing: old identifiers, which might come back by habit, fail here."""
 
 import re
 import subprocess
@@ -118,7 +118,7 @@ INSTEAD = {
     "waits_for": "pending_reason",
     "withdraw_unfinished_publications": "abort_unfinished_publications",
 }
-"""Identifiers, each with the name that is right."""
+"""Old identifiers, each with its new name."""
 
 WORDS = {
     "abandon": "abort",
@@ -142,18 +142,18 @@ WORDS = {
     "withdraw": "mark deleting",
     "witness": "generation checker",
 }
-"""Parts of identifiers in the packages, each with the term that is right."""
+"""Old parts of identifiers in the packages, each with the right term."""
 
 EXCEPTIONS = {
     "strays": "the wire's name of a list",
 }
-"""Identifiers that hold such a word, and why."""
+"""Identifiers that may contain such a word, and why."""
 
 PACKAGES = ("provisioner", "tasks", "inventory", "volumes")
 
 
 def sources() -> list[str]:
-    """Python files, without migrations, which tell the past, and without this one."""
+    """Python files, except this one and migrations, which describe the past."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     names = sorted(set(listed.splitlines()) - {Path(__file__).relative_to(ROOT).as_posix()})

@@ -1,4 +1,4 @@
-"""Whether the database can be reached, as this process last saw it."""
+"""Remembers whether this process can reach the database."""
 
 import threading
 import time
@@ -17,10 +17,11 @@ PAUSE_SECONDS = 0.5
 
 
 class Availability:
-    """Keeps the threads of a process from waiting one after the other for a server that is away.
+    """Prevents the threads of a process from waiting one after the other for a server that is away.
 
-    After a failed attempt, attempts fail at once for PAUSE_SECONDS; then one thread tries, and the
-    others go on failing until it has an answer. ``but``: errors that say nothing of the server.
+    After a failed attempt, further attempts fail at once for PAUSE_SECONDS. Then one thread tries,
+    and the others fail at once until it has a result. ``but``: errors that say nothing about the
+    server.
     """
 
     def __init__(self, *, but: type[psycopg.Error]) -> None:
@@ -32,9 +33,9 @@ class Availability:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Surrounds an attempt to connect.
+        """Wrap an attempt to connect.
 
-        :raises psycopg.Error: as the attempt that failed a moment ago: nothing was tried.
+        :raises psycopg.Error: a recent attempt failed with this error, so nothing was tried.
         """
         self._begin()
         failure = None
@@ -61,9 +62,9 @@ class Availability:
 
 
 def require_writable(connection: "psycopg.Connection[object]") -> None:
-    """One round trip that proves that the session lives and takes writes, and tells its time.
+    """Prove in one round trip that the session is alive and accepts writes, and read its time.
 
-    :raises psycopg.Error: it does not.
+    :raises psycopg.Error: the session is broken or read-only.
     """
     began = time.monotonic()
     row = connection.execute(STATE).fetchone()

@@ -12,13 +12,13 @@ from provisioner.common.postgresql.availability import Availability, require_wri
 
 CONNECT_SECONDS = 2
 POOL_WAIT_SECONDS = 1.5
-"""Longest wait for a connection before the server itself is asked whether it is there: while it
-is not, a call is refused within 2 s."""
+"""Longest wait for a connection of the pool. Then the server itself is tried, so that a call is
+refused within 2 s while the server is away."""
 BUSY_SECONDS = 15.0
-"""Longest wait for a free connection while the server is there."""
+"""Longest wait for a free connection while the server answers."""
 RECONNECT_SECONDS = 1.0
-"""How long the pool tries in the background before the next caller makes it try again. The pool's
-own default, 5 minutes with a growing pause, leaves a server unnoticed that is back."""
+"""How long the pool tries in the background before the next caller makes it try again. With the
+pool's default, 5 minutes with growing pauses, a server that is back would go unnoticed."""
 
 SESSION = {
     "default_transaction_isolation": "read committed",
@@ -27,11 +27,11 @@ SESSION = {
     "bytea_output": "hex",
     "standard_conforming_strings": "on",
 }
-"""What each session needs, whatever the server, the database or the role sets."""
+"""Settings of each session, whatever the server, the database or the role sets."""
 
 CONNECTION = {
     "connect_timeout": CONNECT_SECONDS,
-    # a server that vanished without a word is noticed in this time
+    # notice a server that vanished silently
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
@@ -40,7 +40,7 @@ CONNECTION = {
 
 
 def options(given: dict[str, Any], *, pool_size: int) -> dict[str, Any]:
-    """The backend's ``OPTIONS``: those of DATABASE_URL, and what every connection needs.
+    """The backend's ``OPTIONS``: those of DATABASE_URL, and those that every connection needs.
 
     ``pool_size``: connections that a process keeps; 0: one for each thread, kept for ever.
     """
@@ -60,23 +60,23 @@ def options(given: dict[str, Any], *, pool_size: int) -> dict[str, Any]:
 
 
 class AllBusy(psycopg.OperationalError):
-    """The server is there; this process has too much to do."""
+    """All connections of this process are in use; the server itself answers."""
 
 
 @cache
 def availability(host: str, port: str) -> Availability:
-    """What this process knows of a server; empty strings: of the default one."""
+    """The availability of a server for this process. Empty strings: the default server."""
     return Availability(but=AllBusy)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's, but for how it connects: while the server is away one thread at a time tries, and
-    all others are refused at once. A connection that broke, or whose server has become read-only
-    (as after a failover), is given up.
+    """Django's backend with another way to connect: while the server is away, one thread at a time
+    tries, and all others are refused at once. A connection that is broken, or whose server has
+    become read-only (as after a failover), is closed.
     """
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """:raises psycopg.OperationalError: no server that takes writes can be reached.
+        """:raises psycopg.OperationalError: no server that accepts writes can be reached.
         :raises AllBusy: all connections of the pool are in use.
         """
         place = self.settings_dict
@@ -96,7 +96,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 raise AllBusy("all database connections of this process are in use") from error
 
     def _working(self, take: Callable[[], Any]) -> Any:
-        """A connection of the pool that works: each may have broken with the server."""
+        """A working connection of the pool; any of them may have broken with the server."""
         left = int(self.settings_dict["OPTIONS"]["pool"]["max_size"])
         while True:
             connection = take()

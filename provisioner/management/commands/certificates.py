@@ -1,4 +1,4 @@
-"""``manage.py certificates``: the pool's CA and the certificates it signs."""
+"""``manage.py certificates``: create and renew the pool's CA and its certificates."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -12,14 +12,15 @@ SERVER = "server"
 
 
 class Command(BaseCommand):
-    """Makes what is missing and renews what is near its end; keys stay as they are."""
+    """Creates missing certificates and renews those that expire soon; keys stay as they are."""
 
     help = (
-        "Makes the pool's CA, a server certificate (of the API, with haproxy.pem, or with "
-        "--storage-node of a storage node), ssdtoolbox.pem for clients of the API and "
-        "provisioner.pem, which the provisioner shows to nodes. None can stand in for another. The "
-        "folder holds the CA's key: no server needs all of it, and none ca.key. Run it again at "
-        "any time: keys stay, certificates near their end or without a role are renewed."
+        "Creates the pool's CA, a server certificate (for the API, with haproxy.pem, or with "
+        "--storage-node for a storage node), ssdtoolbox.pem for clients of the API, and "
+        "provisioner.pem, which the provisioner presents to nodes. Each is valid for one role. The "
+        "folder contains the CA's key: no server needs the whole folder, and none needs ca.key. "
+        "You can run the command again at any time: keys stay, and certificates that expire soon "
+        "or have no role are renewed."
     )
     requires_system_checks = ()
 
@@ -29,10 +30,12 @@ class Command(BaseCommand):
             "--host",
             action="append",
             default=[],
-            help="name or address under which the server is reached; may be repeated",
+            help="name or address of the server; may be repeated",
         )
         parser.add_argument(
-            "--name", default=SERVER, help=f"of the server: names its files (default: {SERVER})"
+            "--name",
+            default=SERVER,
+            help=f"name of the server, and of its files (default: {SERVER})",
         )
 
         parser.add_argument(
@@ -42,7 +45,7 @@ class Command(BaseCommand):
             "--persistent-id",
             action="append",
             default=[],
-            help="of the storage node: its certificate is good for no other; may be repeated",
+            help="of the storage node: the certificate is valid only for it; may be repeated",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""``manage.py data_model``: docs/explanation/data-model.md from the models."""
+"""``manage.py data_model``: write docs/explanation/data-model.md from the models."""
 
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -30,11 +30,13 @@ the volume of a task, the task that added a replica, the replica of a namespace 
 
 
 class Command(BaseCommand):
-    help = f"Writes {PAGE}; with --check only says whether it is current."
+    help = f"Writes {PAGE}; with --check only checks whether it is current."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--check", action="store_true", help="change nothing; fail on a drift")
+        parser.add_argument(
+            "--check", action="store_true", help="write nothing; fail if the page is not current"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         path = settings.BASE_DIR / PAGE
@@ -46,7 +48,7 @@ class Command(BaseCommand):
 
 
 def page() -> str:
-    """The whole page."""
+    """The text of the page."""
     models = [model for app in APPS for model in apps.get_app_config(app).get_models()]
     parts = [HEAD, _diagram(_relations(models))]
     for app in APPS:

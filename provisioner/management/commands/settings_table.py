@@ -1,4 +1,4 @@
-"""``manage.py settings_table``: docs/settings.md from the table in provisioner/environment.py."""
+"""``manage.py settings_table``: write docs/settings.md from provisioner/environment.py."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -13,21 +13,24 @@ from provisioner.environment import Environment, variable_name
 
 HEAD = """# Settings
 
-Every difference between machines is an environment variable. A wrong one stops the start with a
-sentence that names it. What is not set is looked for in a file, SETTINGS_FILE.
-This page is made by `manage.py settings_table` from `provisioner/environment.py`.
+Every setting that differs between machines is an environment variable. A process with a wrong
+value ends at its start, with a sentence that names the variable. Variables that are not set are
+read from the file SETTINGS_FILE. `manage.py settings_table` writes this page from
+`provisioner/environment.py`.
 
-| variable | default | what |
+| variable | default | meaning |
 | --- | --- | --- |
 """
 
 
 class Command(BaseCommand):
-    help = "Writes docs/settings.md; with --check only says whether it is current."
+    help = "Writes docs/settings.md; with --check only checks whether it is current."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--check", action="store_true", help="change nothing; fail on a drift")
+        parser.add_argument(
+            "--check", action="store_true", help="write nothing; fail if the page is not current"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         page = settings.BASE_DIR / "docs" / "settings.md"

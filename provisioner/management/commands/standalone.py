@@ -1,4 +1,4 @@
-"""``manage.py standalone``: the embedded form."""
+"""``manage.py standalone``: run the embedded form."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -19,9 +19,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--scenario", action="store_true", help="play the main job first, showing each request"
+            "--scenario", action="store_true", help="first play the scenario, and show each request"
         )
-        parser.add_argument("--exit", action="store_true", help="end after the scenario")
+        parser.add_argument("--exit", action="store_true", help="stop after the scenario")
 
     def handle(self, *args: Any, **options: Any) -> None:
         leave = options["exit"] and options["scenario"]

@@ -1,4 +1,4 @@
-"""``manage.py token_create``: a token for a script or a service, on stdout."""
+"""``manage.py token_create``: print a token for a script or a service."""
 
 import datetime as dt
 from typing import Any
@@ -16,12 +16,12 @@ from provisioner.access.tokens import (
 
 
 class Command(BaseCommand):
-    """Prints the token and nothing else.
+    """Prints only the token.
 
     :raises CommandError: an argument breaks its rule.
     """
 
-    help = "Issue a token and print it. `token_revoke` takes it back."
+    help = "Issue a token and print it. `token_revoke` revokes it."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--name", required=True, help="who it is for; shown in logs")
@@ -30,7 +30,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--tenant", help="the one tenant whose objects the token sees")
         parser.add_argument("--node", help="persistentID, with role NODE")
-        parser.add_argument("--host", help="hostId, with role HOST: the token speaks for it alone")
+        parser.add_argument("--host", help="hostId, with role HOST: the token is valid only for it")
         parser.add_argument(
             "--expiration", type=int, required=True, help="seconds: 1 hour to 30 days"
         )

@@ -1,4 +1,4 @@
-"""``manage.py token_revoke``: a local token counts no more."""
+"""``manage.py token_revoke``: revoke a local token."""
 
 import sys
 from typing import Any
@@ -10,11 +10,14 @@ from provisioner.access.tokens import TokenRefused, token_identify, token_named
 
 
 class Command(BaseCommand):
-    """:raises CommandError: it is no token of ours that has an id."""
+    """Revokes a token.
+
+    :raises CommandError: it is not a local token with an id.
+    """
 
     help = (
-        "Revoke a token, which stdin holds, or of which --id is the claim jti. Each process "
-        "refuses it within 5 s."
+        "Revoke the token that is read from stdin, or the one with the claim jti given by --id. "
+        "Each process refuses it within 5 s."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

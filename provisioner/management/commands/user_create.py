@@ -1,7 +1,7 @@
-"""``manage.py user_create``: a local user with roles, without questions.
+"""``manage.py user_create``: create a local user with roles, without prompts.
 
-With MONITOR or ADMIN it may log in to the administration pages, too, and look. Who may make and
-change users there is made by Django's own ``createsuperuser``.
+Users with MONITOR or ADMIN may also log in to the administration pages and see them. Users that may
+create and change users there are created by Django's ``createsuperuser``.
 """
 
 import os
@@ -22,12 +22,12 @@ VARIABLE = "USER_PASSWORD"
 
 
 class Command(BaseCommand):
-    """The password is read from the environment or from stdin: arguments are seen by all users.
+    """Reads the password from the environment or from stdin, because all users see arguments.
 
     :raises CommandError: the name is taken, the password too weak, or one of them is malformed.
     """
 
-    help = f"Make a local user. The password: {VARIABLE}, or else the first line of stdin."
+    help = f"Create a local user. The password is {VARIABLE}, or the first line of stdin."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name")
