@@ -146,7 +146,7 @@ class InfoOutput(Output):
     example: ClassVar = {
         "totalFreeSpace": 1920315949046,
         "version": "1.1",
-        "authenticationMode": "LOCAL",
+        "authenticationMode": "JWT",
         "health": "Healthy",
     }
 

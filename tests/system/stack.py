@@ -270,7 +270,7 @@ class Stack:
         return f"https://{bind}"
 
     def renew_certificates(self) -> None:
-        """New ones for all, as docs/operations.md says; processes take them up as it says, too,
+        """New ones for all, as docs/how-to/tls.md says; processes take them up as it says, too,
         but for those that it restarts.
         """
         self.certificates.renew()

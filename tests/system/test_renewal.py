@@ -1,4 +1,4 @@
-"""Certificates are renewed and every process is restarted in turn, as docs/operations.md says it,
+"""Certificates are renewed and every process is restarted in turn, as docs/how-to/tls.md says it,
 while clients create, attach, detach and delete as Cinder does: no call fails, and none is repeated.
 """
 
