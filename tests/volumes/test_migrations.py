@@ -45,10 +45,9 @@ def test_renamed_tables_and_columns_keep_their_rows(before: StateApps, base_rows
         block_size=512,
         state="READY",
         deadline_at=NOW,
-        growing_to_bytes=2,
-        request_key="k",
+        **{"growing_to_bytes": 2, "request_key": "k"},
     )
-    before.get_model("tasks", "Task").objects.create(type="ReplicaSync", heard_at=NOW)
+    before.get_model("tasks", "Task").objects.create(**{"type": "ReplicaSync", "heard_at": NOW})
     migrate(MigrationExecutor(connection).loader.graph.leaf_nodes())
     assert JobLease.objects.get().job == "j"
     volume = Volume.objects.get()
