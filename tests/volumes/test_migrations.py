@@ -12,7 +12,9 @@ from tasks.models import Task
 from volumes.models import JobLease, Volume
 
 BEFORE = [("volumes", "0010_database_time"), ("tasks", "0005_job_runs")]
+EXPANDING = {"growing_to_bytes": 2, "request_key": "k"}
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+WAITING = {"type": "ReplicaSync", "heard_at": NOW}
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -45,9 +47,9 @@ def test_renamed_tables_and_columns_keep_their_rows(before: StateApps, base_rows
         block_size=512,
         state="READY",
         deadline_at=NOW,
-        **{"growing_to_bytes": 2, "request_key": "k"},
+        **EXPANDING,
     )
-    before.get_model("tasks", "Task").objects.create(**{"type": "ReplicaSync", "heard_at": NOW})
+    before.get_model("tasks", "Task").objects.create(**WAITING)
     migrate(MigrationExecutor(connection).loader.graph.leaf_nodes())
     assert JobLease.objects.get().job == "j"
     volume = Volume.objects.get()
