@@ -1,12 +1,11 @@
-"""The production form as real processes: gunicorn, a Celery worker and beat, on PostgreSQL and
-Redis, against simulated nodes. They are killed; the test process only watches.
+"""The production form as real processes: the units of deploy/, on the PostgreSQL and Redis of the
+tests, against simulated nodes. They are killed; the test process only watches.
 """
 
 import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,8 +19,9 @@ from django.db import connection
 from inventory.nodes.engines.simulated import SimulatedFleet
 from provisioner.certificates import Authority
 from tests.conftest import Api
-from tests.servers import free_port
+from tests.system import shipped
 from tests.system.standalone_steps import data  # noqa: F401
+from tests.system.units import Unit
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 30
@@ -66,22 +66,34 @@ class Process:
 
 
 class Production:
-    """API and worker; ``api`` calls the API as ADMIN."""
+    """The units of one server without its balancer; ``api`` calls the API as ADMIN.
 
-    def __init__(self, environment: dict[str, str], port: int, folder: Path) -> None:
-        self.url = f"http://127.0.0.1:{port}"
+    They are killed one by one, so that a test sees what one process leaves behind.
+    """
+
+    def __init__(self, server: shipped.Server, folder: Path) -> None:
+        self._server, self._folder = server, folder
+        api = server.api(1)
+        self.url = f"http://127.0.0.1:{api.environment['API_PORT']}"
         self.api = Api(self.url, "").as_role("ADMIN")
-        python = sys.executable
-        self.server = Process(
-            [python, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py"],
-            environment,
-            folder / "api.log",
-        )
-        celery = [python, "-m", "celery", "-A", "provisioner"]
-        worker = [*celery, "worker", "--pool=threads", "--concurrency=4"]
-        self.worker = Process(worker, environment, folder / "worker.log")
-        self.beat = Process([*celery, "beat"], environment, folder / "beat.log")
+        self.server = self._process(api, "api")
+        self.worker = self.start("provisioner-worker@1.service", "worker")
+        self.periodic = self.start("provisioner-periodic@1.service", "periodic")
+        self.beat = self.start("provisioner-beat.service", "beat")
         self.ready()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of commands."""
+        return self._server.environment
+
+    def start(self, unit: str, name: str) -> Process:
+        """A process of this unit of deploy/, which logs into a file of this name."""
+        return self._process(self._server.unit(unit), name)
+
+    def _process(self, unit: Unit, name: str) -> Process:
+        [command] = unit.commands("ExecStart")
+        return Process(command, unit.environment, self._folder / f"{name}.log")
 
     def ready(self) -> None:
         http = urllib3.PoolManager(retries=False)
@@ -98,38 +110,39 @@ class Production:
         self.ready()
 
     def stop(self) -> None:
-        self.server.kill()
-        self.worker.kill()
-        self.beat.kill()
+        for process in (self.server, self.worker, self.periodic, self.beat):
+            process.kill()
 
 
 @pytest.fixture
 def production(
     fleet: SimulatedFleet, authority: Authority, base_rows: None, tmp_path: Path
 ) -> Iterator[Production]:
-    port = free_port()
     parameters = connection.settings_dict
-    environment = os.environ | {
-        "DATABASE_URL": "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(
-            **{
-                name: parameters[name] or ""
-                for name in ("USER", "PASSWORD", "HOST", "PORT", "NAME")
-            }
-        ),
+    url = "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(
+        **{name: parameters[name] or "" for name in ("USER", "PASSWORD", "HOST", "PORT", "NAME")}
+    )
+    places = {
+        "SECRET_KEY": django_settings.SECRET_KEY,
+        "DATABASE_URL": url,
         "REDIS_URL": django_settings.CELERY_BROKER_URL,
-        "API_HOST": "127.0.0.1",
-        "API_PORT": str(port),
-        "API_WORKERS": "2",
-        "PUBLIC_URL": f"https://127.0.0.1:{port}",
         "NODE_CA": str(authority.path),
         "NODE_CERTIFICATE": str(authority.provisioner()),
+    }
+    spans = {
         "NODE_CALL_SECONDS": "4",
         "UNFINISHED_SECONDS": "5",
+        "UNREADY_SECONDS": "0",
         "COLLECT_INTERVAL_SECONDS": "1",
-        "LOG_LEVEL": "INFO",
+    }
+    exceptions = {
+        # there is no balancer, whose certificates they would be
+        "REQUIRE_CLIENT_CERTIFICATE": "false",
+        # authorization servers of tests have no certificates
+        "AUTH_SERVER_HTTP": "true",
     }
     # the beat of the last test was killed and left its lock behind
     redis.Redis.from_url(django_settings.CELERY_BROKER_URL).delete("redbeat::lock")
-    running = Production(environment, port, tmp_path)
+    running = Production(shipped.Server(tmp_path, places, spans, exceptions), tmp_path)
     yield running
     running.stop()

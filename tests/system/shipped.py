@@ -55,10 +55,17 @@ class Server:
     """What the units of one server say, with ``folder`` for /etc/provisioner and
     /var/lib/provisioner.
 
-    ``places`` are values of PLACES, ``changed`` settings that CHANGED allows.
+    ``places`` are values of PLACES, ``changed`` settings that CHANGED allows. ``exceptions`` are
+    settings that no form has; who passes them says why.
     """
 
-    def __init__(self, folder: Path, places: Mapping[str, str], changed: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        places: Mapping[str, str],
+        changed: Mapping[str, str],
+        exceptions: Mapping[str, str] | None = None,
+    ) -> None:
         assert set(places) == PLACES
         wrong = [name for name in changed if not CHANGED.fullmatch(name)]
         assert not wrong, f"no shipped form sets {wrong}"
@@ -66,6 +73,7 @@ class Server:
         self.port: Final = servers.free_port()
         self.prefixes: Final = {shown: free_prefix() for shown in ("3010", "3020", "3021")}
         self.settings = settings() | dict(places) | {"PUBLIC_URL": self.url} | dict(changed)
+        self.settings |= exceptions or {}
         self._settings_file = folder / "settings.env"
         self.write_settings()
 

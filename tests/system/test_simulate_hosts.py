@@ -24,7 +24,7 @@ def hosts(production: Production, tmp_path: Path) -> Iterator[Process]:
     """Two, that synchronize 10 GiB within three seconds."""
     callers = [Api("", "").as_role("HOST", host=host_uuid(f"host-{n}")) for n in (1, 2)]
     tokens = [caller.authorization.removeprefix("Bearer ") for caller in callers]
-    environment = production.server.environment | {"HOST_TOKEN": "\n".join(tokens)}
+    environment = production.environment | {"HOST_TOKEN": "\n".join(tokens)}
     command = [sys.executable, "manage.py", "simulate_hosts", "--count", "2"]
     command += ["--url", production.url, "--sync-mib", "3500", "--exit-with-parent"]
     command += ["--poll-seconds", "0.1", "--look-seconds", "0.2"]

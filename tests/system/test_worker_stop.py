@@ -8,7 +8,7 @@ import pytest
 from inventory.nodes.engines.simulated import SimulatedFleet
 from provisioner.celery import app
 from tasks.models import Task, TaskState
-from tests.system.conftest import Process, Production, eventually
+from tests.system.conftest import Production, eventually
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 SLOW_MS = 4000
@@ -21,10 +21,11 @@ def test_the_task_is_handed_on(production: Production, fleet: SimulatedFleet) ->
     body = {"mgmtIPs": [node.address], "mgmtPort": node.port}
     assert production.api.post("/backends", body).status == "Success"
     one = production.worker
-    two = Process([*one.arguments, "--hostname=two@%h"], one.environment, one.log.with_name("two"))
+    two = production.start("provisioner-worker@2.service", "two")
     workers = {worker.running.pid: worker for worker in (one, two)}
     try:
-        eventually(lambda: len(app.control.ping() or ()) == 2, seconds=30, what="two workers")
+        # and the one of periodic jobs
+        eventually(lambda: len(app.control.ping() or ()) == 3, seconds=60, what="two workers")
         node.faults.slow(SLOW_MS, method="GET", path="/v1/node", times=1)
         caller = threading.Thread(target=production.api.get, args=("/inventory",))
         caller.start()
