@@ -13,6 +13,8 @@ from tests.programs import installed
 
 RECORDED_SECONDS = 10.0
 FIRST_VOLUME = 500_000_000
+RECORDABLE = 10**9
+"""So many keys can be recorded."""
 CACHED_KEYS = 3
 """A session's keys of replicas are consecutive, so that the last tells the others."""
 
@@ -42,8 +44,10 @@ def recordable_keys(system: System) -> None:
     """From now on keys of volumes and replicas are numbers that mean nothing else."""
     with system.connect() as database:
         database.execute(f"SELECT setval('volumes_volume_id_seq', {FIRST_VOLUME})")
-        # nodes refuse what is older than their pool; generations of others follow the clock
+        # Newer than the nodes' pool, and older than all other generations from now on: a node must
+        # never have seen one that is newer than the database.
         [first] = database.execute("SELECT provisioner_generation()").fetchone() or (0,)
+        database.execute("SELECT provisioner_generations_raise(%s)", [first + RECORDABLE])
         database.execute(f"CREATE SEQUENCE recordable START {first} CACHE {CACHED_KEYS}")
         default = "nextval('recordable')"
         database.execute(f"ALTER TABLE volumes_replica ALTER COLUMN id SET DEFAULT {default}")
