@@ -134,7 +134,7 @@ def test_a_drive_is_overwritten_only_on_request(
         (r"name = \S+", "nome = 1", ("name: Field required",)),
         (r'"127.0.0.1"\nport', '"somewhere"\nport', ("address is 'somewhere'", "IPv4")),
         (r"token_file = \S+", "", ("needs client_ca or token_file",)),
-        (r'certificate = "', 'certificate = "/none', ("certificate is '/none", "a file")),
+        (r'certificate = "', 'certificate = "/none', ("certificate is '/none", "an existing file")),
         (r"block_size = 4096", "block_size = 4095", ("ssds.0.block_size is '4095'", "4096")),
         (r'id = "ssd-1-2"', 'id = "ssd-1-1"', ("ssds: id ssd-1-1 is listed twice",)),
         (r'id = "ssd-1-2"', 'id = "ssd-1-2"\nbdev = "Nvme0n1"', ("ssds.1", "either bdev or file")),
