@@ -10,11 +10,12 @@ from django.contrib.auth.models import Group
 
 from tests.conftest import Api
 from tests.oidc.token_server import TokenServer
-from tests.system.conftest import Production, eventually
+from tests.system.conftest import Production
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 
 SWITCH_SECONDS = 5
+"""After this time, no process uses the mode of before."""
 CALLS = 12
 
 
@@ -50,19 +51,11 @@ def test_reaches_every_process_in_time(
     local = production.api.authorization
     assert answers(production.url, local) == {200}
     assert admin.post("/auth_server", server.body()).status == "Success"
-    switched = time.monotonic()
-    eventually(
-        lambda: answers(production.url, f"Bearer {server.token()}") == {200},
-        seconds=SWITCH_SECONDS,
-        what="every process accepts the server's tokens",
-    )
+    time.sleep(SWITCH_SECONDS)
+    assert answers(production.url, f"Bearer {server.token()}") == {200}
     assert answers(production.url, local) == {401}
-    assert time.monotonic() - switched < SWITCH_SECONDS
     assert answers(production.url, admin.authorization) == {200}
     assert admin.delete("/auth_server").status == "Success"
-    eventually(
-        lambda: answers(production.url, local) == {200},
-        seconds=SWITCH_SECONDS,
-        what="every process accepts local tokens",
-    )
+    time.sleep(SWITCH_SECONDS)
+    assert answers(production.url, local) == {200}
     assert answers(production.url, f"Bearer {server.token()}") == {401}
