@@ -15,9 +15,11 @@ from inventory.nodes.syslogs import SyslogServer
 from inventory.nodes.wire import Portal
 from inventory.services import generations
 from inventory.services.node_state import backend_refresh
+from provisioner.access import authorization_server
 from provisioner.access.principals import Role
 from provisioner.access.tokens import token_issue
 from provisioner.celery import app
+from provisioner.common import writes
 from tests.api.probe_steps import TIB, report
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -233,12 +235,15 @@ def test_probe_costs_two_statements(django_assert_num_queries, backend_id, monke
     once a second are cached.
     """
     monkeypatch.setattr(generations, "STALE_SECONDS", 3600)
+    monkeypatch.setattr(authorization_server, "CACHE_SECONDS", 3600)
+    monkeypatch.setattr(writes, "STALE_SECONDS", 3600)
     monkeypatch.setattr(generations, "_lately", [(0, 0.0)])
     generations.generation_lately()
     token, _ = token_issue(
         name="n", roles={Role.NODE}, node_id=backend_id, lifetime=dt.timedelta(hours=1)
     )
     client = APIClient(HTTP_AUTHORIZATION=f"Bearer {token}")
+    client.post("/probe", report(backend_id), format="json")
     with django_assert_num_queries(2):
         answer = client.post("/probe", report(backend_id), format="json")
     assert answer.json()["status"] == "Success"
