@@ -7,9 +7,12 @@ import socket
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from provisioner.certificates import Authority
 from tests.system.standalone_steps import STOP_SECONDS, Standalone, processes_of, wait_until
 
+pytestmark = pytest.mark.timeout(400)
 PORTS = 5
 
 
@@ -28,7 +31,7 @@ def free_ports() -> int:
 def test_scenario_then_a_killed_worker_then_ctrl_c_then_again_on_the_same_data(data: Path) -> None:
     port = free_ports()
     system = Standalone(data, port, "--scenario")
-    system.wait_for("The system runs.", seconds=90)
+    system.wait_for("The system runs.", seconds=180)
     assert "each step did what it should" in system.output
     [password] = re.findall(r"Password +(\S{12,})\n", system.output)
     [curl] = re.findall(r"(curl .*)\n", system.output)
@@ -38,14 +41,14 @@ def test_scenario_then_a_killed_worker_then_ctrl_c_then_again_on_the_same_data(d
 
     [worker] = system.api_workers()
     os.kill(worker, signal.SIGKILL)
-    wait_until(lambda: worker not in system.api_workers() and system.ready(), 20)
+    wait_until(lambda: worker not in system.api_workers() and system.ready(), 60)
 
     assert system.end(signal.SIGINT) == 0
     assert processes_of(data) == []
     assert password not in "".join(p.read_text() for p in (data / "logs").iterdir())
 
     again = Standalone(data, port, "--scenario", "--exit")
-    assert again.process.wait(90) == 0, again.output
+    assert again.process.wait(180) == 0, again.output
     assert "it is in the pool from an earlier run" in again.output
     assert password not in again.output
     assert processes_of(data) == []
