@@ -29,7 +29,8 @@ def addresses_store(persistent_id: str, mgmt_ips: Sequence[str], mgmt_port: int)
 
 def addresses_follow(*, persistent_id: str, mgmt_ips: Sequence[str], mgmt_port: int) -> None:
     """Look for a node, which does not answer at its stored addresses, at the ones that it reports.
-    Store those if it answers there and no other backend has them.
+    Store those if it answers there and no other backend has them. If meanwhile the node answered at
+    its stored addresses, or an operator set others, nothing is stored.
     """
     rows = Backend.objects.filter(pk=persistent_id, unanswered_since__isnull=False)
     backend = rows.first()
@@ -51,6 +52,8 @@ def addresses_follow(*, persistent_id: str, mgmt_ips: Sequence[str], mgmt_port: 
         return
     try:
         with transaction.atomic(durable=True):
+            if rows.select_for_update().first() is None:
+                return
             addresses_store(persistent_id, mgmt_ips, mgmt_port)
     except IntegrityError:
         log.warning("a node reports the address of another backend", extra=about)

@@ -1,6 +1,7 @@
 """A node gets other addresses: told by an operator, or found by what its probes say."""
 
 from collections.abc import Callable
+from threading import Thread
 
 import pytest
 from django.utils import timezone
@@ -103,3 +104,19 @@ def test_a_node_is_not_believed_before_it_answered_there(
     follow_addresses(node, address, fleet.nodes[1].port)
     assert stored(node) == before
     assert Backend.objects.get(pk=node).unanswered_since is not None
+
+
+def test_what_an_operator_set_meanwhile_stays(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    [node] = pool(1)
+    reported, port = "127.0.0.1", fleet.nodes[0].port
+    moved_away(node)
+    unanswered(node)
+    before = fleet.nodes[0].faults.struck
+    fleet.nodes[0].faults.slow(3000, method="GET", path="/v1/node", times=1)
+    looking = Thread(target=follow_addresses, args=(node, reported, port))
+    looking.start()
+    eventually(lambda: fleet.nodes[0].faults.struck > before, seconds=30, what="it is asked")
+    there = {"mgmtIPs": ["localhost", reported]}
+    assert api.put(f"/backends/{node}", there).status == "Success"
+    looking.join()
+    assert stored(node) == (["localhost", reported], port)

@@ -20,7 +20,7 @@ FORBIDDEN = [
     ("apps", "tasks/services.py", "import inventory.selectors"),
     ("apps", "inventory/selectors.py", "import volumes.models"),
     ("apps", "provisioner/access/tokens.py", "import tasks.models"),
-    ("apps", "provisioner/common/times.py", "import provisioner.access.principals"),
+    ("apps provisioner", "provisioner/common/times.py", "import provisioner.access.principals"),
     ("volumes", "volumes/selectors.py", "import volumes.services.tenant"),
     ("inventory", "inventory/services/hosts.py", "import inventory.views.hosts"),
     ("tasks", "tasks/submission.py", "import tasks.services"),
@@ -30,11 +30,15 @@ FORBIDDEN = [
     ("placement", "volumes/placement/request.py", "import django.db"),
     ("services", "volumes/services/tenant.py", "import rest_framework"),
     ("nodes", "inventory/nodes/wire.py", "import django.conf"),
-    ("hosts", "inventory/simulated_hosts/node_availability.py", "import inventory.services.hosts"),
+    (
+        "hosts inventory",
+        "inventory/simulated_hosts/node_availability.py",
+        "import inventory.services.hosts",
+    ),
     ("cli", "provisionerctl/units.py", "import provisioner.common.times"),
     ("node-calls", "volumes/selectors.py", "import inventory.nodes.client"),
 ]
-"""A contract, a file, and an import that the contract forbids in it."""
+"""All contracts that forbid an import in a file, the file, and the import."""
 
 
 def contracts() -> dict[str, str]:
@@ -71,7 +75,7 @@ def broken(output: str) -> set[str]:
 
 
 def test_each_contract_is_tried() -> None:
-    assert {contract for contract, *_ in FORBIDDEN} == set(contracts())
+    assert {name for names, *_ in FORBIDDEN for name in names.split()} == set(contracts())
 
 
 def test_all_are_kept(tree: Path) -> None:
@@ -90,8 +94,7 @@ def test_forbidden_import_breaks_its_contract(
         code, output = lint(tree, "lint-imports", "--no-cache")
     finally:
         path.write_text(before)
-    assert code == 1
-    assert contract in broken(output), output
+    assert (code, broken(output)) == (1, set(contract.split())), output
 
 
 def test_a_service_that_sees_requests_is_refused(tree: Path) -> None:
