@@ -18,6 +18,7 @@ from provisioner.access.authorization_server import authentication_mode
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
 from provisioner.common.endpoint_spec import Operation
+from provisioner.common.fields import AnyCase
 from provisioner.common.moment import one_moment
 from provisioner.common.parsing import Input, parse_body, parse_query
 from provisioner.common.times import epoch_milliseconds
@@ -63,7 +64,7 @@ class BackendUpdateInput(LocationInput):
 
 class BackendListInput(Input):
     extensions = ("health",)
-    health = serializers.ChoiceField(NodeHealth.choices, required=False)
+    health = AnyCase(NodeHealth, required=False)
 
 
 class BackendViewSet(ApiViewSet):

@@ -228,7 +228,12 @@ def test_a_replica_that_its_host_fills_is_being_rebuilt(api: Api, pool: Pool) ->
 def test_a_health_that_does_not_exist_is_refused(api: Api, path: str) -> None:
     answer = api.get(path, health="healthy-ish")
     assert answer.status == "InvalidInput"
-    assert "health" in answer.description
+    assert answer.description.startswith("health = 'healthy-ish': must be one of ")
+
+
+def test_a_health_is_asked_for_in_any_case(api: Api, pool: Pool) -> None:
+    pool(1)
+    assert named(api, "/backends", health="available") == named(api, "/backends")
 
 
 def test_numbers_of_volumes(api: Api, pool: Pool) -> None:

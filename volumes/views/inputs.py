@@ -83,7 +83,7 @@ class VolumeListInput(PageInput):
     extensions = ("health",)
     hostID = Identifier(required=False, source="host_id")
     backendId = Identifier(required=False, source="backend_id")
-    health = serializers.ChoiceField(Health.choices, required=False)
+    health = AnyCase(Health, required=False)
 
 
 class DryRunInput(Input):
