@@ -1,7 +1,7 @@
 """Adds storage nodes to the pool and changes them (contract, section 3)."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypedDict
 
@@ -88,19 +88,13 @@ def backend_add(
     :raises OtherPool: it belongs to another pool, and ``take_over`` is False.
     :raises NoBackendLicensed: the licence does not allow one more.
     """
-    check_location(rack=rack, zone=zone, region=region)
+    place = {"rack": rack, "zone": zone, "region": region}
+    check_location(**place)
     token = token_columns(node_token)
     digest = token["token_digest"]
     refuse_known(mgmt_ips=mgmt_ips, mgmt_port=mgmt_port, host_id=host_id, token_digest=digest)
     license_refuse_full()
-    backend = Backend(
-        **token,
-        mgmt_port=mgmt_port,
-        rack=rack,
-        zone=zone,
-        region=region,
-        refreshed_at=clock.now(),
-    )
+    backend = Backend(**token, **place, mgmt_port=mgmt_port, refreshed_at=clock.now())
     node = read_node(node_client_at(backend, mgmt_ips, mgmt_port), mgmt_ips, mgmt_port)
     check_usable(node)
     check_reaches_us(mgmt_ips)
@@ -117,11 +111,7 @@ def backend_add(
     client = node_client_at(backend, mgmt_ips, mgmt_port)
     require_pool(client, node, take_over=take_over)
     _hand_over(backend, client, take_over=take_over)
-    try:
-        _insert(backend, mgmt_ips, node)
-    except IntegrityError:
-        refuse()
-        raise _changed_meanwhile(node.persistent_id) from None
+    _insert(backend, mgmt_ips, node, refuse)
     return backend
 
 
@@ -154,7 +144,21 @@ def _hand_over(backend: Backend, client: NodeClient, *, take_over: bool) -> None
         ) from error
 
 
-def _insert(backend: Backend, mgmt_ips: Sequence[str], node: Node) -> None:
+def _insert(
+    backend: Backend, mgmt_ips: Sequence[str], node: Node, refuse: Callable[[], None]
+) -> None:
+    """Store the backend with all that belongs to it.
+
+    :raises ProvisionerError: another request stored the same values; ``refuse`` names them.
+    """
+    try:
+        _insert_rows(backend, mgmt_ips, node)
+    except IntegrityError:
+        refuse()
+        raise _changed_meanwhile(backend.persistent_id) from None
+
+
+def _insert_rows(backend: Backend, mgmt_ips: Sequence[str], node: Node) -> None:
     with transaction.atomic(durable=True):
         license_refuse_full(lock=True)
         backend.controller_slot = slot_take(backend.persistent_id)
