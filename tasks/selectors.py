@@ -39,9 +39,9 @@ COLUMNS = (
 def task_list(
     *, task_id: str | None = None, host_id: str | None = None, tenant_id: str | None = None
 ) -> list[Mapping[str, Any]]:
-    """COLUMNS of the tasks that clients see, ordered by id. Ended tasks are listed until their
-    retention is over. With ``host_id``: only tasks that this host carries out, because its agent
-    takes every task in that list for its own.
+    """COLUMNS of the tasks of a host, or of one task, ordered by id. Ended tasks are listed until
+    their retention is over. With ``host_id``: only tasks that this host carries out, because its
+    agent takes every task in that list for its own.
 
     Every host sends ``GET /tasks?hostId=`` every second. So this creates no model instances, and
     filters here, which costs less than in the query.
@@ -127,11 +127,19 @@ def task_is_hosts(task: Task) -> bool:
     return saga is None or saga.is_hosts(task)
 
 
+def shown_tasks(*, tenant_id: str | None) -> QuerySet[Task, Mapping[str, Any]]:
+    """COLUMNS of all tasks that clients see, of one tenant or of all, for a list of any length."""
+    return task_rows(tenant_id=tenant_id).exclude(_retention_is_over())
+
+
 def expired_tasks() -> QuerySet[Task]:
     """The ended tasks whose retention is over."""
+    return Task.objects.filter(_retention_is_over())
+
+
+def _retention_is_over() -> Q:
     now = clock.now()
-    over = [Q(type=kind, ended_at__lte=now - _kept(kind)) for kind in TaskType]
-    return Task.objects.filter(reduce(or_, over))
+    return reduce(or_, (Q(type=kind, ended_at__lte=now - _kept(kind)) for kind in TaskType))
 
 
 def _kept(kind: str) -> dt.timedelta:

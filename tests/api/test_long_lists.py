@@ -1,5 +1,6 @@
 """Lists of any length are written in chunks, show one moment, and are never cut off unnoticed."""
 
+import datetime as dt
 import http.client
 import json
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from django.test import Client, RequestFactory
 
 from inventory.models import Host
 from provisioner.access import concurrency
-from provisioner.common import long_lists
+from provisioner.common import clock, long_lists
+from tasks.models import Task, TaskState, TaskType
 from tests.api.server_steps import Server
 from tests.api.snapshot_steps import snapped
 from tests.api.volume_steps import created, probe_host, published
@@ -25,7 +27,8 @@ from volumes.read_models import volume_rows
 pytestmark = pytest.mark.django_db(transaction=True)
 ROWS = 1234
 FEW, PIECE = 8, 3
-COLLECTIONS = ("/volumes", "/0/volumes", "/snapshots", "/hosts", "/targets")
+COLLECTIONS = ("/volumes", "/0/volumes", "/snapshots", "/hosts", "/targets", "/tasks")
+UNPAGED = ("/targets", "/tasks")
 
 
 @pytest.fixture
@@ -66,6 +69,16 @@ def copies(number: int) -> None:
             values |= {name: f"{name}-{n:06}" for name in names}
             rows.append(model(**values | ({"id": pk + n} if "id" in values else {})))
         model.objects.bulk_create(rows)
+    long_ago = clock.now() - dt.timedelta(days=3650)
+    Task.objects.bulk_create(
+        Task(
+            task_id=f"t-{n:06}",
+            type=TaskType.REPLICA_SYNC,
+            state=TaskState.IDLE if n % 2 else TaskState.FINISHED,
+            ended_at=None if n % 2 else long_ago,
+        )
+        for n in range(2 * number)
+    )
     Replica.objects.bulk_create(
         _copy(replica, id=pk + n, uuid=f"r-{n}", volume_id=pk + n) for n in range(number)
     )
@@ -105,7 +118,7 @@ def test_a_long_list_is_what_the_whole_was(
 ) -> None:
     """Tests all lengths around the limits."""
     copies(2 * FEW)
-    path = f"{path}?{query}" if query and path != "/targets" else path
+    path = f"{path}?{query}" if query and path not in UNPAGED else path
     whole, streamed = read(caller, path)
     assert not streamed
     monkeypatch.setattr("provisioner.access.views.PIECE_ROWS", PIECE)
@@ -115,6 +128,13 @@ def test_a_long_list_is_what_the_whole_was(
         assert found == whole
         is_a_page = f"limit={len(whole)}" in path
         assert streamed == (few < len(whole) or (few == len(whole) and not is_a_page))
+
+
+def test_tasks_whose_retention_is_over_are_in_no_long_list(short: None, caller: Client) -> None:
+    copies(2 * FEW)
+    found, streamed = read(caller, "/tasks")
+    assert streamed
+    assert [each["taskId"] for each in found] == [f"t-{2 * n + 1:06}" for n in range(2 * FEW)]
 
 
 def test_a_marker_begins_in_the_middle(short: None, caller: Client) -> None:

@@ -203,7 +203,10 @@ def ended(call: Client, operation: int) -> dict[str, Any]:
     pytest.fail("the copy does not end")
 
 
-def test_the_result_of_a_copy_is_reported_once(call: Client, remote: str, port: int) -> None:
+def test_the_result_of_a_copy_is_reported_once(
+    call: Client, target: RunningTarget, remote: str, port: int
+) -> None:
+    target.hold(0)
     with connect(export(call, "lvs/a")) as host:
         host.write(1, 4 * MIB, b"data" * 1024)
     call("bdev_lvol_snapshot", lvol_name="lvs/a", snapshot_name="s")
@@ -211,6 +214,7 @@ def test_the_result_of_a_copy_is_reported_once(call: Client, remote: str, port: 
     started = call("bdev_lvol_start_shallow_copy", **copy)
     assert started == {"operation_id": 1}
     call.fails(-32602, "bdev_lvol_start_shallow_copy", **copy)
+    target.hold(None)
     found = ended(call, 1)
     assert (found["state"], found["copied_clusters"], found["total_clusters"]) == ("complete", 2, 2)
     call.fails(-19, "bdev_lvol_check_shallow_copy", operation_id=1)
