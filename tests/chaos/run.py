@@ -47,11 +47,12 @@ def run(
     seconds: float,
     folder: Path,
     python_path: str = "",
+    each: int = 2,
     kinds: tuple[Kind, ...] = tuple(Kind),
 ) -> Outcome:
     """Start all of it, strike, settle, compare. Takes one to four minutes more than ``seconds``."""
     outcome = Outcome(seed, folder)
-    system = System(folder, python_path)
+    system = System(folder, python_path, each)
     try:
         _run(system, outcome, schedule(seed, seconds=seconds, nodes=NODES, kinds=kinds), seconds)
     finally:

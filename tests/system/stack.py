@@ -1,5 +1,4 @@
-"""The production form on this machine, by the units of deploy/: two of each process, behind
-HAProxy.
+"""The production form on this machine, by the units of deploy/, behind HAProxy.
 
 Each process can be killed, stopped and started again. All of them end with the thread that started
 them: start them in the main thread.
@@ -173,6 +172,7 @@ class Redis(Service):
 class Stack:
     """All of it: ``url`` is HAProxy's, ``ca`` verifies it, ``client`` is a certificate and key.
 
+    ``each``: processes of each kind. One is enough for a test that stops none of them.
     ``changed`` are spans of time and keys that differ from what is shipped. ``python_path`` comes
     before the system's own modules.
 
@@ -183,6 +183,7 @@ class Stack:
         self,
         changed: Mapping[str, str] | None = None,
         *,
+        each: int = 2,
         folder: Path | None = None,
         python_path: str = "",
     ) -> None:
@@ -192,12 +193,12 @@ class Stack:
         self._services: list[Service] = []
         self._planted = {"PYTHONPATH": python_path} if python_path else {}
         try:
-            self._start(changed or {})
+            self._start(changed or {}, range(1, each + 1))
         except BaseException:
             self.stop()
             raise
 
-    def _start(self, changed: Mapping[str, str]) -> None:
+    def _start(self, changed: Mapping[str, str], numbers: Sequence[int]) -> None:
         if not installed("haproxy"):
             raise servers.NoServer("no HAProxy here: make test-tools")
         self.certificates = shipped.Certificates(self.folder)
@@ -216,25 +217,19 @@ class Stack:
         self.environment = self.server.environment | self._planted
         self.url, self.port = self.server.url, self.server.port
         self.manage("migrate", "-v0")
-        apis = [self.server.api(n) for n in (1, 2)]
-        self.apis = [self._unit(unit, f"api-{n}") for n, unit in enumerate(apis)]
+        apis = [self.server.api(n) for n in numbers]
+        self.apis = [self._unit(unit, f"api-{n}") for n, unit in zip(numbers, apis, strict=True)]
         self.api_urls = [f"http://127.0.0.1:{unit.environment['API_PORT']}" for unit in apis]
-        self.workers = [
-            self._unit(self.server.unit(f"provisioner-worker@{n + 1}.service"), f"worker-{n}")
-            for n in range(2)
-        ]
-        self.periodic = [
-            self._unit(self.server.unit(f"provisioner-periodic@{n + 1}.service"), f"periodic-{n}")
-            for n in range(2)
-        ]
+        self.workers = [self._numbered("worker", n) for n in numbers]
+        self.periodic = [self._numbered("periodic", n) for n in numbers]
         beat = self.server.unit("provisioner-beat.service")
-        self.beats = [self._unit(beat, f"beat-{n}") for n in range(2)]
+        self.beats = [self._unit(beat, f"beat-{n}") for n in numbers]
         self.metrics_urls = [
             *(f"{url}/metrics" for url in self.api_urls),
             *(
                 f"http://127.0.0.1:{self.server.prefixes[prefix]}{n}/metrics"
                 for prefix in ("3020", "3021")
-                for n in (1, 2)
+                for n in numbers
             ),
         ]
         self._answering(self.api_urls, self.apis[0].log)
@@ -244,6 +239,11 @@ class Stack:
     def _add(self, service: S) -> S:
         self._services.append(service)
         return service
+
+    def _numbered(self, kind: str, number: int) -> Service:
+        return self._unit(
+            self.server.unit(f"provisioner-{kind}@{number}.service"), f"{kind}-{number}"
+        )
 
     def _unit(self, unit: Unit, name: str, **more: str) -> Service:
         """What the unit starts, as systemd would start and stop it."""

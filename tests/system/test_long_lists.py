@@ -30,7 +30,7 @@ Volume.objects.bulk_create(
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     tool("haproxy")
-    running = Stack()
+    running = Stack(each=1)
     try:
         running.manage("shell", "-c", MADE)
         yield running

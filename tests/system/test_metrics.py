@@ -27,7 +27,7 @@ STEPS = 20
 def scraped() -> Iterator[list[str]]:
     """All series, of APIs and workers, of a system with one node."""
     tool("haproxy")
-    stack = Stack()
+    stack = Stack(each=1)
     try:
         token = stack.tokens(1)[0]
         certificate, key = stack.certificates.node
@@ -37,7 +37,7 @@ def scraped() -> Iterator[list[str]]:
             [node] = fleet.nodes
             body = {"mgmtIPs": [node.address], "mgmtPort": node.port}
             Client(stack, token).call("POST", "/backends", body)
-            workers = stack.metrics_urls[2:]
+            workers = stack.metrics_urls[len(stack.apis) :]
             eventually(
                 lambda: any("provisioner_jobs_total{" in scrape(url) for url in workers),
                 seconds=FIRST_JOBS_SECONDS,

@@ -34,7 +34,7 @@ BACK_SECONDS = 12.0
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     tool("haproxy")
-    running = Stack()
+    running = Stack(each=1)
     yield running
     running.stop()
 

@@ -23,7 +23,7 @@ GIVE_UP_SECONDS = 60.0
 @pytest.fixture
 def stack() -> Iterator[Stack]:
     tool("haproxy")
-    running = Stack({"UNREADY_SECONDS": "0"})
+    running = Stack({"UNREADY_SECONDS": "0"}, each=1)
     yield running
     running.stop()
 

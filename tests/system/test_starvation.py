@@ -28,7 +28,7 @@ REFUSED = "HTTP Status 403 - a client certificate is required, and none was veri
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     tool("haproxy")
-    running = Stack()
+    running = Stack(each=1)
     yield running
     running.stop()
 
