@@ -26,18 +26,16 @@ from inventory.models import (
 )
 from provisioner.common import clock
 from provisioner.common.admin import (
-    NONE,
     ChoiceFilter,
     ReadOnlyAdmin,
     ReadOnlyInline,
     link_column,
     list_link,
-    number,
-    rate,
+    named_column,
     share_column,
-    size,
     text_column,
 )
+from provisioner.common.display import NONE, badge, number, rate, size
 from tasks.models import Task
 
 
@@ -110,9 +108,9 @@ class BackendAdmin(_LivingAdmin):
     iops_used = share_column("used_iops", "total_iops", "IOPS used", number)
     bandwidth_used = share_column("used_bw", "total_bw", "bandwidth used", rate)
     waits = text_column(attrgetter("pending_reason"), "waits for")
+    named = named_column("name", "persistent_id", "node")
     list_display = [
-        "name",
-        "persistent_id",
+        "named",
         "health",
         "place",
         "capacity_used",
@@ -166,7 +164,7 @@ class BackendAdmin(_LivingAdmin):
 
     @admin.display(description="health", ordering="health")
     def health(self, backend: Any) -> str:
-        return str(backend.health)
+        return badge(backend.health)
 
     @admin.display(description="reason")
     def health_reason(self, backend: Any) -> str:
@@ -216,10 +214,11 @@ class BackendAddressAdmin(_OfBackendAdmin):
 class HostAdmin(_LivingAdmin):
     """Initiators. ``POST /host_probe`` adds and updates them."""
 
+    named = named_column("name", "uuid", "host")
     list_display = [
-        "name",
-        "uuid",
-        "available",
+        "named",
+        "liveness",
+        "nqn",
         "has_agent",
         "client_type",
         "version",
@@ -233,6 +232,10 @@ class HostAdmin(_LivingAdmin):
         ("Client", {"fields": ["client_type", "version", "multipath", "used_namespace_ids"]}),
         ("Life", {"fields": ["last_probe_at", "duration", "available_until", "agent_until"]}),
     ]
+
+    @admin.display(description="state", ordering="available_until")
+    def liveness(self, host: Host) -> str:
+        return badge(host.state)
 
     @admin.display(description="agent", boolean=True)
     def has_agent(self, host: Host) -> bool:

@@ -2,13 +2,9 @@
 
 from django.contrib import admin
 
-from provisioner import __version__
+from provisioner.access import user_admin
 from provisioner.access.admin import AuthorizationServerAdmin
 
-__all__ = ["AuthorizationServerAdmin"]
+__all__ = ["AuthorizationServerAdmin", "user_admin"]
 
-admin.site.site_header = f"Provisioner {__version__}"
-admin.site.site_title = "Provisioner"
-admin.site.index_title = "Pool of storage nodes"
-admin.site.site_url = None
-admin.site.enable_nav_sidebar = False  # the lists are wide
+admin.site.index_title = "Overview"

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from django.templatetags.static import static
 
+from provisioner import __version__
 from provisioner.common.postgresql.base import options as postgresql_options
 from provisioner.environment import load
 
@@ -24,7 +26,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATA_UPLOAD_MAX_MEMORY_SIZE = ENVIRONMENT.max_body_bytes
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "provisioner",  # first: its templates are used before those of others
+    "unfold.apps.BasicAppConfig",
+    "provisioner.console.apps.ConsoleConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -34,7 +38,6 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "django_prometheus",
-    "provisioner",
     "tasks",
     "inventory",
     "volumes",
@@ -104,6 +107,24 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+
+# the look of the console; docs/decisions/0033-console.md
+UNFOLD = {
+    "SITE_TITLE": "Provisioner",
+    "SITE_HEADER": "Provisioner",
+    "SITE_SUBHEADER": f"NVMe-oF storage, {__version__}",
+    "SITE_SYMBOL": "database",
+    "SITE_URL": None,
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_HISTORY": False,
+    "STYLES": [lambda _request: static("provisioner/console.css")],
+    "SCRIPTS": [lambda _request: static("provisioner/console.js")],
+    "SIDEBAR": {
+        "show_search": True,
+        "command_search": True,
+        "navigation": "provisioner.console.navigation.pages",
+    },
+}
 
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True

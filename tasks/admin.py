@@ -1,8 +1,15 @@
 from django.contrib import admin
 from django.forms import model_to_dict
-from django.utils.html import format_html
 
-from provisioner.common.admin import DeadlineFilter, ReadOnlyAdmin, size_column, wait_column
+from provisioner.common.admin import (
+    DeadlineFilter,
+    ReadOnlyAdmin,
+    badge_column,
+    named_column,
+    size_column,
+    wait_column,
+)
+from provisioner.common.display import progress
 from tasks.models import JobRun, Task
 from tasks.selectors import task_pending_reason
 
@@ -19,15 +26,16 @@ class LeaseFilter(DeadlineFilter):
 class TaskAdmin(ReadOnlyAdmin):
     """Shows tasks. The API creates them, and ``PUT /tasks`` stops those that may be stopped."""
 
+    named = named_column("type", "task_id", "task")
+    shown_state = badge_column("state", "state")
     list_display = [
-        "task_id",
-        "type",
-        "state",
-        "lease_ends",
+        "named",
+        "shown_state",
         "shown_progress",
         "attempts",
-        "host_id",
         "volume_id",
+        "host_id",
+        "lease_ends",
         "created_at",
         "ended_at",
     ]
@@ -79,9 +87,7 @@ class TaskAdmin(ReadOnlyAdmin):
 
     @admin.display(description="progress", ordering="progress")
     def shown_progress(self, task: Task) -> str:
-        return format_html(
-            '<progress max="100" value="{}"></progress> {} %', task.progress, int(task.progress)
-        )
+        return progress(task.progress)
 
 
 @admin.register(JobRun)

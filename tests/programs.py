@@ -26,6 +26,7 @@ PACKAGES = {
     "gcc": ("gcc", "libc6-dev"),
     "zsh": ("zsh",),
     "fish": ("fish",),
+    "chromium": ("chromium",),
 }
 """Debian's, of each program."""
 MODULES = {"rsyslogd": "*/rsyslog/lmnsd_ossl.so"}

@@ -1,4 +1,4 @@
-"""Administration pages: the authorization server, without its secrets, and revoked tokens."""
+"""Administration pages: users, the authorization server without its secrets, and revoked tokens."""
 
 from typing import TYPE_CHECKING, Any, ClassVar
 

@@ -60,10 +60,12 @@ def _roles(user: Any) -> frozenset[str]:
 
 
 POLICY = (
-    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'"
+    "default-src 'self'; script-src 'self' 'unsafe-eval'; img-src 'self' data:; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-"""Content security policy of the administration pages: only files of this server."""
+"""Content security policy of the administration pages: only files of this server. Alpine.js, which
+unfold uses, evaluates the expressions in attributes (docs/decisions/0033-console.md).
+"""
 
 
 class AdministrationPages:

@@ -1,6 +1,5 @@
 """Shared parts of all administration pages. The pages show rows; only services change them."""
 
-import datetime as dt
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode
@@ -11,22 +10,19 @@ from django.db.models import Model, QuerySet, TextChoices
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
 
 from provisioner.common import clock
+from provisioner.common.display import NONE, badge, due, share, size, two_lines
 
 if TYPE_CHECKING:
     _Admin = admin.ModelAdmin[Any]
     _Inline = admin.TabularInline[Any, Any]
 else:
-    _Admin, _Inline = admin.ModelAdmin, admin.TabularInline
+    from unfold.admin import ModelAdmin as _Admin
+    from unfold.admin import TabularInline as _Inline
 
 Column = Callable[[Any, Any], str]
 """A method of an admin class that shows a value of a row."""
-
-NONE = "-"
-CROWDED = 0.8
-"""The share of use from which a bar is shown as a warning."""
 
 
 class ReadOnlyAdmin(_Admin):
@@ -35,9 +31,8 @@ class ReadOnlyAdmin(_Admin):
     actions = None
     list_per_page = 50
     show_full_result_count = False
-
-    class Media:
-        css: ClassVar = {"all": ["provisioner/admin.css"]}
+    list_fullwidth = True
+    compressed_fields = True
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -111,50 +106,6 @@ class ChoiceFilter(admin.SimpleListFilter):
         raise NotImplementedError
 
 
-def size(count: int) -> str:
-    """Bytes for people: about three digits, and a binary unit."""
-    value, units = float(count), iter(("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"))
-    unit = "B"
-    while abs(value) >= 1024 and (larger := next(units, None)):
-        value, unit = value / 1024, larger
-    return f"{value:.{0 if unit == 'B' or value >= 100 else 1}f} {unit}"
-
-
-def rate(count: int) -> str:
-    return f"{size(count)}/s"
-
-
-def number(count: int) -> str:
-    return f"{count:,}"
-
-
-def span(time: dt.timedelta) -> str:
-    """A span of time in its largest unit, rounded down."""
-    seconds = int(time.total_seconds())
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} s"
-
-
-def bar(used: float, total: float, text: str) -> SafeString:
-    """A bar that shows how much is used, with the text next to it."""
-    return format_html(
-        '<meter min="0" max="{}" high="{}" optimum="0" value="{}"></meter> {}',
-        total,
-        total * CROWDED,
-        used,
-        text,
-    )
-
-
-def share(used: int, total: int, shown: Callable[[int], str] = str) -> str:
-    """How much of a total is used; a total of 0 is no limit."""
-    if not total:
-        return f"{shown(used)} (no limit)"
-    return bar(used, total, f"{100 * used / total:.0f} % of {shown(total)}")
-
-
 def link(row: Model | None) -> str:
     """A link to the page of a row."""
     if row is None:
@@ -216,11 +167,41 @@ def wait_column(field: str = "deadline_at", title: str = "must be finished") -> 
     @admin.display(description=title, ordering=field)
     def column(self: Any, row: Any) -> str:
         at = getattr(row, field)
-        if at is None:
+        return NONE if at is None else due(at, clock.now())
+
+    return column
+
+
+def badge_column(field: str, title: str = "") -> Column:
+    """A column that shows a state as a coloured label."""
+
+    @admin.display(description=title or field.replace("_", " "), ordering=field)
+    def column(self: Any, row: Any) -> str:
+        return badge(getattr(row, field))
+
+    return column
+
+
+def unfinished_column(reason: Callable[[Any], str]) -> Column:
+    """A column for lists: the state of an unfinished row, what it waits for (``reason``), and its
+    deadline. It is empty for a finished row.
+    """
+
+    @admin.display(description="unfinished", ordering="deadline_at")
+    def column(self: Any, row: Any) -> str:
+        if row.deadline_at is None:
             return NONE
-        left = at - clock.now()
-        if left >= dt.timedelta():
-            return f"in {span(left)}"
-        return format_html('<span class="overdue">overdue for {}</span>', span(-left))
+        texts = [text for text in (reason(row), due(row.deadline_at, clock.now())) if text]
+        return two_lines(badge(row.state), format_html_join(", ", "{}", ((t,) for t in texts)))
+
+    return column
+
+
+def named_column(name: str, identifier: str, title: str = "name") -> Column:
+    """A column with the name of a row, and its identifier below."""
+
+    @admin.display(description=title, ordering=name)
+    def column(self: Any, row: Any) -> str:
+        return two_lines(getattr(row, name), getattr(row, identifier))
 
     return column

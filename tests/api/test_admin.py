@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from inventory.models import Backend, Host, Ssd
 from provisioner.access.models import AuthorizationServer, RevokedToken
-from provisioner.common.admin import share, size
+from provisioner.common.display import share, size
 from provisioner.common.models import LifeState
 from tasks.models import Task
 from tests.api.admin_pages import GIB, MODELS, make_rows, page
@@ -191,4 +191,4 @@ def test_sizes_for_people(count, text):
 
 def test_shares():
     assert share(5, 0) == "5 (no limit)"
-    assert share(GIB, 4 * GIB, size).endswith("</meter> 25 % of 4.0 GiB")
+    assert share(GIB, 4 * GIB, size).endswith("</meter> 25 % of 4.0 GiB</span>")

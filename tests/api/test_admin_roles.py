@@ -1,29 +1,17 @@
 """Who may see the administration pages, and who may revoke tokens there."""
 
 import datetime as dt
-from io import StringIO
 
 import pytest
 from django.contrib.admin.utils import quote
 from django.contrib.auth import get_user_model
-from django.core.management import call_command
 
 from provisioner.access.models import RevokedToken
 from provisioner.access.principals import Role
 from provisioner.access.tokens import TokenRefused, token_identify, token_issue, token_verify
+from tests.api.admin_login_steps import of_role
 from tests.api.admin_pages import MODELS, make_rows, page
 from volumes.models import Volume
-
-
-def of_role(browser, *roles):
-    """The browser of a user with these roles, created as an operator would."""
-    name = "-".join(roles)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("USER_PASSWORD", "a long password 9")
-        call_command("user_create", name, *[f"--role={role}" for role in roles], stderr=StringIO())
-    browser.logout()
-    form = {"username": name, "password": "a long password 9"}
-    return browser.post("/admin/login/?next=/admin/", form)
 
 
 @pytest.mark.parametrize("role", ["MONITOR", "ADMIN"])

@@ -9,11 +9,11 @@ from django.http import HttpRequest
 from provisioner.common.admin import (
     ReadOnlyInline,
     link_column,
-    size,
     size_column,
     text_column,
     wait_column,
 )
+from provisioner.common.display import size
 from volumes.models import Export, Publication, Replica, Snapshot, SubVolume
 from volumes.pending import replica_row_pending_reason
 

@@ -1,0 +1,101 @@
+"""Values as people read them, on the pages of the console. Depends on no model."""
+
+import datetime as dt
+from collections.abc import Callable
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+NONE = "-"
+CROWDED = 0.8
+"""The share of use from which a bar is shown as a warning."""
+TONES = {
+    "good": ("Healthy", "Available", "READY", "FINISHED"),
+    "info": ("Rebuilding", "Synchronizing", "RUNNING", "CREATING", "Draining"),
+    "warning": ("Degraded", "Cordoned", "DELETING", "ABORTED", "Terminating"),
+    "danger": ("Faulted", "Unavailable", "FAILED", "Missing"),
+}
+"""How each state of an object looks. A state that is not listed is neutral."""
+_TONE_OF = {text: tone for tone, texts in TONES.items() for text in texts}
+
+
+def tone(state: str) -> str:
+    """How a state looks: good, info, warning, danger or neutral."""
+    return _TONE_OF.get(state, "neutral")
+
+
+def badge(state: str) -> SafeString:
+    """A state as a coloured label."""
+    return format_html('<span class="badge badge-{}">{}</span>', tone(state), state)
+
+
+def size(count: int) -> str:
+    """Bytes for people: about three digits, and a binary unit."""
+    value, units = float(count), iter(("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"))
+    unit = "B"
+    while abs(value) >= 1024 and (larger := next(units, None)):
+        value, unit = value / 1024, larger
+    return f"{value:.{0 if unit == 'B' or value >= 100 else 1}f} {unit}"
+
+
+def rate(count: int) -> str:
+    return f"{size(count)}/s"
+
+
+def number(count: int) -> str:
+    return f"{count:,}"
+
+
+def span(time: dt.timedelta) -> str:
+    """A span of time in its largest unit, rounded down."""
+    seconds = int(time.total_seconds())
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
+def bar(used: float, total: float, text: str) -> SafeString:
+    """A bar that shows how much is used, with the text next to it."""
+    return format_html(
+        '<span class="share"><meter min="0" max="{}" high="{}" optimum="0" value="{}" '
+        'aria-label="{}"></meter> {}</span>',
+        total,
+        total * CROWDED,
+        used,
+        text,
+        text,
+    )
+
+
+def share(used: int, total: int, shown: Callable[[int], str] = str) -> str:
+    """How much of a total is used; a total of 0 is no limit."""
+    if not total:
+        return f"{shown(used)} (no limit)"
+    return bar(used, total, f"{100 * used / total:.0f} % of {shown(total)}")
+
+
+def progress(percent: float) -> SafeString:
+    """A bar of the progress of work."""
+    text = f"{int(percent)} %"
+    return format_html(
+        '<span class="share"><progress max="100" value="{}" aria-label="{}"></progress> {}</span>',
+        percent,
+        text,
+        text,
+    )
+
+
+def two_lines(first: str, second: str) -> SafeString:
+    """A cell with a main line and a quieter one below."""
+    return format_html(
+        '<span class="two-lines"><span>{}</span><small>{}</small></span>', first, second
+    )
+
+
+def due(at: dt.datetime, now: dt.datetime) -> str:
+    """When a deadline is, or how long it is overdue."""
+    left = at - now
+    if left >= dt.timedelta():
+        return f"in {span(left)}"
+    return format_html('<span class="overdue">overdue for {}</span>', span(-left))

@@ -1,0 +1,1 @@
+"""The console: Django's administration site with a look, a navigation and pages of its own."""
