@@ -9,6 +9,8 @@ from provisioner.common import clock
 from provisioner.common.times import iso_milliseconds
 
 COMPATIBLE_MAJOR_VERSION = "3"
+CERTIFICATE_NOTICE = dt.timedelta(days=14)
+"""A certificate that ends within this time is a reason to act."""
 
 
 class NodeHealth(TextChoices):
@@ -47,6 +49,9 @@ def node_health_reason(
         reasons.append(f"the last call to the node failed: {backend.call_error}")
     if health is NodeHealth.UNAVAILABLE and not reasons:
         reasons.append(f"the node has shown no sign of life since {_text(backend.refreshed_at)}")
+    ends_at = backend.certificate_ends_at
+    if ends_at and ends_at < clock.now() + CERTIFICATE_NOTICE:
+        reasons.append(f"its certificate ends at {_text(ends_at)}: renew it")
     if backend.token_expires_at < clock.now():
         reasons.append(f"the token of its probes expired at {_text(backend.token_expires_at)}")
     if not is_compatible(backend.version):

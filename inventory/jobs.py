@@ -4,6 +4,7 @@ from celery import shared_task
 
 from inventory import reconcilers
 from inventory.services.backend_addresses import addresses_follow
+from inventory.services.certificate_ends import certificates_check
 from inventory.services.node_state import backend_refresh
 from inventory.services.samples import inventory_update
 from inventory.services.syslog_forwarding import syslog_send, syslog_send_all
@@ -44,6 +45,12 @@ def read_syslogs(persistent_id: str) -> None:
 def poll_syslogs() -> None:
     """Read the syslog settings that are still to be read."""
     syslogs_poll()
+
+
+@shared_task
+def check_certificates() -> None:
+    """Look when the certificates of nodes and API end."""
+    certificates_check()
 
 
 @shared_task

@@ -126,6 +126,10 @@ app.conf.beat_schedule = {
     "update-inventory": _every(
         settings.ENVIRONMENT.inventory_interval_seconds, "inventory.jobs.update_inventory"
     ),
+    "check-certificates": _every(
+        settings.ENVIRONMENT.certificate_check_interval_seconds,
+        "inventory.jobs.check_certificates",
+    ),
     "collect": _every(settings.ENVIRONMENT.collect_interval_seconds, "volumes.jobs.collect"),
     "move-replicas": _every(
         settings.ENVIRONMENT.collect_interval_seconds, "volumes.jobs.move_replicas"

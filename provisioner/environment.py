@@ -166,6 +166,9 @@ class Environment(BaseSettings):
     inventory_interval_seconds: Seconds = Field(
         3600, description="How often a sample of the inventory is taken."
     )
+    certificate_check_interval_seconds: Seconds = Field(
+        3600, description="How often the certificates of nodes and API are looked at."
+    )
     license_public_key: str = Field(
         "",
         description="Ed25519 public key that verifies licences: the base64 of its 32 bytes, as "

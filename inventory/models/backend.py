@@ -78,6 +78,9 @@ class Backend(models.Model):
     checked_at = models.DateTimeField(null=True, blank=True)
     checked_boot_id = models.CharField(max_length=64, blank=True)
     token_expires_at = models.DateTimeField(help_text="of the token this node probes with")
+    certificate_ends_at = models.DateTimeField(
+        null=True, blank=True, help_text="when the certificate that it presents ends"
+    )
     controller_slot = models.PositiveSmallIntegerField(unique=True, null=True, blank=True)
     encrypted_token = models.TextField(blank=True)
     token_digest = models.CharField(max_length=64, blank=True)

@@ -28,6 +28,9 @@ class Pool(models.Model):
     seal = models.CharField(max_length=128, blank=True)
     doubt = models.TextField(blank=True)
     doubt_since = models.DateTimeField(null=True, blank=True)
+    certificate_ends_at = models.DateTimeField(
+        null=True, blank=True, help_text="when the certificate at PUBLIC_URL ends"
+    )
 
     class Meta:
         constraints: ClassVar = [

@@ -47,12 +47,11 @@ def run(
     seconds: float,
     folder: Path,
     python_path: str = "",
-    each: int = 2,
     kinds: tuple[Kind, ...] = tuple(Kind),
 ) -> Outcome:
     """Start all of it, strike, settle, compare. Takes one to four minutes more than ``seconds``."""
     outcome = Outcome(seed, folder)
-    system = System(folder, python_path, each)
+    system = System(folder, python_path)
     try:
         _run(system, outcome, schedule(seed, seconds=seconds, nodes=NODES, kinds=kinds), seconds)
     finally:

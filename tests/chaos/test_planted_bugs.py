@@ -26,9 +26,7 @@ def findings(
     monkeypatch.setattr("tests.chaos.faults.FINISHED_SECONDS", 10.0)
     monkeypatch.setattr("tests.chaos.clients.FINISH_SECONDS", 10.0)
     path = f"{PLANTED / bug}:{ROOT}"
-    outcome = chaos.run(
-        seed=1, seconds=seconds, folder=folder, python_path=path, each=1, kinds=kinds
-    )
+    outcome = chaos.run(seed=1, seconds=seconds, folder=folder, python_path=path, kinds=kinds)
     print(outcome.text, *outcome.findings, f"logs: {folder}", sep="\n")
     return outcome.findings
 

@@ -8,7 +8,9 @@ from django.db.models import Case, Count, Model, QuerySet, Value, When
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from inventory.health import NodeHealth
+from inventory.models import Pool
 from inventory.selectors import BackendSummary, backend_list
+from inventory.services.certificate_ends import file_certificate_ends
 from inventory.services.pool import database_doubt
 from provisioner.common.models import LifeState
 from tasks.metrics import task_metrics
@@ -22,6 +24,7 @@ from volumes.models import (
     ReplicaRelocation,
     ReplicaState,
     Snapshot,
+    Tenant,
     Volume,
 )
 from volumes.services.node.drain import OF_DRAIN, drain_tasks
@@ -54,6 +57,8 @@ class PoolCollector:
         yield from drain_metrics()
         yield unfinished_metric()
         yield barred_metric()
+        yield from tenant_metrics()
+        yield certificate_metric(backends)
         yield from task_metrics()
 
 
@@ -140,6 +145,40 @@ def barred_metric() -> Metric:
         "1: writes are barred, because the database may be older than its nodes; 0: they are not",
         value=bool(database_doubt()),
     )
+
+
+def tenant_metrics() -> Iterator[Metric]:
+    """Yield budget and use of each tenant that has a budget."""
+    budget = GaugeMetricFamily(
+        "provisioner_tenant_budget_bytes", "Capacity budget of a tenant", labels=["tenant"]
+    )
+    used = GaugeMetricFamily(
+        "provisioner_tenant_used_bytes", "Capacity that a tenant has claimed", labels=["tenant"]
+    )
+    rows = Tenant.objects.exclude(capacity_bytes=0)
+    for tenant, capacity, claimed in rows.values_list("pk", "capacity_bytes", "used_bytes"):
+        budget.add_metric([tenant], capacity)
+        used.add_metric([tenant], claimed)
+    yield budget
+    yield used
+
+
+def certificate_metric(backends: Iterable[BackendSummary]) -> Metric:
+    """Return when certificates end: of the nodes, of PUBLIC_URL, and the files of this process."""
+    family = GaugeMetricFamily(
+        "provisioner_certificate_end_timestamp_seconds",
+        "When a certificate ends; certificate: node, or the setting that names it",
+        labels=["certificate", *NODE],
+    )
+    nodes = [summary.backend for summary in backends]
+    presented = [("node", node.pk, node.name, node.certificate_ends_at) for node in nodes]
+    url_ends_at = Pool.objects.values_list("certificate_ends_at", flat=True).first()
+    presented.append(("PUBLIC_URL", "", "", url_ends_at))
+    presented += [(name, "", "", ends_at) for name, ends_at in file_certificate_ends()]
+    for *labels, ends_at in presented:
+        if ends_at is not None:
+            family.add_metric(labels, ends_at.timestamp())
+    return family
 
 
 def node_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:
