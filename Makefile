@@ -59,7 +59,7 @@ budgets: .venv/.dev
 	$(BIN)/python -m tests.budgets
 
 docs: .venv/.dev ## build the documentation as a site, into build/site; needs no network
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir build/site
 	@echo "The site is in build/site: open index.html"
 diagrams: .venv/.dev ## write docs/explanation/data-model.md from the models
 	@$(CHECK) $(BIN)/python manage.py data_model
