@@ -184,12 +184,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter and reporter.stats.get("skipped"):
-        print("\nTESTS WERE SKIPPED: docs/api-coverage.md is not checked")
+        print(f"\nTESTS WERE SKIPPED: {coverage.PAGE.name} is not checked")
         return
     if os.environ.get("WRITE_API_COVERAGE"):
         coverage.PAGE.write_text(coverage.page())
     elif coverage.missing() or coverage.PAGE.read_text() != coverage.page():
-        print("docs/api-coverage.md is not what this run saw:", *coverage.missing(), sep="\n  ")
+        print(f"{coverage.PAGE.name} is not what this run saw:", *coverage.missing(), sep="\n  ")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
