@@ -31,10 +31,10 @@ test-embedded: .venv/.dev ## the tests of volumes, faults and concurrency on SQL
 	  tests/volumes/reconcilers/test_garbage_collector.py tests/volumes/reconcilers/test_self_healing.py tests/concurrency
 
 SECONDS ?= 240
-chaos: .venv/.dev ## clients while everything fails around them, then compare: docs/chaos.md; SEED=, SECONDS=
+chaos: .venv/.dev ## clients while everything fails around them, then compare: docs/explanation/chaos-tests.md; SEED=, SECONDS=
 	@$(BIN)/python -m tests.chaos.run $(if $(SEED),--seed $(SEED)) --seconds $(SECONDS)
 
-bench: .venv/.dev ## measure against a bare view and pgbench: docs/performance.md; BENCH="creates hosts pages metrics lists limits"
+bench: .venv/.dev ## measure against a bare view and pgbench: docs/reference/performance.md; BENCH="creates hosts pages metrics lists limits"
 	@$(BIN)/python -m tests.benchmarks.run $(BENCH)
 
 check: lint format types layers migrations settings schema budgets ## everything that is checked without running
@@ -52,16 +52,16 @@ migrations: .venv/.dev
 settings: .venv/.dev
 	$(CHECK) $(BIN)/python manage.py settings_table --check
 schema: .venv/.dev
-	@if [ -f docs/openapi.yaml ]; then mkdir -p build && \
+	@if [ -f docs/reference/openapi.yaml ]; then mkdir -p build && \
 	  $(CHECK) $(BIN)/python manage.py spectacular --validate --fail-on-warn --file build/openapi.yaml && \
-	  diff -u docs/openapi.yaml build/openapi.yaml; fi
+	  diff -u docs/reference/openapi.yaml build/openapi.yaml; fi
 budgets: .venv/.dev
 	$(BIN)/python -m tests.budgets
 
 docs: .venv/.dev ## build the documentation as a site, into build/site; needs no network
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir build/site
 	@echo "The site is in build/site: open index.html"
-diagrams: .venv/.dev ## write docs/explanation/data-model.md from the models
+diagrams: .venv/.dev ## write docs/reference/data-model.md from the models
 	@$(CHECK) $(BIN)/python manage.py data_model
 
 requirements: .venv/.dev ## pin requirements.in, requirements-dev.in and what provisionerctl needs anew, with hashes; takes minutes

@@ -1,8 +1,8 @@
 """Configuration of gunicorn in all deployment forms: ``gunicorn -c deploy/gunicorn.conf.py``.
 
-Settings that differ between machines come from the environment: docs/settings.md. In production
-gunicorn speaks plain HTTP behind HAProxy. With TLS_CERTIFICATE, as in the embedded form, it serves
-TLS itself.
+Settings that differ between machines come from the environment: docs/reference/settings.md. In
+production gunicorn speaks plain HTTP behind HAProxy. With TLS_CERTIFICATE, as in the embedded form,
+it serves TLS itself.
 """
 
 import os

@@ -12,6 +12,6 @@ class InventoryConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the pool's check whether anything may be written."""
-        from inventory.services.pool import writes_question  # noqa: PLC0415 - needs models
+        from inventory.services.pool.identity import writes_question  # noqa: PLC0415 - needs models
 
         register_question(writes_question)

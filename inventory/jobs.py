@@ -3,12 +3,12 @@
 from celery import shared_task
 
 from inventory import reconcilers
-from inventory.services.backend_addresses import addresses_follow
-from inventory.services.certificate_ends import certificates_check
-from inventory.services.node_state import backend_refresh
-from inventory.services.samples import inventory_update
-from inventory.services.syslog_forwarding import syslog_send, syslog_send_all
-from inventory.services.syslog_settings import syslogs_poll, syslogs_read
+from inventory.services.node.addresses import addresses_follow
+from inventory.services.node.certificate_ends import certificates_check
+from inventory.services.node.state import backend_refresh
+from inventory.services.pool.samples import inventory_update
+from inventory.services.syslog.forwarding import syslog_send, syslog_send_all
+from inventory.services.syslog.settings import syslogs_poll, syslogs_read
 
 
 @shared_task

@@ -11,10 +11,10 @@ from django.db.models import F, Q
 from inventory.models import LATE_FACTOR, Backend
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable, call_all
 from inventory.nodes.wire import Node, ProvisionerSettings
-from inventory.services.answers import answers_note, call_failed, silence_over
-from inventory.services.node_clients import node_client
-from inventory.services.node_settings import node_settings_with_token, token_renewal_due_before
-from inventory.services.node_state import READ_SECONDS, reading_store
+from inventory.services.node.answers import answers_note, call_failed, silence_over
+from inventory.services.node.clients import node_client
+from inventory.services.node.settings import node_settings_with_token, token_renewal_due_before
+from inventory.services.node.state import READ_SECONDS, reading_store
 from provisioner.common import clock
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """The environment variables that the system reads: every setting that differs between machines.
 
-``manage.py settings_table`` writes ``docs/settings.md`` from this file.
+``manage.py settings_table`` writes ``docs/reference/settings.md`` from this file.
 """
 
 import base64

@@ -47,7 +47,7 @@ def check_database() -> None:
 
 
 def _check_settings() -> None:
-    from inventory.services.node_clients import node_transport  # noqa: PLC0415 - needs apps
+    from inventory.services.node.clients import node_transport  # noqa: PLC0415 - needs apps
 
     environment = settings.ENVIRONMENT
     if not environment.is_embedded and not environment.public_url:
@@ -93,7 +93,7 @@ def _check_migrations() -> None:
 
 
 def _check_nodes_reach_us() -> None:
-    from inventory.services.reachability import nodes_out_of_reach  # noqa: PLC0415 - needs apps
+    from inventory.services.node.reachability import nodes_out_of_reach  # noqa: PLC0415 - needs apps
 
     if address := nodes_out_of_reach():
         url = settings.ENVIRONMENT.url_for_nodes

@@ -22,7 +22,7 @@ from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from inventory.nodes.engines.simulated import SimulatedFleet
-from inventory.services import node_clients
+from inventory.services.node import clients as node_clients
 from provisioner.access.principals import Role
 from provisioner.access.tokens import token_issue
 from provisioner.certificates import Authority
@@ -184,12 +184,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter and reporter.stats.get("skipped"):
-        print("\nTESTS WERE SKIPPED: docs/api-coverage.md is not checked")
+        print(f"\nTESTS WERE SKIPPED: {coverage.PAGE.name} is not checked")
         return
     if os.environ.get("WRITE_API_COVERAGE"):
         coverage.PAGE.write_text(coverage.page())
     elif coverage.missing() or coverage.PAGE.read_text() != coverage.page():
-        print("docs/api-coverage.md is not what this run saw:", *coverage.missing(), sep="\n  ")
+        print(f"{coverage.PAGE.name} is not what this run saw:", *coverage.missing(), sep="\n  ")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -199,7 +199,7 @@ def base_rows(transactional_db: None) -> None:
     from django.contrib.auth.models import Group
 
     from inventory.models import License, Pool
-    from inventory.services.pool import database_sealed
+    from inventory.services.pool.identity import database_sealed
     from volumes.models import DEFAULT_TENANT, Tenant
 
     default = Tenant(tenant_id=DEFAULT_TENANT, name="default", follows_pool=True)

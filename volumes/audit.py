@@ -11,10 +11,10 @@ from django.db.models import Count, F, Sum
 from inventory.models import Backend, Ssd
 from inventory.nodes import wire
 from inventory.nodes.drift import DriftKind
-from inventory.services.controller_slots import controller_ids
-from inventory.services.generations import generation_last
-from inventory.services.pool import database_doubt, pool_identity
-from inventory.services.pool_checks import is_of_other_pool
+from inventory.services.node.controller_slots import controller_ids
+from inventory.services.pool.checks import is_of_other_pool
+from inventory.services.pool.generations import generation_last
+from inventory.services.pool.identity import database_doubt, pool_identity
 from provisioner.common import clock
 from provisioner.common.models import LifeState
 from volumes.models import (

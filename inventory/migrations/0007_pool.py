@@ -64,7 +64,7 @@ END $$
 
 
 def make_functions(apps, schema_editor):
-    """SQLite numbers its rows itself: see ``inventory/services/generations.py``."""
+    """SQLite numbers its rows itself: see ``inventory/services/pool/generations.py``."""
     if schema_editor.connection.vendor == "postgresql":
         for statement in (SEQUENCE, SEAL, RAISE, NEXT):
             schema_editor.execute(statement)

@@ -31,9 +31,9 @@ class Backend(models.Model):
     read. ``checked_at``, ``checked_boot_id``: when, and in which boot, its volumes, snapshots and
     targets were last compared with the database.
 
-    ``controller_slot``: see :mod:`inventory.services.controller_slots`; null until the next node
-    check if an older version added the node. ``encrypted_token``, ``token_digest``: the token that
-    a node without mutual TLS demands; each node has its own.
+    ``controller_slot``: see :mod:`inventory.services.node.controller_slots`; null until the next
+    node check if an older version added the node. ``encrypted_token``, ``token_digest``: the token
+    that a node without mutual TLS demands; each node has its own.
     """
 
     persistent_id = models.CharField(primary_key=True, max_length=64)

@@ -6,7 +6,7 @@ from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
 from inventory.nodes.wire import Node
 from inventory.sagas.node_calls import CALL_SECONDS, call_nodes
 from inventory.selectors import BackendSummary, backend_list
-from inventory.services.samples import NoNodeAnswers, sample_add, samples_reset
+from inventory.services.pool.samples import NoNodeAnswers, sample_add, samples_reset
 from tasks.context import Context, Outputs
 from tasks.models import TaskType
 from tasks.saga import Saga, Step, register

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from inventory.models import Backend
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable, call_each
-from inventory.services.node_clients import node_client
+from inventory.services.node.clients import node_client
 from tasks.context import Context
 
 CALL_SECONDS = 5.0

@@ -7,8 +7,8 @@ from functools import partial
 
 from inventory.models import Backend
 from inventory.nodes.client import NodeRefused, NodeUnreachable, call_all
-from inventory.services.node_clients import node_client
-from inventory.services.node_settings import authorization_settings, node_settings_with_token
+from inventory.services.node.clients import node_client
+from inventory.services.node.settings import authorization_settings, node_settings_with_token
 from provisioner.access.authorization_server import (
     OidcClient,
     OidcServer,

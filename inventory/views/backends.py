@@ -10,8 +10,8 @@ from rest_framework.response import Response
 from inventory.health import NodeHealth
 from inventory.models import Portal
 from inventory.selectors import BackendSummary, backend_list, pool_free_bytes, syslog_source_id
-from inventory.services.backends import BackendChanges, backend_add, backend_update
-from inventory.services.node_tokens import token_columns
+from inventory.services.node.register import BackendChanges, backend_add, backend_update
+from inventory.services.node.tokens import token_columns
 from inventory.views.fields import LocationInput, ManagementAddresses, Port
 from inventory.views.outputs import BackendOutput, InfoOutput, PersistentIdOutput
 from provisioner.access.authorization_server import authentication_mode

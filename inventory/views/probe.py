@@ -7,8 +7,8 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inventory.services.node_settings import node_settings
-from inventory.services.probe import ProbeReport, backend_probe
+from inventory.services.node.probe import ProbeReport, backend_probe
+from inventory.services.node.settings import node_settings
 from inventory.views.outputs import ProbeOutput
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success

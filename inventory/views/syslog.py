@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from inventory.models import SyslogServer
 from inventory.selectors import host_is_named, syslog_server_list
-from inventory.services.syslog_forwarding import syslog_forward
+from inventory.services.syslog.forwarding import syslog_forward
 from inventory.syslog.record import APP_NAME, HOST, PARAMETER_NAME, Level, LoggingType, Record
 from inventory.syslog.transport import LARGEST_RECORD
 from inventory.views.outputs import SyslogOutput

@@ -12,7 +12,8 @@ from provisioner.certificates import Authority
 from provisioner.environment import DATA_DIR_SETTINGS, DEFAULT_DATA_DIR, Environment
 
 FIRST_SETTINGS = """\
-# Settings of this data folder, written at its first start. docs/settings.md lists all settings.
+# Settings of this data folder, written at its first start.
+# docs/reference/settings.md lists all settings.
 # Variables of the environment take precedence.
 SECRET_KEY={secret_key}
 REDIS_URL=memory://localhost/

@@ -8,7 +8,7 @@ from types import FrameType
 
 from django.core.management import call_command
 
-from inventory.services.generations import generations_raise
+from inventory.services.pool.generations import generations_raise
 from inventory.simulated_hosts import host_uuid
 from provisioner.environment import Environment
 from provisioner.standalone.administrator import NAME, Credentials, administrator, host_token

@@ -1,6 +1,7 @@
 """Records which test produces which result code of which operation, over real HTTP.
 
-A run of all tests compares the record with ``docs/api-coverage.md``. ``WRITE_API_COVERAGE=1``
+A run of all tests compares the record with ``docs/reference/api-coverage.md``.
+``WRITE_API_COVERAGE=1``
 writes that page instead.
 """
 
@@ -13,7 +14,7 @@ from django.urls import Resolver404, resolve
 
 from tests.api.documented import CANNOT_OCCUR, OPERATIONS
 
-PAGE = Path(__file__).parents[2] / "docs" / "api-coverage.md"
+PAGE = Path(__file__).parents[2] / "docs/reference/api-coverage.md"
 ANSWER = "answer"
 HEAD = """# API coverage
 

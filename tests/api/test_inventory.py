@@ -7,8 +7,8 @@ from django.db.models import F
 
 from inventory.jobs import update_inventory
 from inventory.models import Backend, InventorySample
-from inventory.services import samples
-from inventory.services.samples import task_number
+from inventory.services.pool import samples
+from inventory.services.pool.samples import task_number
 from provisioner.access.principals import Role
 from tasks import context as tasks_context
 from tasks import runner

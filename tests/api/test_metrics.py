@@ -97,7 +97,7 @@ def test_volumes_and_publications(api: Api, pool: Pool) -> None:
 def test_every_metric_of_ours_is_documented(api: Api, pool: Pool) -> None:
     pool(1)
     published(api, created(api, "v"), probe_host(api))
-    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    page = (Path(__file__).parents[2] / "docs/reference/metrics.md").read_text()
     named = set(re.findall(r"`((?:ks|provisioner)_[a-z_]+)`", page))
     found = {
         re.sub(r"_(bucket|sum|count|created)$", "", name)

@@ -13,8 +13,8 @@ from inventory.models import Backend
 from inventory.nodes.probes import Changes
 from inventory.nodes.syslogs import SyslogServer
 from inventory.nodes.wire import Portal
-from inventory.services import generations
-from inventory.services.node_state import backend_refresh
+from inventory.services.node.state import backend_refresh
+from inventory.services.pool import generations
 from provisioner.access import authorization_server
 from provisioner.access.principals import Role
 from provisioner.access.tokens import token_issue

@@ -1,4 +1,4 @@
-"""The figures as docs/performance.md shows them."""
+"""The figures as docs/reference/performance.md shows them."""
 
 import os
 import platform

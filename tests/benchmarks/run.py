@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks.run``: measure, and print the table of docs/performance.md."""
+"""``python -m tests.benchmarks.run``: print the table of docs/reference/performance.md."""
 
 import argparse
 import shutil

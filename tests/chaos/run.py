@@ -1,6 +1,6 @@
 """``python -m tests.chaos.run``: concurrent clients while everything fails around them.
 
-Exit code 1 when anything is found. docs/chaos.md says what that proves.
+Exit code 1 when anything is found. docs/explanation/chaos-tests.md says what that proves.
 """
 
 import argparse

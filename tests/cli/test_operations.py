@@ -18,7 +18,7 @@ from tests.conftest import Api
 Request = tuple[str, str]
 OF_TENANT = "_of_tenant"
 DESTROYS = " --yes"
-PATHS = yaml.safe_load((ROOT / "docs/openapi.yaml").read_text())["paths"]
+PATHS = yaml.safe_load((ROOT / "docs/reference/openapi.yaml").read_text())["paths"]
 OPERATIONS = {
     operation["operationId"]: (method.upper(), path)
     for path, methods in PATHS.items()

@@ -12,12 +12,12 @@ from prometheus_client import REGISTRY
 
 from inventory.jobs import poll_late_backends
 from inventory.models import Backend, BackendAddress, ClientType, Host, License, Portal, Ssd
-from inventory.services.backend_checks import BackendKnown, HostHasBackend
-from inventory.services.backends import backend_add, backend_update
 from inventory.services.hosts import NqnTaken, host_probe
 from inventory.services.licenses import NoBackendLicensed
-from inventory.services.node_state import backend_refresh
-from inventory.services.probe import ProbeReport, backend_probe
+from inventory.services.node.checks import BackendKnown, HostHasBackend
+from inventory.services.node.probe import ProbeReport, backend_probe
+from inventory.services.node.register import backend_add, backend_update
+from inventory.services.node.state import backend_refresh
 from tasks.models import TRANSITIONS, Task, TaskState, TaskType
 from tasks.services import TaskEnded, VolumeHasTask, task_create, task_update
 

@@ -15,7 +15,7 @@ from inventory.models import Backend
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.nodes.engines.simulated.node import SimulatedNode
 from inventory.nodes.wire import RefusalCode
-from inventory.services.node_clients import node_transport
+from inventory.services.node.clients import node_transport
 from tests.api.snapshot_steps import snapped
 from tests.api.volume_steps import HOST, created, probe_host, published, volume
 from tests.concurrency.volumes_steps import at_once

@@ -10,9 +10,9 @@ from inventory.models import Backend, BackendAddress, Portal, Ssd
 from inventory.nodes import wire
 from inventory.nodes.probes import Changes
 from inventory.selectors import backend_list, pool_free_bytes
-from inventory.services.node_clients import node_client
-from inventory.services.node_state import reading_store
-from inventory.services.probe import ProbeReport, backend_probe
+from inventory.services.node.clients import node_client
+from inventory.services.node.probe import ProbeReport, backend_probe
+from inventory.services.node.state import reading_store
 from tests.inventory.backends_steps import TIB, store
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -10,7 +10,7 @@ from pytest_django.fixtures import Settings
 from inventory.health import CERTIFICATE_NOTICE
 from inventory.models import Backend, Pool
 from inventory.nodes.engines.simulated import SimulatedFleet
-from inventory.services.certificate_ends import certificates_check
+from inventory.services.node.certificate_ends import certificates_check
 from provisioner import certificates
 from provisioner.certificates import Authority
 from provisioner.common import clock

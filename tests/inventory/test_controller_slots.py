@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from inventory.models import Backend, License, ReleasedSlot
 from inventory.nodes.engines.simulated import SimulatedFleet
-from inventory.services.controller_slots import SLOTS, controller_ids, slot_release, slot_take
+from inventory.services.node.controller_slots import SLOTS, controller_ids, slot_release, slot_take
 from tests.api.host_nqns_steps import pool_again
 from tests.conftest import Api
 from tests.inventory.backends_steps import store

@@ -11,8 +11,8 @@ from inventory.jobs import poll_late_backends
 from inventory.models import Backend, BackendAddress, Portal, Ssd
 from inventory.nodes.wire import Portal as NodePortal
 from inventory.nodes.wire import RefusalCode
-from inventory.services.node_settings import node_settings
-from inventory.services.pool import pool_identity
+from inventory.services.node.settings import node_settings
+from inventory.services.pool.identity import pool_identity
 from tests.inventory.poll_steps import SILENCE_ALLOWED, poll, silent_for
 
 pytestmark = pytest.mark.django_db(transaction=True)

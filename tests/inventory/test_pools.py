@@ -11,10 +11,10 @@ from inventory.nodes import wire
 from inventory.nodes.client import NodeRefused
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
 from inventory.nodes.wire import RefusalCode
-from inventory.services.backends import settings_push
-from inventory.services.generations import generation_next
-from inventory.services.node_clients import node_client
-from inventory.services.pool import pool_identity
+from inventory.services.node.clients import node_client
+from inventory.services.node.register import settings_push
+from inventory.services.pool.generations import generation_next
+from inventory.services.pool.identity import pool_identity
 from tests.api.volume_steps import GIB, created, probe_host, published
 from tests.conftest import Answer, Api
 from tests.nodes.specs import refused

@@ -3,7 +3,7 @@
 import pytest
 from pytest_django.fixtures import Settings
 
-from inventory.services.backend_checks import NodeNotAvailable, check_reaches_us
+from inventory.services.node.checks import NodeNotAvailable, check_reaches_us
 
 
 def public(settings: Settings, url: str) -> None:

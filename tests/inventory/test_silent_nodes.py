@@ -12,7 +12,7 @@ from inventory.jobs import poll_late_backends
 from inventory.models import Backend
 from inventory.nodes.client import NodeUnreachable
 from inventory.nodes.engines.simulated import SimulatedFleet
-from inventory.services.answers import answers_note
+from inventory.services.node.answers import answers_note
 from tests.api.probe_steps import report
 from tests.api.volume_steps import create, created, volume
 from tests.conftest import Api

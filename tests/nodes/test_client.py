@@ -153,7 +153,7 @@ def test_a_node_accepts_only_client_certificates_of_its_ca(
 
 
 def test_a_ca_is_replaced_without_an_outage(ca: TestCa, tmp_path: Path) -> None:
-    """The steps of docs/operations.md: all trust both CAs, then get new certificates one by one,
+    """The steps of docs/how-to/tls.md: all trust both CAs, then get new certificates one by one,
     then trust only the new CA. The order within a step does not matter.
     """
     new = TestCa(tmp_path / "new")

@@ -8,7 +8,7 @@ from django.db import connection, transaction
 
 from inventory.models import Backend, Host
 from inventory.nodes.engines.simulated import SimulatedFleet
-from inventory.services import node_clients
+from inventory.services.node import clients as node_clients
 from provisioner.access.secrets import encrypt
 from tasks import runner
 from tasks.models import Task, TaskType

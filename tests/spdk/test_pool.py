@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from pytest_django.fixtures import Settings
 
-from inventory.services import node_clients
+from inventory.services.node import clients as node_clients
 from tests.api.snapshot_steps import consumed
 from tests.api.volume_steps import created, probe_host, published, volume
 from tests.conftest import Api

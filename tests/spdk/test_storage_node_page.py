@@ -1,4 +1,4 @@
-"""The configuration files shown in docs/storage-node.md are valid and mean what the page says."""
+"""The configuration files of docs/how-to/add-an-spdk-node.md are valid, and mean what it says."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from inventory.nodes.wire import Portal
 from tests.nodes.certificates import KeyPair, TestCa
 from tests.system.stack import ROOT
 
-PAGE = (ROOT / "docs" / "storage-node.md").read_text()
+PAGE = (ROOT / "docs/how-to/add-an-spdk-node.md").read_text()
 
 
 def blocks(language: str) -> list[str]:

@@ -14,7 +14,7 @@ from tests.programs import tool
 from tests.system.deploy_steps import DEPLOY, passes
 
 GRAFANA = DEPLOY / "grafana"
-METRICS = (DEPLOY.parent / "docs" / "metrics.md").read_text()
+METRICS = (DEPLOY.parent / "docs/reference/metrics.md").read_text()
 
 
 def alert_expressions() -> list[str]:
@@ -71,7 +71,7 @@ class TestDashboard:
 
 
 def unknown_metrics(expressions: list[str]) -> list[str]:
-    """Names of metrics that neither docs/metrics.md nor, of django-prometheus, a process has."""
+    """Names of metrics that neither the page of metrics nor a process (django-prometheus) has."""
     names = set(re.findall(r"\b(?:ks|provisioner|django)_[a-z_]+", " ".join(expressions)))
     Metrics.get_instance()
     known = {name for family in REGISTRY.collect() for name in _names(family)}

@@ -44,7 +44,7 @@ def run(script: str) -> str:
 def expect_as_in_tutorial(output: str) -> None:
     """What is shown after a block is part of its last answer; what is not is a success."""
     *outputs, _ = output.split(f"{END}\n")
-    blocks = [block for block in pages.blocks() if block.page == "docs/tutorial.md"]
+    blocks = [block for block in pages.blocks() if block.page == "docs/tutorial/first-volume.md"]
     commands = [number for number, block in enumerate(blocks) if block.where == "tutorial"]
     for number, said in zip(commands, outputs, strict=True):
         answers = [json.loads(line) for line in said.splitlines()]

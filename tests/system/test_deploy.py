@@ -110,7 +110,7 @@ class TestCompose:
         assert read == {target or name for name, target in installed}
 
     def test_docker_compose_reads_it(self, tmp_path: Path) -> None:
-        """With the variables of .env.example and one of docs/settings.md, which goes through."""
+        """With the variables of .env.example, and a setting that it does not list."""
         shutil.copy(DEPLOY / "compose.yaml", tmp_path)
         example = (DEPLOY / ".env.example").read_text()
         filled = re.sub(r"(?m)^(\w+)=$", r"\1=something", example)

@@ -39,7 +39,7 @@ api -X DELETE $url/volumes/since-1
 """
 ORPHAN = "$(provisioner-manage orphans list | awk '/{}/ {{print $1}}')"
 INSTEAD = {
-    # of the node of docs/storage-node.md: a simulated one, taken from the pool before
+    # of the node of docs/how-to/add-an-spdk-node.md: a simulated one, taken from the pool before
     '"mgmtIPs": ["10.0.0.11"], "mgmtPort": 443': '"mgmtIPs": ["127.0.0.1"], "mgmtPort": 31103',
     # of ids of orphans, which are counted over all checks of nodes
     "orphans adopt 17 ": f"orphans adopt {ORPHAN.format('since-1')} ",

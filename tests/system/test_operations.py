@@ -1,4 +1,4 @@
-"""The procedures of docs/operations.md, on real processes."""
+"""The procedures of docs/how-to, on real processes."""
 
 import subprocess
 import time

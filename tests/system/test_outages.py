@@ -23,7 +23,7 @@ AWAY_SECONDS = 12
 """Longer than the connection pool's own first pauses between attempts."""
 ALIVE_SECONDS = 8.0
 """Bounds a hang of /healthz, on a machine of any speed: without a bound on waits it took 27 s. The
-figures themselves are printed, and stand in docs/operations.md.
+figures themselves are printed, and stand in docs/how-to/handle-outages.md.
 """
 REFUSED_SECONDS = 8.0
 """Bounds a hang of calls and /readyz while the database is away."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pytest_django.fixtures import Settings
 
-from inventory.services import node_clients as node_services
+from inventory.services.node import clients as node_clients
 from provisioner.certificates import Authority
 from tasks import runner
 from tasks.models import ENDED, Task
@@ -84,8 +84,8 @@ def pool(api: Api, authority: Authority, settings: Settings, tmp_path: Path) -> 
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(
         update={"node_ca": authority.path, "node_certificate": authority.provisioner()}
     )
-    node_services.node_transport.cache_clear()
-    transport = node_services.node_transport()
+    node_clients.node_transport.cache_clear()
+    transport = node_clients.node_transport()
     shape = {"zeroes": (True, False), "block_sizes": (BLOCK, BLOCK), "gib": 128}
     shape["client_ca"] = authority.path
     nodes = [
@@ -99,7 +99,7 @@ def pool(api: Api, authority: Authority, settings: Settings, tmp_path: Path) -> 
     finally:
         if pool is not None:
             pool.kernel.close()
-        node_services.node_transport.cache_clear()
+        node_clients.node_transport.cache_clear()
         for node in nodes:
             node.close()
 

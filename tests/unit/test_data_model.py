@@ -1,4 +1,4 @@
-"""docs/explanation/data-model.md matches the models."""
+"""docs/reference/data-model.md matches the models."""
 
 from provisioner.management.commands.data_model import PAGE, page
 from tests.pages import ROOT

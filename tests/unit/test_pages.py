@@ -30,10 +30,10 @@ NOT_RUN = {
     "CONTRIBUTING.md: .venv/bin/python manage.py shell -c "
     "\"from tasks import runner; runner.run('ID')\"": ("tests/tasks/test_runner.py calls the same"),
     "README.md: pipx install ./provisionerctl": "tests/cli/test_package.py installs its wheel",
-    "docs/chaos.md: make chaos                       # 240 s of faults, a seed from the clock": (
-        "takes minutes; tests/chaos/test_run.py is a short run"
-    ),
-    "docs/chaos.md: for seed in 1 2 3; do make chaos SEED=$seed SECONDS=240; done": "the same",
+    "docs/explanation/chaos-tests.md: make chaos                       # 240 s of faults, a seed "
+    "from the clock": ("takes minutes; tests/chaos/test_run.py is a short run"),
+    "docs/reference/chaos-figures.md: for seed in 1 2 3; do make chaos SEED=$seed SECONDS=240; "
+    "done": "the same",
     "docs/how-to/connect-cinder.md: openstack volume type create --property "
     "volume_backend_name=kumoscale-2 replicated": (
         "needs OpenStack; tests/api/test_cinder.py has the driver's calls"
@@ -44,23 +44,24 @@ NOT_RUN = {
     "docs/how-to/prepare-linux-hosts.md: mdadm /dev/md/data --fail /dev/nvme0n1 "
     "--remove /dev/nvme0n1": HARDWARE,
     "docs/how-to/prepare-linux-hosts.md: mdadm --grow /dev/md/data --bitmap=none": HARDWARE,
-    "docs/operations.md: docker build -f deploy/Dockerfile -t provisioner:1.0.0 .": (
+    "docs/how-to/install-with-compose.md: docker build -f deploy/Dockerfile "
+    "-t provisioner:1.0.0 .": (
         "needs a container engine; tests/system/test_deploy.py reads the files"
     ),
-    "docs/operations.md: kubectl apply -f deploy/kubernetes/namespace.yaml": (
+    "docs/how-to/install-on-kubernetes.md: kubectl apply -f deploy/kubernetes/namespace.yaml": (
         "needs a cluster; tests/system/test_kubernetes.py reads the files"
     ),
-    "docs/tutorial.md: make demo": "the test of the tutorial starts the same system",
-    "docs/storage-node.md: python manage.py check_drive /dev/nvme0n1      # as root; "
+    "docs/tutorial/first-volume.md: make demo": "the test of the tutorial starts the same system",
+    "docs/how-to/add-an-spdk-node.md: python manage.py check_drive /dev/nvme0n1      # as root; "
     "--destroy-data where something is on it": HARDWARE,
-    "docs/storage-node.md: git clone --recursive --branch v26.05 https://github.com/spdk/spdk "
-    "/opt/spdk && cd /opt/spdk": HARDWARE,
-    "docs/storage-node.md: systemd-run --pty --uid=provisioner -p "
+    "docs/how-to/add-an-spdk-node.md: git clone --recursive --branch v26.05 "
+    "https://github.com/spdk/spdk /opt/spdk && cd /opt/spdk": HARDWARE,
+    "docs/how-to/add-an-spdk-node.md: systemd-run --pty --uid=provisioner -p "
     "AmbientCapabilities=CAP_NET_BIND_SERVICE \\": HARDWARE,
-    "docs/storage-node.md: systemctl enable --now spdk provisioner-node-agent": HARDWARE,
-    "docs/storage-node.md: nvme connect -t tcp -a 10.1.0.11 -s 4420 -n "
+    "docs/how-to/add-an-spdk-node.md: systemctl enable --now spdk provisioner-node-agent": HARDWARE,
+    "docs/how-to/add-an-spdk-node.md: nvme connect -t tcp -a 10.1.0.11 -s 4420 -n "
     "nqn.2022-08.com.kioxia:6d4a8383-c09f-4f91-836d-5ed192ca6f64": HARDWARE,
-    "docs/storage-node.md: /opt/spdk/build/bin/nvmf_tgt -r /tmp/a.sock -m 0x1 & "
+    "docs/reference/spdk-node.md: /opt/spdk/build/bin/nvmf_tgt -r /tmp/a.sock -m 0x1 & "
     "/opt/spdk/build/bin/nvmf_tgt -r /tmp/b.sock -m 0x2 &": HARDWARE,
 }
 BLOCKS = pages.blocks()

@@ -10,8 +10,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from inventory.health import NodeHealth
 from inventory.models import Pool
 from inventory.selectors import BackendSummary, backend_list
-from inventory.services.certificate_ends import file_certificate_ends
-from inventory.services.pool import database_doubt
+from inventory.services.node.certificate_ends import file_certificate_ends
+from inventory.services.pool.identity import database_doubt
 from provisioner.common.models import LifeState
 from tasks.metrics import task_metrics
 from volumes.health_selectors import volume_numbers

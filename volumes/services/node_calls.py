@@ -15,9 +15,9 @@ from django.conf import settings
 from inventory.models import Backend
 from inventory.nodes import wire
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable, call_all
-from inventory.services.answers import answers_note
-from inventory.services.controller_slots import controller_ids
-from inventory.services.node_clients import node_client
+from inventory.services.node.answers import answers_note
+from inventory.services.node.clients import node_client
+from inventory.services.node.controller_slots import controller_ids
 from volumes.models import Export, Replica, Snapshot, SubVolume, Volume
 from volumes.services.ownership import replica_owner, snapshot_owner
 from volumes.sizing import GIB

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import connection
 
 from inventory.nodes.wire import Owner
-from inventory.services.pool import pool_identity
+from inventory.services.pool.identity import pool_identity
 from volumes.models import Replica, ReplicaState, Snapshot, Volume
 
 TOLD = (

@@ -23,7 +23,7 @@ class Command(BaseCommand):
     help = (
         "Check whether a drive reads as zeros after discards: write a pattern, discard it in many "
         "sizes and places, and read it back. Run it as root, before SPDK takes the drive over "
-        "(docs/storage-node.md)."
+        "(docs/how-to/add-an-spdk-node.md)."
     )
     requires_system_checks = ()
 

@@ -23,7 +23,8 @@ class Command(BaseCommand):
 
     help = (
         "Serve this machine's drives as a storage node, over the SPDK target of this machine, "
-        "until SIGTERM or SIGINT. SIGHUP reads renewed certificates. docs/storage-node.md explains "
+        "until SIGTERM or SIGINT. SIGHUP reads renewed certificates. "
+        "docs/how-to/add-an-spdk-node.md explains "
         "how to set up a node from a bare server."
     )
     requires_system_checks = ()

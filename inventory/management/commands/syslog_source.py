@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from inventory.services.syslog_settings import syslog_source_choose
+from inventory.services.syslog.settings import syslog_source_choose
 
 
 class Command(BaseCommand):

@@ -1,4 +1,4 @@
-"""``manage.py data_model``: write docs/explanation/data-model.md from the models."""
+"""``manage.py data_model``: write docs/reference/data-model.md from the models."""
 
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Field, ForeignKey, Model
 
 APPS = ("volumes", "inventory", "tasks", "provisioner")
-PAGE = "docs/explanation/data-model.md"
+PAGE = "docs/reference/data-model.md"
 HEAD = """# Data model
 
 The tables of the database, drawn from the Django models. `manage.py data_model` writes this page,
 and a test fails when it is not current. After a change of the models, run `make diagrams`.
 
-How rows change over time: [State diagrams](states.md).
+How rows change over time: [State diagrams](../explanation/states.md).
 
 ## Relations
 

@@ -1,4 +1,4 @@
-"""``manage.py settings_table``: write docs/settings.md from provisioner/environment.py."""
+"""``manage.py settings_table``: write docs/reference/settings.md from the settings."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -10,6 +10,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from provisioner.environment import Environment, variable_name
+
+PAGE = "docs/reference/settings.md"
 
 HEAD = """# Settings
 
@@ -24,7 +26,7 @@ read from the file SETTINGS_FILE. `manage.py settings_table` writes this page fr
 
 
 class Command(BaseCommand):
-    help = "Writes docs/settings.md; with --check only checks whether it is current."
+    help = f"Writes {PAGE}; with --check only checks whether it is current."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -33,7 +35,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        page = settings.BASE_DIR / "docs" / "settings.md"
+        page = settings.BASE_DIR / PAGE
         text = HEAD + "".join(
             f"| `{variable_name(name)}` | {_default(field)} | {field.description} |\n"
             for name, field in Environment.model_fields.items()
@@ -41,7 +43,7 @@ class Command(BaseCommand):
         if not options["check"]:
             page.write_text(text)
         elif not page.exists() or page.read_text() != text:
-            raise CommandError("docs/settings.md is not current: run manage.py settings_table")
+            raise CommandError(f"{PAGE} is not current: run manage.py settings_table")
 
 
 def _default(field: FieldInfo) -> str:

@@ -7,8 +7,8 @@ from django.utils import timezone
 
 from inventory.models import Backend
 from inventory.nodes import wire
-from inventory.services.generations import generation_next
-from inventory.services.node_clients import node_client
+from inventory.services.node.clients import node_client
+from inventory.services.pool.generations import generation_next
 from tests.api.volume_steps import GIB, volume
 from tests.conftest import Api
 from volumes.models import Export, Orphan, Publication, Replica, Snapshot, Volume

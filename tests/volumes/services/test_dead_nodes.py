@@ -10,7 +10,7 @@ from pytest_django.fixtures import Settings
 
 from inventory.models import Backend
 from inventory.nodes.engines.simulated import SimulatedFleet
-from inventory.services import node_clients
+from inventory.services.node import clients as node_clients
 from tests.api.snapshot_steps import snapped
 from tests.api.volume_steps import created, probe_host, published
 from tests.conftest import Answer, Api

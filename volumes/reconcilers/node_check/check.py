@@ -9,9 +9,9 @@ from django.db import transaction
 from django.db.models import F, Q
 
 from inventory.models import Backend
-from inventory.services.backends import settings_push
-from inventory.services.controller_slots import slot_ensure
-from inventory.services.pool_checks import (
+from inventory.services.node.controller_slots import slot_ensure
+from inventory.services.node.register import settings_push
+from inventory.services.pool.checks import (
     generation_compare,
     is_of_other_pool,
     nodes_awaited,

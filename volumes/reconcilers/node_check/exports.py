@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
 
 from inventory.models import Backend
-from inventory.services.controller_slots import controller_ids
+from inventory.services.node.controller_slots import controller_ids
 from provisioner.common import clock
 from provisioner.common.models import LifeState
 from volumes.models import Export, NamespaceId, Volume

@@ -15,7 +15,7 @@ from django.db.models import Q, QuerySet
 from inventory.models import Backend, Recovery
 from inventory.nodes import wire
 from inventory.nodes.client import NodeClient, call_all
-from inventory.services.node_clients import node_client
+from inventory.services.node.clients import node_client
 from provisioner.common import clock
 from volumes.models import Export, Orphan, OrphanKind, Replica, Snapshot, Volume
 from volumes.services.node.contents import NodeContents

@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from inventory.models import Backend, Ssd
 from inventory.nodes import wire
 from inventory.nodes.client import NodeRefused, NodeUnreachable
-from inventory.services.node_clients import node_client
+from inventory.services.node.clients import node_client
 from provisioner.common import clock
 from provisioner.common.models import LifeState
 from volumes.models import (

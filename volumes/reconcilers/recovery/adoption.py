@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from inventory.models import Backend
 from inventory.nodes import wire
 from inventory.nodes.client import NodeRefused, NodeUnreachable
-from inventory.services.node_clients import node_client
+from inventory.services.node.clients import node_client
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
 from volumes.models import (

@@ -10,9 +10,9 @@ from django.db import transaction
 from django.db.models import Max
 
 from inventory.models import Backend, Pool, Recovery
-from inventory.services.generations import generation_last, generations_raise
-from inventory.services.pool import database_doubt, database_sealed
-from inventory.services.pool_checks import is_of_other_pool
+from inventory.services.pool.checks import is_of_other_pool
+from inventory.services.pool.generations import generation_last, generations_raise
+from inventory.services.pool.identity import database_doubt, database_sealed
 from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
 from provisioner.common.writes import STALE_SECONDS

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from django.db.models import Q
 
 from inventory.models import Host
-from inventory.services.generations import generation_next
+from inventory.services.pool.generations import generation_next
 from provisioner.common import clock
 from provisioner.common.models import LifeState
 from volumes.models import Export, NamespaceId, Publication, Replica

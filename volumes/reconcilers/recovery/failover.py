@@ -8,8 +8,8 @@ from django.db import transaction
 from django.db.models import Sum
 
 from inventory.models import Backend, Pool, Recovery
-from inventory.services.generations import generation_last, generations_raise
-from inventory.services.pool import database_doubted, database_sealed, has_new_timeline
+from inventory.services.pool.generations import generation_last, generations_raise
+from inventory.services.pool.identity import database_doubted, database_sealed, has_new_timeline
 from provisioner.common.models import LifeState
 from provisioner.common.writes import STALE_SECONDS
 from volumes.models import Export, Replica, ReplicaState, Snapshot

@@ -8,8 +8,8 @@ from inventory.models import Backend
 from inventory.nodes import wire
 from inventory.nodes.client import NodeClient, NodeRefused, call_all
 from inventory.nodes.drift import DriftItem
-from inventory.services.answers import answers_note
-from inventory.services.node_clients import node_client
+from inventory.services.node.answers import answers_note
+from inventory.services.node.clients import node_client
 from volumes.models import Replica
 from volumes.services.node_calls import NodeError
 

@@ -6,7 +6,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from inventory.models import Backend
-from inventory.services.backends import BackendNotFound, settings_push
+from inventory.services.node.register import BackendNotFound, settings_push
 from provisioner.common.queue import enqueue_on_commit
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.models import ACTIVE, Task

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Value, When
 
 from inventory.models import Backend
-from inventory.services.backends import BackendNotFound
+from inventory.services.node.register import BackendNotFound
 from provisioner.common import clock
 from provisioner.common.models import LifeState
 from volumes.models import Replica, ReplicaState

@@ -4,9 +4,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from inventory.models import Backend, Ssd
-from inventory.services.backends import BackendNotFound, node_release
-from inventory.services.controller_slots import slot_release
-from inventory.services.node_clients import node_client
+from inventory.services.node.clients import node_client
+from inventory.services.node.controller_slots import slot_release
+from inventory.services.node.register import BackendNotFound, node_release
 from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode

@@ -5,7 +5,7 @@ from functools import partial
 
 from inventory.models import Backend, Host
 from inventory.nodes.client import call_all
-from inventory.services.node_clients import node_client
+from inventory.services.node.clients import node_client
 from volumes.read_models import ReplicaRow
 
 SECONDS = 5.0

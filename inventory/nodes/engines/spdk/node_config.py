@@ -1,6 +1,6 @@
 """The configuration file of a node agent: TOML with one table of values and two lists.
 
-docs/storage-node.md shows an example.
+docs/how-to/add-an-spdk-node.md shows an example.
 """
 
 import ipaddress

@@ -14,9 +14,9 @@ from django.utils import timezone
 
 from inventory.models import Backend, Pool
 from inventory.nodes.engines.simulated import SimulatedFleet
-from inventory.services import generations
-from inventory.services.generations import generation_last
-from inventory.services.node_clients import node_client
+from inventory.services.node.clients import node_client
+from inventory.services.pool import generations
+from inventory.services.pool.generations import generation_last
 from inventory.views.probe import PROBE
 from provisioner.common import writes
 from tasks.models import Task, TaskType

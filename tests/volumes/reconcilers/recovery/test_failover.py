@@ -14,7 +14,7 @@ from django.utils import timezone
 from inventory.models import Backend, Pool, Recovery
 from inventory.nodes.client import NodeClient
 from inventory.nodes.engines.simulated import SimulatedFleet
-from inventory.services.node_clients import node_client
+from inventory.services.node.clients import node_client
 from provisioner.common import writes
 from tasks.models import Task, TaskType
 from tests.api.metrics_steps import samples

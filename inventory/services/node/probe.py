@@ -11,10 +11,10 @@ from django.db.models.functions import Coalesce
 
 from inventory.models import Backend
 from inventory.nodes.probes import Changes
-from inventory.services.backends import BackendNotFound
-from inventory.services.node_settings import silence_ends_at
-from inventory.services.node_state import never_below_claims
-from inventory.services.pool_checks import probe_compare
+from inventory.services.node.register import BackendNotFound
+from inventory.services.node.settings import silence_ends_at
+from inventory.services.node.state import never_below_claims
+from inventory.services.pool.checks import probe_compare
 from provisioner.common import clock
 from provisioner.common.queue import enqueue_on_commit
 

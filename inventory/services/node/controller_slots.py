@@ -10,7 +10,7 @@ from django.db import transaction
 
 from inventory.models import Backend, License, ReleasedSlot
 from inventory.nodes.target_ids import LAST_CONTROLLER_ID, ControllerIds
-from inventory.services.backend_checks import NodeNotAvailable
+from inventory.services.node.checks import NodeNotAvailable
 from provisioner.common import clock
 
 SLOT_IDS = 64

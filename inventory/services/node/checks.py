@@ -9,7 +9,7 @@ from inventory.health import COMPATIBLE_MAJOR_VERSION, is_compatible
 from inventory.models import Backend, BackendAddress
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
 from inventory.nodes.wire import Node
-from inventory.services.reachability import is_out_of_reach
+from inventory.services.node.reachability import is_out_of_reach
 from provisioner.common.results import ProvisionerError, ResultCode
 
 CALL_SECONDS = 8.0

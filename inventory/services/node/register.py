@@ -11,8 +11,9 @@ from django.db import IntegrityError, transaction
 from inventory.models import Backend, BackendAddress, Portal, Ssd
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
 from inventory.nodes.wire import License, Node
-from inventory.services.backend_addresses import addresses_store
-from inventory.services.backend_checks import (
+from inventory.services.licenses import license_refuse_full, license_text
+from inventory.services.node.addresses import addresses_store
+from inventory.services.node.checks import (
     CALL_SECONDS,
     BackendKnown,
     NodeNotAvailable,
@@ -23,15 +24,14 @@ from inventory.services.backend_checks import (
     read_node,
     refuse_known,
 )
-from inventory.services.controller_slots import slot_take
-from inventory.services.licenses import license_refuse_full, license_text
-from inventory.services.node_clients import node_client, node_client_at
-from inventory.services.node_settings import node_settings_with_token, silence_ends_at
-from inventory.services.node_state import new_portals, new_ssds, node_facts
-from inventory.services.node_tokens import token_columns
-from inventory.services.pool import pool_identity
-from inventory.services.pool_checks import require_pool
-from inventory.services.syslog_settings import syslogs_ask_first
+from inventory.services.node.clients import node_client, node_client_at
+from inventory.services.node.controller_slots import slot_take
+from inventory.services.node.settings import node_settings_with_token, silence_ends_at
+from inventory.services.node.state import new_portals, new_ssds, node_facts
+from inventory.services.node.tokens import token_columns
+from inventory.services.pool.checks import require_pool
+from inventory.services.pool.identity import pool_identity
+from inventory.services.syslog.settings import syslogs_ask_first
 from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
 

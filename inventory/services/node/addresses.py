@@ -7,8 +7,8 @@ from django.db import IntegrityError, transaction
 
 from inventory.models import Backend, BackendAddress
 from inventory.nodes.client import NodeRefused, NodeUnreachable
-from inventory.services.node_clients import node_client_at
-from inventory.services.node_state import READ_SECONDS
+from inventory.services.node.clients import node_client_at
+from inventory.services.node.state import READ_SECONDS
 
 log = logging.getLogger(__name__)
 

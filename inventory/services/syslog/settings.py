@@ -15,7 +15,7 @@ from django.db import transaction
 from inventory.models import Backend, SyslogServer, SyslogSource
 from inventory.nodes import syslogs
 from inventory.nodes.client import NodeRefused, NodeUnreachable, call_all
-from inventory.services.node_clients import node_client
+from inventory.services.node.clients import node_client
 from provisioner.common import clock
 from provisioner.common.queue import enqueue_on_commit
 

@@ -6,8 +6,8 @@ from django.conf import settings
 
 from inventory.models import LATE_FACTOR, Backend
 from inventory.nodes.wire import AuthorizationServer, PoolIdentity, ProvisionerSettings, Tag
-from inventory.services.generations import generation_mark
-from inventory.services.pool import pool_identity
+from inventory.services.pool.generations import generation_mark
+from inventory.services.pool.identity import pool_identity
 from provisioner.access.authorization_server import OidcServer, authorization_server_current
 from provisioner.access.principals import Role
 from provisioner.access.tokens import token_issue

@@ -13,8 +13,8 @@ from django.db.models.functions import Greatest
 from inventory.models import Backend, Portal, Ssd
 from inventory.nodes import wire
 from inventory.nodes.client import NodeRefused, NodeUnreachable
-from inventory.services.node_clients import node_client
-from inventory.services.node_settings import silence_ends_at
+from inventory.services.node.clients import node_client
+from inventory.services.node.settings import silence_ends_at
 from provisioner.common import clock
 
 log = logging.getLogger(__name__)

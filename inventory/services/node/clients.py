@@ -9,7 +9,7 @@ from inventory.metrics import count_node_call
 from inventory.models import Backend
 from inventory.nodes.client import NodeClient, NodeTransport, Peer
 from inventory.nodes.wait_hooks import before_wait
-from inventory.services.node_tokens import node_token
+from inventory.services.node.tokens import node_token
 from provisioner.common.database import release_connection
 
 before_wait(release_connection)

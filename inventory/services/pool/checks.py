@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from inventory.models import Recovery
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
 from inventory.nodes.wire import Node, Owner, PoolIdentity
-from inventory.services.backend_checks import CALL_SECONDS, NodeNotAvailable
-from inventory.services.generations import (
+from inventory.services.node.checks import CALL_SECONDS, NodeNotAvailable
+from inventory.services.pool.generations import (
     generation_last,
     generation_lately,
     generations_raise,
 )
-from inventory.services.pool import database_doubted, pool_identity
+from inventory.services.pool.identity import database_doubted, pool_identity
 from provisioner.common.writes import require_writes
 
 

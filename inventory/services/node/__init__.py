@@ -1,0 +1,1 @@
+"""Storage nodes: each is added, probed, read and changed."""

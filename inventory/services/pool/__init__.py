@@ -1,0 +1,1 @@
+"""The pool: its identity, its generations, and samples of its inventory."""
