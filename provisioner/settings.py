@@ -110,7 +110,7 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # the look of the console; docs/decisions/0033-console.md
 UNFOLD = {
-    "SITE_TITLE": "Provisioner",
+    "SITE_TITLE": f"Provisioner {__version__}",
     "SITE_HEADER": "Provisioner",
     "SITE_SUBHEADER": f"NVMe-oF storage, {__version__}",
     "SITE_SYMBOL": "database",

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import yaml
-from django.contrib import admin
+from django.conf import settings
 
 from provisioner import __version__
 
@@ -25,7 +25,7 @@ def test_the_command_needs_no_settings() -> None:
 
 
 def test_the_administration_shows_it() -> None:
-    assert admin.site.site_header == f"Provisioner {__version__}"
+    assert settings.UNFOLD["SITE_TITLE"] == f"Provisioner {__version__}"
 
 
 def test_the_changelog_has_a_section_for_it() -> None:
