@@ -26,7 +26,7 @@ test-tools: .venv/.dev ## install the programs that some tests need, from Debian
 
 test-embedded: .venv/.dev ## the tests of volumes, faults and concurrency on SQLite, as the embedded form has it
 	@mkdir -p build && TEST_DATABASE_URL=sqlite:///$(CURDIR)/build/embedded.sqlite3 \
-	  $(BIN)/python -m pytest -q tests/api/test_volumes.py tests/api/test_volume_life.py \
+	  $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile tests/api/test_volumes.py tests/api/test_volume_life.py \
 	  tests/api/test_publications.py \
 	  tests/volumes/reconcilers/test_garbage_collector.py tests/volumes/reconcilers/test_self_healing.py tests/concurrency
 
