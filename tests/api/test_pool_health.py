@@ -220,8 +220,8 @@ def test_a_replica_that_its_host_fills_is_being_rebuilt(api: Api, pool: Pool) ->
     assert (shown["health"], "rebuildProgress" in shown) == ("Rebuilding", False)
     assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
     shown = volume(api, uuid)
-    assert shown["health"] == "Degraded", "nobody fills it now"
-    assert shown["healthReason"].endswith("no host uses the volume to fill it")
+    assert shown["health"] == "Degraded", "no host rebuilds it now"
+    assert shown["healthReason"].endswith("no host uses the volume to rebuild it")
 
 
 @pytest.mark.parametrize("path", ["/volumes", "/backends"])

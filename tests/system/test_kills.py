@@ -81,7 +81,7 @@ def test_grow(production: Production, fleet: SimulatedFleet) -> None:
         node.faults.slow(SLOW_MS, method="PATCH", path="/v1/volumes", times=1)
     killed_during(production, fleet, lambda: api.patch(f"/volumes/{uuid}", {"newCapacity": 30}))
     eventually(
-        lambda: volume(api, uuid)["capacity"] == 30 * GIB, seconds=SETTLED_SECONDS, what="grown"
+        lambda: volume(api, uuid)["capacity"] == 30 * GIB, seconds=SETTLED_SECONDS, what="expanded"
     )
     settled()
 
@@ -97,7 +97,7 @@ def test_publish_and_unpublish(production: Production, fleet: SimulatedFleet) ->
     eventually(
         lambda: not Export.objects.exists(),
         seconds=SETTLED_SECONDS,
-        what="the half publication is withdrawn",
+        what="the half publication is undone",
     )
     assert not Publication.objects.exists()
     assert all(not node.engine.targets for node in fleet.nodes)

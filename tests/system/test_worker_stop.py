@@ -35,7 +35,7 @@ def test_the_task_is_handed_on(production: Production, fleet: SimulatedFleet) ->
         assert stopped.running.wait(SOON_SECONDS) == 0
         eventually(finished, seconds=SOON_SECONDS, what="finished by the other")
         caller.join()
-        assert "task handed on" in stopped.log.read_text()
+        assert "task handed over" in stopped.log.read_text()
     finally:
         two.kill()
 
