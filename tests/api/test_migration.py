@@ -256,7 +256,7 @@ def test_one_migration_of_a_volume_at_a_time(api: Api, online: tuple[str, list[s
     assert migrate(api, uuid, staying).status == "TaskAlreadyRunning"
 
 
-def test_refused(api: Api, online: tuple[str, list[str]]) -> None:
+def test_refused_for_what_cannot_be_migrated(api: Api, online: tuple[str, list[str]]) -> None:
     uuid, [outgoing, staying] = online
     assert migrate(api, "none", outgoing).status == "VolumeNoFound"
     assert migrate(api, uuid, "none").status == "ReplicaNotFound"

@@ -110,7 +110,7 @@ def test_pages_of_a_filter_are_full(api: Api, pool: Pool) -> None:
     assert len(api.get("/volumes", health="Healthy", limit=5, offset=1).body) == 2
 
 
-def test_nodes(api: Api, pool: Pool) -> None:
+def test_nodes_have_the_health_of_their_state(api: Api, pool: Pool) -> None:
     first, second, third = pool(3)
     assert (backend(api, first)["health"], "healthReason" in backend(api, first)) == (
         "Available",

@@ -49,7 +49,9 @@ def killed_during(
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
-def test_create(production: Production, fleet: SimulatedFleet, replicas: int) -> None:
+def test_create_is_finished_or_undone(
+    production: Production, fleet: SimulatedFleet, replicas: int
+) -> None:
     api = pool_of(production, fleet)
     for node in fleet.nodes:
         node.faults.slow(SLOW_MS, method="PUT", path="/v1/volumes", times=1)
@@ -62,7 +64,7 @@ def test_create(production: Production, fleet: SimulatedFleet, replicas: int) ->
     assert api.post("/volumes", body).status == "Success"
 
 
-def test_delete(production: Production, fleet: SimulatedFleet) -> None:
+def test_delete_is_finished(production: Production, fleet: SimulatedFleet) -> None:
     api = pool_of(production, fleet)
     uuid = created(api, "v", storageClass={"numReplicas": 3})
     for node in fleet.nodes:
@@ -74,7 +76,7 @@ def test_delete(production: Production, fleet: SimulatedFleet) -> None:
     assert api.get("/tenants").body[0]["consumedCapacity"] == 0
 
 
-def test_grow(production: Production, fleet: SimulatedFleet) -> None:
+def test_expansion_is_finished(production: Production, fleet: SimulatedFleet) -> None:
     api = pool_of(production, fleet)
     uuid = created(api, "v", storageClass={"numReplicas": 3})
     for node in fleet.nodes:
