@@ -13,8 +13,9 @@ import urllib3
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published, volume
 from tests.conftest import Api
-from tests.system.conftest import Production, eventually
+from tests.system.conftest import Production
 from tests.system.kills_steps import SETTLED_SECONDS, pool_of, settled
+from tests.waiting import eventually
 from volumes.models import Export, Publication, Volume
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]

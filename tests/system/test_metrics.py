@@ -13,9 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.programs import tool
-from tests.system.conftest import eventually
 from tests.system.load import Client
 from tests.system.stack import DEPLOY, Stack
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(180)
 FIRST_JOBS_SECONDS = 60.0

@@ -8,7 +8,8 @@ import pytest
 from inventory.nodes.engines.simulated import SimulatedFleet
 from provisioner.celery import app
 from tasks.models import Task, TaskState
-from tests.system.conftest import Production, eventually
+from tests.system.conftest import Production
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 SLOW_MS = 4000
