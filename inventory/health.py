@@ -48,7 +48,7 @@ def node_health_reason(
     if backend.call_error:
         reasons.append(f"the last call to the node failed: {backend.call_error}")
     if health is NodeHealth.UNAVAILABLE and not reasons:
-        reasons.append(f"the node has shown no sign of life since {_text(backend.refreshed_at)}")
+        reasons.append(f"the node has sent no heartbeat since {_text(backend.refreshed_at)}")
     ends_at = backend.certificate_ends_at
     if ends_at and ends_at < clock.now() + CERTIFICATE_NOTICE:
         reasons.append(f"its certificate ends at {_text(ends_at)}: renew it")

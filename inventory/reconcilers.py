@@ -28,8 +28,8 @@ def poll_late_backends() -> None:
     """Read the nodes that are late, left calls unanswered, reported a change that was not read yet,
     or whose token is past half of its lifetime.
 
-    A node is late 1.5 probe intervals after its last sign of life, which is before it counts as
-    Unavailable. Being read is a sign of life. One run reads at most POLL_AT_MOST nodes within
+    A node is late 1.5 probe intervals after its last heartbeat, which is before it counts as
+    Unavailable. A reading counts as a heartbeat. One run reads at most POLL_AT_MOST nodes within
     POLL_SECONDS, those polled longest ago first. Workers that run this at the same time choose
     different nodes.
 

@@ -27,7 +27,7 @@ redis.QoS.restore_at_shutdown = False
 
 TASKS, PERIODIC = "celery", "periodic"
 """The queues. Periodic jobs have their own queue and workers, so they run however long tasks take.
-Among them is the job that finds abandoned tasks.
+Among them is the job that finds tasks whose lease has expired.
 """
 
 

@@ -193,8 +193,8 @@ class Environment(BaseSettings):
     )
     migration_silence_seconds: Seconds = Field(
         600,
-        description="How long a migration waits for a sign of life of its host or of a node before "
-        "it is FAILED; the same for other copies of volumes.",
+        description="A migration is FAILED when neither its host nor a node has reported progress "
+        "for this long; the same for other copies of volumes.",
     )
     node_check_interval_seconds: Seconds = Field(
         600,

@@ -15,7 +15,7 @@ from tasks.selectors import task_pending_reason
 
 
 class LeaseFilter(DeadlineFilter):
-    """Filters tasks that a worker works on, or tasks that were abandoned."""
+    """Filters tasks that a worker works on, or tasks whose lease has expired."""
 
     title = "lease"
     parameter_name = "lease"

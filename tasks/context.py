@@ -122,7 +122,7 @@ class Context:
         )
 
     def pause(self, later: Reschedule) -> None:
-        """Give up the lease until it is time to run the step again.
+        """Release the lease until it is time to run the step again.
 
         :raises LeaseLost: the task ended, or another worker has it.
         """

@@ -54,8 +54,8 @@ class Task(models.Model):
     """Long work, and what clients see of it in ``GET /tasks``.
 
     ``task_status`` and ``description``: the outcome, as the worker or host reported it.
-    ``lease_until``: until then only ``lease_owner`` works on the task; when the lease is over, the
-    task counts as abandoned. ``attempts``: runs since a step was last done or began to wait, so
+    ``lease_until``: until then only ``lease_owner`` works on the task; when the lease is over, any
+    worker may take the task. ``attempts``: runs since a step was last done or began to wait, so
     that a task that kills its workers is not tried for ever. ``last_activity_at``: the last report
     of the host that carries out the task. ``bytes_*``: of a copy between nodes; null without one.
     """

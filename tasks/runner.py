@@ -50,7 +50,7 @@ def run(task_id: str) -> None:
     except LeaseLost:
         log.info("task ended or taken over", extra={"task": task_id})
     except ShuttingDown:
-        log.info("task handed on", extra={"task": task_id})
+        log.info("task handed over", extra={"task": task_id})
         context.hand_on()
     except (OperationalError, InterfaceError) as error:
         log.warning("task interrupted", extra={"task": task_id, "reason": str(error)})
@@ -101,7 +101,7 @@ def _expect_survival(context: Context) -> None:
     died = context.task.attempts - 1
     if died >= settings.ENVIRONMENT.task_attempts:
         raise AttemptsExhausted(
-            f"given up after {died} attempts: the worker died each time in step "
+            f"failed after {died} attempts: the worker died each time in step "
             f"{context.steps_done + 1}"
         )
 

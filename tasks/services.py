@@ -79,8 +79,8 @@ def task_create(
     """Create a task that is submitted on commit, for the saga of its type.
 
     It is IDLE, or RUNNING if it ``is_begun``: hosts take IDLE tasks for their own. A new task has a
-    lease, so that it does not count as abandoned. Clients see ``params``; ``outputs`` are only for
-    the saga.
+    lease, so that it is not submitted again at once. Clients see ``params``; ``outputs`` are only
+    for the saga.
 
     :raises VolumeHasTask: ``volume_id`` has an active task.
     """

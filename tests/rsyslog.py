@@ -7,13 +7,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from provisioner.standalone import processes
 from tests.servers import free_port
+from tests.waiting import eventually
 
 WAIT_SECONDS = 20.0
 
@@ -76,7 +75,11 @@ class Rsyslog:
         command += ["-i", str(self._folder / "pid")]
         with (self._folder / "log").open("ab") as output:
             self._process = processes.start(command, output=output, user=self._user)
-        _await(self._listens, lambda: (self._folder / "log").read_text(errors="replace")[-2000:])
+        eventually(
+            self._listens,
+            seconds=WAIT_SECONDS,
+            what=lambda: (self._folder / "log").read_text(errors="replace")[-2000:],
+        )
 
     def stop(self) -> None:
         if self._process is not None:
@@ -88,7 +91,11 @@ class Rsyslog:
 
     def records(self, count: int) -> list[dict[str, Any]]:
         """What arrived, once that is ``count`` records or more; waits for them."""
-        _await(lambda: len(self._lines()) >= count, lambda: f"{self._lines()} of {count}")
+        eventually(
+            lambda: len(self._lines()) >= count,
+            seconds=WAIT_SECONDS,
+            what=lambda: f"{self._lines()} of {count}",
+        )
         return [json.loads(line) for line in self._lines()]
 
     def _lines(self) -> list[bytes]:
@@ -122,10 +129,3 @@ def _accepts(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _await(condition: Callable[[], bool], explanation: Callable[[], str]) -> None:
-    give_up = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < give_up, explanation()
-        time.sleep(0.02)

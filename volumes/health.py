@@ -58,7 +58,7 @@ class Condition(StrEnum):
     NOT_ASKED = "is on node {}, which is silent and has not been called since"
     UNREACHABLE = "is on node {}, which is Unavailable"
     REBUILDING = "on node {} is being rebuilt"
-    INCOMPLETE = "on node {} is incomplete, and no host uses the volume to fill it"
+    INCOMPLETE = "on node {} is incomplete, and no host uses the volume to rebuild it"
 
 
 def volume_health(
@@ -101,7 +101,7 @@ def _health(wanted: int, number: Mapping[Condition, int], not_asked: int) -> Hea
 
 
 def _is_whole(replica: ReplicaRow) -> bool:
-    """Whether the replica is made, and no copy between nodes fills it."""
+    """Whether the replica is made, and no copy between nodes rebuilds it."""
     return replica.state == LifeState.READY and not replica.rebuilding
 
 

@@ -36,7 +36,7 @@ WHOLE = Q(replicas__state=LifeState.READY, replicas__rebuilding=False)
 OURS = Q(replicas__state=LifeState.CREATING) | Q(
     replicas__state=LifeState.READY, replicas__rebuilding=True, num_replicas__gt=1
 )
-"""A replica that clients see and that is being created, or filled by a copy between nodes."""
+"""A replica that clients see and that is being created, or rebuilt by a copy between nodes."""
 LOST = Q(replicas__replica_state__in=[ReplicaState.MISSING, ReplicaState.TERMINATING])
 
 

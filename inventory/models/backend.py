@@ -15,7 +15,7 @@ class BackendQuerySet(models.QuerySet["Backend"]):
     """Queries over storage nodes."""
 
     def available(self) -> "BackendQuerySet":
-        """The backends with a sign of life within three probe intervals (contract, section 3)."""
+        """The backends with a heartbeat within three probe intervals (contract, section 3)."""
         return self.filter(available_until__gte=clock.now())
 
 
@@ -146,9 +146,9 @@ class Backend(models.Model):
         if since := self.unanswered_since:
             since_text = iso_milliseconds(since)
             reasons.append(f"calls to the node have not been answered since {since_text}Z")
-        heard = self.last_probe_at or self.created_at
-        if heard < clock.now() - dt.timedelta(seconds=LATE_FACTOR * self.probe_interval):
-            reasons.append(f"no probe of the node has come since {iso_milliseconds(heard)}Z")
+        probed_at = self.last_probe_at or self.created_at
+        if probed_at < clock.now() - dt.timedelta(seconds=LATE_FACTOR * self.probe_interval):
+            reasons.append(f"no probe of the node has come since {iso_milliseconds(probed_at)}Z")
         return "; ".join(reasons)
 
 

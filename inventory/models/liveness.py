@@ -3,7 +3,7 @@
 from django.db import models
 
 LATE_FACTOR = 3
-"""After so many intervals without a sign of life a backend or host is Unavailable."""
+"""After this number of intervals without a heartbeat a backend or host is Unavailable."""
 
 
 class Liveness(models.TextChoices):

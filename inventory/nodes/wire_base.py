@@ -45,7 +45,7 @@ class Owner(Wire):
     """The owner of a volume or snapshot: the volume ``volume`` of a tenant, in a pool.
 
     ``alias`` and ``more`` let the provisioner recreate lost database rows; the writer bounds the
-    size of ``more``. ``complete``: all data is there; False while a copy or a host still fills it.
+    size of ``more``. ``complete``: all data is there; False while a copy or a host still writes it.
     """
 
     pool: Identifier

@@ -52,7 +52,7 @@ class Array:
     def _good(self, volume: Volume) -> frozenset[str]:
         """The reachable legs that hold the data. The legs of a volume that was never attached are
         good when the array is created. Without a good leg the array does not change: like md, it
-        never gives up its last leg.
+        never removes its last leg.
         """
         states = set(volume.states.values())
         here = {leg.uuid: leg.state for leg in volume.legs.values() if leg.is_here}

@@ -41,7 +41,7 @@ def fetch_json(url: str, *, form: Mapping[str, str] | None = None, ca: str = "")
 
 
 def _within(seconds: float, url: str, form: Mapping[str, str] | None, ca: str) -> tuple[int, bytes]:
-    """Run the call in a thread, and abandon the thread after ``seconds``: nothing else bounds DNS
+    """Run the call in a thread, and stop waiting for it after ``seconds``: nothing else bounds DNS
     look-ups and headers that arrive slowly.
     """
     outcome: SimpleQueue[tuple[int, bytes] | FetchFailed] = SimpleQueue()

@@ -278,7 +278,7 @@ OPERATIONS: dict[str, str] = {
     "readyz.list": "The process can serve: the database accepts writes, and the process is not "
     "being stopped. For load balancers.",
     "replicas.create": "Add a replica on another storage node. The host of a published volume "
-    "fills it. For an unpublished volume it is copied from node to node, as a task.",
+    "rebuilds it. For an unpublished volume it is copied from node to node, as a task.",
     "replicas.mark": "Mark a replica for removal: it becomes Terminating. Its host confirms with "
     "DELETE. A replica of an unpublished volume is removed at once.",
     "replicas.confirm": "Confirm that the host no longer uses a Terminating replica, which is then "
@@ -306,7 +306,7 @@ OPERATIONS: dict[str, str] = {
     "tenants.destroy": "Delete a tenant that has no volumes.",
     "token.create": "Issue a token to the user whose name and password are given. A token cannot "
     "be used to get another one.",
-    "unpublish.create": "Withdraw a volume from a host, or from all hosts if none is named. Also "
+    "unpublish.create": "Unpublish a volume from a host, or from all hosts if none is named. Also "
     "works while the host is Unavailable.",
     "volumes.list": "All volumes that the caller may see.",
     "volumes.retrieve": "One volume, as a list of one; an empty list if there is none.",

@@ -67,7 +67,7 @@ class Listing(Generic[M]):
 
 class Sender:
     """Sends the chunks of a list as one JSON array. ``ends`` is called when all are written.
-    ``held`` is closed when they are sent or given up. ``gives_way`` says whether others work now.
+    ``held`` is closed when they are sent or aborted. ``gives_way`` says whether others work now.
     """
 
     def __init__(
@@ -94,33 +94,31 @@ class Sender:
     def _is_chunked(request: HttpRequest) -> bool:
         return bool(request.META.get("SERVER_PROTOCOL") != "HTTP/1.0")
 
-    def _sent(self, pieces: Iterator[Items], patience: float) -> Iterator[bytes]:
+    def _sent(self, pieces: Iterator[Items], seconds: float) -> Iterator[bytes]:
         """Yields first the number of bytes that wait in memory or a file, then the body."""
         with self._held, SpooledTemporaryFile(MEMORY_BYTES) as rest:
-            yield from self._written(pieces, rest, patience)
+            yield from self._written(pieces, rest, seconds)
             release_connection()
-            if not patience:
+            if not seconds:
                 yield str(rest.tell()).encode()
             rest.seek(0)
             yield from FileWrapper(rest, CHUNK_BYTES)
 
-    def _written(
-        self, pieces: Iterator[Items], rest: IO[bytes], patience: float
-    ) -> Iterator[bytes]:
+    def _written(self, pieces: Iterator[Items], rest: IO[bytes], seconds: float) -> Iterator[bytes]:
         with ExitStack() as writing:
             writing.callback(self._ends)
             writing.enter_context(one_moment())
             text = self._text(pieces)
             begun = [next(text)]
-            if patience:
+            if seconds:
                 yield b"0"
             for piece in chain(begun, text):
-                if patience <= 0:
+                if seconds <= 0:
                     rest.write(piece)
                     continue
                 began = time.monotonic()
                 yield piece
-                patience -= time.monotonic() - began
+                seconds -= time.monotonic() - began
 
     def _text(self, pieces: Iterator[Items]) -> Iterator[bytes]:
         """The JSON text in parts. Pauses between chunks, so that others get most of the time."""

@@ -101,7 +101,7 @@ class Scenario:
         self._runner.note(f"it lies on {', '.join(sorted(nodes))}")
 
     def expand(self) -> None:
-        self._runner.step("The first volume grows while it is in use")
+        self._runner.step("The first volume is expanded while it is in use")
         path = self._path(f"volumes/{self._volumes['database']}")
         self._runner.send("PATCH", path, {"newCapacity": 40})
         [volume] = self._runner.get(path)

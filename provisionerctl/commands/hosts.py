@@ -93,9 +93,9 @@ def probe(
 @destroys
 @pass_session
 def remove(session: Session, host: str) -> None:
-    """Forget a host that is Unavailable. Its volumes are unpublished first."""
+    """Remove a host that is Unavailable. Its volumes are unpublished first."""
     key = names.host(session.client, host)
-    session.confirm(f"Forget host {host} ({key}) and unpublish its volumes?")
+    session.confirm(f"Remove host {host} ({key}) and unpublish its volumes?")
     session.done(session.client.change("DELETE", "hosts", key), f"Host {host} was removed.")
 
 

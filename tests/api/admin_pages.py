@@ -165,7 +165,7 @@ def make_rows(count):
         )
         JobRun.objects.create(job=f"job-{number}")
         JobLease.objects.create(job=f"job-{number}", until=now, unbroken_since=now)
-        backends[0].orphans.create(kind="volume", uuid=f"stray-{number}", generation=1)
+        backends[0].orphans.create(kind="volume", uuid=f"orphan-{number}", generation=1)
         state = list(TaskState)[number % 5]
         ended = state in {TaskState.FINISHED, TaskState.FAILED, TaskState.ABORTED}
         server = SyslogServer.objects.create(

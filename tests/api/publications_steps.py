@@ -8,6 +8,6 @@ from inventory.models import Backend, Host
 
 
 def silent(row: Backend | Host) -> None:
-    """As if nothing had been heard of it for long."""
+    """As if it had reported nothing for long."""
     model = type(row)
     model.objects.filter(pk=row.pk).update(available_until=timezone.now() - dt.timedelta(1))

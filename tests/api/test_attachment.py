@@ -50,7 +50,7 @@ def test_a_service_asks_the_host(api: Api, pool: Pool, path: str, kind: str) -> 
     assert {"name": "path", "value": "/dev/md/vol"} in ended["taskConfiguration"]
 
 
-def test_refused(api: Api, pool: Pool) -> None:
+def test_refused_without_a_known_volume_host_or_tenant(api: Api, pool: Pool) -> None:
     pool(2)
     client = ReleasedClient.of(api, "ADMIN")
     uuid = replicated(api, "vol")

@@ -66,7 +66,7 @@ def test_info_of_an_empty_pool(api):
     assert api.get("/info").body["totalFreeSpace"] == 0
 
 
-def test_roles(api, pool, fleet):
+def test_roles_without_the_right_are_refused(api, pool, fleet):
     [persistent_id] = pool(1)
     for role in (Role.MONITOR, Role.HOST):
         caller = api.as_role(role)

@@ -153,7 +153,7 @@ def test_budget_and_room(api: Api, pool: Pool) -> None:
     assert (Volume.objects.count(), consumed(api, "t1")) == (1, 10)
 
 
-def test_tenants(api: Api, pool: Pool) -> None:
+def test_tenants_clone_only_their_volumes(api: Api, pool: Pool) -> None:
     pool(1)
     tenant(api, "t1")
     mine, theirs = created(api, "v"), created(api, "v", "/t1/volumes")

@@ -329,7 +329,7 @@ def test_refusals_by_pages(api: Api, node: str, only_here: Callable[..., str]) -
     assert [row["volumeID"] for row in after] == ["u2", "u3"]
 
 
-def test_roles(api: Api, node: str) -> None:
+def test_roles_without_the_right_are_refused(api: Api, node: str) -> None:
     path = f"/backends/{node}/drain"
     monitor = api.as_role("MONITOR")
     assert (monitor.post(path).http, monitor.delete(path).http) == (403, 403)

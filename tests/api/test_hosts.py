@@ -165,7 +165,7 @@ def test_longest_nqn(api):
     assert probe(api, hostNqn=longest).status == "Success"
 
 
-def test_pages(api):
+def test_pages_begin_after_the_marker(api):
     probe_many(api, *"abcde")
     assert uuids(api.get("/hosts")) == ["h0", "h1", "h2", "h3", "h4"]
     assert uuids(api.get("/hosts", limit=2)) == ["h0", "h1"]
@@ -189,7 +189,7 @@ def test_wrong_pages(api, query):
     assert (answer.http, answer.status) == (400, "InvalidInput")
 
 
-def test_roles(api):
+def test_roles_without_the_right_are_refused(api):
     assert probe(api.as_role(Role.HOST)).status == "Success"
     assert probe(api.as_role(Role.MONITOR)).http == 403
     assert probe(api.as_role(Role.NODE, node="n")).http == 403

@@ -83,7 +83,7 @@ def test_empty_pool(api):
     assert last(api) == ([], NONE)
 
 
-def test_changes(api, pool, fleet):
+def test_changes_between_samples_are_listed(api, pool, fleet):
     ids = pool(2)
     first, second = fleet.nodes[:2]
     take_sample()
@@ -156,7 +156,7 @@ def test_progress_by_node(api, pool, monkeypatch):
 # reset
 
 
-def test_reset(api, pool, worker):
+def test_reset_deletes_samples_and_takes_a_new_one(api, pool, worker):
     [persistent_id] = pool(1)
     for _ in range(2):
         InventorySample.objects.create(backends=[])
@@ -214,7 +214,7 @@ def test_reset_that_takes_longer_goes_on(api, pool, monkeypatch):
     assert Task.objects.get(pk=answer.body["taskId"]).state == TaskState.IDLE
 
 
-def test_roles(api, pool):
+def test_roles_without_the_right_are_refused(api, pool):
     take_sample()
     for role in (Role.STORAGE, Role.HOST):
         assert api.as_role(role).get("/inventory").http == 403

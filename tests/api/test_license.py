@@ -244,7 +244,7 @@ def test_smaller_licence_stops_nothing(api, pool, worker):
     assert api.post("/volumes", {"alias": "a", "capacity": 10}).status == "Success"
 
 
-def test_roles(api):
+def test_roles_without_the_right_are_refused(api):
     monitor = api.as_role(Role.MONITOR)
     assert monitor.get("/license").http == 200
     assert monitor.post("/license", {"license": issued()}).http == 403

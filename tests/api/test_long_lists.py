@@ -151,20 +151,20 @@ def test_what_is_deleted_meanwhile_is_in_the_list(short: None, caller: Client) -
     copies(3 * FEW)
     whole, _ = read(caller, "/volumes")
     answer = caller.get("/volumes")
-    pieces = iter(answer)
-    text = next(pieces)
+    chunks = iter(answer)
+    text = next(chunks)
     _elsewhere("UPDATE volumes_volume SET state = 'DELETING', deadline_at = now()")
-    text += b"".join(pieces)
+    text += b"".join(chunks)
     answer.close()
     assert [each["uuid"] for each in json.loads(text)] == [each["uuid"] for each in whole]
     assert read(caller, "/volumes") == ([], False)
 
 
-def test_what_fails_before_the_first_piece_has_a_status(
+def test_what_fails_before_the_first_chunk_has_a_status(
     short: None, caller: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copies(FEW)
-    _fails_at(monkeypatch, 2)  # the first piece of the list proper
+    _fails_at(monkeypatch, 2)  # the first chunk of the list proper
     answer = caller.get("/volumes")
     assert (answer.status_code, answer.json()["status"]) == (503, "ServiceUnavailable")
     assert concurrency.all_idle()
@@ -201,13 +201,13 @@ def test_a_slow_client_draws_out_no_moment(
     monkeypatch.setattr(long_lists, "CLIENT_SECONDS", 1e-9)
     copies(3 * FEW)
     answer = caller.get("/volumes")
-    pieces = iter(answer)
-    text = next(pieces) + next(pieces)
+    chunks = iter(answer)
+    text = next(chunks) + next(chunks)
     assert not connection.in_atomic_block
     assert concurrency._lists.is_idle
     assert not concurrency._places.is_idle
     whole, _ = read_elsewhere(caller)
-    text += b"".join(pieces)
+    text += b"".join(chunks)
     answer.close()
     assert [each["uuid"] for each in json.loads(text)] == whole
     assert concurrency.all_idle()

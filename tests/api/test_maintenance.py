@@ -137,7 +137,7 @@ def test_pages_and_cost(api: Api, pool: Pool) -> None:
     assert len(queries) == 3
 
 
-def test_roles(api: Api, pool: Pool) -> None:
+def test_roles_without_the_right_are_refused(api: Api, pool: Pool) -> None:
     [node] = pool(1)
     path = f"/backends/{node}/maintenance"
     assert api.as_role("MONITOR").get(path).http == 200

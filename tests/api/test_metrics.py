@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
 
 
-def test_nodes(api: Api, pool: Pool) -> None:
+def test_nodes_are_shown_with_state_capacity_and_load(api: Api, pool: Pool) -> None:
     first, second = pool(2)
     api.put(f"/backends/{second}", {"rack": "", "zone": None})
     Backend.objects.filter(pk=second).update(available_until="2000-01-01T00:00:00Z")

@@ -126,7 +126,7 @@ def test_the_host_is_removed_in_the_middle(api: Api, online: tuple[str, list[str
 
 
 def test_a_host_that_falls_silent(api: Api, online: tuple[str, list[str]]) -> None:
-    """Any sign of life counts. Without one, the added replica is removed; later reports fail."""
+    """Any report counts. Without one, the added replica is removed; later reports fail."""
     uuid, [outgoing, staying] = online
     task_id = migrate(api, uuid, outgoing).body["taskId"]
     update = {"taskId": task_id, "hostId": HOST}
@@ -141,7 +141,7 @@ def test_a_host_that_falls_silent(api: Api, online: tuple[str, list[str]]) -> No
     let_pass(590)
     assert run(task_id).state == "RUNNING"
     let_pass(11)
-    assert run(task_id).description == "its host gave no sign of life for 600 s"
+    assert run(task_id).description == "its host has reported nothing for 600 s"
     assert api.get("/tasks", hostId=HOST).body[0]["taskStatus"] == "NotAvailable"
     assert set(places(api, uuid)) == {outgoing, staying}
     assert api.put("/tasks", update | {"progress": 50}).status == "TaskEnded"
@@ -256,7 +256,7 @@ def test_one_migration_of_a_volume_at_a_time(api: Api, online: tuple[str, list[s
     assert migrate(api, uuid, staying).status == "TaskAlreadyRunning"
 
 
-def test_refused(api: Api, online: tuple[str, list[str]]) -> None:
+def test_refused_for_what_cannot_be_migrated(api: Api, online: tuple[str, list[str]]) -> None:
     uuid, [outgoing, staying] = online
     assert migrate(api, "none", outgoing).status == "VolumeNoFound"
     assert migrate(api, uuid, "none").status == "ReplicaNotFound"

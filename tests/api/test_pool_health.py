@@ -110,7 +110,7 @@ def test_pages_of_a_filter_are_full(api: Api, pool: Pool) -> None:
     assert len(api.get("/volumes", health="Healthy", limit=5, offset=1).body) == 2
 
 
-def test_nodes(api: Api, pool: Pool) -> None:
+def test_nodes_have_the_health_of_their_state(api: Api, pool: Pool) -> None:
     first, second, third = pool(3)
     assert (backend(api, first)["health"], "healthReason" in backend(api, first)) == (
         "Available",
@@ -220,8 +220,8 @@ def test_a_replica_that_its_host_fills_is_being_rebuilt(api: Api, pool: Pool) ->
     assert (shown["health"], "rebuildProgress" in shown) == ("Rebuilding", False)
     assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
     shown = volume(api, uuid)
-    assert shown["health"] == "Degraded", "nobody fills it now"
-    assert shown["healthReason"].endswith("no host uses the volume to fill it")
+    assert shown["health"] == "Degraded", "no host rebuilds it now"
+    assert shown["healthReason"].endswith("no host uses the volume to rebuild it")
 
 
 @pytest.mark.parametrize("path", ["/volumes", "/backends"])

@@ -53,7 +53,9 @@ def statements(api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Count:
     ("replicas", "number"),
     [(1, 16), (3, 18)],  # two SSDs more to claim
 )
-def test_create(statements: Count, replicas: int, number: int) -> None:
+def test_create_needs_a_fixed_number_of_statements(
+    statements: Count, replicas: int, number: int
+) -> None:
     body = {"alias": "v", "capacity": 1, "storageClass": {"numReplicas": replicas}}
     found = statements("POST", "/volumes", body)
     assert len(found) == number, "\n".join(found)
@@ -79,7 +81,9 @@ def test_create_with_a_uuid_looks_for_what_is_left_of_a_former_volume(statements
         ("/metrics", 34),
     ],
 )
-def test_reads(api: Api, statements: Count, path: str, number: int) -> None:
+def test_reads_need_a_fixed_number_of_statements(
+    api: Api, statements: Count, path: str, number: int
+) -> None:
     Task.objects.bulk_create(
         Task(type=TaskType.REMOTE_MIGRATION, host_id=HOST, volume_id=f"v{n}") for n in range(3)
     )
@@ -103,7 +107,9 @@ def test_host_probe(statements: Count) -> None:
 
 
 @pytest.mark.parametrize(("replicas", "number"), [(1, 19), (3, 20)])
-def test_publish(api: Api, statements: Count, replicas: int, number: int) -> None:
+def test_publish_needs_a_fixed_number_of_statements(
+    api: Api, statements: Count, replicas: int, number: int
+) -> None:
     uuid = created(api, "v", storageClass={"numReplicas": replicas})
     found = statements("POST", "/publish", {"volId": uuid, "hostId": HOST})
     assert len(found) == number, "\n".join(found)

@@ -33,7 +33,7 @@ def world(api: Api, pool: Pool, fleet: SimulatedFleet) -> World:
     return standing_still(api, fleet, replicas=2)
 
 
-def test_progress(world: World) -> None:
+def test_progress_is_shown_to_clients(world: World) -> None:
     task_id = add(world)
     place = volume(world.api, world.uuid)["location"][2]
     source, new = world.rows()[0], world.new()
@@ -63,7 +63,7 @@ def test_progress(world: World) -> None:
     world.expect(3)
 
 
-def test_stopped(world: World) -> None:
+def test_stopped_tasks_leave_nothing_on_the_node(world: World) -> None:
     task_id = add(world)
     place = world.node(world.new())
     stop(world.api, task_id)
@@ -286,7 +286,7 @@ class TestLeaving:
         online.expect(2)
 
 
-def test_refused(world: World, api: Api) -> None:
+def test_refused_for_what_cannot_be_replaced(world: World, api: Api) -> None:
     def refusal(**fields: Any) -> str:
         with pytest.raises(ProvisionerError) as caught:
             replica_sync_submit(**{"volume_uuid": world.uuid, "outgoing_uuid": None} | fields)

@@ -147,7 +147,7 @@ def test_budget_and_room(api: Api, pool: Pool) -> None:
     assigned(api, made, "sv")
 
 
-def test_tenants(api: Api, pool: Pool) -> None:
+def test_tenants_use_only_their_snapshots(api: Api, pool: Pool) -> None:
     pool(1)
     tenant(api, "t1")
     mine = snapped(api, created(api, "v"), "s")
@@ -180,7 +180,7 @@ def test_bad_input(api: Api, pool: Pool) -> None:
     assert Volume.objects.count() == 1
 
 
-def test_local(api: Api, pool: Pool) -> None:
+def test_local_snapshot_volumes_are_published_to_the_host_of_the_node(api: Api, pool: Pool) -> None:
     [node] = pool(1)
     made = snapped(api, created(api, "v"), "s")
     host = probe_host(api)

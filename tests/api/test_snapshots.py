@@ -182,7 +182,7 @@ def test_budget_is_hard(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_tenants(api: Api, pool: Pool) -> None:
+def test_tenants_see_only_their_snapshots(api: Api, pool: Pool) -> None:
     pool(1)
     tenant(api, "t1")
     mine, theirs = created(api, "v"), created(api, "v", "/t1/volumes")
@@ -241,7 +241,7 @@ def test_listing_and_pages(api: Api, pool: Pool) -> None:
     assert api.get("/snapshots", limit=0).http == 400
 
 
-def test_deleting(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_deleting_a_snapshot_frees_its_space(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     pool(1)
     uuid = created(api, "v")
     made = snapped(api, uuid, "s")

@@ -303,7 +303,7 @@ def test_tenant_bound_caller_sees_only_its_tenant(api):
     assert bound.delete("/tasks", taskId=mine).status == "Success"
 
 
-def test_roles(api):
+def test_roles_without_the_right_are_refused(api):
     task_id = make()
     for role in (Role.MONITOR, Role.HOST, Role.STORAGE):
         assert api.as_role(role).get("/tasks").http == 200

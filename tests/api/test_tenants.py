@@ -75,7 +75,7 @@ def test_missing_fields(api: Api, pool: Pool, field: str) -> None:
     assert answer.description.startswith(f"{field} = None: ")
 
 
-def test_modifying(api: Api, pool: Pool) -> None:
+def test_modifying_a_budget_is_refused_below_what_is_used(api: Api, pool: Pool) -> None:
     pool(1)
     api.post("/tenants", BUDGET | {"tenantId": "t1"})
     created(api, "v", "/t1/volumes", capacity=30)
@@ -90,7 +90,7 @@ def test_modifying(api: Api, pool: Pool) -> None:
     assert (other.http, other.description) == (400, "tenantId = 't2': the path names tenant 't1'")
 
 
-def test_deleting(api: Api, pool: Pool) -> None:
+def test_deleting_a_tenant_requires_that_it_has_no_volumes(api: Api, pool: Pool) -> None:
     pool(1)
     api.post("/tenants", BUDGET | {"tenantId": "t1"})
     uuid = created(api, "v", "/t1/volumes")

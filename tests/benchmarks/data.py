@@ -1,7 +1,7 @@
 """Many rows at once: copies, by SQL, of rows that the API made, so that they are whole.
 
 Nodes and volumes made here are in the database alone. Volumes have one replica each; every second
-one is published, to one of HOSTS hosts. SSDs' pieces, which no measured call reads, are left out.
+one is published, to one of HOSTS hosts. Sub-volumes, which no measured call reads, are left out.
 """
 
 import json

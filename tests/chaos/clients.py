@@ -17,7 +17,7 @@ REPLICAS = [1, 3]
 """How many a new volume may have."""
 WEIGHTS = {
     "create": 5,
-    "grow": 2,
+    "expand": 2,
     "publish": 4,
     "unpublish": 3,
     "snapshot": 2,
@@ -29,7 +29,7 @@ WEIGHTS = {
     "migrate": 2,
     "add_offline": 2,
     "meet_copy": 2,
-    "abandon": 1,
+    "lose_and_leave": 1,
     "abort": 1,
     "delete": 4,
 }
@@ -126,16 +126,16 @@ class Client(Things, threading.Thread):
         body = {"alias": self._alias(), "sourceVolumeId": source.uuid, "volumeId": thing.uuid}
         self._make("clone", thing, "clone_volume", body | {"capacity": gib})
 
-    def _grow(self) -> None:
+    def _expand(self) -> None:
         thing = self._one(lambda t: t.kind == "volumes" and not t.parent)
         if thing is None:
             return
         gib = max(thing.gib) + self._chance.choice([1, 5])
-        said = self._call("grow", thing, "PATCH", thing.path, {"newCapacity": gib})
+        said = self._call("expand", thing, "PATCH", thing.path, {"newCapacity": gib})
         if said.done:
             thing.gib = {gib}
         elif said.unknown or said.code == "NotAvailable":
-            thing.gib.add(gib)  # a growth that was claimed is finished later
+            thing.gib.add(gib)  # an expansion that was claimed is finished later
 
     def _publish(self) -> None:
         thing = self._one(lambda t: t.kind == "volumes" and t.published is not True)
@@ -221,7 +221,7 @@ class Client(Things, threading.Thread):
         self._unpublish_from_host(thing)
         return thing.published is False
 
-    def _abandon(self) -> None:
+    def _lose_and_leave(self) -> None:
         """A host loses a replica, goes, and leaves it to the provisioner."""
         thing = self._one(lambda t: t.replicas > 1 and t.published is True)
         if thing is not None and self._agent.lose_one(thing, self._chance):

@@ -45,8 +45,8 @@ SELECT type, task_id, volume_id, state, created_at::time(1), started_at::time(1)
 
 
 def unfinished(system: System) -> list[str]:
-    """Rows in a passing state, and tasks that have not ended. The export of a lost replica waits
-    for its host to replace that.
+    """Rows in a transitional state, and tasks that have not ended. The export of a lost replica
+    waits for its host to replace that.
     """
     with system.connect() as database:
         return [row[0] for row in database.execute(UNFINISHED)]

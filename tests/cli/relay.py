@@ -1,4 +1,4 @@
-"""Servers in the place of the API: one that loses answers, and one that is no provisioner."""
+"""Servers instead of the API: one that loses answers, and one that is no provisioner."""
 
 import ssl
 from collections.abc import Iterator

@@ -146,7 +146,7 @@ def test_status_names_what_needs_attention(ok: Ok, pool: Pool, api: Api) -> None
     Backend.objects.filter(pk=node).update(available_until=now, polled_at=now)
     shown = ok("status")
     assert "1 of 2 Available" in shown
-    assert re.search(r"node \S+ +Unavailable: .*no sign of life.*; volumes on it: 1", shown), shown
+    assert re.search(r"node \S+ +Unavailable: .*no heartbeat.*; volumes on it: 1", shown), shown
     assert re.search(r"volume first +Degraded: 1 of 2 replicas can be used", shown), shown
     assert re.search(r"first .* Degraded ", ok("volumes", "list", "--health", "degraded"))
     assert "first" not in ok("volumes", "list", "--health", "Healthy")

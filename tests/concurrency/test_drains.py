@@ -97,7 +97,7 @@ def test_stopped_while_workers_start_moves(api: Api, node: str) -> None:
 def test_a_worker_dies_between(
     api: Api, node: str, fleet: SimulatedFleet, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    """Before or after its third task is there; nobody moves anything until its turn is over."""
+    """Before or after its third task exists. Until its lease is over, no other one relocates."""
     drained(api, node)
     submit, calls = relocation._submit, iter(range(100))
 

@@ -30,7 +30,9 @@ def one_answer(call: Callable[[], Answer]) -> None:
 
 @pytest.mark.parametrize("named", [False, True])
 @pytest.mark.parametrize("replicas", [1, 3])
-def test_create(api: Api, pool: Pool, replicas: int, named: bool) -> None:
+def test_create_repeated_at_once_is_done_once(
+    api: Api, pool: Pool, replicas: int, named: bool
+) -> None:
     pool(3)
     for number in range(4):
         fields = {"uuid": f"u{number}"} if named else {}

@@ -1,6 +1,5 @@
 """Many calls at once, on real transactions: limits hold, and all ends in agreement."""
 
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -14,6 +13,7 @@ from provisioner.common.models import LifeState
 from tests.api.volume_steps import GIB, HOST, create, created, probe_host, published, volume
 from tests.concurrency.volumes_steps import at_once, codes
 from tests.conftest import Api
+from tests.waiting import eventually
 from volumes.audit import audit
 from volumes.models import Export, Replica, Volume
 from volumes.reconcilers.garbage_collector import collect
@@ -157,10 +157,8 @@ def test_a_delete_that_waits_for_its_node_while_the_collector_ends_it(
     fleet.nodes[0].faults.slow(1500, method="DELETE", times=1)
 
     def collect_it() -> str:
-        end = time.monotonic() + 10
-        while not Volume.objects.filter(state=LifeState.DELETING).exists():
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        deleting = Volume.objects.filter(state=LifeState.DELETING)
+        eventually(deleting.exists, seconds=10, what="the volume is DELETING", pause=0.01)
         Replica.objects.update(deadline_at=timezone.now())
         Volume.objects.update(deadline_at=timezone.now())
         collect()

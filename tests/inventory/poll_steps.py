@@ -11,7 +11,7 @@ SILENCE_ALLOWED = dt.timedelta(seconds=180)
 
 
 def silent_for(seconds, persistent_id=None):
-    """Set the last sign of life to so many seconds ago, and the last poll to long ago."""
+    """Set the last heartbeat to so many seconds ago, and the last poll to long ago."""
     rows = (
         Backend.objects.all() if persistent_id is None else Backend.objects.filter(pk=persistent_id)
     )

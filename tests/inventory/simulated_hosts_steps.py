@@ -9,7 +9,7 @@ from inventory.models import Backend
 from tests.api.replicas_steps import places, replicated
 from tests.api.volume_steps import published
 from tests.conftest import Api
-from tests.system.conftest import eventually
+from tests.waiting import eventually
 from volumes.models import Replica
 
 SECONDS = 40

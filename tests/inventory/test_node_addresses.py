@@ -11,7 +11,7 @@ from inventory.models import Backend, BackendAddress
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.api.probe_steps import report
 from tests.conftest import Api
-from tests.system.conftest import eventually
+from tests.waiting import eventually
 from tests.worker import running_worker
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -27,7 +27,7 @@ from tests.inventory.simulated_hosts_steps import (
     task_of,
 )
 from tests.recorder import Recorder, Request, parsed
-from tests.system.conftest import eventually
+from tests.waiting import eventually
 from volumes.audit import audit
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -22,7 +22,7 @@ from tests.inventory.simulated_hosts_steps import (
     states,
     task_of,
 )
-from tests.system.conftest import eventually
+from tests.waiting import eventually
 from volumes.audit import audit
 
 pytestmark = pytest.mark.django_db(transaction=True)

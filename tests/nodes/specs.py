@@ -22,6 +22,7 @@ from inventory.nodes.wire import (
     SyncState,
     VolumeSpec,
 )
+from tests.waiting import eventually
 
 MIB = 2**20
 GIB = 2**30
@@ -135,7 +136,8 @@ def await_ssds(client: NodeClient, ssds: tuple[Ssd, ...]) -> None:
 
     :raises AssertionError: they are not within CLEARED_SECONDS.
     """
-    end = time.monotonic() + CLEARED_SECONDS
-    while client.read_node().ssds != ssds:
-        assert time.monotonic() < end, client.read_node().ssds
-        time.sleep(0.1)
+    eventually(
+        lambda: client.read_node().ssds == ssds,
+        seconds=CLEARED_SECONDS,
+        what=lambda: client.read_node().ssds,
+    )

@@ -293,11 +293,13 @@ def test_connections_are_kept_for_a_limited_idle_time(
 def test_a_connection_closed_by_the_node_is_not_reused(
     client: NodeClient, node: SimulatedNode
 ) -> None:
+    read = []
     for _ in range(20):
-        client.read_node()
+        read.append(client.read_node().persistent_id)
         node.faults.go_down()
         node.faults.come_up()
-    client.read_node()
+    assert read == [node.persistent_id] * 20
+    assert client.read_node().persistent_id == node.persistent_id
 
 
 @pytest.mark.parametrize(("read", "most"), [("read_volume", 2**18), ("list_volumes", 2**23)])

@@ -11,6 +11,7 @@ from inventory.nodes.engines.base import NOTICE_SECONDS, TargetState
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
 from inventory.nodes.target_ids import ControllerIds
 from tests.nodes.specs import HOST, OTHER_HOST, TARGET, namespace, piece, volume
+from tests.waiting import eventually
 
 WAIT_SECONDS = 20.0
 ONE, TWO = ControllerIds(first=64, last=127), ControllerIds(first=128, last=191)
@@ -21,9 +22,7 @@ OTHER = TargetState(TARGET, HOST, {2: "b"}, controllers=TWO)
 def await_true(condition: Callable[[], bool]) -> float:
     """Wait for the condition; return the seconds."""
     began = time.monotonic()
-    while not condition():
-        assert time.monotonic() < began + WAIT_SECONDS
-        time.sleep(0.01)
+    eventually(condition, seconds=WAIT_SECONDS, what="the condition", pause=0.01)
     return time.monotonic() - began
 
 

@@ -8,7 +8,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 from provisioner.common.certificate_roles import CertificateRole
 from tests.nodes.certificates import KeyPair, TestCa
 from tests.system.stack import ROOT
+from tests.waiting import eventually
 
 WAIT_SECONDS = 60.0
 
@@ -53,10 +53,7 @@ class Nodes:
 
     def reload_until(self, true: Callable[[], bool]) -> None:
         self.process.send_signal(signal.SIGHUP)
-        end = time.monotonic() + WAIT_SECONDS
-        while not true():
-            assert time.monotonic() < end, self.log.read_text()
-            time.sleep(0.05)
+        eventually(true, seconds=WAIT_SECONDS, what=self.log.read_text)
 
 
 def der(pair: KeyPair) -> bytes:

@@ -43,7 +43,7 @@ class Case:
 
     ``submit`` makes a task that can finish, and is called repeatedly. ``done`` and ``undone``
     assert, after the task FINISHED or ended badly, that database, nodes and budgets agree.
-    ``losses``: functions by which a node loses data that the task may need or makes. ``lost``
+    ``losses``: functions that make a node lose data that the task may need or makes. ``lost``
     asserts, after a task that met a loss has ended, that nothing old or empty counts as good; tasks
     that need no data on nodes finish. ``meanwhile``: what others do while the task waits.
     ``is_hosts``: a host ends the task, and the first step only supervises.

@@ -35,7 +35,7 @@ class SamplingChecks(SagaChecks):
 
 
 def losses_of(fleet):
-    """Return the losses. Samples do not describe volumes, so the tasks finish."""
+    """Return what may be lost. Samples do not describe volumes, so the tasks finish."""
     return [fleet.nodes[0].come_back_empty]
 
 

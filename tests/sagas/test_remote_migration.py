@@ -37,7 +37,7 @@ def agent(world: World) -> Callable[[str], None]:
 
 
 def goes_offline(world: World) -> Callable[[str], None]:
-    """Return a function that unpublishes the volume while its host fills the new replica."""
+    """Return a function that unpublishes the volume while its host rebuilds the new replica."""
 
     def work(task_id: str) -> None:
         if Volume.objects.get(uuid=world.uuid).publications.exists():

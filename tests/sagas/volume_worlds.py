@@ -87,7 +87,7 @@ class World:
         return row.backend_id is not None and row.uuid in self.node(row).volumes()
 
     def losses(self) -> list[Callable[[], None]]:
-        """Return the losses: of the first replica, of the second, and of those that the
+        """Return what may be lost: of the first replica, of the second, and of those that the
         task made.
         """
         rows = self.rows

@@ -77,7 +77,7 @@ class Bdev:
         return True
 
     def let_go(self) -> None:
-        """Give up the exclusive claim."""
+        """Release the exclusive claim."""
         self.claimed_by = ""
 
 

@@ -91,10 +91,10 @@ async def copy(machine: Machine) -> None:
 CASES: dict[str, tuple[list[Step], Step]] = {
     "thick": ([], ensure(THICK)),
     "thin": ([], ensure(THIN)),
-    "grown": ([ensure(THICK)], change(GROWN)),
+    "expanded": ([ensure(THICK)], change(GROWN)),
     "removed": ([ensure(THICK)], remove()),
     "spanned": ([], ensure(SPANNED)),
-    "spanned, grown": ([ensure(SPANNED)], change(SPANNED_MORE)),
+    "spanned, expanded": ([ensure(SPANNED)], change(SPANNED_MORE)),
     "spanned later": ([ensure(volume(piece("s", SMALL)))], change(SPANNED)),
     "spanned, removed": ([ensure(SPANNED)], remove()),
     "snapshot": ([ensure(THICK)], take(TAKEN)),
@@ -184,7 +184,7 @@ WAYS = {
 
 
 # the death of the target alone is much like that of both: a few cases are enough
-ALIKE = {"spanned, grown", "clone of a volume", "clone of a removed snapshot removed", "export"}
+ALIKE = {"spanned, expanded", "clone of a volume", "clone of a removed snapshot removed", "export"}
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,20 +21,10 @@ from tests.conftest import Api
 from tests.system import shipped
 from tests.system.standalone_steps import data  # noqa: F401
 from tests.system.units import Unit
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 30
-
-
-def eventually(true: Callable[[], bool], *, seconds: float, what: str) -> None:
-    """Wait until something is so.
-
-    :raises AssertionError: it is not so in time.
-    """
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.1)
 
 
 class Process:

@@ -2,7 +2,8 @@
 
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.conftest import RACKS, Api
-from tests.system.conftest import Production, eventually
+from tests.system.conftest import Production
+from tests.waiting import eventually
 from volumes.audit import audit
 
 SETTLED_SECONDS = 40

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from provisioner.environment import Environment, variable_name
 from provisioner.standalone.client import Client
 from provisioner.standalone.data_dir import DataDir
+from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -47,7 +48,7 @@ class Standalone:
             assert self.process.poll() is None, self.output
             return text in self.output
 
-        wait_until(said, seconds)
+        eventually(said, seconds=seconds, what=text)
 
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
@@ -60,13 +61,6 @@ class Standalone:
     def api_workers(self) -> list[int]:
         [master] = [p for p in children(self.process.pid) if "gunicorn" in command_line(p)]
         return children(master)
-
-
-def wait_until(fulfilled: Callable[[], bool], seconds: float) -> None:
-    give_up = time.monotonic() + seconds
-    while not fulfilled():
-        assert time.monotonic() < give_up, "it did not come true in time"
-        time.sleep(0.1)
 
 
 def children(parent: int) -> list[int]:

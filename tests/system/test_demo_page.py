@@ -16,7 +16,8 @@ import pytest
 
 from tests import pages
 from tests.servers import free_port
-from tests.system.standalone_steps import Standalone, wait_until
+from tests.system.standalone_steps import Standalone
+from tests.waiting import eventually
 
 SHELL = ["bash", "-euo", "pipefail", "-c"]
 SECONDS = 150.0
@@ -113,7 +114,9 @@ def test_the_demo_and_its_commands_beside_further_nodes(tmp_path: Path) -> None:
         log = tmp_path / "further"
         with contextlib.ExitStack() as stay:
             stay.enter_context(further_nodes(further, log))
-            wait_until(lambda: log.read_text().count("added") == 2, SECONDS)
+            eventually(
+                lambda: log.read_text().count("added") == 2, seconds=SECONDS, what=log.read_text
+            )
             beside = stay.pop_all()
     with beside, running(Standalone(data, port, "--scenario")):
         done = subprocess.run(

@@ -13,8 +13,9 @@ import urllib3
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published, volume
 from tests.conftest import Api
-from tests.system.conftest import Production, eventually
+from tests.system.conftest import Production
 from tests.system.kills_steps import SETTLED_SECONDS, pool_of, settled
+from tests.waiting import eventually
 from volumes.models import Export, Publication, Volume
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
@@ -49,7 +50,9 @@ def killed_during(
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
-def test_create(production: Production, fleet: SimulatedFleet, replicas: int) -> None:
+def test_create_is_finished_or_undone(
+    production: Production, fleet: SimulatedFleet, replicas: int
+) -> None:
     api = pool_of(production, fleet)
     for node in fleet.nodes:
         node.faults.slow(SLOW_MS, method="PUT", path="/v1/volumes", times=1)
@@ -62,7 +65,7 @@ def test_create(production: Production, fleet: SimulatedFleet, replicas: int) ->
     assert api.post("/volumes", body).status == "Success"
 
 
-def test_delete(production: Production, fleet: SimulatedFleet) -> None:
+def test_delete_is_finished(production: Production, fleet: SimulatedFleet) -> None:
     api = pool_of(production, fleet)
     uuid = created(api, "v", storageClass={"numReplicas": 3})
     for node in fleet.nodes:
@@ -74,14 +77,14 @@ def test_delete(production: Production, fleet: SimulatedFleet) -> None:
     assert api.get("/tenants").body[0]["consumedCapacity"] == 0
 
 
-def test_grow(production: Production, fleet: SimulatedFleet) -> None:
+def test_expansion_is_finished(production: Production, fleet: SimulatedFleet) -> None:
     api = pool_of(production, fleet)
     uuid = created(api, "v", storageClass={"numReplicas": 3})
     for node in fleet.nodes:
         node.faults.slow(SLOW_MS, method="PATCH", path="/v1/volumes", times=1)
     killed_during(production, fleet, lambda: api.patch(f"/volumes/{uuid}", {"newCapacity": 30}))
     eventually(
-        lambda: volume(api, uuid)["capacity"] == 30 * GIB, seconds=SETTLED_SECONDS, what="grown"
+        lambda: volume(api, uuid)["capacity"] == 30 * GIB, seconds=SETTLED_SECONDS, what="expanded"
     )
     settled()
 
@@ -97,7 +100,7 @@ def test_publish_and_unpublish(production: Production, fleet: SimulatedFleet) ->
     eventually(
         lambda: not Export.objects.exists(),
         seconds=SETTLED_SECONDS,
-        what="the half publication is withdrawn",
+        what="the half publication is undone",
     )
     assert not Publication.objects.exists()
     assert all(not node.engine.targets for node in fleet.nodes)

@@ -20,9 +20,9 @@ from prometheus_client.samples import Sample
 from inventory.nodes.engines.simulated import SimulatedFleet
 from provisioner import certificates
 from tests.programs import tool
-from tests.system.conftest import eventually
 from tests.system.load import Client
 from tests.system.stack import DEPLOY, Stack
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
 FIRST_JOBS_SECONDS = 60.0

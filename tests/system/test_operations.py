@@ -13,6 +13,7 @@ from inventory.nodes.engines.simulated import SimulatedFleet
 from tests import servers
 from tests.programs import tool
 from tests.system.stack import Stack
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(120)
 OLD, NEW = "old-data-key-" * 4, "new-data-key-" * 4
@@ -120,10 +121,11 @@ class TestNewTokens:
                 service.terminate()
                 service.start()
             stack.ready()
-            end = time.monotonic() + 60
-            while list(fleet.nodes[0].volumes()) != ["stays"]:
-                assert time.monotonic() < end, fleet.nodes[0].volumes()
-                time.sleep(0.1)
+            eventually(
+                lambda: list(fleet.nodes[0].volumes()) == ["stays"],
+                seconds=60,
+                what=fleet.nodes[0].volumes,
+            )
             assert stack.manage("audit").strip() == "0 differences"
         assert [volume["uuid"] for volume in call("GET", "/volumes")] == ["stays"]
 

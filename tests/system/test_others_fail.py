@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from tests.programs import tool
-from tests.system.conftest import eventually
 from tests.system.stack import ROOT, Service, Stack, announced
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
 

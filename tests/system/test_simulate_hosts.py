@@ -13,8 +13,9 @@ from tests.api.migration_steps import migrate
 from tests.api.replicas_steps import places
 from tests.conftest import Api
 from tests.inventory.simulated_hosts_steps import SECONDS, attached, ended, states, task_of
-from tests.system.conftest import Process, Production, eventually
+from tests.system.conftest import Process, Production
 from tests.system.kills_steps import pool_of, settled
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 

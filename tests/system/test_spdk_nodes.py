@@ -3,9 +3,11 @@ targets, which are killed in between. A host reads what it wrote; at the end not
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_django.fixtures import Settings
@@ -24,6 +26,7 @@ from tests.spdk.client import Client
 from tests.spdk.host import Host, NoAccess
 from tests.spdk.kernel import Kernel
 from tests.spdk.processes import NodeProcesses, restart
+from tests.waiting import eventually
 from volumes.audit import audit
 from volumes.reconcilers.garbage_collector import collect
 from volumes.services.replica.replace import replica_sync_submit
@@ -248,8 +251,11 @@ def nothing_is_left(pool: Pool) -> None:
         call = Client(node.socket)
         assert call("bdev_lvol_get_lvols") == []
         assert call("bdev_raid_get_bdevs", category="all") == []
-        end = time.monotonic() + WORK_SECONDS
-        while [one["subtype"] for one in call("nvmf_get_subsystems")] != ["Discovery"]:
-            assert time.monotonic() < end, "a target stayed"
-            time.sleep(0.1)
+        targets = partial(call, "nvmf_get_subsystems")
+        eventually(partial(_are_gone, targets), seconds=WORK_SECONDS, what=targets)
         call.close()
+
+
+def _are_gone(targets: Callable[[], list[dict[str, Any]]]) -> bool:
+    """The subsystem for discovery always stays."""
+    return [target["subtype"] for target in targets()] == ["Discovery"]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from provisioner.certificates import Authority
-from tests.system.standalone_steps import STOP_SECONDS, Standalone, processes_of, wait_until
+from tests.system.standalone_steps import STOP_SECONDS, Standalone, processes_of
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(400)
 PORTS = 5
@@ -41,7 +42,11 @@ def test_scenario_then_a_killed_worker_then_ctrl_c_then_again_on_the_same_data(d
 
     [worker] = system.api_workers()
     os.kill(worker, signal.SIGKILL)
-    wait_until(lambda: worker not in system.api_workers() and system.ready(), 60)
+    eventually(
+        lambda: worker not in system.api_workers() and system.ready(),
+        seconds=60,
+        what="another worker of the API",
+    )
 
     assert system.end(signal.SIGINT) == 0
     assert processes_of(data) == []
@@ -68,7 +73,11 @@ def test_children_end_with_a_killed_supervisor_and_a_second_one_is_refused(data:
         "API_PORT chooses another, the 4 nodes take the ports after it."
     )
     system.end(signal.SIGKILL)
-    wait_until(lambda: processes_of(data) == [], STOP_SECONDS)
+    eventually(
+        lambda: processes_of(data) == [],
+        seconds=STOP_SECONDS,
+        what=lambda: processes_of(data),
+    )
 
 
 def test_a_step_that_fails_ends_it_with_a_sentence_that_says_which(data: Path) -> None:

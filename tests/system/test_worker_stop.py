@@ -8,7 +8,8 @@ import pytest
 from inventory.nodes.engines.simulated import SimulatedFleet
 from provisioner.celery import app
 from tasks.models import Task, TaskState
-from tests.system.conftest import Production, eventually
+from tests.system.conftest import Production
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 SLOW_MS = 4000
@@ -35,7 +36,7 @@ def test_the_task_is_handed_on(production: Production, fleet: SimulatedFleet) ->
         assert stopped.running.wait(SOON_SECONDS) == 0
         eventually(finished, seconds=SOON_SECONDS, what="finished by the other")
         caller.join()
-        assert "task handed on" in stopped.log.read_text()
+        assert "task handed over" in stopped.log.read_text()
     finally:
         two.kill()
 

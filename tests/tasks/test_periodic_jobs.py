@@ -13,7 +13,7 @@ from tasks import periodic
 from tasks.metrics import job_metrics
 from tasks.models import JobRun
 from tests.conftest import Api
-from tests.system.conftest import eventually
+from tests.waiting import eventually
 from tests.worker import running_worker
 
 pytestmark = pytest.mark.django_db(transaction=True)

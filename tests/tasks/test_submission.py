@@ -69,7 +69,7 @@ def test_lost_message_is_found_by_beat():
         task_id = submitted()
         with running_worker():  # which purges what was sent
             assert task_wait(task_id=task_id, seconds=0.5) is False
-            assert tasks_requeue() == 0, "it is not abandoned yet"
+            assert tasks_requeue() == 0, "its lease has not expired yet"
             Task.objects.update(lease_until=timezone.now())
             assert tasks_requeue() == 1
             assert task_wait(task_id=task_id, seconds=10) is True

@@ -64,7 +64,7 @@ def examples() -> list[tuple[str, ...]]:
 
 def described(text: str) -> ReplicaRow:
     """A replica in the notation of the page."""
-    if text == "filled by a copy":
+    if text == "rebuilt by a copy":
         return a_replica("Synchronizing", rebuilding=True)
     state, _, node = text.partition(" on an ")
     return away(state) if node == "unavailable node" else a_replica(state)

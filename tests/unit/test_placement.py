@@ -147,7 +147,7 @@ def test_the_words_for_space() -> None:
         for changes in (
             {"allow_span": True},
             {"claimed_bytes": 10 * GIB + 1},
-            {"pieces": ((5 * GIB, 5 * GIB), (5 * GIB, 5 * GIB))},
+            {"sub_volumes": ((5 * GIB, 5 * GIB), (5 * GIB, 5 * GIB))},
         )
     }
     assert texts == {
@@ -218,14 +218,14 @@ def test_the_less_loaded_node_wins() -> None:
 def test_layout(
     free: tuple[int, ...], span: bool, expected: list[tuple[int, int, int]] | None
 ) -> None:
-    pieces = lay_out(
+    sub_volumes = lay_out(
         node("n", free=free).drives,
         capacity_bytes=80 * GIB,
         claimed_bytes=80 * GIB,
         allow_span=span,
     )
-    found = pieces and [
-        (p.drive.id, p.capacity_bytes // GIB, p.claimed_bytes // GIB) for p in pieces
+    found = sub_volumes and [
+        (p.drive.id, p.capacity_bytes // GIB, p.claimed_bytes // GIB) for p in sub_volumes
     ]
     assert found == expected
 
@@ -243,15 +243,15 @@ def test_layout_in_given_pieces(
     free: tuple[int, ...], claims: tuple[int, int], expected: list[tuple[int, int, int]] | None
 ) -> None:
     """Each on its own SSD, in order, even if all would fit on one."""
-    pieces = lay_out(
+    sub_volumes = lay_out(
         node("n", free=free).drives,
         capacity_bytes=80 * GIB,
         claimed_bytes=sum(claims) * GIB,
         allow_span=True,
-        pieces=((20 * GIB, claims[0] * GIB), (60 * GIB, claims[1] * GIB)),
+        sub_volumes=((20 * GIB, claims[0] * GIB), (60 * GIB, claims[1] * GIB)),
     )
-    found = pieces and [
-        (p.drive.id, p.capacity_bytes // GIB, p.claimed_bytes // GIB) for p in pieces
+    found = sub_volumes and [
+        (p.drive.id, p.capacity_bytes // GIB, p.claimed_bytes // GIB) for p in sub_volumes
     ]
     assert found == expected
 
@@ -296,12 +296,12 @@ def test_any_plan_keeps_the_rules(
         assert len(racks) == len(set(racks))
     for replica in outcome.chosen:
         assert replica.node.available
-        assert sum(p.capacity_bytes for p in replica.pieces) == request.capacity_bytes
-        assert sum(p.claimed_bytes for p in replica.pieces) == request.claimed_bytes
-        for piece in replica.pieces:
-            assert 0 < piece.claimed_bytes <= piece.drive.free_bytes
-            assert 0 < piece.claimed_bytes <= piece.capacity_bytes
-            assert piece.capacity_bytes % PIECE_BYTES == 0
+        assert sum(p.capacity_bytes for p in replica.sub_volumes) == request.capacity_bytes
+        assert sum(p.claimed_bytes for p in replica.sub_volumes) == request.claimed_bytes
+        for sub_volume in replica.sub_volumes:
+            assert 0 < sub_volume.claimed_bytes <= sub_volume.drive.free_bytes
+            assert 0 < sub_volume.claimed_bytes <= sub_volume.capacity_bytes
+            assert sub_volume.capacity_bytes % PIECE_BYTES == 0
     assert outcome == plan(request, nodes)
 
 

@@ -82,7 +82,7 @@ def test_synchronization_takes_its_time_and_begins_anew_after_a_loss() -> None:
     assert array.report(there, now=110) == ("leg-b", "Available")
 
 
-def test_overdue() -> None:
+def test_overdue_is_a_leg_that_is_missing() -> None:
     assert volume(("node-a", "Available"), ("node-b", "Missing")).overdue() == "leg-b"
     assert volume(("node-a", "Available"), ("node-b", "Synchronizing")).overdue() is None
 

@@ -1,9 +1,9 @@
-"""One word for one thing: old identifiers, which might come back by habit, fail here."""
+"""One word for one thing: old identifiers and words, which might come back by habit, fail here."""
 
 import re
 import subprocess
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -149,15 +149,64 @@ EXCEPTIONS = {
 }
 """Identifiers that may contain such a word, and why."""
 
+PROSE = {
+    r"abandon\w*": "abort; of a task whose worker died: its lease has expired",
+    r"being filled|filling": "rebuild",
+    r"fill(s|ed)? (a|an|another|its|the|this)( \w+)? replicas?": "rebuild",
+    r"(gave|give|given|gives|giving) up": "abort, release, time out, or stop trying",
+    r"growth|grown": "expansion, expanded",
+    r"handed on": "handed over",
+    r"heard (from|of)": "last activity, or report",
+    r"in the place of": "instead of, or replaces",
+    r"leaving": "outgoing",
+    r"losses": "lost replicas, or what is missing",
+    r"mend(ed|ing|s)?": "repair",
+    r"mortal": "restartable",
+    r"nobody repeats|made twice|no stranger": "say who does what",
+    r"passing states?": "transitional state",
+    r"patience": "time limit, or stall detection",
+    r"pieces?": "sub-volume; of an answer: chunk",
+    r"(refused|stopped|unfinished) moves?|moves (are|that)": "relocation",
+    r"scrubs?": "zeroing",
+    r"signs? of life": "heartbeat, or progress",
+    r"strays?": "drift, or orphan",
+    r"taken up": "say who does what",
+    r"withdr\w+": "unpublish, abort, or mark as deleting",
+    r"witness\w*": "generation checker",
+}
+"""Old words of comments, docstrings, texts and pages, each with the right one."""
+
+PROSE_EXCEPTIONS = {
+    r"/v1/node/strays": "a path of the node API",
+    r"requeue-abandoned-tasks": "the name of a job, under which Redis has its schedule",
+    r"\"leaving\"|outputs->>'leaving'": "a key in stored outputs of tasks",
+    r"\"pieces\"": "a field of the node API",
+    r"``losses``": "an argument of a test",
+}
+"""What a line may contain, and why."""
+
+PIECES_OF_THE_NODE_API = ("inventory/nodes/", "tests/nodes/", "tests/spdk/")
+"""The node API calls what lies on one SSD a piece; so do the programs on both its sides."""
+
 PACKAGES = ("provisioner", "tasks", "inventory", "volumes")
 
 
-def sources() -> list[str]:
-    """Python files, except this one and migrations, which describe the past."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"]
+DESCRIBES_THE_PAST = {
+    Path(__file__).relative_to(ROOT).as_posix(),
+    "docs/explanation/renamed.md",
+}
+
+
+def files(*patterns: str) -> list[str]:
+    """Files of the repository, except migrations and others that describe the past."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    names = sorted(set(listed.splitlines()) - {Path(__file__).relative_to(ROOT).as_posix()})
+    names = sorted(set(listed.splitlines()) - DESCRIBES_THE_PAST)
     return [n for n in names if "/migrations/" not in n and (ROOT / n).is_file()]
+
+
+def sources() -> list[str]:
+    return files("*.py")
 
 
 def identifiers(file: str) -> Iterator[tuple[int, str]]:
@@ -165,6 +214,23 @@ def identifiers(file: str) -> Iterator[tuple[int, str]]:
         for token in tokenize.tokenize(source.readline):
             if token.type == tokenize.NAME:
                 yield token.start[0], token.string
+
+
+def prose() -> Iterator[tuple[str, int, str]]:
+    """Lines of comments, docstrings and other texts of the code, and all lines of pages and of
+    what is deployed.
+    """
+    for file in sources():
+        with (ROOT / file).open("rb") as source:
+            for token in tokenize.tokenize(source.readline):
+                if token.type in (tokenize.COMMENT, tokenize.STRING):
+                    text = re.sub(r"\{[^{}]*\}", "", token.string)  # expressions of f-strings
+                    for number, line in enumerate(text.splitlines()):
+                        yield file, token.start[0] + number, line
+    for file in files("*.md", "*.html", "Makefile", "deploy", "docs/reference/openapi.yaml"):
+        if not file.endswith(".py"):
+            for number, line in enumerate((ROOT / file).read_text().splitlines(), 1):
+                yield file, number, line
 
 
 def parts(identifier: str) -> set[str]:
@@ -202,3 +268,58 @@ def test_a_page_names_no_identifier_of_before() -> None:
     pattern = re.compile("`(" + "|".join(map(re.escape, INSTEAD)) + ")`")
     wrong = [f"{p.name}: {m.group(1)}" for p in pages for m in pattern.finditer(p.read_text())]
     assert wrong == []
+
+
+def old_words(lines: Iterable[tuple[str, int, str]]) -> list[str]:
+    exceptions = re.compile("|".join(PROSE_EXCEPTIONS))
+    any_of_them = re.compile(rf"\b({'|'.join(PROSE)})\b", re.IGNORECASE)
+    return [
+        f"{file}:{line}: {match[0]!r}: say {new}"
+        for file, line, text in lines
+        if any_of_them.search(text)
+        for old, new in PROSE.items()
+        for match in re.finditer(rf"\b({old})\b", exceptions.sub("", text), re.IGNORECASE)
+        if not (match[0].lower().startswith("piece") and file.startswith(PIECES_OF_THE_NODE_API))
+    ]
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[tuple[str, int, str]]:
+    return list(prose())
+
+
+def test_no_text_says_a_word_of_before(texts: list[tuple[str, int, str]]) -> None:
+    assert old_words(texts) == []
+
+
+def test_no_exception_of_a_text_is_left_over(texts: list[tuple[str, int, str]]) -> None:
+    lines = "\n".join(text for _, _, text in texts)
+    assert [e for e in PROSE_EXCEPTIONS if not re.search(e, lines)] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "is_found"),
+    [
+        ("volumes/jobs.py", "# no Sign of life", True),
+        ("volumes/jobs.py", "two pieces", True),
+        ("inventory/nodes/wire.py", "two pieces", False),
+        ("volumes/jobs.py", "GET /v1/node/strays", False),
+        ("docs/index.md", "What is withdrawn", True),
+    ],
+)
+def test_an_old_word_would_be_found(file: str, text: str, *, is_found: bool) -> None:
+    assert bool(old_words([(file, 1, text)])) is is_found
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("volumes/services/claims.py", "so that transactions cannot deadlock"),
+        ("docs/index.md", "# Provisioner"),
+        ("deploy/haproxy.cfg", "MAX_CONNECTIONS"),
+    ],
+)
+def test_docstrings_pages_and_what_is_deployed_are_read(
+    file: str, text: str, texts: list[tuple[str, int, str]]
+) -> None:
+    assert any(name == file and text in line for name, _, line in texts)

@@ -132,7 +132,7 @@ def rows_of(made: list[Case]) -> None:
 
 
 def is_possible(case: Case) -> bool:
-    """A constraint lets one replica of a volume be filled at a time."""
+    """A constraint lets one replica of a volume be rebuilt at a time."""
     live = [kind for kind in case.replicas if kind.state is not LifeState.DELETING]
     return sum(kind.rebuilding for kind in live) <= 1
 

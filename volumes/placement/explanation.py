@@ -73,6 +73,6 @@ def _size(number: int) -> str:
 
 
 def _where(request: PlacementRequest) -> str:
-    if request.pieces:
-        return f" on {len(request.pieces)} SSDs, like the replica it is copied from"
+    if request.sub_volumes:
+        return f" on {len(request.sub_volumes)} SSDs, like the replica it is copied from"
     return " on all SSDs together" if request.allow_span else " on one SSD"

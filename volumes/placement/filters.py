@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from volumes.placement.layout import PlannedPiece, lay_out
+from volumes.placement.layout import PlannedSubVolume, lay_out
 from volumes.placement.request import Candidate, Drive, PlacementRequest
 
 
@@ -22,13 +22,15 @@ class Refusal(NamedTuple):
     why: str
 
 
-def _layout(request: PlacementRequest, drives: Sequence[Drive]) -> tuple[PlannedPiece, ...] | None:
+def _layout(
+    request: PlacementRequest, drives: Sequence[Drive]
+) -> tuple[PlannedSubVolume, ...] | None:
     return lay_out(
         drives,
         capacity_bytes=request.capacity_bytes,
         claimed_bytes=request.claimed_bytes,
         allow_span=request.allow_span,
-        pieces=request.pieces,
+        sub_volumes=request.sub_volumes,
     )
 
 
@@ -55,14 +57,14 @@ def _free(node: Candidate, request: PlacementRequest) -> int:
 
 def _on(request: PlacementRequest) -> str:
     like = "SSDs, like the replica it is copied from"
-    return f", on {len(request.pieces)} {like}" if request.pieces else ""
+    return f", on {len(request.sub_volumes)} {like}" if request.sub_volumes else ""
 
 
 def _has(name: str, value: str | None) -> str:
     return f"the node's {name} is {value}" if value else f"the node has no {name}"
 
 
-def layout_on(node: Candidate, request: PlacementRequest) -> tuple[PlannedPiece, ...] | None:
+def layout_on(node: Candidate, request: PlacementRequest) -> tuple[PlannedSubVolume, ...] | None:
     """Return how one replica lies on the node's usable SSDs, or None if it does not fit."""
     return _layout(request, usable_drives(node, request))
 

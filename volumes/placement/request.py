@@ -54,8 +54,8 @@ class PlacementRequest:
     ``claimed_bytes``: what one replica takes from SSDs: its capacity, or its reserved space.
     ``avoid``: nodes that just failed to make it. ``removing``: nodes that still hold a deleted
     volume of the same uuid, whose data must not come back. ``taken_nodes``, ``taken_racks``: where
-    replicas already are. ``destination``: the only node allowed. ``pieces``: (capacity, claimed) in
-    bytes of each sub-volume, where a replica must be cut like its source. ``seed`` breaks ties
+    replicas already are. ``destination``: the only node allowed. ``sub_volumes``: (capacity,
+    claimed) in bytes of each, where a replica must be cut like its source. ``seed`` breaks ties
     between equal nodes.
     """
 
@@ -69,7 +69,7 @@ class PlacementRequest:
     regions: tuple[str, ...] = ()
     host_id: str = ""
     destination: str = ""
-    pieces: tuple[tuple[int, int], ...] = ()
+    sub_volumes: tuple[tuple[int, int], ...] = ()
     local: bool = False
     allow_span: bool = False
     share_ssd: bool = True

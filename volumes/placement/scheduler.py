@@ -16,7 +16,7 @@ from volumes.placement.filters import (
     layout_on,
     refusal,
 )
-from volumes.placement.layout import PlannedPiece
+from volumes.placement.layout import PlannedSubVolume
 from volumes.placement.request import Candidate, PlacementRequest
 from volumes.placement.weighers import weight
 
@@ -28,7 +28,7 @@ class PlannedReplica:
     """A chosen node, and how the replica lies on its SSDs."""
 
     node: Candidate
-    pieces: tuple[PlannedPiece, ...]
+    sub_volumes: tuple[PlannedSubVolume, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,8 @@ def plan(request: PlacementRequest, candidates: Iterable[Candidate]) -> Plan:
         elif not request.same_rack_allowed and node.rack_key in racks:
             taken = f"{node.rack_key} has a replica already"
             refused[node.persistent_id] = Refusal(ONE_PER_RACK, taken)
-        elif len(chosen) < request.replicas and (pieces := layout_on(node, request)):
-            chosen.append(PlannedReplica(node, pieces))
+        elif len(chosen) < request.replicas and (sub_volumes := layout_on(node, request)):
+            chosen.append(PlannedReplica(node, sub_volumes))
             racks.add(node.rack_key)
     host_known = not request.host_id or any(n.host_id == request.host_id for n in nodes)
     return Plan(request, tuple(chosen), refused, tuple(nodes), host_known)

@@ -24,15 +24,15 @@ def begin(context: Context) -> Reschedule | None:
 
 
 def supervise(context: Context) -> Reschedule:
-    """Wait for the host, which ends the task, as long as it gives signs of life.
+    """Wait for the host, which ends the task, as long as it reports.
 
-    :raises Stalled: there was none for ``migration_silence_seconds``.
+    :raises Stalled: no report came for ``migration_silence_seconds``.
     """
     silence = dt.timedelta(seconds=settings.ENVIRONMENT.migration_silence_seconds)
     left = migration_last_activity_at(context.task) + silence - clock.now()
     if left <= dt.timedelta(0):
         seconds = silence.total_seconds()
-        raise Stalled(f"its host gave no sign of life for {seconds:.0f} s")
+        raise Stalled(f"its host has reported nothing for {seconds:.0f} s")
     return Reschedule(seconds=left.total_seconds(), pending_reason="the host")
 
 

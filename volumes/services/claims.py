@@ -45,10 +45,10 @@ class Claims:
         return self.ssd_bytes.total()
 
     def add_replica(
-        self, backend_id: str, pieces: Mapping[int, int], iops: int, bandwidth: int
+        self, backend_id: str, sub_volumes: Mapping[int, int], iops: int, bandwidth: int
     ) -> None:
-        """Add what one replica takes. ``pieces``: bytes by SSD key."""
-        self.ssd_bytes.update(pieces)
+        """Add what one replica takes. ``sub_volumes``: bytes by SSD key."""
+        self.ssd_bytes.update(sub_volumes)
         self.backend_iops[backend_id] += iops
         self.backend_bw[backend_id] += bandwidth
 
@@ -136,7 +136,7 @@ def snapshot_release(snapshot: Snapshot) -> None:
     tenant.update(used_bytes=F("used_bytes") - snapshot.claimed_bytes)
 
 
-def _release_sub_volumes(pieces: QuerySet[SubVolume]) -> None:
-    claims = list(pieces.order_by("ssd_id").values_list("ssd_id", "claimed_bytes"))
+def _release_sub_volumes(sub_volumes: QuerySet[SubVolume]) -> None:
+    claims = list(sub_volumes.order_by("ssd_id").values_list("ssd_id", "claimed_bytes"))
     for ssd_id, size in claims:
         Ssd.objects.filter(pk=ssd_id).update(used_bytes=F("used_bytes") - size)

@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
 from volumes.models import Protocol, Replica, ReplicaState, SubVolume, Volume
-from volumes.placement.layout import PlannedPiece
+from volumes.placement.layout import PlannedSubVolume
 from volumes.placement.request import PlacementRequest
 from volumes.placement.scheduler import Plan, PlannedReplica, plan
 from volumes.selectors import candidates_read
@@ -109,7 +109,7 @@ class ReplicaOrigin:
     """Where new replicas come from.
 
     ``created_by_task``: the id of the task that creates them, or "". ``copied_from``: the replica
-    to fill them from; None leaves them empty.
+    to copy them from; None leaves them empty.
     """
 
     created_by_task: str = ""
@@ -174,25 +174,25 @@ def _insert_replicas(
     if source is not None:
         for replica in replicas:
             record_desired_copy(replica, source)
-    pieces = []
+    sub_volumes = []
     for replica, planned in zip(replicas, chosen, strict=True):
-        pieces += [_sub_volume(volume, replica, p) for p in planned.pieces]
+        sub_volumes += [_sub_volume(volume, replica, p) for p in planned.sub_volumes]
         claims.add_replica(
             planned.node.persistent_id,
-            {p.drive.id: p.claimed_bytes for p in planned.pieces},
+            {p.drive.id: p.claimed_bytes for p in planned.sub_volumes},
             request.desired_iops,
             request.desired_bw,
         )
-    SubVolume.objects.bulk_create(pieces)
+    SubVolume.objects.bulk_create(sub_volumes)
     claims_take(claims)
 
 
-def _sub_volume(volume: Volume, replica: Replica, piece: PlannedPiece) -> SubVolume:
+def _sub_volume(volume: Volume, replica: Replica, sub_volume: PlannedSubVolume) -> SubVolume:
     return SubVolume(
         replica=replica,
-        ssd_id=piece.drive.id,
-        capacity_bytes=piece.capacity_bytes,
-        claimed_bytes=piece.claimed_bytes,
+        ssd_id=sub_volume.drive.id,
+        capacity_bytes=sub_volume.capacity_bytes,
+        claimed_bytes=sub_volume.claimed_bytes,
         storage_class_name=volume.storage_class_name,
         exclusive_class=None if volume.share_ssd else volume.storage_class_name,
     )

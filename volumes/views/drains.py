@@ -101,7 +101,7 @@ class MaintenanceOutput(Output):
 
 
 class DrainsViewSet(ApiViewSet):
-    """Cordons a node and moves its replicas by tasks, a few at a time. Refused moves are listed and
+    """Cordons a node and relocates its replicas by tasks, a few at a time. Refusals are listed and
     retried. DELETE, or setting ``inUse`` of the backend, ends the drain.
     """
 

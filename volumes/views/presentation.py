@@ -117,7 +117,7 @@ def _pending_reason(text: str) -> dict[str, str]:
 def volume_extended_json(
     data: dict[str, Any],
     replicas: Iterable[ReplicaRow],
-    pieces: Iterable[SubVolume],
+    sub_volumes: Iterable[SubVolume],
     sessions: Mapping[int, list[str]],
 ) -> dict[str, Any]:
     """Add to a volume's ``data`` the SSDs and sessions of each replica.
@@ -127,7 +127,7 @@ def volume_extended_json(
     for replica, location in zip(replicas, data["location"], strict=True):
         location["subVolumes"] = [
             {"capacity": p.capacity_bytes, "ssdID": p.ssd.ssd_id, "ssdName": p.ssd.name}
-            for p in pieces
+            for p in sub_volumes
             if p.replica_id == replica.id
         ]
         if hosts := sessions.get(replica.id):
@@ -149,7 +149,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
                         "capacity": p.capacity_bytes,
                         "reservedSpace": p.claimed_bytes,
                     }
-                    for p in r.pieces
+                    for p in r.sub_volumes
                 ],
             }
             for r in plan.chosen

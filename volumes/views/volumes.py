@@ -106,8 +106,8 @@ class VolumesViewSet(TenantViewSet):
             ]
         return Response(
             [
-                volume_extended_json(data, replicas, pieces, sessions_read(replicas))
-                for data, replicas, pieces in found
+                volume_extended_json(data, replicas, sub_volumes, sessions_read(replicas))
+                for data, replicas, sub_volumes in found
             ]
         )
 

@@ -117,7 +117,7 @@ class Listener:
                 connection.transport.abort()
 
     def release(self) -> None:
-        """Close, and give up the port."""
+        """Close, and release the port."""
         self.close()
         self._reservation.close()
 

@@ -23,8 +23,8 @@ class Prober:
     """Probes once per push interval, at random up to a fifth earlier, and at once after a change.
 
     Without a provisioner it sends nothing. After a failure it waits 1, 2, 4 ... seconds, randomly
-    shortened by up to half, at most a minute or the push interval, whichever is longer. It never
-    gives up. A change whose probe failed is told with the next probe.
+    shortened by up to half, at most a minute or the push interval, whichever is longer. It
+    never stops trying. A change whose probe failed is told with the next probe.
 
     ``start_within_seconds``: the first probe after a start comes at a random time in this span, so
     that nodes that start together do not probe together.

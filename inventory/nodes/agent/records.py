@@ -138,7 +138,7 @@ class Records:
         return rows[0][0] if rows else None
 
     def forget_former(self, *, until: float) -> None:
-        """Forget the ids that volumes gave up before ``until``."""
+        """Delete the ids that volumes stopped using before ``until``."""
         self._all("DELETE FROM former_namespace WHERE node = ? AND at < ?", until)
 
     def drop_namespace(self, nqn: str, uuid: str) -> None:

@@ -16,9 +16,10 @@ class Syncs:
 
     The same write again finds a copy that runs or is done. A done copy is never repeated, because
     hosts may already write the destination volume. A failed copy is restarted: its generation is
-    that of the destination volume, so there is no later one to ask with. A caller that gave up is
-    safe, because its removal bars the write, and without its target the copy fails again. The
-    provisioner must ensure that no host writes the source volume, also hosts that are connected.
+    that of the destination volume, so there is no later one to ask with. A caller that timed
+    out is safe, because its removal bars the write, and without its target the copy fails again.
+    The provisioner must ensure that no host writes the source volume, also hosts that are
+    connected.
     """
 
     def __init__(self, engine: Engine, records: Records, fences: Fences, locks: Locks) -> None:

@@ -17,7 +17,7 @@ PROVISIONER_NAME = "provisioner"
 
 
 def silence_ends_at(last_activity_at: dt.datetime) -> dt.datetime:
-    """When a node whose last sign of life was at ``last_activity_at`` becomes Unavailable."""
+    """When a node whose last heartbeat was at ``last_activity_at`` becomes Unavailable."""
     interval = settings.ENVIRONMENT.probe_interval_seconds
     return last_activity_at + dt.timedelta(seconds=LATE_FACTOR * interval)
 

@@ -37,7 +37,7 @@ def backend_refresh(*, persistent_id: str) -> None:
 
 
 def reading_store(*, persistent_id: str, node: wire.Node, read_at: dt.datetime) -> bool:
-    """Store what a node reported; this counts as a sign of life. ``read_at``: when the reading
+    """Store what a node reported; this counts as a heartbeat. ``read_at``: when the reading
     started.
 
     False, and nothing is stored, if another node answered, or if a later reading is stored already.

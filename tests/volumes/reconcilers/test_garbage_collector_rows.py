@@ -19,12 +19,12 @@ GROWN = 20
 
 @pytest.fixture(autouse=True)
 def quick(settings: Settings, fleet: SimulatedFleet) -> None:
-    """Node calls together are given up after a second and a half."""
+    """Node calls together may take a second and a half."""
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"node_call_seconds": 1.5})
 
 
 def unfinished(api: Api, fleet: SimulatedFleet, number: int) -> list[str]:
-    """Volumes whose growth no node answered."""
+    """Volumes whose expansion no node answered."""
     uuids = [created(api, f"v{n}") for n in range(number)]
     for node in fleet.nodes:
         node.faults.fail(path="/v1/volumes", times=0)

@@ -230,10 +230,10 @@ def test_the_row_of_an_orphan_that_is_gone_is_deleted(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     [node] = pool(1)
-    stray_volume(node, "stray")
+    stray_volume(node, "orphan")
     check()
-    assert noted() == {(node, "volume", "stray")}
-    fleet.nodes[0].lose("stray")
+    assert noted() == {(node, "volume", "orphan")}
+    fleet.nodes[0].lose("orphan")
     check()
     assert noted() == set()
 
@@ -242,11 +242,11 @@ def test_orphans_of_a_node_that_refuses_stay_noted(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     [node] = pool(1)
-    stray_volume(node, "stray")
+    stray_volume(node, "orphan")
     check()
     grow_old()
     fleet.nodes[0].faults.refuse(wire.RefusalCode.UNAVAILABLE, method="DELETE")
     check()
-    assert noted() == {(node, "volume", "stray")}
+    assert noted() == {(node, "volume", "orphan")}
     check()
     assert noted() == set()

@@ -1,4 +1,4 @@
-"""Fill the new replica of a task by a copy from node to node, while no host uses the volume."""
+"""Rebuild the new replica of a task by a copy from node to node, while no host uses the volume."""
 
 from django.db.models import QuerySet
 

@@ -1,7 +1,7 @@
-"""Fill the new replica of a task. Each call takes one step, chosen by the current rows.
+"""Rebuild the new replica of a task. Each call takes one step, chosen by the current rows.
 
-A host that uses the volume fills the replica. If none does, the nodes copy. A replica that a host
-has seen, or whose copy was outdated by a host, is never copied into: another one replaces it.
+A host that uses the volume rebuilds the replica. If none does, the nodes copy. A replica that a
+host has seen, or whose copy a host outdated, is never copied into: another one replaces it.
 """
 
 from functools import partial
@@ -57,7 +57,7 @@ def replica_make(context: Context) -> Reschedule | None:
 
 
 def replica_fill(context: Context) -> Reschedule | None:
-    """Fill the task's new replica. Returns None when it holds the data.
+    """Rebuild the task's new replica. Returns None when it holds the data.
 
     In a one-replica volume it is still ``rebuilding`` then; it takes over in the last step.
 
@@ -126,7 +126,7 @@ def _wait_for_host(context: Context, replica: Replica) -> Reschedule:
     if replica.replica_state == ReplicaState.TERMINATING:
         raise RebuildFailed(f"the new replica {replica.uuid!r} was marked for removal")
     if not publications:
-        return replica_abort(context, replica, "the volume went offline before it was filled")
+        return replica_abort(context, replica, "the volume went offline before it was rebuilt")
     if replica.exports.count() < len(publications):
         with context.transaction():
             record_desired_exports_for_all_hosts(replica.volume)

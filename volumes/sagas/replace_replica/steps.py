@@ -27,7 +27,7 @@ def make_replica(context: Context) -> Reschedule | None:
 
 
 def fill_replica(context: Context) -> Reschedule | None:
-    """Fill the new replica, by a copy or by the host."""
+    """Rebuild the new replica, by a copy or by the host."""
     return _repeat(context, replica_fill)
 
 

@@ -25,16 +25,16 @@ WAITS, WAS_DOING = "waits", "was_doing"
 
 
 class Stalled(ProvisionerError):
-    """What the task waits for gave no sign of life for too long."""
+    """What the task waits for has made no progress for too long."""
 
     code = ResultCode.NotAvailable
 
 
 def wait_for(context: Context, waiting: Reschedule) -> Reschedule:
-    """Return the pause, as long as there are signs of life.
+    """Return the pause, as long as the wait makes progress.
 
-    :raises Stalled: there was no sign for ``migration_silence_seconds``, or LONGEST_SECONDS have
-        passed without a copy that progresses.
+    :raises Stalled: there was no progress for ``migration_silence_seconds``, or LONGEST_SECONDS
+        have passed without a copy that progresses.
     """
     now, sign = clock.epoch_seconds(), waiting.sign or waiting.pending_reason
     before, since = context.outputs.get(WAITS, (None, now))
@@ -56,7 +56,7 @@ def wait_for(context: Context, waiting: Reschedule) -> Reschedule:
 
 
 class RebuildFailed(ProvisionerError):
-    """The new replica cannot be filled with the volume's data."""
+    """The new replica cannot be rebuilt."""
 
     code = ResultCode.NotAvailable
 

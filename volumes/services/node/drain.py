@@ -82,7 +82,7 @@ def drain_start(*, persistent_id: str) -> None:
 
 
 def drain_stop(*, persistent_id: str) -> None:
-    """Stop the drain and undo the moves that can still be stopped.
+    """Stop the drain and undo the relocations that can still be stopped.
 
     The node is cordoned afterwards only if it was before the drain.
 

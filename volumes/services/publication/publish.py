@@ -118,7 +118,7 @@ def _stop_copies(volume: Volume) -> None:
     """Stop copies of the volume, because the host may write to it from now on.
 
     The outgoing replica is exported. For a volume of one replica the task is aborted; otherwise the
-    task goes on, and the host fills the new replica.
+    task goes on, and the host rebuilds the new replica.
     """
     if volume.num_replicas == 1:
         tasks_abort(volume_id=volume.uuid, reason="the volume was published")

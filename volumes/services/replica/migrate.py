@@ -121,7 +121,7 @@ def is_hosts(task: Task) -> bool:
 
 
 def migration_last_activity_at(task: Task) -> dt.datetime:
-    """Return when the host last gave a sign of life: by the task, or by a replica of the volume."""
+    """Return when the host last reported something: the task, or a replica of the volume."""
     replicas = Replica.objects.filter(LIVE, volume__uuid=task.volume_id)
     reported_at = replicas.aggregate(at=Max("replica_state_since"))["at"]
     return max(at for at in (task.created_at, task.last_activity_at, reported_at) if at is not None)

@@ -96,7 +96,9 @@ def replica_report(
         if replica.replica_state == ReplicaState.TERMINATING:
             raise ReplicaTerminating(f"replica {replica_uuid!r} is marked for removal")
         if replica.rebuilding:
-            raise ReplicaNotExists(f"replica {replica_uuid!r} is being filled: no host sees it yet")
+            raise ReplicaNotExists(
+                f"replica {replica_uuid!r} is being rebuilt: no host sees it yet"
+            )
         if replica.backend_id is None:
             raise ReplicaNotExists(f"the backend of replica {replica_uuid!r} was removed by force")
         if replica.replica_state != state:

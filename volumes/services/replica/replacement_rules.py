@@ -112,10 +112,10 @@ def replacement_request(volume: Volume, task: Task) -> PlacementRequest:
     )
     if volume.publications.exists():
         return request
-    return replace(request, pieces=_pieces(volume, _source(volume, task)))
+    return replace(request, sub_volumes=_sub_volumes(volume, _source(volume, task)))
 
 
-def _pieces(volume: Volume, source: Replica) -> tuple[tuple[int, int], ...]:
+def _sub_volumes(volume: Volume, source: Replica) -> tuple[tuple[int, int], ...]:
     """Sizes of the new replica's sub-volumes, as (capacity, claimed) in bytes; () leaves it to
     placement.
 
@@ -133,7 +133,7 @@ def _constraints(stored: dict[str, Any]) -> PlacementConstraints:
 
 
 def replacement_origin(volume: Volume, task: Task, request: PlacementRequest) -> ReplicaOrigin:
-    """Return how the new replica of a locked volume is filled: by a copy, or by the host that uses
+    """Return how the new replica of a locked volume is rebuilt: by a copy, or by the host that uses
     the volume.
 
     ``request`` is the one that the replica was planned with.
@@ -144,7 +144,7 @@ def replacement_origin(volume: Volume, task: Task, request: PlacementRequest) ->
     if volume.publications.exists():
         return ReplicaOrigin(created_by_task=task.pk)
     source = _source(volume, task)
-    if _pieces(volume, source) != request.pieces:
+    if _sub_volumes(volume, source) != request.sub_volumes:
         raise NodesFailed(f"another replica of volume {volume.uuid!r} is to be copied: try again")
     return ReplicaOrigin(created_by_task=task.pk, copied_from=source)
 

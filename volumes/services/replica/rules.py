@@ -52,7 +52,7 @@ def require_unchanged(planned: Volume, locked: Volume) -> None:
 
 
 def awaits_copy(volume: Volume) -> bool:
-    """Whether a new replica must be filled by a copy, because no host uses the volume.
+    """Whether a new replica must be rebuilt by a copy, because no host uses the volume.
 
     The states of replicas do not decide this: a host may have written without reporting anything.
     """

@@ -27,12 +27,12 @@ PLACE = ("racks", "zones", "regions", "host_id", "same_rack_allowed", "block_siz
 
 @dataclass(frozen=True)
 class Origin:
-    """What a volume is made from. ``source`` lies in the sub-volumes ``pieces``, on the node of
+    """What a volume is created from: ``source`` lies in ``sub_volumes``, on the node of
     ``replica``.
     """
 
     replica: Replica
-    pieces: QuerySet[SubVolume]
+    sub_volumes: QuerySet[SubVolume]
     source: Source
 
 
@@ -91,6 +91,9 @@ def _insert(volume: Volume, origin: Origin) -> Volume:
         deadline_at=volume.deadline_at,
     )
     sub_volumes_claim(
-        origin.pieces, replica, capacity_bytes=volume.capacity_bytes, tenant_id=volume.tenant_id
+        origin.sub_volumes,
+        replica,
+        capacity_bytes=volume.capacity_bytes,
+        tenant_id=volume.tenant_id,
     )
     return volume

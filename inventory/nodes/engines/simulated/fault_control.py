@@ -65,8 +65,8 @@ class FaultControl:
         self._change(drop_probes=is_on)
 
     def slow(self, milliseconds: int, **which: Unpack[Which]) -> None:
-        """Delay the work by so many milliseconds. It is done even if the caller gives
-        up meanwhile.
+        """Delay the work by this many milliseconds. It is done even if the caller
+        times out meanwhile.
         """
         self._add(FaultKind.SLOW, which, milliseconds=milliseconds)
 

@@ -83,7 +83,7 @@ class NodeService:
         await self.listener.open()
 
     async def close(self) -> None:
-        """Abort running calls and give up the port."""
+        """Abort running calls and release the port."""
         if self._probing is not None:
             self._probing.cancel()
         if self._down is not None:

@@ -67,7 +67,7 @@ class Zeroing:
                 await self._clear(ssd_id, at_most=1)
             except (RpcRefused, NodeRefused) as error:
                 log.error("SSD %s: %s", ssd_id, error)
-        self._task = asyncio.create_task(self._run(), name="scrubs")
+        self._task = asyncio.create_task(self._run(), name="zeroing")
 
     def cancel(self) -> None:
         """Stop deleting. SPDK finishes the deletion that it is doing."""
