@@ -32,6 +32,7 @@ class _HeaderAuthentication(BaseAuthentication):
             return None
         caller = self.verify(credentials.strip(), request.META.get("REMOTE_ADDR", ""))
         logs.caller.set(caller.name)
+        logs.caller_type.set(caller.type)
         return caller, self.scheme
 
     def authenticate_header(self, request: Request) -> str:
