@@ -146,12 +146,6 @@ class Kind(Enum):
         "Replica {replica} on {backend} is Missing",
         "A node lost a replica, a host cannot reach it, or its node was removed by force.",
     )
-    REPLICA_FOUND = Sentence(
-        "ReplicaFound",
-        INFO,
-        "Replica {replica} is on {backend} again",
-        "The only replica of a volume, which was Missing, is on its node again.",
-    )
     REPLICA_READOPTED = Sentence(
         "ReplicaReadopted",
         WARNING,
@@ -187,8 +181,7 @@ class Kind(Enum):
         "SnapshotLost",
         CRITICAL,
         "Node {backend} lost snapshot {alias}",
-        "A node check did not find a snapshot on its node. Recorded each time it is found missing "
-        "by a check.",
+        "A node check did not find a snapshot on its node; recorded once.",
     )
 
     # nodes
@@ -317,7 +310,11 @@ class Kind(Enum):
 
     # tasks
     TASK_BEGUN = Sentence(
-        "TaskBegun", INFO, "Task {type} began", "A task is created, for a worker or for a host."
+        "TaskBegun",
+        INFO,
+        "Task {type} began",
+        "A task is created, for a worker or for a host. Tasks that only read the inventory are "
+        "recorded when they fail.",
     )
     TASK_FINISHED = Sentence("TaskFinished", INFO, "Task {type} is FINISHED", "A task ended well.")
     TASK_FAILED = Sentence(
@@ -357,7 +354,7 @@ class Kind(Enum):
     USER_CREATED = Sentence(
         "UserCreated",
         INFO,
-        "User {user} was created or changed, with the roles {roles}",
+        "User {user} was created with the roles {roles}",
         "`manage.py user_create`.",
     )
     AUTHORIZATION_SERVER_SET = Sentence(

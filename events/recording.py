@@ -3,10 +3,13 @@
 import sys
 import threading
 import time
-from collections.abc import Hashable
+from collections import defaultdict
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-from django.db import DatabaseError, transaction
+from django.db import Error, transaction
 
 from events.kinds import OBJECTS, Kind
 from events.models import Event
@@ -15,6 +18,9 @@ from provisioner.common import logs
 LONGEST_TEXT = 1000
 TALLY_SECONDS = 60.0
 MOST_TALLIES = 1000
+TOGETHER = 500
+
+_waiting: ContextVar[list[Event] | None] = ContextVar("waiting", default=None)
 
 
 def record(kind: Kind, *, tenant: str = "", reason: str = "", **facts: Any) -> None:
@@ -40,12 +46,30 @@ def record(kind: Kind, *, tenant: str = "", reason: str = "", **facts: Any) -> N
         subjects=subjects,
         details={k: v for k, v in known.items() if k not in OBJECTS},
     )
-    event.save(force_insert=True)
+    waiting = _waiting.get()
+    if waiting is None:
+        event.save(force_insert=True)
+    else:
+        waiting.append(event)
+
+
+@contextmanager
+def recorded_together() -> Iterator[None]:
+    """Insert all events of the block at its end, in one statement for each TOGETHER events. The
+    block is inside of the transaction that the events tell.
+    """
+    waiting: list[Event] = []
+    token = _waiting.set(waiting)
+    try:
+        yield
+    finally:
+        _waiting.reset(token)
+    Event.objects.bulk_create(waiting, batch_size=TOGETHER)
 
 
 def _sentence(kind: Kind, facts: dict[str, Any], reason: str) -> str:
-    shown = {name: ", ".join(map(str, _listed(value))) or "-" for name, value in facts.items()}
-    text = kind.value.text.format(**shown)
+    shown = {name: ", ".join(map(str, _listed(value))) for name, value in facts.items()}
+    text = kind.value.text.format_map(defaultdict(lambda: "(none)", shown))
     return f"{text}: {reason}" if reason else f"{text}."
 
 
@@ -79,7 +103,7 @@ class Tally:
     def count(self, key: Hashable, **facts: Any) -> None:
         """Count one more of this key, and record it unless the last event is too young.
 
-        A database that cannot serve does not fail the caller: the next one records it.
+        A database that cannot serve does not fail the caller: a later event counts this one.
         """
         with self._lock:
             number, not_before = self._waiting.pop(key, (0, 0.0))
@@ -95,7 +119,7 @@ class Tally:
         try:
             with transaction.atomic():
                 record(self._kind, **facts, count=number)
-        except DatabaseError:
+        except Error:
             with self._lock:
-                counted, _ = self._waiting.get(key, (0, 0.0))
-                self._waiting[key] = (counted + number, 0.0)
+                counted, not_before = self._waiting.get(key, (0, 0.0))
+                self._waiting[key] = (counted + number, not_before)

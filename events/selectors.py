@@ -11,8 +11,11 @@ from django.db.models import Count, Q, QuerySet
 from events.kinds import OBJECTS, Kind, Severity
 from events.models import Event
 
+SETTLE_SECONDS = 60.0
+"""How long a transaction may keep newer events from readers: its client may be dead."""
 SETTLED = """
-    SELECT least(statement_timestamp(), min(session.xact_start))
+    SELECT least(statement_timestamp(), min(greatest(
+        session.xact_start, statement_timestamp() - make_interval(secs => %s))))
     FROM pg_locks AS held LEFT JOIN pg_stat_activity AS session USING (pid)
     WHERE held.locktype = 'relation' AND held.mode = 'RowExclusiveLock'
       AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -68,8 +71,9 @@ def events_page(
 
     Numbers are not taken in the order of commits: a transaction that is running may yet show an
     event with a smaller number than others have. So only events are returned that are older than
-    every running transaction that records events, and whoever goes on after the last number misses
-    none. The two queries must not see the same moment: call it outside of a transaction.
+    every running transaction that records events (for SETTLE_SECONDS at most), and whoever goes on
+    after the last number misses none. The second query must see more than the first one: call it
+    outside of a transaction.
     """
     rows = event_rows(wanted)
     if (before := _settled_before()) is not None:
@@ -90,7 +94,7 @@ def _settled_before() -> dt.datetime | None:
         return None
     assert not connection.in_atomic_block, "the events must be read after the locks"
     with connection.cursor() as cursor:
-        cursor.execute(SETTLED, [Event._meta.db_table])
+        cursor.execute(SETTLED, [SETTLE_SECONDS, Event._meta.db_table])
         before: dt.datetime = cursor.fetchone()[0]
     return before
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import Error
 from django.http import StreamingHttpResponse
 
-from provisioner.access.health import is_stopping
+from provisioner.access.health import is_serving
 from provisioner.common.database import release_connection
 
 POLL_SECONDS = 1.0
@@ -44,7 +44,7 @@ def _stream(read: Callable[[int], Items], after: int, held: ExitStack) -> Iterat
         yield b""
         yield b"retry: %d\n\n" % RETRY_MILLISECONDS
         spoke_at = time.monotonic()
-        while time.monotonic() < until and not is_stopping():
+        while time.monotonic() < until and is_serving():
             try:
                 items = read(after)
             except Error:  # the database is away: the client comes again

@@ -123,6 +123,9 @@ app.conf.beat_schedule = {
         settings.ENVIRONMENT.collect_interval_seconds,
         "inventory.jobs.send_waiting_syslog_records",
     ),
+    "forward-events": _every(
+        settings.ENVIRONMENT.collect_interval_seconds, "inventory.jobs.forward_events"
+    ),
     "update-inventory": _every(
         settings.ENVIRONMENT.inventory_interval_seconds, "inventory.jobs.update_inventory"
     ),

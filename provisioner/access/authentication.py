@@ -8,6 +8,8 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException, AuthenticationFailed
 from rest_framework.request import Request
 
+from events.kinds import Kind
+from events.recording import Tally
 from provisioner.access.authorization_server import authorization_server_current
 from provisioner.access.local_users import user_verify
 from provisioner.access.login_attempts import TooManyLogins
@@ -19,6 +21,8 @@ from provisioner.common import logs
 
 CHALLENGE = 'Basic realm="provisioner", charset="UTF-8"'
 LONGEST_NAME = 150
+REFUSED = Tally(Kind.LOGINS_REFUSED)
+"""Names are not recorded: users may type a password there by mistake."""
 
 
 class _HeaderAuthentication(BaseAuthentication):
@@ -30,7 +34,12 @@ class _HeaderAuthentication(BaseAuthentication):
         scheme, _, credentials = request.headers.get("Authorization", "").strip().partition(" ")
         if scheme.lower() != self.scheme:
             return None
-        caller = self.verify(credentials.strip(), request.META.get("REMOTE_ADDR", ""))
+        source = request.META.get("REMOTE_ADDR", "")
+        try:
+            caller = self.verify(credentials.strip(), source)
+        except (AuthenticationFailed, TriesLater) as error:
+            REFUSED.count("", client=source, reason=str(error.detail))
+            raise
         logs.caller.set(caller.name)
         logs.caller_type.set(caller.type)
         return caller, self.scheme

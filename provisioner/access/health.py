@@ -28,9 +28,9 @@ def stop_serving() -> None:
     _stopping.set()
 
 
-def is_stopping() -> bool:
-    """Whether this process is being stopped: long answers end, and clients come again elsewhere."""
-    return _stopping.is_set()
+def is_serving() -> bool:
+    """False: the process is being stopped: long answers end, and clients come again elsewhere."""
+    return not _stopping.is_set()
 
 
 class HealthzViewSet(ApiViewSet):

@@ -51,7 +51,7 @@ def statements(api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Count:
 
 @pytest.mark.parametrize(
     ("replicas", "number"),
-    [(1, 16), (3, 18)],  # two SSDs more to claim
+    [(1, 17), (3, 19)],  # two SSDs more to claim; one is the event
 )
 def test_create(statements: Count, replicas: int, number: int) -> None:
     body = {"alias": "v", "capacity": 1, "storageClass": {"numReplicas": replicas}}
@@ -62,7 +62,7 @@ def test_create(statements: Count, replicas: int, number: int) -> None:
 def test_create_with_a_uuid_looks_for_what_is_left_of_a_former_volume(statements: Count) -> None:
     body = {"alias": "v", "capacity": 1, "uuid": "chosen"}
     found = statements("POST", "/volumes", body)
-    assert len(found) == 17, "\n".join(found)
+    assert len(found) == 18, "\n".join(found)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,9 @@ def test_create_with_a_uuid_looks_for_what_is_left_of_a_former_volume(statements
         ("/info", 6),
         (f"/tasks?hostId={HOST}", 1),
         (f"/targets?hostId={HOST}", 4),
-        ("/metrics", 34),
+        ("/events?limit=100&newestFirst=true", 2),
+        (f"/events?about=host:{HOST}", 2),
+        ("/metrics", 35),
     ],
 )
 def test_reads(api: Api, statements: Count, path: str, number: int) -> None:
@@ -102,7 +104,7 @@ def test_host_probe(statements: Count) -> None:
     assert len(statements("POST", "/host_probe", body)) == 4
 
 
-@pytest.mark.parametrize(("replicas", "number"), [(1, 19), (3, 20)])
+@pytest.mark.parametrize(("replicas", "number"), [(1, 20), (3, 21)])
 def test_publish(api: Api, statements: Count, replicas: int, number: int) -> None:
     uuid = created(api, "v", storageClass={"numReplicas": replicas})
     found = statements("POST", "/publish", {"volId": uuid, "hostId": HOST})

@@ -24,7 +24,7 @@ FORBIDDEN = [
     ("volumes", "volumes/selectors.py", "import volumes.services.tenant"),
     ("inventory", "inventory/services/hosts.py", "import inventory.views.hosts"),
     ("tasks", "tasks/submission.py", "import tasks.services"),
-    ("events", "events/recording.py", "import events.stream"),
+    ("events", "events/models.py", "import events.recording"),
     ("provisioner", "provisioner/access/tokens.py", "import provisioner.certificates"),
     ("steps", "volumes/services/tenant.py", "import tasks.context"),
     ("celery", "volumes/reconcilers/garbage_collector.py", "import celery"),

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.db.models import QuerySet
 
+from events.kinds import Kind
+from events.recording import record
 from inventory.models import Backend
 from inventory.services.node.register import BackendNotFound, settings_push
 from provisioner.common.queue import enqueue_on_commit
@@ -76,6 +78,7 @@ def drain_start(*, persistent_id: str) -> None:
         if is_new:
             ReplicaRelocation.objects.filter(replica__backend=backend).delete()
             Backend.objects.filter(pk=persistent_id).update(in_use=False)
+            record(Kind.DRAIN_STARTED, backend=persistent_id, replicas=number)
     if is_new:
         settings_push(persistent_id)
     enqueue_on_commit(f"volumes.jobs.{JOB}")
@@ -95,6 +98,8 @@ def drain_stop(*, persistent_id: str) -> None:
             raise NotDrained(f"backend {persistent_id!r} is not being drained")
         Backend.objects.filter(pk=persistent_id).update(in_use=drain.was_in_use)
         drain.delete()
+        left = Replica.objects.filter(backend=persistent_id).count()
+        record(Kind.DRAIN_STOPPED, backend=persistent_id, replicas=left)
     settings_push(persistent_id)
     drain_tasks_abort_stale()
 
