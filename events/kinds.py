@@ -51,15 +51,13 @@ class Kind(Enum):
         "VolumeCreated",
         INFO,
         "Volume {alias} of {capacityGiB} GiB was created on {backend}",
-        "The nodes of a new volume are chosen and its space is claimed, before the nodes create "
-        "it. `placement` says why these nodes, `refused` how many each filter excluded. If they "
-        "fail, `VolumeAborted` follows.",
+        "Nodes are chosen for a new volume, before they create it. `placement` says why these, "
+        "`refused` how many each filter excluded. If they fail, `VolumeAborted` follows.",
     )
     VOLUME_CLONED = Sentence(
         "VolumeCloned",
         INFO,
-        "Volume {alias} of {capacityGiB} GiB was created on {backend} as a clone of volume "
-        "{source}",
+        "Volume {alias} of {capacityGiB} GiB was created on {backend} as a clone of {source}",
         "As `VolumeCreated`, for a clone.",
     )
     SNAPSHOT_VOLUME_CREATED = Sentence(
@@ -130,8 +128,8 @@ class Kind(Enum):
         "ReplicasPlaced",
         INFO,
         "{count} more replica(s) of volume {alias} are made on {backend}",
-        "Nodes are chosen for more replicas: one was added, one replaces a failed or lost one, or "
-        "a volume moves. `placement` and `refused` are those of `VolumeCreated`.",
+        "Nodes are chosen for more replicas: one was added or replaced, or a volume moves. "
+        "`placement` and `refused` are those of `VolumeCreated`.",
     )
     REPLICA_STATE_CHANGED = Sentence(
         "ReplicaStateChanged",
@@ -226,8 +224,8 @@ class Kind(Enum):
         "BackendUnavailable",
         ERROR,
         "Node {backend} is Unavailable",
-        "A node gave no sign of life for three probe intervals, as a job sees it that runs every "
-        "POLL_INTERVAL_SECONDS. A shorter outage is not recorded.",
+        "A node gave no sign of life for three probe intervals. A job looks for it every "
+        "POLL_INTERVAL_SECONDS.",
     )
     BACKEND_AVAILABLE = Sentence(
         "BackendAvailable",
@@ -240,6 +238,12 @@ class Kind(Enum):
         INFO,
         "Drain of node {backend} with {replicas} replica(s) began",
         "A drain is started. The node is cordoned.",
+    )
+    DRAIN_FINISHED = Sentence(
+        "DrainFinished",
+        INFO,
+        "Node {backend} holds no replica any more: {replicas} left it",
+        "The last replica left a node that is being drained. The node stays cordoned.",
     )
     DRAIN_STOPPED = Sentence(
         "DrainStopped",
@@ -283,8 +287,7 @@ class Kind(Enum):
         "HostUnavailable",
         WARNING,
         "Host {host} is Unavailable",
-        "A host did not probe for three of its intervals, as a job sees it that runs every "
-        "POLL_INTERVAL_SECONDS.",
+        "A host did not probe for three of its intervals. The same job looks for it.",
     )
     HOST_AVAILABLE = Sentence(
         "HostAvailable",

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from django.http.response import HttpResponseBase
 from rest_framework import serializers
+from rest_framework.fields import empty
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -29,9 +30,10 @@ class Time(serializers.CharField):
         rule = "must be a time such as 2026-11-23T13:00:00Z"
         super().__init__(max_length=40, error_messages={"invalid": rule}, **kwargs)
 
-    def to_internal_value(self, data: Any) -> Any:
+    def run_validation(self, data: Any = empty) -> Any:
+        text: str = super().run_validation(data)
         try:
-            at = dt.datetime.fromisoformat(super().to_internal_value(data))
+            at = dt.datetime.fromisoformat(text)
         except ValueError:
             self.fail("invalid")
         return at if at.tzinfo else at.replace(tzinfo=dt.UTC)

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -13,7 +12,8 @@ import pytest
 from events import stream
 from events.kinds import Kind
 from events.recording import record
-from provisioner.access import concurrency, health
+from provisioner.access import health
+from tests.api.events_steps import followers_left
 from tests.conftest import Answer, Api
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,14 +27,7 @@ def _no_follower_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(stream, "KEEP_ALIVE_SECONDS", 0.1)
     yield
     monkeypatch.setattr(stream, "FOLLOW_SECONDS", 0.0)
-    all_left()
-
-
-def all_left() -> None:
-    give_up = time.monotonic() + 60
-    while not concurrency._followers.is_idle:
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
+    followers_left()
 
 
 def numbers(answer: Answer) -> list[int]:
@@ -94,6 +87,7 @@ def test_filters_and_pages(api: Api) -> None:
         ("actor=nobody", []),
         ("requestId=x", []),
         ("since=2999-01-01T00:00:00Z", []),
+        ("since=2020-01-01", [first, lost, last]),
         ("until=2999-01-01T00:00:00Z&limit=2", [first, lost]),
         (f"marker={first}", [lost, last]),
         (f"marker={last}&newestFirst=true", [lost, first]),
@@ -159,7 +153,7 @@ def test_followers_are_few_and_others_are_told_to_come_later(api: Api, settings:
         with following(api) as second:
             assert second.status == 429
         assert api.get("/events").http == 200
-    all_left()  # with its next line it notices that its client is gone
+    followers_left()
     with following(api) as third:
         assert third.status == 200
 

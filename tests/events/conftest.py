@@ -2,10 +2,14 @@ import datetime as dt
 from collections.abc import Callable
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from pytest_django.fixtures import Settings
 
 from events import retention
 from events.models import Event
+from tests.api.wire import basic
+from tests.conftest import Api
 
 
 @pytest.fixture
@@ -29,3 +33,11 @@ def aged() -> Callable[[int], None]:
             Event.objects.filter(pk=event.pk).update(at=event.at - dt.timedelta(days=days))
 
     return age
+
+
+@pytest.fixture
+def make_admin(api: Api) -> Api:
+    """The API, called by the user boss of role ADMIN with name and password."""
+    user = get_user_model().objects.create_user("boss", password="pw")
+    user.groups.set(Group.objects.filter(name="ADMIN"))
+    return Api(api.url, basic("boss", "pw")["Authorization"])

@@ -9,6 +9,7 @@ from events.kinds import Kind
 from events.recording import record
 from inventory.models import Backend
 from inventory.services.node.register import BackendNotFound, settings_push
+from provisioner.common import clock
 from provisioner.common.queue import enqueue_on_commit
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.models import ACTIVE, Task
@@ -102,6 +103,16 @@ def drain_stop(*, persistent_id: str) -> None:
         record(Kind.DRAIN_STOPPED, backend=persistent_id, replicas=left)
     settings_push(persistent_id)
     drain_tasks_abort_stale()
+
+
+def drains_finish() -> None:
+    """Record the end of drains whose node holds no replica any more."""
+    for drain in Drain.objects.filter(finished_at=None, backend__replicas=None):
+        with transaction.atomic(durable=True):
+            rows = Drain.objects.filter(pk=drain.pk, finished_at=None)
+            if rows.update(finished_at=clock.now()):
+                moved = drain.replicas_before
+                record(Kind.DRAIN_FINISHED, backend=drain.pk, replicas=moved)
 
 
 def drain_get(*, persistent_id: str) -> DrainStatus:
