@@ -120,7 +120,7 @@ class Kind(Enum):
         WARNING,
         "No place for volume {alias} of {capacityGiB} GiB",
         "A create was refused because nodes, space or budget are missing; at most one event each "
-        "minute of each tenant and process, which counts the others.",
+        "minute of each tenant and process, which counts those since the one before.",
     )
 
     # replicas
@@ -339,14 +339,14 @@ class Kind(Enum):
         WARNING,
         "{count} login(s) were refused",
         "A wrong password, an invalid or revoked token, or too many tries; at most one event each "
-        "minute of each API process, which counts the others.",
+        "minute of each API process, which counts those since the one before.",
     )
     TOKENS_ISSUED = Sentence(
         "TokensIssued",
         INFO,
         "{count} token(s) were issued to {user}",
         "`POST /token` issued a token; at most one event each minute of each user and API process, "
-        "which counts the others. Also `manage.py token_create`.",
+        "which counts those since the one before. Also `manage.py token_create`.",
     )
     TOKEN_REVOKED = Sentence(
         "TokenRevoked",

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest, HttpResponse
 
-from provisioner.access.login_attempts import TooManyLogins, login_checked, login_turn
+from provisioner.access.login_attempts import REFUSED, TooManyLogins, login_checked, login_turn
 from provisioner.access.principals import Role
 from provisioner.common import logs
 
@@ -33,9 +33,12 @@ class GuardedBackend(ModelBackend):
             return None
         source = request.META.get("REMOTE_ADDR", "") if request else ""
         with login_turn(source):
-            return login_checked(
+            found = login_checked(
                 username, source, lambda: check(request, username, password, **kwargs)
             )
+        if found is None:
+            REFUSED.count("", client=source, reason="wrong user name or password")
+        return found
 
     def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
         """Django's permissions, and those of roles: MONITOR may view, ADMIN also revoke tokens."""

@@ -8,11 +8,9 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException, AuthenticationFailed
 from rest_framework.request import Request
 
-from events.kinds import Kind
-from events.recording import Tally
 from provisioner.access.authorization_server import authorization_server_current
 from provisioner.access.local_users import user_verify
-from provisioner.access.login_attempts import TooManyLogins
+from provisioner.access.login_attempts import REFUSED, TooManyLogins
 from provisioner.access.oidc_tokens import oidc_caller
 from provisioner.access.principals import Caller
 from provisioner.access.signing_keys import KeysUnreadable
@@ -21,8 +19,6 @@ from provisioner.common import logs
 
 CHALLENGE = 'Basic realm="provisioner", charset="UTF-8"'
 LONGEST_NAME = 150
-REFUSED = Tally(Kind.LOGINS_REFUSED)
-"""Names are not recorded: users may type a password there by mistake."""
 
 
 class _HeaderAuthentication(BaseAuthentication):

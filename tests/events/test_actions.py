@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.test import Client
 from django.utils import timezone
 
 from events.kinds import Kind
@@ -13,7 +14,7 @@ from inventory.jobs import poll_late_backends
 from inventory.models import Backend, Host
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.services.pool import database_doubted
-from provisioner.access import authentication, token_views
+from provisioner.access import login_attempts, token_views
 from tasks.models import Task
 from tests.api.replicas_steps import all_available, places, replicated
 from tests.api.snapshot_steps import assigned, cloned, snapped
@@ -34,7 +35,7 @@ Pool = Callable[[int], list[str]]
 @pytest.fixture(autouse=True)
 def _fresh_tallies() -> None:
     """What other tests counted does not count."""
-    for tally in (authentication.REFUSED, token_views.ISSUED, volume_creation.REFUSED):
+    for tally in (login_attempts.REFUSED, token_views.ISSUED, volume_creation.REFUSED):
         tally._waiting.clear()
 
 
@@ -226,8 +227,8 @@ def test_tenants_and_their_budgets(api: Api, pool: Pool) -> None:
     limits = {"totalIOPS": 0, "totalBW": 0}
     body = {"tenantId": "t1", "name": "one", "capacity": 5} | limits
     assert api.post("/tenants", body).status == "Success"
-    assert api.patch("/tenants", {"tenantId": "t1", "capacity": 7} | limits).status == "Success"
-    assert api.delete("/tenants", tenantId="t1").status == "Success"
+    assert api.put("/tenants/t1", {"capacity": 7} | limits).status == "Success"
+    assert api.delete("/tenants/t1").status == "Success"
     assert kinds(api, about="tenant:t1") == ["TenantCreated", "TenantChanged", "TenantDeleted"]
 
 
@@ -236,7 +237,15 @@ def test_refused_logins_are_counted_and_name_no_user(api: Api) -> None:
         assert Api(api.url, credentials).get("/tasks").http == 401
     [refused] = told(api, Kind.LOGINS_REFUSED)
     assert refused["details"]["client"] == "127.0.0.1"
-    assert authentication.REFUSED._waiting[""][0] == 2
+    assert login_attempts.REFUSED._waiting[""][0] == 2
+
+
+def test_a_refused_login_to_the_pages_is_recorded(api: Api, client: Client) -> None:
+    form = {"username": "nobody", "password": "wrong"}
+    assert client.post("/admin/login/", form, secure=True).status_code == 200
+    [refused] = told(api, Kind.LOGINS_REFUSED)
+    assert refused["reason"] == "wrong user name or password"
+    assert "nobody" not in str(refused)
 
 
 def test_tokens_made_and_revoked(api: Api, make_admin: Api) -> None:
