@@ -8,9 +8,9 @@ from inventory.services.node.addresses import addresses_follow
 from inventory.services.node.certificate_ends import certificates_check
 from inventory.services.node.state import backend_refresh
 from inventory.services.pool.samples import inventory_update
+from inventory.services.syslog.events import events_forward
 from inventory.services.syslog.forwarding import syslog_send, syslog_send_all
 from inventory.services.syslog.settings import syslogs_poll, syslogs_read
-from inventory.services.syslog.events import events_forward
 
 
 @shared_task

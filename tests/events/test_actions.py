@@ -13,7 +13,7 @@ from events.kinds import Kind
 from inventory.jobs import poll_late_backends
 from inventory.models import Backend, Host
 from inventory.nodes.engines.simulated import SimulatedFleet
-from inventory.services.pool import database_doubted
+from inventory.services.pool.identity import database_doubted
 from provisioner.access import login_attempts, token_views
 from tasks.models import Task
 from tests.api.replicas_steps import all_available, places, replicated

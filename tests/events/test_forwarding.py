@@ -9,7 +9,7 @@ from events.kinds import Kind
 from events.models import Event
 from events.recording import record
 from inventory.models import SyslogRecord, SyslogServer, SyslogSource
-from inventory.services.event_forwarding import event_record, events_forward
+from inventory.services.syslog.events import event_record, events_forward
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
