@@ -3,18 +3,21 @@
 from celery import shared_task
 
 from inventory import reconcilers
+from inventory.services.availability import availability_record
 from inventory.services.node.addresses import addresses_follow
 from inventory.services.node.certificate_ends import certificates_check
 from inventory.services.node.state import backend_refresh
 from inventory.services.pool.samples import inventory_update
+from inventory.services.syslog.events import events_forward
 from inventory.services.syslog.forwarding import syslog_send, syslog_send_all
 from inventory.services.syslog.settings import syslogs_poll, syslogs_read
 
 
 @shared_task
 def poll_late_backends() -> None:
-    """Read nodes that are overdue; see :mod:`inventory.reconcilers`."""
+    """Read nodes that are overdue; see :mod:`inventory.reconcilers`. Record which are gone."""
     reconcilers.poll_late_backends()
+    availability_record()
 
 
 @shared_task
@@ -57,6 +60,12 @@ def check_certificates() -> None:
 def send_syslog_records(server_id: int) -> None:
     """Send the records that wait for a syslog server."""
     syslog_send(server_id=server_id)
+
+
+@shared_task
+def forward_events() -> None:
+    """Forward new events to the syslog servers, if it is switched on."""
+    events_forward()
 
 
 @shared_task

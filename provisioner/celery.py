@@ -123,6 +123,9 @@ app.conf.beat_schedule = {
         settings.ENVIRONMENT.collect_interval_seconds,
         "inventory.jobs.send_waiting_syslog_records",
     ),
+    "forward-events": _every(
+        settings.ENVIRONMENT.collect_interval_seconds, "inventory.jobs.forward_events"
+    ),
     "update-inventory": _every(
         settings.ENVIRONMENT.inventory_interval_seconds, "inventory.jobs.update_inventory"
     ),
@@ -138,6 +141,7 @@ app.conf.beat_schedule = {
     "settle-failover": _every(5, "volumes.jobs.settle_failover"),
     "requeue-abandoned-tasks": _every(5, "tasks.jobs.requeue_abandoned"),
     "purge-ended-tasks": _every(60, "tasks.jobs.purge_ended"),
+    "prune-events": _every(60, "events.jobs.prune"),
 }
 queue.register_periodic(
     {entry["task"]: entry["schedule"] for entry in app.conf.beat_schedule.values()}
@@ -173,8 +177,9 @@ def _show_metrics(**_: object) -> None:
 
 
 @task_prerun.connect
-def _job_begins(task_id: str | None = None, **_: object) -> None:
+def _job_begins(task_id: str | None = None, task: Any = None, **_: object) -> None:
     logs.task_id.set(task_id or "")
+    logs.job.set(task.name)
     _started_at.set(time.monotonic())
 
 
@@ -183,6 +188,7 @@ def _job_ends(task: Any = None, state: str | None = None, **_: object) -> None:
     JOBS.labels(task.name, state or "UNKNOWN").inc()
     JOB_SECONDS.labels(task.name).observe(time.monotonic() - _started_at.get())
     logs.task_id.set("")
+    logs.job.set("")
 
 
 class EmbeddedWorker:

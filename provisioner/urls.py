@@ -21,6 +21,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("", include("provisioner.access.urls")),
+    path("", include("events.urls")),
     path("", include("inventory.urls")),
     path("", include("tasks.urls")),
     path("", include("volumes.urls")),

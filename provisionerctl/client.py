@@ -4,6 +4,7 @@ import base64
 import json
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
@@ -125,6 +126,24 @@ class Client:
         path += f"?{urlencode(given)}" if given else ""
         answer = self._transport.send(method, path, body, headers, repeatable=repeatable)
         return self._read(method, *answer)
+
+    @contextmanager
+    def stream(
+        self, *segments: str, headers: dict[str, str], **query: Any
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        """The answer of a GET that is read while it goes on.
+
+        :raises Failure: refused, or no answer
+        """
+        given = {name: value for name, value in query.items() if value is not None}
+        path = f"{at(*segments)}?{urlencode(given)}"
+        response = self._transport.opened(path, self._headers() | headers)
+        try:
+            if response.status >= 400 or "json" in response.headers.get("Content-Type", ""):
+                self._read("GET", response, lost=False)
+            yield response
+        finally:
+            response.close()
 
     def _headers(self) -> dict[str, str]:
         context = self.context

@@ -11,6 +11,7 @@ from provisionerctl.commands import (
     api,
     contexts,
     drains,  # noqa: F401 - its commands are those of nodes
+    events,
     hosts,
     nodes,
     pool,
@@ -61,6 +62,7 @@ COMMANDS = (
     hosts.disconnect,
     hosts.targets,
     tasks.tasks,
+    events.events,
     tenants.tenants,
     access.tokens,
     access.auth_server,

@@ -75,6 +75,15 @@ class Transport:
         except HTTPError as error:
             raise self._told(method, error, headers, lost) from None
 
+    def opened(self, path: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        """The answer of one GET, whose body is not read yet. :raises NoAnswer: there is none."""
+        try:
+            return self._http.request(
+                "GET", self._url + path, headers=headers, preload_content=False
+            )
+        except HTTPError as error:
+            raise self._told("GET", error, headers, lost=False) from None
+
     def _told(self, method: str, error: HTTPError, headers: dict[str, str], lost: bool) -> NoAnswer:
         """Why no answer came, and what that means."""
         bare = self._url.startswith("https") and not self._certificate

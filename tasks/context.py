@@ -11,10 +11,12 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Greatest
 
+from events.kinds import Kind
 from provisioner.common import clock
 from provisioner.common.results import ResultCode
 from provisioner.common.shutdown import is_shutting_down
 from provisioner.common.writes import writes_barred
+from tasks.history import task_record
 from tasks.lease import LEASE_SECONDS, PENDING_REASON, WAITING, task_submit
 from tasks.models import ACTIVE, Task, TaskState
 
@@ -161,6 +163,9 @@ class Context:
             lease_until=None,
             **changes,
         )
+        is_finished = state == TaskState.FINISHED
+        kind = Kind.TASK_FINISHED if is_finished else Kind.TASK_FAILED
+        task_record(self.task, kind, "" if is_finished else description)
 
     def _reached(self, fraction: float = 0.0) -> Greatest:
         return Greatest(F("progress"), Value(self.saga.percent(self.steps_done, fraction)))

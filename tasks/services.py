@@ -8,8 +8,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Coalesce, Greatest
 
+from events.kinds import Kind
 from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
+from tasks.history import task_record
 from tasks.lease import LEASE_SECONDS, task_submit
 from tasks.models import ACTIVE, ENDED, TRANSITIONS, Task, TaskState, TaskType
 from tasks.saga import lock_first, undo
@@ -99,6 +101,7 @@ def task_create(
     try:
         with transaction.atomic():
             task.save(force_insert=True)
+            task_record(task, Kind.TASK_BEGUN)
     except IntegrityError:
         raise VolumeHasTask.of(volume_id) from None
     task_submit(task.pk)
@@ -144,7 +147,7 @@ def task_update(
         changes |= {"lease_owner": "", "lease_until": None}
     changes |= _move(state) | _advance(COMPLETE if state is TaskState.FINISHED else progress)
     ends_badly = state in {TaskState.FAILED, TaskState.ABORTED}
-    changed = _end(rows, changes) if ends_badly else rows.update(**changes)
+    changed = _end(rows, changes) if ends_badly else _advanced(rows, changes)
     if not changed:
         wanted = state or type or "otherwise configured"
         raise _update_refused(mine.first(), task_id, host_id, wanted)
@@ -160,8 +163,23 @@ def _end(rows: QuerySet[Task], changes: Mapping[str, Any]) -> int:
             lock_first(task)
             if rows.filter(pk=task.pk).update(**changes, lease_owner="", lease_until=None):
                 undo(Task.objects.get(pk=task.pk))
+                is_aborted = changes["state"] == TaskState.ABORTED
+                kind = Kind.TASK_ABORTED if is_aborted else Kind.TASK_FAILED
+                task_record(task, kind, str(changes.get("description", "")))
                 ended += 1
     return ended
+
+
+def _advanced(rows: QuerySet[Task], changes: Mapping[str, Any]) -> int:
+    """Change tasks; those that become FINISHED are recorded. Returns the number of tasks."""
+    if changes.get("state") != TaskState.FINISHED:
+        return rows.update(**changes)
+    with transaction.atomic():
+        finished = list(rows.select_for_update().order_by("pk"))
+        changed = rows.filter(pk__in=[task.pk for task in finished]).update(**changes)
+        for task in finished[:changed]:
+            task_record(task, Kind.TASK_FINISHED)
+    return changed
 
 
 def _visible(tenant_id: str | None) -> QuerySet[Task]:

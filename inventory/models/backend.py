@@ -85,6 +85,9 @@ class Backend(models.Model):
     encrypted_token = models.TextField(blank=True)
     token_digest = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField(default=clock.now)
+    recorded_available = models.BooleanField(
+        default=True, db_default=True, help_text="what the last event about its state says"
+    )
 
     objects = BackendQuerySet.as_manager()
 

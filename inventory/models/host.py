@@ -48,6 +48,9 @@ class Host(models.Model):
     agent_until = models.DateTimeField(null=True, blank=True, db_index=True)
     probed_by_driver = models.BooleanField(default=False)
     tenant_id = models.CharField(max_length=64, blank=True, default="")
+    recorded_available = models.BooleanField(
+        default=True, db_default=True, help_text="what the last event about its state says"
+    )
 
     class Meta:
         ordering: ClassVar = ["uuid"]

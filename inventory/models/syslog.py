@@ -23,6 +23,9 @@ class SyslogSource(models.Model):
         Backend, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     read_at = models.DateTimeField(default=clock.now)
+    forwarded_event = models.BigIntegerField(
+        null=True, blank=True, help_text="number of the event up to which events were forwarded"
+    )
 
     class Meta:
         constraints: ClassVar = [

@@ -75,7 +75,7 @@ def host_probe(
         probed_by_driver=by_driver,
         tenant_id=tenant_id or "",
     )
-    kept = {"uuid", "nqn", "tenant_id"}
+    kept = {"uuid", "nqn", "tenant_id", "recorded_available"}
     kept |= {"used_namespace_ids"} if used_namespace_ids is None else set()
     write = _write_of_driver if by_driver else _upsert
     columns = [field.name for field in Host._meta.concrete_fields if field.name not in kept]

@@ -8,6 +8,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from django.conf import settings
 from pydantic import AwareDatetime, BaseModel, Field
 
+from events.kinds import Kind
+from events.recording import record
 from inventory.models import Backend, License, LicenseType
 from provisioner.access.secrets import decrypt, encrypt
 from provisioner.common import clock
@@ -99,6 +101,13 @@ def license_take_over(*, encrypted_text: str) -> None:
         expires_at=terms.expirationDate,
         max_backends=terms.maxBackends,
         encrypted_text=encrypted_text,
+    )
+    expires_at = _shown(terms.expirationDate) or None
+    record(
+        Kind.LICENSE_INSTALLED,
+        maxBackends=terms.maxBackends,
+        type=str(terms.type),
+        expiresAt=expires_at,
     )
 
 

@@ -7,10 +7,11 @@ from typing import Any
 from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest, HttpResponse
 
-from provisioner.access.login_attempts import TooManyLogins, login_checked, login_turn
+from provisioner.access.login_attempts import REFUSED, TooManyLogins, login_checked, login_turn
 from provisioner.access.principals import Role
+from provisioner.common import logs
 
-OURS = frozenset({"provisioner", "inventory", "tasks", "volumes"})
+OURS = frozenset({"provisioner", "events", "inventory", "tasks", "volumes"})
 REVOKE = "provisioner.add_revokedtoken"
 
 Handler = Callable[[HttpRequest], HttpResponse]
@@ -32,9 +33,12 @@ class GuardedBackend(ModelBackend):
             return None
         source = request.META.get("REMOTE_ADDR", "") if request else ""
         with login_turn(source):
-            return login_checked(
+            found = login_checked(
                 username, source, lambda: check(request, username, password, **kwargs)
             )
+        if found is None:
+            REFUSED.count("", client=source, reason="wrong user name or password")
+        return found
 
     def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
         """Django's permissions, and those of roles: MONITOR may view, ADMIN also revoke tokens."""
@@ -69,14 +73,16 @@ unfold uses, evaluates the expressions in attributes (docs/decisions/0033-consol
 
 
 class AdministrationPages:
-    """Middleware that sets the content security policy of the pages, and answers HTTP 429 after too
-    many logins.
+    """Middleware that sets the content security policy of the pages, says who the caller is, and
+    answers HTTP 429 after too many logins.
     """
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.path_info.startswith("/admin") and request.user.is_authenticated:
+            logs.caller.set(request.user.get_username())
         response = self.get_response(request)
         if request.path_info.startswith("/admin"):
             response.headers.setdefault("Content-Security-Policy", POLICY)

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 from provisioner.access.authorization_server import authorization_server_current
 from provisioner.access.local_users import user_verify
-from provisioner.access.login_attempts import TooManyLogins
+from provisioner.access.login_attempts import REFUSED, TooManyLogins
 from provisioner.access.oidc_tokens import oidc_caller
 from provisioner.access.principals import Caller
 from provisioner.access.signing_keys import KeysUnreadable
@@ -30,8 +30,14 @@ class _HeaderAuthentication(BaseAuthentication):
         scheme, _, credentials = request.headers.get("Authorization", "").strip().partition(" ")
         if scheme.lower() != self.scheme:
             return None
-        caller = self.verify(credentials.strip(), request.META.get("REMOTE_ADDR", ""))
+        source = request.META.get("REMOTE_ADDR", "")
+        try:
+            caller = self.verify(credentials.strip(), source)
+        except (AuthenticationFailed, TriesLater) as error:
+            REFUSED.count("", client=source, reason=str(error.detail))
+            raise
         logs.caller.set(caller.name)
+        logs.caller_type.set(caller.type)
         return caller, self.scheme
 
     def authenticate_header(self, request: Request) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 from django.conf import settings
 from django.db import transaction
 
+from events.kinds import Kind
+from events.recording import record
 from provisioner.access import secrets
 from provisioner.access.models import AuthorizationServer
 from provisioner.access.signing_keys import Keys, KeysUnreadable, keys_new, keys_shared
@@ -111,12 +113,15 @@ def authorization_server_store(server: OidcServer) -> None:
         AuthorizationServer.objects.update_or_create(
             pk=AuthorizationServer.ONLY, defaults=_columns(server)
         )
+        record(Kind.AUTHORIZATION_SERVER_SET, tokenUrl=server.token_url, issuer=server.issuer)
     authorization_server_forget()
 
 
 def authorization_server_remove() -> None:
     """Remove the server: from now on local tokens are accepted again."""
-    AuthorizationServer.objects.all().delete()
+    with transaction.atomic(durable=True):
+        AuthorizationServer.objects.all().delete()
+        record(Kind.AUTHORIZATION_SERVER_REMOVED)
     authorization_server_forget()
 
 

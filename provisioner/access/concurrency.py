@@ -21,7 +21,8 @@ LIST_SECONDS = 20.0
 LISTS_AT_ONCE = 2
 """Long lists that are written at once: each takes CPU time from all others, and a connection."""
 
-_places, _turns, _lists = Lane(), Lane(), Lane()
+
+_places, _turns, _lists, _followers = Lane(), Lane(), Lane(), Lane()
 
 
 class TooManyAtOnce(APIException):
@@ -64,6 +65,16 @@ class RequestTurn:
         self._take(_lists, Bounds(LISTS_AT_ONCE, 1, LIST_SECONDS))
         return partial(self._give_back, _lists)
 
+    def for_following(self) -> None:
+        """Exchange the turn for one of a follower of events, who stays for minutes and mostly
+        waits. The place is kept. Followers have a quarter of all places, one caller half of that.
+
+        :raises TooManyAtOnce: these are taken.
+        """
+        places: int = settings.ENVIRONMENT.api_places
+        self._give_back(_turns)
+        self._take(_followers, Bounds(max(2, places // 4), max(1, places // 8)))
+
     def _take(self, lane: Lane, bounds: Bounds) -> None:
         try:
             lane.take(self._caller, bounds)
@@ -93,4 +104,4 @@ def others_work() -> bool:
 
 def all_idle() -> bool:
     """Whether no request has a place or a turn."""
-    return _places.is_idle and _turns.is_idle and _lists.is_idle
+    return all(lane.is_idle for lane in (_places, _turns, _lists, _followers))

@@ -28,6 +28,11 @@ def stop_serving() -> None:
     _stopping.set()
 
 
+def is_serving() -> bool:
+    """False: the process is being stopped: long answers end, and clients come again elsewhere."""
+    return not _stopping.is_set()
+
+
 class HealthzViewSet(ApiViewSet):
     """``GET /healthz``: the process is alive."""
 

@@ -19,6 +19,8 @@ from typing import TypeVar
 import redis
 from django.conf import settings
 
+from events.kinds import Kind
+from events.recording import Tally
 from provisioner.common.lanes import Bounds, Lane, LaneFull, three_quarters
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,9 @@ HASHED_OF_ONE = 1
 """From one address: so of one name at most as many tries run at once as there are processes."""
 TURN_SECONDS = 10.0
 """Longest wait for a turn to hash; a hash takes 0.4 s."""
+
+REFUSED = Tally(Kind.LOGINS_REFUSED)
+"""Names are not recorded: users may type a password there by mistake."""
 
 T = TypeVar("T")
 Counts = dict[str, tuple[int, float]]

@@ -69,6 +69,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "tasks.list": _HOST_READ,
     "tasks.update": _HOST,
     "tasks.destroy": _STORAGE,
+    "events.list": _READ,
     "metrics.list": _READ,
     "token.create": frozenset(Role),
 }
@@ -106,6 +107,7 @@ OF_TENANTS = frozenset(
         "tasks.list",
         "tasks.update",
         "tasks.destroy",
+        "events.list",
         # the portals of nodes are where hosts connect to volumes
         "backends.list",
         "backends.retrieve",

@@ -41,6 +41,11 @@ class Caller:
         return self.roles & _OF_HOSTS if self.host_id is not None else self.roles - _OF_HOSTS
 
     @property
+    def type(self) -> str:
+        """Who speaks: a host, a node, or any other caller."""
+        return "host" if self.host_id else "node" if self.node_id else "caller"
+
+    @property
     def is_admin(self) -> bool:
         return Role.ADMIN in self.acts_as
 

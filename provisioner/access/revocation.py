@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.db import transaction
 from django.db.models import QuerySet
 
+from events.kinds import Kind
+from events.recording import record
 from provisioner.access import authorization_server
 from provisioner.access.models import RevokedToken
 from provisioner.common import clock
@@ -29,9 +32,11 @@ _known: _Known | None = None
 def token_revoke(*, token_id: str, expires_at: dt.datetime) -> None:
     """Revoke a token: each process refuses it within CACHE_SECONDS. Deletes expired rows."""
     RevokedToken.objects.filter(expires_at__lt=clock.now()).delete()
-    RevokedToken.objects.bulk_create(
-        [RevokedToken(token_id=token_id, expires_at=expires_at)], ignore_conflicts=True
-    )
+    with transaction.atomic():
+        RevokedToken.objects.bulk_create(
+            [RevokedToken(token_id=token_id, expires_at=expires_at)], ignore_conflicts=True
+        )
+        record(Kind.TOKEN_REVOKED, token=token_id)
     revocations_forget()
 
 

@@ -8,6 +8,8 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from events.kinds import Kind
+from events.recording import Tally
 from provisioner.access.authentication import BasicAuthentication
 from provisioner.access.principals import Caller, Role
 from provisioner.access.tokens import (
@@ -23,6 +25,8 @@ from provisioner.common.endpoint_spec import Operation, Output
 from provisioner.common.parsing import Identifier, Input, Whole, parse_body
 from provisioner.common.results import InvalidInput
 from provisioner.common.times import iso_milliseconds
+
+ISSUED = Tally(Kind.TOKENS_ISSUED)
 
 
 class TokenInput(Input):
@@ -73,15 +77,18 @@ class TokenViewSet(ApiViewSet):
 
     def create(self, request: Request) -> Response:
         fields = parse_body(TokenInput, request)
+        name = "/".join(filter(None, [self.caller.name, fields.get("name")]))
+        roles = _granted(self.caller, fields)
         token, expires_at = token_issue(
-            name="/".join(filter(None, [self.caller.name, fields.get("name")])),
-            roles=_granted(self.caller, fields),
+            name=name,
+            roles=roles,
             tenant_id=fields.get("tenant"),
             node_id=fields.get("node"),
             host_id=fields.get("host"),
             user=self.caller.name,
             lifetime=dt.timedelta(seconds=fields["expiration"]),
         )
+        ISSUED.count(self.caller.name, user=self.caller.name, name=name, roles=sorted(roles))
         return success(token=token, expirationDate=f"{iso_milliseconds(expires_at)}+0000")
 
 

@@ -265,6 +265,11 @@ OPERATIONS: dict[str, str] = {
     "to 10 seconds for the result.",
     "maintenance.retrieve": "Which volumes would lose redundancy or access if the storage node "
     "stopped now. Changes nothing.",
+    "events.list": "What happened in the pool, by ascending number: which objects, who did it and "
+    "why. With `follow` a stream (`text/event-stream`): the `id` of each message is the number of "
+    "the event, and its `data` the event as in the list. A stream ends after five minutes; clients "
+    "continue it with `Last-Event-ID`. HTTP 429: too many follow already. Callers of a tenant see "
+    "the events of their tenant.",
     "metrics.list": "State of the pool and counters of this server, in the text format of "
     "Prometheus.",
     "migrate_volume.create": "Move a replica to another storage node, as a task. The host does it "

@@ -8,6 +8,8 @@ from pythonjsonlogger.json import JsonFormatter as BaseFormatter
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 task_id: ContextVar[str] = ContextVar("task_id", default="")
 caller: ContextVar[str] = ContextVar("caller", default="")
+caller_type: ContextVar[str] = ContextVar("caller_type", default="caller")
+job: ContextVar[str] = ContextVar("job", default="")
 
 
 class ContextFilter(logging.Filter):

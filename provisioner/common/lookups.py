@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import ForeignKey, Lookup
+from django.db.models import ForeignKey, JSONField, Lookup
 from django.db.models.sql.compiler import SQLCompiler
 
 
@@ -31,3 +31,26 @@ class Among(Lookup):
         column, parameters = self.process_lhs(compiler, connection)
         keys = f"{column} IN (SELECT value FROM json_each(%s))"  # noqa: S608 - a column of ours
         return keys, (*parameters, json.dumps(list(self.rhs)))
+
+
+@JSONField.register_lookup
+class Holds(Lookup):
+    """``subjects__holds="volume:1"``: the list in the column has this text as an item. PostgreSQL
+    finds it by a GIN index with ``jsonb_path_ops``.
+    """
+
+    lookup_name = "holds"
+    prepare_rhs = False
+
+    def as_sql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
+    ) -> tuple[str, tuple[Any, ...]]:
+        column, parameters = self.process_lhs(compiler, connection)
+        return f"{column} @> %s::jsonb", (*parameters, json.dumps([self.rhs]))
+
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
+    ) -> tuple[str, tuple[Any, ...]]:
+        column, parameters = self.process_lhs(compiler, connection)
+        found = f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value = %s)"  # noqa: S608 - ours
+        return found, (*parameters, self.rhs)

@@ -33,6 +33,7 @@ class RequestLog:
         request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         token = logs.request_id.set(request_id)
         logs.caller.set("")
+        logs.caller_type.set("caller")
         started = time.monotonic()
         try:
             response = self.get_response(request)

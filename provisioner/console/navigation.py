@@ -20,6 +20,7 @@ GROUPS: dict[str, list[tuple[str, str, str]]] = {
         ("Tenants", "volumes.tenant", "apartment"),
     ],
     "Activity": [
+        ("Events", "events.event", "history"),
         ("Tasks", "tasks.task", "checklist"),
         ("Drains", "volumes.drain", "output"),
         ("Orphans", "volumes.orphan", "help_center"),

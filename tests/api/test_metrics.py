@@ -185,7 +185,7 @@ def test_the_number_of_queries_does_not_grow(api: Api, pool: Pool, fleet: Simula
 
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
-            assert len(list(PoolCollector().collect())) == 20
+            assert len(list(PoolCollector().collect())) == 21
             assert b"".join(volume_metrics()).count(b"# TYPE") == 3
         return len(captured)
 

@@ -34,6 +34,11 @@ NOT_A_TENANTS = {
 
 CALLS: dict[str, list[tuple[str, Any]]] = {
     "tenants.list": [("GET /tenants", None)],
+    "events.list": [
+        ("GET /events", None),
+        ("GET /events?about=volume:{volume}", None),
+        ("GET /events?about=tenant:t2", None),
+    ],
     "hosts.list": [("GET /hosts", None), ("GET /hosts?hostName=theirs", None)],
     "host_probe.create": [("POST /host_probe", {**PROBE, "hostId": "{theirhost}"})],
     "volumes.create": [

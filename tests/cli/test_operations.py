@@ -51,6 +51,7 @@ COMMANDS = {
     "clone_volume_create": "clones create VOLUME clone --size 20 --reserve 30 --uuid c",
     "connect_create": "connect VOLUME HOST",
     "disconnect_create": "disconnect VOLUME HOST --wait",
+    "events_list": "events --severity error --since 1h",
     "drain_create": "nodes drain NODE",
     "drain_destroy": "nodes drain-stop NODE",
     "drain_retrieve": "nodes drain-status NODE",

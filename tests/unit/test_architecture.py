@@ -13,7 +13,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PACKAGES = ("provisioner", "tasks", "inventory", "volumes", "provisionerctl")
+PACKAGES = ("provisioner", "events", "tasks", "inventory", "volumes", "provisionerctl")
 PROGRAMS = Path(sys.executable).parent
 
 FORBIDDEN = [
@@ -24,6 +24,7 @@ FORBIDDEN = [
     ("volumes", "volumes/selectors.py", "import volumes.services.tenant"),
     ("inventory", "inventory/services/hosts.py", "import inventory.views.hosts"),
     ("tasks", "tasks/submission.py", "import tasks.services"),
+    ("events", "events/models.py", "import events.recording"),
     ("provisioner", "provisioner/access/tokens.py", "import provisioner.certificates"),
     ("steps", "volumes/services/tenant.py", "import tasks.context"),
     ("celery", "volumes/reconcilers/garbage_collector.py", "import celery"),

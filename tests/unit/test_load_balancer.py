@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from events.stream import KEEP_ALIVE_SECONDS
 from provisioner.environment import Environment
 from tests.api.roles_steps import operations
 
@@ -48,6 +49,11 @@ def test_its_head_names_each_variable_and_its_default():
     head = CONFIG.read_text().partition("\nglobal\n")[0]
     for name, default in re.findall(r"\$\{(\w+)-(\w+)\}", CONFIG.read_text()):
         assert re.search(rf"^#   {name} +{default}, ", head, re.MULTILINE), name
+
+
+def test_followers_of_events_hear_something_before_the_load_balancer_gives_up():
+    timeouts = dict(re.findall(r"timeout (client|server) (\d+)s", CONFIG.read_text()))
+    assert min(map(int, timeouts.values())) >= 2 * KEEP_ALIVE_SECONDS
 
 
 def test_a_body_that_the_api_takes_fits():

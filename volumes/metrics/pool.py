@@ -1,5 +1,6 @@
 """Metrics of the pool (reference, "Get Metrics"), in a constant number of queries."""
 
+import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -7,11 +8,14 @@ from typing import Any
 from django.db.models import Case, Count, Model, QuerySet, Value, When
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from events.kinds import Severity
+from events.selectors import urgent_counts
 from inventory.health import NodeHealth
 from inventory.models import Pool
 from inventory.selectors import BackendSummary, backend_list
 from inventory.services.node.certificate_ends import file_certificate_ends
 from inventory.services.pool.identity import database_doubt
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from tasks.metrics import task_metrics
 from volumes.health_selectors import volume_numbers
@@ -31,6 +35,7 @@ from volumes.services.node.drain import OF_DRAIN, drain_tasks
 
 NODE = ["node", "name"]
 AVAILABLE, UNAVAILABLE = 1, 2
+RECENT = dt.timedelta(hours=1)
 TRANSITIONAL: tuple[type[Model], ...] = (Volume, Replica, Snapshot, Publication, Export)
 NODE_VALUES = {
     "ks_node_free_capacity_bytes": "Free capacity of a storage node in bytes",
@@ -59,6 +64,7 @@ class PoolCollector:
         yield barred_metric()
         yield from tenant_metrics()
         yield certificate_metric(backends)
+        yield event_metric()
         yield from task_metrics()
 
 
@@ -178,6 +184,18 @@ def certificate_metric(backends: Iterable[BackendSummary]) -> Metric:
     for *labels, ends_at in presented:
         if ends_at is not None:
             family.add_metric(labels, ends_at.timestamp())
+    return family
+
+
+def event_metric() -> Metric:
+    """Return how many events of severity ``warning`` or higher the last hour had."""
+    family = GaugeMetricFamily(
+        "provisioner_recent_events",
+        "Events of the last hour of severity warning or higher",
+        labels=["kind", "severity"],
+    )
+    for kind, severity, number in urgent_counts(clock.now() - RECENT):
+        family.add_metric([kind, Severity(severity).wire], number)
     return family
 
 

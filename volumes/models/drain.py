@@ -12,7 +12,8 @@ class Drain(models.Model):
     """A node that is being drained. It is cordoned meanwhile.
 
     ``was_in_use``: the value that ``in_use`` returns to when the drain is stopped.
-    ``replicas_before``: the number of replicas on it when the drain began.
+    ``replicas_before``: the number of replicas on it when the drain began. ``finished_at``: when
+    none was left; null: some are.
     """
 
     backend = models.OneToOneField(
@@ -21,6 +22,7 @@ class Drain(models.Model):
     was_in_use = models.BooleanField()
     replicas_before = models.PositiveIntegerField()
     started_at = models.DateTimeField(default=clock.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering: ClassVar = ["backend"]

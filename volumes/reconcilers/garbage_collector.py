@@ -82,6 +82,7 @@ def abort_unfinished_publications() -> None:
             mark_publications_deleting(
                 Publication.objects.filter(pk=publication.pk, state=LifeState.CREATING),
                 deadline_at=clock.now(),
+                reason="no node exported it in time",
             )
 
     each_alone(overdue_take(Publication.objects.filter(state=LifeState.CREATING)), abort)

@@ -20,7 +20,14 @@ from volumes.models import Drain, Replica, ReplicaRelocation
 from volumes.reconcilers.job_lease import HeldLease, job_lease_acquire
 from volumes.reconcilers.self_healing import replicas_lost
 from volumes.services.errors import CannotMove
-from volumes.services.node.drain import DRAIN, JOB, OF_DRAIN, drain_tasks, drain_tasks_abort_stale
+from volumes.services.node.drain import (
+    DRAIN,
+    JOB,
+    OF_DRAIN,
+    drain_tasks,
+    drain_tasks_abort_stale,
+    drains_finish,
+)
 from volumes.services.replica.migrate import volume_migrate
 from volumes.services.replica.replace import replica_sync_submit
 
@@ -44,6 +51,7 @@ def relocate_replicas() -> None:
     try:
         Drain.objects.filter(backend__in_use=True).delete()
         drain_tasks_abort_stale()
+        drains_finish()
         _note_ends()
         _start_relocations(lease, _relocatable(replicas_lost(lease.unbroken_since)), None)
         for drain in Drain.objects.order_by("started_at"):

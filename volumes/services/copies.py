@@ -83,7 +83,7 @@ def copies_outdate(volume: Volume) -> None:
     if not rebuilding:
         return
     mark_copies_deleting(rebuilding.get())
-    replica_state_set(rebuilding, ReplicaState.UNKNOWN)
+    replica_state_set(rebuilding, ReplicaState.UNKNOWN, reason="the volume was published")
 
 
 def mark_copies_deleting(replica: Replica) -> None:

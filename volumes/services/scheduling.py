@@ -1,19 +1,24 @@
 """Plan and claim replicas for a volume: choose nodes, reserve space, insert the rows."""
 
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from django.db import IntegrityError, transaction
 
+from events.kinds import Kind
+from events.recording import record
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
 from volumes.models import Protocol, Replica, ReplicaState, SubVolume, Volume
 from volumes.placement.layout import PlannedSubVolume
 from volumes.placement.request import PlacementRequest
 from volumes.placement.scheduler import Plan, PlannedReplica, plan
+from volumes.placement.weighers import weight
 from volumes.selectors import candidates_read
 from volumes.services.claims import ClaimLost, Claims, claims_take
 from volumes.services.copies import record_desired_copy
@@ -109,11 +114,12 @@ class ReplicaOrigin:
     """Where new replicas come from.
 
     ``created_by_task``: the id of the task that creates them, or "". ``copied_from``: the replica
-    to copy them from; None leaves them empty.
+    to copy them from; None leaves them empty. ``kind``: the event that tells their placement.
     """
 
     created_by_task: str = ""
     copied_from: Replica | None = None
+    kind: Kind = Kind.REPLICAS_PLACED
 
 
 def replicas_claim(
@@ -138,7 +144,9 @@ def replicas_claim(
         outcome = required(volume_place(volume, request))
         try:
             with within():
-                _insert_replicas(volume, outcome.chosen, request, write())
+                origin = write()
+                _record_placement(volume, outcome, origin)
+                _insert_replicas(volume, outcome.chosen, request, origin)
             return
         except (ClaimLost, IntegrityError) as error:
             if attempt == CLAIM_ATTEMPTS:
@@ -185,6 +193,35 @@ def _insert_replicas(
         )
     SubVolume.objects.bulk_create(sub_volumes)
     claims_take(claims)
+
+
+def _record_placement(volume: Volume, outcome: Plan, origin: ReplicaOrigin) -> None:
+    """Record which nodes were chosen, and the numbers that decided."""
+    refused = Counter(refusal.filter for refusal in outcome.refused.values())
+    record(
+        origin.kind,
+        tenant=volume.tenant_id,
+        volume=volume.uuid,
+        backend=[planned.node.persistent_id for planned in outcome.chosen],
+        task=origin.created_by_task or None,
+        alias=volume.alias,
+        capacityGiB=volume.capacity_bytes // GIB,
+        count=len(outcome.chosen),
+        nodes=len(outcome.pool),
+        placement=[_decided(planned, outcome.request) for planned in outcome.chosen],
+        refused=dict(refused),
+    )
+
+
+def _decided(planned: PlannedReplica, request: PlacementRequest) -> dict[str, Any]:
+    node = planned.node
+    return {
+        "backend": node.persistent_id,
+        "weight": weight(node, request),
+        "freeBytes": sum(drive.free_bytes for drive in node.drives),
+        "totalBytes": node.total_bytes,
+        "ssds": [each.drive.ssd_id for each in planned.sub_volumes],
+    }
 
 
 def _sub_volume(volume: Volume, replica: Replica, sub_volume: PlannedSubVolume) -> SubVolume:

@@ -4,6 +4,8 @@ import uuid
 
 from django.db import IntegrityError, transaction
 
+from events.kinds import Kind
+from events.recording import record
 from inventory.models import Backend
 from provisioner.common.results import InvalidInput, ProvisionerError, ResultCode
 from volumes.models import DEFAULT_TENANT, Tenant
@@ -45,16 +47,18 @@ def tenant_create(
     _require_pool()
     try:
         with transaction.atomic(durable=True):
-            return Tenant.objects.create(
+            tenant = Tenant.objects.create(
                 tenant_id=tenant_id or str(uuid.uuid4()),
                 name=name,
                 capacity_bytes=capacity_gib * GIB,
                 total_iops=total_iops,
                 total_bw=total_bw,
             )
+            record(Kind.TENANT_CREATED, tenant=tenant.pk, capacityGiB=capacity_gib, name=name)
     except IntegrityError as error:
         taken = f"name {name!r}" if tenant_id is None else f"name {name!r} or id {tenant_id!r}"
         raise TenantAlreadyExists(f"a tenant with {taken} exists already") from error
+    return tenant
 
 
 def tenant_update(*, tenant_id: str, capacity_gib: int, total_iops: int, total_bw: int) -> None:
@@ -68,10 +72,18 @@ def tenant_update(*, tenant_id: str, capacity_gib: int, total_iops: int, total_b
     budget = capacity_gib * GIB
     tenant = Tenant.objects.filter(pk=tenant_id)
     enough = tenant if budget == 0 else tenant.filter(used_bytes__lte=budget)
-    if enough.update(
-        capacity_bytes=budget, total_iops=total_iops, total_bw=total_bw, follows_pool=False
-    ):
-        return
+    with transaction.atomic(durable=True):
+        if enough.update(
+            capacity_bytes=budget, total_iops=total_iops, total_bw=total_bw, follows_pool=False
+        ):
+            record(
+                Kind.TENANT_CHANGED,
+                tenant=tenant_id,
+                capacityGiB=capacity_gib,
+                totalIOPS=total_iops,
+                totalBW=total_bw,
+            )
+            return
     used = tenant.values_list("used_bytes", flat=True).first()
     if used is None:
         raise TenantNotFound.of(tenant_id)
@@ -101,6 +113,8 @@ def tenant_delete(*, tenant_id: str) -> None:
     try:
         with transaction.atomic(durable=True):
             deleted, _ = Tenant.objects.filter(pk=tenant_id).delete()
+            if deleted:
+                record(Kind.TENANT_DELETED, tenant=tenant_id)
     except IntegrityError as error:
         raise TenantHasVolumes(
             f"tenant {tenant_id!r} still has volumes: delete them first"

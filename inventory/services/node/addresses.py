@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from django.db import IntegrityError, transaction
 
+from events.kinds import Kind
+from events.recording import record
 from inventory.models import Backend, BackendAddress
 from inventory.nodes.client import NodeRefused, NodeUnreachable
 from inventory.services.node.clients import node_client_at
@@ -25,6 +27,8 @@ def addresses_store(persistent_id: str, mgmt_ips: Sequence[str], mgmt_port: int)
         BackendAddress(backend_id=persistent_id, position=position, address=address, port=mgmt_port)
         for position, address in enumerate(mgmt_ips)
     )
+    addresses = list(mgmt_ips)
+    record(Kind.BACKEND_MOVED, backend=persistent_id, addresses=addresses, port=mgmt_port)
 
 
 def addresses_follow(*, persistent_id: str, mgmt_ips: Sequence[str], mgmt_port: int) -> None:

@@ -8,6 +8,8 @@ from typing import TypedDict
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
+from events.kinds import Kind
+from events.recording import record
 from inventory.models import Backend, BackendAddress, Portal, Ssd
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
 from inventory.nodes.wire import License, Node
@@ -38,6 +40,8 @@ from provisioner.common.results import ProvisionerError, ResultCode
 log = logging.getLogger(__name__)
 
 RELEASE_SECONDS = 3.0
+SHOWN = frozenset({"rack", "zone", "region", "host_id"})
+"""Columns whose new values an event shows."""
 
 
 class BackendNotFound(ProvisionerError):
@@ -172,6 +176,16 @@ def _insert_rows(backend: Backend, mgmt_ips: Sequence[str], node: Node) -> None:
         Ssd.objects.bulk_create(new_ssds(backend.persistent_id, node.ssds))
         Portal.objects.bulk_create(new_portals(backend.persistent_id, node.portals))
         syslogs_ask_first(backend)
+        record(
+            Kind.BACKEND_ADDED,
+            backend=backend.pk,
+            name=backend.name,
+            ssds=len(node.ssds),
+            addresses=list(mgmt_ips),
+            rack=backend.rack,
+            zone=backend.zone,
+            region=backend.region,
+        )
 
 
 def _changed_meanwhile(persistent_id: str) -> BackendKnown:
@@ -226,12 +240,26 @@ def _store(
 ) -> None:
     with transaction.atomic(durable=True):
         rows = Backend.objects.select_for_update().filter(pk=persistent_id)
-        if not rows.exists():
+        former = rows.first()
+        if former is None:
             raise BackendNotFound.of(persistent_id)
         if changes:
             rows.update(**changes)
+            _record_changes(former, changes)
         if place:
             addresses_store(persistent_id, *place)
+
+
+def _record_changes(former: Backend, changes: BackendChanges) -> None:
+    in_use = changes.get("in_use", former.in_use)
+    if in_use != former.in_use:
+        kind = Kind.BACKEND_UNCORDONED if in_use else Kind.BACKEND_CORDONED
+        record(kind, backend=former.pk, name=former.name)
+    values = {name: value for name, value in changes.items() if name in SHOWN}
+    fields = sorted(values | ({"node_token": ""} if "token_digest" in changes else {}))
+    if fields:
+        about = {"backend": former.pk, "name": former.name}
+        record(Kind.BACKEND_CHANGED, fields=fields, values=values, **about)
 
 
 def settings_push(persistent_id: str) -> None:

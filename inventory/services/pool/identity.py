@@ -2,8 +2,10 @@
 
 import logging
 
-from django.db import connection
+from django.db import connection, transaction
 
+from events.kinds import Kind
+from events.recording import record
 from inventory.models import Pool
 from inventory.nodes.wire import PoolIdentity
 from provisioner.common import clock
@@ -51,7 +53,11 @@ def database_doubted(reason: str) -> None:
     ``STALE_SECONDS``; the database hands out no generation from now on.
     """
     changes = {"doubt": reason, "doubt_since": clock.now()}
-    if Pool.objects.filter(doubt="").update(**changes):
+    with transaction.atomic():
+        is_new = Pool.objects.filter(doubt="").update(**changes)
+        if is_new:
+            record(Kind.WRITES_BARRED, reason=reason)
+    if is_new:
         log.error("the database is older than a node", extra={"reason": reason})
     writes_forget()
 

@@ -12,6 +12,8 @@ from functools import partial
 
 from django.db import transaction
 
+from events.kinds import Kind
+from events.recording import record
 from inventory.models import Backend, SyslogServer, SyslogSource
 from inventory.nodes import syslogs
 from inventory.nodes.client import NodeRefused, NodeUnreachable, call_all
@@ -127,7 +129,7 @@ def _replace(servers: Sequence[syslogs.SyslogServer]) -> None:
     """Store these servers instead of the known ones. A server with the same url keeps its row and
     its waiting records.
     """
-    list(SyslogServer.objects.select_for_update().order_by("pk"))
+    known = [server.url for server in SyslogServer.objects.select_for_update().order_by("pk")]
     rows = {
         server.url: SyslogServer(
             url=server.url,
@@ -145,6 +147,9 @@ def _replace(servers: Sequence[syslogs.SyslogServer]) -> None:
         rows.values(), update_conflicts=True, unique_fields=["url"], update_fields=columns
     )
     SyslogServer.objects.exclude(url__in=rows).delete()
+    if sorted(known) != sorted(rows):
+        urls = sorted(rows)
+        record(Kind.SYSLOG_SERVERS_CHANGED, count=len(urls), servers=urls, former=sorted(known))
 
 
 def _forget() -> None:

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Field, ForeignKey, Model
 
-APPS = ("volumes", "inventory", "tasks", "provisioner")
+APPS = ("volumes", "inventory", "tasks", "events", "provisioner")
 PAGE = "docs/reference/data-model.md"
 HEAD = """# Data model
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from events.kinds import Kind
+from events.recording import record
 from provisioner.access.principals import Role
 from provisioner.access.tokens import (
     LONGEST,
@@ -51,5 +53,8 @@ class Command(BaseCommand):
             node_id=options["node"],
             host_id=options["host"],
             lifetime=dt.timedelta(seconds=seconds),
+        )
+        record(
+            Kind.TOKENS_ISSUED, count=1, user=options["name"], roles=sorted(roles), seconds=seconds
         )
         self.stdout.write(token)

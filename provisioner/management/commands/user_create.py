@@ -15,6 +15,8 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import IntegrityError, transaction
 
+from events.kinds import Kind
+from events.recording import record
 from provisioner.access.principals import Role
 
 SEE_PAGES = {Role.MONITOR, Role.ADMIN}
@@ -50,6 +52,7 @@ class Command(BaseCommand):
                 user.save(force_insert=True)
                 roles = [Group.objects.get_or_create(name=role)[0] for role in options["roles"]]
                 user.groups.set(roles)
+                record(Kind.USER_CREATED, user=options["name"], roles=sorted(options["roles"]))
         except IntegrityError as error:
             raise CommandError(f"There is a user {options['name']} already.") from error
         self.stderr.write(f"Made user {options['name']}.")

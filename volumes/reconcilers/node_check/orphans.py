@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from events.kinds import Kind
+from events.recording import record, recorded_together
 from inventory.models import Backend, Recovery
 from inventory.nodes import wire
 from inventory.nodes.client import NodeClient, call_all
@@ -46,9 +49,28 @@ def orphans_note(backend: Backend, contents: NodeContents) -> None:
             told = _told(seen[key])
             Orphan.objects.filter(pk=orphan.pk).update(last_seen_at=clock.now(), **told)
     new = [orphan for key, orphan in seen.items() if key not in noted]
-    Orphan.objects.bulk_create(new, ignore_conflicts=True)
+    with transaction.atomic(durable=True), recorded_together():
+        Orphan.objects.bulk_create(new, ignore_conflicts=True)
+        for orphan in new:
+            orphan_record(Kind.ORPHAN_FOUND, orphan)
     for orphan in new:
         log.warning("node holds an orphan", extra={"orphan": str(orphan)})
+
+
+def orphan_record(kind: Kind, orphan: Orphan) -> None:
+    """Record an event about an orphan. It concerns the pool: whose it was is not certain."""
+    record(
+        kind,
+        backend=orphan.backend_id,
+        snapshot=orphan.uuid if orphan.kind == OrphanKind.SNAPSHOT else None,
+        replica=orphan.uuid if orphan.kind != OrphanKind.SNAPSHOT else None,
+        type=str(orphan.kind),
+        name=orphan.uuid,
+        sizeBytes=orphan.size_bytes,
+        pool=orphan.pool,
+        owner=orphan.tenant_id,
+        alias=orphan.alias,
+    )
 
 
 def new_orphans(backend_id: str, contents: NodeContents) -> list[Orphan]:
@@ -78,7 +100,14 @@ def orphans_remove(backend: Backend) -> None:
             text = {"orphan": str(orphans[pk]), "reason": str(outcome or "")}
             log.warning("orphan not removed" if outcome else "orphan removed", extra=text)
             if outcome is None:
-                Orphan.objects.filter(pk=pk).delete()
+                orphan_forget(orphans[pk])
+
+
+def orphan_forget(orphan: Orphan) -> None:
+    """Delete the row of an orphan that its node removed."""
+    with transaction.atomic(durable=True):
+        if Orphan.objects.filter(pk=orphan.pk).delete()[0]:
+            orphan_record(Kind.ORPHAN_REMOVED, orphan)
 
 
 def orphan_removal(node: NodeClient, orphan: Orphan, timeout: float) -> Callable[[], None]:

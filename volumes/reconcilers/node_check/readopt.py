@@ -4,6 +4,7 @@ import logging
 
 from django.db import IntegrityError, transaction
 
+from events.kinds import Kind
 from inventory.models import Backend, Ssd
 from inventory.nodes import wire
 from inventory.nodes.client import NodeRefused, NodeUnreachable
@@ -24,6 +25,7 @@ from volumes.services.claims import ClaimLost, Claims, claims_take
 from volumes.services.node.contents import NodeContents
 from volumes.services.node_calls import call_deadline, seconds_left
 from volumes.services.publication.exports import record_desired_exports_for_all_hosts
+from volumes.services.replica.state import replica_record
 from volumes.sizing import GIB
 
 log = logging.getLogger(__name__)
@@ -86,6 +88,8 @@ def _take_back(
         _take_snapshots(replica, backend, contents, claims)
         claims_take(claims, of_budget=False)
         record_desired_exports_for_all_hosts(volume)
+        replica.backend = backend
+        replica_record(Kind.REPLICA_READOPTED, replica)
 
 
 def _former_exports(replica: Replica, contents: NodeContents) -> set[tuple[str, int]]:

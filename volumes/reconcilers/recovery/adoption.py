@@ -23,7 +23,7 @@ from volumes.models import (
     Tenant,
     Volume,
 )
-from volumes.reconcilers.node_check.orphans import orphan_removal, orphans_note
+from volumes.reconcilers.node_check.orphans import orphan_forget, orphan_removal, orphans_note
 from volumes.reconcilers.node_check.readopt import replicas_readopt
 from volumes.reconcilers.recovery.findings import Copy
 from volumes.reconcilers.recovery.places import replica_delete_row, replica_row
@@ -101,7 +101,7 @@ def orphan_discard(orphan_id: int) -> str:
         remove()
     except (NodeRefused, NodeUnreachable) as error:
         raise CannotDiscard(f"{orphan} is not removed: {error}") from error
-    orphan.delete()
+    orphan_forget(orphan)
     return f"{orphan} is removed"
 
 

@@ -2,6 +2,7 @@
 
 from django.db.models import QuerySet
 
+from events.kinds import Kind
 from provisioner.common import clock
 from provisioner.common.queue import enqueue_on_commit
 from provisioner.common.results import ProvisionerError, ResultCode
@@ -22,7 +23,7 @@ from volumes.services.replica.replacement_rules import (
     replica_created_by,
     volume_of,
 )
-from volumes.services.replica.state import replica_state_set
+from volumes.services.replica.state import replica_record, replica_state_set
 
 
 class ReplicaLost(ProvisionerError):
@@ -108,6 +109,14 @@ def replica_take_over(context: Context) -> None:
     if volume.publications.exists() and outgoing.exists():
         raise ReplicaLost(f"volume {volume.uuid!r} was published at the last moment: try again")
     is_unknown = new.rebuilding or (task.outputs.get(NEVER_ATTACHED) and never_attached(new))
+    for old in outgoing.all():
+        replica_record(
+            Kind.REPLICA_REPLACED,
+            new,
+            task=task.pk,
+            former=old.uuid,
+            formerBackend=old.backend_id,
+        )
     _mark_deleting(outgoing)
     if is_unknown:
         Replica.objects.filter(pk=new.pk).update(rebuilding=False)

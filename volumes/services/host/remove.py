@@ -2,6 +2,8 @@
 
 from django.db import transaction
 
+from events.kinds import Kind
+from events.recording import record
 from inventory.models import Host
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.services import tasks_abort, tasks_touch
@@ -43,6 +45,7 @@ def host_remove(*, host_id: str) -> None:
             raise HostAvailable(f"host {host_id!r} is Available: stop its agent first")
         keys = mark_publications_deleting(Publication.objects.filter(host=host))
         host.delete()
+        record(Kind.HOST_REMOVED, tenant=host.tenant_id, host=host_id, name=host.name)
         for volume in locked:
             tasks_abort(volume_id=volume.uuid, reason=UNPUBLISHED, only_hosts=True)
             tasks_touch(volume_id=volume.uuid)

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 from django.db import transaction
 from django.db.models import Q
 
+from events.kinds import Kind
+from events.recording import record
 from inventory.models import Host
 from inventory.services.hosts import NqnTaken, host_probe, require_host_of_tenant
 from volumes.models import Export, Publication, Volume, target_nqn
@@ -33,7 +35,7 @@ def host_report(
     """
     caller = Caller(tenant_id, is_its_own)
     while not _is_so(uuid, nqn, caller):
-        if _claim(uuid, nqn, caller):
+        if _claim(uuid, nqn, caller, name=facts["name"]):
             break
     host_probe(uuid=uuid, nqn=nqn, tenant_id=tenant_id, **facts)
 
@@ -63,7 +65,7 @@ def _is_so(uuid: str, nqn: str, caller: Caller) -> bool:
     return host is not None
 
 
-def _claim(uuid: str, nqn: str, caller: Caller) -> bool:
+def _claim(uuid: str, nqn: str, caller: Caller, *, name: str) -> bool:
     """Give the NQN to the host, if the host is known, or else check that the NQN is free.
 
     Returns False if a volume was published to the host meanwhile; the caller tries again. Everyone
@@ -85,7 +87,12 @@ def _claim(uuid: str, nqn: str, caller: Caller) -> bool:
         _refuse_admitted_elsewhere(uuid, nqn)
         if known is not None:
             Host.objects.filter(pk=uuid).update(nqn=nqn)
+            record(
+                Kind.HOST_NQN_CHANGED, tenant=known.tenant_id, host=uuid, nqn=nqn, former=known.nqn
+            )
             host_exports_renew(uuid)
+        else:
+            record(Kind.HOST_ADDED, tenant=caller.tenant_id or "", host=uuid, name=name, nqn=nqn)
         return True
 
 
@@ -105,6 +112,13 @@ def _take_over(other: Host, uuid: str, caller: Caller) -> None:
             "probe after that"
         )
     other.delete()
+    record(
+        Kind.HOST_REMOVED,
+        tenant=other.tenant_id,
+        host=other.uuid,
+        name=other.name,
+        reason=f"host {uuid} took over its NQN",
+    )
 
 
 def _refuse_admitted_elsewhere(uuid: str, nqn: str) -> None:

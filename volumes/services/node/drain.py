@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.db.models import QuerySet
 
+from events.kinds import Kind
+from events.recording import record
 from inventory.models import Backend
 from inventory.services.node.register import BackendNotFound, settings_push
+from provisioner.common import clock
 from provisioner.common.queue import enqueue_on_commit
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.models import ACTIVE, Task
@@ -76,6 +79,7 @@ def drain_start(*, persistent_id: str) -> None:
         if is_new:
             ReplicaRelocation.objects.filter(replica__backend=backend).delete()
             Backend.objects.filter(pk=persistent_id).update(in_use=False)
+            record(Kind.DRAIN_STARTED, backend=persistent_id, replicas=number)
     if is_new:
         settings_push(persistent_id)
     enqueue_on_commit(f"volumes.jobs.{JOB}")
@@ -95,8 +99,20 @@ def drain_stop(*, persistent_id: str) -> None:
             raise NotDrained(f"backend {persistent_id!r} is not being drained")
         Backend.objects.filter(pk=persistent_id).update(in_use=drain.was_in_use)
         drain.delete()
+        left = Replica.objects.filter(backend=persistent_id).count()
+        record(Kind.DRAIN_STOPPED, backend=persistent_id, replicas=left)
     settings_push(persistent_id)
     drain_tasks_abort_stale()
+
+
+def drains_finish() -> None:
+    """Record the end of drains whose node holds no replica any more."""
+    for drain in Drain.objects.filter(finished_at=None, backend__replicas=None):
+        with transaction.atomic(durable=True):
+            rows = Drain.objects.filter(pk=drain.pk, finished_at=None)
+            if rows.update(finished_at=clock.now()):
+                moved = drain.replicas_before
+                record(Kind.DRAIN_FINISHED, backend=drain.pk, replicas=moved)
 
 
 def drain_get(*, persistent_id: str) -> DrainStatus:

@@ -9,8 +9,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from django.db import transaction
 from django.db.models import F, QuerySet, Sum
 
+from events.kinds import Kind
+from events.recording import record
+from events.selectors import EventFilter, event_rows
 from inventory.models import Backend
 from provisioner.common import clock
 from provisioner.common.models import LifeState
@@ -80,10 +84,25 @@ def mark_missing(backend: Backend, contents: NodeContents, before: ReadyRows) ->
     _note_replicas(backend, {(v.uuid, v.generation): v.capacity for v in contents.volumes}, before)
     there = {(s.uuid, s.generation) for s in contents.snapshots}
     rows = Snapshot.objects.filter(replica__backend=backend, state=LifeState.READY)
-    for uuid, key in rows.values_list("uuid", "pk"):
-        if key in before.snapshots and (uuid, key) not in there:
-            log.error("node lost a snapshot", extra={"backend": backend.pk, "snapshot": uuid})
+    for snapshot in rows.select_related("volume"):
+        if snapshot.pk in before.snapshots and (snapshot.uuid, snapshot.pk) not in there:
+            _note_lost(backend, snapshot)
     return _note_exports(backend, contents, before)
+
+
+def _note_lost(backend: Backend, snapshot: Snapshot) -> None:
+    """Log that a snapshot is lost; the first check that finds it so records it."""
+    log.error("node lost a snapshot", extra={"backend": backend.pk, "snapshot": snapshot.uuid})
+    known = EventFilter(about=f"snapshot:{snapshot.uuid}", kinds=(Kind.SNAPSHOT_LOST,))
+    if not event_rows(known).exists():
+        record(
+            Kind.SNAPSHOT_LOST,
+            tenant=snapshot.tenant_id,
+            snapshot=snapshot.uuid,
+            volume=snapshot.volume.uuid,
+            backend=backend.pk,
+            alias=snapshot.alias,
+        )
 
 
 def _note_replicas(
@@ -104,7 +123,7 @@ def _note_replicas(
             small.add(replica.volume_id)
         if replica.replica_state == ReplicaState.MISSING and replica.volume.num_replicas == 1:
             row = rows.filter(pk=replica.pk, replica_state=ReplicaState.MISSING)
-            replica_state_set(row, ReplicaState.UNKNOWN)
+            replica_state_set(row, ReplicaState.UNKNOWN, reason="its node holds it again")
     if small:
         _expand_again(Volume.objects.filter(pk__in=small))
 
@@ -114,7 +133,7 @@ def _mark_missing(replica: Replica) -> None:
     rows = Replica.objects.filter(
         pk=replica.pk, backend=replica.backend_id, state=LifeState.READY
     ).exclude(replica_state__in=[ReplicaState.MISSING, ReplicaState.TERMINATING])
-    if replica_state_set(rows, ReplicaState.MISSING):
+    if replica_state_set(rows, ReplicaState.MISSING, reason="its node lost it"):
         about = {"backend": replica.backend_id, "replica": replica.uuid}
         log.error("node lost a replica", extra=about | {"volume": replica.volume_id})
 
@@ -142,5 +161,7 @@ def _note_exports(backend: Backend, contents: NodeContents, before: ReadyRows) -
     ]
     if lost:
         log.warning("node lost exports", extra={"backend": backend.pk, "exports": len(lost)})
-        rows.filter(pk__in=lost).update(state=LifeState.CREATING, deadline_at=clock.now())
+        with transaction.atomic(durable=True):
+            rows.filter(pk__in=lost).update(state=LifeState.CREATING, deadline_at=clock.now())
+            record(Kind.EXPORTS_LOST, backend=backend.pk, count=len(lost))
     return lost

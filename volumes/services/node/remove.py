@@ -3,6 +3,8 @@
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
+from events.kinds import Kind
+from events.recording import record
 from inventory.models import Backend, Ssd
 from inventory.services.node.clients import node_client
 from inventory.services.node.controller_slots import slot_release
@@ -13,6 +15,7 @@ from provisioner.common.results import ProvisionerError, ResultCode
 from volumes.models import Export, Replica, ReplicaState, Snapshot, SubVolume, Volume
 from volumes.services.claims import replica_release
 from volumes.services.publication.namespace_ids import namespace_ids_touch
+from volumes.services.replica.state import replicas_missing_record
 
 
 class BackendHasVolumes(ProvisionerError):
@@ -38,10 +41,14 @@ def backend_remove(*, persistent_id: str, force: bool) -> None:
             backend = Backend.objects.select_for_update().filter(pk=persistent_id).first()
             if backend is None:
                 raise BackendNotFound.of(persistent_id)
-            _unplace_replicas(backend, force=force)
+            lost = _unplace_replicas(backend, force=force)
             slot_release(backend)
             node = node_client(backend)
             backend.delete()
+            record(
+                Kind.BACKEND_REMOVED, backend=persistent_id, name=backend.name, replicas=len(lost)
+            )
+            replicas_missing_record(lost, f"node {persistent_id} was removed by force")
     except IntegrityError as error:
         raise BackendHasVolumes(
             f"a volume was placed on backend {persistent_id!r} at the same moment"
@@ -58,10 +65,11 @@ def _lock_what_it_holds(persistent_id: str) -> None:
     list(Ssd.objects.select_for_update().filter(backend=persistent_id).order_by("pk"))
 
 
-def _unplace_replicas(backend: Backend, *, force: bool) -> None:
+def _unplace_replicas(backend: Backend, *, force: bool) -> list[Replica]:
+    """Take the node away from its replicas. Returns those that are Missing now."""
     replicas = list(Replica.objects.filter(backend=backend).select_related("volume"))
     if not replicas:
-        return
+        return []
     if not force or backend.is_available:
         rule = "it is Available" if force else "delete them, or use force when it is Unavailable"
         raise BackendHasVolumes(f"backend {backend.pk!r} holds {len(replicas)} replicas: {rule}")
@@ -86,3 +94,6 @@ def _unplace_replicas(backend: Backend, *, force: bool) -> None:
         desired_iops=0,
         desired_bw=0,
     )
+    missing = Replica.objects.filter(pk__in=keys, state=LifeState.READY)
+    was = {r.pk: r.replica_state for r in replicas}
+    return [r for r in missing.select_related("volume") if was[r.pk] != ReplicaState.MISSING]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
+from events.kinds import Kind
+from events.recording import record, recorded_together
 from inventory.nodes.client import NodeRefused
 from inventory.nodes.wire import RefusalCode
 from provisioner.common import clock
@@ -27,6 +29,7 @@ from volumes.services.publication.namespace_ids import (
     namespace_ids_take,
     namespace_ids_touch,
 )
+from volumes.services.replica.state import replica_record
 
 
 @dataclass(frozen=True)
@@ -137,17 +140,27 @@ def delete_exports_on_nodes(rows: QuerySet[Export], *, until: float) -> ExportWo
 
 
 def mark_publications_deleting(
-    rows: QuerySet[Publication], *, deadline_at: dt.datetime | None = None
+    rows: QuerySet[Publication], *, deadline_at: dt.datetime | None = None, reason: str = ""
 ) -> list[int]:
     """Delete publications and mark their exports as deleting, inside the caller's transaction.
 
-    ``deadline_at``: the collector removes the exports from then on. Returns the keys of the
-    exports.
+    ``deadline_at``: the collector removes the exports from then on. ``reason``: why, if no client
+    asked for it. Returns the keys of the exports.
     """
     exports = Export.objects.filter(publication__in=rows)
     keys = mark_exports_deleting(exports, deadline_at=deadline_at or unfinished_deadline())
+    with recorded_together():
+        for publication in rows.select_related("volume"):
+            publication_record(Kind.VOLUME_UNPUBLISHED, publication, reason)
     rows.delete()
     return keys
+
+
+def publication_record(kind: Kind, publication: Publication, reason: str = "") -> None:
+    """Record an event about a publication."""
+    volume = publication.volume
+    about = {"volume": volume.uuid, "host": publication.host_id, "alias": volume.alias}
+    record(kind, tenant=volume.tenant_id, reason=reason, **about)
 
 
 def mark_exports_deleting(rows: QuerySet[Export], *, deadline_at: dt.datetime) -> list[int]:
@@ -180,10 +193,14 @@ def mark_replicas_deleting(rows: QuerySet[Replica], *, deadline_at: dt.datetime)
 
     The collector removes them from ``deadline_at`` on.
     """
-    keys = list(rows.values_list("pk", flat=True))
+    removed = list(rows.select_related("volume"))
+    keys = [replica.pk for replica in removed]
     exports = Export.objects.filter(LIVE, replica__in=keys)
     mark_exports_deleting(exports, deadline_at=deadline_at)
     Replica.objects.filter(pk__in=keys).update(state=LifeState.DELETING, deadline_at=deadline_at)
+    with recorded_together():
+        for replica in removed:
+            replica_record(Kind.REPLICA_REMOVED, replica)
 
 
 def _work(

@@ -3,6 +3,7 @@
 from django.db import transaction
 from django.db.models import QuerySet
 
+from events.kinds import Kind
 from inventory.models import Backend, Host
 from provisioner.common import clock
 from provisioner.common.models import LifeState
@@ -20,6 +21,7 @@ from volumes.services.publication.exports import (
     delete_exports_on_nodes,
     exports_make,
     mark_publications_deleting,
+    publication_record,
     record_desired_exports,
 )
 from volumes.services.replica.remove import marked_confirm
@@ -134,7 +136,9 @@ def _publish_local(volume: Volume, host: Host, idempotency_digest: str) -> None:
         host=host,
         defaults={"state": LifeState.READY, "idempotency_digest": idempotency_digest},
     )
-    if not created:
+    if created:
+        publication_record(Kind.VOLUME_PUBLISHED, publication)
+    else:
         _require_repeat(publication, idempotency_digest)
 
 
@@ -166,6 +170,7 @@ def _wanted(volume: Volume, host: Host, idempotency_digest: str) -> Publication:
             idempotency_digest=idempotency_digest,
             deadline_at=deadline,
         )
+        publication_record(Kind.VOLUME_PUBLISHED, publication)
     elif publication.state == LifeState.CREATING:
         publication.idempotency_digest = idempotency_digest or publication.idempotency_digest
         rows = Publication.objects.filter(pk=publication.pk)
@@ -200,7 +205,7 @@ def _publish_failed(publication: Publication, idempotency_digest: str, *, reason
     rows = Publication.objects.filter(pk=publication.pk)
     with transaction.atomic(durable=True):
         creating = rows.filter(state=LifeState.CREATING)
-        mark_publications_deleting(creating, deadline_at=clock.now())
+        mark_publications_deleting(creating, deadline_at=clock.now(), reason=reason)
     enqueue_on_commit("volumes.jobs.collect")
     if (
         publication.matches_request(idempotency_digest)

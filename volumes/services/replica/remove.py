@@ -102,7 +102,8 @@ def replica_report(
         if replica.backend_id is None:
             raise ReplicaNotExists(f"the backend of replica {replica_uuid!r} was removed by force")
         if replica.replica_state != state:
-            replica_state_set(Replica.objects.filter(pk=replica.pk), state)
+            rows = Replica.objects.filter(pk=replica.pk)
+            replica_state_set(rows, state, reason="a host reports it")
         tasks_touch(volume_id=volume.uuid)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
+from events.kinds import Kind
+from events.recording import record
 from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.queue import enqueue_on_commit
@@ -102,6 +104,14 @@ def _claim(tenant_id: str | None, request: SnapshotRequest, idempotency_digest: 
         capacity_bytes=volume.capacity_bytes,
         tenant_id=volume.tenant_id,
     )
+    record(
+        Kind.SNAPSHOT_CREATED,
+        tenant=snapshot.tenant_id,
+        snapshot=snapshot.uuid,
+        volume=volume.uuid,
+        backend=replica.backend_id,
+        alias=snapshot.alias,
+    )
     return snapshot
 
 
@@ -159,19 +169,28 @@ def _make(snapshot: Snapshot, until: float) -> None:
     replicas = {key: s.replica for key, s in snapshots.items()}
     check_after_not_found(replicas, outcomes, until=until)
     failures = failures_text(replicas, outcomes)
-    if failures and snapshot_abort(snapshot):
+    if failures and snapshot_abort(snapshot, failures):
         raise (NoFreeSpace if lack_space(outcomes) else NodesFailed)(failures)
     made = not failures and rows.update(state=LifeState.READY, deadline_at=None)
     if not made and not Snapshot.objects.filter(pk=snapshot.pk, state=LifeState.READY).exists():
         raise NodesFailed("the snapshot was deleted while it was being created")
 
 
-def snapshot_abort(snapshot: Snapshot) -> bool:
+def snapshot_abort(snapshot: Snapshot, reason: str = "the process that was taking it died") -> bool:
     """Abort a snapshot that is being created, and let the collector remove it from its node.
 
     Returns False if the snapshot is no longer CREATING; then nothing changes.
     """
     rows = Snapshot.objects.filter(pk=snapshot.pk, state=LifeState.CREATING)
-    given_up = rows.update(state=LifeState.DELETING, deadline_at=clock.now())
+    with transaction.atomic(durable=True):
+        given_up = rows.update(state=LifeState.DELETING, deadline_at=clock.now())
+        if given_up:
+            record(
+                Kind.SNAPSHOT_ABORTED,
+                tenant=snapshot.tenant_id,
+                snapshot=snapshot.uuid,
+                alias=snapshot.alias,
+                reason=reason,
+            )
     enqueue_on_commit("volumes.jobs.collect")
     return bool(given_up)

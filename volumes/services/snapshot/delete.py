@@ -2,6 +2,8 @@
 
 from django.db import transaction
 
+from events.kinds import Kind
+from events.recording import record
 from provisioner.common.models import LifeState
 from volumes.models import Snapshot
 from volumes.selectors import LIVE
@@ -30,6 +32,12 @@ def snapshot_delete(*, snapshot_uuid: str, tenant_id: str | None) -> None:
         _require_unused(snapshot)
         Snapshot.objects.filter(pk=snapshot.pk).update(
             state=LifeState.DELETING, deadline_at=unfinished_deadline()
+        )
+        record(
+            Kind.SNAPSHOT_DELETED,
+            tenant=snapshot.tenant_id,
+            snapshot=snapshot.uuid,
+            alias=snapshot.alias,
         )
     delete_snapshots_on_nodes([snapshot], until=call_deadline())
 

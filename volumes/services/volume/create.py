@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
+from events.kinds import Kind
+from events.recording import Tally, record
 from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.parsing import INT64_MAX
@@ -16,11 +18,17 @@ from provisioner.common.results import InvalidInput, ProvisionerError, ResultCod
 from volumes.models import Protocol, ProvisioningType, Replica, Volume
 from volumes.placement.scheduler import Plan
 from volumes.selectors import LIVE
+from volumes.services.claims import TenantCapacityExceeded
 from volumes.services.deadlines import unfinished_deadline
-from volumes.services.errors import InvalidReplicas, NodesFailed, VolumeExists
+from volumes.services.errors import (
+    InvalidReplicas,
+    NodesFailed,
+    VolumeExists,
+)
 from volumes.services.node_calls import call_deadline
 from volumes.services.replica.provision import FailedReplicas, replicas_make
 from volumes.services.scheduling import (
+    NoCandidate,
     ReplicaOrigin,
     placement_request,
     replicas_claim,
@@ -30,6 +38,7 @@ from volumes.services.volume.delete import delete_replicas_on_nodes
 from volumes.sizing import GIB, claimed_bytes
 
 MOST_REPLICAS_AT_CREATION = 3
+REFUSED = Tally(Kind.PLACEMENT_REFUSED)
 
 
 class MadeMeanwhile(ProvisionerError):
@@ -86,7 +95,17 @@ def volume_create(
     """
     draft = _draft(tenant_id, request, idempotency_digest)
     until = call_deadline()
-    volume = volume_begun(draft) or _begin(draft, named=request.uuid is not None, until=until)
+    try:
+        volume = volume_begun(draft) or _begin(draft, named=request.uuid is not None, until=until)
+    except (NoCandidate, TenantCapacityExceeded) as error:
+        REFUSED.count(
+            tenant_id,
+            tenant=tenant_id,
+            alias=request.alias,
+            capacityGiB=request.capacity_gib,
+            reason=error.description,
+        )
+        raise
     if volume.state == LifeState.READY:
         return volume
     avoid: frozenset[str] = frozenset()
@@ -184,7 +203,7 @@ def _claim(volume: Volume) -> None:
             raise VolumeExists(
                 f"a volume with uuid {volume.uuid!r} or alias {volume.alias!r} exists already"
             ) from error
-        return ReplicaOrigin()
+        return ReplicaOrigin(kind=Kind.VOLUME_CREATED)
 
     replicas_claim(volume, request, insert_volume)
 
@@ -207,8 +226,9 @@ def _replace(
             raise NodesFailed("the nodes did not answer in time")
         replicas_claim(volume, request, drop_failed)
     except ProvisionerError as error:
-        if volume_abort(volume, failed.replicas):
-            raise type(error)(f"{error.description}; {failed.text}") from error
+        text = f"{error.description}; {failed.text}"
+        if volume_abort(volume, failed.replicas, text):
+            raise type(error)(text) from error
 
 
 def _mark_failed_deleting(volume: Volume, failed: Collection[Replica]) -> None:
@@ -236,7 +256,11 @@ def volume_ready(volume: Volume) -> None:
     volume.state, volume.deadline_at = LifeState.READY, None
 
 
-def volume_abort(volume: Volume, failed: Collection[Replica] = ()) -> bool:
+def volume_abort(
+    volume: Volume,
+    failed: Collection[Replica] = (),
+    reason: str = "the process that was creating it died",
+) -> bool:
     """Abort a volume that is being created, and let the collector remove it from its nodes.
 
     Returns False, and changes nothing, if the volume is no longer CREATING, or if another attempt
@@ -248,6 +272,14 @@ def volume_abort(volume: Volume, failed: Collection[Replica] = ()) -> bool:
             gone = {"state": LifeState.DELETING, "deadline_at": clock.now()}
             Volume.objects.filter(pk=volume.pk).update(**gone)
             volume.replicas.update(**gone)
+            record(
+                Kind.VOLUME_ABORTED,
+                tenant=volume.tenant_id,
+                volume=volume.uuid,
+                backend=[replica.backend_id for replica in failed],
+                alias=volume.alias,
+                reason=reason,
+            )
     except MadeMeanwhile:
         return False
     enqueue_on_commit("volumes.jobs.collect")

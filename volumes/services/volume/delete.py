@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from django.db import transaction
 
+from events.kinds import Kind
+from events.recording import record
 from provisioner.common.models import LifeState
 from tasks.services import tasks_abort
 from volumes.models import Export, Replica, Snapshot, Volume
@@ -44,6 +46,7 @@ def _mark(volume_uuid: str, tenant_id: str | None) -> Volume:
         Volume.objects.filter(pk=volume.pk).update(
             state=LifeState.DELETING, expanding_to_bytes=None, deadline_at=deadline
         )
+        record(Kind.VOLUME_DELETED, tenant=volume.tenant_id, volume=volume.uuid, alias=volume.alias)
         return volume
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
+from events.kinds import Kind
+from events.recording import record
 from inventory.nodes.wire import Source
 from provisioner.common.models import LifeState
 from provisioner.common.parsing import INT64_MAX
@@ -64,7 +66,7 @@ def volume_derive(draft: Callable[[], tuple[Volume, Origin]], *, former: Q | Non
     if volume.state == LifeState.READY:
         return volume
     while failed := replicas_make(volume, until=until):
-        if volume_abort(volume, failed.replicas):
+        if volume_abort(volume, failed.replicas, failed.text):
             raise (NoFreeSpace if failed.lack_space else NodesFailed)(failed.text)
     volume_ready(volume)
     return volume
@@ -95,5 +97,16 @@ def _insert(volume: Volume, origin: Origin) -> Volume:
         replica,
         capacity_bytes=volume.capacity_bytes,
         tenant_id=volume.tenant_id,
+    )
+    is_of_snapshot = origin.source.kind.is_of_snapshot
+    record(
+        Kind.SNAPSHOT_VOLUME_CREATED if is_of_snapshot else Kind.VOLUME_CLONED,
+        tenant=volume.tenant_id,
+        volume=[volume.uuid, origin.replica.volume.uuid],
+        snapshot=origin.source.uuid if is_of_snapshot else None,
+        backend=backend.pk,
+        alias=volume.alias,
+        capacityGiB=volume.capacity_bytes // GIB,
+        source=origin.replica.volume.uuid,
     )
     return volume

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
+from events.kinds import Kind
+from events.recording import record
 from inventory.models import Backend
 from provisioner.common.models import LifeState
 from provisioner.common.parsing import INT64_MAX
@@ -118,6 +120,14 @@ def _claim(
     volume.idempotency_digest = idempotency_digest
     volume.save(
         update_fields=["expanding_to_bytes", "claimed_bytes", "deadline_at", "idempotency_digest"]
+    )
+    record(
+        Kind.VOLUME_EXPANDED,
+        tenant=volume.tenant_id,
+        volume=volume.uuid,
+        alias=volume.alias,
+        capacityGiB=new_gib,
+        formerGiB=size // GIB,
     )
     return volume
 

@@ -1,0 +1,125 @@
+"""Records events: one line at each place where something happens."""
+
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from django.db import Error, transaction
+
+from events.kinds import OBJECTS, Kind
+from events.models import Event
+from provisioner.common import logs
+
+LONGEST_TEXT = 1000
+TALLY_SECONDS = 60.0
+MOST_TALLIES = 1000
+TOGETHER = 500
+
+_waiting: ContextVar[list[Event] | None] = ContextVar("waiting", default=None)
+
+
+def record(kind: Kind, *, tenant: str = "", reason: str = "", **facts: Any) -> None:
+    """Record an event, in the caller's transaction: with the change that it tells, or not at all.
+
+    ``facts`` fill the sentence of the kind and are its details. Those named as a type of OBJECTS
+    are ids (one, or a list) of objects that the event is about. None: unknown, left out.
+    ``tenant``: whose callers see the event; "": it concerns the pool.
+    """
+    known = {name: value for name, value in facts.items() if value is not None}
+    subjects = [f"{name}:{one}" for name in OBJECTS for one in _listed(known.get(name))]
+    subjects += [f"tenant:{tenant}"] if tenant and "tenant" not in known else []
+    actor_type, actor = _actor()
+    event = Event(
+        kind=kind.wire,
+        severity=kind.value.severity,
+        text=_sentence(kind, {"tenant": tenant} | known, reason)[:LONGEST_TEXT],
+        reason=reason[:LONGEST_TEXT],
+        actor_type=actor_type,
+        actor=actor,
+        request_id=logs.request_id.get(),
+        tenant_id=tenant,
+        subjects=subjects,
+        details={k: v for k, v in known.items() if k not in OBJECTS},
+    )
+    waiting = _waiting.get()
+    if waiting is None:
+        event.save(force_insert=True)
+    else:
+        waiting.append(event)
+
+
+@contextmanager
+def recorded_together() -> Iterator[None]:
+    """Insert all events of the block at its end, in one statement for each TOGETHER events. The
+    block is inside of the transaction that the events tell.
+    """
+    waiting: list[Event] = []
+    token = _waiting.set(waiting)
+    try:
+        yield
+    finally:
+        _waiting.reset(token)
+    Event.objects.bulk_create(waiting, batch_size=TOGETHER)
+
+
+def _sentence(kind: Kind, facts: dict[str, Any], reason: str) -> str:
+    shown = {name: ", ".join(map(str, _listed(value))) for name, value in facts.items()}
+    text = kind.value.text.format_map(defaultdict(lambda: "(none)", shown))
+    return f"{text}: {reason}" if reason else f"{text}."
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
+
+
+def _actor() -> tuple[str, str]:
+    """Who acts in this thread: type and name."""
+    if caller := logs.caller.get():
+        return logs.caller_type.get(), caller
+    if job := logs.job.get():
+        return Event.Actor.WORKER, job
+    if logs.request_id.get():
+        return Event.Actor.CALLER, ""
+    return Event.Actor.COMMAND, sys.argv[1] if len(sys.argv) > 1 else ""
+
+
+class Tally:
+    """Records what callers can cause as often as they like: at most one event of each key in
+    TALLY_SECONDS and process, which counts the others as ``count``.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+        self._lock = threading.Lock()
+        self._waiting: dict[Hashable, tuple[int, float]] = {}
+
+    def count(self, key: Hashable, **facts: Any) -> None:
+        """Count one more of this key, and record it unless the last event is too young.
+
+        A database that cannot serve does not fail the caller: a later event counts this one.
+        """
+        with self._lock:
+            number, not_before = self._waiting.pop(key, (0, 0.0))
+            number, now = number + 1, time.monotonic()
+            if len(self._waiting) >= MOST_TALLIES:
+                self._waiting.pop(next(iter(self._waiting)))
+            is_due = now >= not_before
+            self._waiting[key] = (0, now + TALLY_SECONDS) if is_due else (number, not_before)
+        if is_due:
+            self._record(key, number, facts)
+
+    def _record(self, key: Hashable, number: int, facts: dict[str, Any]) -> None:
+        try:
+            with transaction.atomic():
+                record(self._kind, **facts, count=number)
+        except Error:
+            with self._lock:
+                counted, not_before = self._waiting.get(key, (0, 0.0))
+                self._waiting[key] = (counted + number, not_before)

@@ -1,0 +1,34 @@
+"""Deletes the oldest events: those older than EVENT_RETENTION_DAYS, and those beyond EVENT_MOST."""
+
+import datetime as dt
+
+from django.conf import settings
+
+from events.models import Event
+from provisioner.common import clock
+
+BATCH = 5_000
+BATCHES = 20
+"""A run deletes BATCHES times BATCH numbers at most, each batch in a statement of its own."""
+
+
+def events_prune() -> int:
+    """Delete what is too old or too many, as far as the batches go. Returns how many."""
+    last = _last_to_delete()
+    deleted = 0
+    for _ in range(BATCHES):
+        first = Event.objects.order_by("number").values_list("number", flat=True).first()
+        if first is None or first > last:
+            break
+        deleted += Event.objects.filter(number__lte=min(first + BATCH - 1, last)).delete()[0]
+    return deleted
+
+
+def _last_to_delete() -> int:
+    """The greatest number that is not kept."""
+    environment = settings.ENVIRONMENT
+    numbers = Event.objects.values_list("number", flat=True)
+    newest = numbers.order_by("-number").first() or 0
+    begin = clock.now() - dt.timedelta(days=environment.event_retention_days)
+    too_old = numbers.filter(at__lt=begin).order_by("-at").first() or 0
+    return max(newest - environment.event_most, too_old)

@@ -1,0 +1,117 @@
+"""Reads events."""
+
+import datetime as dt
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+
+from django.db import connection
+from django.db.models import Count, Q, QuerySet
+
+from events.kinds import OBJECTS, Kind, Severity
+from events.models import Event
+
+SETTLE_SECONDS = 60.0
+"""How long a transaction may keep newer events from readers: its client may be dead."""
+SETTLED = """
+    SELECT least(statement_timestamp(), min(greatest(
+        session.xact_start, statement_timestamp() - make_interval(secs => %s))))
+    FROM pg_locks AS held LEFT JOIN pg_stat_activity AS session USING (pid)
+    WHERE held.locktype = 'relation' AND held.mode = 'RowExclusiveLock'
+      AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND held.relation = %s::regclass
+"""
+
+
+@dataclass(frozen=True)
+class EventFilter:
+    """Which events. None: any.
+
+    ``tenant_id``: only events of this tenant. ``about``: ``type:id`` of an object, or an id of an
+    object of any type. ``severity``: at least this one. ``actor``: the name of who did it.
+    """
+
+    tenant_id: str | None = None
+    about: str | None = None
+    kinds: tuple[Kind, ...] = ()
+    severity: Severity | None = None
+    actor: str | None = None
+    request_id: str | None = None
+    since: dt.datetime | None = None
+    until: dt.datetime | None = None
+
+
+def event_rows(wanted: EventFilter) -> QuerySet[Event]:
+    """The matching events that are committed, in no order. One query."""
+    equal = {
+        "tenant_id": wanted.tenant_id,
+        "severity__gte": wanted.severity,
+        "actor": wanted.actor,
+        "request_id": wanted.request_id,
+        "at__gte": wanted.since,
+        "at__lte": wanted.until,
+        "kind__in": [kind.wire for kind in wanted.kinds] or None,
+    }
+    rows = Event.objects.filter(**{name: v for name, v in equal.items() if v is not None})
+    return rows if wanted.about is None else rows.filter(_about(wanted.about))
+
+
+def _about(named: str) -> Q:
+    kind, _, rest = named.partition(":")
+    if kind in OBJECTS and rest:
+        return Q(subjects__holds=named)
+    return reduce(or_, (Q(subjects__holds=f"{one}:{named}") for one in OBJECTS))
+
+
+def events_page(
+    wanted: EventFilter, *, marker: int | None, limit: int, newest_first: bool = False
+) -> list[Event]:
+    """The next ``limit`` events after the number ``marker``, by ascending number; or before it, by
+    descending number.
+
+    Numbers are not taken in the order of commits: a transaction that is running may yet show an
+    event with a smaller number than others have. So only events are returned that are older than
+    every running transaction that records events (for SETTLE_SECONDS at most), and whoever goes on
+    after the last number misses none. The second query must see more than the first one: call it
+    outside of a transaction.
+    """
+    rows = event_rows(wanted)
+    if (before := _settled_before()) is not None:
+        rows = rows.filter(at__lt=before)
+    if marker is not None:
+        rows = rows.filter(**{"number__lt" if newest_first else "number__gt": marker})
+    return list(rows.order_by("-number" if newest_first else "number")[:limit])
+
+
+def _settled_before() -> dt.datetime | None:
+    """The time before which each number was taken by a transaction that has ended.
+
+    Who inserts holds a lock on the table from before it takes a number until it has ended, and took
+    that number after its transaction began. None: writers are serialised (SQLite), so numbers are
+    in the order of commits.
+    """
+    if connection.vendor != "postgresql":
+        return None
+    assert not connection.in_atomic_block, "the events must be read after the locks"
+    with connection.cursor() as cursor:
+        cursor.execute(SETTLED, [SETTLE_SECONDS, Event._meta.db_table])
+        before: dt.datetime = cursor.fetchone()[0]
+    return before
+
+
+def newest_number() -> int:
+    """The number of the newest event that :func:`events_page` returns; 0: there is none."""
+    rows = Event.objects.all()
+    if (before := _settled_before()) is not None:
+        rows = rows.filter(at__lt=before)
+    newest = rows.order_by("-number").values_list("number", flat=True).first()
+    return newest or 0
+
+
+def urgent_counts(since: dt.datetime) -> list[tuple[str, int, int]]:
+    """Each kind of severity ``warning`` or higher with events since then: kind, severity, number of
+    events. One query.
+    """
+    rows = Event.objects.filter(severity__gte=Severity.WARNING, at__gte=since)
+    counted = rows.order_by("kind").values("kind", "severity").annotate(number_of=Count("pk"))
+    return [(row["kind"], row["severity"], row["number_of"]) for row in counted]

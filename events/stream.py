@@ -1,0 +1,65 @@
+"""Follows the event log: new events as server-sent events (HTML standard, section 9.2)."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+from django.db import Error
+from django.http import StreamingHttpResponse
+
+from provisioner.access.health import is_serving
+from provisioner.common.database import release_connection
+
+POLL_SECONDS = 1.0
+"""How often a follower looks for new events."""
+KEEP_ALIVE_SECONDS = 15.0
+"""A line at least so often: less than the timeouts of HAProxy and of clients."""
+FOLLOW_SECONDS = 300.0
+"""Then the stream ends, and the client continues it with ``Last-Event-ID``."""
+RETRY_MILLISECONDS = 1000
+
+Items = list[dict[str, Any]]
+
+
+def followed(read: Callable[[int], Items], after: int, held: ExitStack) -> StreamingHttpResponse:
+    """Stream the events after the number ``after``, for FOLLOW_SECONDS. ``read`` returns the next
+    ones after a number. ``held`` is closed when the stream ends, or its client is gone.
+    """
+    stream = _stream(read, after, held)
+    next(stream)
+    response = StreamingHttpResponse(stream, content_type="text/event-stream")
+    response["Cache-Control"] = "no-store"
+    response["X-Accel-Buffering"] = "no"  # a proxy of nginx would hold the events back
+    return response
+
+
+def _stream(read: Callable[[int], Items], after: int, held: ExitStack) -> Iterator[bytes]:
+    """Yields nothing first: from then on ``held`` is closed in any case. No connection to the
+    database is held while it waits or writes.
+    """
+    until = time.monotonic() + FOLLOW_SECONDS
+    with held:
+        yield b""
+        yield b"retry: %d\n\n" % RETRY_MILLISECONDS
+        spoke_at = time.monotonic()
+        while time.monotonic() < until and is_serving():
+            try:
+                items = read(after)
+            except Error:  # the database is away: the client comes again
+                return
+            release_connection()
+            if items:
+                yield b"".join(map(_message, items))
+                after, spoke_at = items[-1]["number"], time.monotonic()
+                continue
+            if time.monotonic() - spoke_at >= KEEP_ALIVE_SECONDS:
+                yield b": nothing new\n\n"
+                spoke_at = time.monotonic()
+            time.sleep(POLL_SECONDS)
+
+
+def _message(item: dict[str, Any]) -> bytes:
+    data = json.dumps(item, separators=(",", ":"))
+    return f"id: {item['number']}\nevent: {item['kind']}\ndata: {data}\n\n".encode()

@@ -1,0 +1,44 @@
+"""Records when nodes and hosts become Unavailable, and Available again.
+
+They do so by time alone, without a change of a row. So a job compares what they are with what the
+last event said.
+"""
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from events.kinds import Kind
+from events.recording import record
+from inventory.models import Backend, Host
+from provisioner.common import clock
+
+AT_MOST = 500
+"""Nodes, and hosts, that one run records."""
+
+
+def availability_record() -> None:
+    """Record each node and host whose state differs from the one that was last recorded.
+
+    One conditional UPDATE decides, so of several runs at once one records a change.
+    """
+    for backend in Backend.objects.filter(_changed())[:AT_MOST]:
+        kind = Kind.BACKEND_AVAILABLE if backend.is_available else Kind.BACKEND_UNAVAILABLE
+        with transaction.atomic(durable=True):
+            if _take(Backend.objects.filter(pk=backend.pk), backend.recorded_available):
+                reason = "" if backend.is_available else backend.health_reason
+                record(kind, backend=backend.pk, name=backend.name, reason=reason)
+    for host in Host.objects.filter(_changed())[:AT_MOST]:
+        kind = Kind.HOST_AVAILABLE if host.is_available else Kind.HOST_UNAVAILABLE
+        with transaction.atomic(durable=True):
+            if _take(Host.objects.filter(pk=host.pk), host.recorded_available):
+                record(kind, tenant=host.tenant_id, host=host.pk, name=host.name)
+
+
+def _changed() -> Q:
+    now = clock.now()
+    gone = Q(recorded_available=True, available_until__lt=now)
+    return gone | Q(recorded_available=False, available_until__gte=now)
+
+
+def _take(rows: QuerySet[Backend] | QuerySet[Host], recorded: bool) -> bool:
+    return bool(rows.filter(recorded_available=recorded).update(recorded_available=not recorded))

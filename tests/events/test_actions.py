@@ -1,0 +1,266 @@
+"""What operators do, and what happens to nodes, is told by the events that the pages promise."""
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+from django.utils import timezone
+
+from events.kinds import Kind
+from inventory.jobs import poll_late_backends
+from inventory.models import Backend, Host
+from inventory.nodes.engines.simulated import SimulatedFleet
+from inventory.services.pool.identity import database_doubted
+from provisioner.access import login_attempts, token_views
+from tasks.models import Task
+from tests.api.replicas_steps import all_available, places, replicated
+from tests.api.snapshot_steps import assigned, cloned, snapped
+from tests.api.volume_steps import HOST, create, created, probe_host, published
+from tests.conftest import Api
+from tests.inventory.poll_steps import silent_for
+from tests.volumes.reconcilers.drain_steps import active, drained, node_named, settle, work
+from tests.volumes.reconcilers.garbage_collector_steps import collect_overdue
+from tests.volumes.reconcilers.node_check_steps import check
+from volumes.models import Replica
+from volumes.services.replica.replace import replica_sync_submit
+from volumes.services.volume import create as volume_creation
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Pool = Callable[[int], list[str]]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_tallies() -> None:
+    """What other tests counted does not count."""
+    for tally in (login_attempts.REFUSED, token_views.ISSUED, volume_creation.REFUSED):
+        tally._waiting.clear()
+
+
+def told(api: Api, kind: Kind | None = None, **query: Any) -> list[dict[str, Any]]:
+    """The events, the oldest first."""
+    wanted = {"kind": kind.wire} if kind else {}
+    answer = api.get("/events", **wanted, **query)
+    assert answer.http == 200, answer
+    return list(answer.body)
+
+
+def kinds(api: Api, **query: Any) -> list[str]:
+    return [event["kind"] for event in told(api, **query)]
+
+
+def test_the_life_of_a_volume_is_told(api: Api, pool: Pool) -> None:
+    [node] = pool(1)
+    uuid = created(api, "v")
+    published(api, uuid, probe_host(api))
+    assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
+    assert api.patch(f"/volumes/{uuid}", {"newCapacity": 20}).status == "Success"
+    clone, snapshot = cloned(api, uuid, "c"), snapped(api, uuid, "s")
+    view = assigned(api, snapshot, "sv")
+    for path in (f"volumes/{view}", f"snapshots/{snapshot}", f"volumes/{uuid}"):
+        assert api.delete(f"/{path}").status == "Success", path
+    assert kinds(api, about=f"volume:{uuid}") == [
+        *("VolumeCreated", "VolumePublished", "VolumeUnpublished", "VolumeExpanded"),
+        *("VolumeCloned", "SnapshotCreated", "SnapshotVolumeCreated", "VolumeDeleted"),
+    ]
+    assert kinds(api, about=snapshot)[-1] == "SnapshotDeleted"
+    assert kinds(api, about=f"volume:{clone}") == ["VolumeCloned"]
+    made = told(api, Kind.VOLUME_CREATED)[0]
+    assert made["text"] == f"Volume v of 10 GiB was created on {node}."
+    assert made["actor"] == {"type": "caller", "name": "tester"}
+    assert made["tenantId"] == "0"
+    [placement] = made["details"]["placement"]
+    assert placement["backend"] == node
+    assert placement["weight"] > 0
+    assert placement["freeBytes"] <= placement["totalBytes"]
+
+
+def test_a_request_is_named_by_its_id(api: Api, pool: Pool) -> None:
+    pool(1)
+    mine = Api(api.url, api.authorization, **{"X-Request-ID": "mine"})
+    created(mine, "v")
+    assert kinds(api, requestId="mine") == ["VolumeCreated"]
+
+
+def test_a_refusal_of_placement_says_why_once_a_minute(api: Api, pool: Pool) -> None:
+    pool(1)
+    for _ in range(3):
+        assert create(api, "v", capacity=10**6).status == "NoMatchingBackend"
+    [refused] = told(api, Kind.PLACEMENT_REFUSED)
+    assert refused["text"].startswith("No place for volume v of 1000000 GiB: 0 of 1 replicas can")
+    assert refused["tenantId"] == "0"
+
+
+def test_a_volume_that_no_node_makes_is_told(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    pool(1)
+    fleet.nodes[0].faults.fail(method="PUT")
+    assert create(api, "v").status == "NoMatchingBackend"
+    [aborted] = told(api, Kind.VOLUME_ABORTED)
+    assert aborted["reason"]
+    assert kinds(api, severity="warning") == ["VolumeAborted"]
+
+
+def test_nodes_come_change_and_go(api: Api, pool: Pool) -> None:
+    [node] = pool(1)
+    for body in ({"rack": "r9", "inUse": False}, {"inUse": True}):
+        assert api.put(f"/backends/{node}", body).status == "Success"
+    assert api.delete(f"/backends/{node}").status == "Success"
+    assert kinds(api, about=f"backend:{node}") == [
+        *("BackendAdded", "BackendCordoned", "BackendChanged"),
+        *("BackendUncordoned", "BackendRemoved"),
+    ]
+    [changed] = told(api, Kind.BACKEND_CHANGED)
+    assert changed["details"]["values"] == {"rack": "r9"}
+
+
+def test_a_silent_node_and_a_silent_host_are_told_once_and_so_is_their_return(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    [node] = pool(1)
+    probe_host(api)
+    fleet.nodes[0].faults.go_down()
+    silent_for(1000)
+    long_ago = timezone.now() - dt.timedelta(hours=1)
+    Host.objects.update(available_until=long_ago)
+    for _ in range(2):
+        poll_late_backends()
+    assert kinds(api, about=f"backend:{node}")[1:] == ["BackendUnavailable"]
+    assert kinds(api, about=f"host:{HOST}") == ["HostAdded", "HostUnavailable"]
+    [gone] = told(api, Kind.BACKEND_UNAVAILABLE)
+    assert "calls to the node have not been answered since" in gone["reason"]
+    fleet.nodes[0].faults.come_up()
+    Backend.objects.update(polled_at=long_ago)
+    probe_host(api)
+    for _ in range(2):
+        poll_late_backends()
+    assert kinds(api, about=f"backend:{node}")[2:] == ["BackendAvailable"]
+    assert kinds(api, about=f"host:{HOST}")[2:] == ["HostAvailable"]
+
+
+def test_a_node_that_lost_the_last_copy_raises_a_critical_event(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    [node] = pool(1)
+    uuid = created(api, "v")
+    snapshot = snapped(api, uuid, "s")
+    fleet.nodes[0].come_back_empty()
+    for _ in range(2):
+        check()
+    assert kinds(api, about=f"volume:{uuid}", severity="error") == [
+        *("ReplicaMissing", "DataLost", "SnapshotLost")
+    ]
+    [lost] = told(api, Kind.SNAPSHOT_LOST)
+    assert {"type": "snapshot", "id": snapshot} in lost["objects"]
+    assert {"type": "backend", "id": node} in lost["objects"]
+    text = api.get("/metrics").body
+    assert 'provisioner_recent_events{kind="DataLost",severity="critical"} 1.0' in text
+
+
+def test_a_lost_replica_beside_another_is_no_loss_of_data(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    pool(2)
+    uuid = replicated(api)
+    all_available(api, uuid)
+    lost = Replica.objects.get(uuid=next(iter(places(api, uuid))))
+    node_named(fleet, str(lost.backend_id)).come_back_empty()
+    check()
+    assert kinds(api, about=f"replica:{lost.uuid}")[-1] == "ReplicaMissing"
+    assert told(api, Kind.DATA_LOST) == []
+
+
+def test_a_removal_by_force_loses_the_volumes_of_the_node_alone(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    [node] = pool(1)
+    uuid = created(api, "v")
+    fleet.nodes[0].faults.go_down()
+    silent_for(1000)
+    assert api.delete(f"/backends/{node}", force="true").status == "Success"
+    [lost] = told(api, Kind.DATA_LOST)
+    assert lost["objects"][0] == {"type": "volume", "id": uuid}
+    assert lost["reason"] == f"node {node} was removed by force"
+    fleet.nodes[0].faults.come_up()
+    pool(1)
+    check()
+    assert kinds(api, about=f"volume:{uuid}")[-1] == "ReplicaReadopted"
+
+
+def test_a_drain_is_told_from_its_begin_to_its_end(api: Api, pool: Pool) -> None:
+    nodes = pool(2)
+    uuid = created(api, "v")
+    node = str(Replica.objects.get(volume__uuid=uuid).backend_id)
+    drained(api, node)
+    settle()
+    collect_overdue()
+    settle()
+    told_ = kinds(api, about=f"backend:{node}")
+    assert told_[-1] == "DrainFinished"
+    assert "DrainStarted" in told_
+    [replaced] = told(api, Kind.REPLICA_REPLACED)
+    [other] = set(nodes) - {node}
+    assert replaced["details"]["formerBackend"] == node
+    assert {"type": "backend", "id": other} in replaced["objects"]
+    assert api.delete(f"/backends/{node}/drain").status == "Success"
+    assert kinds(api, about=f"backend:{node}")[-1] == "DrainStopped"
+
+
+def test_tasks_stay_in_the_log_when_they_are_no_longer_listed(api: Api, pool: Pool) -> None:
+    pool(2)
+    uuid = created(api, "v")
+    replica = Replica.objects.get(volume__uuid=uuid)
+    replica_sync_submit(volume_uuid=uuid, outgoing_uuid=replica.uuid)
+    task = Task.objects.get()
+    while active():
+        work()
+    Task.objects.all().delete()
+    assert kinds(api, about=f"task:{task.pk}")[0] in {"ReplicasPlaced", "TaskBegun"}
+    assert kinds(api, about=f"task:{task.pk}")[-1] == "TaskFinished"
+    begun = told(api, Kind.TASK_BEGUN)[0]
+    assert {"type": "volume", "id": uuid} in begun["objects"]
+
+
+def test_tenants_and_their_budgets(api: Api, pool: Pool) -> None:
+    pool(1)
+    limits = {"totalIOPS": 0, "totalBW": 0}
+    body = {"tenantId": "t1", "name": "one", "capacity": 5} | limits
+    assert api.post("/tenants", body).status == "Success"
+    assert api.put("/tenants/t1", {"capacity": 7} | limits).status == "Success"
+    assert api.delete("/tenants/t1").status == "Success"
+    assert kinds(api, about="tenant:t1") == ["TenantCreated", "TenantChanged", "TenantDeleted"]
+
+
+def test_refused_logins_are_counted_and_name_no_user(api: Api) -> None:
+    for credentials in ("Bearer x", "Bearer y", "Basic eDp5"):
+        assert Api(api.url, credentials).get("/tasks").http == 401
+    [refused] = told(api, Kind.LOGINS_REFUSED)
+    assert refused["details"]["client"] == "127.0.0.1"
+    assert login_attempts.REFUSED._waiting[""][0] == 2
+
+
+def test_a_refused_login_to_the_pages_is_recorded(api: Api, client: Client) -> None:
+    form = {"username": "nobody", "password": "wrong"}
+    assert client.post("/admin/login/", form, secure=True).status_code == 200
+    [refused] = told(api, Kind.LOGINS_REFUSED)
+    assert refused["reason"] == "wrong user name or password"
+    assert "nobody" not in str(refused)
+
+
+def test_tokens_made_and_revoked(api: Api, make_admin: Api) -> None:
+    for _ in range(2):
+        assert make_admin.post("/token", {"roles": ["MONITOR"]}).status == "Success"
+    [issued] = told(api, Kind.TOKENS_ISSUED)
+    assert {"type": "user", "id": "boss"} in issued["objects"]
+    call_command("token_create", name="job", roles=["MONITOR"], expiration=3600)
+    call_command("token_revoke", id="00000000-0000-0000-0000-000000000000")
+    assert kinds(api)[-2:] == ["TokensIssued", "TokenRevoked"]
+    assert told(api)[-1]["actor"]["type"] == "command"
+
+
+def test_a_database_that_may_be_older_than_its_nodes_is_told_once(api: Api) -> None:
+    for _ in range(2):
+        database_doubted("a node is newer")
+    [barred] = told(api, Kind.WRITES_BARRED)
+    assert (barred["severity"], barred["reason"]) == ("critical", "a node is newer")
