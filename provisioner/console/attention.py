@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from inventory.health import NodeHealth, node_health, node_health_reason
 from inventory.models import Backend, Host, License
-from inventory.services.pool import database_doubt
+from inventory.services.pool.identity import database_doubt
 from provisioner.common import clock
 from provisioner.common.display import size, span
 from tasks.models import Task, TaskState

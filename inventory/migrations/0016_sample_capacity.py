@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('inventory', '0014_call_error'),
+        ('inventory', '0015_certificate_ends_at'),
     ]
 
     operations = [
