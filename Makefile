@@ -10,7 +10,7 @@ CHECK := SECRET_KEY=only-for-checks-only-for-checks-only DATA_DIR=build DATABASE
 	REDIS_URL=memory://
 
 .DELETE_ON_ERROR:
-.PHONY: help demo docs diagrams test test-tools test-embedded chaos bench check lint format types layers migrations settings schema budgets requirements cli-reference clean
+.PHONY: help demo docs diagrams test test-tools test-embedded chaos bench check lint format types layers migrations settings schema budgets requirements cli-reference screenshots clean
 
 help: ## this list (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -71,6 +71,10 @@ requirements: .venv/.dev ## pin requirements.in, requirements-dev.in and what pr
 
 cli-reference: .venv/.dev ## write docs/reference/cli.md from the commands of provisionerctl
 	@$(BIN)/python -m tests.cli.reference
+
+screenshots: .venv/.dev ## write pictures of the console into docs/images
+	@mkdir -p docs/images
+	$(BIN)/python -m pytest -q tests/console/screenshots.py
 
 clean: ## remove what was made here: .venv, caches, build; DATA_DIR stays
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -35,7 +35,7 @@ from provisioner.common.admin import (
     share_column,
     text_column,
 )
-from provisioner.common.display import NONE, badge, number, rate, size
+from provisioner.common.display import NONE, badge, number, rate, size, two_lines
 from tasks.models import Task
 
 
@@ -116,9 +116,8 @@ class BackendAdmin(_LivingAdmin):
         "capacity_used",
         "iops_used",
         "bandwidth_used",
-        "last_probe_at",
-        "waits",
         "version",
+        "waits",
     ]
     list_filter = [NodeHealthFilter, LivenessFilter, "in_use", "region", "zone", "rack", "version"]
     search_fields = ["name", "=persistent_id", "=host_id", "addresses__address"]
@@ -130,8 +129,7 @@ class BackendAdmin(_LivingAdmin):
                 "fields": [
                     "name",
                     "persistent_id",
-                    ("health", "available", "in_use", "certified"),
-                    "health_reason",
+                    ("available", "in_use", "certified"),
                     "waits",
                     "related",
                 ]
@@ -171,9 +169,9 @@ class BackendAdmin(_LivingAdmin):
         health = NodeHealth(backend.health)
         return node_health_reason(backend, health, backend.drained_since) or NONE
 
-    @admin.display(description="region / zone / rack", ordering="region")
+    @admin.display(description="place", ordering="region")
     def place(self, backend: Backend) -> str:
-        return " / ".join(part or NONE for part in (backend.region, backend.zone, backend.rack))
+        return two_lines(backend.rack or NONE, f"{backend.region or NONE} / {backend.zone or NONE}")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Backend]:
         """Add the health, and the sums over the SSDs. They are subqueries because a search joins

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import linear_regression
 from typing import Any
 
 from django.db.models import Count, F, Q, QuerySet, Sum
@@ -111,6 +112,41 @@ def syslog_source_id() -> str | None:
 def license_current() -> License:
     """The licence in force."""
     return License.objects.get()
+
+
+@dataclass(frozen=True)
+class CapacityTrend:
+    """How the reserved capacity of the pool grew lately.
+
+    ``days_left``: until all drives are reserved at that rate; None: it does not grow.
+    """
+
+    bytes_per_day: float
+    days_observed: float
+    days_left: float | None
+
+
+TREND_SAMPLES = 3
+TREND_DAYS = 0.5
+DAY = 86_400
+
+
+def capacity_trend() -> CapacityTrend | None:
+    """The trend of the samples, by least squares; None: they are too few, or span half a day or
+    less.
+    """
+    rows = InventorySample.objects.filter(used_bytes__isnull=False).order_by("pk")
+    values = rows.values_list("taken_at", "used_bytes", "capacity_bytes")
+    samples = [(at, used or 0, capacity or 0) for at, used, capacity in values]
+    if len(samples) < TREND_SAMPLES:
+        return None
+    days = [(at - samples[0][0]).total_seconds() / DAY for at, _, _ in samples]
+    if days[-1] <= TREND_DAYS:
+        return None
+    growth = linear_regression(days, [used for _, used, _ in samples]).slope
+    _, used, capacity = samples[-1]
+    left = max(0, capacity - used) / growth if growth > 0 else None
+    return CapacityTrend(growth, days[-1], left)
 
 
 SAMPLES_SHOWN = 100

@@ -1,4 +1,7 @@
+import datetime as dt
+
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.forms import model_to_dict
 
 from provisioner.common.admin import (
@@ -9,9 +12,26 @@ from provisioner.common.admin import (
     size_column,
     wait_column,
 )
-from provisioner.common.display import progress
+from provisioner.common.admin import link as row_link
+from provisioner.common.detail_pages import SHOWN, Fact, Table, table
+from provisioner.common.display import NONE, badge, progress, span
 from tasks.models import JobRun, Task
-from tasks.selectors import task_pending_reason
+from tasks.selectors import seconds_left, task_pending_reason
+
+
+def task_table(tasks: QuerySet[Task], link: str) -> Table:
+    """The latest tasks about an object, for its page. ``link``: the list of all."""
+    rows = (
+        (
+            row_link(task, task.type),
+            badge(task.state),
+            progress(task.progress),
+            task.description or task.task_status,
+            f"{task.created_at:%Y-%m-%d %H:%M:%S}",
+        )
+        for task in tasks.order_by("-created_at")[: SHOWN + 1]
+    )
+    return table("Tasks", "Task, State, Progress, Outcome, Created", rows, link)
 
 
 class LeaseFilter(DeadlineFilter):
@@ -75,6 +95,17 @@ class TaskAdmin(ReadOnlyAdmin):
             },
         ),
     ]
+
+    def facts(self, task: Task) -> list[Fact]:
+        row = model_to_dict(task)
+        left = seconds_left(row)
+        return [
+            ("State", badge(task.state)),
+            ("Progress", progress(task.progress)),
+            ("Time left", NONE if left is None else span(dt.timedelta(seconds=left))),
+            ("Waits for", task_pending_reason(row) or NONE),
+            ("Outcome", task.description or task.task_status or NONE),
+        ]
 
     lease_ends = wait_column("lease_until", "lease ends")
     copied = size_column("bytes_done", "copied")

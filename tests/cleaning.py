@@ -65,9 +65,9 @@ def _forget_logins() -> None:
 
 def _forget_health() -> None:
     """The health of one test's pool, which ``GET /info`` keeps for some seconds."""
-    from volumes.views.pool import pool_health_cache
+    from volumes.health_selectors import pool_numbers_cache
 
-    pool_health_cache.forget()
+    pool_numbers_cache.forget()
 
 
 @cache

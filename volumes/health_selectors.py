@@ -3,8 +3,9 @@
 :func:`volumes_with_health` expresses the rules of :mod:`volumes.health` in SQL.
 """
 
-from collections.abc import Iterable
-from typing import Any, TypeVar
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from django.db.models import (
     Case,
@@ -32,6 +33,7 @@ from volumes.read_models import VolumeAndReplicas
 from volumes.selectors import volumes_visible
 
 H = TypeVar("H", bound=TextChoices)
+HEALTH_SECONDS = 5.0
 WHOLE = Q(replicas__state=LifeState.READY, replicas__rebuilding=False)
 OURS = Q(replicas__state=LifeState.CREATING) | Q(
     replicas__state=LifeState.READY, replicas__rebuilding=True, num_replicas__gt=1
@@ -126,6 +128,37 @@ def _numbers(rows: QuerySet[Any], of: type[H]) -> dict[H, int]:
     return {health: found[str(health)] for health in of}
 
 
-def pool_health_read() -> PoolHealth:
-    """Return the health of the pool, in two queries."""
-    return pool_health(volume_numbers(), node_numbers())
+class PoolNumbers(NamedTuple):
+    """How many volumes and nodes have each health."""
+
+    volumes: Mapping[Health, int]
+    nodes: Mapping[NodeHealth, int]
+
+    @property
+    def health(self) -> PoolHealth:
+        """The health of the pool that follows."""
+        return pool_health(self.volumes, self.nodes)
+
+
+class PoolNumbersCache:
+    """The numbers as last read, because reading them looks at every volume. While one caller reads
+    them anew, others get the former ones.
+    """
+
+    def __init__(self) -> None:
+        self.until = 0.0
+        self.found: PoolNumbers | None = None
+
+    def get(self) -> PoolNumbers:
+        """Return the numbers, not older than HEALTH_SECONDS unless they are being read now."""
+        if self.found is None or time.monotonic() >= self.until:
+            self.until = time.monotonic() + HEALTH_SECONDS
+            self.found = PoolNumbers(volume_numbers(), node_numbers())
+        return self.found
+
+    def forget(self) -> None:
+        """Drop the cached value."""
+        self.found = None
+
+
+pool_numbers_cache = PoolNumbersCache()

@@ -11,11 +11,14 @@ class InventorySample(models.Model):
     """The backends of the pool at one moment (reference, "Get Inventory").
 
     ``backends``: a list with hardwareId, version, state and numSSDs, ordered by hardwareId, as on
-    the wire.
+    the wire. ``capacity_bytes``, ``used_bytes``: of all present drives; null in samples of older
+    versions.
     """
 
     taken_at = models.DateTimeField(default=clock.now)
     backends = models.JSONField()
+    capacity_bytes = models.BigIntegerField(null=True, blank=True)
+    used_bytes = models.BigIntegerField(null=True, blank=True)
 
     class Meta:
         ordering: ClassVar = ["id"]

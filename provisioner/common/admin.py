@@ -7,11 +7,12 @@ from urllib.parse import urlencode
 from django.contrib import admin
 from django.contrib.admin.utils import quote
 from django.db.models import Model, QuerySet, TextChoices
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 
 from provisioner.common import clock
+from provisioner.common.detail_pages import Fact, Table
 from provisioner.common.display import NONE, badge, due, share, size, two_lines
 
 if TYPE_CHECKING:
@@ -33,6 +34,22 @@ class ReadOnlyAdmin(_Admin):
     show_full_result_count = False
     list_fullwidth = True
     compressed_fields = True
+    change_form_outer_before_template = "console/details.html"
+
+    def facts(self, row: Any) -> list[Fact]:
+        """What the page of the row says first."""
+        return []
+
+    def tables(self, row: Any) -> list[Table]:
+        """Tables of other objects on the page of the row. Each costs one query."""
+        return []
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        if (row := kwargs.get("obj")) is not None:
+            context = {**context, "facts": self.facts(row), "tables": self.tables(row)}
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -47,7 +64,7 @@ class ReadOnlyAdmin(_Admin):
     def related(self, row: Model) -> str:
         """Links to the lists of the rows that point to this one."""
         lists = [
-            (_list_url(relation.related_model, **{relation.field.name: row.pk}), relation)
+            (list_url(relation.related_model, **{relation.field.name: row.pk}), relation)
             for relation in row._meta.related_objects
             if self.admin_site.is_registered(relation.related_model)
         ]
@@ -106,22 +123,22 @@ class ChoiceFilter(admin.SimpleListFilter):
         raise NotImplementedError
 
 
-def link(row: Model | None) -> str:
+def link(row: Model | None, text: str = "") -> str:
     """A link to the page of a row."""
     if row is None:
         return NONE
     page = reverse(
         f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[quote(row.pk)]
     )
-    return format_html('<a href="{}">{}</a>', page, str(row))
+    return format_html('<a href="{}">{}</a>', page, text or str(row))
 
 
 def list_link(model: type[Model], text: str, **filters: str) -> str:
     """A link to the rows of a model that have these values."""
-    return format_html('<a href="{}">{}</a>', _list_url(model, **filters), text)
+    return format_html('<a href="{}">{}</a>', list_url(model, **filters), text)
 
 
-def _list_url(model: type[Model], **filters: Any) -> str:
+def list_url(model: type[Model], **filters: Any) -> str:
     page = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
     return f"{page}?{urlencode(filters)}"
 

@@ -57,13 +57,13 @@ def span(time: dt.timedelta) -> str:
 
 def bar(used: float, total: float, text: str) -> SafeString:
     """A bar that shows how much is used, with the text next to it."""
+    part = used / total if total else 0.0
     return format_html(
-        '<span class="share"><meter min="0" max="{}" high="{}" optimum="0" value="{}" '
-        'aria-label="{}"></meter> {}</span>',
-        total,
-        total * CROWDED,
-        used,
-        text,
+        '<span class="share"><svg class="bar{}" aria-hidden="true">'
+        '<rect width="100%" height="100%"/><rect class="fill" width="{}%" height="100%"/></svg> '
+        "{}</span>",
+        " bar-crowded" if part >= CROWDED else "",
+        f"{100 * min(part, 1.0):.1f}",
         text,
     )
 

@@ -57,12 +57,14 @@ GROUPS: dict[str, list[tuple[str, str, str]]] = {
 
 def pages(request: HttpRequest) -> list[dict[str, Any]]:
     """The sidebar, as unfold takes it. Pages that the user may not see are left out."""
-    overview = {"title": "Overview", "icon": "space_dashboard", "link": reverse("admin:index")}
+    top = [{"title": "Overview", "icon": "space_dashboard", "link": reverse("admin:index")}]
+    if request.user.has_perm("inventory.view_backend"):
+        top.append({"title": "Topology", "icon": "schema", "link": reverse("admin:topology")})
     groups = [
         {"title": title, "items": _items(request, lists), "collapsible": title == "Internals"}
         for title, lists in GROUPS.items()
     ]
-    return [{"items": [overview]}, *(group for group in groups if group["items"])]
+    return [{"items": top}, *(group for group in groups if group["items"])]
 
 
 def _items(request: HttpRequest, lists: list[tuple[str, str, str]]) -> list[dict[str, Any]]:

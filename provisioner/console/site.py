@@ -3,16 +3,24 @@
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin import AdminSite
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import path
 
+from provisioner.console.overview import overview_read
 from provisioner.console.search import MOST, console_search
+from provisioner.console.topology import topology_read
 
 if TYPE_CHECKING:
     _Site = AdminSite
 else:
     from unfold.sites import UnfoldAdminSite as _Site
+
+
+SEES_POOL = "inventory.view_backend"
+"""The permission that the pages about the whole pool need."""
 
 
 class ConsoleSite(_Site):
@@ -23,6 +31,39 @@ class ConsoleSite(_Site):
         content security policy refuses. ``console.css`` has them.
         """
         return {**super().each_context(request), "colors": None}
+
+    def get_urls(self) -> list[Any]:
+        pages = [
+            path("overview/", self.admin_view(self.overview_panels), name="overview_panels"),
+            path("topology/", self.admin_view(self.topology), name="topology"),
+        ]
+        return pages + super().get_urls()
+
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        """The overview. Who may not see the nodes gets Django's list of what he may see."""
+        if not request.user.has_perm(SEES_POOL):
+            return super().index(request, extra_context)
+        context = {**self.each_context(request), "title": "Overview", "overview": overview_read()}
+        return TemplateResponse(request, "console/overview.html", context)
+
+    def overview_panels(self, request: HttpRequest) -> HttpResponse:
+        """The panels of the overview, which the page asks for again and again."""
+        _require_pool(request)
+        context = {"overview": overview_read()}
+        return TemplateResponse(request, "console/overview_panels.html", context)
+
+    def topology(self, request: HttpRequest) -> HttpResponse:
+        """The pool as a picture; ``?volume=`` marks its replicas, ``?node=`` asks what if it
+        stops.
+        """
+        _require_pool(request)
+        asked = request.GET.get("volume", "").strip()
+        picture = topology_read(volume=asked, node=request.GET.get("node", ""))
+        context = {"title": "Topology", "topology": picture, "asked": asked}
+        context |= self.each_context(request)
+        return TemplateResponse(request, "console/topology.html", context)
 
     def search(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -43,3 +84,8 @@ class ConsoleSite(_Site):
         headers = {"HX-Trigger": "search"}
         template = "unfold/helpers/command_results.html"
         return TemplateResponse(request, template, context, headers=headers)
+
+
+def _require_pool(request: HttpRequest) -> None:
+    if not request.user.has_perm(SEES_POOL):
+        raise PermissionDenied

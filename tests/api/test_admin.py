@@ -191,4 +191,8 @@ def test_sizes_for_people(count, text):
 
 def test_shares():
     assert share(5, 0) == "5 (no limit)"
-    assert share(GIB, 4 * GIB, size).endswith("</meter> 25 % of 4.0 GiB</span>")
+    text = share(GIB, 4 * GIB, size)
+    assert 'width="25.0%"' in text
+    assert text.endswith("</svg> 25 % of 4.0 GiB</span>")
+    assert "bar-crowded" not in text
+    assert "bar-crowded" in share(4 * GIB, 5 * GIB, size)

@@ -19,12 +19,12 @@ from tests.api.replicas_steps import all_available, replicated, report
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published, volume
 from tests.conftest import Api
 from tests.volumes.reconcilers.drain_steps import placed_on
+from volumes import health_selectors
 from volumes.health import Health
 from volumes.health_selectors import volume_healths
 from volumes.models import Replica
 from volumes.read_models import volume_rows
 from volumes.selectors import volumes_visible
-from volumes.views import pool as pool_views
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
@@ -32,7 +32,7 @@ Pool = Callable[[int], list[str]]
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_views, "HEALTH_SECONDS", 0)
+    monkeypatch.setattr(health_selectors, "HEALTH_SECONDS", 0)
 
 
 def went_silent(node: str) -> None:
@@ -268,9 +268,9 @@ def test_who_asks_for_the_pool_again_gets_what_was_found(
     api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [node] = pool(1)
-    monkeypatch.setattr(pool_views, "HEALTH_SECONDS", 3600)
+    monkeypatch.setattr(health_selectors, "HEALTH_SECONDS", 3600)
     assert info(api) == ("Healthy", "")
     went_silent(node)
     assert info(api) == ("Healthy", "")
-    pool_views.pool_health_cache.forget()
+    health_selectors.pool_numbers_cache.forget()
     assert info(api) == ("Degraded", "1 node Unavailable")

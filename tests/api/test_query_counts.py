@@ -14,7 +14,7 @@ from provisioner.common import writes
 from tasks.models import Task, TaskType
 from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
-from volumes.views import pool as pool_views
+from volumes import health_selectors
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
@@ -26,8 +26,8 @@ def statements(api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Count:
     """The statements of a call in this thread, with nodes, a published and another volume."""
     monkeypatch.setattr(authorization_server, "CACHE_SECONDS", 3600)
     monkeypatch.setattr(writes, "STALE_SECONDS", 3600)
-    monkeypatch.setattr(pool_views, "HEALTH_SECONDS", 0)
-    pool_views.pool_health_cache.forget()
+    monkeypatch.setattr(health_selectors, "HEALTH_SECONDS", 0)
+    health_selectors.pool_numbers_cache.forget()
     pool(4)
     writes.writes_forget()  # the next create asks, for all that follow
     published(api, created(api, "first", storageClass={"numReplicas": 2}), probe_host(api))

@@ -1,5 +1,5 @@
 """Administration pages."""
 
-from volumes.admin import drains, publications, replicas, snapshots, tenants, volumes
+from volumes.admin import drains, pool, publications, replicas, snapshots, tenants, volumes
 
-__all__ = ["drains", "publications", "replicas", "snapshots", "tenants", "volumes"]
+__all__ = ["drains", "pool", "publications", "replicas", "snapshots", "tenants", "volumes"]

@@ -5,14 +5,21 @@ from django.contrib import admin
 from provisioner.common.admin import (
     DeadlineFilter,
     ReadOnlyAdmin,
+    link,
     link_column,
+    list_url,
     named_column,
     size_column,
     text_column,
     unfinished_column,
     wait_column,
 )
+from provisioner.common.detail_pages import Fact, Table
+from provisioner.common.display import NONE, badge, size
+from tasks.admin import task_table
+from tasks.models import Task
 from volumes.admin.inlines import SubVolumeInline
+from volumes.admin.related import volume_table
 from volumes.models import Snapshot
 from volumes.pending import snapshot_pending_reason
 
@@ -36,6 +43,25 @@ class SnapshotAdmin(ReadOnlyAdmin):
         "unfinished",
         "created_at",
     ]
+
+    def facts(self, snapshot: Snapshot) -> list[Fact]:
+        node = snapshot.replica.backend
+        return [
+            ("State", badge(snapshot.state)),
+            ("Of the volume", link(snapshot.volume, snapshot.volume.alias)),
+            ("Tenant", link(snapshot.tenant, snapshot.tenant.name)),
+            ("Node", link(node, node.name) if node else NONE),
+            ("Capacity", size(snapshot.capacity_bytes)),
+            ("Claims", size(snapshot.claimed_bytes)),
+        ]
+
+    def tables(self, snapshot: Snapshot) -> list[Table]:
+        tasks = Task.objects.filter(volume_id=snapshot.volume.uuid)
+        return [
+            volume_table("Volumes of this snapshot", snapshot.snapshot_volumes.all()),
+            task_table(tasks, list_url(Task, volume_id=snapshot.volume.uuid)),
+        ]
+
     list_filter = ["state", DeadlineFilter, "tenant"]
     list_select_related = ["tenant", "volume", "replica"]
     search_fields = ["alias", "=uuid", "=volume__uuid", "volume__alias"]

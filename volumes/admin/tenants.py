@@ -2,9 +2,13 @@
 
 from django.contrib import admin
 
-from provisioner.common.admin import ReadOnlyAdmin, named_column, share_column
-from provisioner.common.display import size
-from volumes.models import Tenant
+from provisioner.common.admin import ReadOnlyAdmin, list_url, named_column, share_column
+from provisioner.common.detail_pages import Fact, Table
+from provisioner.common.display import number, share, size
+from tasks.admin import task_table
+from tasks.models import Task
+from volumes.admin.related import volume_table
+from volumes.models import Tenant, Volume
 
 
 @admin.register(Tenant)
@@ -31,3 +35,18 @@ class TenantAdmin(ReadOnlyAdmin):
         "follows_pool",
         "related",
     ]
+
+    def facts(self, tenant: Tenant) -> list[Fact]:
+        return [
+            ("Capacity used", share(tenant.used_bytes, tenant.capacity_bytes, size)),
+            ("Volumes", number(tenant.volumes.count())),
+            ("Snapshots", number(tenant.snapshots.count())),
+        ]
+
+    def tables(self, tenant: Tenant) -> list[Table]:
+        tasks = Task.objects.filter(tenant_id=tenant.pk)
+        every = list_url(Volume, tenant__tenant_id__exact=tenant.pk)
+        return [
+            volume_table("Volumes, the largest first", tenant.volumes.all(), every),
+            task_table(tasks, list_url(Task, tenant_id=tenant.pk)),
+        ]

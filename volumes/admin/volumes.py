@@ -6,25 +6,32 @@ from django.contrib import admin
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 
 from provisioner.common.admin import (
     ChoiceFilter,
     DeadlineFilter,
     ReadOnlyAdmin,
+    link,
     link_column,
     list_link,
+    list_url,
     named_column,
     size_column,
     text_column,
     unfinished_column,
     wait_column,
 )
-from provisioner.common.display import NONE, badge
+from provisioner.common.detail_pages import Fact, Table
+from provisioner.common.display import NONE, badge, size
+from tasks.admin import task_table
 from tasks.models import Task
-from volumes.admin.inlines import PublicationInline, ReplicaInline, SnapshotInline
+from volumes.admin.of_volume import hosts_of_volume, replicas_of_volume, snapshots_of_volume
+from volumes.admin.related import export_table
 from volumes.health import Health
 from volumes.health_selectors import health_column, volume_healths, volumes_of_health
-from volumes.models import Publication, Replica, Volume
+from volumes.models import Export, Publication, Replica, Volume
 from volumes.pending import volume_pending_reason
 from volumes.read_models import volume_rows
 from volumes.selectors import volumes_visible
@@ -68,7 +75,6 @@ class VolumeAdmin(ReadOnlyAdmin):
     list_filter = [HealthFilter, "state", DeadlineFilter, "provisioning_type", "protocol", "tenant"]
     list_select_related = ["tenant"]
     search_fields = ["alias", "=uuid", "storage_class_name"]
-    inlines = [ReplicaInline, SnapshotInline, PublicationInline]
     fieldsets = [
         (
             None,
@@ -78,8 +84,6 @@ class VolumeAdmin(ReadOnlyAdmin):
                     "uuid",
                     "tenant",
                     ("state", "wait", "pending_reason"),
-                    "health",
-                    "health_reason",
                     ("related", "tasks"),
                 ]
             },
@@ -126,6 +130,26 @@ class VolumeAdmin(ReadOnlyAdmin):
             health=health_column(),
         )
 
+    def facts(self, volume: Any) -> list[Fact]:
+        picture = f"{reverse('admin:topology')}?volume={volume.uuid}"
+        return [
+            ("Health", self.health(volume)),
+            ("Why", volume.reason),
+            ("Capacity", size(volume.capacity_bytes)),
+            ("Tenant", link(volume.tenant, volume.tenant.name)),
+            ("Where", format_html('<a href="{}">show on the topology</a>', picture)),
+        ]
+
+    def tables(self, volume: Volume) -> list[Table]:
+        tasks = Task.objects.filter(volume_id=volume.uuid)
+        return [
+            replicas_of_volume(volume),
+            hosts_of_volume(volume),
+            export_table(Export.objects.filter(replica__volume=volume)),
+            snapshots_of_volume(volume),
+            task_table(tasks, list_url(Task, volume_id=volume.uuid)),
+        ]
+
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Any:
@@ -140,10 +164,6 @@ class VolumeAdmin(ReadOnlyAdmin):
     @admin.display(description="health")
     def health(self, volume: Any) -> str:
         return badge(volume.health or Health.UNKNOWN)
-
-    @admin.display(description="reason")
-    def health_reason(self, volume: Any) -> str:
-        return str(volume.reason)
 
     @admin.display(description="replicas")
     def replica_count(self, volume: Any) -> int:

@@ -4,7 +4,6 @@ They remove backends and hosts, show the namespace ids in use, and renew exports
 changes.
 """
 
-import time
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -19,14 +18,11 @@ from provisioner.common.api import success
 from provisioner.common.endpoint_spec import Operation
 from provisioner.common.long_lists import Items
 from provisioner.common.parsing import Input, parse_body, parse_query
-from volumes.health import PoolHealth
-from volumes.health_selectors import pool_health_read
+from volumes.health_selectors import pool_numbers_cache
 from volumes.selectors import used_namespace_ids
 from volumes.services.host.remove import host_remove
 from volumes.services.host.report import host_report
 from volumes.services.node.remove import backend_remove
-
-HEALTH_SECONDS = 5.0
 
 
 class ForceInput(Input):
@@ -50,37 +46,13 @@ class HealthInfoViewSet(InfoViewSet):
     """``GET /info`` with the health of the pool.
 
     Anybody may ask, and reading it looks at every volume. So each process reads it at most once in
-    HEALTH_SECONDS.
+    five seconds.
     """
 
     def info(self) -> dict[str, Any]:
-        health = pool_health_cache.get()
+        health = pool_numbers_cache.get().health
         reason = {"healthReason": health.reason} if health.reason else {}
         return super().info() | {"health": health.health.value} | reason
-
-
-class PoolHealthCache:
-    """The health of the pool as last read. While one caller reads it anew, others get the former
-    value.
-    """
-
-    def __init__(self) -> None:
-        self.until = 0.0
-        self.found: PoolHealth | None = None
-
-    def get(self) -> PoolHealth:
-        """Return the health, not older than HEALTH_SECONDS unless it is being read now."""
-        if self.found is None or time.monotonic() >= self.until:
-            self.until = time.monotonic() + HEALTH_SECONDS
-            self.found = pool_health_read()
-        return self.found
-
-    def forget(self) -> None:
-        """Drop the cached value."""
-        self.found = None
-
-
-pool_health_cache = PoolHealthCache()
 
 
 class RemovableHostViewSet(HostViewSet):

@@ -2,7 +2,9 @@
 
 import uuid
 
-from inventory.models import Backend, InventorySample
+from django.db.models import Sum
+
+from inventory.models import Backend, InventorySample, Ssd
 from inventory.selectors import SAMPLES_SHOWN, Entry
 from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
@@ -51,10 +53,13 @@ def task_number(task_id: str) -> int:
 
 
 def sample_add(backends: list[Entry]) -> None:
-    """Store a sample, in the last transaction of the task. One more sample is kept than is shown,
-    to compare the oldest shown one with.
+    """Store a sample, in the last transaction of the task, with the capacity of the pool. One more
+    sample is kept than is shown, to compare the oldest shown one with.
     """
-    InventorySample.objects.create(backends=backends)
+    drives = Ssd.objects.filter(present=True).aggregate(
+        capacity_bytes=Sum("capacity_bytes", default=0), used_bytes=Sum("used_bytes", default=0)
+    )
+    InventorySample.objects.create(backends=backends, **drives)
     newest = InventorySample.objects.order_by("-pk").values_list("pk", flat=True)
     kept = list(newest[: SAMPLES_SHOWN + 1])
     InventorySample.objects.filter(pk__lt=kept[-1]).delete()

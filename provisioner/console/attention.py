@@ -1,0 +1,158 @@
+"""What an operator should look at, worst first, each with a link to where it is put right."""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.admin.utils import quote
+from django.db.models import Count, F, QuerySet
+from django.urls import reverse
+
+from inventory.health import NodeHealth, node_health, node_health_reason
+from inventory.models import Backend, Host, License
+from inventory.services.pool.identity import database_doubt
+from provisioner.common import clock
+from provisioner.common.display import size, span
+from tasks.models import Task, TaskState
+from volumes.health import Health
+from volumes.models import Drain, Orphan, ReplicaRelocation, Tenant
+
+NODES_SHOWN = 5
+FULL_PERCENT = 80
+BUDGET_PERCENT = 90
+LICENCE_DAYS = 30
+FAILED_HOURS = 24
+TONES = ("danger", "warning", "info")
+
+
+@dataclass(frozen=True)
+class Attention:
+    """One matter. ``tone``: danger, warning or info."""
+
+    tone: str
+    title: str
+    text: str
+    link: str
+
+
+def attention_list(volumes: Mapping[Health, int], percent: float) -> list[Attention]:
+    """Return all matters. ``percent``: of the pool's capacity that is reserved."""
+    found = [
+        *_database(),
+        *_volumes(volumes),
+        *_nodes(),
+        *_hosts(),
+        *_tasks(),
+        *_drains(),
+        *_capacity(percent),
+        *_tenants(),
+        *_orphans(),
+        *_licence(),
+    ]
+    return sorted(found, key=lambda one: TONES.index(one.tone))
+
+
+def _database() -> Iterator[Attention]:
+    if doubt := database_doubt():
+        yield Attention("danger", "Nothing is written", doubt, _list("inventory.pool"))
+
+
+def _volumes(numbers: Mapping[Health, int]) -> Iterator[Attention]:
+    texts = {
+        Health.FAULTED: ("danger", "no replica can be reached"),
+        Health.DEGRADED: ("warning", "redundancy is lost, the data is there"),
+        Health.UNKNOWN: ("warning", "their nodes have not been called yet"),
+    }
+    for health, (tone, text) in texts.items():
+        if number := numbers.get(health, 0):
+            link = _list("volumes.volume", health=health.value)
+            yield Attention(tone, f"{_count(number, 'volume')} {health.value}", text, link)
+
+
+def _nodes() -> Iterator[Attention]:
+    nodes: QuerySet[Any] = Backend.objects.annotate(
+        health=node_health(), drained_since=F("drain__started_at")
+    )
+    silent = nodes.filter(health=NodeHealth.UNAVAILABLE).order_by("name")
+    shown = list(silent[: NODES_SHOWN + 1])
+    for node in shown[:NODES_SHOWN]:
+        reason = node_health_reason(node, NodeHealth(node.health), node.drained_since)
+        link = reverse("admin:inventory_backend_change", args=[quote(node.pk)])
+        yield Attention("danger", f"Node {node.name} is Unavailable", reason, link)
+    if len(shown) > NODES_SHOWN:
+        link = _list("inventory.backend", health=NodeHealth.UNAVAILABLE.value)
+        yield Attention("danger", "More nodes are Unavailable", "see the list", link)
+
+
+def _hosts() -> Iterator[Attention]:
+    silent = Host.objects.filter(available_until__lt=clock.now(), publications__isnull=False)
+    if number := silent.distinct().count():
+        text = "they have volumes and send no probes"
+        link = _list("inventory.host", state="Unavailable")
+        yield Attention("warning", f"{_count(number, 'host')} Unavailable", text, link)
+
+
+def _tasks() -> Iterator[Attention]:
+    since = clock.now() - dt.timedelta(hours=FAILED_HOURS)
+    failed = Task.objects.filter(state=TaskState.FAILED, ended_at__gte=since)
+    if number := failed.count():
+        last = failed.latest("ended_at")
+        text = f"the last: {last.type}, {last.description or last.task_status}"
+        link = _list("tasks.task", state__exact="FAILED")
+        yield Attention("warning", f"{_count(number, 'task')} failed since yesterday", text, link)
+
+
+def _drains() -> Iterator[Attention]:
+    drains = Drain.objects.select_related("backend").annotate(left=Count("backend__replicas"))
+    for drain in drains.order_by("started_at")[:NODES_SHOWN]:
+        text = f"{drain.left} of {drain.replicas_before} replicas are left"
+        title = f"Node {drain.backend.name} is being drained"
+        yield Attention("info", title, text, _list("volumes.drain"))
+    if number := ReplicaRelocation.objects.exclude(refusal="").count():
+        text = "they are tried again; the list says why they cannot move"
+        link = _list("volumes.replicarelocation")
+        yield Attention("warning", f"{_count(number, 'replica')} cannot move", text, link)
+
+
+def _capacity(percent: float) -> Iterator[Attention]:
+    if percent >= FULL_PERCENT:
+        text = "add nodes or drives, or delete volumes"
+        title = f"The pool is {percent:.0f} % full"
+        yield Attention("warning", title, text, _list("inventory.backend"))
+
+
+def _tenants() -> Iterator[Attention]:
+    limit = F("capacity_bytes") * BUDGET_PERCENT / 100
+    crowded = Tenant.objects.filter(capacity_bytes__gt=0, used_bytes__gte=limit)
+    for tenant in crowded.order_by("name")[:NODES_SHOWN]:
+        text = f"{size(tenant.used_bytes)} of {size(tenant.capacity_bytes)} are used"
+        link = reverse("admin:volumes_tenant_change", args=[quote(tenant.pk)])
+        yield Attention("warning", f"The budget of {tenant.name} is nearly used up", text, link)
+
+
+def _orphans() -> Iterator[Attention]:
+    if number := Orphan.objects.filter(kept=True).count():
+        text = "objects that no row knows; manage.py orphans removes them"
+        link = _list("volumes.orphan", kept__exact="1")
+        yield Attention("warning", f"{_count(number, 'orphan')} wait for a decision", text, link)
+
+
+def _licence() -> Iterator[Attention]:
+    now, link = clock.now(), _list("inventory.license")
+    ending = License.objects.filter(expires_at__lte=now + dt.timedelta(days=LICENCE_DAYS))
+    for expires_at in ending.values_list("expires_at", flat=True):
+        if expires_at is not None and expires_at <= now:
+            yield Attention("danger", "The licence has expired", "install another", link)
+        elif expires_at is not None:
+            title = f"The licence expires in {span(expires_at - now)}"
+            yield Attention("warning", title, "install another", link)
+
+
+def _list(model: str, **filters: str) -> str:
+    page = reverse(f"admin:{model.replace('.', '_')}_changelist")
+    return page + "".join(f"?{name}={value}" for name, value in filters.items())
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,195 @@
+"""What the first page of the console shows, read in a number of queries that does not grow."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, F, FloatField, Q, Sum
+from django.db.models.functions import Cast
+from django.urls import reverse
+
+from inventory.models import Backend, Host, Liveness, Ssd
+from inventory.selectors import CapacityTrend, capacity_trend
+from provisioner.common import clock
+from provisioner.common.display import tone
+from provisioner.console.attention import Attention, attention_list
+from tasks.models import ACTIVE, Task
+from tasks.selectors import COLUMNS, seconds_left, task_pending_reason
+from volumes.health import PoolHealth
+from volumes.health_selectors import pool_numbers_cache
+from volumes.models import Tenant, Volume
+
+TASKS_SHOWN = 8
+TENANTS_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Bytes of all present drives.
+
+    ``reserved``: for volumes and snapshots. ``free``: on nodes that take new volumes. ``barred``:
+    free on nodes that are Unavailable, cordoned or drained.
+    """
+
+    total: int
+    reserved: int
+    free: int
+
+    @property
+    def barred(self) -> int:
+        return self.total - self.reserved - self.free
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.reserved / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """IOPS, and bytes per second, that all nodes can do, and that volumes reserve."""
+
+    total_iops: int
+    used_iops: int
+    total_bw: int
+    used_bw: int
+
+
+@dataclass(frozen=True)
+class Number:
+    """How many objects have a state, and the address of their list."""
+
+    state: str
+    number: int
+    link: str
+
+    @property
+    def tone(self) -> str:
+        return tone(self.state)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The objects of a kind by state, worst first. ``link``: the list of all."""
+
+    title: str
+    link: str
+    by_state: list[Number]
+
+    @property
+    def total(self) -> int:
+        return sum(one.number for one in self.by_state)
+
+
+@dataclass(frozen=True)
+class ActiveTask:
+    """A task that has not ended. ``seconds_left`` is None if it is not known."""
+
+    task_id: str
+    type: str
+    state: str
+    progress: float
+    volume: str
+    seconds_left: int | None
+    waits_for: str
+    rate: int | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The whole page.
+
+    ``tasks``: the latest of ``tasks_active`` that have not ended. ``tenants``: those with a budget,
+    the fullest first.
+    """
+
+    health: PoolHealth
+    capacity: Capacity
+    throughput: Throughput
+    trend: CapacityTrend | None
+    numbers: list[Numbers]
+    tasks: list[ActiveTask]
+    tasks_active: int
+    attention: list[Attention]
+    tenants: list[Tenant]
+
+
+def overview_read() -> Overview:
+    """Read the page. The health of volumes is at most some seconds old, as in ``GET /info``."""
+    found = pool_numbers_cache.get()
+    capacity = capacity_read()
+    hosts = _host_numbers()
+    return Overview(
+        health=found.health,
+        capacity=capacity,
+        throughput=_throughput(),
+        trend=capacity_trend(),
+        numbers=[
+            _numbers("Volumes", Volume, "health", found.volumes),
+            _numbers("Nodes", Backend, "health", found.nodes),
+            _numbers("Hosts", Host, "state", hosts),
+        ],
+        tasks=_tasks(),
+        tasks_active=Task.objects.filter(state__in=sorted(ACTIVE)).count(),
+        attention=attention_list(found.volumes, capacity.percent),
+        tenants=_fullest_tenants(),
+    )
+
+
+def capacity_read() -> Capacity:
+    """Read the capacity of the pool, in one query."""
+    takes_volumes = Q(backend__available_until__gte=clock.now(), backend__in_use=True)
+    free = F("capacity_bytes") - F("used_bytes")
+    sums = Ssd.objects.filter(present=True).aggregate(
+        total=Sum("capacity_bytes", default=0),
+        reserved=Sum("used_bytes", default=0),
+        free=Sum(free, filter=takes_volumes, default=0),
+    )
+    return Capacity(**sums)
+
+
+def _throughput() -> Throughput:
+    names = ("total_iops", "used_iops", "total_bw", "used_bw")
+    return Throughput(**Backend.objects.aggregate(**{n: Sum(n, default=0) for n in names}))
+
+
+def _numbers(title: str, model: type[Any], field: str, found: Mapping[Any, int]) -> Numbers:
+    page = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    by_state = [Number(str(s), n, f"{page}?{field}={s}") for s, n in found.items() if n]
+    return Numbers(title, page, by_state)
+
+
+def _host_numbers() -> dict[str, int]:
+    up = Q(available_until__gte=clock.now())
+    silent, available = Liveness.UNAVAILABLE.value, Liveness.AVAILABLE.value
+    return Host.objects.aggregate(
+        **{silent: Count("pk", filter=~up), available: Count("pk", filter=up)}
+    )
+
+
+def _fullest_tenants() -> list[Tenant]:
+    limited = Tenant.objects.filter(capacity_bytes__gt=0)
+    return list(
+        limited.order_by(-F("used_bytes") / Cast("capacity_bytes", FloatField()), "name")[
+            :TENANTS_SHOWN
+        ]
+    )
+
+
+def _tasks() -> list[ActiveTask]:
+    latest = Task.objects.filter(state__in=sorted(ACTIVE)).order_by("-created_at", "pk")
+    rows = list(latest.values(*COLUMNS, "volume_id")[:TASKS_SHOWN])
+    of_tasks = Volume.objects.filter(uuid__in=[row["volume_id"] for row in rows])
+    aliases = dict(of_tasks.values_list("uuid", "alias"))
+    return [
+        ActiveTask(
+            task_id=row["task_id"],
+            type=row["type"],
+            state=row["state"],
+            progress=row["progress"],
+            volume=aliases.get(row["volume_id"], row["volume_id"]),
+            seconds_left=seconds_left(row),
+            waits_for=task_pending_reason(row),
+            rate=row["bytes_per_second"],
+        )
+        for row in rows
+    ]

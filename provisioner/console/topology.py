@@ -1,0 +1,168 @@
+"""The pool as a picture: regions, zones, racks, nodes and drives. On it, the replicas of a volume,
+or what the stop of a node would mean.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from inventory.health import node_health
+from inventory.models import Backend, Ssd
+from provisioner.common.display import tone
+from volumes.models import Replica, SubVolume, Volume
+from volumes.selectors import VISIBLE
+from volumes.services.node.maintenance import ACCESS, Maintenance, backend_maintenance
+
+NOWHERE = "-"
+LOSSES_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Drive:
+    """An SSD. ``mine``: it holds a part of the chosen volume."""
+
+    name: str
+    used_bytes: int
+    capacity_bytes: int
+    present: bool
+    mine: bool
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.used_bytes / self.capacity_bytes if self.capacity_bytes else 0.0
+
+
+@dataclass(frozen=True)
+class NodeBox:
+    """A node in the picture.
+
+    ``replica_state``: of the chosen volume's replica on it; "" if it has none. ``stops``: the
+    picture shows what its stop would mean. ``survivors``: replicas on it that would be left to
+    volumes that lose something.
+    """
+
+    node_id: str
+    name: str
+    health: str
+    drives: list[Drive]
+    replica_state: str
+    stops: bool
+    survivors: int
+
+    @property
+    def tone(self) -> str:
+        return tone(self.health)
+
+    @property
+    def used_bytes(self) -> int:
+        return sum(drive.used_bytes for drive in self.drives)
+
+    @property
+    def capacity_bytes(self) -> int:
+        return sum(drive.capacity_bytes for drive in self.drives)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A region with zones, a zone with racks, or a rack with nodes."""
+
+    name: str
+    parts: list[Any] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A volume that would lose something. ``access``: all of it, not only redundancy."""
+
+    key: int
+    alias: str
+    access: bool
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The picture, and what was asked of it."""
+
+    regions: list[Place]
+    nodes: list[tuple[str, str]]
+    volume: Volume | None
+    stopped: str
+    maintenance: Maintenance | None
+    losses: list[Loss]
+
+
+def topology_read(*, volume: str = "", node: str = "") -> Topology:
+    """Read the picture, in at most nine queries.
+
+    ``volume``: the uuid or alias of the volume whose replicas are marked. ``node``: the id of the
+    node whose stop is shown. Names that do not exist mark nothing.
+    """
+    chosen = _volume(volume)
+    nodes: list[Any] = list(
+        Backend.objects.annotate(health=node_health()).order_by("region", "zone", "rack", "name")
+    )
+    stopped = node if any(one.pk == node for one in nodes) else ""
+    maintenance = backend_maintenance(persistent_id=stopped) if stopped else None
+    survivors = _survivors(maintenance, stopped) if maintenance else {}
+    states = _states(chosen)
+    drives = _drives(chosen)
+    boxes = {
+        one.pk: NodeBox(
+            one.pk, one.name, one.health, drives.get(one.pk, []), states.get(one.pk, ""),
+            one.pk == stopped, survivors.get(one.pk, 0),
+        )
+        for one in nodes
+    }  # fmt: skip
+    losses = _losses(maintenance) if maintenance else []
+    names = sorted((one.name, one.pk) for one in nodes)
+    regions = _places(nodes, boxes, ("region", "zone", "rack"))
+    return Topology(regions, names, chosen, stopped, maintenance, losses)
+
+
+def _volume(text: str) -> Volume | None:
+    if not text or "\0" in text:
+        return None
+    return Volume.objects.filter(Q(uuid=text.lower()) | Q(alias=text)).order_by("pk").first()
+
+
+def _states(volume: Volume | None) -> dict[str | None, str]:
+    rows = Replica.objects.filter(VISIBLE, volume=volume) if volume else Replica.objects.none()
+    return dict(rows.values_list("backend_id", "replica_state"))
+
+
+def _drives(volume: Volume | None) -> dict[str, list[Drive]]:
+    pieces = (
+        SubVolume.objects.filter(replica__volume=volume) if volume else SubVolume.objects.none()
+    )
+    mine = set(pieces.values_list("ssd_id", flat=True))
+    found: dict[str, list[Drive]] = {}
+    for ssd in Ssd.objects.order_by("backend", "name"):
+        drive = Drive(ssd.name, ssd.used_bytes, ssd.capacity_bytes, ssd.present, ssd.pk in mine)
+        found.setdefault(ssd.backend_id, []).append(drive)
+    return found
+
+
+def _survivors(maintenance: Maintenance, stopped: str) -> dict[str | None, int]:
+    """How many other replicas of the losing volumes each node has."""
+    losing = maintenance.replicas.order_by().values("volume")
+    others = Replica.objects.filter(VISIBLE, volume__in=losing).exclude(backend=stopped)
+    return Counter(others.values_list("backend_id", flat=True))
+
+
+def _losses(maintenance: Maintenance) -> list[Loss]:
+    losing: QuerySet[Any] = maintenance.replicas
+    rows = losing.order_by("loses", "volume__alias")[:LOSSES_SHOWN]
+    return [Loss(row.volume_id, row.volume.alias, row.loses == ACCESS) for row in rows]
+
+
+def _places(nodes: list[Any], boxes: dict[str, NodeBox], levels: tuple[str, ...]) -> list[Any]:
+    if not levels:
+        return [boxes[node.pk] for node in nodes]
+    level, *rest = levels
+    return [
+        Place(name, _places(list(part), boxes, tuple(rest)))
+        for name, part in groupby(nodes, lambda node: getattr(node, level) or NOWHERE)
+    ]

@@ -1,0 +1,87 @@
+"""Pages of nodes, hosts and tasks, with the volumes that they are about.
+
+``inventory`` and ``tasks`` know no volumes, so their pages are completed here.
+"""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin
+from django.urls import reverse
+from django.utils.html import format_html
+
+from inventory.admin import BackendAdmin, HostAdmin
+from inventory.models import Backend, Host
+from provisioner.common.admin import link, list_url
+from provisioner.common.detail_pages import Fact, Table
+from provisioner.common.display import NONE, badge
+from tasks.admin import TaskAdmin, task_table
+from tasks.models import Task
+from volumes.admin.related import export_table, publication_table, replica_table
+from volumes.models import Export, Replica, Volume
+from volumes.services.node.maintenance import backend_maintenance
+
+admin.site.unregister([Backend, Host, Task])
+
+
+@admin.register(Backend)
+class NodeAdmin(BackendAdmin):
+    """Storage nodes with their replicas."""
+
+    def facts(self, node: Any) -> list[Fact]:
+        return [
+            ("Health", self.health(node)),
+            ("Why", self.health_reason(node)),
+            ("Place", self.place(node)),
+            ("Capacity used", self.capacity_used(node)),
+            ("If it stops", _if_it_stops(node)),
+        ]
+
+    def tables(self, node: Backend) -> list[Table]:
+        every = list_url(Replica, backend__persistent_id__exact=node.pk)
+        return [replica_table(node.replicas.all(), every)]
+
+
+@admin.register(Host)
+class HostWithVolumesAdmin(HostAdmin):
+    """Hosts with the volumes that are published to them."""
+
+    def facts(self, host: Host) -> list[Fact]:
+        return [
+            ("State", badge(host.state)),
+            ("Agent", "yes" if host.has_agent else "no"),
+            ("NQN", host.nqn),
+            ("Last probe", f"{host.last_probe_at:%Y-%m-%d %H:%M:%S}"),
+        ]
+
+    def tables(self, host: Host) -> list[Table]:
+        tasks = Task.objects.filter(host_id=host.pk)
+        return [
+            publication_table(host.publications.all()),
+            export_table(Export.objects.filter(publication__host=host)),
+            task_table(tasks, list_url(Task, host_id=host.pk)),
+        ]
+
+
+@admin.register(Task)
+class TaskOfVolumeAdmin(TaskAdmin):
+    """Tasks with links to their volume and host."""
+
+    def facts(self, task: Task) -> list[Fact]:
+        volume = Volume.objects.filter(uuid=task.volume_id).order_by("-pk").first()
+        host = Host.objects.filter(pk=task.host_id).first()
+        return [
+            *super().facts(task),
+            ("Volume", link(volume, volume.alias) if volume else task.volume_id or NONE),
+            ("Host", link(host, host.name) if host else task.host_id or NONE),
+        ]
+
+
+def _if_it_stops(node: Backend) -> str:
+    answer = backend_maintenance(persistent_id=node.pk)
+    page = f"{reverse('admin:topology')}?{urlencode({'node': node.pk})}"
+    if answer.safe:
+        text = "no volume loses anything"
+    else:
+        text = f"{answer.access} volumes lose access, {answer.redundancy} lose redundancy"
+    return format_html('<a href="{}">{}</a>', page, text)
