@@ -228,8 +228,7 @@ class Environment(BaseSettings):
         1_000_000, ge=1000, le=10**9, description="About how many events are kept, at most."
     )
     event_syslog: Literal["off", "info", "warning", "error", "critical"] = Field(
-        "off",
-        description="Forward events of this severity or higher to the pool's syslog servers.",
+        "off", description="Forward events from this severity on to the pool's syslog servers."
     )
     syslog_facility: int = Field(
         16,

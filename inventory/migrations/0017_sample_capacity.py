@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('inventory', "0016_events"),
+        ('inventory', '0016_events'),
     ]
 
     operations = [
