@@ -224,9 +224,7 @@ class Environment(BaseSettings):
     task_retention_minutes: int = Field(30, ge=1, description="How long an ended task is listed.")
     migration_retention_hours: int = Field(24, ge=1, description="The same for migrations.")
     event_retention_days: int = Field(90, ge=1, le=3650, description="How long events are kept.")
-    event_most: int = Field(
-        1_000_000, ge=1000, le=10**9, description="About how many events are kept, at most."
-    )
+    event_most: int = Field(1_000_000, ge=1000, le=10**9, description="How many events, about.")
     event_syslog: Literal["off", "info", "warning", "error", "critical"] = Field(
         "off",
         description="Forward events of this severity or higher to the pool's syslog servers.",
