@@ -224,14 +224,14 @@ class Kind(Enum):
         "BackendUnavailable",
         ERROR,
         "Node {backend} is Unavailable",
-        "A node gave no sign of life for three probe intervals. A job looks for it every "
+        "A node sent no probe, or answered no call, for three probe intervals. A job looks every "
         "POLL_INTERVAL_SECONDS.",
     )
     BACKEND_AVAILABLE = Sentence(
         "BackendAvailable",
         INFO,
         "Node {backend} is Available again",
-        "A node that was Unavailable gives signs of life again.",
+        "A node that was Unavailable probes and answers again.",
     )
     DRAIN_STARTED = Sentence(
         "DrainStarted",
