@@ -207,6 +207,7 @@ def test_faults_raise_their_alerts(
     eventually(shows(down), seconds=SEEN_SECONDS, what="the node is Unavailable")
     assert system.alerts(tmp_path) >= {
         "CertificateEnds",
+        "DataLost",
         "LastReplicaMissing",
         "NodeUnavailable",
         "TenantBudgetNearlyUsed",
