@@ -116,9 +116,9 @@ def license_current() -> License:
 
 @dataclass(frozen=True)
 class CapacityTrend:
-    """How the reserved capacity of the pool grew lately.
+    """How the reserved capacity of the pool rose lately.
 
-    ``days_left``: until all drives are reserved at that rate; None: it does not grow.
+    ``days_left``: until all drives are reserved at that rate; None: it does not rise.
     """
 
     bytes_per_day: float
@@ -143,10 +143,10 @@ def capacity_trend() -> CapacityTrend | None:
     days = [(at - samples[0][0]).total_seconds() / DAY for at, _, _ in samples]
     if days[-1] <= TREND_DAYS:
         return None
-    growth = linear_regression(days, [used for _, used, _ in samples]).slope
+    slope = linear_regression(days, [used for _, used, _ in samples]).slope
     _, used, capacity = samples[-1]
-    left = max(0, capacity - used) / growth if growth > 0 else None
-    return CapacityTrend(growth, days[-1], left)
+    left = max(0, capacity - used) / slope if slope > 0 else None
+    return CapacityTrend(slope, days[-1], left)
 
 
 SAMPLES_SHOWN = 100

@@ -16,7 +16,6 @@ from django.db.models import (
     OuterRef,
     Q,
     QuerySet,
-    Subquery,
     TextChoices,
     Value,
     When,
@@ -102,14 +101,6 @@ def _health() -> Case:
 def volumes_of_health(rows: QuerySet[Volume], health: str) -> QuerySet[Volume]:
     """Keep the volumes that have this health."""
     return rows.filter(pk__in=volumes_with_health().filter(health=health).values("pk"))
-
-
-def health_column() -> Subquery:
-    """Return the health of a volume as an annotation for rows of :class:`Volume`.
-
-    It is null for a volume that is being created or deleted; such a volume counts as Unknown.
-    """
-    return Subquery(volumes_with_health().filter(pk=OuterRef("pk")).values("health"))
 
 
 def volume_numbers() -> dict[Health, int]:

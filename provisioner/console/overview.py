@@ -90,7 +90,7 @@ class ActiveTask:
     progress: float
     volume: str
     seconds_left: int | None
-    waits_for: str
+    pending_reason: str
     rate: int | None
 
 
@@ -188,7 +188,7 @@ def _tasks() -> list[ActiveTask]:
             progress=row["progress"],
             volume=aliases.get(row["volume_id"], row["volume_id"]),
             seconds_left=seconds_left(row),
-            waits_for=task_pending_reason(row),
+            pending_reason=task_pending_reason(row),
             rate=row["bytes_per_second"],
         )
         for row in rows

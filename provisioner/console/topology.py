@@ -17,7 +17,7 @@ from volumes.selectors import VISIBLE
 from volumes.services.node.maintenance import ACCESS, Maintenance, backend_maintenance
 
 NOWHERE = "-"
-LOSSES_SHOWN = 20
+AFFECTED_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Topology:
     volume: Volume | None
     stopped: str
     maintenance: Maintenance | None
-    losses: list[Loss]
+    affected: list[Loss]
 
 
 def topology_read(*, volume: str = "", node: str = "") -> Topology:
@@ -116,10 +116,10 @@ def topology_read(*, volume: str = "", node: str = "") -> Topology:
         )
         for one in nodes
     }  # fmt: skip
-    losses = _losses(maintenance) if maintenance else []
+    affected = _affected(maintenance) if maintenance else []
     names = sorted((one.name, one.pk) for one in nodes)
     regions = _places(nodes, boxes, ("region", "zone", "rack"))
-    return Topology(regions, names, chosen, stopped, maintenance, losses)
+    return Topology(regions, names, chosen, stopped, maintenance, affected)
 
 
 def _volume(text: str) -> Volume | None:
@@ -152,9 +152,9 @@ def _survivors(maintenance: Maintenance, stopped: str) -> dict[str | None, int]:
     return Counter(others.values_list("backend_id", flat=True))
 
 
-def _losses(maintenance: Maintenance) -> list[Loss]:
+def _affected(maintenance: Maintenance) -> list[Loss]:
     losing: QuerySet[Any] = maintenance.replicas
-    rows = losing.order_by("loses", "volume__alias")[:LOSSES_SHOWN]
+    rows = losing.order_by("loses", "volume__alias")[:AFFECTED_SHOWN]
     return [Loss(row.volume_id, row.volume.alias, row.loses == ACCESS) for row in rows]
 
 

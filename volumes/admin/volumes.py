@@ -3,8 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -30,17 +29,17 @@ from tasks.models import Task
 from volumes.admin.of_volume import hosts_of_volume, replicas_of_volume, snapshots_of_volume
 from volumes.admin.related import export_table
 from volumes.health import Health
-from volumes.health_selectors import health_column, volume_healths, volumes_of_health
+from volumes.health_selectors import volume_healths, volumes_of_health, volumes_with_health
 from volumes.models import Export, Publication, Replica, Volume
 from volumes.pending import volume_pending_reason
 from volumes.read_models import volume_rows
 from volumes.selectors import volumes_visible
 
 
-def _count(model: Any) -> Coalesce:
-    """Count a volume's rows of a model, by a subquery that runs for the rows of one page only."""
-    rows = model.objects.filter(volume=OuterRef("pk")).order_by().values("volume")
-    return Coalesce(Subquery(rows.annotate(count=Count("pk")).values("count")), 0)
+def _counts(model: Any, volumes: list[int]) -> dict[int, int]:
+    """The number of rows of a model, by volume."""
+    rows = model.objects.filter(volume__in=volumes).order_by().values_list("volume")
+    return dict(rows.annotate(Count("pk")))
 
 
 class HealthFilter(ChoiceFilter):
@@ -122,13 +121,21 @@ class VolumeAdmin(ReadOnlyAdmin):
         ("Life", {"fields": ["created_at", "idempotency_digest"]}),
     ]
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Volume]:
-        rows: QuerySet[Volume] = super().get_queryset(request)
-        return rows.annotate(
-            replica_number=_count(Replica),
-            publication_number=_count(Publication),
-            health=health_column(),
-        )
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Read health and counts of the rows of this page only. As columns of the list's query,
+        the database would compute them for all rows of the pages before, too.
+        """
+        shown = super().get_changelist_instance(request)
+        rows = list(shown.result_list)
+        keys = [row.pk for row in rows]
+        healths = volumes_with_health().filter(pk__in=keys).values_list("pk", "health")
+        found, replicas, hosts = dict(healths), _counts(Replica, keys), _counts(Publication, keys)
+        for row in rows:
+            row.health = found.get(row.pk)
+            row.replica_number = replicas.get(row.pk, 0)
+            row.publication_number = hosts.get(row.pk, 0)
+        shown.result_list = rows
+        return shown
 
     def facts(self, volume: Any) -> list[Fact]:
         picture = f"{reverse('admin:topology')}?volume={volume.uuid}"
@@ -158,6 +165,7 @@ class VolumeAdmin(ReadOnlyAdmin):
         if volume is not None:
             found = volume_healths(volume_rows(volumes_visible(None).filter(pk=volume.pk)))
             waits = volume_pending_reason(volume)
+            volume.health = found[volume.pk].health if found else None
             volume.reason = (found[volume.pk].reason if found else waits) or NONE
         return volume
 
