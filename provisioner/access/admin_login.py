@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest, HttpResponse
 
+from provisioner.access.local_users import user_caller
 from provisioner.access.login_attempts import REFUSED, TooManyLogins, login_checked, login_turn
 from provisioner.access.principals import Role
 from provisioner.common import logs
@@ -54,13 +55,9 @@ class GuardedBackend(ModelBackend):
         return ours or super().has_module_perms(user_obj, app_label)
 
 
-def _roles(user: Any) -> frozenset[str]:
-    """The user's roles that matter on these pages; read once for each request."""
-    if not hasattr(user, "_roles_of_pages"):
-        names = user.groups.filter(name__in=[Role.MONITOR, Role.ADMIN])
-        user._roles_of_pages = frozenset(names.values_list("name", flat=True))
-    roles: frozenset[str] = user._roles_of_pages
-    return roles
+def _roles(user: Any) -> frozenset[Role]:
+    """The user's roles that matter on these pages."""
+    return user_caller(user).roles & {Role.MONITOR, Role.ADMIN}
 
 
 POLICY = (

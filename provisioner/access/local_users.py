@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import secrets
 from functools import partial
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import check_password, make_password
@@ -45,7 +46,22 @@ def user_verify(name: str, password: str, *, source: str = "") -> Caller | None:
                 return None
     if not active:
         return None
-    groups = {group for *_, group in rows}
+    return _caller(name, superuser, {group for *_, group in rows})
+
+
+def user_caller(user: Any) -> Caller:
+    """The caller that a user is who is logged in to the console: as with name and password, but a
+    superuser is ADMIN only, which may do everything. The roles are read once for each request.
+    """
+    if not hasattr(user, "_caller"):
+        is_all = user.is_superuser
+        groups = set() if is_all else set(user.groups.values_list("name", flat=True))
+        user._caller = _caller(user.get_username(), is_all, groups)
+    caller: Caller = user._caller
+    return caller
+
+
+def _caller(name: str, superuser: bool, groups: set[str]) -> Caller:
     held = {role for role in Role if role in groups}
     return Caller(name, frozenset(held | ({Role.ADMIN} if superuser else set())))
 

@@ -121,6 +121,14 @@ tenant.
 """
 
 
+def is_allowed(line: str, caller: Caller) -> bool:
+    """Whether the caller may call the operation of this line. No line: it is refused to all."""
+    is_tenants = caller.tenant_id is not None and caller.host_id is None
+    if is_tenants and line not in OF_TENANTS:
+        return False
+    return bool(ALLOWED.get(line, frozenset()) & caller.acts_as)
+
+
 class RoleAllows(BasePermission):
     """Allows an operation by the table. An operation that is not in the table is refused to all.
 
@@ -134,8 +142,4 @@ class RoleAllows(BasePermission):
             return False
         if view.action not in view.action_map.values():
             return True
-        line = f"{view.resource}.{view.action}"
-        is_tenants = request.user.tenant_id is not None and request.user.host_id is None
-        if is_tenants and line not in OF_TENANTS:
-            return False
-        return bool(ALLOWED.get(line, frozenset()) & request.user.acts_as)
+        return is_allowed(f"{view.resource}.{view.action}", request.user)

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path
 
+from provisioner.console.actions.all import actions_of
 from provisioner.console.overview import overview_read
 from provisioner.console.search import MOST, console_search
 from provisioner.console.topology import topology_read
@@ -24,7 +25,7 @@ SEES_POOL = "inventory.view_backend"
 
 
 class ConsoleSite(_Site):
-    """Unfold's site, with our search."""
+    """Unfold's site, with our search and our actions."""
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """Unfold's context, without its colours: unfold would write them into each page, which the
@@ -64,6 +65,12 @@ class ConsoleSite(_Site):
         context = {"title": "Topology", "topology": picture, "asked": asked}
         context |= self.each_context(request)
         return TemplateResponse(request, "console/topology.html", context)
+
+    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+        """Register as Django does. The pages get the actions of their model."""
+        models = [model_or_iterable] if isinstance(model_or_iterable, type) else model_or_iterable
+        for model in models:
+            super().register(model, admin_class, **options | actions_of(model))
 
     def search(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -1,0 +1,220 @@
+"""Actions on storage nodes and hosts."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.conf import settings
+
+from inventory.models import Backend, Host
+from inventory.selectors import license_current
+from provisioner.common.display import size
+from provisioner.console.actions.action import Action, Facts, Field, Table
+from volumes.models import Drain, Replica
+from volumes.services.node.drain_preview import PlannedMove, drain_preview
+from volumes.services.node.maintenance import backend_maintenance
+
+MOST_SHOWN = 20
+
+
+def _license(_: object) -> Facts:
+    current, nodes = license_current(), Backend.objects.count()
+    allowed = f" of {current.max_backends}" if current.max_backends is not None else ""
+    return Facts([f"Nodes of the licence in use: {nodes}{allowed}."])
+
+
+def _is_drained(node: Backend) -> bool:
+    return Drain.objects.filter(pk=node.pk).exists()
+
+
+def _held(node: Backend) -> str:
+    replicas = Replica.objects.filter(backend=node.pk)
+    claimed = sum(replicas.values_list("claimed_bytes", flat=True))
+    number = len(replicas)
+    return f"It holds {number} replica{'' if number == 1 else 's'}, {size(claimed)} in all."
+
+
+def _uncordons(node: Backend) -> Facts:
+    return Facts(["It is being drained: the drain ends."] if _is_drained(node) else [])
+
+
+def _loss(node: Backend) -> Table:
+    """What a stop of the node would cost."""
+    found = backend_maintenance(persistent_id=node.pk)
+    losing: Iterable[Any] = found.replicas[:MOST_SHOWN]
+    rows: list[tuple[object, ...]] = [(row.volume.alias, row.loses) for row in losing]
+    note = (
+        "No volume would lose anything."
+        if found.safe
+        else f"{found.access} would lose access, {found.redundancy} redundancy."
+        + _others(found.access + found.redundancy)
+    )
+    return Table(
+        "Volumes that lose something if the node stops now", ("volume", "loses"), rows, note
+    )
+
+
+def _others(number: int) -> str:
+    return f" The first {MOST_SHOWN} are shown." if number > MOST_SHOWN else ""
+
+
+def _moves(node: Backend) -> list[Table]:
+    """What moves where, and what cannot move."""
+    planned = drain_preview(persistent_id=node.pk, most=MOST_SHOWN)
+    names = dict(Backend.objects.values_list("pk", "name"))
+    number = Replica.objects.filter(backend=node.pk).count()
+    tables = [
+        _move_table("Moves", "to", planned, lambda move: names.get(move.destination, "")),
+        _move_table("Cannot move now", "reason", planned, lambda move: move.refusal),
+    ]
+    shown = [table for table in tables if table.rows]
+    if number > MOST_SHOWN:
+        note = f"The first {MOST_SHOWN} of {number} replicas are shown."
+        shown.append(Table("More", (), [], note))
+    return shown
+
+
+def _move_table(
+    title: str, column: str, planned: list[PlannedMove], value: Callable[[PlannedMove], str]
+) -> Table:
+    rows: list[tuple[object, ...]] = [
+        (move.replica.volume.alias, size(move.replica.claimed_bytes), value(move))
+        for move in planned
+        if value(move)
+    ]
+    return Table(title, ("volume", "size", column), rows)
+
+
+def _drain_facts(node: Backend) -> Facts:
+    at_once = settings.ENVIRONMENT.drain_parallel
+    return Facts([f"{_held(node)} At most {at_once} move at once."], [*_moves(node), _loss(node)])
+
+
+def _removal_facts(node: Backend) -> Facts:
+    return Facts([_held(node)], [_loss(node)])
+
+
+ADD = Action(
+    "add_node",
+    Backend,
+    "Add node",
+    "add",
+    "POST",
+    "/backends",
+    says="Connects to the node, reads its drives and portals, and takes it into the pool. New "
+    "volumes may be placed on it at once. It uses one node of the licence.",
+    done="Node {persistentID} is in the pool.",
+    facts=_license,
+    fields=(
+        Field("mgmtIPs", "Management addresses", "IP addresses or DNS names, separated by commas"),
+        Field("mgmtPort", "Port", initial=lambda _: 443),
+        Field("region", "Region"),
+        Field("zone", "Zone"),
+        Field("rack", "Rack", "replicas of a volume are placed in different racks"),
+        Field("hostId", "Host id", "of a node that is also a host of Local volumes"),
+        Field(
+            "nodeToken", "Token", "of this node only, if it does without mutual TLS", secret=True
+        ),
+        Field(
+            "takeOver",
+            "Take over",
+            "adds the node even if it belongs to another pool, or holds volumes of one",
+        ),
+    ),
+    of_list=True,
+    opens=(Backend, "persistentID", "pk"),
+)
+
+CORDON = Action(
+    "cordon",
+    Backend,
+    "Cordon",
+    "block",
+    "PUT",
+    "/backends/{pk}",
+    says="Nothing new is placed on the node. Volumes that are on it go on as before.",
+    done="Node {row.name} is cordoned.",
+    body=lambda _: {"inUse": False},
+    applies=lambda node: bool(node.in_use),
+)
+
+UNCORDON = Action(
+    "uncordon",
+    Backend,
+    "Uncordon",
+    "check_circle",
+    "PUT",
+    "/backends/{pk}",
+    says="New volumes may be placed on the node again.",
+    done="Node {row.name} is in use.",
+    facts=_uncordons,
+    body=lambda _: {"inUse": True},
+    applies=lambda node: not node.in_use,
+)
+
+DRAIN = Action(
+    "drain",
+    Backend,
+    "Drain",
+    "output",
+    "POST",
+    "/backends/{pk}/drain",
+    says="Cordons the node and moves its replicas to other nodes, a few at a time. Each move "
+    "copies the whole replica, which uses throughput of two nodes. What cannot move stays, and is "
+    "tried again. The drain goes on until it is stopped.",
+    done="Node {row.name} is being drained.",
+    facts=_drain_facts,
+    applies=lambda node: not _is_drained(node),
+)
+
+STOP_DRAIN = Action(
+    "stop_drain",
+    Backend,
+    "Stop drain",
+    "stop_circle",
+    "DELETE",
+    "/backends/{pk}/drain",
+    says="Starts no more moves, and undoes those that can still be stopped. What has moved stays "
+    "where it is. The node is cordoned afterwards only if it was before the drain.",
+    done="The drain of node {row.name} is stopped.",
+    applies=_is_drained,
+)
+
+REMOVE = Action(
+    "remove_node",
+    Backend,
+    "Remove",
+    "delete",
+    "DELETE",
+    "/backends/{pk}",
+    says="Removes the node from the pool. This is refused while it holds replicas: drain it first.",
+    done="Node {row.name} is removed.",
+    facts=_removal_facts,
+    fields=(
+        Field(
+            "force",
+            "Remove although it holds replicas",
+            "only of a node that is Unavailable: its replicas become Missing, and volumes without "
+            "another replica cannot be used",
+        ),
+    ),
+    destroys=True,
+)
+
+REMOVE_HOST = Action(
+    "remove_host",
+    Host,
+    "Remove",
+    "delete",
+    "DELETE",
+    "/hosts/{pk}",
+    says="Forgets a host that no longer reports, and takes its volumes from it. If it reports "
+    "again, it is back, without its volumes.",
+    done="Host {row.name} is removed.",
+    destroys=True,
+)
+
+ACTIONS: list[Action] = [ADD, CORDON, UNCORDON, DRAIN, STOP_DRAIN, REMOVE, REMOVE_HOST]
+GROUPS: dict[Any, list[Any]] = {
+    Backend: ["cordon", "uncordon", "drain", "stop_drain", "remove_node"],
+    Host: ["remove_host"],
+}

@@ -1,0 +1,315 @@
+"""Actions on volumes and snapshots."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from inventory.models import Backend
+from inventory.selectors import host_list
+from provisioner.access.principals import Caller
+from provisioner.common.display import NONE, size
+from provisioner.console.actions.action import Action, Choices, Facts, Field, Table
+from tasks.models import Task
+from volumes.models import DEFAULT_TENANT, Protocol, ProvisioningType, Snapshot, Volume
+from volumes.selectors import tenants_visible
+
+MOST_SUGGESTED = 200
+ALIAS_RULE = "1 to 255 characters of A-Z a-z 0-9 . _ -"
+
+
+def tenant_choices(_: object, caller: Caller) -> Choices:
+    rows = tenants_visible(caller.tenant_id)[:MOST_SUGGESTED]
+    return [(tenant.pk, tenant.name) for tenant in rows]
+
+
+def _hosts(_: object, caller: Caller) -> Choices:
+    rows = host_list(tenant_id=caller.tenant_id).order_by("name")
+    return [(host.pk, host.name) for host in rows[:MOST_SUGGESTED]]
+
+
+def _hosts_with(volume: Volume, _: Caller) -> Choices:
+    rows = volume.publications.select_related("host")[:MOST_SUGGESTED]
+    return [(row.host_id, row.host.name) for row in rows]
+
+
+def _host_names(volume: Volume) -> str:
+    return ", ".join(volume.publications.values_list("host__name", flat=True)[:MOST_SUGGESTED])
+
+
+def _replicas(volume: Volume, _: Caller) -> Choices:
+    rows = volume.replicas.select_related("backend")
+    return [
+        (row.uuid, f"{row.uuid} on {row.backend.name if row.backend else NONE}") for row in rows
+    ]
+
+
+def _nodes(_: object, __: Caller) -> Choices:
+    return [(pk, name) for pk, name in Backend.objects.order_by("name").values_list("pk", "name")]
+
+
+def _capacity(volume: Volume) -> Facts:
+    now, replicas = size(volume.capacity_bytes), volume.replicas.count()
+    return Facts([f"It has {now} now, on {replicas} replica{'' if replicas == 1 else 's'}."])
+
+
+def _use(volume: Volume) -> Facts:
+    """What stands in the way of a removal."""
+    sentences = []
+    if hosts := _host_names(volume):
+        sentences.append(f"It is published to {hosts}: unpublish it first.")
+    if number := volume.snapshots.count():
+        sentences.append(
+            f"It has {number} snapshot{'' if number == 1 else 's'}: delete them first."
+        )
+    return Facts([*_capacity(volume).sentences, *sentences])
+
+
+def _published(volume: Volume) -> Facts:
+    return Facts([f"It is published to {_host_names(volume) or 'no host'}."])
+
+
+def _plan(answer: Mapping[str, Any]) -> Facts:
+    """The dry run of a create: which nodes would hold it, and why not the others."""
+    names = dict(Backend.objects.values_list("pk", "name"))
+    chosen: list[tuple[object, ...]] = [
+        (
+            names.get(one["backend"]["persistentID"], NONE),
+            ", ".join(f"{p['ssdID']}: {size(p['reservedSpace'])}" for p in one["subVolumes"]),
+        )
+        for one in answer["chosen"]
+    ]
+    refused: list[tuple[object, ...]] = [
+        (names.get(one["backend"]["persistentID"], NONE), one["filter"], one["reason"])
+        for one in answer["refused"]
+    ]
+    return Facts(
+        ["This is a dry run: nothing has been created.", answer["explanation"]],
+        [
+            Table("Chosen nodes", ("node", "drives"), chosen, "" if chosen else "None."),
+            Table(
+                "Refused nodes", ("node", "filter", "reason"), refused, "" if refused else "None."
+            ),
+        ],
+    )
+
+
+CREATE = Action(
+    "create_volume",
+    Volume,
+    "Create volume",
+    "add",
+    "POST",
+    "/volumes",
+    says="Creates an empty volume on the nodes that fit best. Each replica takes its capacity, or "
+    "for Thin volumes its reserved space, from drives and from the budget of the tenant. The dry "
+    "run shows the nodes and creates nothing.",
+    done="Volume {alias} is created.",
+    fields=(
+        Field("alias", "Alias", ALIAS_RULE),
+        Field("capacity", "Capacity", "GiB"),
+        Field(
+            "tenantId",
+            "Tenant",
+            initial=lambda _: DEFAULT_TENANT,
+            choices=tenant_choices,
+            suggests=True,
+        ),
+        Field("storageClass.numReplicas", "Replicas", "1 to 3", initial=lambda _: 1),
+        Field("provisioningType", "Provisioning", initial=lambda _: ProvisioningType.THICK),
+        Field("reservedSpacePercentage", "Reserved space", "percent of the capacity, if Thin"),
+        Field("protocol", "Protocol", initial=lambda _: Protocol.NVMEOF),
+        Field("storageClass.regions", "Regions", "separated by commas; empty: any"),
+        Field("storageClass.zones", "Zones", "separated by commas; empty: any"),
+        Field("storageClass.racks", "Racks", "separated by commas; empty: any"),
+        Field("storageClass.sameRackAllowed", "Several replicas may be in one rack"),
+        Field("storageClass.allowSpan", "A replica may span several drives"),
+        Field("storageClass.hostId", "Host id", "of the node on which a Local volume must be"),
+        Field("storageClass.blockSize", "Block size", "bytes", initial=lambda _: 4096),
+        Field("storageClass.maxIOPSPerGB", "Most IOPS", "per GiB; empty: no limit"),
+        Field("storageClass.desiredIOPSPerGB", "Reserved IOPS", "per GiB"),
+        Field("storageClass.maxBWPerGB", "Most bandwidth", "bytes per second and GiB"),
+        Field("storageClass.desiredBWPerGB", "Reserved bandwidth", "bytes per second and GiB"),
+    ),
+    of_list=True,
+    opens=(Volume, "uuid", "uuid"),
+    dry_run=_plan,
+)
+
+EXPAND = Action(
+    "expand",
+    Volume,
+    "Expand",
+    "expand",
+    "PATCH",
+    "/volumes/{uuid}",
+    says="Expands all replicas. Each takes the additional capacity from its drives and from the "
+    "budget of the tenant. A volume cannot be made smaller again.",
+    done="Volume {row.alias} has {newCapacity} GiB.",
+    facts=_capacity,
+    fields=(Field("newCapacity", "New capacity", "GiB"),),
+)
+
+SNAPSHOT = Action(
+    "snapshot",
+    Volume,
+    "Snapshot",
+    "photo_camera",
+    "POST",
+    "/snapshots",
+    says="Keeps the present content of the volume, which must have one replica. The snapshot takes "
+    "the reserved space at once, on the same drives, and the volume cannot be moved or deleted "
+    "while it has snapshots.",
+    done="Snapshot {alias} is created.",
+    facts=_capacity,
+    body=lambda volume: {"volumeID": volume.uuid},
+    fields=(
+        Field("alias", "Alias of the snapshot", ALIAS_RULE),
+        Field("reservedSpacePercentage", "Reserved space", "percent of the capacity"),
+    ),
+    opens=(Snapshot, "persistentId", "uuid"),
+)
+
+CLONE = Action(
+    "clone",
+    Volume,
+    "Clone",
+    "content_copy",
+    "POST",
+    "/clone_volume",
+    says="Creates a Thin volume with the present content of this one, which must have one replica, "
+    "on the same drives. The clone takes its reserved space at once, and more as it is written to.",
+    done="Clone {alias} is created.",
+    facts=_capacity,
+    body=lambda volume: {"sourceVolumeId": volume.uuid},
+    fields=(
+        Field("alias", "Alias of the clone", ALIAS_RULE),
+        Field("capacity", "Capacity", "GiB; empty: that of the volume"),
+        Field("reservedSpacePercentage", "Reserved space", "percent of the capacity"),
+    ),
+    opens=(Volume, "persistentId", "uuid"),
+)
+
+PUBLISH = Action(
+    "publish",
+    Volume,
+    "Publish",
+    "share",
+    "POST",
+    "/publish",
+    says="Exports each replica to a host, which can then read and write the volume.",
+    done="Volume {row.alias} is published to host {hostId}.",
+    facts=_published,
+    body=lambda volume: {"volId": volume.uuid},
+    fields=(Field("hostId", "Host", "its id", choices=_hosts, suggests=True),),
+)
+
+UNPUBLISH = Action(
+    "unpublish",
+    Volume,
+    "Unpublish",
+    "link_off",
+    "POST",
+    "/unpublish",
+    says="Takes the volume from the host at once, even while it is mounted there: writes that the "
+    "host has not finished are lost. Detach it on the host first.",
+    done="Volume {row.alias} is unpublished.",
+    facts=_published,
+    body=lambda volume: {"volId": volume.uuid},
+    fields=(
+        Field("hostId", "Host", "its id; empty: all hosts", choices=_hosts_with, suggests=True),
+    ),
+    destroys=True,
+)
+
+MIGRATE = Action(
+    "migrate",
+    Volume,
+    "Migrate",
+    "move_up",
+    "POST",
+    "/migrate_volume",
+    says="Moves one replica of a published volume with several replicas to another node. The whole "
+    "replica is copied: by the agent of the host if it has one, or by the nodes. Until that is "
+    "done, space is taken on both nodes.",
+    done="Volume {row.alias} is being migrated by this task.",
+    body=lambda volume: {"volId": volume.uuid},
+    fields=(
+        Field(
+            "repId", "Replica", "empty: one on a cordoned node, or the oldest", choices=_replicas
+        ),
+        Field("destinationBackendId", "To node", "empty: the best one", choices=_nodes),
+        Field("migrationHandler", "Done by", "empty: the agent of the host if it has one"),
+    ),
+    opens=(Task, "taskId", "task_id"),
+)
+
+DELETE = Action(
+    "delete_volume",
+    Volume,
+    "Delete",
+    "delete",
+    "DELETE",
+    "/volumes/{uuid}",
+    says="Deletes the volume and its data on all nodes. This cannot be undone.",
+    done="Volume {row.alias} is deleted.",
+    facts=_use,
+    destroys=True,
+)
+
+SNAPSHOT_VOLUME = Action(
+    "snapshot_volume",
+    Snapshot,
+    "Create volume",
+    "add",
+    "POST",
+    "/snapshot_volumes",
+    says="Creates the volume through which hosts use this snapshot, on its node and drives. A "
+    "snapshot has one. If it is not writable, it reserves no space.",
+    done="Volume {alias} is created.",
+    facts=lambda snapshot: Facts([f"The snapshot has {size(snapshot.capacity_bytes)}."]),
+    body=lambda snapshot: {"snapshotID": snapshot.uuid},
+    fields=(
+        Field("alias", "Alias of the volume", ALIAS_RULE),
+        Field("writable", "Writable"),
+        Field("reservedSpacePercentage", "Reserved space", "percent of the capacity, if writable"),
+    ),
+    opens=(Volume, "persistentId", "uuid"),
+)
+
+DELETE_SNAPSHOT = Action(
+    "delete_snapshot",
+    Snapshot,
+    "Delete",
+    "delete",
+    "DELETE",
+    "/snapshots/{uuid}",
+    says="Deletes the snapshot and what only it keeps. This cannot be undone. It is refused while "
+    "the snapshot has a volume.",
+    done="Snapshot {row.alias} is deleted.",
+    destroys=True,
+)
+
+ACTIONS = [
+    CREATE,
+    EXPAND,
+    SNAPSHOT,
+    CLONE,
+    PUBLISH,
+    UNPUBLISH,
+    MIGRATE,
+    DELETE,
+    SNAPSHOT_VOLUME,
+    DELETE_SNAPSHOT,
+]
+GROUPS: dict[Any, list[Any]] = {
+    Volume: [
+        "expand",
+        "publish",
+        {
+            "title": "More",
+            "icon": "more_horiz",
+            "items": ["unpublish", "snapshot", "clone", "migrate"],
+        },
+        "delete_volume",
+    ],
+    Snapshot: ["snapshot_volume", "delete_snapshot"],
+}
