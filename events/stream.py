@@ -12,6 +12,7 @@ from django.http import StreamingHttpResponse
 from provisioner.access.health import is_serving
 from provisioner.common.database import release_connection
 
+EVENT_STREAM = "text/event-stream"
 POLL_SECONDS = 1.0
 """How often a follower looks for new events."""
 KEEP_ALIVE_SECONDS = 15.0
@@ -29,7 +30,7 @@ def followed(read: Callable[[int], Items], after: int, held: ExitStack) -> Strea
     """
     stream = _stream(read, after, held)
     next(stream)
-    response = StreamingHttpResponse(stream, content_type="text/event-stream")
+    response = StreamingHttpResponse(stream, content_type=EVENT_STREAM)
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"  # a proxy of nginx would hold the events back
     return response

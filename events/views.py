@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from events.kinds import OBJECTS, Kind, Severity
 from events.models import Event
 from events.selectors import EventFilter, events_page, newest_number
-from events.stream import followed
+from events.stream import EVENT_STREAM, followed
 from provisioner.access.views import ApiViewSet
 from provisioner.common.endpoint_spec import NODE, Operation, Output
 from provisioner.common.fields import AnyCase
@@ -142,7 +142,13 @@ class EventOutput(Output):
 class EventsViewSet(ApiViewSet):
     resource = "events"
     operations: ClassVar = {
-        "list": Operation("Get Events", query=EventsInput, answer=[EventOutput], extension=True)
+        "list": Operation(
+            "Get Events",
+            query=EventsInput,
+            answer=[EventOutput],
+            media=EVENT_STREAM,
+            extension=True,
+        )
     }
 
     def list(self, request: Request) -> HttpResponseBase:

@@ -32,7 +32,8 @@ class Operation:
     ``path``, ``query``, ``body``: the inputs; ids in the path are implied.
     ``example``: an example of the body.
     The answer is the envelope, on success with the fields of ``adds``; or ``answer`` (a list of one
-    class means a JSON array of it); or text of the type ``media``.
+    class means a JSON array of it); or text of the type ``media``. With ``answer``, ``media`` is
+    the type of a stream that a client may ask for instead.
     ``extension``: the reference has no such operation. ``repeatable``: the operation recognises
     repeats of a request by their ``Idempotency-Key``.
     """

@@ -178,9 +178,10 @@ class OperationSchema(AutoSchema):
         return dict(component.ref)
 
     def _ok(self, operation: Operation) -> Schema:
-        if operation.media:
-            kind = "object" if operation.media == JSON else "string"
-            return {operation.media: {"schema": {"type": kind}}}
+        kind = "object" if operation.media == JSON else "string"
+        text = {operation.media: {"schema": {"type": kind}}} if operation.media else {}
+        if text and operation.answer is None:
+            return text
         codes = [ResultCode(code) for code in operation.codes.split()]
         if operation.answer is None:
             adds = operation.adds
@@ -190,7 +191,7 @@ class OperationSchema(AutoSchema):
             schema, example = self._object(operation.answer)
             if codes:
                 schema = {"oneOf": [schema, _envelope(codes)]}
-        return {JSON: {"schema": schema, "example": example}}
+        return {JSON: {"schema": schema, "example": example}} | text
 
     def _object(self, answer: type[Output] | list[type[Output]]) -> tuple[Schema, Any]:
         """The schema, and an example."""
