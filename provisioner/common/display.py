@@ -11,9 +11,9 @@ CROWDED = 0.8
 """The share of use from which a bar is shown as a warning."""
 TONES = {
     "good": ("Healthy", "Available", "READY", "FINISHED"),
-    "info": ("Rebuilding", "Synchronizing", "RUNNING", "CREATING", "Draining"),
-    "warning": ("Degraded", "Cordoned", "DELETING", "ABORTED", "Terminating"),
-    "danger": ("Faulted", "Unavailable", "FAILED", "Missing"),
+    "info": ("Rebuilding", "Synchronizing", "RUNNING", "CREATING", "Draining", "info"),
+    "warning": ("Degraded", "Cordoned", "DELETING", "ABORTED", "Terminating", "warning"),
+    "danger": ("Faulted", "Unavailable", "FAILED", "Missing", "error", "critical"),
 }
 """How each state of an object looks. A state that is not listed is neutral."""
 _TONE_OF = {text: tone for tone, texts in TONES.items() for text in texts}

@@ -8,6 +8,7 @@ from django.db.models import Count, F, FloatField, Q, Sum
 from django.db.models.functions import Cast
 from django.urls import reverse
 
+from events.models import Event
 from inventory.models import Backend, Host, Liveness, Ssd
 from inventory.selectors import CapacityTrend, capacity_trend
 from provisioner.common import clock
@@ -21,6 +22,7 @@ from volumes.models import Tenant, Volume
 
 TASKS_SHOWN = 8
 TENANTS_SHOWN = 4
+EVENTS_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class Overview:
     """The whole page.
 
     ``tasks``: the latest of ``tasks_active`` that have not ended. ``tenants``: those with a budget,
-    the fullest first.
+    the fullest first. ``events``: the newest first.
     """
 
     health: PoolHealth
@@ -111,6 +113,7 @@ class Overview:
     tasks_active: int
     attention: list[Attention]
     tenants: list[Tenant]
+    events: list[Event]
 
 
 def overview_read() -> Overview:
@@ -132,6 +135,7 @@ def overview_read() -> Overview:
         tasks_active=Task.objects.filter(state__in=sorted(ACTIVE)).count(),
         attention=attention_list(found.volumes, capacity.percent),
         tenants=_fullest_tenants(),
+        events=list(Event.objects.order_by("-number")[:EVENTS_SHOWN]),
     )
 
 

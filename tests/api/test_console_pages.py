@@ -10,8 +10,11 @@ from django.contrib.admin.utils import quote
 from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 
+from events.kinds import Severity
+from events.models import Event
 from inventory.models import Backend, Host, InventorySample, License, Ssd
 from inventory.selectors import capacity_trend
 from provisioner.common.models import LifeState
@@ -270,3 +273,47 @@ def test_the_pages_of_tenant_task_and_snapshot_name_their_volumes(browser, rows)
     text = words(browser.get(page(Snapshot, "change", snapshot.pk)))
     assert "Of the volume database-1" in text
     assert "Volumes of this snapshot 0" in text
+
+
+def test_the_page_of_an_object_shows_what_happened_to_it(browser, rows):
+    task, snapshot = Task.objects.all()[0], Snapshot.objects.all()[0]
+    pages = {
+        "volume:volume-1": page(Volume, "change", Volume.objects.get(uuid="volume-1").pk),
+        "backend:aa:1": page(Backend, "change", quote("aa:1")),
+        "host:host-1": page(Host, "change", "host-1"),
+        "tenant:t1": page(Tenant, "change", "t1"),
+        f"task:{task.pk}": page(Task, "change", task.pk),
+        f"snapshot:{snapshot.uuid}": page(Snapshot, "change", snapshot.pk),
+    }
+    for subject in pages:
+        happened(f"of {subject}", subject)
+    for subject, url in pages.items():
+        answer = browser.get(url)
+        text = words(answer)
+        assert "Events 1" in text
+        assert f"warning of {subject} admin" in text
+        every = f"{reverse('admin:events_event_changelist')}?{urlencode({'q': subject})}"
+        assert every in html.unescape(answer.text)
+        found = words(browser.get(every))
+        assert f"of {subject}" in found
+        assert not [other for other in pages if other != subject and f"of {other}" in found]
+
+
+def test_the_overview_shows_the_last_events(browser, rows):
+    assert "Nothing has happened yet." in words(browser.get("/admin/overview/"))
+    for number in range(9):
+        happened(f"event {number}", "host:h")
+    text = words(browser.get("/admin/overview/"))
+    assert text.index("event 8") < text.index("event 1")
+    assert "event 0" not in text
+
+
+def happened(text, subject):
+    Event.objects.create(
+        kind="VolumeAborted",
+        severity=Severity.WARNING,
+        text=text,
+        actor_type=Event.Actor.CALLER,
+        actor="admin",
+        subjects=[subject],
+    )

@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.urls import reverse
 from django.utils.html import format_html
 
+from events.admin import event_table
 from inventory.admin import BackendAdmin, HostAdmin
 from inventory.models import Backend, Host
 from provisioner.common.admin import link, list_url
@@ -38,7 +39,10 @@ class NodeAdmin(BackendAdmin):
 
     def tables(self, node: Backend) -> list[Table]:
         every = list_url(Replica, backend__persistent_id__exact=node.pk)
-        return [replica_table(node.replicas.all(), every)]
+        return [
+            replica_table(node.replicas.all(), every),
+            event_table(f"backend:{node.pk}"),
+        ]
 
 
 @admin.register(Host)
@@ -59,6 +63,7 @@ class HostWithVolumesAdmin(HostAdmin):
             publication_table(host.publications.all()),
             export_table(Export.objects.filter(publication__host=host)),
             task_table(tasks, list_url(Task, host_id=host.pk)),
+            event_table(f"host:{host.pk}"),
         ]
 
 
@@ -74,6 +79,9 @@ class TaskOfVolumeAdmin(TaskAdmin):
             ("Volume", link(volume, volume.alias) if volume else task.volume_id or NONE),
             ("Host", link(host, host.name) if host else task.host_id or NONE),
         ]
+
+    def tables(self, task: Task) -> list[Table]:
+        return [event_table(f"task:{task.pk}")]
 
 
 def _if_it_stops(node: Backend) -> str:

@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 
+from events.admin import event_table
 from provisioner.common.admin import (
     DeadlineFilter,
     ReadOnlyAdmin,
@@ -60,6 +61,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
         return [
             volume_table("Volumes of this snapshot", snapshot.snapshot_volumes.all()),
             task_table(tasks, list_url(Task, volume_id=snapshot.volume.uuid)),
+            event_table(f"snapshot:{snapshot.uuid}"),
         ]
 
     list_filter = ["state", DeadlineFilter, "tenant"]

@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 
+from events.admin import event_table
 from provisioner.common.admin import ReadOnlyAdmin, list_url, named_column, share_column
 from provisioner.common.detail_pages import Fact, Table
 from provisioner.common.display import number, share, size
@@ -49,4 +50,5 @@ class TenantAdmin(ReadOnlyAdmin):
         return [
             volume_table("Volumes, the largest first", tenant.volumes.all(), every),
             task_table(tasks, list_url(Task, tenant_id=tenant.pk)),
+            event_table(f"tenant:{tenant.pk}"),
         ]

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
+from events.admin import event_table
 from provisioner.common.admin import (
     ChoiceFilter,
     DeadlineFilter,
@@ -155,6 +156,7 @@ class VolumeAdmin(ReadOnlyAdmin):
             export_table(Export.objects.filter(replica__volume=volume)),
             snapshots_of_volume(volume),
             task_table(tasks, list_url(Task, volume_id=volume.uuid)),
+            event_table(f"volume:{volume.uuid}"),
         ]
 
     def get_object(
