@@ -116,7 +116,7 @@ BOUNDARIES = ("--phases", "examples,coverage", "--exclude-path-regex", SECOND_PA
 RANDOM = ("--phases", "fuzzing")
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 @pytest.mark.django_db(transaction=True)
 def test_every_operation(api, known, tmp_path, settings):
     """Removals come last, so that objects exist until then. Each operation is also called with

@@ -30,7 +30,7 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made, ignore_errors=True)
 
 
-@pytest.mark.timeout(300)  # it starts all of the production form
+@pytest.mark.timeout(900)  # it starts all of the production form
 def test_figures_come_out(folder: Path) -> None:
     """Of parts that use what the others use."""
     tool("haproxy")

@@ -8,7 +8,7 @@ from tests.chaos import run as chaos
 from tests.chaos.schedule import Kind
 from tests.system.stack import ROOT
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 PLANTED = Path(__file__).with_name("planted")
 SECONDS = 12.0
 

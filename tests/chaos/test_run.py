@@ -19,7 +19,7 @@ def test_the_seed_decides() -> None:
     assert {fault.kind for fault in first} == set(Kind)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_nothing_is_found(folder: Path) -> None:
     outcome = chaos.run(seed=SEED, seconds=SECONDS, folder=folder)
     print(f"seed {SEED}, logs: {folder}\n{outcome.text}")

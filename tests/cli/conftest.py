@@ -92,5 +92,5 @@ def process(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )

@@ -24,7 +24,7 @@ from tests.system.units import Unit
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 30
+START_SECONDS = 120
 
 
 class Process:

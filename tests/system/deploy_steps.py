@@ -16,7 +16,7 @@ def passes(*command: object, environment: dict[str, str] | None = None) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

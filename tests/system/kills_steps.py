@@ -6,7 +6,7 @@ from tests.system.conftest import Production
 from tests.waiting import eventually
 from volumes.audit import audit
 
-SETTLED_SECONDS = 40
+SETTLED_SECONDS = 120
 
 
 def pool_of(production: Production, fleet: SimulatedFleet) -> Api:

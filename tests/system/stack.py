@@ -28,7 +28,7 @@ from tests.system.shipped import DEPLOY, ROOT
 from tests.system.units import Unit
 
 __all__ = ["DEPLOY", "ROOT"]
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 S = TypeVar("S", bound="Service")
 
 
@@ -334,7 +334,7 @@ def manage(environment: Mapping[str, str], *arguments: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=400,
     )
     assert done.returncode == 0, f"{arguments}: {done.stdout[-1000:]} {done.stderr[-2000:]}"
     return done.stdout

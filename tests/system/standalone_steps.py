@@ -18,7 +18,7 @@ from tests.waiting import eventually
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-STOP_SECONDS = 15.0
+STOP_SECONDS = 60.0
 
 
 class Standalone:
@@ -43,7 +43,7 @@ class Standalone:
     def output(self) -> str:
         return self._output.read_text()
 
-    def wait_for(self, text: str, seconds: float = 60) -> None:
+    def wait_for(self, text: str, seconds: float = 240) -> None:
         def said() -> bool:
             assert self.process.poll() is None, self.output
             return text in self.output

@@ -12,7 +12,7 @@ from tests.conftest import Api
 from tests.oidc.token_server import TokenServer
 from tests.system.conftest import Production
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 
 SWITCH_SECONDS = 5
 """After this time, no process uses the mode of before."""

@@ -18,7 +18,7 @@ from tests.system.kills_steps import SETTLED_SECONDS, pool_of, settled
 from tests.waiting import eventually
 from volumes.models import Export, Publication, Volume
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 SLOW_MS = 3000
 ENOUGH, KILLS = 12, 5
 

@@ -26,7 +26,7 @@ from tests.system.load import (
 )
 from tests.system.stack import Stack
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 KEEP_ALIVE_SECONDS = 2
 KILLS = 2
 """Of each process."""

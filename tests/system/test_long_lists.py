@@ -11,7 +11,7 @@ import urllib3
 from tests.programs import tool
 from tests.system.stack import Stack
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 ROWS = 3000
 FIRST_BYTE_OF_ALL = 0.5
 MADE = f"""

@@ -15,7 +15,7 @@ from tests.programs import tool
 from tests.system.stack import Stack
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(1200)
 OLD, NEW = "old-data-key-" * 4, "new-data-key-" * 4
 OLD_TOKENS, NEW_TOKENS = "old-token-key" * 4, "new-token-key" * 4
 OLD_NODE_TOKEN = "the-old-token-of-this-node-alone-"
@@ -72,7 +72,7 @@ def test_a_backup_restored_beside_it(stack: Stack) -> None:
         [programs / "pg_restore", "--no-owner", "--exit-on-error", f"--dbname={restored}", backup],
     )
     for command in commands:
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        subprocess.run(command, check=True, capture_output=True, timeout=240)
     stack.environment["DATABASE_URL"] = restored
     try:
         stack.manage("migrate", "--check")
@@ -123,7 +123,7 @@ class TestNewTokens:
             stack.ready()
             eventually(
                 lambda: list(fleet.nodes[0].volumes()) == ["stays"],
-                seconds=60,
+                seconds=180,
                 what=fleet.nodes[0].volumes,
             )
             assert stack.manage("audit").strip() == "0 differences"

@@ -18,7 +18,7 @@ from tests.programs import tool
 from tests.system.stack import ROOT, Service, Stack, announced
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 NODES = 5
 CLIENTS = 8
@@ -127,13 +127,15 @@ def test_a_node_that_hangs(client: Client, nodes: Service) -> None:
         print(f"p95 {before * 1000:.0f} ms, with a hanging node {hanging * 1000:.0f} ms")
         assert hanging < 3 * before, "1.5 is wanted; a busy machine may double it"
         eventually(
-            lambda: states(client).count("Unavailable") == 1, seconds=60, what="seen as Unavailable"
+            lambda: states(client).count("Unavailable") == 1,
+            seconds=180,
+            what="seen as Unavailable",
         )
         reasons = [b.get("healthReason", "") for b in client.call("GET", "/backends")]
         assert sum("have not been answered" in reason for reason in reasons) == 1
     finally:
         nodes.running.send_signal(signal.SIGCONT)
-    eventually(lambda: set(states(client)) == {"Available"}, seconds=60, what="all are back")
+    eventually(lambda: set(states(client)) == {"Available"}, seconds=180, what="all are back")
 
 
 def test_periodic_jobs_run_while_tasks_fill_the_workers(
@@ -175,7 +177,7 @@ def test_redis_restarts_three_times_in_five_seconds(
         restart_beats(stack)
         return max(frequent_ages(client)) < time.monotonic() - began
 
-    eventually(all_ran, seconds=90, what="all periodic jobs ran since")
+    eventually(all_ran, seconds=240, what="all periodic jobs ran since")
 
 
 def restart_beats(stack: Stack) -> None:
@@ -196,7 +198,7 @@ def test_clocks_that_are_ten_minutes_off(
 ) -> None:
     library = tmp_path / "clock.so"
     compiler = [tool("gcc"), "-shared", "-fPIC", "-O1", "-o", library, CLOCK, "-ldl"]
-    subprocess.run([str(word) for word in compiler], check=True, timeout=60)
+    subprocess.run([str(word) for word in compiler], check=True, timeout=240)
     off = {
         stack.apis[0]: SKEW_SECONDS,
         stack.workers[0]: SKEW_SECONDS,

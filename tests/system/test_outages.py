@@ -15,7 +15,7 @@ import urllib3
 from tests.programs import tool
 from tests.system.stack import Stack
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 CLIENTS = 40
 PATHS = ("/healthz", "/readyz", "/volumes")

@@ -15,7 +15,7 @@ from tests.programs import tool
 from tests.system.load import Client, Load, both_are_up, nothing_is_left
 from tests.system.stack import Service, Stack
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 NODES = 3
 RENEWALS = 3
 WORK_SECONDS = 2.0

@@ -17,7 +17,7 @@ from tests.system.conftest import Process, Production
 from tests.system.kills_steps import pool_of, settled
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from volumes.audit import audit
 from volumes.reconcilers.garbage_collector import collect
 from volumes.services.replica.replace import replica_sync_submit
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 
 NQN = f"nqn.2022-08.com.kioxia:{HOST}"
 HOST_NQN = f"nqn.2014-08.org.nvmexpress:uuid:{HOST}"

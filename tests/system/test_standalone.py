@@ -13,7 +13,7 @@ from provisioner.certificates import Authority
 from tests.system.standalone_steps import STOP_SECONDS, Standalone, processes_of
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(1200)
 PORTS = 5
 
 
@@ -32,7 +32,7 @@ def free_ports() -> int:
 def test_scenario_then_a_killed_worker_then_ctrl_c_then_again_on_the_same_data(data: Path) -> None:
     port = free_ports()
     system = Standalone(data, port, "--scenario")
-    system.wait_for("The system runs.", seconds=180)
+    system.wait_for("The system runs.", seconds=400)
     assert "each step did what it should" in system.output
     [password] = re.findall(r"Password +(\S{12,})\n", system.output)
     [curl] = re.findall(r"(curl .*)\n", system.output)
@@ -44,7 +44,7 @@ def test_scenario_then_a_killed_worker_then_ctrl_c_then_again_on_the_same_data(d
     os.kill(worker, signal.SIGKILL)
     eventually(
         lambda: worker not in system.api_workers() and system.ready(),
-        seconds=60,
+        seconds=180,
         what="another worker of the API",
     )
 

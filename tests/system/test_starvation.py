@@ -13,7 +13,7 @@ import urllib3
 from tests.programs import tool
 from tests.system.stack import Stack
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 SECONDS = 5.0
 """For each answer to the others; the machine is busy."""
 HEAD = b"POST /volumes HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

@@ -11,7 +11,7 @@ from tasks.models import Task, TaskState
 from tests.system.conftest import Production
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(400)]
 SLOW_MS = 4000
 SOON_SECONDS = 20
 """Less than the lease, which is renewed when the node is called."""
@@ -26,7 +26,7 @@ def test_the_task_is_handed_on(production: Production, fleet: SimulatedFleet) ->
     workers = {worker.running.pid: worker for worker in (one, two)}
     try:
         # and the one of periodic jobs
-        eventually(lambda: len(app.control.ping() or ()) == 3, seconds=60, what="two workers")
+        eventually(lambda: len(app.control.ping() or ()) == 3, seconds=180, what="two workers")
         node.faults.slow(SLOW_MS, method="GET", path="/v1/node", times=1)
         caller = threading.Thread(target=production.api.get, args=("/inventory",))
         caller.start()
