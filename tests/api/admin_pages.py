@@ -6,6 +6,8 @@ from django.contrib import admin
 from django.urls import reverse
 from django.utils import timezone
 
+from events.kinds import Severity
+from events.models import Event
 from inventory.models import (
     Backend,
     Host,
@@ -143,6 +145,13 @@ def make_rows(count):
         InventorySample.objects.create(backends=[{"hardwareId": f"aa:{number}"}])
         Recovery.objects.create(after_generation=number, until_generation=2 * number)
         RevokedToken.objects.create(token_id=f"token-{number}", expires_at=now)
+        Event.objects.create(
+            kind="VolumeCreated",
+            severity=Severity.INFO,
+            text=f"row {number}",
+            actor_type=Event.Actor.COMMAND,
+            actor="test",
+        )
         NamespaceId.objects.create(target_nqn="nqn", nsid=number + 1)
         ReleasedSlot.objects.create(persistent_id=f"released-{number}", controller_slot=number + 1)
         host = Host.objects.create(

@@ -300,6 +300,7 @@ def test_the_page_of_an_object_shows_what_happened_to_it(browser, rows):
 
 
 def test_the_overview_shows_the_last_events(browser, rows):
+    Event.objects.all().delete()
     assert "Nothing has happened yet." in words(browser.get("/admin/overview/"))
     for number in range(9):
         happened(f"event {number}", "host:h")
