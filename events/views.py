@@ -139,6 +139,10 @@ class EventOutput(Output):
     }
 
 
+OF_POOL = ("placement", "refused", "nodes")
+"""Details that tell about nodes, which callers of a tenant may not read (``GET /backends``)."""
+
+
 class EventsViewSet(ApiViewSet):
     resource = "events"
     operations: ClassVar = {
@@ -159,7 +163,7 @@ class EventsViewSet(ApiViewSet):
         if follows:
             return self._follow(request, wanted, marker)
         page = events_page(wanted, marker=marker, limit=limit, newest_first=newest_first)
-        return Response([event_json(event) for event in page])
+        return Response([event_json(event, self.caller.tenant_id) for event in page])
 
     def _follow(
         self, request: Request, wanted: EventFilter, marker: int | None
@@ -171,7 +175,8 @@ class EventsViewSet(ApiViewSet):
         self._slot.for_following()
 
         def read(number: int) -> list[dict[str, Any]]:
-            return [event_json(e) for e in events_page(wanted, marker=number, limit=PAGE)]
+            page = events_page(wanted, marker=number, limit=PAGE)
+            return [event_json(event, self.caller.tenant_id) for event in page]
 
         return followed(read, after, self._held.pop_all())
 
@@ -184,8 +189,11 @@ def _wanted(fields: dict[str, Any], tenant_id: str | None) -> EventFilter:
     return EventFilter(tenant_id=tenant_id, kinds=kinds, severity=level, **fields)
 
 
-def event_json(event: Event) -> dict[str, Any]:
-    """An event as clients see it, without unknown values."""
+def event_json(event: Event, tenant_id: str | None) -> dict[str, Any]:
+    """An event as clients see it, without unknown values. A caller that is bound to a tenant does
+    not see the details that concern nodes of the pool.
+    """
+    of_pool = OF_POOL if tenant_id is not None else ()
     fields = {
         "number": event.number,
         "time": iso_milliseconds(event.at),
@@ -197,7 +205,7 @@ def event_json(event: Event) -> dict[str, Any]:
         "requestId": event.request_id,
         "tenantId": event.tenant_id,
         "objects": [subject_json(subject) for subject in event.subjects],
-        "details": event.details,
+        "details": {name: v for name, v in event.details.items() if name not in of_pool},
     }
     return {name: value for name, value in fields.items() if value != ""}
 

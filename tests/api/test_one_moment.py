@@ -62,6 +62,8 @@ PATHS = [
 ]
 ONE_STATEMENT = {"tasks", "inventory", "license", "auth_server", "syslog"}
 """Resources whose answers are one statement."""
+UNCHANGING = {"events"}
+"""Resources whose rows are never changed, so that a list of them needs no moment."""
 NO_ROWS = {"healthz", "readyz", "openapi.json", "docs", "redoc"}
 
 
@@ -191,7 +193,7 @@ def test_every_get_of_the_api_is_known_here() -> None:
     tried = {
         path.replace("/0/", "/").lstrip("/").partition("?")[0].partition("/")[0] for path in PATHS
     }
-    assert resources - NO_ROWS - ONE_STATEMENT == tried - ONE_STATEMENT
+    assert resources - NO_ROWS - ONE_STATEMENT - UNCHANGING == tried - ONE_STATEMENT
 
 
 @pytest.mark.parametrize("path", ["/license", "/auth_server", "/syslog"])

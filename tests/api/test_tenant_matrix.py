@@ -239,6 +239,9 @@ def test_nothing_of_another_tenant_is_seen_or_changed(api: Api, theirs: dict[str
                 assert answer.status in UNSEEN, case
             elif line == "tenants.list":
                 assert [row["tenantId"] for row in answer.body] == ["t1"]
+            elif line == "events.list":
+                assert {row["tenantId"] for row in answer.body} <= {"t1"}, case
+                assert not [row for row in answer.body if "placement" in row["details"]], case
             elif request == "GET /hosts":
                 assert [row["uuid"] for row in answer.body] == [HOST]
             else:

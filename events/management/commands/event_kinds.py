@@ -27,7 +27,8 @@ provisionerctl events --follow
 ## Who sees what
 
 `GET /events` is for the roles ADMIN and MONITOR. A caller that is bound to a tenant sees the events
-of its tenant: its volumes, snapshots, replicas, publications, tasks, hosts and budget. All other
+of its tenant: its volumes, snapshots, replicas, publications, tasks, hosts and budget, without the
+details `placement`, `refused` and `nodes`, which tell about the nodes of the pool. All other
 events concern the pool. STORAGE, HOST and NODE do not read events: programs have no use for them,
 and they name objects that those roles do not see.
 
