@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 NQN = f"nqn.2022-08.com.kioxia:{HOST}"
 HOST_NQN = f"nqn.2014-08.org.nvmexpress:uuid:{HOST}"
 BLOCK = 4096
-WORK_SECONDS = 90.0
+WORK_SECONDS = 400.0
 
 
 class Pool:
