@@ -21,7 +21,7 @@ from volumes.reconcilers.relocation import relocate_replicas
 pytestmark = pytest.mark.django_db(transaction=True)
 Terminal = Callable[..., "pexpect.spawn[str]"]
 GREEN, RED = "\x1b[32m", "\x1b[1;31m"
-SECONDS = 60
+SECONDS = 180
 
 
 @pytest.fixture

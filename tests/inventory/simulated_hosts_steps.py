@@ -12,7 +12,7 @@ from tests.conftest import Api
 from tests.waiting import eventually
 from volumes.models import Replica
 
-SECONDS = 40
+SECONDS = 120
 
 
 def states(api: Api, uuid: str) -> list[str]:

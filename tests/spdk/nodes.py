@@ -16,7 +16,7 @@ from tests.servers import free_port
 from tests.spdk.client import Client
 
 SSD_GIB = 16
-UP_SECONDS = 60.0
+UP_SECONDS = 180.0
 
 CONFIG = """
 persistent_id = "02:00:00:00:01:{number:02x}"
