@@ -9,8 +9,10 @@ COMPILE := $(BIN)/pip-compile -q --strip-extras --no-header --annotation-style=l
 CHECK := SECRET_KEY=only-for-checks-only-for-checks-only DATA_DIR=build DATABASE_URL=sqlite://:memory: \
 	REDIS_URL=memory://
 
+PAGES := settings_table event_kinds result_codes data_model
+
 .DELETE_ON_ERROR:
-.PHONY: help demo docs diagrams test test-tools test-embedded chaos bench check lint format types layers migrations settings schema budgets requirements cli-reference screenshots clean
+.PHONY: help demo docs pages test test-tools test-embedded chaos bench check lint format types layers migrations generated schema budgets requirements cli-reference screenshots clean
 
 help: ## this list (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -37,7 +39,7 @@ chaos: .venv/.dev ## clients while everything fails around them, then compare: d
 bench: .venv/.dev ## measure against a bare view and pgbench: docs/reference/performance.md; BENCH="creates hosts pages metrics lists limits"
 	@$(BIN)/python -m tests.benchmarks.run $(BENCH)
 
-check: lint format types layers migrations settings schema budgets ## everything that is checked without running
+check: lint format types layers migrations generated schema budgets ## everything that is checked without running
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -49,8 +51,8 @@ layers: .venv/.dev
 	$(BIN)/lint-imports
 migrations: .venv/.dev
 	$(CHECK) $(BIN)/python manage.py makemigrations --check --dry-run
-settings: .venv/.dev
-	$(CHECK) $(BIN)/python manage.py settings_table --check
+generated: .venv/.dev
+	@for page in $(PAGES); do $(CHECK) $(BIN)/python manage.py $$page --check || exit 1; done
 schema: .venv/.dev
 	@if [ -f docs/reference/openapi.yaml ]; then mkdir -p build && \
 	  $(CHECK) $(BIN)/python manage.py spectacular --validate --fail-on-warn --file build/openapi.yaml && \
@@ -61,8 +63,8 @@ budgets: .venv/.dev
 docs: .venv/.dev ## build the documentation as a site, into build/site; needs no network
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir build/site
 	@echo "The site is in build/site: open index.html"
-diagrams: .venv/.dev ## write docs/reference/data-model.md from the models
-	@$(CHECK) $(BIN)/python manage.py data_model
+pages: .venv/.dev ## write the pages of docs/reference that are made from code: settings, events, result codes, data model
+	@for page in $(PAGES); do $(CHECK) $(BIN)/python manage.py $$page || exit 1; done
 
 requirements: .venv/.dev ## pin requirements.in, requirements-dev.in and what provisionerctl needs anew, with hashes; takes minutes
 	$(COMPILE) -o requirements.txt requirements.in

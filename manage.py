@@ -21,8 +21,11 @@ WITHOUT_SECRETS = {
 """They sign nothing with SECRET_KEY, and open no database."""
 WITHOUT_DATABASE = WITHOUT_SECRETS | {
     "check",
+    "data_model",
+    "event_kinds",
     "help",
     "makemigrations",
+    "result_codes",
     "settings_table",
     "spectacular",
     "standalone",

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from events.kinds import Kind
-from events.management.commands.event_kinds import PAGE, page
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("provisioner", "tasks", "inventory", "volumes")
@@ -62,10 +61,6 @@ def test_each_call_gives_the_facts_of_the_sentence() -> None:
     for kind, facts in found:
         wanted = {name for _, name, _, _ in string.Formatter().parse(kind.value.text) if name}
         assert wanted <= facts, kind
-
-
-def test_the_page_of_kinds_is_current() -> None:
-    assert (ROOT / PAGE).read_text() == page(), "manage.py event_kinds"
 
 
 @pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.wire)

@@ -1,22 +1,15 @@
 """``manage.py event_kinds``: write docs/reference/events.md from the registry of kinds."""
 
-from argparse import ArgumentParser
-from pathlib import Path
-from typing import Any
-
-from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
-
 from events.kinds import OBJECTS, Kind
 from events.selectors import SETTLE_SECONDS
 from events.stream import FOLLOW_SECONDS, KEEP_ALIVE_SECONDS
+from provisioner.common.pages import PageCommand
 
-PAGE = "docs/reference/events.md"
 HEAD = """# Events
 
 The event log says what happened in the pool, to which objects, when, by whom and why. Each event is
 written in the transaction of the change that it tells, and never changed.
-`manage.py event_kinds` writes this page, and a test fails when it is not current.
+`manage.py event_kinds` writes this page, and `make check` fails when it is not current.
 
 ```sh
 provisionerctl events --volume db1            # also of objects that are gone: --about ID
@@ -91,30 +84,15 @@ lost.
 """
 
 
-class Command(BaseCommand):
-    help = f"Writes {PAGE}; with --check only checks whether it is current."
-    requires_system_checks = ()
+class Command(PageCommand):
+    page = "docs/reference/events.md"
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--check", action="store_true", help="write nothing; fail if the page is not current"
+    def text(self) -> str:
+        objects = ", ".join(f"`{name}`" for name in OBJECTS)
+        head = HEAD.format(
+            objects=objects, follow=FOLLOW_SECONDS, alive=KEEP_ALIVE_SECONDS, settle=SETTLE_SECONDS
         )
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        path: Path = settings.BASE_DIR / PAGE
-        if not options["check"]:
-            path.write_text(page())
-        elif not path.exists() or path.read_text() != page():
-            raise CommandError(f"{PAGE} is not current: run manage.py event_kinds")
-
-
-def page() -> str:
-    """The whole page."""
-    objects = ", ".join(f"`{name}`" for name in OBJECTS)
-    head = HEAD.format(
-        objects=objects, follow=FOLLOW_SECONDS, alive=KEEP_ALIVE_SECONDS, settle=SETTLE_SECONDS
-    )
-    return head + "".join(map(_line, Kind))
+        return head + "".join(map(_line, Kind))
 
 
 def _line(kind: Kind) -> str:

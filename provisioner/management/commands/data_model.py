@@ -1,20 +1,18 @@
 """``manage.py data_model``: write docs/reference/data-model.md from the models."""
 
-from argparse import ArgumentParser
 from collections.abc import Iterator
 from typing import Any
 
 from django.apps import apps
-from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Field, ForeignKey, Model
 
+from provisioner.common.pages import PageCommand
+
 APPS = ("volumes", "inventory", "tasks", "events", "provisioner")
-PAGE = "docs/reference/data-model.md"
 HEAD = """# Data model
 
 The tables of the database, drawn from the Django models. `manage.py data_model` writes this page,
-and a test fails when it is not current. After a change of the models, run `make diagrams`.
+and `make check` fails when it is not current. After a change of the models, run `make pages`.
 
 How rows change over time: [State diagrams](../explanation/states.md).
 
@@ -29,32 +27,17 @@ the volume of a task, the task that added a replica, the replica of a namespace 
 """
 
 
-class Command(BaseCommand):
-    help = f"Writes {PAGE}; with --check only checks whether it is current."
-    requires_system_checks = ()
+class Command(PageCommand):
+    page = "docs/reference/data-model.md"
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--check", action="store_true", help="write nothing; fail if the page is not current"
-        )
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        path = settings.BASE_DIR / PAGE
-        text = page()
-        if not options["check"]:
-            path.write_text(text)
-        elif not path.exists() or path.read_text() != text:
-            raise CommandError(f"{PAGE} is not current: run make diagrams")
-
-
-def page() -> str:
-    """The text of the page."""
-    models = [model for app in APPS for model in apps.get_app_config(app).get_models()]
-    parts = [HEAD, _diagram(_relations(models))]
-    for app in APPS:
-        own = [model for model in models if model._meta.app_label == app]
-        parts += [f"## Columns of {app}\n", _diagram(_columns(own))]
-    return "\n".join(parts)
+    def text(self) -> str:
+        """The diagrams of all tables."""
+        models = [model for app in APPS for model in apps.get_app_config(app).get_models()]
+        parts = [HEAD, _diagram(_relations(models))]
+        for app in APPS:
+            own = [model for model in models if model._meta.app_label == app]
+            parts += [f"## Columns of {app}\n", _diagram(_columns(own))]
+        return "\n".join(parts)
 
 
 def _diagram(lines: Iterator[str]) -> str:

@@ -1,17 +1,11 @@
 """``manage.py settings_table``: write docs/reference/settings.md from the settings."""
 
-from argparse import ArgumentParser
-from typing import Any
-
-from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from provisioner.common.pages import PageCommand
 from provisioner.environment import Environment, variable_name
-
-PAGE = "docs/reference/settings.md"
 
 HEAD = """# Settings
 
@@ -25,25 +19,14 @@ read from the file SETTINGS_FILE. `manage.py settings_table` writes this page fr
 """
 
 
-class Command(BaseCommand):
-    help = f"Writes {PAGE}; with --check only checks whether it is current."
-    requires_system_checks = ()
+class Command(PageCommand):
+    page = "docs/reference/settings.md"
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--check", action="store_true", help="write nothing; fail if the page is not current"
-        )
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        page = settings.BASE_DIR / PAGE
-        text = HEAD + "".join(
+    def text(self) -> str:
+        return HEAD + "".join(
             f"| `{variable_name(name)}` | {_default(field)} | {field.description} |\n"
             for name, field in Environment.model_fields.items()
         )
-        if not options["check"]:
-            page.write_text(text)
-        elif not page.exists() or page.read_text() != text:
-            raise CommandError(f"{PAGE} is not current: run manage.py settings_table")
 
 
 def _default(field: FieldInfo) -> str:
