@@ -1,13 +1,11 @@
 """Steps that tests of events share."""
 
-import time
-
 from provisioner.access import concurrency
+from tests.waiting import eventually
 
 
 def followers_left() -> None:
     """Wait until each stream has ended, or noticed with its next line that its client left."""
-    give_up = time.monotonic() + 60
-    while not concurrency._followers.is_idle:
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
+    eventually(
+        lambda: concurrency._followers.is_idle, seconds=60, what="each stream ends", pause=0.01
+    )

@@ -9,6 +9,7 @@ from django.db import connections
 
 from provisioner.access import health
 from tests.api.wire import refused, send
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -80,10 +81,7 @@ def test_the_database_is_read_only(get, api, database):
     description = refused(api.get("/volumes"), 503, "ServiceUnavailable")
     assert description == "HTTP Status 503 - the database is read-only; try again"
     database()
-    back = time.monotonic()
-    while get("/readyz").http != 200:
-        assert time.monotonic() - back < 2
-        time.sleep(0.05)
+    eventually(lambda: get("/readyz").http == 200, seconds=2, what="ready again")
 
 
 def test_a_process_that_is_being_stopped(get):

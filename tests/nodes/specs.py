@@ -1,6 +1,5 @@
 """Wire values and checks for tests."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -110,16 +109,22 @@ def sync(portals: tuple[Portal, ...], **more: Any) -> SyncSpec:
 
 def ended(client: NodeClient, uuid: str, state: SyncState, *parts: str) -> Sync:
     """The copy after it ended, in this state and with a message that contains the parts."""
-    deadline = time.monotonic() + ENDED_SECONDS
-    while time.monotonic() < deadline:
-        found = client.read_sync(uuid)
-        assert found is not None
-        if found.state is not SyncState.RUNNING:
-            assert found.state is state, found
-            assert all(part in found.message for part in parts), found
-            return found
-        time.sleep(0.005)
-    pytest.fail(f"the copy still runs: {found}")
+
+    def found() -> Sync:
+        copy = client.read_sync(uuid)
+        assert copy is not None
+        return copy
+
+    eventually(
+        lambda: found().state is not SyncState.RUNNING,
+        seconds=ENDED_SECONDS,
+        what=found,
+        pause=0.005,
+    )
+    copy = found()
+    assert copy.state is state, copy
+    assert all(part in copy.message for part in parts), copy
+    return copy
 
 
 def refused(code: RefusalCode, call: Callable[[], object], *parts: str) -> None:

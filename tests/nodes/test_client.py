@@ -39,7 +39,7 @@ def test_a_late_create_is_fenced_by_a_removal(
     with pytest.raises(NodeUnreachable):
         client.ensure_volume("v", volume(piece(ssds[0])), timeout=0.1)
     client.remove_volume("v", 1)
-    time.sleep(0.4)
+    node.finish_calls()
     assert client.read_volume("v") is None
     assert node.volumes() == {}
 
@@ -52,7 +52,7 @@ def test_a_late_create_is_found_by_its_repeat(
     with pytest.raises(NodeUnreachable):
         client.ensure_volume("v", spec, timeout=0.05)
     assert client.read_volume("v") is None
-    time.sleep(0.2)
+    node.finish_calls()
     assert client.ensure_volume("v", spec) is False
 
 

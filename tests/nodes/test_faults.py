@@ -14,6 +14,7 @@ from inventory.nodes.engines.simulated import Fault, FaultKind, Faults, Simulate
 from inventory.nodes.wire import RefusalCode, SyncState
 from tests.nodes.certificates import TOKEN, TestCa
 from tests.nodes.specs import HOST, TARGET, ended, namespace, open_copy, piece, volume
+from tests.waiting import eventually
 
 
 def test_a_fault_affects_the_nth_matching_call(client: NodeClient, node: SimulatedNode) -> None:
@@ -97,9 +98,8 @@ def test_a_node_comes_up_after_its_down_time(client: NodeClient, node: Simulated
     node.faults.go_down(0.1)
     with pytest.raises(NodeUnreachable):
         client.read_node()
-    time.sleep(0.15)
+    eventually(lambda: node.faults.get() == Faults(), seconds=10, what=node.faults.get)
     client.read_node()
-    assert node.faults.get() == Faults()
 
 
 def test_going_down_aborts_running_calls(client: NodeClient, node: SimulatedNode) -> None:

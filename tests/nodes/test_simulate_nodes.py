@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from inventory.nodes.client import NodeClient, NodeTransport, NodeUnreachable
 from tests.nodes.certificates import KeyPair, TestCa
 from tests.nodes.specs import GIB, piece, volume
+from tests.waiting import eventually
 
 MANAGE = """
 from django.conf import settings
@@ -101,14 +101,16 @@ def test_the_command_ends_with_its_parent(ca: TestCa, command: list[str], run: R
     transport = NodeTransport(ca_file=ca.file)
     client = NodeClient(transport, [address], int(port))
     assert client.read_node().name == "node-1"
-    parent.kill()
-    for _ in range(100):
+
+    def is_gone() -> bool:
         try:
             client.read_node()
         except NodeUnreachable:
-            return
-        time.sleep(0.05)
-    pytest.fail("the nodes outlived their parent")
+            return True
+        return False
+
+    parent.kill()
+    eventually(is_gone, seconds=60, what="the nodes end with their parent")
 
 
 @pytest.mark.parametrize(

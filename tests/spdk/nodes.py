@@ -1,10 +1,8 @@
 """Storage nodes on SPDK in the process of the test: real agents on a fake or a real target."""
 
-import time
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-
-import pytest
 
 from inventory.nodes.agent.agent import Identity
 from inventory.nodes.client import NodeClient, NodeRefused, NodeTransport, NodeUnreachable
@@ -14,6 +12,7 @@ from inventory.nodes.engines.spdk.service import make_service, open_database
 from tests.nodes.certificates import TOKEN, KeyPair
 from tests.servers import free_port
 from tests.spdk.client import Client
+from tests.waiting import eventually
 
 SSD_GIB = 16
 UP_SECONDS = 180.0
@@ -91,16 +90,16 @@ class NodeCalls:
 
     def await_up(self, *, other_than: str = "") -> str:
         """Wait until the node is up with a boot id other than this one; return it."""
-        deadline = time.monotonic() + UP_SECONDS
-        while time.monotonic() < deadline:
-            try:
+        found = other_than
+
+        def is_up() -> bool:
+            nonlocal found
+            with contextlib.suppress(NodeRefused, NodeUnreachable):
                 found = self.client.read_node().boot_id
-            except (NodeRefused, NodeUnreachable):
-                found = other_than
-            if found != other_than:
-                return found
-            time.sleep(0.01)
-        pytest.fail("the node does not come up")
+            return found != other_than
+
+        eventually(is_up, seconds=UP_SECONDS, what="the node is up", pause=0.01)
+        return found
 
 
 class SpdkNode(NodeCalls):

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 import uuid as uuids
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
@@ -11,6 +10,7 @@ import urllib3
 
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.system.stack import Stack
+from tests.waiting import eventually
 
 CLIENTS = 4
 
@@ -135,10 +135,11 @@ def probe(host: str) -> dict[str, object]:
 
 def nothing_is_left(stack: Stack, fleet: SimulatedFleet) -> None:
     """All that was made was deleted; a create that died is the collector's."""
-    end = time.monotonic() + 30
-    while any(node.volumes() for node in fleet.nodes):
-        assert time.monotonic() < end, [node.volumes() for node in fleet.nodes]
-        time.sleep(0.2)
+
+    def left() -> list[str]:
+        return [uuid for node in fleet.nodes for uuid in node.volumes()]
+
+    eventually(lambda: not left(), seconds=30, what=left, pause=0.2)
     assert stack.manage("audit").strip() == "0 differences"
 
 
@@ -148,14 +149,12 @@ def both_are_up(stack: Stack) -> None:
 
 def both_are(stack: Stack, state: str) -> None:
     """HAProxy's log tells of each server that goes and comes."""
-    end = time.monotonic() + 20
-    while True:
+
+    def states() -> list[str]:
         text = stack.haproxy.log.read_text(errors="replace")
-        states = [_last_state(text, name) for name in ("api-1", "api-2")]
-        if states == [state, state]:
-            return
-        assert time.monotonic() < end, states
-        time.sleep(0.1)
+        return [_last_state(text, name) for name in ("api-1", "api-2")]
+
+    eventually(lambda: states() == [state, state], seconds=20, what=states, pause=0.1)
 
 
 def _last_state(text: str, server: str) -> str:

@@ -26,6 +26,7 @@ from tests.programs import installed
 from tests.system import shipped
 from tests.system.shipped import DEPLOY, ROOT
 from tests.system.units import Unit
+from tests.waiting import eventually
 
 __all__ = ["DEPLOY", "ROOT"]
 START_SECONDS = 180.0
@@ -342,14 +343,13 @@ def manage(environment: Mapping[str, str], *arguments: str) -> str:
 
 def announced(log: Path, count: int) -> list[tuple[str, str]]:
     """Id and ``address:port`` of each node that ``simulate_nodes`` serves, once all are there."""
-    end = time.monotonic() + START_SECONDS
-    while True:
+
+    def nodes() -> list[tuple[str, str]]:
         lines = [line.split() for line in log.read_text().splitlines()]
-        nodes = [(line[0], line[1]) for line in lines if len(line) == 2 and line[0].count(":") == 5]
-        if len(nodes) == count:
-            return nodes
-        assert time.monotonic() < end, log.read_text()
-        time.sleep(0.1)
+        return [(line[0], line[1]) for line in lines if len(line) == 2 and line[0].count(":") == 5]
+
+    eventually(lambda: len(nodes()) == count, seconds=START_SECONDS, what=log.read_text, pause=0.1)
+    return nodes()
 
 
 def until(probe: Callable[[], object], log: Path) -> None:

@@ -4,7 +4,6 @@ import json
 import re
 import ssl
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from tests import pages
 from tests.pages import Block
 from tests.programs import tool
 from tests.system.machine import Machine
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(1500)
 SWAP = """
@@ -141,14 +141,13 @@ def test_the_environment_holds_the_runtime_requirements_alone(installed: Install
 
 def test_the_nodes_report_by_themselves(installed: Installed) -> None:
     """Through HAProxy, which asks for client certificates that they have not."""
-    end = time.monotonic() + 90
-    while True:
+
+    def have_probed() -> bool:
         nodes = json.loads(installed.get("/backends").data)
         assert [node["state"] for node in nodes] == ["Available"] * 3
-        if all("lastProbTime" in node for node in nodes):
-            return
-        assert time.monotonic() < end, (nodes, installed.machine.logs())
-        time.sleep(0.2)
+        return all("lastProbTime" in node for node in nodes)
+
+    eventually(have_probed, seconds=90, what=installed.machine.logs, pause=0.2)
 
 
 def test_keys_are_where_they_belong(installed: Installed) -> None:

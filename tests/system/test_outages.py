@@ -14,6 +14,7 @@ import urllib3
 
 from tests.programs import tool
 from tests.system.stack import Stack
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -136,10 +137,11 @@ def test_a_database_that_became_read_only_is_left_until_it_takes_writes(
 
 def _until(caller: Caller, path: str, status: int, text: str) -> None:
     """:raises AssertionError: the answer is another one for BACK_SECONDS."""
-    end = time.monotonic() + BACK_SECONDS
-    while True:
+    seen = caller.get(path)
+
+    def is_so() -> bool:
+        nonlocal seen
         seen = caller.get(path)
-        if seen.status == status and text in seen.body:
-            return
-        assert time.monotonic() < end, seen
-        time.sleep(0.05)
+        return seen.status == status and text in seen.body
+
+    eventually(is_so, seconds=BACK_SECONDS, what=lambda: seen)

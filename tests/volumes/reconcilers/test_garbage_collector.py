@@ -93,7 +93,7 @@ def test_a_slow_node_cannot_create_late_what_was_aborted(
     assert time.monotonic() - started < 10
     collect_overdue()
     assert Volume.objects.count() == 0
-    time.sleep(1)
+    fleet.nodes[0].finish_calls()
     assert fleet.nodes[0].volumes() == {}
     assert audit() == []
 
@@ -246,7 +246,7 @@ def test_a_late_unpublish_cannot_undo_the_next_publish(
     fleet.nodes[0].faults.slow(1500, method="DELETE", times=1)
     assert api.post("/unpublish", {"volId": uuid}).status == "UnpublishFailed"
     published(api, uuid)
-    time.sleep(1)
+    fleet.nodes[0].finish_calls()
     collect_overdue()
     [target] = fleet.nodes[0].engine.targets.values()
     assert list(target.namespaces.values()) == [uuid]

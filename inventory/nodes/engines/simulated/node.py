@@ -44,6 +44,10 @@ class SimulatedNode:
         """Run a call of ``agent`` or ``engine`` in the fleet's event loop."""
         return self._loop.run(work)
 
+    def finish_calls(self) -> None:
+        """Wait until the running calls are done, also those whose callers have left."""
+        self._loop.run(self._service.finish_calls())
+
     def restart(self) -> None:
         """Restart agent and engine as after a crash: running calls are aborted,
         ``bootId`` is new.

@@ -24,6 +24,8 @@ from inventory.nodes.engines.simulated.network import Network
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import RefusalCode
 
+FINISH_SECONDS = 60.0
+
 
 @dataclass(frozen=True)
 class Surroundings:
@@ -90,6 +92,10 @@ class NodeService:
             self._down.cancel()
         await self.crash()
         self.listener.release()
+
+    async def finish_calls(self) -> None:
+        """Wait until the running calls are done, also those whose callers have left."""
+        await self._calls.finish(FINISH_SECONDS)
 
     async def crash(self) -> None:
         """Abort running calls without an answer."""

@@ -5,7 +5,6 @@ shows data that it did not hold.
 """
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests.backups import Backups
 from tests.conftest import Answer, Api
 from tests.volumes.reconcilers.drain_steps import drained, node_named, settle, work
 from tests.volumes.reconcilers.recovery.database_restored_steps import recovered, unpublished
+from tests.waiting import eventually
 from volumes.audit import audit
 from volumes.models import Export, Orphan, Publication, Replica, Snapshot, Volume
 from volumes.reconcilers.relocation import relocate_replicas
@@ -74,8 +74,12 @@ class World:
 
         thread = threading.Thread(target=run)
         thread.start()
-        while not self.rows_pass() and thread.is_alive():
-            time.sleep(0.01)
+        eventually(
+            lambda: self.rows_pass() or not thread.is_alive(),
+            seconds=60,
+            what="rows in a transitional state",
+            pause=0.01,
+        )
         self.backups.take()
         thread.join()
         for node in self.fleet.nodes:
