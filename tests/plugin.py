@@ -37,6 +37,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
     for field in Environment.model_fields:
         os.environ.pop(variable_name(field), None)
     os.environ.update(SETTINGS)
+    # the tests start hundreds of processes: each would compile our modules again
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["DATA_DIR"] = data = tempfile.mkdtemp(prefix="provisioner-tests-")
     early_config.add_cleanup(lambda: shutil.rmtree(data, ignore_errors=True))
     servers = Servers()
