@@ -1,4 +1,4 @@
-"""All kinds of events, each with its severity, its sentence and when it is recorded.
+"""All kinds of events: the severity and text of each kind, and when it is recorded.
 
 ``manage.py event_kinds`` writes ``docs/reference/events.md`` from this file.
 """
@@ -26,15 +26,14 @@ class Severity(IntEnum):
 INFO, WARNING, ERROR, CRITICAL = Severity
 
 OBJECTS = ("volume", "snapshot", "replica", "host", "tenant", "backend", "task", "token", "user")
-"""Types of objects. Facts of these names are ids of objects that an event is about."""
+"""Types of objects. A fact with one of these names is the id of an object of the event."""
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """What a kind is called, and what it says.
-
-    ``text``: a template of the facts of the event. ``when``: when it is recorded, for the
-    reference. A fact that the template does not name is shown in the details only.
+    """The name and text of a kind. ``text``: a template for the facts of the event. A fact that the
+    template does not name is shown only in the details. ``when``: when the event is recorded, for
+    the reference page.
     """
 
     name: str
@@ -44,15 +43,15 @@ class Sentence:
 
 
 class Kind(Enum):
-    """The kinds. Names are a promise to clients: a kind is never renamed, and never reused."""
+    """The kinds. Clients rely on the names: they are never changed and never reused."""
 
     # volumes and snapshots
     VOLUME_CREATED = Sentence(
         "VolumeCreated",
         INFO,
         "Volume {alias} of {capacityGiB} GiB was created on {backend}",
-        "Nodes are chosen for a new volume, before they create it. `placement` says why these, "
-        "`refused` how many each filter excluded. If they fail, `VolumeAborted` follows.",
+        "Nodes were chosen for a new volume. `placement` has the reasons, `refused` the number "
+        "of nodes that each filter excluded. If the nodes fail, `VolumeAborted` follows.",
     )
     VOLUME_CLONED = Sentence(
         "VolumeCloned",
@@ -77,31 +76,31 @@ class Kind(Enum):
         "VolumeExpanded",
         INFO,
         "Volume {alias} is expanded to {capacityGiB} GiB",
-        "The space of an expansion is claimed. An expansion is always completed.",
+        "The space of an expansion was claimed. An expansion is always completed.",
     )
     VOLUME_DELETED = Sentence(
         "VolumeDeleted",
         INFO,
         "Volume {alias} was deleted",
-        "A volume is marked as deleted, before its nodes remove it.",
+        "A volume was marked as deleted. Its nodes will now remove it.",
     )
     VOLUME_PUBLISHED = Sentence(
         "VolumePublished",
         INFO,
         "Volume {alias} was published to host {host}",
-        "A volume is published to a host, before its nodes export it.",
+        "A volume was published to a host. Its nodes will now export it.",
     )
     VOLUME_UNPUBLISHED = Sentence(
         "VolumeUnpublished",
         INFO,
         "Volume {alias} was unpublished from host {host}",
-        "A volume is unpublished from a host, before its nodes stop to export it.",
+        "A volume was unpublished from a host. Its nodes will now remove the exports.",
     )
     SNAPSHOT_CREATED = Sentence(
         "SnapshotCreated",
         INFO,
         "Snapshot {alias} of volume {volume} was taken on {backend}",
-        "The space of a snapshot is claimed, before its node takes it.",
+        "The space of a snapshot was claimed. The node will now take the snapshot.",
     )
     SNAPSHOT_ABORTED = Sentence(
         "SnapshotAborted",
@@ -113,14 +112,14 @@ class Kind(Enum):
         "SnapshotDeleted",
         INFO,
         "Snapshot {alias} was deleted",
-        "A snapshot is marked as deleted, before its node removes it.",
+        "A snapshot was marked as deleted. Its node will now remove it.",
     )
     PLACEMENT_REFUSED = Sentence(
         "PlacementRefused",
         WARNING,
         "No place for volume {alias} of {capacityGiB} GiB",
-        "A create was refused because nodes, space or budget are missing; at most one event each "
-        "minute of each tenant and process, which counts those since the one before.",
+        "Creates were refused because there were not enough nodes, space or budget. Counted: one "
+        "event a minute at most for each tenant and process.",
     )
 
     # replicas
@@ -128,15 +127,15 @@ class Kind(Enum):
         "ReplicasPlaced",
         INFO,
         "{count} more replica(s) of volume {alias} are made on {backend}",
-        "Nodes are chosen for more replicas: one was added or replaced, or a volume moves. "
-        "`placement` and `refused` are those of `VolumeCreated`.",
+        "Nodes were chosen for additional replicas, because a replica is added or replaced, or a "
+        "volume moves. `placement` and `refused` are as in `VolumeCreated`.",
     )
     REPLICA_STATE_CHANGED = Sentence(
         "ReplicaStateChanged",
         INFO,
         "Replica {replica} on {backend} is {state}",
-        "A host reports another state of a replica, or a copy has filled it. `former` is the state "
-        "before.",
+        "A host reported another state of a replica, or a copy to the replica is complete. "
+        "`former` is the previous state.",
     )
     REPLICA_MISSING = Sentence(
         "ReplicaMissing",
@@ -148,38 +147,38 @@ class Kind(Enum):
         "ReplicaReadopted",
         WARNING,
         "Replica {replica} on {backend} belongs to its volume again",
-        "A node that was removed by force came back, and one of its replicas was taken back.",
+        "A node that was removed by force was added again, and one of its replicas was readopted.",
     )
     REPLICA_REMOVED = Sentence(
         "ReplicaRemoved",
         INFO,
         "Replica {replica} on {backend} was removed",
-        "A replica is marked as deleted, while its volume stays.",
+        "A replica was marked as deleted. Its volume stays.",
     )
     REPLICA_REPLACED = Sentence(
         "ReplicaReplaced",
         INFO,
         "Replica {replica} on {backend} replaces replica {former}",
-        "A rebuild or a move ended: the new replica is complete, and the former one goes.",
+        "A rebuild or a move has ended: the new replica is complete, the former one is removed.",
     )
     EXPORTS_LOST = Sentence(
         "ExportsLost",
         WARNING,
         "Node {backend} lost {count} export(s), which are created again",
-        "A node check found exports missing or wrong.",
+        "A node check found missing or wrong exports.",
     )
     DATA_LOST = Sentence(
         "DataLost",
         CRITICAL,
         "The last copy of volume {alias} is Missing",
-        "A node lost the last replica of a volume, or its node was removed by force. Hosts lose "
-        "data unless the node comes back with it.",
+        "A node lost the last replica of a volume, or the node was removed by force. The data is "
+        "lost unless the node comes back with the replica.",
     )
     SNAPSHOT_LOST = Sentence(
         "SnapshotLost",
         CRITICAL,
         "Node {backend} lost snapshot {alias}",
-        "A node check did not find a snapshot on its node; recorded once.",
+        "A node check did not find a snapshot on its node. It is recorded once for each snapshot.",
     )
 
     # nodes
@@ -187,81 +186,81 @@ class Kind(Enum):
         "BackendAdded",
         INFO,
         "Node {name} with {ssds} SSDs was added",
-        "A storage node is added to the pool.",
+        "A storage node was added to the pool.",
     )
     BACKEND_CHANGED = Sentence(
         "BackendChanged",
         INFO,
         "Settings of node {backend} were changed: {fields}",
-        "Rack, zone, region, host id or token of a node is changed.",
+        "Rack, zone, region, host id or token of a node was changed.",
     )
     BACKEND_MOVED = Sentence(
         "BackendMoved",
         INFO,
         "Node {backend} has the management addresses {addresses}, port {port}",
-        "An operator changes the addresses of a node, or the node reports others.",
+        "An operator changed the addresses of a node, or the node reported other addresses.",
     )
     BACKEND_CORDONED = Sentence(
         "BackendCordoned",
         INFO,
         "Node {backend} was cordoned",
-        "A node gets no new replicas (`inUse` false).",
+        "A node was cordoned (`inUse` false): it gets no new replicas.",
     )
     BACKEND_UNCORDONED = Sentence(
         "BackendUncordoned",
         INFO,
         "Node {backend} was uncordoned",
-        "A node gets new replicas again (`inUse` true).",
+        "A node was uncordoned (`inUse` true): it gets new replicas again.",
     )
     BACKEND_REMOVED = Sentence(
         "BackendRemoved",
         WARNING,
         "Node {backend} was removed with {replicas} replica(s) on it",
-        "A node is removed from the pool. With replicas on it, it was removed by force, and they "
-        "are Missing.",
+        "A node was removed from the pool. If it held replicas, it was removed by force, and the "
+        "replicas are Missing.",
     )
     BACKEND_UNAVAILABLE = Sentence(
         "BackendUnavailable",
         ERROR,
         "Node {backend} is Unavailable",
-        "A node sent no probe, or answered no call, for three probe intervals. A job looks every "
-        "POLL_INTERVAL_SECONDS.",
+        "A node sent no probe, or answered no call, for three probe intervals. A job checks this "
+        "every POLL_INTERVAL_SECONDS.",
     )
     BACKEND_AVAILABLE = Sentence(
         "BackendAvailable",
         INFO,
         "Node {backend} is Available again",
-        "A node that was Unavailable probes and answers again.",
+        "An Unavailable node probes and answers again.",
     )
     DRAIN_STARTED = Sentence(
         "DrainStarted",
         INFO,
         "Drain of node {backend} with {replicas} replica(s) began",
-        "A drain is started. The node is cordoned.",
+        "A drain was started, and the node was cordoned.",
     )
     DRAIN_FINISHED = Sentence(
         "DrainFinished",
         INFO,
         "Node {backend} holds no replica any more: {replicas} left it",
-        "The last replica left a node that is being drained. The node stays cordoned.",
+        "The last replica of a drained node was moved away. The node stays cordoned.",
     )
     DRAIN_STOPPED = Sentence(
         "DrainStopped",
         INFO,
         "Drain of node {backend} was stopped with {replicas} replica(s) left",
-        "A drain is stopped by an operator.",
+        "An operator stopped a drain.",
     )
     ORPHAN_FOUND = Sentence(
         "OrphanFound",
         WARNING,
         "Node {backend} holds {type} {name}, which no object of the pool knows",
-        "A node check finds an object that the database does not know.",
+        "A node check found an object that the database does not know.",
     )
     ORPHAN_REMOVED = Sentence(
         "OrphanRemoved",
         INFO,
         "Orphaned {type} {name} was removed from node {backend}",
-        "The grace period of an orphan is over, or an operator discarded it.",
+        "The grace period of an orphan has expired, or an operator discarded the orphan.",
     )
 
     # hosts and tenants
@@ -269,46 +268,46 @@ class Kind(Enum):
         "HostAdded",
         INFO,
         "Host {name} reported for the first time",
-        "A host, or a driver on its behalf, sends its first probe.",
+        "A host, or a driver on its behalf, sent its first probe.",
     )
     HOST_NQN_CHANGED = Sentence(
         "HostNqnChanged",
         WARNING,
         "Host {host} has the NQN {nqn}",
-        "A known host probes with another NQN. `former` is the NQN before.",
+        "A known host probed with another NQN. `former` is the previous NQN.",
     )
     HOST_REMOVED = Sentence(
         "HostRemoved",
         INFO,
         "Host {host} was removed",
-        "A host is removed and its volumes are unpublished, or another host took over its NQN.",
+        "A host was removed and its volumes were unpublished, or another host took over its NQN.",
     )
     HOST_UNAVAILABLE = Sentence(
         "HostUnavailable",
         WARNING,
         "Host {host} is Unavailable",
-        "A host did not probe for three of its intervals. The same job looks for it.",
+        "A host did not probe for three of its intervals.",
     )
     HOST_AVAILABLE = Sentence(
         "HostAvailable",
         INFO,
         "Host {host} is Available again",
-        "A host that was Unavailable probes again.",
+        "An Unavailable host probes again.",
     )
     TENANT_CREATED = Sentence(
         "TenantCreated",
         INFO,
         "Tenant {tenant} was created with a budget of {capacityGiB} GiB",
-        "A tenant is created; a budget of 0 is no limit.",
+        "A tenant was created. A budget of 0 means no limit.",
     )
     TENANT_CHANGED = Sentence(
         "TenantChanged",
         INFO,
         "Tenant {tenant} has a budget of {capacityGiB} GiB",
-        "The budget of a tenant is changed; 0 is no limit.",
+        "The budget of a tenant was changed. 0 means no limit.",
     )
     TENANT_DELETED = Sentence(
-        "TenantDeleted", INFO, "Tenant {tenant} was deleted", "A tenant is deleted."
+        "TenantDeleted", INFO, "Tenant {tenant} was deleted", "A tenant was deleted."
     )
 
     # tasks
@@ -316,21 +315,21 @@ class Kind(Enum):
         "TaskBegun",
         INFO,
         "Task {type} began",
-        "A task is created, for a worker or for a host. Tasks that only read the inventory are "
-        "recorded when they fail.",
+        "A task was created, for a worker or for a host. Tasks that only read the inventory are "
+        "recorded only if they fail.",
     )
-    TASK_FINISHED = Sentence("TaskFinished", INFO, "Task {type} is FINISHED", "A task ended well.")
+    TASK_FINISHED = Sentence("TaskFinished", INFO, "Task {type} is FINISHED", "A task succeeded.")
     TASK_FAILED = Sentence(
         "TaskFailed",
         ERROR,
         "Task {type} is FAILED",
-        "A task ended with an error, and its steps are undone.",
+        "A task ended with an error, and its steps were undone.",
     )
     TASK_ABORTED = Sentence(
         "TaskAborted",
         WARNING,
         "Task {type} was ABORTED",
-        "A task was stopped by a client, or by a change that is more important.",
+        "A client stopped a task, or a request with precedence aborted it.",
     )
 
     # access and the pool
@@ -338,51 +337,51 @@ class Kind(Enum):
         "LoginsRefused",
         WARNING,
         "{count} login(s) were refused",
-        "A wrong password, an invalid or revoked token, or too many tries; at most one event each "
-        "minute of each API process, which counts those since the one before.",
+        "Wrong passwords, invalid or revoked tokens, or too many tries. Counted: one event a "
+        "minute at most for each API process.",
     )
     TOKENS_ISSUED = Sentence(
         "TokensIssued",
         INFO,
         "{count} token(s) were issued to {user}",
-        "`POST /token` issued a token; at most one event each minute of each user and API process, "
-        "which counts those since the one before. Also `manage.py token_create`.",
+        "`POST /token` or `manage.py token_create` issued tokens. Counted: one event a minute at "
+        "most for each user and API process.",
     )
     TOKEN_REVOKED = Sentence(
         "TokenRevoked",
         WARNING,
         "Token {token} was revoked",
-        "A token is revoked in the administration, or by `manage.py token_revoke`.",
+        "A token was revoked in the console, or by `manage.py token_revoke`.",
     )
     USER_CREATED = Sentence(
         "UserCreated",
         INFO,
         "User {user} was created with the roles {roles}",
-        "`manage.py user_create`.",
+        "`manage.py user_create` created a user.",
     )
     AUTHORIZATION_SERVER_SET = Sentence(
         "AuthorizationServerSet",
         WARNING,
         "Tokens of {tokenUrl} are accepted",
-        "An authorization server is set.",
+        "An authorization server was set.",
     )
     AUTHORIZATION_SERVER_REMOVED = Sentence(
         "AuthorizationServerRemoved",
         WARNING,
         "Local tokens are accepted again",
-        "The authorization server is removed.",
+        "The authorization server was removed.",
     )
     LICENSE_INSTALLED = Sentence(
         "LicenseInstalled",
         INFO,
         "A licence for {maxBackends} nodes is in force",
-        "The task that installs a licence ended well.",
+        "The task that installs a licence has succeeded.",
     )
     SYSLOG_SERVERS_CHANGED = Sentence(
         "SyslogServersChanged",
         INFO,
         "The pool has {count} syslog server(s)",
-        "The syslog servers that the pool uses have changed on the node that names them.",
+        "The list of syslog servers has changed on the node that keeps this list for the pool.",
     )
     WRITES_BARRED = Sentence(
         "WritesBarred",

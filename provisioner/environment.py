@@ -1,4 +1,4 @@
-"""The environment variables that the system reads: every setting that differs between machines.
+"""The settings of the system: environment variables, for all values that differ between machines.
 
 ``manage.py settings_table`` writes ``docs/reference/settings.md`` from this file.
 """
@@ -33,8 +33,8 @@ class Environment(BaseSettings):
 
     settings_file: Path | None = Field(
         None,
-        description="File of variables, one `NAME=value` on each line. Variables that are not set "
-        "are read from it. Default: `settings.env` in DATA_DIR.",
+        description="File with one `NAME=value` on each line. Variables that are not set in the "
+        "environment are read from it. Default: `settings.env` in DATA_DIR.",
     )
     data_dir: Path = Field(
         DEFAULT_DATA_DIR,
@@ -45,13 +45,13 @@ class Environment(BaseSettings):
     )
     token_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
-        description="Keys of local tokens, comma-separated: the first signs, all verify. "
-        "Default: SECRET_KEY.",
+        description="Keys of local tokens, comma-separated. The first key signs, all keys "
+        "verify. Default: SECRET_KEY.",
     )
     data_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
-        description="Keys of secrets in the database, comma-separated: the first encrypts, all "
-        "decrypt. Default: SECRET_KEY.",
+        description="Keys of secrets in the database, comma-separated. The first key encrypts, "
+        "all keys decrypt. Default: SECRET_KEY.",
     )
     database_url: SecretStr = Field(
         SecretStr(""),
@@ -62,7 +62,7 @@ class Environment(BaseSettings):
         8,
         ge=0,
         le=500,
-        description="PostgreSQL connections that a process keeps; 0: one for each thread.",
+        description="PostgreSQL connections of a process, at most. 0: one for each thread.",
     )
     broker_url: SecretStr = Field(
         SecretStr("memory://"),
@@ -70,165 +70,164 @@ class Environment(BaseSettings):
         description="Celery's broker, `redis://host:port/db`. `memory://` is for the embedded "
         "form, with worker and API in one process.",
     )
-    api_host: str = Field("127.0.0.1", description="Address the API listens on.")
+    api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
     api_port: int = Field(
         30100, ge=1, le=65535, description="Port of the API. Older clients use 8090."
     )
-    api_workers: int = Field(1, ge=1, le=256, description="API processes of one server.")
+    api_workers: int = Field(1, ge=1, le=256, description="Number of API processes of one server.")
     api_threads: int = Field(
         16,
         ge=1,
         le=512,
-        description="How many requests an API process works on at once. It accepts four times as "
-        "many; the others wait for their turn, at most 10 s.",
+        description="Number of requests that an API process works on at once. It accepts four "
+        "times as many; the others wait, 10 s at most.",
     )
     caller_requests: int = Field(
         0,
         ge=0,
         le=512,
-        description="How many requests of one caller (a user, or a token by its name, roles and "
-        "bindings) an API process works on at once; further ones wait. 0: three quarters of "
-        "API_THREADS.",
+        description="Number of requests of one caller that an API process works on at once; "
+        "further requests of the caller wait. A caller is a user, or all tokens with the same "
+        "name, roles and bindings. 0: three quarters of API_THREADS.",
     )
     stop_seconds: Seconds = Field(
-        30, description="How long a stopping API process may finish its requests."
+        30, description="Time that an API process has to finish its requests when it is stopped."
     )
     unready_seconds: int = Field(
         0,
         ge=0,
         le=300,
-        description="How long a stopping API process still accepts requests while /readyz already "
-        "answers 503. Must be longer than the load balancer needs to notice.",
+        description="Time in which a stopping API process answers /readyz with 503 but still "
+        "accepts requests. Must be longer than the load balancer needs to notice.",
     )
     public_url: str = Field(
         "",
-        description="Address at which nodes reach this API; must be set in production. Default of "
-        "the embedded form: https://API_HOST:API_PORT.",
+        description="Address by which nodes reach this API. It must be set in production. "
+        "Default of the embedded form: https://API_HOST:API_PORT.",
     )
     allowed_hosts: Csv = Field(
-        ("*",), description="Host names the API answers to, comma-separated."
+        ("*",), description="Host names that the API answers to, comma-separated."
     )
     tls_certificate: Path | None = Field(None, description="PEM certificate (chain) of the API.")
     tls_key: Path | None = Field(None, description="PEM key of TLS_CERTIFICATE.")
     tls_client_ca: Path | None = Field(
-        None, description="PEM of the CA whose client certificates the API accepts."
+        None, description="PEM of the CA that signs the client certificates of callers."
     )
     require_client_certificate: bool = Field(
         False, description="Refuse callers without a client certificate of TLS_CLIENT_CA."
     )
     trusted_proxies: Csv = Field(
         (),
-        description="Addresses or networks of the load balancers whose X-SSL-Client-Verify and "
-        "X-Forwarded-For headers are believed, comma-separated.",
+        description="Load balancers (addresses or networks, comma-separated) whose headers "
+        "X-SSL-Client-Verify, X-SSL-Client-Cert and X-Forwarded-For are trusted.",
     )
     node_ca: Path | None = Field(
-        None, description="PEM of the CA that signed the nodes' certificates."
+        None, description="PEM of the CA that signs the certificates of nodes."
     )
     node_certificate: Path | None = Field(
         None,
-        description="PEM of the client certificate and key that are presented to nodes (mutual "
-        "TLS), with the role provisioner: provisioner.pem of `manage.py certificates`.",
+        description="PEM of the certificate and key that the provisioner presents to nodes "
+        "(mutual TLS): provisioner.pem of `manage.py certificates`.",
     )
     login_attempts: int = Field(
         10,
         ge=1,
         le=10_000,
-        description="How many wrong passwords are allowed for one user name from one address in "
-        "LOGIN_WINDOW_SECONDS; further ones are answered with 429. Ten times as many are allowed "
-        "for one name from all addresses, and for all names from one address.",
+        description="Number of wrong passwords that are allowed for one user name from one "
+        "address in LOGIN_WINDOW_SECONDS. Further attempts are answered with 429. Ten times as "
+        "many are allowed for one name from all addresses, and for all names from one address.",
     )
     login_window_seconds: Seconds = Field(
-        300,
-        description="After this time a name and an address may fail LOGIN_ATTEMPTS times again.",
+        300, description="Time in which wrong passwords are counted for LOGIN_ATTEMPTS."
     )
     auth_server_http: bool = Field(
         False,
-        description="Also accept http addresses of an authorization server. For development only: "
-        "whoever can change the traffic chooses the keys that tokens are verified with.",
+        description="Also accept http addresses of an authorization server. For development "
+        "only: over http, an attacker in the network can replace the keys that verify tokens.",
     )
     auth_server_ca: Path | None = Field(
         None,
-        description="PEM of the CA that signed the authorization server's certificate. Default: "
-        "the system's CAs.",
+        description="PEM of the CA that signs the authorization server's certificate. Default: "
+        "the CAs of the operating system.",
     )
     node_call_seconds: int = Field(
-        20,
-        ge=1,
-        le=25,
-        description="Longest time all node calls of one request may take together.",
+        20, ge=1, le=25, description="Longest total time of all node calls of one request."
     )
     probe_interval_seconds: Seconds = Field(
-        60, description="How often a node must probe. Unavailable after three times this time."
+        60, description="Interval of a node's probes; after three, a silent node is Unavailable."
     )
     poll_interval_seconds: Seconds = Field(
-        15, description="How often late nodes are searched for and polled."
+        15, description="Interval of the poll, which reads nodes whose probes are late."
     )
     inventory_interval_seconds: Seconds = Field(
-        3600, description="How often a sample of the inventory is taken."
+        3600, description="Interval of the samples of the inventory."
     )
     certificate_check_interval_seconds: Seconds = Field(
-        3600, description="How often the certificates of nodes and API are looked at."
+        3600, description="Interval in which the certificates of nodes and the API are checked."
     )
     license_public_key: str = Field(
         "",
         description="Ed25519 public key that verifies licences: the base64 of its 32 bytes, as "
-        "`manage.py license_key` prints it. Default: the demo key in the embedded form; otherwise "
-        "none, so that no licence can be installed.",
+        "printed by `manage.py license_key`. Default: the demo key in the embedded form; "
+        "otherwise none, and then no licence can be installed.",
     )
     collect_interval_seconds: Seconds = Field(
-        5, description="How often unfinished and deleted objects are searched for."
+        5, description="Interval of the collector, and of relocation."
     )
     unfinished_seconds: int = Field(
         60,
         ge=5,
         le=86_400,
-        description="After this time the collector finishes or rolls back a change whose process "
-        "died. Must be more than NODE_CALL_SECONDS.",
+        description="Time after which the collector finishes or rolls back a change whose "
+        "process died. It must be longer than NODE_CALL_SECONDS.",
     )
     task_attempts: int = Field(
         10,
         ge=1,
         le=1000,
-        description="How often workers may die in one step of a task before the task is FAILED.",
+        description="Number of times that workers may die in one step of a task. Then the task "
+        "is FAILED.",
     )
     migration_silence_seconds: Seconds = Field(
         600,
-        description="A migration is FAILED when neither its host nor a node has reported progress "
-        "for this long; the same for other copies of volumes.",
+        description="A migration is FAILED when neither its host nor a node has reported "
+        "progress for this time. The same holds for other copies of volumes.",
     )
     node_check_interval_seconds: Seconds = Field(
         600,
-        description="How often the content of a node is compared with the database. A node that "
-        "was restarted is compared at once.",
+        description="Interval in which each node is compared with the database. A node that was "
+        "restarted is compared at once.",
     )
     orphan_grace_hours: int = Field(
         24,
         ge=1,
         le=8760,
-        description="How long an object on a node that the database does not know is only "
-        "reported, before it is removed.",
+        description="An object on a node that the database does not know is reported for this "
+        "time, and then removed.",
     )
     drain_parallel: int = Field(
-        4, ge=1, le=1000, description="How many replicas of a drained node move at once."
+        4, ge=1, le=1000, description="Number of replicas of a drained node that move at once."
     )
     moves_parallel: int = Field(
         16,
         ge=1,
         le=10_000,
-        description="How many replicas move at once in the pool: for drains, to replace lost ones, "
-        "and onto new nodes of unpublished volumes. Lost ones do not wait for drains.",
+        description="Number of replicas that move at once in the pool: drains, lost replicas, "
+        "and rebuilds of unpublished volumes. Lost replicas do not wait for drains.",
     )
     node_token_days: int = Field(
-        30, ge=1, le=365, description="Life of the token that a node probes with."
+        30, ge=1, le=365, description="Days for which the token of a node's probes is valid."
     )
     task_retention_minutes: int = Field(30, ge=1, description="How long an ended task is listed.")
-    migration_retention_hours: int = Field(24, ge=1, description="The same for migrations.")
+    migration_retention_hours: int = Field(
+        24, ge=1, description="How long an ended migration is listed."
+    )
     event_retention_days: int = Field(90, ge=1, le=3650, description="How long events are kept.")
     event_most: int = Field(
-        1_000_000, ge=1000, le=10**9, description="About how many events are kept, at most."
+        1_000_000, ge=1000, le=10**9, description="Approximate greatest number of kept events."
     )
     event_syslog: Literal["off", "info", "warning", "error", "critical"] = Field(
-        "off", description="Forward events from this severity on to the pool's syslog servers."
+        "off", description="Lowest severity of events that are forwarded to syslog servers."
     )
     syslog_facility: int = Field(
         16,
@@ -240,42 +239,42 @@ class Environment(BaseSettings):
         32473,
         ge=1,
         le=2**32 - 1,
-        description="IANA's number of the enterprise in the name of forwarded parameters, "
-        "`parameters@32473`. The default is that of examples (RFC 5612).",
+        description="Enterprise number (IANA) in the name of forwarded parameters, such as "
+        "`parameters@32473`. The default is reserved for examples (RFC 5612).",
     )
     syslog_retry_minutes: int = Field(
         1440,
         ge=1,
         le=43_200,
-        description="How long a record that a syslog server does not accept is kept and sent "
-        "again.",
+        description="Time for which a record that a syslog server does not accept is kept and "
+        "sent again.",
     )
     syslog_most_records: int = Field(
         10_000,
         ge=1,
         le=10_000_000,
-        description="How many records may wait for one syslog server; further records are dropped "
-        "and counted (`provisioner_syslog_records_dropped_total`).",
+        description="Greatest number of records that wait for one syslog server. Further records "
+        "are dropped and counted (`provisioner_syslog_records_dropped_total`).",
     )
     syslog_most_bytes: int = Field(
         64 * 2**20,
         ge=2**17,
         le=2**40,
-        description="How many bytes of records may wait for one syslog server.",
+        description="Greatest number of bytes of records that wait for one syslog server.",
     )
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body.")
     worker_metrics_port: int = Field(
         0,
         ge=0,
         le=65535,
-        description="Port on which a Celery worker serves its own metrics, on all addresses and "
-        "without credentials; 0: none. They name jobs and nodes, but no tenants or volumes.",
+        description="Port of a Celery worker's metrics, on all addresses and without "
+        "credentials; 0: none. They name jobs and nodes, but no tenants or volumes.",
     )
     metrics_open: bool = Field(False, description="Answer GET /metrics without credentials.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Log level."
     )
-    log_format: Literal["json", "text"] = Field("json", description="Form of the log lines.")
+    log_format: Literal["json", "text"] = Field("json", description="Format of the log lines.")
     debug: bool = Field(False, description="Django's debug mode. Never in production.")
 
     @field_validator("allowed_hosts", "trusted_proxies", "token_keys", "data_keys", mode="before")
@@ -348,7 +347,9 @@ class Environment(BaseSettings):
 
     @property
     def api_places(self) -> int:
-        """How many requests an API process accepts: a thread for each, most of which wait."""
+        """The number of requests that an API process accepts. Each has a thread; most of them
+        wait.
+        """
         return 4 * self.api_threads
 
     @property
@@ -358,7 +359,7 @@ class Environment(BaseSettings):
 
     @property
     def is_embedded(self) -> bool:
-        """Whether everything runs in one process, with SQLite and a broker in memory."""
+        """Whether the whole system runs in one process, with SQLite and a broker in memory."""
         return self.broker_url.get_secret_value().startswith("memory")
 
 
@@ -369,10 +370,9 @@ def variable_name(field: str) -> str:
 
 
 def load() -> Environment:
-    """Read the environment, or end the process with one sentence that names variable and rule.
-
-    Variables that are not set are read from the file SETTINGS_FILE or, without one, from
-    ``settings.env`` in DATA_DIR, which the embedded form writes.
+    """Read the settings, or end the process with one sentence that names the variable and the rule.
+    Variables that are not set are read from the file SETTINGS_FILE. Its default is ``settings.env``
+    in DATA_DIR, which the embedded form writes.
     """
     try:
         return Environment(_env_file=_settings_file())

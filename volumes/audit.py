@@ -1,4 +1,4 @@
-"""Compare the database with every node and every budget. Nothing is changed."""
+"""Compare the database with every node and every budget, without changing anything."""
 
 import datetime as dt
 import time
@@ -37,7 +37,7 @@ OVERDUE = dt.timedelta(seconds=30)
 
 @dataclass(frozen=True, order=True)
 class Difference:
-    """Something that is not as it should be. ``text`` gives both values."""
+    """A difference between the expected and the actual state. ``text`` gives both."""
 
     subject: str
     text: str
@@ -46,7 +46,8 @@ class Difference:
 def audit() -> list[Difference]:
     """Return all differences, sorted.
 
-    A difference must be seen twice, SETTLING_SECONDS apart; seen once, it was a change under way.
+    A difference counts only if it is seen twice, SETTLING_SECONDS apart. Otherwise a change was in
+    progress.
     """
     first = set(_compare())
     if not first:
@@ -56,7 +57,7 @@ def audit() -> list[Difference]:
 
 
 def _compare() -> Iterator[Difference]:
-    """Yield the differences seen now.
+    """Yield the present differences.
 
     Nodes are read before the rows, because a row is inserted before its object is created on a
     node.
@@ -79,7 +80,9 @@ def _compare() -> Iterator[Difference]:
 
 
 def _drift(backends: Iterable[Backend]) -> Iterator[Difference]:
-    """Yield the drift of nodes. ``_compare`` reports nodes that cannot be read."""
+    """Yield the drift of nodes. Nodes that cannot be read are skipped; ``_compare`` reports
+    them.
+    """
     for key, answer in drift_read(backends, timeout_seconds=NODE_SECONDS).items():
         for item in answer if isinstance(answer, tuple) else ():
             if item.kind is DriftKind.LOST:
@@ -136,7 +139,7 @@ def _ready(row: Replica | Snapshot) -> bool:
 def _compare_things(
     name: str, kind: str, wanted: Mapping[str, wire.Wire], there: Mapping[str, wire.Wire]
 ) -> Iterator[Difference]:
-    """Compare what must be on a node, by uuid, with what is there."""
+    """Compare the objects that must be on a node, by uuid, with its actual objects."""
     for uuid, spec in wanted.items():
         found = there.get(uuid)
         if found is None:
@@ -149,7 +152,9 @@ def _compare_things(
 
 
 def _comparable(value: object) -> object:
-    """Ignore whether an owner record says complete: the next node check updates that."""
+    """Return the value to compare. ``complete`` of an owner record is ignored, because the next
+    node check updates it.
+    """
     return value.model_copy(update={"complete": True}) if isinstance(value, wire.Owner) else value
 
 

@@ -64,7 +64,7 @@ class Condition(StrEnum):
 def volume_health(
     volume: VolumeRow, replicas: Sequence[ReplicaRow], now: dt.datetime
 ) -> VolumeHealth:
-    """Return the health of a visible volume. ``replicas``: all that clients see of it."""
+    """Return the health of a visible volume. ``replicas``: all of its replicas that clients see."""
     known = any(r.replica_state == ReplicaState.AVAILABLE and _is_whole(r) for r in replicas)
     conditions = [
         _condition(r, now, is_filled=_is_filled(r, known=known), published=volume.published)
@@ -101,7 +101,7 @@ def _health(wanted: int, number: Mapping[Condition, int], not_asked: int) -> Hea
 
 
 def _is_whole(replica: ReplicaRow) -> bool:
-    """Whether the replica is made, and no copy between nodes rebuilds it."""
+    """Whether the replica exists on its node, and no copy between nodes rebuilds it."""
     return replica.state == LifeState.READY and not replica.rebuilding
 
 
@@ -134,7 +134,7 @@ def _condition(
 
 
 def pool_health(volumes: Mapping[Health, int], nodes: Mapping[NodeHealth, int]) -> PoolHealth:
-    """Return the health of the pool. ``volumes``, ``nodes``: how many have which health."""
+    """Return the health of the pool. ``volumes``, ``nodes``: their numbers by health."""
     away = nodes.get(NodeHealth.UNAVAILABLE, 0)
     bad = {health: n for health in Health if (n := volumes.get(health, 0))}
     bad.pop(Health.HEALTHY, None)

@@ -1,4 +1,4 @@
-"""Read the health of volumes and of the pool: for a page, as a filter, and as counts.
+"""Read the health of volumes and of the pool, for pages, filters and counts.
 
 :func:`volumes_with_health` expresses the rules of :mod:`volumes.health` in SQL.
 """
@@ -37,7 +37,7 @@ WHOLE = Q(replicas__state=LifeState.READY, replicas__rebuilding=False)
 OURS = Q(replicas__state=LifeState.CREATING) | Q(
     replicas__state=LifeState.READY, replicas__rebuilding=True, num_replicas__gt=1
 )
-"""A replica that clients see and that is being created, or rebuilt by a copy between nodes."""
+"""Replicas that clients see and that are being created, or rebuilt by a copy between nodes."""
 LOST = Q(replicas__replica_state__in=[ReplicaState.MISSING, ReplicaState.TERMINATING])
 
 
@@ -104,12 +104,12 @@ def volumes_of_health(rows: QuerySet[Volume], health: str) -> QuerySet[Volume]:
 
 
 def volume_numbers() -> dict[Health, int]:
-    """Return how many volumes have each health, in one query."""
+    """Return the number of volumes by health, in one query."""
     return _numbers(volumes_with_health(), Health)
 
 
 def node_numbers() -> dict[NodeHealth, int]:
-    """Return how many nodes have each health, in one query."""
+    """Return the number of nodes by health, in one query."""
     return _numbers(Backend.objects.order_by().annotate(health=node_health()), NodeHealth)
 
 
@@ -120,20 +120,20 @@ def _numbers(rows: QuerySet[Any], of: type[H]) -> dict[H, int]:
 
 
 class PoolNumbers(NamedTuple):
-    """How many volumes and nodes have each health."""
+    """The numbers of volumes and nodes by health."""
 
     volumes: Mapping[Health, int]
     nodes: Mapping[NodeHealth, int]
 
     @property
     def health(self) -> PoolHealth:
-        """The health of the pool that follows."""
+        """The health of the pool that follows from the numbers."""
         return pool_health(self.volumes, self.nodes)
 
 
 class PoolNumbersCache:
-    """The numbers as last read, because reading them looks at every volume. While one caller reads
-    them anew, others get the former ones.
+    """A cache of the numbers, because reading them reads every volume. While one caller reads them
+    again, others get the cached ones.
     """
 
     def __init__(self) -> None:

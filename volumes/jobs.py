@@ -1,4 +1,4 @@
-"""Celery jobs of volumes: what the periodic jobs of ``provisioner/celery.py`` call."""
+"""Celery jobs of volumes. ``provisioner/celery.py`` has their intervals."""
 
 from celery import shared_task
 

@@ -1,4 +1,4 @@
-"""What unfinished objects wait for, in a few words for clients and operators; "" for nothing.
+"""What unfinished objects wait for, in a few words for clients and operators. "" means nothing.
 
 The functions use only rows and their prefetched relations, and make no query.
 """
@@ -12,9 +12,7 @@ REMOVED_NODE = "its node, which was removed by force"
 
 
 def volume_pending_reason(volume: Volume | VolumeRow) -> str:
-    """Say what the volume waits for of all its nodes. Replicas and publications have reasons of
-    their own.
-    """
+    """Return what the volume waits for. Its replicas and publications have their own reasons."""
     if volume.state == LifeState.CREATING:
         return "its nodes to make it"
     if volume.state == LifeState.DELETING:
@@ -25,7 +23,7 @@ def volume_pending_reason(volume: Volume | VolumeRow) -> str:
 
 
 def replica_pending_reason(replica: Replica | ReplicaRow, *, exporting: bool, alone: bool) -> str:
-    """Say what the replica waits for.
+    """Return what the replica waits for.
 
     ``exporting``: a node must still export it. ``alone``: its volume has one replica.
     """
@@ -66,18 +64,18 @@ def _pending_by_state(state: str, node: str, *, alone: bool) -> str:
 
 
 def snapshot_pending_reason(snapshot: Snapshot) -> str:
-    """Say what the snapshot, with its replica loaded, waits for."""
+    """Return what the snapshot, with its replica loaded, waits for."""
     node = snapshot.replica.backend_id
     return REMOVED_NODE if node is None else _life(snapshot.state, f"node {node}")
 
 
 def publication_pending_reason(publication: Publication) -> str:
-    """Say what the publication waits for."""
+    """Return what the publication waits for."""
     return "a node to export it" if publication.state == LifeState.CREATING else ""
 
 
 def export_pending_reason(export: Export) -> str:
-    """Say what the export, with its replica loaded, waits for."""
+    """Return what the export, with its replica loaded, waits for."""
     node = f"node {export.replica.backend_id}"
     match export.state:
         case LifeState.CREATING:

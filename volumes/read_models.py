@@ -1,4 +1,6 @@
-"""Volumes as clients see them, read as plain rows in three queries, because lists are hot calls."""
+"""Volumes as clients see them. Lists are frequent calls, so they are read as plain rows in three
+queries.
+"""
 
 import datetime as dt
 from functools import cache
@@ -12,11 +14,11 @@ from volumes.selectors import VISIBLE
 
 
 class ReplicaRow(NamedTuple):
-    """A replica as lists show it.
+    """A replica, as lists show it.
 
-    ``exported`` to a host; ``exporting``: a node must still do so. The node is Available until
-    ``backend__available_until``, and was last polled at ``backend__polled_at``; both are None if it
-    was removed by force.
+    ``exported``: its node exports it to a host. ``exporting``: its node must still export it. The
+    node is Available until ``backend__available_until``, and was last polled at
+    ``backend__polled_at``; both are None if the node was removed by force.
     """
 
     volume_id: int
@@ -34,7 +36,7 @@ class ReplicaRow(NamedTuple):
 
 
 class VolumeRow(NamedTuple):
-    """A volume as lists show it. ``published``: to at least one host."""
+    """A volume, as lists show it. ``published``: to at least one host."""
 
     id: int
     uuid: str
@@ -71,8 +73,8 @@ VolumeAndReplicas = tuple[VolumeRow, list[ReplicaRow]]
 def volume_rows(rows: QuerySet[Volume]) -> list[VolumeAndReplicas]:
     """Return the volumes, each with its replicas.
 
-    Publications are read in a query of their own: as part of the query for volumes, PostgreSQL
-    would read all publications for each page.
+    Publications are read in a separate query. In the query for volumes, PostgreSQL would read all
+    publications for each page.
     """
     volumes = list(rows.values_list(*VOLUME_COLUMNS))
     keys = {row[0] for row in volumes}
@@ -97,8 +99,8 @@ def volume_rows(rows: QuerySet[Volume]) -> list[VolumeAndReplicas]:
 
 @cache
 def _publications() -> QuerySet[Publication, tuple[Any, ...]]:
-    """Publications by volume, with the replicas and states of their exports. ``Local``
-    ones have none.
+    """Publications by volume, with the replicas and states of their exports. Publications of
+    ``Local`` volumes have no exports.
     """
     rows = Publication.objects.order_by()
     return rows.values_list("volume_id", "exports__replica_id", "exports__state")

@@ -23,8 +23,9 @@ from volumes.sizing import GIB
 
 LIVE = ~Q(state=LifeState.DELETING)
 VISIBLE = LIVE & ~Q(rebuilding=True, volume__num_replicas=1)
-"""Replicas that clients see. The new replica of a one-replica volume has the same uuid as the old,
-and is hidden until it takes over."""
+"""Replicas that clients see. The new replica of a one-replica volume has the same uuid as the old
+one, and is hidden until it takes over.
+"""
 NODE_COLUMNS = (
     "persistent_id",
     "name",
@@ -38,12 +39,12 @@ NODE_COLUMNS = (
     "total_bw",
     "used_bw",
 )
-"""Columns of a backend that a placement candidate has under the same names."""
+"""Columns of a backend that are fields of a placement candidate with the same names."""
 SUB_VOLUMES = Prefetch("sub_volumes", SubVolume.objects.select_related("ssd"))
 
 
 def candidates_read(exclusive_class: str = "") -> list[Candidate]:
-    """Return all nodes and SSDs as placement sees them.
+    """Return all nodes and SSDs as candidates for placement.
 
     ``exclusive_class``: marks the SSDs that hold a volume of that storage class.
     """
@@ -103,7 +104,7 @@ def sub_volumes_of(volume_id: int) -> QuerySet[SubVolume]:
 
 
 def replicas_with_nodes(rows: QuerySet[Replica]) -> QuerySet[Replica]:
-    """Load the replicas with all that a call to their node needs."""
+    """Load the replicas with all rows that a call to their node needs."""
     return rows.select_related("backend").prefetch_related("backend__addresses", SUB_VOLUMES)
 
 
@@ -133,14 +134,14 @@ def snapshot_rows(rows: QuerySet[Snapshot]) -> QuerySet[Snapshot]:
 
 
 def snapshots_with_nodes(rows: QuerySet[Snapshot]) -> QuerySet[Snapshot]:
-    """Load the snapshots with all that a call to their node needs."""
+    """Load the snapshots with all rows that a call to their node needs."""
     return rows.select_related("replica__backend").prefetch_related(
         "replica__backend__addresses", SUB_VOLUMES
     )
 
 
 def exports_with_nodes(rows: QuerySet[Export]) -> QuerySet[Export]:
-    """Load the exports with all that a call to their node needs."""
+    """Load the exports with all rows that a call to their node needs."""
     return rows.select_related("replica__backend").prefetch_related("replica__backend__addresses")
 
 
@@ -153,8 +154,8 @@ def publications_of_targets(
 ) -> QuerySet[Publication]:
     """Return the publications that are namespaces of targets, with exports and hosts.
 
-    ``seen_by``: the id of a host that asks. It sees its own target and, in the targets of other
-    hosts, the volumes that it shares with them.
+    ``seen_by``: the id of the host that asks. A host sees its own target and, in the targets of
+    other hosts, the volumes that it shares with them.
     """
     rows = Publication.objects.exclude(volume__protocol=Protocol.LOCAL)
     if seen_by is not None:

@@ -1,4 +1,4 @@
-"""Administration pages of drains, relocations, job leases and namespace ids."""
+"""Console pages of drains, relocations, job leases and namespace ids."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from volumes.models import Drain, JobLease, NamespaceId, ReplicaRelocation
 
 @admin.register(Drain)
 class DrainAdmin(ReadOnlyAdmin):
-    """Nodes that are being drained. ``DELETE /backends/{id}/drain`` stops a drain."""
+    """The page of drains. ``DELETE /backends/{id}/drain`` stops a drain."""
 
     backend_link = link_column("backend")
     list_display = [
@@ -48,7 +48,7 @@ class DrainAdmin(ReadOnlyAdmin):
 
 @admin.register(ReplicaRelocation)
 class ReplicaRelocationAdmin(ReadOnlyAdmin):
-    """Attempts to replace replicas, of drained nodes and lost ones."""
+    """The page of relocations: attempts to replace replicas on drained nodes, and lost replicas."""
 
     replica_link = link_column("replica")
     list_display = ["replica_link", "refusal", "attempts", "task", "again_at"]
@@ -69,7 +69,7 @@ class ReplicaRelocationAdmin(ReadOnlyAdmin):
 
 @admin.register(JobLease)
 class JobLeaseAdmin(ReadOnlyAdmin):
-    """Periodic jobs that only one worker at a time does."""
+    """The page of job leases: periodic jobs that one worker at a time does."""
 
     list_display = ["job", "until", "unbroken_since"]
     fields = ["job", "until", "unbroken_since"]
@@ -77,7 +77,9 @@ class JobLeaseAdmin(ReadOnlyAdmin):
 
 @admin.register(NamespaceId)
 class NamespaceIdAdmin(ReadOnlyAdmin):
-    """Namespace ids of hosts' targets, and the replicas that have them or recently had them."""
+    """The page of namespace ids of hosts' targets, with the replicas that use or recently used
+    them.
+    """
 
     list_display = ["target_nqn", "nsid", "replica_key", "last_used_at"]
     search_fields = ["target_nqn"]

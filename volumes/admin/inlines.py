@@ -1,4 +1,4 @@
-"""Tables of related rows on administration pages."""
+"""Tables of related rows on console pages."""
 
 from typing import Any
 

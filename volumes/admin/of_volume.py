@@ -11,7 +11,7 @@ from volumes.pending import publication_pending_reason, replica_row_pending_reas
 
 
 def replicas_of_volume(volume: Volume) -> Table:
-    """Its replicas: where they are, what hosts reported, and what unfinished ones wait for."""
+    """The replicas of the volume: node, state, and what unfinished ones wait for."""
     pieces = Prefetch("sub_volumes", SubVolume.objects.select_related("ssd"))
     rows = volume.replicas.select_related("backend", "volume").prefetch_related(pieces, "exports")
     return table(
@@ -43,7 +43,7 @@ def _waits(replica: Replica) -> str:
 
 
 def hosts_of_volume(volume: Volume) -> Table:
-    """The hosts that it is published to."""
+    """The hosts that the volume is published to."""
     rows = volume.publications.select_related("host", "volume").order_by("pk")
     return table(
         "Published to",
@@ -61,7 +61,7 @@ def hosts_of_volume(volume: Volume) -> Table:
 
 
 def snapshots_of_volume(volume: Volume) -> Table:
-    """Its snapshots, the latest first."""
+    """The snapshots of the volume, the latest first."""
     rows = volume.snapshots.order_by("-created_at", "pk")
     return table(
         "Snapshots",

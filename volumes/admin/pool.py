@@ -1,6 +1,6 @@
-"""Pages of nodes, hosts and tasks, with the volumes that they are about.
+"""Console pages of nodes, hosts and tasks, completed by their volumes.
 
-``inventory`` and ``tasks`` know no volumes, so their pages are completed here.
+``inventory`` and ``tasks`` must not import ``volumes``, so this module extends their pages.
 """
 
 from typing import Any
@@ -85,6 +85,8 @@ class TaskOfVolumeAdmin(TaskAdmin):
 
 
 def _if_it_stops(node: Backend) -> str:
-    """The answer looks at each replica of the node, so the page only links to it."""
+    """Link to the effects of a stop. They are not shown here, because computing them reads each
+    replica of the node.
+    """
     page = f"{reverse('admin:topology')}?{urlencode({'node': node.pk})}"
     return format_html('<a href="{}">see what would be lost</a>', page)

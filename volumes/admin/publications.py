@@ -1,4 +1,4 @@
-"""Administration pages of publications and exports."""
+"""Console pages of publications and exports."""
 
 from django.contrib import admin
 

@@ -1,4 +1,4 @@
-"""Tables of volumes' objects on the pages of others."""
+"""Tables of volumes, replicas and exports on the pages of other objects."""
 
 from django.db.models import QuerySet
 
@@ -9,7 +9,7 @@ from volumes.models import Export, Publication, Replica, Volume
 
 
 def export_table(exports: QuerySet[Export]) -> Table:
-    """Exports: which host reaches which replica, and how."""
+    """Exports, with host, replica and namespace."""
     rows = exports.select_related("replica__backend", "replica__volume", "publication__host")
     return table(
         "Exports",
@@ -33,7 +33,7 @@ def export_table(exports: QuerySet[Export]) -> Table:
 
 
 def replica_table(replicas: QuerySet[Replica], url: str) -> Table:
-    """Replicas, as a node holds them."""
+    """Replicas on a node."""
     rows = replicas.select_related("volume__tenant").order_by("volume__alias", "pk")
     return table(
         "Replicas",
@@ -53,7 +53,7 @@ def replica_table(replicas: QuerySet[Replica], url: str) -> Table:
 
 
 def publication_table(publications: QuerySet[Publication]) -> Table:
-    """Volumes, as a host has them."""
+    """Volumes that are published to a host."""
     rows = publications.select_related("volume__tenant").order_by("volume__alias", "pk")
     return table(
         "Published volumes",

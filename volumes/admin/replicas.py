@@ -1,4 +1,4 @@
-"""Administration pages of replicas, sub-volumes and orphans."""
+"""Console pages of replicas, sub-volumes and orphans."""
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -92,7 +92,7 @@ class SubVolumeAdmin(ReadOnlyAdmin):
 
 @admin.register(Orphan)
 class OrphanAdmin(ReadOnlyAdmin):
-    """Orphans, as the last check of each node found them."""
+    """Orphans that the last check of each node found."""
 
     backend_link = link_column("backend")
     size = size_column("size_bytes", "size")

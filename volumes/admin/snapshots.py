@@ -1,4 +1,4 @@
-"""Administration pages of snapshots."""
+"""Console pages of snapshots."""
 
 from django.contrib import admin
 

@@ -1,4 +1,4 @@
-"""Administration pages of tenants."""
+"""Console pages of tenants."""
 
 from django.contrib import admin
 

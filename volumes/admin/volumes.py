@@ -1,4 +1,4 @@
-"""Administration pages of volumes."""
+"""Console pages of volumes."""
 
 from typing import Any
 
@@ -123,8 +123,8 @@ class VolumeAdmin(ReadOnlyAdmin):
     ]
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Read health and counts of the rows of this page only. As columns of the list's query,
-        the database would compute them for all rows of the pages before, too.
+        """Read health and counts only for the rows of this page. If they were columns of the list's
+        query, the database would also compute them for the rows of all previous pages.
         """
         shown = super().get_changelist_instance(request)
         rows = list(shown.result_list)
@@ -162,7 +162,9 @@ class VolumeAdmin(ReadOnlyAdmin):
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Any:
-        """Add the reason of its health, once: unfold calls a field's method several times."""
+        """Add the reason of the health, and keep it, because unfold calls a field's method several
+        times.
+        """
         volume: Any = super().get_object(request, object_id, from_field)
         if volume is not None:
             found = volume_healths(volume_rows(volumes_visible(None).filter(pk=volume.pk)))

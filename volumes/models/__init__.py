@@ -1,4 +1,4 @@
-"""Tenants, volumes with their replicas and snapshots, and how they reach hosts."""
+"""Tenants, volumes, replicas, snapshots, publications and exports."""
 
 from volumes.models.drain import Drain
 from volumes.models.job_lease import JobLease

@@ -9,11 +9,11 @@ from provisioner.common import clock
 
 
 class Drain(models.Model):
-    """A node that is being drained. It is cordoned meanwhile.
+    """The drain of a node. The node is cordoned meanwhile.
 
-    ``was_in_use``: the value that ``in_use`` returns to when the drain is stopped.
-    ``replicas_before``: the number of replicas on it when the drain began. ``finished_at``: when
-    none was left; null: some are.
+    ``was_in_use``: the value that ``in_use`` gets when the drain is stopped. ``replicas_before``:
+    the number of replicas on the node when the drain began. ``finished_at``: when the last replica
+    had left; null while there are replicas.
     """
 
     backend = models.OneToOneField(

@@ -4,10 +4,10 @@ from django.db import models
 
 
 class JobLease(models.Model):
-    """A periodic job that only one worker at a time does. Until ``until`` no other worker may start
-    it.
+    """The lease of a periodic job that one worker at a time does. No other worker may start it
+    before ``until``.
 
-    ``unbroken_since``: since when it has been done without a long pause.
+    ``unbroken_since``: the time since which the job has run without a long pause.
     """
 
     job = models.CharField(primary_key=True, max_length=64)

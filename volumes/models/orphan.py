@@ -9,7 +9,7 @@ from provisioner.common import clock
 
 
 class OrphanKind(models.TextChoices):
-    """What kind of object the orphan is."""
+    """The kind of an orphaned object."""
 
     VOLUME = "volume"
     SNAPSHOT = "snapshot"
@@ -17,10 +17,10 @@ class OrphanKind(models.TextChoices):
 
 
 class Orphan(models.Model):
-    """Something that a node holds and no row knows.
+    """An object on a node that has no row.
 
-    It is removed after a grace period, unless it is ``kept`` for an operator to decide. ``uuid`` of
-    a namespace is that of its volume; only a namespace has a ``target_nqn``. ``pool``,
+    It is removed after a grace period, unless it is ``kept`` until an operator decides. The
+    ``uuid`` of a namespace is that of its volume; only a namespace has a ``target_nqn``. ``pool``,
     ``tenant_id``, ``volume_uuid`` and ``alias`` come from its owner record.
     """
 

@@ -25,8 +25,8 @@ def target_nqn(host_uuid: str) -> str:
 
 
 def copy_target_nqn(replica_key: int) -> str:
-    """Return the NQN of the target through which data is copied into a replica. No host's target
-    has it.
+    """Return the NQN of the target through which data is copied into a replica. It differs from the
+    NQNs of all hosts' targets.
     """
     return f"{COPY_PREFIX}{replica_key}"
 
@@ -71,11 +71,11 @@ class Publication(IdempotentMixin):
 class NamespaceId(models.Model):
     """The namespace id of a replica in a host's target, on every node.
 
-    Hosts expect that an id they once saw stays the same volume. So the row is kept for a while
-    after the replica's last export is gone.
+    Hosts expect that an id keeps naming the same volume. So the row is kept for a while after the
+    removal of the replica's last export.
 
     ``last_used_at``: when an export with this id was last created or removed. ``replica_key``: the
-    replica may be gone; null: no replica may use the id for now.
+    replica, which may be deleted; null: no replica may use the id for now.
     """
 
     target_nqn = models.CharField(max_length=223)
@@ -103,11 +103,11 @@ class Export(models.Model):
     It is in a host's target or, with ``for_copy``, in a target through which another node copies
     data into the replica. ``publication`` is null for a copy, and while the export is being
     removed. ``by_piece``: each sub-volume is a namespace, the first with ``nsid``. ``host_nqn``:
-    what the node was last asked to admit; the host's row says who may connect.
+    the NQN that the node was last asked to admit; the host's row has the NQN that it should admit.
 
     ``id`` only ever grows and is the generation of calls to the node. If a volume is published
-    again while an old export still waits for a dead node, the replica has both exports; the node
-    obeys the later one.
+    again while an old export still waits for a node that does not answer, the replica has both
+    exports; the node obeys the later one.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -12,7 +12,7 @@ from volumes.models.volume import Volume
 
 
 class ReplicaState(models.TextChoices):
-    """The state of a replica's data, as hosts report it or nodes show it (contract, section 6)."""
+    """The state of a replica's data, according to hosts and nodes (contract, section 6)."""
 
     UNKNOWN = "Unknown"
     AVAILABLE = "Available"
@@ -25,12 +25,13 @@ class Replica(models.Model):
     """One complete copy of a volume, on one backend. Its uuid is the namespace UUID that hosts see.
 
     ``id`` only ever grows and is the generation of calls to the node. ``backend`` is null after a
-    forced removal of the node. ``source``: what the node made it from, as on the wire; null: it
-    began empty.
+    forced removal of the node. ``source``: the object that the node created it from, in the form of
+    the node API; null: it was created empty.
 
-    ``rebuilding``: the copy into it has not ended, so no host may see it. In a one-replica
-    volume it has the volume's uuid, like the replica that it will replace. ``created_by_task``: the
-    task that added it and removes it again if it fails; no meaning after the task has ended.
+    ``rebuilding``: the copy into it has not ended, so no host may use it. In a one-replica volume
+    it has the volume's uuid, like the replica that it will replace. ``created_by_task``: the task
+    that added it, and removes it again if the task fails; it has no meaning after the task has
+    ended.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -8,11 +8,11 @@ from volumes.models.replica import Replica
 
 
 class ReplicaRelocation(models.Model):
-    """The attempts to replace a replica that is lost or must leave its node. Deleted with the
-    replica.
+    """The attempts to replace a replica that is lost or must leave its node. The row is deleted
+    with the replica.
 
-    ``task_id``: the task of the last attempt, until its end was recorded. ``refusal``: why the last
-    attempt failed, or "". The next attempt starts at ``again_at`` at the earliest.
+    ``task_id``: the task of the last attempt, until its end is recorded. ``refusal``: the reason
+    why the last attempt failed, or "". ``again_at``: the earliest start of the next attempt.
     """
 
     replica = models.OneToOneField(

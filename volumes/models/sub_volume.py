@@ -11,11 +11,11 @@ from volumes.models.snapshot import Snapshot
 
 
 class SubVolume(models.Model):
-    """The part of a replica or snapshot that lies on one SSD.
+    """The part of a replica or snapshot that is on one SSD.
 
-    ``claimed_bytes``: what it takes from the SSD. ``exclusive_class``: the storage class name, if
-    the volume may not share an SSD with another volume of its class; a constraint keeps those
-    apart.
+    ``claimed_bytes``: the space that it claims on the SSD. ``exclusive_class``: the storage class
+    name, if the volume may not share an SSD with another volume of its class, which a constraint
+    enforces.
     """
 
     replica = models.ForeignKey(

@@ -12,8 +12,9 @@ class Tenant(models.Model):
     """The owner of volumes and snapshots, with a budget.
 
     ``capacity_bytes``: a hard budget; 0 means unlimited. The budgets of IOPS and bandwidth (bytes
-    per second) are soft: usage is the sum over the tenant's volumes, reported but never refused.
-    ``follows_pool``: nobody set a budget yet, so the pool's size is shown and nothing is refused.
+    per second) are soft: the sum over the tenant's volumes is reported, but no request is refused
+    because of it. ``follows_pool``: no budget was set yet, so clients see the pool's size, and no
+    request is refused.
     """
 
     tenant_id = models.CharField(primary_key=True, max_length=64)

@@ -19,21 +19,24 @@ class ProvisioningType(models.TextChoices):
 
 
 class Protocol(models.TextChoices):
-    """How a host reaches the volume: over the network, or inside the host that its node runs in."""
+    """How a host reaches the volume: over the network, or locally, if the node runs inside the
+    host.
+    """
 
     NVMEOF = "NVMeoF", "NVMeoF"
     LOCAL = "Local"
 
 
 class Volume(IdempotentMixin):
-    """What a client asked for. :class:`~volumes.models.replica.Replica` says where it lies.
+    """A volume, as a client requested it. Its :class:`~volumes.models.replica.Replica` rows say
+    where it is.
 
     ``expanding_to_bytes``: an expansion that is claimed and not yet on all nodes; it is always
-    completed, never rolled back. ``claimed_bytes``: what one replica takes from SSDs and budget:
-    the capacity, or the reserved space. ``deadline_at``: when the collector may finish or roll back
-    an unfinished change. ``snapshot``: set for a snapshot volume, which is ``writable`` or not.
-    ``cloned_from``: the uuid of a clone's source, which may be gone. ``idempotency_digest``: of the
-    request that created or last expanded it.
+    completed, never rolled back. ``claimed_bytes``: the space that one replica claims on SSDs and
+    of the budget: the capacity, or the reserved space. ``deadline_at``: when the collector may
+    finish or roll back an unfinished change. ``snapshot``: set for a snapshot volume, which is
+    ``writable`` or not. ``cloned_from``: the uuid of a clone's source, which may be deleted.
+    ``idempotency_digest``: identifies the request that created or last expanded the volume.
 
     While a row is DELETING, its uuid, alias and snapshot can be used by another volume.
     """

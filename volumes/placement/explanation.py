@@ -1,4 +1,4 @@
-"""Describe a plan for operators: what was wanted, and how many nodes each filter excluded."""
+"""Describe a plan for operators: the request, and how many nodes each filter excluded."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,9 @@ WISHES: Mapping[str, Words] = {
     "zone": lambda r: f"zone {' or '.join(r.zones)}",
     "rack": lambda r: f"rack {' or '.join(r.racks)}",
 }
-"""Filters by what was asked for by name. The text counts the nodes that have it."""
+"""Filters for values that the client requested by name. The text counts the nodes that have the
+value.
+"""
 
 TAKEN: Mapping[str, Words] = {
     "in use": lambda r: "cordoned",
@@ -41,7 +43,7 @@ def explain(
     refused: Mapping[str, Refusal],
     chosen: int,
 ) -> str:
-    """Say how many replicas can be placed and, if nodes were excluded, which filters did it."""
+    """Return how many replicas can be placed and, if nodes were excluded, by which filters."""
     taken = Counter(refusal.filter for refusal in refused.values())
     if chosen < request.replicas:
         taken[ONE_PER_NODE] += chosen

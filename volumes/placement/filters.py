@@ -1,4 +1,6 @@
-"""Filters that a node must pass, in the contract's order. Each has a name and asks one question."""
+"""Filters that a node must pass, in the contract's order. Each has a name and checks one
+condition.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -8,7 +10,7 @@ from volumes.placement.request import Candidate, Drive, PlacementRequest
 
 
 class Filter(NamedTuple):
-    """A question about a node. ``passes`` answers it; ``why`` describes a refusal."""
+    """A condition for nodes. ``passes`` checks it; ``why`` describes a refusal."""
 
     name: str
     passes: Callable[[Candidate, PlacementRequest], bool]
@@ -65,7 +67,7 @@ def _has(name: str, value: str | None) -> str:
 
 
 def layout_on(node: Candidate, request: PlacementRequest) -> tuple[PlannedSubVolume, ...] | None:
-    """Return how one replica lies on the node's usable SSDs, or None if it does not fit."""
+    """Return the layout of one replica on the node's usable SSDs, or None if it does not fit."""
     return _layout(request, usable_drives(node, request))
 
 

@@ -1,4 +1,4 @@
-"""How one replica lies on the SSDs of a node."""
+"""The layout of one replica on the SSDs of a node."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

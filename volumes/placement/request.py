@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Drive:
-    """An SSD as placement sees it.
+    """The properties of an SSD that placement uses.
 
-    ``holds_class``: a volume of the wanted storage class lies on it. ``block_size``: in bytes, the
-    only one that its volumes can have; None: any.
+    ``holds_class``: a volume of the requested storage class is on it. ``block_size``: the only
+    block size of its volumes, in bytes; None: any.
     """
 
     id: int
@@ -20,9 +20,9 @@ class Drive:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A backend as placement sees it. Bandwidth is in bytes per second.
+    """The properties of a backend that placement uses. Bandwidth is in bytes per second.
 
-    ``answers``: False if it did not answer the last call; it is chosen only if no other node fits.
+    ``answers``: whether it answered the last call. If not, it is chosen only if no other node fits.
     """
 
     persistent_id: str
@@ -49,14 +49,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class PlacementRequest:
-    """What is wanted of the nodes for each of ``replicas`` replicas.
+    """The requirements for each of ``replicas`` replicas.
 
-    ``claimed_bytes``: what one replica takes from SSDs: its capacity, or its reserved space.
-    ``avoid``: nodes that just failed to make it. ``removing``: nodes that still hold a deleted
-    volume of the same uuid, whose data must not come back. ``taken_nodes``, ``taken_racks``: where
-    replicas already are. ``destination``: the only node allowed. ``sub_volumes``: (capacity,
-    claimed) in bytes of each, where a replica must be cut like its source. ``seed`` breaks ties
-    between equal nodes.
+    ``claimed_bytes``: the space that one replica claims on SSDs: its capacity, or its reserved
+    space. ``avoid``: nodes that just failed to create it. ``removing``: nodes that still hold a
+    deleted volume of the same uuid, whose data must not come back. ``taken_nodes``,
+    ``taken_racks``: nodes and racks that already have a replica. ``destination``: the only node
+    allowed. ``sub_volumes``: (capacity, claimed) in bytes of each sub-volume, if the replica must
+    have the same sub-volumes as its source. ``seed`` breaks ties between equal nodes.
     """
 
     seed: str

@@ -1,6 +1,6 @@
 """Choose nodes and SSDs for the replicas of a volume (contract, "Placement").
 
-It is pure: it works on plain values only.
+The functions are pure: they use plain values only.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ FILTER_NAMES = (*(one.name for one in FILTERS), ONE_PER_NODE, ONE_PER_RACK)
 
 @dataclass(frozen=True, slots=True)
 class PlannedReplica:
-    """A chosen node, and how the replica lies on its SSDs."""
+    """A chosen node, and the layout of the replica on its SSDs."""
 
     node: Candidate
     sub_volumes: tuple[PlannedSubVolume, ...]
@@ -51,7 +51,7 @@ class Plan:
         return len(self.chosen) == self.request.replicas
 
     def explain(self) -> str:
-        """Describe for operators what was wanted, and which filters excluded nodes."""
+        """Describe for operators the request, and which filters excluded nodes."""
         return explain(self.request, self.pool, self.refused, len(self.chosen))
 
 

@@ -1,1 +1,1 @@
-"""Reconcilers compare what should exist with what exists, and repair it."""
+"""Reconcilers compare the desired state with the actual state, and repair the difference."""

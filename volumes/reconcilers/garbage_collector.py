@@ -1,6 +1,6 @@
 """The collector: finishes or rolls back overdue rows, and makes the nodes agree with the rows.
 
-Several workers may run every step at the same time. Each overdue row is claimed by one of them.
+Several workers may run each step at the same time. One of them claims each overdue row.
 """
 
 import logging
@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 def collect() -> None:
     """Handle every row whose deadline has passed.
 
-    A failure in one step, or with one row, does not stop the others. While writes are barred,
-    because the database may be older than the nodes, nothing is done.
+    A failure in one step, or with one row, does not stop the others. While writes are barred, the
+    collector does nothing.
     """
     for step in STEPS:
         if writes_barred():
@@ -75,7 +75,7 @@ def abort_unfinished_snapshots() -> None:
 
 
 def abort_unfinished_publications() -> None:
-    """Delete publications whose process died, or that no node answered."""
+    """Delete publications whose process died, or whose exports no node confirmed."""
 
     def abort(publication: Publication) -> None:
         with transaction.atomic(durable=True):
@@ -104,8 +104,8 @@ def finish_expansions() -> None:
 def delete_exports() -> None:
     """Remove DELETING exports from nodes that are up.
 
-    This step runs before ``finish_exports``: exports for a host's new NQN wait until the former one
-    is admitted nowhere.
+    This step runs before ``finish_exports``, because exports for a host's new NQN wait until no
+    node admits the former NQN.
     """
 
     def drop(exports: list[Export], until: float) -> None:
@@ -117,7 +117,7 @@ def delete_exports() -> None:
 
 
 def finish_exports() -> None:
-    """Create exports of published volumes, and of copies, whose node did not answer before."""
+    """Create exports of published volumes, and of copies, if their node did not answer earlier."""
     wanted = Q(publication__state=LifeState.READY) | Q(for_copy=True)
 
     def finish(exports: list[Export], until: float) -> None:
@@ -127,7 +127,7 @@ def finish_exports() -> None:
 
 
 def delete_replicas() -> None:
-    """Remove DELETING replicas from nodes that are up or removed."""
+    """Remove DELETING replicas whose node is up, or was removed from the pool."""
 
     def drop(replicas: list[Replica], until: float) -> None:
         rows = Replica.objects.filter(pk__in=_keys(replicas))
@@ -137,7 +137,7 @@ def delete_replicas() -> None:
 
 
 def delete_snapshots() -> None:
-    """Remove DELETING snapshots from nodes that are up or removed."""
+    """Remove DELETING snapshots whose node is up, or was removed from the pool."""
 
     def drop(snapshots: list[Snapshot], until: float) -> None:
         rows = Snapshot.objects.filter(pk__in=_keys(snapshots))
@@ -148,7 +148,7 @@ def delete_snapshots() -> None:
 
 
 def delete_volumes() -> None:
-    """Delete the rows of DELETING volumes of which no node holds anything."""
+    """Delete the rows of DELETING volumes that have no replica left on a node."""
     rows = overdue_take(Volume.objects.filter(state=LifeState.DELETING))
     each_alone(rows, volume_finish_removal)
 
@@ -163,7 +163,9 @@ def _on_nodes_up(rows: QuerySet[Export]) -> QuerySet[Export]:
 
 
 def _up(backend: str) -> Q:
-    """The node is Available. Calls to other nodes would time out and delay the rest."""
+    """Rows whose node is Available. Calls to other nodes would time out and delay the remaining
+    rows.
+    """
     return Q(**{f"{backend}__available_until__gte": clock.now()})
 
 

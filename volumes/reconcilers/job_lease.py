@@ -15,8 +15,8 @@ LEASE = dt.timedelta(seconds=60)
 class HeldLease:
     """A lease that this worker holds until ``until``.
 
-    ``unbroken_since``: since when workers have done the job without a long pause. A pause is long
-    if a node can have become Unavailable unnoticed during it.
+    ``unbroken_since``: the time since which workers have done the job without a long pause. A pause
+    is long if a node may have become Unavailable unnoticed during it.
     """
 
     job: str
@@ -24,13 +24,13 @@ class HeldLease:
     unbroken_since: dt.datetime
 
     def renew(self) -> bool:
-        """Extend the lease to LEASE from now. Returns False if it expired and another
-        worker has it.
+        """Extend the lease to LEASE from now. Returns False if the lease expired and another worker
+        has acquired it.
         """
         return self._move_until(clock.now() + LEASE)
 
     def release(self) -> None:
-        """Give the lease back."""
+        """Release the lease."""
         self._move_until(clock.now())
 
     def _move_until(self, until: dt.datetime) -> bool:
@@ -40,9 +40,9 @@ class HeldLease:
 
 
 def job_lease_acquire(job: str) -> HeldLease | None:
-    """Acquire the lease of the job; None if another worker holds it.
+    """Acquire the lease of the job. Returns None if another worker holds it.
 
-    If the holder dies, the lease is free after LEASE.
+    If the holder dies, the lease expires after LEASE.
     """
     now = clock.now()
     row, _ = JobLease.objects.get_or_create(pk=job, defaults={"until": now, "unbroken_since": now})

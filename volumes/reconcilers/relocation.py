@@ -1,7 +1,8 @@
-"""Start replacements of replicas: of those on drained nodes, and of lost ones.
+"""Start replacements of lost replicas, and of replicas on drained nodes.
 
 A replacement is a task: ``ReplicaSync``, or ``RemoteMigration`` by the volume's host. One worker at
-a time starts them, so that their number is bounded. If it dies, the rows tell what it began.
+a time starts them, so that their number is limited. If it dies, the rows show the replacements that
+it started.
 """
 
 import datetime as dt
@@ -34,16 +35,16 @@ from volumes.services.replica.replace import replica_sync_submit
 log = logging.getLogger(__name__)
 
 TRY_AT_MOST = 16
-"""Attempts in one round for each drain, and for lost replicas."""
+"""The number of attempts in one round for each drain, and for lost replicas."""
 PAUSE = dt.timedelta(seconds=60)
 LONGEST_PAUSE = dt.timedelta(hours=1)
 
 
 def relocate_replicas() -> None:
     """Start as many replacements as may be active, lost replicas first. One worker at a time does
-    it.
+    this.
 
-    While writes are barred, because the database may be older than the nodes, nothing is started.
+    While writes are barred, nothing is started.
     """
     lease = None if writes_barred() else job_lease_acquire(JOB)
     if lease is None:
@@ -61,8 +62,8 @@ def relocate_replicas() -> None:
 
 
 def _relocatable(rows: QuerySet[Replica]) -> QuerySet[Replica]:
-    """Return replicas that are due, of volumes without an active task. Those never tried
-    come first.
+    """Return replicas that are due, of volumes without an active task. Replicas without an earlier
+    attempt come first.
     """
     active = Task.objects.filter(volume_id=OuterRef("volume__uuid"), state__in=sorted(ACTIVE))
     rows = rows.filter(~Exists(active), state=LifeState.READY, rebuilding=False)
@@ -72,7 +73,7 @@ def _relocatable(rows: QuerySet[Replica]) -> QuerySet[Replica]:
 
 
 def _start_relocations(lease: HeldLease, rows: QuerySet[Replica], drain: Drain | None) -> None:
-    """Start at most one replacement for each volume, as a volume has one task at a time."""
+    """Start at most one replacement for each volume, because a volume has one task at a time."""
     tried: set[int] = set()
     for replica in rows[:TRY_AT_MOST]:
         if replica.volume_id in tried:
@@ -118,7 +119,9 @@ def _start(replica: Replica, drain: Drain | None) -> None:
 
 
 def _begin_attempt(replica: Replica) -> None:
-    """Write the pause before the next attempt first, so that it holds however this attempt ends."""
+    """Write the time of the next attempt first, so that the pause holds even if this attempt
+    dies.
+    """
     before = ReplicaRelocation.objects.filter(pk=replica.pk).first()
     attempts = before.attempts + 1 if before else 1
     changes = {"attempts": attempts, "task_id": "", "refusal": ""}
@@ -134,8 +137,8 @@ def _pause(attempts: int) -> dt.timedelta:
 
 
 def _submit(replica: Replica, outputs: dict[str, str]) -> Task:
-    """Create a task that moves the replica. If the volume's host has an agent, the host works it
-    off.
+    """Create a task that moves the replica. If the volume's host has an agent, the host carries it
+    out.
 
     :raises ProvisionerError: the replica cannot be moved now; the text says why.
     """
@@ -154,7 +157,7 @@ def _submit(replica: Replica, outputs: dict[str, str]) -> Task:
 
 
 def _note_ends() -> None:
-    """Record, for attempts whose task has ended, why it failed and when the next attempt is due."""
+    """For attempts whose task has ended, record why it failed and when the next attempt is due."""
     relocations = {
         relocation.task_id: relocation
         for relocation in ReplicaRelocation.objects.exclude(task_id="")

@@ -30,13 +30,13 @@ def replicas_lost(watched_since: dt.datetime) -> QuerySet[Replica]:
     """Return replicas that have been lost for ``max_replica_down_minutes`` and that no host
     replaces.
 
-    The volume must be unpublished, or none of its hosts may have an agent and one must be Available
+    The volume must be unpublished. Or none of its hosts has an agent, and one of them is Available
     to rebuild the new replica.
 
     A Missing replica is lost. A replica of an unpublished volume on an Unavailable node counts as
-    lost since the node became Unavailable, but not earlier than ``watched_since``: before that
-    nobody looked after the pool. No state is written for it, since its data is current if the node
-    comes back.
+    lost since the node became Unavailable, but not earlier than ``watched_since``, because late
+    nodes were not polled before that. Its state is not changed, because its data is current if the
+    node comes back.
     """
     now = clock.now()
     away = list(Backend.objects.filter(available_until__lt=now).values_list("pk", flat=True))

@@ -1,4 +1,4 @@
-"""ConnectVolume and DisconnectVolume: the host works these tasks off and ends them."""
+"""ConnectVolume and DisconnectVolume: the host carries out and ends these tasks."""
 
 import datetime as dt
 
@@ -15,7 +15,7 @@ from volumes.sagas.replace_replica.waiting import Stalled
 def supervise(context: Context) -> Reschedule:
     """Wait until the host ends the task.
 
-    :raises Stalled: it did not within ``migration_silence_seconds``.
+    :raises Stalled: the task did not end within ``migration_silence_seconds``.
     """
     silence = dt.timedelta(seconds=settings.ENVIRONMENT.migration_silence_seconds)
     left = context.task.created_at + silence - clock.now()
@@ -29,7 +29,7 @@ def nothing_left(context: Context) -> None:
 
 
 def is_hosts(task: Task) -> bool:
-    """Whether the host works the task off: always."""
+    """Whether the host carries out the task: always."""
     return True
 
 

@@ -1,6 +1,6 @@
 """RemoteMigration: move a replica of a volume in use to another node.
 
-Either the host does the work and is supervised, or the provisioner does it by the steps of
+Either the host does the work and a worker supervises it, or a worker does it by the steps of
 ReplicaSync.
 """
 
@@ -19,12 +19,12 @@ from volumes.services.replica.migrate import is_hosts, migration_last_activity_a
 
 
 def begin(context: Context) -> Reschedule | None:
-    """Supervise the host, or make the new replica if the provisioner does the work."""
+    """Supervise the host. If the provisioner does the work, create the new replica."""
     return supervise(context) if is_hosts(context.task) else make_replica(context)
 
 
 def supervise(context: Context) -> Reschedule:
-    """Wait for the host, which ends the task, as long as it reports.
+    """Wait until the host ends the task, as long as the host reports.
 
     :raises Stalled: no report came for ``migration_silence_seconds``.
     """

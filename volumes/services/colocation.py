@@ -1,4 +1,4 @@
-"""Claims on the SSDs that already hold something: for snapshots, and for volumes made from them."""
+"""Claims on the SSDs of an existing object: for snapshots, clones and snapshot volumes."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from volumes.sizing import shared_out
 
 
 class NodeDown(ProvisionerError):
-    """The object can only be created on one node, and that node is removed or not Available."""
+    """The object can be created only on one node, and that node was removed or is not Available."""
 
     code = ResultCode.NotAvailable
 

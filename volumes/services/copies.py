@@ -3,8 +3,8 @@
 The new replica is exported through a target that only the source node may connect to. The source
 node reads its own replica and writes to that target.
 
-An unpublished volume may still be exported to hosts, until its nodes confirm the removal. So the
-source replica must have no exports before it is read. While the new replica is ``rebuilding`` and
+An unpublished volume may still be exported to hosts until its nodes confirm the removal. So the
+source replica is read only when it has no exports. While the new replica is ``rebuilding`` and
 Synchronizing, the data copied so far is valid. Publishing the volume sets it to Unknown, in the
 transaction that admits the host.
 """
@@ -45,8 +45,8 @@ NSID = 1
 class CopyState:
     """Progress of a copy.
 
-    ``over``: the source node runs no such copy: it failed, or the node does not know it. ``begun``:
-    it was started by this call. ``trouble``: why it does not progress, or why the copy before it
+    ``over``: the source node runs no such copy, because it failed or the node forgot it. ``begun``:
+    this call started it. ``trouble``: the reason why it makes no progress, or why the previous copy
     ended.
     """
 
@@ -75,7 +75,7 @@ def record_desired_copy(replica: Replica, source: Replica) -> None:
 
 
 def copies_outdate(volume: Volume) -> None:
-    """Stop the copy into a new replica of the volume, because a host may now write to the volume.
+    """Invalidate the copy into a new replica of the volume, because a host may now write to it.
 
     The replica becomes Unknown. Runs inside the transaction that publishes the volume.
     """
@@ -111,7 +111,7 @@ def copy_source(replica: Replica) -> Replica | None:
 def copy_close(replica: Replica, *, until: float) -> str:
     """Remove the target of a copy that was marked for deletion.
 
-    Returns "" if the node confirmed that the target is gone, else the reason why it is not.
+    Returns "" if the node confirmed the removal, else the reason why not.
     """
     exports = Export.objects.filter(replica=replica, for_copy=True)
     left = "it is not marked for deletion"
@@ -119,7 +119,9 @@ def copy_close(replica: Replica, *, until: float) -> str:
 
 
 def copy_read(replica: Replica, source: Replica, *, until: float) -> CopyState:
-    """Ask the source node how far the copy is. Both replicas must have their backends loaded."""
+    """Ask the source node for the progress of the copy. Both replicas must have their backends
+    loaded.
+    """
     found = _ask(source, NodeClient.read_sync, until)
     if isinstance(found, NodeError):
         return CopyState(trouble=f"node {source.backend_id}: {found}")
@@ -134,8 +136,8 @@ def copy_read(replica: Replica, source: Replica, *, until: float) -> CopyState:
 def copy_renew(replica: Replica, source: Replica) -> None:
     """Record that a new copy must start, inside the caller's transaction that holds the volume.
 
-    The data plane may still write for a copy that failed or was forgotten. So a target that such a
-    copy may have used is marked for deletion, and a new target replaces it.
+    The data plane may still write for a copy that failed or was forgotten. So the target that such
+    a copy may have used is marked for deletion, and a new target replaces it.
     """
     if Export.objects.filter(replica=replica, for_copy=True, state=LifeState.READY).exists():
         mark_copies_deleting(replica)
@@ -145,7 +147,7 @@ def copy_renew(replica: Replica, source: Replica) -> None:
 def copy_begin(replica: Replica, source: Replica, why: str, *, until: float) -> CopyState:
     """Start the copy, after the targets of earlier copies are confirmed removed.
 
-    ``why``: the reason why the copy before it ended; the result carries it in ``trouble``.
+    ``why``: the reason why the previous copy ended. The result contains it in ``trouble``.
     """
     if trouble := _drop_withdrawn(replica, until):
         return CopyState(trouble=trouble)
@@ -164,8 +166,8 @@ def copy_begin(replica: Replica, source: Replica, why: str, *, until: float) -> 
 
 
 def _drop_withdrawn(replica: Replica, until: float) -> str:
-    """Remove targets of copies that were marked for deletion; "" when they are gone, else the
-    reason.
+    """Remove targets of copies that were marked for deletion. Returns "" when they are removed,
+    else the reason why not.
     """
     exports = Export.objects.filter(replica=replica, for_copy=True, state=LifeState.DELETING)
     return delete_exports_on_nodes(exports, until=until).text

@@ -1,4 +1,4 @@
-"""Deadlines of transitional states, and how one worker claims the rows that are overdue."""
+"""Deadlines of transitional states, and claims of overdue rows by one worker."""
 
 import datetime as dt
 from typing import TypeVar

@@ -32,8 +32,8 @@ class InvalidReplicas(ProvisionerError):
 
 
 class NodesFailed(ProvisionerError):
-    """Nodes failed or did not answer in time, or another change of the volume is under way. Nothing
-    of the request stays.
+    """Nodes failed or did not answer in time, or another change of the volume is in progress. The
+    request has no effect.
     """
 
     code = ResultCode.NotAvailable

@@ -1,6 +1,6 @@
 """Calls to storage nodes about volumes: repeatable, in parallel, within one time limit.
 
-These functions write nothing to the database, except which nodes did not answer. None may be called
+These functions write nothing to the database, except that a node did not answer. Do not call them
 inside a transaction. ``until`` is the time on the monotonic clock by which all calls together must
 have ended.
 """
@@ -31,7 +31,7 @@ Work = tuple[int, Backend | None, Callable[..., bool]]
 
 
 def replica_spec(volume: Volume, replica: Replica) -> wire.VolumeSpec:
-    """Return the replica as its node must have it. It counts a claimed expansion."""
+    """Return the replica in the form that its node must have, including a claimed expansion."""
     gib = (volume.expanding_to_bytes or volume.capacity_bytes) // GIB
     return wire.VolumeSpec(
         generation=replica.pk,
@@ -45,7 +45,7 @@ def replica_spec(volume: Volume, replica: Replica) -> wire.VolumeSpec:
 
 
 def snapshot_spec(snapshot: Snapshot) -> wire.SnapshotSpec:
-    """Return the snapshot as its node must have it."""
+    """Return the snapshot in the form that its node must have."""
     return wire.SnapshotSpec(
         generation=snapshot.pk,
         volume_uuid=snapshot.replica.uuid,
@@ -63,10 +63,10 @@ def _pieces(rows: Iterable[SubVolume]) -> tuple[wire.Piece, ...]:
 
 
 def replicas_ensure(volume: Volume, replicas: Iterable[Replica], *, until: float) -> Outcomes:
-    """Create each replica on its node, as the rows say, where it is not there yet.
+    """Create each replica on its node, according to the rows, if it does not exist there yet.
 
-    Only for rows that are CREATING: a replica that was READY once is never created again, since it
-    would be empty. Outcomes by key; True means newly created.
+    Only for rows that are CREATING: a replica that was READY once is never created again, because
+    it would be empty. Outcomes by key; True means newly created.
     """
 
     def work(r: Replica) -> Work:
@@ -77,7 +77,7 @@ def replicas_ensure(volume: Volume, replicas: Iterable[Replica], *, until: float
 
 
 def replicas_change(replicas: Iterable[Replica], *, until: float) -> Outcomes:
-    """Change each replica on its node to what the rows say. Outcomes by key.
+    """Change each replica on its node according to the rows. Outcomes by key.
 
     A node that does not hold the replica refuses with NOT_FOUND.
     """
@@ -103,8 +103,8 @@ def replicas_remove(replicas: Iterable[Replica], *, until: float) -> Outcomes:
 
 
 def snapshots_ensure(snapshots: Iterable[Snapshot], *, until: float) -> Outcomes:
-    """Take each snapshot on its node, where it is not there yet. Outcomes by key; True means newly
-    taken.
+    """Take each snapshot on its node, if it does not exist there yet. Outcomes by key; True means
+    newly taken.
     """
 
     def work(s: Snapshot) -> Work:
@@ -128,7 +128,7 @@ def snapshots_remove(snapshots: Iterable[Snapshot], *, until: float) -> Outcomes
 
 
 def exports_ensure(exports: Iterable[Export], *, until: float) -> Outcomes:
-    """Make each export a namespace of its target. Outcomes by key; True means newly made."""
+    """Make each export a namespace of its target. Outcomes by key; True means newly created."""
 
     def work(e: Export) -> Work:
         spec = wire.NamespaceSpec(
@@ -160,7 +160,7 @@ def exports_remove(exports: Iterable[Export], *, until: float) -> Outcomes:
 
 
 def failures_text(replicas: Mapping[int, Replica], outcomes: Outcomes) -> str:
-    """Describe for operators which nodes failed, and how. "" if none did."""
+    """Describe for operators which nodes failed, and how. "" if no node failed."""
     return "; ".join(
         f"node {replicas[key].backend_id}: {outcome}"
         for key, outcome in outcomes.items()
@@ -202,7 +202,7 @@ def node_call(
 
 
 def _gone(remove: Callable[..., None], node: NodeClient, **named: Any) -> bool:
-    """Remove, and accept that a later generation of that name is there."""
+    """Remove an object, and accept the answer that a later generation of its name exists."""
     try:
         remove(node, **named)
     except NodeRefused as refusal:
@@ -212,8 +212,8 @@ def _gone(remove: Callable[..., None], node: NodeClient, **named: Any) -> bool:
 
 
 def _on_nodes(work: Iterable[Work], until: float) -> Outcomes:
-    """Run the calls in parallel. A row whose node was removed by force needs no call; its outcome
-    is False.
+    """Run the calls in parallel. If the node of a row was removed by force, no call is made, and
+    the outcome is False.
     """
     done: dict[int, bool | NodeError] = {}
     calls: dict[int, Callable[[], bool]] = {}

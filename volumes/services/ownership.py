@@ -1,4 +1,6 @@
-"""What nodes store about the owner of a replica or snapshot: enough to restore its rows from it."""
+"""Owner records: the facts about a replica or snapshot that its node stores, so that its rows can
+be restored.
+"""
 
 import json
 from functools import cache
@@ -27,7 +29,7 @@ TOLD = (
     "cloned_from",
 )
 PLACES = ("racks", "zones", "regions")
-"""Lists that clients set, of any length. Omitted where all facts take more than MORE_BYTES."""
+"""Lists of any length that clients set. They are omitted if all facts take more than MORE_BYTES."""
 MORE_BYTES = 4096
 OUTDATED = (ReplicaState.MISSING, ReplicaState.SYNCHRONIZING)
 
@@ -52,8 +54,8 @@ def replica_owner(volume: Volume, replica: Replica) -> Owner:
 def snapshot_owner(snapshot: Snapshot) -> Owner:
     """Return the owner record of a snapshot.
 
-    The volume that the snapshot was taken of is not in it: the node's spec of the snapshot names
-    that.
+    It does not contain the volume of the snapshot, because the node's spec of the snapshot names
+    the volume.
     """
     percent = snapshot.reserved_space_percentage
     return Owner(

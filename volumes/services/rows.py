@@ -1,4 +1,4 @@
-"""Work on many rows so that one bad row does not stop the others."""
+"""Process many rows so that one bad row does not stop the others."""
 
 import logging
 from collections.abc import Callable
@@ -11,9 +11,9 @@ log = logging.getLogger(__name__)
 
 
 def together(rows: list[M], work: Callable[[list[M], float], object]) -> None:
-    """Work on all rows at once, within the time of one request's node calls.
+    """Process all rows at once, within the time of one request's node calls.
 
-    If that fails, work on each row alone, within the same amount of time again.
+    If that fails, process each row alone, within the same time again.
     """
     try:
         work(rows, call_deadline())
@@ -25,7 +25,7 @@ def together(rows: list[M], work: Callable[[list[M], float], object]) -> None:
 
 
 def each_alone(rows: list[M], work: Callable[[M], object]) -> None:
-    """Work on each row. A failure is logged, and the next row follows."""
+    """Process each row. A failure is logged, and the next row follows."""
     for row in rows:
         try:
             work(row)
@@ -36,6 +36,6 @@ def each_alone(rows: list[M], work: Callable[[M], object]) -> None:
 
 
 def _raise_outage(error: Exception) -> None:
-    """Raise the error again if the database is unavailable: no row caused that."""
+    """Raise the error again if the database is unavailable, because no row causes that."""
     if unavailable(error) and not is_conflict(error):
         raise error

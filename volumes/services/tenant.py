@@ -65,7 +65,7 @@ def tenant_update(*, tenant_id: str, capacity_gib: int, total_iops: int, total_b
     """Set a tenant's budgets. The default tenant stops following the size of the pool.
 
     :raises TenantNotFound: there is no such tenant.
-    :raises InvalidInput: the budget is less than what is used.
+    :raises InvalidInput: the budget is less than the used capacity.
     :raises PoolEmpty: there is no backend.
     """
     _require_pool()
@@ -93,7 +93,7 @@ def tenant_update(*, tenant_id: str, capacity_gib: int, total_iops: int, total_b
 def require_same_tenant(in_path: str, in_body: str) -> None:
     """Refuse a body that names another tenant than the path.
 
-    :raises InvalidInput: they differ.
+    :raises InvalidInput: body and path differ.
     """
     if in_path != in_body:
         raise InvalidInput.of("tenantId", in_body, f"the path names tenant {in_path!r}")
@@ -104,7 +104,7 @@ def tenant_delete(*, tenant_id: str) -> None:
 
     :raises InvalidInput: it is the default tenant.
     :raises TenantNotFound: there is no such tenant.
-    :raises TenantHasVolumes: volumes belong to it, perhaps some that are still being removed.
+    :raises TenantHasVolumes: volumes belong to it, which may still be in removal.
     :raises PoolEmpty: there is no backend.
     """
     if tenant_id == DEFAULT_TENANT:

@@ -1,4 +1,4 @@
-"""Which tenant's objects a call may see or create (contract, section 1, "tenant segment")."""
+"""The tenant whose objects a call may see or create (contract, section 1, "tenant segment")."""
 
 from volumes.models import DEFAULT_TENANT, Tenant
 from volumes.services.errors import TenantNotFound

@@ -8,8 +8,8 @@ from provisioner.common.pages import PageCommand
 HEAD = """# Events
 
 The event log says what happened in the pool, to which objects, when, by whom and why. Each event is
-written in the transaction of the change that it tells, and never changed.
-`manage.py event_kinds` writes this page, and `make check` fails when it is not current.
+written in the transaction of the change that it reports, and is never changed afterwards.
+`manage.py event_kinds` writes this page, and `make check` fails when it is outdated.
 
 ```sh
 provisionerctl events --volume db1            # also of objects that are gone: --about ID
@@ -19,26 +19,26 @@ provisionerctl events --follow
 
 ## Who sees what
 
-`GET /events` is for the roles ADMIN and MONITOR. A caller that is bound to a tenant sees the events
-of its tenant: its volumes, snapshots, replicas, publications, tasks, hosts and budget, without the
-details `placement`, `refused` and `nodes`, which tell about the nodes of the pool. All other
-events concern the pool. STORAGE, HOST and NODE do not read events: programs have no use for them,
-and they name objects that those roles do not see.
+Callers with the role ADMIN or MONITOR may use `GET /events`. A caller that is bound to a tenant sees
+only the events of its tenant: about its volumes, snapshots, replicas, publications, tasks, hosts and
+budget. It does not see the details `placement`, `refused` and `nodes`, because they describe the
+nodes of the pool. All other events concern the pool. The roles STORAGE, HOST and NODE cannot read
+events, because events name objects that those roles may not see.
 
 ## Fields
 
 | field | meaning |
 | --- | --- |
-| `number` | identifies the event; greater than those of events before it; has gaps |
+| `number` | identifies the event; greater than the numbers of earlier events; has gaps |
 | `time` | the database's time, UTC |
 | `severity` | `info`, `warning`, `error` or `critical` |
 | `kind` | one of those below |
 | `text` | one sentence for people; its wording may change |
-| `reason` | why, if it is known |
+| `reason` | the reason, if it is known |
 | `actor` | who did it: `type` and `name`, see below |
 | `requestId` | the `X-Request-ID` of the request that did it |
-| `tenantId` | the tenant whose callers see it |
-| `objects` | `type` and `id` of what it is about: {objects} |
+| `tenantId` | the tenant whose callers see the event |
+| `objects` | `type` and `id` of the objects of the event. Types: {objects} |
 | `details` | further facts of this kind |
 
 An actor is a `caller` (user or token), a `host` or a `node` by its token, a job of a `worker`, or a
@@ -50,32 +50,33 @@ An actor is a `caller` (user or token), a `host` or a `node` by its token, a job
 by descending number. `marker` continues after the last number. Filters: `about`, `kind`,
 `severity`, `actor`, `requestId`, `since`, `until`.
 
-With `follow=true` it streams new events as server-sent events, each with its number as `id`. A
-stream ends after {follow:g} s; the client continues with the header `Last-Event-ID`, as browsers
-do by themselves. An idle stream gets a comment every {alive:g} s. A process has a quarter of its
-places (`API_THREADS` times 4) for followers, and half of those for one caller; further ones get
-429. A follower holds no connection of the pool while it waits.
+With `follow=true`, new events are streamed as server-sent events, each with its number as `id`. A
+stream ends after {follow:g} s; the client continues with the header `Last-Event-ID`, which browsers
+send by themselves. An idle stream gets a comment every {alive:g} s. A process accepts followers for
+a quarter of its requests (four times `API_THREADS`), and one caller may have half of these; others
+get 429. A waiting follower does not occupy a connection to the database.
 
-An event is shown as soon as no running transaction that records events is older. Numbers are not
-taken in the order of commits, so whoever continues after a number would otherwise miss some. Mostly
-that is at once. A transaction that hangs delays newer events for {settle:g} s; if it commits after
-that, its own events are in the log, but followers may have passed them.
+The numbers of events are not in the order of commits. A reader that continues after the last number
+could therefore miss events. So an event is shown only when no older transaction that records events
+is running, which is usually at once. A transaction that hangs delays newer events for {settle:g} s.
+If it commits later, its events are in the log, but followers may miss them.
 
 ## Retention and cost
 
-Events are kept for `EVENT_RETENTION_DAYS`, and about `EVENT_MOST` of them; a job deletes the
-oldest every minute. A create writes one event, which is one more statement. What callers can cause
-as often as they like is counted: at most one event a minute of each kind, key and process.
+A job deletes events every minute: those older than `EVENT_RETENTION_DAYS`, and the oldest ones when
+there are more than about `EVENT_MOST`. The event of a create costs one more statement. Events that
+callers can cause without limit are counted: a process records one event a minute at most, whose
+`count` includes the others since the previous event.
 
-Tasks leave `GET /tasks` after a while (`TASK_RETENTION_MINUTES`); their events stay:
+`GET /tasks` lists ended tasks only for a while (`TASK_RETENTION_MINUTES`). Their events stay:
 `provisionerctl events --task ID`.
 
 ## Syslog and alerts
 
-With `EVENT_SYSLOG`, events of that severity or higher are forwarded to the pool's syslog servers,
-with the kind, number, actor and objects as parameters. `provisioner_recent_events` has the numbers
-of the last hour by kind, for `warning` and higher; `DataLost` and `SnapshotLost` tell that data is
-lost.
+`EVENT_SYSLOG` is the lowest severity of the events that are forwarded to the pool's syslog servers,
+with the kind, number, actor and objects as parameters. The metric `provisioner_recent_events` counts
+the events of the last hour by kind, for `warning` and higher. `DataLost` and `SnapshotLost` report a
+loss of data.
 
 ## Kinds
 

@@ -9,10 +9,9 @@ from provisioner.environment import Environment, variable_name
 
 HEAD = """# Settings
 
-Every setting that differs between machines is an environment variable. A process with a wrong
-value ends at its start, with a sentence that names the variable. Variables that are not set are
-read from the file SETTINGS_FILE. `manage.py settings_table` writes this page from
-`provisioner/environment.py`.
+Every setting is an environment variable. Variables that are not set in the environment are read
+from the file SETTINGS_FILE. If a value is wrong, the process ends at its start with a sentence that
+names the variable. `manage.py settings_table` writes this page from `provisioner/environment.py`.
 
 | variable | default | meaning |
 | --- | --- | --- |

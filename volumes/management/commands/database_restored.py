@@ -1,4 +1,4 @@
-"""``manage.py database_restored``: put a restored database in order."""
+"""``manage.py database_restored``: make a restored database agree with its nodes."""
 
 from typing import Any
 

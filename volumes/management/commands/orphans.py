@@ -12,7 +12,9 @@ ACTIONS = {"adopt": orphan_adopt, "discard": orphan_discard}
 
 
 class Command(BaseCommand):
-    """Act on the orphans named. The exit code is 1 if one of them failed; the others are done."""
+    """Adopt or discard the named orphans. The exit code is 1 if one of them fails; the others are
+    still handled.
+    """
 
     help = (
         "Orphans are objects that nodes hold and the database does not know. List them, adopt them "

@@ -1,4 +1,4 @@
-"""Compare what nodes hold with the rows, and repair what can be repaired."""
+"""Compare the contents of nodes with the rows, and repair differences."""
 
 import datetime as dt
 import logging
@@ -37,13 +37,13 @@ AGAIN_AFTER = dt.timedelta(seconds=60)
 
 
 def nodes_check() -> None:
-    """Check up to CHECK_AT_MOST Available nodes that are due or have restarted, longest unchecked
-    first.
+    """Check up to CHECK_AT_MOST Available nodes that are due or have restarted, beginning with
+    those whose last check is oldest.
 
     Workers that run this at the same time choose different nodes. A replica counts as lost only if
-    its row was READY before the nodes were read, and still is. Orphans are looked up in the rows
-    after the nodes were read. So objects that are being created or removed are reported as neither.
-    If a node turns out to be newer than the database, the check stops.
+    its row was READY before the nodes were read, and still is. The rows for orphans are read after
+    the nodes. So an object that is being created or removed is reported neither as lost nor as an
+    orphan. If a node turns out to be newer than the database, the check stops.
     """
     if writes_barred():
         return
@@ -66,9 +66,9 @@ def nodes_check() -> None:
 
 
 def _compare_generations(answers: Mapping[str, NodeContents | NodeError]) -> None:
-    """Compare the generations of nodes with the database's.
+    """Compare the generations of nodes with those of the database.
 
-    Nodes that a recovery of an older database still waits for are left out.
+    Nodes that a recovery of an older database still waits for are skipped.
     """
     awaited = nodes_awaited()
     for backend_id, answer in answers.items():
@@ -79,7 +79,7 @@ def _compare_generations(answers: Mapping[str, NodeContents | NodeError]) -> Non
 def _check(
     backend: Backend, contents: NodeContents, before: ReadyRows, read_at: dt.datetime
 ) -> list[int]:
-    """Check one node, and return the keys of exports that must be created again.
+    """Check one node, and return the keys of the exports to create again.
 
     A failure is logged and does not stop the check of other nodes.
     """
@@ -109,7 +109,7 @@ def _check(
 
 
 def _choose(now: dt.datetime) -> list[Backend]:
-    """Claim nodes to check. If a check does not end, its node is due again after AGAIN_AFTER."""
+    """Claim nodes to check. If a check does not end, the node is due again after AGAIN_AFTER."""
     interval = dt.timedelta(seconds=settings.ENVIRONMENT.node_check_interval_seconds)
     due = (
         Q(checked_at__isnull=True)

@@ -1,7 +1,7 @@
-"""Renew READY exports of a node that no longer are as they should be.
+"""Renew READY exports of a node whose NQN or ids differ from the rows.
 
-Earlier rules or values made them that way. Ids that a connected host sees must not change under it,
-so namespace ids and controller ids wait until the host is not connected.
+They were created with former rules or values. A change of ids would confuse a connected host, so
+namespace ids and controller ids are changed only while the host is not connected.
 """
 
 from django.db import transaction
@@ -19,7 +19,7 @@ from volumes.services.publication.exports import exports_renew
 
 
 def exports_repair(backend: Backend, contents: NodeContents) -> list[int]:
-    """Record the renewals of the node's exports, and return the keys of exports to send to the node
+    """Record the renewals of the node's exports, and return the keys of the exports to create
     again.
     """
     exports = Export.objects.filter(LIVE, replica__backend=backend, publication__isnull=False)

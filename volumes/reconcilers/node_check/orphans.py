@@ -1,7 +1,7 @@
-"""Orphans of a node: noted, and removed after a grace period.
+"""Orphans of a node: they are recorded, and removed after a grace period.
 
-An orphan is kept for an operator to decide if another pool made it, if it names no owner, or if it
-was made after the state that an older database was restored to.
+An orphan is kept until an operator decides if another pool created it, if it names no owner, or if
+it was created after the state that an older database was restored to.
 """
 
 import datetime as dt
@@ -31,12 +31,12 @@ REMOVE_AT_MOST = 100
 Key = tuple[str, str, str, int]
 """Kind, uuid, target and generation."""
 TOLD = ("size_bytes", "pool", "tenant_id", "volume_uuid", "alias", "kept")
-"""Columns that may change while the orphan is on its node."""
+"""Columns whose values may change while the orphan exists."""
 
 
 def orphans_note(backend: Backend, contents: NodeContents) -> None:
-    """Store the orphans that the node held when it was read, and delete the rows of those that are
-    gone.
+    """Store the orphans that the node held when it was read, and delete the rows of orphans that no
+    longer exist.
     """
     seen = {_key(orphan): orphan for orphan in _strangers(backend.pk, contents)}
     noted = {_key(orphan): orphan for orphan in Orphan.objects.filter(backend=backend)}
@@ -58,7 +58,9 @@ def orphans_note(backend: Backend, contents: NodeContents) -> None:
 
 
 def orphan_record(kind: Kind, orphan: Orphan) -> None:
-    """Record an event about an orphan. It concerns the pool: whose it was is not certain."""
+    """Record an event about an orphan. Only callers without a tenant see it, because the owner is
+    not certain.
+    """
     record(
         kind,
         backend=orphan.backend_id,
@@ -74,7 +76,7 @@ def orphan_record(kind: Kind, orphan: Orphan) -> None:
 
 
 def new_orphans(backend_id: str, contents: NodeContents) -> list[Orphan]:
-    """Return the orphans that the node held when it was read and that are not stored yet."""
+    """Return the orphans that the node held when it was read, without stored ones."""
     noted = {_key(orphan) for orphan in Orphan.objects.filter(backend=backend_id)}
     return [one for one in _strangers(backend_id, contents) if _key(one) not in noted]
 
@@ -82,9 +84,9 @@ def new_orphans(backend_id: str, contents: NodeContents) -> list[Orphan]:
 def orphans_remove(backend: Backend) -> None:
     """Remove orphans from the node that are older than ``orphan_grace_hours`` and not kept.
 
-    The name of an orphan must not occur in any row, whatever its state or node. Up to
-    REMOVE_AT_MOST per kind are removed. The node removes only the orphan's generation, so a later
-    one of the same name stays.
+    No row may have the name of the orphan, whatever the row's state or node. Up to REMOVE_AT_MOST
+    orphans of each kind are removed. The node removes only the orphan's generation, so a later
+    object of the same name stays.
     """
     grace = dt.timedelta(hours=settings.ENVIRONMENT.orphan_grace_hours)
     old = Orphan.objects.filter(backend=backend, kept=False, first_seen_at__lte=clock.now() - grace)
@@ -104,7 +106,7 @@ def orphans_remove(backend: Backend) -> None:
 
 
 def orphan_forget(orphan: Orphan) -> None:
-    """Delete the row of an orphan that its node removed."""
+    """Delete the row of an orphan after its node removed the object."""
     with transaction.atomic(durable=True):
         if Orphan.objects.filter(pk=orphan.pk).delete()[0]:
             orphan_record(Kind.ORPHAN_REMOVED, orphan)
@@ -124,9 +126,10 @@ def orphan_removal(node: NodeClient, orphan: Orphan, timeout: float) -> Callable
 
 
 def _strangers(backend_id: str, contents: NodeContents) -> Iterator[Orphan]:
-    """Yield objects on the node that have no row of their generation, on this node or on none.
+    """Yield objects on the node without a row of the same generation that belongs to this node, or
+    to no node.
 
-    A row has no node if its node was removed by force.
+    A row belongs to no node if its node was removed by force.
     """
     replicas = Replica.objects.filter(Q(backend=backend_id) | Q(backend=None))
     found = list(_unknown(OrphanKind.VOLUME, backend_id, contents.volumes, replicas))
@@ -145,7 +148,7 @@ def _strangers(backend_id: str, contents: NodeContents) -> Iterator[Orphan]:
 
 
 def _namespaces(backend_id: str, contents: NodeContents) -> Iterator[Orphan]:
-    """Yield the target's namespaces without an export row. Their owner is that of their volume."""
+    """Yield the target's namespaces without an export row, with the owner of their volume."""
     exports = Export.objects.filter(replica__backend=backend_id)
     known = set(exports.values_list("target_nqn", "replica__uuid"))
     owners = {volume.uuid: volume.owner for volume in contents.volumes}
@@ -198,7 +201,7 @@ def _told(orphan: Orphan) -> dict[str, object]:
 
 
 def _nameless(kind: OrphanKind, orphans: Iterable[Orphan]) -> list[Orphan]:
-    """Return the orphans whose name is in no row, whatever its state, node or generation."""
+    """Return the orphans whose name no row has, whatever the row's state, node or generation."""
     found = list(orphans)
     uuids = [orphan.uuid for orphan in found]
     if kind == OrphanKind.NAMESPACE:

@@ -24,8 +24,8 @@ def owners_mark(backend: Backend, contents: NodeContents) -> None:
     """Write the owner records that differ from the rows or are missing, up to WRITE_AT_MOST per
     kind.
 
-    They are missing on objects that were made before owners were recorded. They differ, for
-    example, on replicas that became complete since.
+    Objects of older versions have no owner record. Records differ, for example, if a replica became
+    complete since.
     """
     replicas, snapshots = _replicas(backend, contents), _snapshots(backend, contents)
     until = call_deadline()
@@ -38,8 +38,8 @@ def owners_mark(backend: Backend, contents: NodeContents) -> None:
 
 
 def _replicas(backend: Backend, contents: NodeContents) -> list[Replica]:
-    """Return replicas with a wrong record that are at rest: not being rebuilt, their volume not
-    being expanded.
+    """Return replicas with a wrong record. Replicas that are being rebuilt, or whose volume is
+    being expanded, are excluded.
     """
     there = {(v.uuid, v.generation): v for v in contents.volumes}
     rows = Replica.objects.filter(

@@ -38,11 +38,11 @@ class OtherLayout(Exception):
 def replicas_readopt(backend: Backend, contents: NodeContents) -> None:
     """Take back the replicas without a backend that this node holds, with their snapshots.
 
-    Each claims the SSD space, IOPS and bandwidth again that the removal of its node gave back; the
-    tenant's budget is still charged. If something of that is taken by now, it is logged, and the
-    replica stays without a backend. Exports to hosts that may no longer use the volume are removed
-    first, because those hosts might write to it. The only replica of a volume becomes Unknown; one
-    of several stays Missing, because its data is old.
+    Each replica claims again the SSD space, IOPS and bandwidth that the removal of its node
+    released; the tenant's budget is still charged. If others have taken the space meanwhile, this
+    is logged, and the replica stays without a backend. Exports to hosts that may no longer use the
+    volume are removed first, because those hosts might write to it. The only replica of a volume
+    becomes Unknown. One of several replicas stays Missing, because its data is outdated.
     """
     volumes = {(v.uuid, v.generation): v for v in contents.volumes}
     rows = Replica.objects.filter(backend=None, state=LifeState.READY)
@@ -93,8 +93,9 @@ def _take_back(
 
 
 def _former_exports(replica: Replica, contents: NodeContents) -> set[tuple[str, int]]:
-    """Return target NQN and generation of the node's exports of the replica that are no longer
-    wanted: the volume was unpublished, or the host's NQN or the namespace id changed meanwhile.
+    """Return target NQN and generation of those exports of the replica on the node that must be
+    removed, because the volume was unpublished, or the host's NQN or the namespace id changed
+    meanwhile.
     """
     rows = Publication.objects.filter(volume=replica.volume_id).select_related("host")
     hosts = {target_nqn(row.host_id): row.host.nqn for row in rows}
@@ -109,7 +110,7 @@ def _former_exports(replica: Replica, contents: NodeContents) -> set[tuple[str, 
 
 
 def _delete_on_node(backend: Backend, uuid: str, exports: set[tuple[str, int]]) -> None:
-    """Remove exports from the node, or raise the node's error."""
+    """Remove exports from the node. An error of the node is raised."""
     until = call_deadline()
     for nqn, generation in sorted(exports):
         node_client(backend).remove_namespace(nqn, uuid, generation, timeout=seconds_left(until))
@@ -137,8 +138,9 @@ def _put_on_node(
 def _expanded(
     pieces: tuple[wire.Piece, ...], capacity_bytes: int, claimed_bytes: int
 ) -> tuple[wire.Piece, ...]:
-    """Return the sub-volumes at their wanted sizes, or raise OtherLayout if they are larger. An
-    expansion that the node missed goes to the last one.
+    """Return the sub-volumes with the sizes that they should have. The last one is larger than on
+    the node if the node missed an expansion. If the node's sub-volumes are too large, OtherLayout
+    is raised.
     """
     *others, last = pieces
     capacity = capacity_bytes - sum(piece.capacity for piece in others)
@@ -193,7 +195,9 @@ def _take_snapshots(
 
 
 def _ssd_keys(backend: Backend, pieces: tuple[wire.Piece, ...]) -> dict[str, int]:
-    """Return SSD keys by SSD id, or raise OtherLayout if an SSD is not one of this backend."""
+    """Return SSD keys by SSD id. If an SSD does not belong to this backend, OtherLayout is
+    raised.
+    """
     names = [piece.ssd_id for piece in pieces]
     rows = Ssd.objects.filter(backend=backend, ssd_id__in=names)
     keys = dict(rows.values_list("ssd_id", "pk"))

@@ -1,5 +1,5 @@
-"""What an operator decides about orphans: adopt them, which makes rows for them, or
-discard them.
+"""The decision of an operator about orphans: adopt them, which creates rows for them, or discard
+them.
 """
 
 from collections.abc import Sequence
@@ -38,13 +38,13 @@ READ_SECONDS = 30.0
 
 
 class OrphanNotFound(ProvisionerError):
-    """There is no such orphan, or it is gone from its node."""
+    """There is no such orphan, or its node no longer holds it."""
 
     code = ResultCode.NotExists
 
 
 class CannotAdopt(ProvisionerError):
-    """Rows cannot be made from the orphan's owner record, or conflict with existing rows."""
+    """Rows cannot be created from the orphan's owner record, or conflict with existing rows."""
 
     code = ResultCode.NotAvailable
 
@@ -56,13 +56,13 @@ class CannotDiscard(ProvisionerError):
 
 
 def orphan_adopt(orphan_id: int) -> str:
-    """Make rows for an orphaned volume or snapshot, and claim its space and budget.
+    """Create rows for an orphaned volume or snapshot, and claim its space and budget.
 
     A volume is adopted with all of its complete replicas that are orphans. Returns a sentence that
-    says what was done.
+    describes the result.
 
-    :raises OrphanNotFound: there is no such orphan, or it is gone from its node.
-    :raises CannotAdopt: rows cannot be made; the text says why.
+    :raises OrphanNotFound: there is no such orphan, or its node no longer holds it.
+    :raises CannotAdopt: rows cannot be created; the text says why.
     :raises TenantCapacityExceeded: the tenant's budget has no room for it.
     """
     orphan = _orphan(orphan_id)
@@ -89,11 +89,11 @@ def orphan_adopt(orphan_id: int) -> str:
 
 
 def orphan_discard(orphan_id: int) -> str:
-    """Remove an orphan from its node for good. Returns a sentence that says what was done.
+    """Remove an orphan from its node permanently. Returns a sentence that describes the result.
 
     :raises OrphanNotFound: there is no such orphan.
-    :raises CannotDiscard: the node did not remove it: it is exported, has snapshots, or the node is
-        away.
+    :raises CannotDiscard: the node did not remove it, because it is exported or has snapshots, or
+        the node does not answer.
     """
     orphan = _orphan(orphan_id)
     remove = orphan_removal(node_client(orphan.backend), orphan, seconds_left(call_deadline()))

@@ -29,13 +29,13 @@ log = logging.getLogger(__name__)
 
 READ_SECONDS = 60.0
 SLACK = dt.timedelta(minutes=10) // dt.timedelta(microseconds=1)
-"""Microseconds. A backup lacks the rows of transactions that began before it and committed after
-it. No transaction takes longer than this.
+"""Microseconds that no transaction exceeds. A backup lacks the rows of transactions that began
+before it and committed after it.
 """
 
 
 class NodesSilent(ProvisionerError):
-    """Nodes do not answer, so it is not known what they hold."""
+    """Nodes do not answer, so their contents are not known."""
 
     code = ResultCode.NotAvailable
 
@@ -45,11 +45,11 @@ def database_recover(
 ) -> list[str]:
     """Make a database that is older than its nodes agree with them, and allow writes again.
 
-    Returns what was done, line by line. If the database is not older, nothing is done. ``since``,
-    the time of the restored state, states that it is older even if no node shows it. ``without``:
-    ids of nodes that need not answer; they are compared when they are back.
+    Returns the changes, line by line. If the database is not older, nothing is done. ``since``: the
+    time of the restored state; if it is given, the database counts as older even if no node shows
+    it. ``without``: ids of nodes that need not answer; they are compared when they are back.
 
-    :raises NodesSilent: nodes do not answer that are not in ``without``.
+    :raises NodesSilent: nodes that are not in ``without`` do not answer.
     """
     _wait_for_requests()
     backends = list(Backend.objects.prefetch_related("addresses"))
@@ -74,7 +74,7 @@ def database_recover(
 
 
 def _wait_for_requests() -> None:
-    """Wait until the requests have ended that began before the database was doubted."""
+    """Wait until all requests have ended that began before writes were barred."""
     since = Pool.objects.get().doubt_since
     if since is None:
         return
@@ -83,7 +83,7 @@ def _wait_for_requests() -> None:
 
 
 def node_recover(backend: Backend, contents: NodeContents) -> None:
-    """Compare the database with a node that was away during a recovery and is back."""
+    """Compare the database with a node that did not answer during a recovery and is back."""
     for recovery in Recovery.objects.all():
         if backend.pk not in recovery.awaited:
             continue
@@ -135,7 +135,7 @@ def nodes_answers(
 
 
 def _compare(backends: Iterable[Backend], findings: Findings) -> None:
-    """Readopt the adopted replicas on their nodes, and note the orphans that are left."""
+    """Readopt the adopted replicas on their nodes, and record the remaining orphans."""
     for backend in backends:
         if contents := findings.nodes.get(backend.pk):
             replicas_readopt(backend, contents)
@@ -143,9 +143,10 @@ def _compare(backends: Iterable[Backend], findings: Findings) -> None:
 
 
 def after_restored(since: dt.datetime | None = None) -> int:
-    """Return the generation after which objects may have been made later than the restored state.
+    """Return the generation of the restored state. Objects with greater generations may have been
+    created later.
 
-    It comes from the time of that state, ``since``, or else from the youngest row.
+    It is derived from ``since``, the time of that state, or else from the youngest row.
     """
     after = int(since.timestamp() * 1_000_000) if since else _greatest_key()
     return max(after - SLACK, 0)

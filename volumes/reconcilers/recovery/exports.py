@@ -1,4 +1,4 @@
-"""Recover publications and exports whose rows are older than what nodes hold."""
+"""Recover publications and exports whose rows are older than the contents of nodes."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -30,9 +30,9 @@ class Found(NamedTuple):
 def exports_resolve(findings: Findings) -> None:
     """Make exports agree with the nodes, inside the caller's transaction.
 
-    An export that its node has as the row says is READY. Any other starts again, with a generation
-    above all that nodes have seen. Volumes that were published after the restored state are
-    published again.
+    An export that agrees with its node becomes READY. Any other export is created again, with a
+    generation greater than all that nodes have seen. Volumes that were published after the restored
+    state are published again.
     """
     found = list(_namespaces(findings))
     exact = {(f.backend_id, f.nqn, f.uuid, f.nsid, f.host_nqn, f.generation) for f in found}
@@ -52,7 +52,7 @@ def exports_resolve(findings: Findings) -> None:
 
 
 def _reserve_namespace_ids(found: Iterable[Found]) -> None:
-    """Reserve the ids of all namespaces on nodes, so that no replica gets one of them."""
+    """Reserve the ids of all namespaces on nodes, so that no other replica gets them."""
     NamespaceId.objects.bulk_create(
         [NamespaceId(target_nqn=one.nqn, nsid=one.nsid) for one in found], ignore_conflicts=True
     )
@@ -74,22 +74,24 @@ def _namespaces(findings: Findings) -> Iterator[Found]:
 
 
 def _confirm(export: Export) -> None:
-    """The node has the export, so the volume is published."""
+    """Record that the volume is published, because the node has the export."""
     done = {"state": LifeState.READY, "deadline_at": None}
     Export.objects.filter(pk=export.pk).update(**done)
     Publication.objects.filter(exports=export.pk).update(**done)
 
 
 def _renumber(export: Export) -> None:
-    """Give the export a new generation. Its node may have seen a greater one than the old."""
+    """Give the export a new generation, because its node may have seen a greater one than the
+    old.
+    """
     Export.objects.filter(pk=export.pk).update(
         id=generation_next(), state=LifeState.CREATING, deadline_at=clock.now()
     )
 
 
 def _adopt(found: Found, findings: Findings) -> None:
-    """Make a row for the namespace, if its host and replica are known. Otherwise it stays
-    an orphan.
+    """Create a row for the namespace, if its host and replica are known. Otherwise it stays an
+    orphan.
     """
     replica = Replica.objects.filter(
         Q(backend=found.backend_id) | Q(backend=None), LIVE, uuid=found.uuid, rebuilding=False
@@ -117,8 +119,8 @@ def _adopt(found: Found, findings: Findings) -> None:
 
 
 def _claim_namespace_id(found: Found, replica: Replica, host: Host) -> None:
-    """Give the id to the replica that has it on the node. Other rows that had it get
-    another one.
+    """Assign the id to the replica that has it on the node. Other rows with this id get another
+    one.
     """
     ids = NamespaceId.objects.filter(target_nqn=found.nqn)
     ids.filter(Q(nsid=found.nsid) | Q(replica_key=replica.pk)).delete()

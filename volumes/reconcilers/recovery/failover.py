@@ -1,4 +1,4 @@
-"""After a standby took over: allow writes again if the database lacks nothing that nodes know."""
+"""After a standby took over: allow writes again if the database lacks no change that nodes know."""
 
 import logging
 import time
@@ -29,7 +29,7 @@ def failover_settle() -> None:
     """Compare the database with all nodes that answer, if a standby took over and nothing else
     changed.
 
-    One worker at a time does it. If rows and nodes agree, writes are allowed again. If not, the
+    One worker at a time does this. If rows and nodes agree, writes are allowed again. Otherwise the
     database lacks commits: writes stay barred, and the reason names a node. Nodes that do not
     answer are compared when they are back. If no node answers, the next run tries again. If no
     standby took over, this costs one query.
@@ -59,8 +59,8 @@ def _settle(backends: list[Backend]) -> None:
 
 
 def _go_on(*, awaited: list[str]) -> None:
-    """Allow writes. What silent nodes hold of commits that may be lost is kept when they
-    are back.
+    """Allow writes. Nodes that do not answer may hold objects of lost commits; these are kept when
+    the nodes are back.
     """
     generations_raise()
     with transaction.atomic(durable=True):
@@ -80,8 +80,8 @@ def _answers(backends: Iterable[Backend]) -> dict[str, NodeContents]:
 
 
 def _differences(nodes: dict[str, NodeContents], last: int) -> list[str]:
-    """Describe, node by node, what a lost commit would leave. The nodes were read before
-    the rows.
+    """Describe, node by node, the differences that a lost commit would leave. The nodes were read
+    before the rows.
     """
     return [
         f"storage node {backend_id!r} {text}"
@@ -91,12 +91,12 @@ def _differences(nodes: dict[str, NodeContents], last: int) -> list[str]:
 
 
 def _of_node(backend_id: str, contents: NodeContents, last: int) -> Iterator[str]:
-    """Describe what the node holds that the rows lack or contradict: a lost removal, expansion or
-    creation.
+    """Describe the objects on the node that the rows lack or contradict: a lost removal, expansion
+    or creation.
 
-    Changes under way, replicas that are lost already, and orphans that are noted do not count. A
-    standby may know a generation before it is handed out. So knowing the greatest generation does
-    not prove that the row that it was handed out for is there.
+    Changes in progress, replicas that are already lost, and recorded orphans do not count. A
+    standby may know a generation before it is handed out. So if the standby knows the greatest
+    generation, this does not prove that it has the row with that generation.
     """
     newest = contents.node.newest_generation
     if newest > last:

@@ -1,4 +1,4 @@
-"""What nodes hold, as recovery uses it."""
+"""The contents of nodes, for recovery."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from volumes.services.ownership import pool_uuid
 
 @dataclass(frozen=True)
 class Copy:
-    """A replica as a node holds it."""
+    """A replica on a node."""
 
     backend_id: str
     found: wire.Volume
@@ -26,11 +26,11 @@ class Copy:
 
 @dataclass(frozen=True)
 class Findings:
-    """What the nodes that answered hold, by backend id.
+    """The contents of the nodes that answered, by backend id.
 
-    ``after``, ``until``: generations after the first and up to the second may have been handed out
-    since the restored state. ``returned``: the id of a node that came back later and is compared
-    alone; what is on other nodes, or was begun after those were compared, is left alone.
+    ``after``, ``until``: generations greater than ``after``, up to ``until``, may have been handed
+    out since the restored state. ``returned``: the id of a node that came back later and is
+    compared alone; objects on other nodes, and changes since those were compared, are not touched.
     ``report``: lines for the operator.
     """
 
@@ -47,7 +47,7 @@ class Findings:
                 yield Copy(backend_id, volume)
 
     def copy_of(self, replica: Replica) -> Copy | None:
-        """Return what the replica's own node holds of it, or None."""
+        """Return the replica on its own node, or None."""
         contents = self.nodes.get(str(replica.backend_id))
         for found in contents.volumes if contents else ():
             if (found.uuid, found.generation) == (replica.uuid, replica.pk):
@@ -55,7 +55,9 @@ class Findings:
         return None
 
     def is_silent(self, replica: Replica) -> bool:
-        """Whether the replica may exist unseen, because its node did not answer or is gone."""
+        """Whether the replica may exist although no node showed it, because its node did not answer
+        or was removed.
+        """
         return replica.backend_id is None or replica.backend_id not in self.nodes
 
     def orphans_of(self, volume: Volume) -> list[Copy]:

@@ -1,6 +1,6 @@
-"""Replicas as rows without a backend, as after a forced removal of their node.
+"""Turn replicas into rows without a backend, as after a forced removal of their node.
 
-``replicas_readopt`` then takes them back on the node that holds them, with their space.
+Then ``replicas_readopt`` readopts them on the node that holds them, and claims their space.
 """
 
 from django.db.models import F
@@ -41,9 +41,9 @@ def replica_delete_row(replica: Replica) -> None:
 
 
 def replica_unplace(replica: Replica) -> None:
-    """Take the replica and its snapshots off their backend, and give their space back.
+    """Remove the backend from the rows of the replica and its snapshots, and release their space.
 
-    The budget stays charged. Exports stay, as they are still on the node.
+    The budget stays charged. Exports stay, because they are still on the node.
     """
     pieces = SubVolume.objects.filter(replica=replica) | SubVolume.objects.filter(
         snapshot__replica=replica
@@ -58,8 +58,8 @@ def replica_unplace(replica: Replica) -> None:
 
 
 def volume_expand_rows(volume: Volume, replicas: list[Replica], capacity_bytes: int) -> None:
-    """Set the rows to the size that the volume was expanded to. Its replicas are unplaced, to be
-    readopted.
+    """Set the rows to the size that the volume was expanded to. The replicas lose their backend,
+    and are readopted later.
 
     :raises TenantCapacityExceeded: the budget has no room for it.
     """

@@ -1,4 +1,4 @@
-"""Recover snapshots whose rows are older than what nodes hold."""
+"""Recover snapshots whose rows are older than the contents of nodes."""
 
 from django.db import IntegrityError, transaction
 
@@ -53,7 +53,7 @@ def _adopt(backend_id: str, found: wire.Snapshot, findings: Findings) -> None:
 def snapshot_row(backend_id: str, found: wire.Snapshot) -> Snapshot | None:
     """Insert a row for a snapshot that a node holds.
 
-    Returns None if it has a row already, or its replica is not known.
+    Returns None if it already has a row, or if its replica is not known.
 
     :raises IntegrityError: its uuid or alias is taken.
     :raises ClaimLost, TenantCapacityExceeded: there is no room for it.

@@ -1,4 +1,4 @@
-"""Recover volumes and replicas whose rows are older than what nodes hold."""
+"""Recover volumes and replicas whose rows are older than the contents of nodes."""
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -22,8 +22,8 @@ from volumes.services.replica.state import replica_state_set
 def volumes_resolve(findings: Findings) -> None:
     """Make each volume that is not being deleted agree with the nodes.
 
-    Each is handled in a transaction of its own within the caller's. A volume that cannot be
-    resolved is reported and does not stop the others.
+    Each volume is handled in its own savepoint within the caller's transaction. A volume that
+    cannot be resolved is reported and does not stop the others.
     """
     for volume in _concerned(findings).select_for_update().order_by("pk"):
         said = len(findings.report)
@@ -66,8 +66,8 @@ def _has_source(replicas: list[Replica], held: dict[int, Copy], silent: list[Rep
 
 
 def _note_incomplete(replicas: list[Replica], held: dict[int, Copy]) -> None:
-    """Mark replicas Missing that are incomplete: after the restored state the others went on
-    without them.
+    """Mark incomplete replicas Missing: after the restored state, hosts continued with the other
+    replicas.
     """
     late = [r.pk for r in replicas if not r.rebuilding and not held[r.pk].is_complete]
     rows = Replica.objects.filter(pk__in=late, replica_state=ReplicaState.AVAILABLE)
@@ -81,7 +81,9 @@ def _adopt(
     held: dict[int, Copy],
     findings: Findings,
 ) -> None:
-    """Replace the lost replicas by those that the volume was moved to after the restored state."""
+    """Replace lost replicas by the replicas that the volume was moved to after the restored
+    state.
+    """
     filled = [r for r in replicas if r.rebuilding and r.pk in held and held[r.pk].is_complete]
     orphans = [] if filled else findings.orphans_of(volume)[: volume.num_replicas]
     gone = [r for r in lost if not r.rebuilding]
@@ -100,7 +102,7 @@ def _adopt(
 
 
 def _complete(volume: Volume, lost: list[Replica], findings: Findings) -> None:
-    """Replace replicas whose nodes failed during the creation by those made after the
+    """Replace replicas whose nodes failed during the create by replicas that were created after the
     restored state.
     """
     mark_replicas_deleting(
@@ -112,10 +114,10 @@ def _complete(volume: Volume, lost: list[Replica], findings: Findings) -> None:
 
 
 def _end_creation(volume: Volume, held: dict[int, Copy], findings: Findings) -> None:
-    """Set replicas READY that their node has, or may have because it is silent; the latter are
-    Missing.
+    """Set replicas READY if their node has them. If the node does not answer, it may have them, so
+    they become READY and Missing.
 
-    If nothing of a volume is found, it stays CREATING, and the collector aborts it.
+    If no replica of a volume is found, the volume stays CREATING, and the collector aborts it.
     """
     creating = volume.replicas.filter(state=LifeState.CREATING)
     unknown = creating.exclude(backend__in=list(findings.nodes))
@@ -129,7 +131,7 @@ def _end_creation(volume: Volume, held: dict[int, Copy], findings: Findings) -> 
 
 
 def _end_tasks(volume: Volume, findings: Findings) -> None:
-    """Abort the volume's tasks, since what they did after the restored state is not known.
+    """Abort the volume's tasks, because their effects after the restored state are not known.
 
     Replicas that took over stay.
     """
@@ -140,8 +142,8 @@ def _end_tasks(volume: Volume, findings: Findings) -> None:
 
 
 def _end_expansion(volume: Volume, held: dict[int, Copy], findings: Findings) -> None:
-    """Set the volume to the size that its nodes give it. Smaller replicas are expanded
-    when readopted.
+    """Set the volume to its size on the nodes. Smaller replicas are expanded when they are
+    readopted.
     """
     rows = volume.replicas.select_related("volume").filter(state=LifeState.READY, rebuilding=False)
     replicas = [r for r in rows if r.pk in held]

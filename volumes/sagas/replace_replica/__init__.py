@@ -1,1 +1,1 @@
-"""The saga that makes a new replica, in addition to the others or in place of one of them."""
+"""The saga that creates a new replica, as an additional one or to replace another one."""

@@ -70,7 +70,7 @@ def _begin(context: Context, replica: Replica, source: Replica, why: str) -> Cop
 
 
 def _note(context: Context, state: CopyState, text: str) -> Reschedule:
-    """Store the progress of the copy, or what keeps it from progressing."""
+    """Store the progress of the copy, or the reason why it makes no progress."""
     if state.begun:
         begun = context.outputs["copies"] = context.outputs.get("copies", 0) + 1
         if begun > COPIES_AT_MOST:
@@ -90,7 +90,7 @@ def _note(context: Context, state: CopyState, text: str) -> Reschedule:
 
 
 def _rate(context: Context, bytes_done: int) -> int | None:
-    """Bytes per second since the copy was read the time before."""
+    """Bytes per second since the previous reading of the copy."""
     now = clock.epoch_seconds()
     before_at, before = context.outputs.get(RATE, (now, bytes_done))
     context.outputs[RATE] = [now, bytes_done]
@@ -98,9 +98,7 @@ def _rate(context: Context, bytes_done: int) -> int | None:
 
 
 def _end_copy(context: Context, replica: Replica) -> None:
-    """Remove the copy's target, since the copy is done. If a host was admitted meanwhile, change
-    nothing.
-    """
+    """Remove the target of the finished copy. If a host was admitted meanwhile, change nothing."""
     with context.transaction():
         if _copied(replica).exists():
             mark_copies_deleting(replica)
@@ -114,9 +112,9 @@ def _close(context: Context, replica: Replica) -> Reschedule | None:
 
 
 def _settle(context: Context, replica: Replica) -> Reschedule | None:
-    """Set the copied replica Available, once its node has confirmed it.
+    """Set the copied replica Available, after its node has confirmed it.
 
-    In a one-replica volume it takes over later instead.
+    The replica of a one-replica volume does not change its state here; it takes over later.
     """
     outcome = replicas_look([replica], until=calls_until())[replica.pk]
     if is_lost(outcome):
@@ -136,8 +134,8 @@ def _settle(context: Context, replica: Replica) -> Reschedule | None:
 
 
 def _leave_to_host(context: Context, replica: Replica) -> Reschedule:
-    """Leave the replica to a host that was admitted before the copy ended, or abort it if the host
-    is gone.
+    """A host was admitted before the copy ended: let the host rebuild the replica, or abort the
+    replica if the host no longer uses the volume.
     """
     with context.transaction():
         rows = Replica.objects.filter(pk=replica.pk, state=LifeState.READY, exports__isnull=True)
@@ -148,7 +146,9 @@ def _leave_to_host(context: Context, replica: Replica) -> Reschedule:
 
 
 def _copied(replica: Replica) -> QuerySet[Replica]:
-    """The replica while its copy is valid. For a transaction that holds the volume."""
+    """The replica, while its copy is valid. Call it in a transaction that holds the volume's
+    lock.
+    """
     return Replica.objects.filter(
         pk=replica.pk,
         state=LifeState.READY,

@@ -1,7 +1,8 @@
 """Rebuild the new replica of a task. Each call takes one step, chosen by the current rows.
 
-A host that uses the volume rebuilds the replica. If none does, the nodes copy. A replica that a
-host has seen, or whose copy a host outdated, is never copied into: another one replaces it.
+If a host uses the volume, the host rebuilds the replica. Otherwise the nodes copy the data. Data is
+never copied into a replica to which a host had access, or whose copy is outdated because of a host:
+another replica replaces it.
 """
 
 from functools import partial
@@ -41,7 +42,7 @@ REPLICAS_AT_MOST = 5
 
 
 def replica_make(context: Context) -> Reschedule | None:
-    """Make the task's new replica. Returns None when it is on its node."""
+    """Create the task's new replica. Returns None when it exists on its node."""
     task = context.task
     volume = volume_of(task)
     replica = replica_created_by(task)
@@ -59,7 +60,8 @@ def replica_make(context: Context) -> Reschedule | None:
 def replica_fill(context: Context) -> Reschedule | None:
     """Rebuild the task's new replica. Returns None when it holds the data.
 
-    In a one-replica volume it is still ``rebuilding`` then; it takes over in the last step.
+    In a one-replica volume, the replica is still ``rebuilding`` then, and takes over in the last
+    step.
 
     :raises RebuildFailed: too many replicas or copies failed.
     :raises ProvisionerError: no other node fits.
@@ -77,7 +79,7 @@ def replica_fill(context: Context) -> Reschedule | None:
 
 
 def _claim(context: Context, volume: Volume) -> Reschedule:
-    """Claim another replica, after the former ones are removed that are in its way."""
+    """Claim another replica, after failed replicas that occupy its place are removed."""
     former = Replica.objects.filter(created_by_task=context.task.pk, state=LifeState.DELETING)
     delete_replicas_on_nodes(former, until=calls_until())
     if volume.num_replicas == 1 and former.filter(backend__in=Backend.objects.available()).exists():
@@ -104,7 +106,7 @@ def _told_complete(replica: Replica) -> Reschedule | None:
     """Record on the node that the replica's data is complete, before the outgoing replica is
     removed.
 
-    So a database that was restored to an older state can find it.
+    The recovery of an older database needs this record.
     """
     [found] = replicas_with_nodes(Replica.objects.filter(pk=replica.pk).select_related("volume"))
     spec = replica_spec(found.volume, found)

@@ -33,7 +33,7 @@ class ReplicaLost(ProvisionerError):
 
 
 def outgoing_release(context: Context) -> Reschedule | None:
-    """Wait until the host no longer uses the outgoing replica. Returns None when that is so.
+    """Wait until the host no longer uses the outgoing replica. Returns None when it has confirmed.
 
     :raises ReplicaLost: the new replica is no longer Available, or its node lost it.
     :raises ReplicaTerminating: another replica is being removed.
@@ -55,7 +55,7 @@ def outgoing_release(context: Context) -> Reschedule | None:
 def replica_look(context: Context) -> Reschedule | None:
     """Ask the node for the new replica. Returns None when the node has it.
 
-    Nothing is removed before that is known.
+    No replica is removed before that.
 
     :raises ReplicaLost: the node lost it.
     """
@@ -83,7 +83,7 @@ def outgoing_release_unconfirmed(context: Context) -> None:
 
     The host itself has reported the new replica Available.
 
-    :raises ReplicaLost: it no longer is, or its node did not confirm that it holds it.
+    :raises ReplicaLost: the new replica is no longer Available, or its node did not confirm it.
     """
     if waiting := replica_look(context):
         raise ReplicaLost(f"waited in vain for {waiting.pending_reason}")
@@ -135,7 +135,7 @@ def _require_available(task: Task) -> Replica:
 def _require_copied(volume: Volume, task: Task) -> Replica:
     """Return the new replica of a one-replica volume, or raise if it cannot take over.
 
-    It may be called again after the replica took over.
+    The function may be called again after the replica took over.
     """
     new = replica_created_by(task)
     if new is None or new.exports.exists() or volume.snapshots.exists():
@@ -148,11 +148,11 @@ def _require_copied(volume: Volume, task: Task) -> Replica:
 def replacement_undo(task: Task) -> None:
     """Undo the replacement: mark the new replica as deleting, and keep the outgoing one.
 
-    Runs inside the transaction that ends the task badly and holds the volume.
+    Runs inside the transaction that ends the task as FAILED or ABORTED and holds the volume's lock.
 
-    If the host was told that the outgoing replica goes, and the new one is Available, the outgoing
-    one is deleted instead, since the host may have written to the new one only. If the new one is
-    not Available, the outgoing one is Missing until its host reports otherwise. The last Available
+    Once the outgoing replica was marked Terminating, the host may have written only to the new one.
+    Then, if the new one is Available, the outgoing one is deleted instead. If the new one is not
+    Available, the outgoing one is Missing until its host reports otherwise. The last Available
     replica always stays.
     """
     made = Replica.objects.filter(LIVE, created_by_task=task.pk)

@@ -1,4 +1,4 @@
-"""ReplicaSync: make a new replica, in addition to the others or in place of one of them."""
+"""ReplicaSync: create a new replica, as an additional one or to replace another one."""
 
 from collections.abc import Callable
 
@@ -18,11 +18,11 @@ from volumes.sagas.replace_replica.waiting import Stalled, wait_for
 from volumes.selectors import LIVE
 
 AT_ONCE = 20
-"""How many steps a run may take without a pause between them."""
+"""The number of steps that a run may take without a pause."""
 
 
 def make_replica(context: Context) -> Reschedule | None:
-    """Make the new replica on its node."""
+    """Create the new replica on its node."""
     return _repeat(context, replica_make)
 
 
@@ -32,9 +32,7 @@ def fill_replica(context: Context) -> Reschedule | None:
 
 
 def hand_over(context: Context) -> Reschedule | None:
-    """Release the outgoing replica; if the host does not confirm in time, without its
-    confirmation.
-    """
+    """Release the outgoing replica when the host confirms, or after a time limit."""
     try:
         return _repeat(context, outgoing_release)
     except Stalled:
@@ -53,7 +51,7 @@ def take_over(context: Context) -> None:
 
 
 def lock_volume(task: Task) -> None:
-    """Lock the task's volume. Everyone locks the volume before the task.
+    """Lock the task's volume. The order of locks is: volume, then task.
 
     Deleted volumes of the same uuid, which wait for their nodes, have no task.
     """

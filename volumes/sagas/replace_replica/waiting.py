@@ -1,4 +1,4 @@
-"""How long the steps wait for nodes and hosts."""
+"""Pauses and time limits of steps that wait for nodes and hosts."""
 
 import logging
 import time
@@ -25,7 +25,7 @@ WAITS, WAS_DOING = "waits", "was_doing"
 
 
 class Stalled(ProvisionerError):
-    """What the task waits for has made no progress for too long."""
+    """The node or host that the task waits for has made no progress for too long."""
 
     code = ResultCode.NotAvailable
 
@@ -72,7 +72,7 @@ def replica_abort(context: Context, replica: Replica | None, why: str) -> Resche
 
 
 def calls_until() -> float:
-    """Return the end of node calls that begin now, on the monotonic clock: well within a
-    task's lease.
+    """Return the time limit of node calls that begin now, on the monotonic clock. It is well within
+    a task's lease.
     """
     return time.monotonic() + CALL_SECONDS

@@ -1,4 +1,4 @@
-"""The NQN of a host. Only the host's row says who may connect to its targets."""
+"""The NQN of a host. Only the host's row decides which NQN may connect to its target."""
 
 from typing import Any, NamedTuple
 
@@ -20,8 +20,8 @@ def host_report(
     """Record a probe of a host, also when the host has another NQN than before.
 
     It extends :func:`~inventory.services.hosts.host_probe`. When the NQN changes, the host's
-    exports are renewed: no node admits the new NQN before all nodes have confirmed that they no
-    longer admit the former one. A node that does not answer delays that until it is back, or is
+    exports are renewed: no node admits the new NQN until all nodes have confirmed that they no
+    longer admit the former one. A node that does not answer delays this until it is back, or is
     removed from the pool by force.
 
     A host takes over the NQN of another host that is Unavailable and has nothing published; that
@@ -30,7 +30,7 @@ def host_report(
     ``tenant_id``: the tenant of the caller; None: the caller is bound to no tenant. ``is_its_own``:
     the caller may act for this host only.
 
-    :raises HostOfOthers: the caller's tenant may not change this host.
+    :raises HostOfOthers: the host belongs to another tenant than the caller.
     :raises NqnTaken: another host has the NQN, or targets of another host may still admit it.
     """
     caller = Caller(tenant_id, is_its_own)
@@ -49,7 +49,7 @@ class Caller(NamedTuple):
     def require(self, host: Host, nqn: str) -> None:
         """Check that the caller may report this host with this NQN.
 
-        :raises HostOfOthers: it may not.
+        :raises HostOfOthers: the caller may not report it.
         """
         if self.tenant_id is not None:
             require_host_of_tenant(
@@ -58,7 +58,7 @@ class Caller(NamedTuple):
 
 
 def _is_so(uuid: str, nqn: str, caller: Caller) -> bool:
-    """Whether the host has the NQN already."""
+    """Whether the host already has the NQN."""
     host = Host.objects.filter(pk=uuid, nqn=nqn).first()
     if host is not None:
         caller.require(host, nqn)
@@ -66,10 +66,10 @@ def _is_so(uuid: str, nqn: str, caller: Caller) -> bool:
 
 
 def _claim(uuid: str, nqn: str, caller: Caller, *, name: str) -> bool:
-    """Give the NQN to the host, if the host is known, or else check that the NQN is free.
+    """Assign the NQN to the host, if the host is known. Otherwise check that the NQN is free.
 
-    Returns False if a volume was published to the host meanwhile; the caller tries again. Everyone
-    locks volumes before hosts.
+    Returns False if a volume was published to the host meanwhile; then the caller tries again,
+    because volumes are locked before hosts.
     """
     with transaction.atomic(durable=True):
         volumes = Volume.objects.filter(publications__host=uuid)
@@ -124,7 +124,7 @@ def _take_over(other: Host, uuid: str, caller: Caller) -> None:
 def _refuse_admitted_elsewhere(uuid: str, nqn: str) -> None:
     """Check that no node may still admit the NQN to the target of another host.
 
-    :raises NqnTaken: one may.
+    :raises NqnTaken: a node may still admit it.
     """
     exports = Export.objects.filter(host_nqn=nqn, for_copy=False).exclude(
         target_nqn=target_nqn(uuid)

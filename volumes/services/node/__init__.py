@@ -1,1 +1,1 @@
-"""Storage nodes: what they hold, drain, maintenance and removal."""
+"""Storage nodes: contents, drain, maintenance and removal."""

@@ -1,4 +1,4 @@
-"""Read what nodes hold."""
+"""Read the contents of nodes."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from volumes.services.node_calls import NodeError
 
 @dataclass(frozen=True)
 class NodeContents:
-    """Everything that one node holds."""
+    """All objects on one node."""
 
     node: wire.Node
     volumes: tuple[wire.Volume, ...]
@@ -27,7 +27,7 @@ class NodeContents:
 def nodes_read(
     backends: Iterable[Backend], *, timeout_seconds: float
 ) -> dict[str, NodeContents | NodeError]:
-    """Read everything that each node holds, in parallel. Results by backend id.
+    """Read all objects of each node, in parallel. Results by backend id.
 
     A row is inserted before its object is created on a node. So if nodes are read before the rows,
     each object on a node has a row, unless the object is being removed or is an orphan.
@@ -41,10 +41,10 @@ def nodes_read(
 def replicas_find(
     replicas: Iterable[Replica], *, timeout_seconds: float
 ) -> dict[int, bool | NodeError]:
-    """Ask the nodes whether they hold each replica: its generation, with all its sub-volumes.
+    """Ask the nodes whether they hold each replica with its generation and all its sub-volumes.
 
-    Outcomes by replica key: True if the node holds it; False if the replica has no node any more.
-    If the node does not hold it, the outcome is an error for which :func:`is_lost` is true.
+    Outcomes by replica key: True if the node holds the replica; False if the replica no longer has
+    a node. If the node does not hold it, the outcome is an error for which :func:`is_lost` is true.
     """
     found: dict[int, bool | NodeError] = {}
     calls: dict[int, Callable[[], bool]] = {}
@@ -68,8 +68,8 @@ def is_lost(outcome: object) -> bool:
 def drift_read(
     backends: Iterable[Backend], *, timeout_seconds: float
 ) -> dict[str, tuple[DriftItem, ...] | NodeError]:
-    """Read where the data plane of each node differs from its agent's records. Results by backend
-    id.
+    """Read the drift of each node: where the data plane differs from the agent's records. Results
+    by backend id.
     """
     calls = {b.pk: node_client(b).read_drift for b in backends}
     return call_all(calls, timeout_seconds=timeout_seconds)

@@ -18,7 +18,7 @@ from volumes.models import Drain, Replica, ReplicaRelocation
 
 JOB = "move_replicas"
 DRAIN = "drain"
-"""Name of the task output that holds the id of the node that the task helps to drain."""
+"""Name of the task output with the id of the drained node that the task belongs to."""
 OF_DRAIN = f"outputs__{DRAIN}"
 
 
@@ -43,14 +43,14 @@ class DrainStatus:
 
     @property
     def moved(self) -> int:
-        """How many replicas left the node since the drain began: moved, or deleted by clients."""
+        """The number of replicas that left the node since the drain began: moved, or deleted by
+        clients.
+        """
         return max(0, self.drain.replicas_before - self.left)
 
     @property
     def pending_reason(self) -> str:
-        """What the drain waits for, in a few words for clients and operators; "" when it waits for
-        nothing.
-        """
+        """What the drain waits for, in a few words for clients and operators. "" means nothing."""
         if not self.left:
             return ""
         if self.tasks:
@@ -63,7 +63,7 @@ class DrainStatus:
 def drain_start(*, persistent_id: str) -> None:
     """Cordon the node and move every replica that can be moved, until the drain is stopped.
 
-    If the node is being drained already, that drain goes on.
+    If the node is already being drained, that drain continues.
 
     :raises BackendNotFound: there is no such node.
     """

@@ -1,4 +1,4 @@
-"""What a drain of a node would do now."""
+"""Preview of a drain of a node."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ class PlannedMove:
 def drain_preview(*, persistent_id: str, most: int) -> list[PlannedMove]:
     """Plan the moves of at most ``most`` replicas of a node, each as if it were the only one.
 
-    Nothing is claimed. What changes until a replica's turn comes may change its destination.
+    Nothing is claimed. When the replica actually moves, its destination may be another one.
     """
     rows = Replica.objects.filter(backend=persistent_id, state=LifeState.READY)
     replicas = rows.select_related("volume").order_by("volume__uuid", "pk")[:most]

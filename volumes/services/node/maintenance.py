@@ -16,10 +16,10 @@ REDUNDANCY = "redundancy"
 
 @dataclass(frozen=True)
 class Maintenance:
-    """What stopping a node would cost.
+    """The effects of a stop of a node.
 
-    ``replicas``: those on the node whose volume would lose something, with their volume and
-    ``loses`` (ACCESS or REDUNDANCY). ``access``, ``redundancy``: how many of each.
+    ``replicas``: the replicas on the node whose volume would lose access or redundancy, with their
+    volume and ``loses`` (ACCESS or REDUNDANCY). ``access``, ``redundancy``: the number of each.
     """
 
     replicas: QuerySet[Replica]
@@ -28,15 +28,15 @@ class Maintenance:
 
     @property
     def safe(self) -> bool:
-        """Whether no volume would lose anything."""
+        """Whether no volume would lose access or redundancy."""
         return not (self.access or self.redundancy)
 
 
 def backend_maintenance(*, persistent_id: str) -> Maintenance:
-    """Return what would be lost if the node stopped now.
+    """Return the effects of a stop of the node now.
 
     A volume loses access if no other replica is Available on an Available node. If all replicas are
-    Unknown, because no host ever attached the volume, another Unknown one on an Available node
+    Unknown, because no host ever attached the volume, another Unknown replica on an Available node
     counts as good. A volume with another good replica loses redundancy only, and nothing if its
     replica on this node is Terminating. A Missing replica on this node is no loss.
 

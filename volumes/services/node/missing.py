@@ -1,7 +1,8 @@
-"""Record what a node should hold and does not. Lost data is never replaced by an empty replica.
+"""Record objects that a node should hold and does not. Lost data is never replaced by an empty
+replica.
 
-Only this module sets a replica Missing because its node lost it: when the node is checked, and as
-soon as the node answers any call with NOT_FOUND.
+Only this module sets a replica Missing because its node lost it: in a node check, and as soon as
+the node answers any call with NOT_FOUND.
 """
 
 import logging
@@ -50,7 +51,7 @@ class ReadyRows:
 
 
 def replicas_look(replicas: Iterable[Replica], *, until: float) -> Outcomes:
-    """Ask nodes for replicas, and mark those Missing that their node does not hold.
+    """Ask nodes for replicas, and mark replicas Missing that their node does not hold.
 
     A node holds a replica if it has that generation with all its sub-volumes. Returns outcomes by
     key, for :func:`is_lost`.
@@ -66,9 +67,9 @@ def replicas_look(replicas: Iterable[Replica], *, until: float) -> Outcomes:
 def check_after_not_found(
     replicas: Mapping[int, Replica], outcomes: Mapping[int, object], *, until: float
 ) -> None:
-    """Check the replicas whose node answered NOT_FOUND, and mark those Missing that it lost.
+    """Check the replicas whose node answered NOT_FOUND, and mark lost ones Missing.
 
-    ``replicas`` and ``outcomes`` share keys; ``outcomes`` may have more.
+    ``replicas`` and ``outcomes`` have the same keys; ``outcomes`` may have additional ones.
     """
     lost = [r for key, r in replicas.items() if is_lost(outcomes[key])]
     replicas_look(lost, until=until)
@@ -79,7 +80,7 @@ def mark_missing(backend: Backend, contents: NodeContents, before: ReadyRows) ->
 
     A lost replica becomes Missing; the only replica of a volume becomes Unknown again when its node
     has it again. A lost snapshot is logged. A lost export is set back to CREATING; the keys of
-    those exports are returned. A volume is expanded again if a replica of it missed an expansion.
+    those exports are returned. If a replica missed an expansion, its volume is expanded again.
     """
     _note_replicas(backend, {(v.uuid, v.generation): v.capacity for v in contents.volumes}, before)
     there = {(s.uuid, s.generation) for s in contents.snapshots}
@@ -91,7 +92,7 @@ def mark_missing(backend: Backend, contents: NodeContents, before: ReadyRows) ->
 
 
 def _note_lost(backend: Backend, snapshot: Snapshot) -> None:
-    """Log that a snapshot is lost; the first check that finds it so records it."""
+    """Log that a snapshot is lost. The first check that finds this records an event."""
     log.error("node lost a snapshot", extra={"backend": backend.pk, "snapshot": snapshot.uuid})
     known = EventFilter(about=f"snapshot:{snapshot.uuid}", kinds=(Kind.SNAPSHOT_LOST,))
     if not event_rows(known).exists():
@@ -129,7 +130,9 @@ def _note_replicas(
 
 
 def _mark_missing(replica: Replica) -> None:
-    """Mark the replica Missing, unless it is Terminating: one that is being removed is no loss."""
+    """Mark the replica Missing, unless it is Terminating, because a replica that is being removed
+    is no loss.
+    """
     rows = Replica.objects.filter(
         pk=replica.pk, backend=replica.backend_id, state=LifeState.READY
     ).exclude(replica_state__in=[ReplicaState.MISSING, ReplicaState.TERMINATING])
@@ -139,8 +142,8 @@ def _mark_missing(replica: Replica) -> None:
 
 
 def _expand_again(volumes: QuerySet[Volume]) -> None:
-    """Let the collector repeat the expansion of these volumes. A replica was Missing during it, and
-    is back with the old size.
+    """Let the collector repeat the expansion of these volumes. A replica was Missing during the
+    expansion, and is back with the old size.
     """
     at_rest = volumes.filter(state=LifeState.READY, expanding_to_bytes__isnull=True)
     at_rest.update(expanding_to_bytes=F("capacity_bytes"), deadline_at=clock.now())

@@ -19,7 +19,7 @@ from volumes.services.replica.state import replicas_missing_record
 
 
 class BackendHasVolumes(ProvisionerError):
-    """Replicas on the backend bar its removal."""
+    """The backend holds replicas, so it cannot be removed."""
 
     code = ResultCode.BackendHasVolumes
 
@@ -57,7 +57,7 @@ def backend_remove(*, persistent_id: str, force: bool) -> None:
 
 
 def _lock_what_it_holds(persistent_id: str) -> None:
-    """Lock in the order that everyone uses: volumes, snapshots, SSDs, then the backend."""
+    """Lock in the common order: volumes, snapshots, SSDs, then the backend."""
     volumes = Volume.objects.filter(replicas__backend=persistent_id)
     list(Volume.objects.select_for_update().filter(pk__in=volumes).order_by("pk"))
     snapshots = Snapshot.objects.filter(replica__backend=persistent_id)
@@ -66,7 +66,7 @@ def _lock_what_it_holds(persistent_id: str) -> None:
 
 
 def _unplace_replicas(backend: Backend, *, force: bool) -> list[Replica]:
-    """Take the node away from its replicas. Returns those that are Missing now."""
+    """Remove the node from the rows of its replicas. Returns the replicas that are now Missing."""
     replicas = list(Replica.objects.filter(backend=backend).select_related("volume"))
     if not replicas:
         return []

@@ -1,8 +1,8 @@
 """Ask a host's agent to attach or detach a volume: extensions of KIOXIA's release 3.22.
 
-The host works the task off in its own time: it connects the replicas and builds the array, or takes
-the array apart, and ends the task. Clients publish the volume before they attach it, and detach it
-before they unpublish it.
+The host carries out the task when its agent polls: it connects the replicas and builds the array,
+or stops the array, and ends the task. Clients publish the volume before they attach it, and detach
+it before they unpublish it.
 """
 
 from django.db import transaction
@@ -17,7 +17,7 @@ from volumes.services.errors import HostNotFound, VolumeNotFound, VolumeNotPubli
 
 
 class NoAgent(ProvisionerError):
-    """No agent on the host would work the task off."""
+    """The host has no agent that would carry out the task."""
 
     code = ResultCode.NotAvailable
 
@@ -31,7 +31,7 @@ def attachment_ask(
 ) -> Task:
     """Create an IDLE task of this type for the host's agent.
 
-    When the agent has attached the volume, the ended task names the path of the block device.
+    When the agent has attached the volume, the finished task contains the path of the block device.
 
     :raises VolumeNotFound: there is no such volume, or the tenant may not see it.
     :raises HostNotFound: there is no such host.

@@ -1,4 +1,4 @@
-"""Create and remove exports on nodes, and update their rows by what the nodes confirm."""
+"""Create and remove exports on nodes, and update their rows when the nodes confirm."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ from volumes.services.replica.state import replica_record
 class ExportWork:
     """The result of one round of node calls.
 
-    ``done``: number of exports confirmed. ``new``: number of exports that were made now, because
+    ``done``: number of confirmed exports. ``new``: number of exports that were created now, because
     they were new or their node had lost them. ``failed``: exports whose node did not confirm.
     ``text``: how they failed.
     """
@@ -70,8 +70,8 @@ def exports_make(rows: QuerySet[Export], *, until: float) -> ExportWork:
 def _take_another_id(export: Export) -> None:
     """Renew an export under another namespace id.
 
-    The node knows the id as another replica's. So the host knows it that way, too, whatever the
-    database says.
+    On the node, the id belongs to another replica. So the host also knows it as that replica's,
+    even if the database differs.
     """
     with transaction.atomic(durable=True):
         list(Volume.objects.select_for_update().filter(replicas=export.replica_id))
@@ -93,7 +93,7 @@ def record_desired_exports(
     Runs inside the caller's transaction, which holds the volume. ``publication`` comes with its
     volume and host.
 
-    :raises TargetFull: the host's target has as many namespaces as it can hold.
+    :raises TargetFull: the host's target has its greatest number of namespaces.
     """
     if publication.volume.protocol == Protocol.LOCAL:
         return
@@ -118,8 +118,8 @@ def record_desired_exports(
 def record_desired_exports_for_all_hosts(volume: Volume) -> list[Publication]:
     """Call ``record_desired_exports`` for every host that the volume is published to.
 
-    Returns the publications. They are handled in the order of host ids, since namespace ids are
-    claimed in that order, and one order for everyone prevents deadlocks.
+    Returns the publications. They are handled in the order of host ids, because namespace ids are
+    claimed in that order, and a common order prevents deadlocks.
     """
     publications = list(volume.publications.select_related("host").order_by("host_id"))
     for publication in publications:
@@ -128,7 +128,7 @@ def record_desired_exports_for_all_hosts(volume: Volume) -> list[Publication]:
 
 
 def delete_exports_on_nodes(rows: QuerySet[Export], *, until: float) -> ExportWork:
-    """Remove DELETING exports from their nodes, and delete the rows of those that are confirmed."""
+    """Remove DELETING exports from their nodes, and delete the rows of confirmed removals."""
     exports = {e.pk: e for e in exports_with_nodes(rows)}
     if not exports:
         return ExportWork(0, 0, (), "")
@@ -144,8 +144,8 @@ def mark_publications_deleting(
 ) -> list[int]:
     """Delete publications and mark their exports as deleting, inside the caller's transaction.
 
-    ``deadline_at``: the collector removes the exports from then on. ``reason``: why, if no client
-    asked for it. Returns the keys of the exports.
+    ``deadline_at``: the time after which the collector removes the exports. ``reason``: the reason,
+    if no client requested it. Returns the keys of the exports.
     """
     exports = Export.objects.filter(publication__in=rows)
     keys = mark_exports_deleting(exports, deadline_at=deadline_at or unfinished_deadline())
@@ -173,7 +173,7 @@ def mark_exports_deleting(rows: QuerySet[Export], *, deadline_at: dt.datetime) -
 
 
 def exports_renew(rows: QuerySet[Export]) -> None:
-    """Replace exports by new ones, of a later generation, with the host's current NQN and the
+    """Replace exports by new exports of a later generation, with the host's current NQN and the
     replica's current namespace id.
 
     Runs inside the caller's transaction, which holds the volumes. It only writes rows; the
@@ -191,7 +191,7 @@ def exports_renew(rows: QuerySet[Export]) -> None:
 def mark_replicas_deleting(rows: QuerySet[Replica], *, deadline_at: dt.datetime) -> None:
     """Mark replicas and their exports as deleting, inside the caller's transaction.
 
-    The collector removes them from ``deadline_at`` on.
+    The collector removes them after ``deadline_at``.
     """
     removed = list(rows.select_related("volume"))
     keys = [replica.pk for replica in removed]

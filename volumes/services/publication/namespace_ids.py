@@ -1,7 +1,7 @@
 """Namespace ids of exports (contract, section 7).
 
-In a host's target an id belongs to one replica, on all nodes. For some time after its last use it
-goes to no other replica.
+In a host's target, an id belongs to one replica, over all nodes. For some time after its last use,
+no other replica gets it.
 """
 
 import datetime as dt
@@ -18,12 +18,13 @@ from provisioner.common.results import ProvisionerError, ResultCode
 from volumes.models import Export, NamespaceId, target_nqn
 
 KEPT = dt.timedelta(hours=24)
-"""How long after its last export an id goes to no other replica. It must be longer than the time
-for which nodes refuse that."""
+"""The time after its last export in which no other replica gets an id. It must be longer than the
+time for which nodes refuse another replica with the id.
+"""
 
 
 class TargetFull(ProvisionerError):
-    """The host's target has as many namespaces as it can hold."""
+    """The host's target has its greatest number of namespaces."""
 
     code = ResultCode.PublishFailed
 
@@ -31,12 +32,11 @@ class TargetFull(ProvisionerError):
 def namespace_ids_take(host: Host, replica_keys: Collection[int]) -> dict[int, int]:
     """Return the namespace ids of replicas in the host's target, by replica key.
 
-    A replica keeps the id that it has or had. Else it gets the lowest id that is not reserved for
-    another replica and that the host does not use for something else. Runs inside the caller's
-    transaction, as its last claim: a transaction that wants an id which another one is inserting
-    waits for that one.
+    A replica keeps the id that it has or had. Otherwise it gets the lowest id that is not reserved
+    for another replica and that the host does not use. Runs inside the caller's transaction, as its
+    last claim, because it waits while another transaction inserts the same id.
 
-    :raises TargetFull: the target has as many namespaces as it can hold.
+    :raises TargetFull: the target has its greatest number of namespaces.
     """
     rows = NamespaceId.objects.filter(target_nqn=target_nqn(host.pk))
     own = rows.filter(replica_key__in=replica_keys)
@@ -64,7 +64,7 @@ def _free(rows: QuerySet[NamespaceId], host: Host, number: int) -> list[int]:
 
 
 def _longest_unused(rows: QuerySet[NamespaceId], host: Host) -> int:
-    """Release and return the id that has been without an export for the longest time."""
+    """Release and return the id whose last use was longest ago."""
     unused = rows.filter(~Exists(_exports())).exclude(nsid__in=host.used_namespace_ids)
     oldest = unused.order_by("last_used_at").first()
     if oldest is None:
@@ -77,19 +77,19 @@ def _longest_unused(rows: QuerySet[NamespaceId], host: Host) -> int:
 
 
 def _exports() -> QuerySet[Export]:
-    """The exports that use the id of the outer query's row."""
+    """A subquery: the exports that use the id of the outer query's row."""
     return Export.objects.filter(target_nqn=OuterRef("target_nqn"), nsid=OuterRef("nsid"))
 
 
 def namespace_id_bar(export: Export) -> None:
-    """Keep the export's id from all replicas for a while, because a node refused it."""
+    """Let no replica use the export's id for a while, because a node refused it."""
     rows = NamespaceId.objects.filter(target_nqn=export.target_nqn, nsid=export.nsid)
     rows.update(replica_key=None, last_used_at=clock.now())
 
 
 def namespace_ids_touch(exports: Iterable[Export]) -> None:
-    """Record that the ids of these exports are used until now. Call it before the exports are
-    deleted.
+    """Record the present as the last use of the ids of these exports. Call it before the exports
+    are deleted.
     """
     pairs = {(export.target_nqn, export.nsid) for export in exports if not export.for_copy}
     if not pairs:

@@ -42,13 +42,13 @@ class VolumeNotInHost(ProvisionerError):
 
 
 class PublishFailed(ProvisionerError):
-    """No replica could be exported; nothing of the request stays."""
+    """No replica could be exported. The request has no effect."""
 
     code = ResultCode.PublishFailed
 
 
 class UnpublishFailed(ProvisionerError):
-    """A node that is up did not confirm the removal of an export; the collector tries again."""
+    """An Available node did not confirm the removal of an export. The collector tries again."""
 
     code = ResultCode.UnpublishFailed
 
@@ -58,17 +58,17 @@ def volume_publish(
 ) -> None:
     """Export every replica of a volume to a host, and repair exports that a node lost.
 
-    Replicas on nodes that do not answer are skipped if another replica is exported. They follow
-    when their nodes are back. A replica that is being rebuilt by a copy follows when its copy can
+    Replicas on nodes that do not answer are skipped if another replica is exported. They are
+    exported when their nodes are back. A replica that a copy rebuilds is exported when the copy can
     no longer write.
 
     :raises VolumeNotFound: there is no such volume, or the tenant may not see it.
-    :raises HostNotFound: the host never probed, or serves another tenant than the volume's.
+    :raises HostNotFound: the host never probed, or belongs to another tenant than the volume.
     :raises AlreadyPublished: every replica was exported already, and not by an earlier attempt of
         the same request.
     :raises VolumeNotInHost: the volume is ``Local``, and its node does not run inside that host.
-    :raises PublishFailed: no replica could be exported, or the volume is being expanded by a node
-        that can do so only while no host uses it; nothing of the request stays.
+    :raises PublishFailed: no replica could be exported, or a node is expanding the volume and can
+        do so only while no host uses it. The request has no effect.
     """
     with transaction.atomic(durable=True):
         volume, host = _locked(volume_uuid, host_id, tenant_id)
@@ -92,7 +92,7 @@ def volume_publish(
 
 
 def _locked(volume_uuid: str, host_id: str, tenant_id: str | None) -> tuple[Volume, Host]:
-    """Return the locked volume and host. Everyone locks the volume before the host."""
+    """Return the locked volume and host. The order of locks is: volume, then host."""
     volume = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid).first()
     if volume is None:
         raise VolumeNotFound(f"there is no volume {volume_uuid!r}")
@@ -105,9 +105,10 @@ def _locked(volume_uuid: str, host_id: str, tenant_id: str | None) -> tuple[Volu
 
 
 def _refuse_while_expanded(volume: Volume) -> None:
-    """Refuse to publish a volume while a node expands it that can do so only without a host.
+    """Refuse to publish a volume while a node is expanding it that can do so only while no host
+    uses the volume.
 
-    :raises PublishFailed: such an expansion is under way.
+    :raises PublishFailed: such an expansion is in progress.
     """
     if volume.expanding_to_bytes and replicas_expanded_offline(volume).exists():
         raise PublishFailed(
@@ -117,10 +118,10 @@ def _refuse_while_expanded(volume: Volume) -> None:
 
 
 def _stop_copies(volume: Volume) -> None:
-    """Stop copies of the volume, because the host may write to it from now on.
+    """Stop copies of the volume, because the host may now write to it.
 
-    The outgoing replica is exported. For a volume of one replica the task is aborted; otherwise the
-    task goes on, and the host rebuilds the new replica.
+    The outgoing replica is exported. The task of a one-replica volume is aborted. Any other task
+    continues, and the host rebuilds the new replica.
     """
     if volume.num_replicas == 1:
         tasks_abort(volume_id=volume.uuid, reason="the volume was published")
@@ -183,7 +184,7 @@ def _wanted(volume: Volume, host: Host, idempotency_digest: str) -> Publication:
 def _shut_out_former_nqn(host: Host) -> None:
     """Remove the host's exports that admit a former NQN, from nodes that answer.
 
-    Nothing is exported to the host before all nodes have confirmed that.
+    Nothing is exported to the host before all nodes have confirmed the removal.
     """
     former = Export.objects.filter(target_nqn=target_nqn(host.pk), state=LifeState.DELETING)
     delete_exports_on_nodes(
@@ -223,14 +224,15 @@ def _publish_failed(publication: Publication, idempotency_digest: str, *, reason
 def volume_unpublish(*, volume_uuid: str, host_id: str | None, tenant_id: str | None) -> None:
     """Unpublish a volume from a host, or from all hosts if ``host_id`` is None.
 
-    A migration that its host works off is aborted. If no host is left, a replica that is marked for
-    removal is removed without a confirmation. A node that is down is cleaned up when it is back.
+    A migration that the host carries out is aborted. If no host is left, a replica that is marked
+    for removal is removed without a confirmation. The collector removes the exports of an
+    Unavailable node when it is back.
 
     :raises VolumeNotFound: there is no such volume, or the tenant may not see it.
     :raises HostNotFound: there is no such host.
     :raises VolumeNotPublished: the volume is not published to that host, or to any.
     :raises VolumeNotInHost: the volume is ``Local``, and its node does not run inside that host.
-    :raises UnpublishFailed: a node that is up did not confirm; the collector tries again.
+    :raises UnpublishFailed: an Available node did not confirm. The collector tries again.
     """
     with transaction.atomic(durable=True):
         volume = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid).first()

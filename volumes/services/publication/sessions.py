@@ -1,4 +1,4 @@
-"""Which hosts are connected to a volume now, according to its nodes."""
+"""The hosts that are connected to a volume now, according to its nodes."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -12,7 +12,7 @@ SECONDS = 5.0
 
 
 def sessions_read(shown: Iterable[ReplicaRow]) -> dict[int, list[str]]:
-    """Return the uuids of connected hosts by replica key, without nodes that do not answer."""
+    """Return the uuids of connected hosts by replica key. Nodes that do not answer are skipped."""
     replicas = {r.id: r for r in shown if r.backend_id is not None}
     nodes = Backend.objects.prefetch_related("addresses").in_bulk(
         [r.backend_id for r in replicas.values()]

@@ -46,9 +46,9 @@ def replica_add(
 
     :raises VolumeNotExists, NotReplicated, InvalidReplicas, ReplicaTerminating: see their classes.
     :raises NoSourceReplica: no replica is Available, and not all are Unknown.
-    :raises NoCandidate: no node fits; the code tells which filter refused the best one.
+    :raises NoCandidate: no node fits. The code names the latest filter that any node reached.
     :raises TenantCapacityExceeded: the budget has no room for it.
-    :raises NodesFailed: the nodes did not answer in time, or the volume has a task.
+    :raises NodesFailed: the nodes did not answer in time, or the volume has an active task.
     """
     until = call_deadline()
     volume = volumes_visible(tenant_id).filter(uuid=volume_uuid).first()
@@ -70,9 +70,9 @@ def _begin_copy(volume: Volume, constraints: PlacementConstraints) -> None:
 
 
 def _no_task_of_ours(volume: Volume) -> Task | None:
-    """Return the active task of the volume that its host works off, or None.
+    """Return the active task of the volume that its host carries out, or None.
 
-    :raises NodesFailed: the volume has a task that a worker works off.
+    :raises NodesFailed: the volume has a task that a worker carries out.
     """
     task = task_active(volume_id=volume.uuid)
     if task is not None and not task_is_hosts(task):
@@ -108,8 +108,8 @@ def _make(volume: Volume, constraints: PlacementConstraints, until: float) -> No
 def _begin(volume: Volume) -> ReplicaOrigin:
     """Check the locked volume again, and return the origin of the new replica.
 
-    A replica that a host adds during its migration bears the migration's id, so that it is removed
-    if the migration fails.
+    A replica that a host adds during its migration gets the id of the migration, so that it is
+    removed if the migration fails.
     """
     locked = Volume.objects.select_for_update().filter(pk=volume.pk, state=LifeState.READY).first()
     if locked is None:

@@ -1,8 +1,8 @@
 """Move a replica of a published volume to another node (reference, "Migrate Volume").
 
 If the host has an agent, the agent does the work: it takes the task, adds a replica, rebuilds it,
-and has the outgoing replica removed. Otherwise a worker does the same. All preconditions are
-checked before the task is created.
+and removes the outgoing replica. Otherwise a worker does the same. All preconditions are checked
+before the task is created.
 """
 
 import datetime as dt
@@ -37,7 +37,7 @@ class Handler(StrEnum):
 
 
 class VolumeNoFound(ProvisionerError):
-    """There is no such volume. The reference spells the code this way, for this operation only."""
+    """There is no such volume. The reference spells the code this way for this operation only."""
 
     code = ResultCode.VolumeNoFound
 
@@ -116,7 +116,9 @@ def _named_or_first_to_go(volume: Volume, replicas: list[Replica], uuid: str) ->
 
 
 def is_hosts(task: Task) -> bool:
-    """Whether the host's agent works the task off: no tag of the task says otherwise."""
+    """Whether the host's agent carries out the task, which is so unless a tag of the task names the
+    provisioner.
+    """
     return {"name": HANDLER_TAG, "value": Handler.PROVISIONER} not in task.params
 
 
@@ -136,7 +138,9 @@ def _task(
     handler: Handler | None,
     outputs: Mapping[str, Any],
 ) -> Task:
-    """Create the task. One for a worker is RUNNING from the start, since hosts take IDLE tasks."""
+    """Create the task. A task for a worker is RUNNING from the start, because hosts take IDLE
+    tasks.
+    """
     tags = {"volId": volume.uuid, "replicaId": outgoing.uuid, "volumeAlias": volume.alias}
     if destination:
         tags["destinationBackendId"] = destination

@@ -1,4 +1,4 @@
-"""Where a replica may be placed beside the other replicas of its volume."""
+"""Constraints for a replica that is added to a volume."""
 
 from dataclasses import dataclass, replace
 
@@ -11,13 +11,13 @@ from volumes.services.scheduling import NoCandidate, placement_request
 
 
 class TopologyConstraints(NoCandidate):
-    """Nodes were refused by region, zone or rack."""
+    """Filters for region, zone or rack excluded the nodes."""
 
     code = ResultCode.TopologyConstraints
 
 
 class SameRackNotAllowed(NoCandidate):
-    """The racks of all nodes that fit hold a replica already."""
+    """The racks of all nodes that fit already hold a replica."""
 
     code = ResultCode.SameRackNotAllowed
 
@@ -65,7 +65,7 @@ FREES_RACK = frozenset({ReplicaState.MISSING, ReplicaState.TERMINATING})
 
 @dataclass(frozen=True)
 class PlacementConstraints:
-    """Where a client wants the new replica, in addition to what the volume demands.
+    """A client's constraints for the new replica, in addition to the constraints of the volume.
 
     ``same_rack_allowed`` can only relax the volume's rule. A list that is not empty replaces the
     volume's list.
@@ -86,7 +86,8 @@ def replica_request(
     constraints: PlacementConstraints | None = None,
     avoid: frozenset[str] = frozenset(),
 ) -> PlacementRequest:
-    """Return the placement request for one replica beside those ``present``, with their backends.
+    """Return the placement request for one more replica. ``present``: the existing replicas, with
+    their backends.
 
     The ``outgoing`` replica, and replicas that are Missing or Terminating, leave their racks free,
     but not their nodes. ``destination``: the id of the only node allowed, or "".
@@ -106,9 +107,9 @@ def replica_request(
 
 
 def require_replica_plan(plan: Plan) -> Plan:
-    """Return the plan if it holds the replica.
+    """Return the plan if it has a node for the replica.
 
-    :raises NoCandidate: it does not. The code is that of the latest filter that any node reached.
+    :raises NoCandidate: no node fits. The code names the latest filter that any node reached.
     """
     if plan.complete:
         return plan

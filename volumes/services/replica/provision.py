@@ -15,7 +15,7 @@ from volumes.services.node_calls import failures_text, lack_space, replicas_ensu
 class FailedReplicas:
     """Replicas that their nodes did not create or did not confirm.
 
-    ``text``: how each failed. ``lack_space``: a node had no room.
+    ``text``: how each failed. ``lack_space``: whether a node had no room.
     """
 
     replicas: tuple[Replica, ...]
@@ -24,10 +24,10 @@ class FailedReplicas:
 
 
 def replicas_make(volume: Volume, *, until: float) -> FailedReplicas | None:
-    """Create the volume's CREATING replicas on their nodes; those confirmed become READY.
+    """Create the volume's CREATING replicas on their nodes. Confirmed replicas become READY.
 
     Returns the replicas that failed, or None if all are READY. Another attempt of the same request
-    may have made some of them.
+    may have created some of them.
     """
     rows = Replica.objects.filter(volume=volume, state=LifeState.CREATING)
     replicas = {r.pk: r for r in replicas_with_nodes(rows)}
@@ -43,7 +43,7 @@ def replicas_make(volume: Volume, *, until: float) -> FailedReplicas | None:
 
 
 def _sources(replicas: Iterable[Replica]) -> dict[int, Replica]:
-    """Return, by the new replica's key, the replica that holds what it is made from."""
+    """Return the source replica of each new replica, by the key of the new one."""
     found = {}
     for replica in replicas:
         source = Source.model_validate(replica.source) if replica.source else None

@@ -1,4 +1,4 @@
-"""Remove a replica in two phases, and store what hosts report of replicas (contract, section 6)."""
+"""Remove a replica in two phases, and store the states that hosts report (contract, section 6)."""
 
 from django.db import transaction
 from django.db.models import Q
@@ -43,7 +43,7 @@ def replica_mark(*, volume_uuid: str, replica_uuid: str, tenant_id: str | None) 
     If the volume is published to no host, the replica is removed at once.
 
     :raises VolumeNotExists, ReplicaNotExists, NotReplicated: see their classes.
-    :raises ReplicaTerminating: a replica of the volume is marked already.
+    :raises ReplicaTerminating: a replica of the volume is already marked.
     :raises AllReplicasDown: no other replica is Available.
     """
     with transaction.atomic(durable=True):
@@ -61,7 +61,7 @@ def replica_mark(*, volume_uuid: str, replica_uuid: str, tenant_id: str | None) 
 
 
 def replica_confirm(*, volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> None:
-    """Remove a marked replica. A node that is down is cleaned up when it is back.
+    """Remove a marked replica. If its node is down, the collector removes it when the node is back.
 
     :raises VolumeNotExists, ReplicaNotExists: see their classes.
     :raises NoTerminating: the replica is not marked.
@@ -82,7 +82,7 @@ def replica_report(
 ) -> None:
     """Store the state that a host reports of a replica: Available, Missing or Synchronizing.
 
-    A Missing replica leaves that state only if its node does not deny that it holds the replica.
+    A Missing replica gets another state only if its node does not deny that it holds the replica.
 
     :raises VolumeNotExists, ReplicaNotExists, NotReplicated: see their classes.
     :raises ReplicaTerminating: it is marked for removal; only its confirmation ends that state.
@@ -108,9 +108,10 @@ def replica_report(
 
 
 def _require_held(volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> None:
-    """Ask the node of a Missing replica whether it holds the replica. No answer is no refusal.
+    """Ask the node of a Missing replica whether it holds the replica. If the node does not answer,
+    nothing is raised.
 
-    :raises ReplicaNotExists: the node says that it does not.
+    :raises ReplicaNotExists: the node does not hold the replica.
     """
     rows = Replica.objects.filter(
         volume__in=volumes_visible(tenant_id).filter(uuid=volume_uuid),
@@ -125,10 +126,10 @@ def _require_held(volume_uuid: str, replica_uuid: str, tenant_id: str | None) ->
 
 
 def marked_confirm(volume: Volume) -> None:
-    """Remove marked replicas of a volume that no host uses, since no host is left to confirm.
+    """Remove marked replicas of a volume that no host uses, because no host is left to confirm.
 
     The last good replica stays. Runs inside the transaction that unpublished the volume and holds
-    it.
+    its lock.
     """
     if volume.publications.exists():
         return

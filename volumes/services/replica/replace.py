@@ -39,8 +39,9 @@ def replica_sync_submit(
     the task's own.
 
     :raises VolumeNotExists, ReplicaNotExists, NotReplicated: see their classes.
-    :raises CannotMove: the volume cannot be moved at all, or not now; the text says why.
-    :raises ReplicaTerminating, InvalidReplicas: a replica is being removed, or there are four.
+    :raises CannotMove: the volume cannot be moved, at all or now; the text says why.
+    :raises ReplicaTerminating: a replica is being removed.
+    :raises InvalidReplicas: the volume has four replicas.
     :raises NoSourceReplica: there is no replica to rebuild the new one from.
     :raises NodesFailed: the volume is being expanded, or a replica is being added.
     :raises VolumeHasTask: the volume has a task that has not ended.

@@ -43,17 +43,17 @@ def replica_created_by(task: Task) -> Replica | None:
 
 
 def outgoing_replica(task: Task) -> Replica | None:
-    """Return the replica that the task replaces, with its backend and volume. None: it is gone, or
-    there is none.
+    """Return the replica that the task replaces, with its backend and volume. None: it was removed,
+    or the task replaces none.
     """
     rows = Replica.objects.filter(LIVE, pk=task.outputs.get(OUTGOING))
     return rows.select_related("backend", "volume").first()
 
 
 def never_attached(new: Replica) -> bool:
-    """Whether no host has reported any other replica of the volume, and none uses the volume.
+    """Whether no host has reported any other replica of the volume, and no host uses the volume.
 
-    The caller holds the volume.
+    The caller holds the volume's lock.
     """
     others = Replica.objects.filter(LIVE, volume=new.volume_id).exclude(pk=new.pk)
     return not (
@@ -63,7 +63,7 @@ def never_attached(new: Replica) -> bool:
 
 
 def require_movable(volume: Volume, task: Task) -> None:
-    """Check that the volume may get another replica, or another place.
+    """Check that the volume may get another replica, or be moved.
 
     :raises ProvisionerError: as :func:`replica_sync_submit` says.
     """
@@ -81,7 +81,7 @@ def require_movable(volume: Volume, task: Task) -> None:
 def _require_free(volume: Volume) -> None:
     """Check that nothing binds the volume to its node.
 
-    :raises CannotMove: something does.
+    :raises CannotMove: the volume is bound to its node.
     """
     if volume.protocol == Protocol.LOCAL:
         raise CannotMove(f"volume {volume.uuid!r} is Local: it can only be used on its own node")
@@ -98,7 +98,7 @@ def _require_free(volume: Volume) -> None:
 def replacement_request(volume: Volume, task: Task) -> PlacementRequest:
     """Return where the new replica may be placed. Nodes that failed for this task are avoided.
 
-    :raises NoSourceReplica: it must be copied, and no replica can be read.
+    :raises NoSourceReplica: the data must be copied, and no replica can be read.
     """
     constraints = task.outputs.get(CONSTRAINTS)
     told = {tag["name"]: tag["value"] for tag in task.params}
@@ -116,8 +116,8 @@ def replacement_request(volume: Volume, task: Task) -> PlacementRequest:
 
 
 def _sub_volumes(volume: Volume, source: Replica) -> tuple[tuple[int, int], ...]:
-    """Sizes of the new replica's sub-volumes, as (capacity, claimed) in bytes; () leaves it to
-    placement.
+    """Sizes of the new replica's sub-volumes, as (capacity, claimed) in bytes. (): placement
+    chooses them.
 
     Nodes copy a volume that spans SSDs sub-volume by sub-volume, so each target must have the size
     of its source.
@@ -136,7 +136,7 @@ def replacement_origin(volume: Volume, task: Task, request: PlacementRequest) ->
     """Return how the new replica of a locked volume is rebuilt: by a copy, or by the host that uses
     the volume.
 
-    ``request`` is the one that the replica was planned with.
+    ``request``: the placement request that the replica was planned with.
 
     :raises ProvisionerError: as :func:`replica_sync_submit` says.
     """

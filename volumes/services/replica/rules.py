@@ -14,15 +14,15 @@ MOST_REPLICAS = 4
 
 
 def replicas_beside(volume: Volume) -> list[Replica]:
-    """Return the replicas that a new one joins, with their backends. Those being rebuilt do not
-    count.
+    """Return the existing replicas that a new one joins, with their backends, without those that
+    are being rebuilt.
     """
     rows = volume.replicas.filter(LIVE, rebuilding=False)
     return list(rows.select_related("backend").order_by("pk"))
 
 
 def require_addable(volume: Volume, present: list[Replica]) -> None:
-    """Check that one more replica may join those ``present``.
+    """Check that one more replica may join the replicas ``present``.
 
     :raises NotReplicated, ReplicaTerminating, InvalidReplicas, NoSourceReplica: see their classes.
     :raises NodesFailed: the volume is being expanded.
@@ -54,6 +54,6 @@ def require_unchanged(planned: Volume, locked: Volume) -> None:
 def awaits_copy(volume: Volume) -> bool:
     """Whether a new replica must be rebuilt by a copy, because no host uses the volume.
 
-    The states of replicas do not decide this: a host may have written without reporting anything.
+    The states of replicas do not matter, because a host may have written without a report.
     """
     return not volume.publications.exists()

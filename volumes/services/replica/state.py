@@ -1,4 +1,4 @@
-"""State of replicas, since when they have it, and the events that tell it."""
+"""The state of replicas, its time, and the events about it."""
 
 from collections.abc import Collection
 from typing import Any
@@ -14,7 +14,7 @@ from volumes.models import Replica, ReplicaState, Volume
 
 
 def replica_state_set(rows: QuerySet[Replica], state: ReplicaState, *, reason: str = "") -> int:
-    """Set the state of ``rows`` and its time, and record it. Returns how many rows that were."""
+    """Set the state of ``rows`` and its time, and record events. Returns the number of rows."""
     with transaction.atomic():
         locked = rows.select_related("volume").select_for_update(of=("self",)).order_by("pk")
         found = {replica.pk: replica for replica in locked}
@@ -31,8 +31,8 @@ def replica_state_set(rows: QuerySet[Replica], state: ReplicaState, *, reason: s
 
 
 def replicas_missing_record(replicas: Collection[Replica], reason: str) -> None:
-    """Record that replicas, which are stored as Missing, are so. If no other replica of their
-    volume is left, its data is lost.
+    """Record events about replicas that are stored as Missing. If a volume has no other replica
+    left, record that its data is lost.
     """
     if not replicas:
         return

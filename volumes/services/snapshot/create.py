@@ -39,7 +39,7 @@ class Replicated(ProvisionerError):
 
 @dataclass(frozen=True)
 class SnapshotRequest:
-    """What a client asks for. The percentage is of the volume's capacity; 0 means the default."""
+    """The request of a client. The percentage is of the volume's capacity; 0 means the default."""
 
     volume_uuid: str
     alias: str
@@ -61,7 +61,8 @@ def snapshot_create(
     :raises SnapshotExists: a snapshot has the uuid, or the alias in the same tenant.
     :raises NoFreeSpace: an SSD has no room for the reserved space.
     :raises TenantCapacityExceeded: the budget has no room for it.
-    :raises NodeDown, NodesFailed: the node is not Available, or did not take it; nothing stays.
+    :raises NodeDown: the node is not Available.
+    :raises NodesFailed: the node did not take the snapshot. The request has no effect.
     """
     until = call_deadline()
     if request.uuid is not None:
@@ -179,7 +180,7 @@ def _make(snapshot: Snapshot, until: float) -> None:
 def snapshot_abort(snapshot: Snapshot, reason: str = "the process that was taking it died") -> bool:
     """Abort a snapshot that is being created, and let the collector remove it from its node.
 
-    Returns False if the snapshot is no longer CREATING; then nothing changes.
+    Returns False, without a change, if the snapshot is no longer CREATING.
     """
     rows = Snapshot.objects.filter(pk=snapshot.pk, state=LifeState.CREATING)
     with transaction.atomic(durable=True):

@@ -21,7 +21,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class SnapshotVolumeRequest:
-    """What a client asks for. Rates are per GiB; 0 means no limit. ``uuid`` is that of the new
+    """The request of a client. Rates are per GiB; 0 means no limit. ``uuid``: the uuid of the new
     volume.
     """
 
@@ -40,14 +40,14 @@ class SnapshotVolumeRequest:
 def snapshot_volume_create(
     *, tenant_id: str | None, request: SnapshotVolumeRequest, idempotency_digest: str = ""
 ) -> Volume:
-    """Create the one volume through which hosts use a snapshot, on the snapshot's node and in its
-    tenant.
+    """Create the volume through which hosts use a snapshot, on the snapshot's node and in its
+    tenant. A snapshot has at most one.
 
     A read-only snapshot volume reserves no space.
 
     :raises SnapshotNotExists: there is no such snapshot, or the tenant may not see it.
     :raises VolumeExists: the uuid or the alias is taken, or the snapshot has a snapshot volume.
-    :raises InvalidInput: ``Local`` on a node that runs in no host, or the rates are too large.
+    :raises InvalidInput: ``Local`` on a node that does not run inside a host, or too large rates.
     :raises ProvisionerError: as :func:`volume_derive` says.
     """
     former = Q(volume__snapshot__uuid=request.snapshot_uuid)

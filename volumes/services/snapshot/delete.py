@@ -45,8 +45,7 @@ def snapshot_delete(*, snapshot_uuid: str, tenant_id: str | None) -> None:
 def _require_unused(snapshot: Snapshot) -> None:
     """Refuse a snapshot that has a snapshot volume.
 
-    The caller holds the snapshot's lock, under which snapshot volumes are inserted, so none can
-    appear meanwhile.
+    The caller holds the snapshot's lock, so no snapshot volume can be inserted meanwhile.
     """
     volume = snapshot.snapshot_volumes.filter(LIVE).first()
     if volume is not None:

@@ -21,12 +21,12 @@ SAME = (
     "allow_span",
     "storage_class_name",
 )
-"""Fields that a clone copies, in addition to its place. It reserves no performance."""
+"""Fields that a clone copies, in addition to the placement. A clone reserves no performance."""
 
 
 @dataclass(frozen=True)
 class CloneRequest:
-    """What a client asks for. Without a capacity, the clone has the source's."""
+    """The request of a client. Without a capacity, the clone has the capacity of the source."""
 
     source_uuid: str
     alias: str

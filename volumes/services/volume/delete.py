@@ -53,8 +53,7 @@ def _mark(volume_uuid: str, tenant_id: str | None) -> Volume:
 def _require_unused(volume: Volume) -> None:
     """Refuse a volume that is published or has snapshots.
 
-    The caller holds the volume's lock, under which snapshots are inserted, so none can appear
-    meanwhile.
+    The caller holds the volume's lock, so no snapshot can be inserted meanwhile.
     """
     host = volume.publications.values_list("host_id", flat=True).first()
     if host is not None:
@@ -71,7 +70,7 @@ def _require_unused(volume: Volume) -> None:
 def delete_replicas_on_nodes(replicas: Iterable[Replica], *, until: float) -> None:
     """Remove DELETING replicas from their nodes, after their exports and snapshots.
 
-    A replica that its node confirms gives back its capacity, and its row is deleted.
+    When its node confirms, the capacity of a replica is released and its row is deleted.
     """
     keys = [r.pk for r in replicas]
     if not keys:
@@ -90,8 +89,8 @@ def delete_replicas_on_nodes(replicas: Iterable[Replica], *, until: float) -> No
 
 
 def _delete_row(replica: Replica) -> None:
-    """Release and delete the row, unless another worker did so already. The volume may be gone,
-    too.
+    """Release and delete the row, unless another worker already did so. The volume may also be
+    deleted.
     """
     with transaction.atomic(durable=True):
         volume = Volume.objects.select_for_update().filter(pk=replica.volume_id).first()
@@ -102,7 +101,7 @@ def _delete_row(replica: Replica) -> None:
 
 
 def volume_finish_removal(volume: Volume) -> None:
-    """Delete the row of a DELETING volume once no replica of it is left on any node."""
+    """Delete the row of a DELETING volume if no replica of it is left on any node."""
     with transaction.atomic(durable=True):
         rows = Volume.objects.select_for_update().filter(pk=volume.pk, state=LifeState.DELETING)
         rows.filter(replicas__isnull=True, publications__isnull=True).delete()
@@ -111,7 +110,7 @@ def volume_finish_removal(volume: Volume) -> None:
 def delete_snapshots_on_nodes(snapshots: Iterable[Snapshot], *, until: float) -> None:
     """Remove DELETING snapshots from their nodes, after their snapshot volumes.
 
-    A snapshot that its node confirms gives back its capacity, and its row is deleted.
+    When its node confirms, the capacity of a snapshot is released and its row is deleted.
     """
     keys = [s.pk for s in snapshots]
     if not keys:

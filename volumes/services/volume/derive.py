@@ -1,4 +1,6 @@
-"""Create a volume from something on a node: as "Create Volume", without a choice of nodes."""
+"""Create a volume from a volume or snapshot on a node. It works as "Create Volume" without a choice
+of nodes.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +31,7 @@ PLACE = ("racks", "zones", "regions", "host_id", "same_rack_allowed", "block_siz
 
 @dataclass(frozen=True)
 class Origin:
-    """What a volume is created from: ``source`` lies in ``sub_volumes``, on the node of
+    """The source of a new volume. ``sub_volumes``: the parts of ``source``, on the node of
     ``replica``.
     """
 
@@ -42,14 +44,15 @@ def volume_derive(draft: Callable[[], tuple[Volume, Origin]], *, former: Q | Non
     """Create the volume that ``draft`` describes.
 
     ``draft`` is called in the transaction that inserts the rows, and locks the source. ``former``:
-    matches replicas of volumes that must be removed first, if they are being deleted. A retry with
-    the same idempotency digest continues or returns the volume of the first attempt.
+    matches replicas of volumes that are being deleted and must be removed first. A retry with the
+    same idempotency digest continues or returns the volume of the first attempt.
 
     :raises VolumeExists: the uuid or the alias is taken.
     :raises InvalidInput: the rates are too large for the capacity.
     :raises NoFreeSpace: an SSD of the source has no room for the reserved space.
     :raises TenantCapacityExceeded: the budget has no room for it.
-    :raises NodeDown, NodesFailed: the node is not Available, or did not create it; nothing stays.
+    :raises NodeDown: the node is not Available.
+    :raises NodesFailed: the node did not create the volume. The request has no effect.
     """
     until = call_deadline()
     if former is not None:
@@ -73,7 +76,7 @@ def volume_derive(draft: Callable[[], tuple[Volume, Origin]], *, former: Q | Non
 
 
 def placed_as(volume: Volume) -> dict[str, object]:
-    """Return the placement fields of ``volume``, which a volume made from it copies."""
+    """Return the placement fields of ``volume``, which a derived volume copies."""
     return {name: getattr(volume, name) for name in PLACE}
 
 

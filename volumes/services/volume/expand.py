@@ -31,7 +31,7 @@ from volumes.sizing import GIB, claimed_bytes
 
 
 class NodeNotAvailable(ProvisionerError):
-    """A replica is not in a state in which the volume can be expanded."""
+    """The state of a replica does not allow an expansion."""
 
     code = ResultCode.NotAvailable
 
@@ -47,17 +47,18 @@ def volume_expand(
 ) -> None:
     """Expand all replicas of a volume to ``new_gib`` GiB.
 
-    A request for an expansion that is under way continues it. A retry of a request that has
-    completed changes nothing.
+    A request for an expansion in progress continues it. A retry of a completed request changes
+    nothing.
 
     :raises VolumeNotExists: there is no such volume, or the tenant may not see it.
-    :raises InvalidSize: not larger than it is, or the volume is a read-only snapshot volume.
+    :raises InvalidSize: the size is not larger than the present one, or the volume is a read-only
+        snapshot volume.
     :raises NoFreeSpace: an SSD has no room, or a node no free IOPS or bandwidth; nothing changed.
     :raises TenantCapacityExceeded: the budget has no room for it; nothing changed.
-    :raises NodeNotAvailable: nothing changed, because a node is down, or cannot expand the volume
-        while a host uses it, or a replica is Missing or being rebuilt. Or all replicas were found
-        lost after the claim.
-    :raises ExpansionUnfinished: a node did not answer; the collector will complete it.
+    :raises NodeNotAvailable: nothing changed, because a node is down or cannot expand the volume
+        while a host uses it, or a replica is Missing or being rebuilt. Also if all replicas were
+        found lost after the claim.
+    :raises ExpansionUnfinished: a node did not answer; the collector will complete the expansion.
     """
     until = call_deadline()
     _look(volume_uuid, tenant_id, until)
@@ -82,7 +83,7 @@ def volume_expand(
 
 
 def _look(volume_uuid: str, tenant_id: str | None, until: float) -> None:
-    """Ask nodes that are up for the volume's replicas, and mark those Missing that they lost."""
+    """Ask Available nodes for the volume's replicas, and mark lost ones Missing."""
     volumes = volumes_visible(tenant_id).filter(uuid=volume_uuid)
     rows = Replica.objects.filter(
         volume__in=volumes, state=LifeState.READY, backend__in=Backend.objects.available()
@@ -133,9 +134,9 @@ def _claim(
 
 
 def _require_whole(volume: Volume) -> None:
-    """Check that all replicas are there.
+    """Check that all replicas exist and are complete.
 
-    :raises NodeNotAvailable: a replica is being made or rebuilt, or is Missing.
+    :raises NodeNotAvailable: a replica is being created or rebuilt, or is Missing.
     """
     live = volume.replicas.filter(LIVE)
     for replica in live.filter(Q(rebuilding=True) | Q(state=LifeState.CREATING)):
@@ -149,7 +150,7 @@ def _require_whole(volume: Volume) -> None:
 def _none_missing(replicas: QuerySet[Replica]) -> None:
     """Check that none of the replicas is Missing.
 
-    :raises NodeNotAvailable: one is.
+    :raises NodeNotAvailable: a replica is Missing.
     """
     for replica in replicas.filter(replica_state=ReplicaState.MISSING):
         raise NodeNotAvailable(
@@ -159,9 +160,9 @@ def _none_missing(replicas: QuerySet[Replica]) -> None:
 
 
 def _refuse_exported_spans(volume: Volume) -> None:
-    """Refuse a volume that is exported, if one of its nodes expands it only while no host uses it.
+    """Refuse an exported volume if one of its nodes can expand it only while no host uses it.
 
-    :raises NodeNotAvailable: it is exported by such a node.
+    :raises NodeNotAvailable: such a node exports the volume.
     """
     exported = replicas_expanded_offline(volume).filter(exports__for_copy=False)
     if replica := exported.first():
@@ -223,13 +224,13 @@ def _claim_replicas(volume: Volume, replicas: list[Replica], extra_bytes: int) -
 
 
 def growths_finish(volumes: Iterable[Volume], *, until: float) -> dict[int, str]:
-    """Expand volumes, whose expansion is claimed, on all nodes in parallel.
+    """Expand volumes whose expansion is claimed, on all nodes in parallel.
 
-    Returns, by the key of each volume that is not done, which nodes failed and how.
+    Returns, by the key of each unfinished volume, which nodes failed and how.
 
-    Only replicas that are there are expanded. A replica that is Missing, or that its node turns out
-    to have lost, is not waited for: if it is there again later, the check of its node expands it. A
-    node that was removed by force catches up when it is readopted.
+    Replicas that are Missing, or that a node turns out to have lost, are skipped. If such a replica
+    comes back, the node check expands it. Replicas of a node that was removed by force are expanded
+    when they are readopted.
     """
     expanding = {v.pk: v for v in volumes}
     rows = Replica.objects.filter(
