@@ -16,7 +16,7 @@ from provisioner.common.display import badge
 class EventAdmin(ReadOnlyAdmin):
     """Shows what happened, the newest first. A search for ``type:id`` finds all about an object."""
 
-    list_display = ["at", "severity", "kind", "text", "actor", "tenant_id"]
+    list_display = ["at", "shown_severity", "kind", "text", "actor", "tenant_id"]
     list_filter = ["severity", "actor_type", "kind"]
     search_fields = ["text", "=request_id", "=actor"]
     date_hierarchy = "at"
@@ -26,6 +26,10 @@ class EventAdmin(ReadOnlyAdmin):
         ("Who", {"fields": ["actor_type", "actor", "request_id", "tenant_id"]}),
         ("About", {"fields": ["subjects", "details"]}),
     ]
+
+    @admin.display(description="severity", ordering="severity")
+    def shown_severity(self, event: Event) -> str:
+        return badge(event.get_severity_display())
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
