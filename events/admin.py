@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 
 from events.kinds import OBJECTS
 from events.models import Event
@@ -49,7 +50,7 @@ def event_table(about: str) -> Table:
             (
                 f"{event.at:%Y-%m-%d %H:%M:%S}",
                 badge(event.get_severity_display()),
-                link(event, event.text),
+                format_html('<span class="text">{}</span>', link(event, event.text)),
                 event.actor,
             )
             for event in rows[: SHOWN + 1]
