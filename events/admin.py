@@ -7,10 +7,11 @@ from django.utils.html import format_html
 
 from events.kinds import OBJECTS
 from events.models import Event
-from events.selectors import EventFilter, event_rows
+from events.selectors import EventFilter, details_shown, event_rows
 from provisioner.common.admin import ReadOnlyAdmin, link, list_url
 from provisioner.common.detail_pages import SHOWN, Table, table
 from provisioner.common.display import badge
+from provisioner.common.tenancy import tenant_of
 
 
 @admin.register(Event)
@@ -32,6 +33,14 @@ class EventAdmin(ReadOnlyAdmin):
     def shown_severity(self, event: Event) -> str:
         return badge(event.get_severity_display())
 
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Event | None:
+        event: Event | None = super().get_object(request, object_id, from_field)
+        if event is not None:
+            event.details = details_shown(event, tenant_of(request))
+        return event
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
     ) -> tuple[QuerySet[Event], bool]:
@@ -40,9 +49,9 @@ class EventAdmin(ReadOnlyAdmin):
         return super().get_search_results(request, queryset, search_term)
 
 
-def event_table(about: str) -> Table:
-    """The latest events about an object, ``type:id``."""
-    rows = event_rows(EventFilter(about=about)).order_by("-number")
+def event_table(about: str, tenant_id: str | None) -> Table:
+    """The latest events about an object, ``type:id``, that users of the tenant see; None: all."""
+    rows = event_rows(EventFilter(about=about, tenant_id=tenant_id)).order_by("-number")
     return table(
         "Events",
         "When, Severity, What happened, By",
