@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.admin.utils import quote
-from django.db.models import Count, F, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 from django.urls import reverse
 
-from inventory.health import NodeHealth, node_health, node_health_reason
+from inventory.health import CLOCK_SECONDS, NodeHealth, node_health, node_health_reason
 from inventory.models import Backend, Host, License
 from inventory.services.pool.identity import database_doubt
 from provisioner.common import clock
@@ -93,6 +93,11 @@ def _nodes() -> Iterator[Attention]:
     if len(shown) > NODES_SHOWN:
         link = _list("inventory.backend", health=NodeHealth.UNAVAILABLE.value)
         yield Attention("danger", "More nodes are Unavailable", "see the list", link)
+    wrong = Q(clock_ahead_seconds__gt=CLOCK_SECONDS) | Q(clock_ahead_seconds__lt=-CLOCK_SECONDS)
+    for node in nodes.filter(wrong).exclude(pk__in=[one.pk for one in shown])[:NODES_SHOWN]:
+        reason = node_health_reason(node, NodeHealth(node.health), node.drained_since)
+        link = reverse("admin:inventory_backend_change", args=[quote(node.pk)])
+        yield Attention("warning", f"The clock of node {node.name} is wrong", reason, link)
 
 
 def _hosts() -> Iterator[Attention]:
