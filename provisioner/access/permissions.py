@@ -72,6 +72,9 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "events.list": _READ,
     "metrics.list": _READ,
     "token.create": frozenset(Role),
+    "revoked_tokens.list": _ADMIN,
+    "revoked_tokens.create": _ADMIN,
+    "users.list": _ADMIN,
 }
 
 OF_TENANTS = frozenset(
