@@ -1,5 +1,6 @@
 """Tokens, and the authorization server."""
 
+import sys
 from typing import Any
 
 import click
@@ -82,7 +83,7 @@ def create(session: Session, /, role: tuple[str, ...], **options: Any) -> None:
 @pass_session
 def revoke(session: Session, token_id: str | None) -> None:
     """Revoke the token with this id (its claim jti), or without one, the token on stdin."""
-    token = token_id or click.get_text_stream("stdin").readline().strip()
+    token = token_id or sys.stdin.readline().strip()
     session.confirm(f"Revoke {'token ' + token_id if token_id else 'the token'}?")
     answer = session.client.change("POST", "revoked_tokens", body={"token": token})
     session.done(answer, "The token is revoked. Each process refuses it within 5 s.")

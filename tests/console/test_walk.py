@@ -149,7 +149,6 @@ def a_create_is_refused_with_its_reason(walk: Walk) -> None:
     walk.picture("dry-run")
     walk.press("Create volume")
     walk.sees("2 of 3 replicas can be placed on 3 nodes")
-    walk.picture("refused")
 
 
 def a_volume_gets_to_its_host(walk: Walk) -> None:
@@ -197,7 +196,6 @@ def a_node_is_drained_to_its_end(walk: Walk) -> None:
     walk.press("Drain")
     walk.sees(f"Node {node} is being drained.")
     walk.waits_for("holds no replica any more: 1 left it")
-    walk.picture("drained")
     walk.go("Drains")
     walk.sees(node)
     walk.go("Nodes")
