@@ -163,6 +163,7 @@ def a_volume_gets_to_its_host(walk: Walk) -> None:
     walk.go("Topology")
     walk.fill(Replicas_of_the_volume="database")
     walk.press("Show")
+    walk.sees("are outlined, with their state")
     walk.picture("topology")
 
 
