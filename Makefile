@@ -76,7 +76,7 @@ cli-reference: .venv/.dev ## write docs/reference/cli.md from the commands of pr
 
 screenshots: .venv/.dev ## write pictures of the console into docs/images
 	@mkdir -p docs/images
-	$(BIN)/python -m pytest -q tests/console/screenshots.py
+	SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/console/screenshots.py tests/console/test_walk.py
 
 clean: ## remove what was made here: .venv, caches, build; DATA_DIR stays
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -3,20 +3,22 @@
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 
 from events.kinds import OBJECTS
 from events.models import Event
-from events.selectors import EventFilter, event_rows
+from events.selectors import EventFilter, details_shown, event_rows
 from provisioner.common.admin import ReadOnlyAdmin, link, list_url
 from provisioner.common.detail_pages import SHOWN, Table, table
 from provisioner.common.display import badge
+from provisioner.common.tenancy import tenant_of
 
 
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
     """Shows what happened, the newest first. A search for ``type:id`` finds all about an object."""
 
-    list_display = ["at", "severity", "kind", "text", "actor", "tenant_id"]
+    list_display = ["at", "shown_severity", "kind", "text", "actor", "tenant_id"]
     list_filter = ["severity", "actor_type", "kind"]
     search_fields = ["text", "=request_id", "=actor"]
     date_hierarchy = "at"
@@ -27,6 +29,18 @@ class EventAdmin(ReadOnlyAdmin):
         ("About", {"fields": ["subjects", "details"]}),
     ]
 
+    @admin.display(description="severity", ordering="severity")
+    def shown_severity(self, event: Event) -> str:
+        return badge(event.get_severity_display())
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Event | None:
+        event: Event | None = super().get_object(request, object_id, from_field)
+        if event is not None:
+            event.details = details_shown(event, tenant_of(request))
+        return event
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
     ) -> tuple[QuerySet[Event], bool]:
@@ -35,9 +49,9 @@ class EventAdmin(ReadOnlyAdmin):
         return super().get_search_results(request, queryset, search_term)
 
 
-def event_table(about: str) -> Table:
-    """The latest events about an object, ``type:id``."""
-    rows = event_rows(EventFilter(about=about)).order_by("-number")
+def event_table(about: str, tenant_id: str | None) -> Table:
+    """The latest events about an object, ``type:id``, that users of the tenant see; None: all."""
+    rows = event_rows(EventFilter(about=about, tenant_id=tenant_id)).order_by("-number")
     return table(
         "Events",
         "When, Severity, What happened, By",
@@ -45,7 +59,7 @@ def event_table(about: str) -> Table:
             (
                 f"{event.at:%Y-%m-%d %H:%M:%S}",
                 badge(event.get_severity_display()),
-                link(event, event.text),
+                format_html('<span class="text">{}</span>', link(event, event.text)),
                 event.actor,
             )
             for event in rows[: SHOWN + 1]

@@ -4,6 +4,7 @@ import datetime as dt
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
+from typing import Any
 
 from django.db import connection
 from django.db.models import Count, Q, QuerySet
@@ -22,6 +23,9 @@ SETTLED = """
       AND held.relation = %s::regclass
 """
 
+OF_POOL = ("placement", "refused", "nodes")
+"""Details that tell about nodes, which callers of a tenant may not read (``GET /backends``)."""
+
 
 @dataclass(frozen=True)
 class EventFilter:
@@ -39,6 +43,14 @@ class EventFilter:
     request_id: str | None = None
     since: dt.datetime | None = None
     until: dt.datetime | None = None
+
+
+def details_shown(event: Event, tenant_id: str | None) -> dict[str, Any]:
+    """The details of an event, without those that concern nodes of the pool for a caller or user
+    who is bound to a tenant.
+    """
+    of_pool = OF_POOL if tenant_id is not None else ()
+    return {name: value for name, value in event.details.items() if name not in of_pool}
 
 
 def event_rows(wanted: EventFilter) -> QuerySet[Event]:

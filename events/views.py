@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from events.kinds import OBJECTS, Kind, Severity
 from events.models import Event
-from events.selectors import EventFilter, events_page, newest_number
+from events.selectors import EventFilter, details_shown, events_page, newest_number
 from events.stream import EVENT_STREAM, followed
 from provisioner.access.views import ApiViewSet
 from provisioner.common.endpoint_spec import NODE, Operation, Output
@@ -139,10 +139,6 @@ class EventOutput(Output):
     }
 
 
-OF_POOL = ("placement", "refused", "nodes")
-"""Details that tell about nodes, which callers of a tenant may not read (``GET /backends``)."""
-
-
 class EventsViewSet(ApiViewSet):
     resource = "events"
     operations: ClassVar = {
@@ -193,7 +189,6 @@ def event_json(event: Event, tenant_id: str | None) -> dict[str, Any]:
     """An event as clients see it, without unknown values. A caller that is bound to a tenant does
     not see the details that concern nodes of the pool.
     """
-    of_pool = OF_POOL if tenant_id is not None else ()
     fields = {
         "number": event.number,
         "time": iso_milliseconds(event.at),
@@ -205,7 +200,7 @@ def event_json(event: Event, tenant_id: str | None) -> dict[str, Any]:
         "requestId": event.request_id,
         "tenantId": event.tenant_id,
         "objects": [subject_json(subject) for subject in event.subjects],
-        "details": {name: v for name, v in event.details.items() if name not in of_pool},
+        "details": details_shown(event, tenant_id),
     }
     return {name: value for name, value in fields.items() if value != ""}
 

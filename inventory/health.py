@@ -1,6 +1,7 @@
 """The health of storage nodes (docs/explanation/health.md). No other module decides it."""
 
 import datetime as dt
+from collections.abc import Iterator
 
 from django.db.models import Case, Q, TextChoices, Value, When
 
@@ -11,6 +12,9 @@ from provisioner.common.times import iso_milliseconds
 COMPATIBLE_MAJOR_VERSION = "3"
 CERTIFICATE_NOTICE = dt.timedelta(days=14)
 """A certificate that ends within this time is a reason to act."""
+
+CLOCK_SECONDS = 10.0
+"""A clock that differs by more is a reason to act. A probe may be on its way for some seconds."""
 
 
 class NodeHealth(TextChoices):
@@ -49,11 +53,7 @@ def node_health_reason(
         reasons.append(f"the last call to the node failed: {backend.call_error}")
     if health is NodeHealth.UNAVAILABLE and not reasons:
         reasons.append(f"the node has sent no heartbeat since {_text(backend.refreshed_at)}")
-    ends_at = backend.certificate_ends_at
-    if ends_at and ends_at < clock.now() + CERTIFICATE_NOTICE:
-        reasons.append(f"its certificate ends at {_text(ends_at)}: renew it")
-    if backend.token_expires_at < clock.now():
-        reasons.append(f"the token of its probes expired at {_text(backend.token_expires_at)}")
+    reasons += _times(backend)
     if not is_compatible(backend.version):
         reasons.append(
             f"its version {backend.version} is not compatible: "
@@ -64,6 +64,19 @@ def node_health_reason(
     elif not backend.in_use:
         reasons.append("it is cordoned: nothing new is placed on it")
     return "; ".join(reasons)
+
+
+def _times(backend: Backend) -> Iterator[str]:
+    """What is wrong with its certificate, its clock and its token."""
+    ends_at = backend.certificate_ends_at
+    if ends_at and ends_at < clock.now() + CERTIFICATE_NOTICE:
+        yield f"its certificate ends at {_text(ends_at)}: renew it"
+    ahead = backend.clock_ahead_seconds
+    if abs(ahead) > CLOCK_SECONDS:
+        which = "ahead of" if ahead > 0 else "behind"
+        yield f"its clock is {abs(ahead):.0f} s {which} the database's: set it"
+    if backend.token_expires_at < clock.now():
+        yield f"the token of its probes expired at {_text(backend.token_expires_at)}"
 
 
 def _text(at: dt.datetime) -> str:

@@ -65,6 +65,7 @@ COMMANDS = (
     events.events,
     tenants.tenants,
     access.tokens,
+    access.users,
     access.auth_server,
     pool.licence,
     pool.syslog,

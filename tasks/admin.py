@@ -96,7 +96,7 @@ class TaskAdmin(ReadOnlyAdmin):
         ),
     ]
 
-    def facts(self, task: Task) -> list[Fact]:
+    def facts(self, task: Task, tenant_id: str | None) -> list[Fact]:
         row = model_to_dict(task)
         left = seconds_left(row)
         return [

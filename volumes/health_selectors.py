@@ -25,6 +25,7 @@ from inventory.health import NodeHealth, node_health
 from inventory.models import Backend
 from provisioner.common import clock
 from provisioner.common.models import LifeState
+from provisioner.common.tenancy import of_tenant
 from tasks.selectors import volumes_progress
 from volumes.health import Health, PoolHealth, VolumeHealth, pool_health, volume_health
 from volumes.models import Publication, ReplicaState, Volume
@@ -103,9 +104,9 @@ def volumes_of_health(rows: QuerySet[Volume], health: str) -> QuerySet[Volume]:
     return rows.filter(pk__in=volumes_with_health().filter(health=health).values("pk"))
 
 
-def volume_numbers() -> dict[Health, int]:
-    """Return the number of volumes by health, in one query."""
-    return _numbers(volumes_with_health(), Health)
+def volume_numbers(tenant_id: str | None = None) -> dict[Health, int]:
+    """Return the number of volumes by health, of all tenants or of one, in one query."""
+    return _numbers(of_tenant(volumes_with_health(), tenant_id), Health)
 
 
 def node_numbers() -> dict[NodeHealth, int]:

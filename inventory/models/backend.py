@@ -81,6 +81,11 @@ class Backend(models.Model):
     certificate_ends_at = models.DateTimeField(
         null=True, blank=True, help_text="when the certificate that it presents ends"
     )
+    clock_ahead_seconds = models.FloatField(
+        default=0,
+        db_default=0,
+        help_text="of its clock at its last probe, compared with the database; below 0: behind",
+    )
     controller_slot = models.PositiveSmallIntegerField(unique=True, null=True, blank=True)
     encrypted_token = models.TextField(blank=True)
     token_digest = models.CharField(max_length=64, blank=True)

@@ -16,7 +16,7 @@ from typing import Any
 import urllib3
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProtocolError
 from urllib3.response import BaseHTTPResponse
 
 CONNECT_SECONDS = 2.0
@@ -83,7 +83,7 @@ class _Connection(HTTPSConnection):
         try:
             super().connect()
         except (OSError, HTTPError, ValueError, OverflowError) as error:
-            raise CannotConnect(str(error)) from error
+            raise CannotConnect(failure_text(error)) from error
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         self._check_certificate()
@@ -104,6 +104,15 @@ class _Connection(HTTPSConnection):
     def is_connected(self) -> bool:
         is_fresh = time.monotonic() - self._used_at < IDLE_SECONDS
         return is_fresh and super().is_connected
+
+
+def failure_text(error: Exception) -> str:
+    """Why a call failed, without the names of Python's objects."""
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    told = isinstance(error, ConnectTimeoutError | ProtocolError) and error.args
+    return str(error.args[-1] if told else error)
 
 
 class _Pool(HTTPSConnectionPool):

@@ -33,3 +33,5 @@ class Probe(Wire):
     authentication_mode: str
     boot_id: str = ""
     newest_generation: NewestGeneration = 0
+    sent_at: int = 0
+    """By the node's clock, in milliseconds since 1970; 0: not known."""

@@ -13,7 +13,14 @@ from urllib3.exceptions import HTTPError
 
 from inventory.nodes.errors import NodeUnreachable
 from inventory.nodes.gate import SILENT_SECONDS, NodeGate
-from inventory.nodes.https import CannotConnect, Outgoing, Pools, client_context, finish_within
+from inventory.nodes.https import (
+    CannotConnect,
+    Outgoing,
+    Pools,
+    client_context,
+    failure_text,
+    finish_within,
+)
 from inventory.nodes.wait_hooks import begin_wait
 from provisioner.common.certificate_roles import CertificateRole, require_role
 
@@ -149,7 +156,7 @@ class NodeTransport:
                 except CannotConnect as error:
                     failures.append(f"{address}: {error}")
                 except (OSError, HTTPError) as error:
-                    failures.append(f"{address}: {error}")
+                    failures.append(f"{address}: {failure_text(error)}")
                     break
         text = f"port {port}: {'; '.join(failures) or 'no address is known'}"
         now = time.monotonic()

@@ -2,8 +2,9 @@
 
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.db.models import Case, F, Q, Value, When
 
 from inventory.models import DRIVER_VERSION, LATE_FACTOR, ClientType, Host
@@ -35,57 +36,79 @@ class HostOfOthers(ProvisionerError):
     code = ResultCode.AlreadyExists
 
 
-def host_probe(
-    *,
-    uuid: str,
-    name: str,
-    nqn: str,
-    client_type: ClientType,
-    version: str,
-    duration: int,
-    multipath: bool = False,
-    used_namespace_ids: Sequence[int] | None = None,
-    tenant_id: str | None = None,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class HostReport:
+    """What a probe of a host says. ``duration``: seconds until the next probe.
+    ``used_namespace_ids``: None keeps the stored ones. ``tenant_id``: the tenant of the caller; a
+    host created by this probe belongs to it.
+    """
+
+    uuid: str
+    name: str
+    nqn: str
+    client_type: ClientType
+    version: str
+    duration: int
+    multipath: bool = False
+    used_namespace_ids: Sequence[int] | None = None
+    tenant_id: str | None = None
+
+    @property
+    def by_driver(self) -> bool:
+        return self.version.startswith(DRIVER_VERSION)
+
+    def row(self) -> Host:
+        """The unsaved row of the host, as of now."""
+        now = clock.now()
+        until = now + dt.timedelta(seconds=LATE_FACTOR * self.duration)
+        return Host(
+            uuid=self.uuid,
+            name=self.name,
+            nqn=self.nqn,
+            client_type=self.client_type,
+            version=self.version,
+            duration=self.duration,
+            multipath=self.multipath,
+            used_namespace_ids=list(self.used_namespace_ids or ()),
+            last_probe_at=now,
+            available_until=until,
+            agent_until=None if self.by_driver else until,
+            probed_by_driver=self.by_driver,
+            tenant_id=self.tenant_id or "",
+        )
+
+
+def host_probe(report: HostReport) -> None:
     """Record that the host is alive, and what it reports. The first probe creates the host. The NQN
     of a known host never changes here, because its exports depend on it.
 
     A driver reports for a host from another machine. While an agent probes the host, a driver's
-    probe changes only the host's name. ``duration``: seconds until the next probe.
-    ``used_namespace_ids``: None keeps the stored ones. ``tenant_id``: the tenant of the caller; a
-    host created by this probe belongs to it.
+    probe changes only the host's name.
 
     :raises NqnTaken: another host has the NQN.
     """
-    now = clock.now()
-    until = now + dt.timedelta(seconds=LATE_FACTOR * duration)
-    by_driver = version.startswith(DRIVER_VERSION)
-    host = Host(
-        uuid=uuid,
-        name=name,
-        nqn=nqn,
-        client_type=client_type,
-        version=version,
-        duration=duration,
-        multipath=multipath,
-        used_namespace_ids=list(used_namespace_ids or ()),
-        last_probe_at=now,
-        available_until=until,
-        agent_until=None if by_driver else until,
-        probed_by_driver=by_driver,
-        tenant_id=tenant_id or "",
-    )
+    host = report.row()
     kept = {"uuid", "nqn", "tenant_id", "recorded_available"}
-    kept |= {"used_namespace_ids"} if used_namespace_ids is None else set()
-    write = _write_of_driver if by_driver else _upsert
+    kept |= {"used_namespace_ids"} if report.used_namespace_ids is None else set()
+    write = _write_of_driver if report.by_driver else _upsert
     columns = [field.name for field in Host._meta.concrete_fields if field.name not in kept]
     try:
         write(host, columns)
     except IntegrityError as error:
-        other = Host.objects.filter(nqn=nqn).exclude(pk=uuid).first()
+        other = Host.objects.filter(nqn=report.nqn).exclude(pk=report.uuid).first()
         if other is not None:
-            raise NqnTaken.by(other, host_id=uuid) from error
+            raise NqnTaken.by(other, host_id=report.uuid) from error
         write(host, columns)  # a concurrent first probe of the same host won
+
+
+def host_add(report: HostReport) -> bool:
+    """Create the host. False: another one with this id or NQN was created at the same time."""
+    try:
+        with transaction.atomic():
+            report.row().save(force_insert=True)
+    except IntegrityError:
+        return False
+    return True
 
 
 def require_host_of_tenant(host: Host, *, nqn: str, tenant_id: str, is_its_own: bool) -> None:

@@ -23,6 +23,7 @@ from provisioner.common.parsing import Identifier, Input, Whole, parse_body
 
 MOST_TAGS = 64
 MOST_ADDRESSES = 64
+MOST_MILLISECONDS = 2**48
 
 
 class NodeTagInput(Input):
@@ -44,7 +45,7 @@ class ProvisionerInput(Input):
 class ProbeInput(Input):
     """All fields that the reference calls mandatory, and extensions of this project's agent."""
 
-    extensions = ("bootId", "newestGeneration")
+    extensions = ("bootId", "newestGeneration", "sentAt")
     persistentID = Identifier()
     availableCapacity = Whole(max_value=MOST_BYTES_OF_NODE)
     totalCapacity = Whole(max_value=MOST_BYTES_OF_NODE)
@@ -65,6 +66,11 @@ class ProbeInput(Input):
     authenticationMode = serializers.CharField(max_length=16)
     bootId = serializers.CharField(required=False, allow_blank=True, max_length=64)
     newestGeneration = Whole(required=False, max_value=MOST_GENERATION)
+    sentAt = Whole(
+        required=False,
+        max_value=MOST_MILLISECONDS,
+        help_text="milliseconds since 1970, by the node's clock",
+    )
 
 
 PROBE = {
@@ -116,6 +122,7 @@ class ProbeViewSet(ApiViewSet):
                 mgmt_port=fields["mgmtPort"],
                 boot_id=fields.get("bootId"),
                 newest_generation=fields.get("newestGeneration", 0),
+                sent_at=fields.get("sentAt", 0),
             )
         )
         settings = node_settings(backend).model_dump(

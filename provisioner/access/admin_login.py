@@ -11,6 +11,7 @@ from provisioner.access.local_users import user_caller
 from provisioner.access.login_attempts import REFUSED, TooManyLogins, login_checked, login_turn
 from provisioner.access.principals import Role
 from provisioner.common import logs
+from provisioner.common.tenancy import is_of_tenants
 
 OURS = frozenset({"provisioner", "events", "inventory", "tasks", "volumes"})
 REVOKE = "provisioner.add_revokedtoken"
@@ -42,9 +43,13 @@ class GuardedBackend(ModelBackend):
         return found
 
     def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
-        """Django's permissions, and those of roles: MONITOR may view, ADMIN also revoke tokens."""
+        """Django's permissions, and those of roles: MONITOR may view, ADMIN also revoke tokens. A
+        user who is bound to a tenant has only those that concern objects of tenants.
+        """
         app, _, action = perm.partition(".")
         if app in OURS and user_obj.is_active:
+            if user_caller(user_obj).tenant_id is not None and not is_of_tenants(perm):
+                return False
             roles = _roles(user_obj)
             if (roles and action.startswith("view_")) or (Role.ADMIN in roles and perm == REVOKE):
                 return True
@@ -70,8 +75,8 @@ unfold uses, evaluates the expressions in attributes (docs/decisions/0033-consol
 
 
 class AdministrationPages:
-    """Middleware that sets the content security policy of the pages, says who the caller is, and
-    answers HTTP 429 after too many logins.
+    """Middleware that sets the content security policy of the pages, says who the caller is and of
+    which tenant, and answers HTTP 429 after too many logins.
     """
 
     def __init__(self, get_response: Handler) -> None:
@@ -80,6 +85,7 @@ class AdministrationPages:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if request.path_info.startswith("/admin") and request.user.is_authenticated:
             logs.caller.set(request.user.get_username())
+            request.tenant_id = user_caller(request.user).tenant_id  # type: ignore[attr-defined]
         response = self.get_response(request)
         if request.path_info.startswith("/admin"):
             response.headers.setdefault("Content-Security-Policy", POLICY)

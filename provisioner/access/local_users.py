@@ -33,9 +33,9 @@ def user_verify(name: str, password: str, *, source: str = "") -> Caller | None:
     rows = list(
         get_user_model()
         .objects.filter(username=name)
-        .values_list("password", "is_active", "is_superuser", "groups__name")
+        .values_list("password", "is_active", "is_superuser", "binding__tenant_id", "groups__name")
     )
-    encoded, active, superuser, _ = rows[0] if rows else ("", False, False, None)
+    encoded, active, superuser, tenant, _ = rows[0] if rows else ("", False, False, None, None)
     proof = hmac.digest(_KEY, f"{encoded}\0{password}".encode(), hashlib.sha256)
     if proof not in _verified:
         with login_turn(source):
@@ -46,7 +46,7 @@ def user_verify(name: str, password: str, *, source: str = "") -> Caller | None:
                 return None
     if not active:
         return None
-    return _caller(name, superuser, {group for *_, group in rows})
+    return _caller(name, superuser, tenant, {group for *_, group in rows})
 
 
 def user_caller(user: Any) -> Caller:
@@ -54,16 +54,24 @@ def user_caller(user: Any) -> Caller:
     superuser is ADMIN only, which may do everything. The roles are read once for each request.
     """
     if not hasattr(user, "_caller"):
-        is_all = user.is_superuser
-        groups = set() if is_all else set(user.groups.values_list("name", flat=True))
-        user._caller = _caller(user.get_username(), is_all, groups)
+        name = user.get_username()
+        if user.is_superuser:
+            user._caller = _caller(name, True, None, set())
+        else:
+            rows = get_user_model().objects.filter(pk=user.pk)
+            found = list(rows.values_list("binding__tenant_id", "groups__name"))
+            tenant = found[0][0] if found else None
+            user._caller = _caller(name, False, tenant, {group for _, group in found})
     caller: Caller = user._caller
     return caller
 
 
-def _caller(name: str, superuser: bool, groups: set[str]) -> Caller:
+def _caller(name: str, superuser: bool, tenant: str | None, groups: set[str | None]) -> Caller:
+    """A superuser, who makes users, is bound to no tenant."""
     held = {role for role in Role if role in groups}
-    return Caller(name, frozenset(held | ({Role.ADMIN} if superuser else set())))
+    if superuser:
+        return Caller(name, frozenset(held | {Role.ADMIN}))
+    return Caller(name, frozenset(held), tenant_id=tenant)
 
 
 def _matches(password: str, encoded: str, proof: bytes) -> bool | None:

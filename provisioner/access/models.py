@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
@@ -53,3 +54,25 @@ class RevokedToken(models.Model):
 
     def __str__(self) -> str:
         return self.token_id
+
+
+class UserTenant(models.Model):
+    """Binds a local user to a tenant: the API and the console show and change only its objects. A
+    user without a row sees the whole pool, and so does a superuser.
+
+    It stays when the tenant is deleted. The user then sees nothing.
+    """
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        primary_key=True,
+        related_name="binding",
+    )
+    tenant_id = models.CharField(max_length=64, help_text="the id of the tenant (tenantId)")
+
+    class Meta:
+        verbose_name = "tenant"
+
+    def __str__(self) -> str:
+        return self.tenant_id

@@ -72,6 +72,9 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "events.list": _READ,
     "metrics.list": _READ,
     "token.create": frozenset(Role),
+    "revoked_tokens.list": _ADMIN,
+    "revoked_tokens.create": _ADMIN,
+    "users.list": _ADMIN,
 }
 
 OF_TENANTS = frozenset(
@@ -111,10 +114,12 @@ OF_TENANTS = frozenset(
         # the portals of nodes are where hosts connect to volumes
         "backends.list",
         "backends.retrieve",
+        # a user's token is bound to the user's tenant
+        "token.create",
     }
 )
-"""The operations that a token bound to a tenant may call; they show only objects of that tenant.
-All other operations concern the pool.
+"""The operations that a user or token bound to a tenant may call; they show only objects of that
+tenant. All other operations concern the pool.
 
 A host's token may call what HOST may, only for its own host, whether or not it is bound to a
 tenant.

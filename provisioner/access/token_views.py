@@ -82,7 +82,7 @@ class TokenViewSet(ApiViewSet):
         token, expires_at = token_issue(
             name=name,
             roles=roles,
-            tenant_id=fields.get("tenant"),
+            tenant_id=_tenant(self.caller, fields.get("tenant")),
             node_id=fields.get("node"),
             host_id=fields.get("host"),
             user=self.caller.name,
@@ -92,14 +92,27 @@ class TokenViewSet(ApiViewSet):
         return success(token=token, expirationDate=f"{iso_milliseconds(expires_at)}+0000")
 
 
+def _tenant(caller: Caller, named: str | None) -> str | None:
+    """The tenant of the token: that of the caller, who has to name no other one.
+
+    :raises PermissionDenied: HTTP 403, the caller is bound to another tenant.
+    """
+    bound = caller.tenant_id
+    if bound is not None and named not in {None, bound}:
+        raise PermissionDenied(f"{caller.name} is bound to tenant {bound!r}, not to {named!r}")
+    return bound or named
+
+
 def _granted(caller: Caller, fields: dict[str, Any]) -> frozenset[Role]:
-    """The requested roles, if the caller may grant them. Only ADMIN may grant NODE and HOST.
+    """The requested roles, if the caller may grant them. Only ADMIN may grant NODE and HOST,
+    and not if bound to a tenant, because nodes and most hosts serve all tenants.
 
     :raises PermissionDenied: HTTP 403, the caller may not grant one of the roles.
     :raises InvalidInput: a node or host without its role, or the role without a node or host.
     """
     roles = frozenset(Role(role) for role in fields.get("roles", caller.acts_as))
-    given = frozenset(Role) if caller.is_admin else caller.acts_as - {Role.NODE}
+    of_pool = caller.is_admin and caller.tenant_id is None
+    given = frozenset(Role) if of_pool else caller.acts_as - {Role.NODE}
     if missing := sorted(roles - given):
         raise PermissionDenied(f"{caller.name} may not issue a token of role {', '.join(missing)}")
     try:

@@ -14,6 +14,7 @@ from django.utils.html import format_html, format_html_join
 from provisioner.common import clock
 from provisioner.common.detail_pages import Fact, Table
 from provisioner.common.display import NONE, badge, due, share, size, two_lines
+from provisioner.common.tenancy import of_tenant, tenant_of
 
 if TYPE_CHECKING:
     _Admin = admin.ModelAdmin[Any]
@@ -36,19 +37,32 @@ class ReadOnlyAdmin(_Admin):
     compressed_fields = True
     change_form_outer_before_template = "console/details.html"
 
-    def facts(self, row: Any) -> list[Fact]:
-        """What the page of the row says first."""
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """The rows that the user may see."""
+        return of_tenant(super().get_queryset(request), tenant_of(request))
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        """Users of a tenant get no list of tenants to filter by."""
+        filters = super().get_list_filter(request)
+        return [f for f in filters if f != "tenant"] if tenant_of(request) else filters
+
+    def facts(self, row: Any, tenant_id: str | None) -> list[Fact]:
+        """What the page of the row says first. ``tenant_id``: of the user; None: of no tenant."""
         return []
 
-    def tables(self, row: Any) -> list[Table]:
-        """Tables of other objects on the page of the row. Each costs one query."""
+    def tables(self, row: Any, tenant_id: str | None) -> list[Table]:
+        """Tables of other objects on the page of the row, as a user of this tenant sees them. Each
+        costs one query.
+        """
         return []
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         if (row := kwargs.get("obj")) is not None:
-            context = {**context, "facts": self.facts(row), "tables": self.tables(row)}
+            tenant = tenant_of(request)
+            shown = {"facts": self.facts(row, tenant), "tables": self.tables(row, tenant)}
+            context = {**context, **shown}
         return super().render_change_form(request, context, *args, **kwargs)
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.admin.utils import quote
-from django.db.models import Count, F, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 from django.urls import reverse
 
-from inventory.health import NodeHealth, node_health, node_health_reason
+from inventory.health import CLOCK_SECONDS, NodeHealth, node_health, node_health_reason
 from inventory.models import Backend, Host, License
 from inventory.services.pool.identity import database_doubt
 from provisioner.common import clock
 from provisioner.common.display import size, span
+from provisioner.common.tenancy import of_tenant
 from tasks.models import Task, TaskState
 from volumes.health import Health
 from volumes.models import Drain, Orphan, ReplicaRelocation, Tenant
@@ -43,13 +44,22 @@ def attention_list(volumes: Mapping[Health, int], percent: float) -> list[Attent
         *_volumes(volumes),
         *_nodes(),
         *_hosts(),
-        *_tasks(),
+        *_tasks(None),
         *_drains(),
         *_capacity(percent),
-        *_tenants(),
+        *_tenants(None),
         *_orphans(),
         *_licence(),
     ]
+    return _worst_first(found)
+
+
+def tenant_attention_list(volumes: Mapping[Health, int], tenant_id: str) -> list[Attention]:
+    """Return the matters of one tenant, for its users. ``volumes``: numbers of its volumes."""
+    return _worst_first([*_volumes(volumes), *_tasks(tenant_id), *_tenants(tenant_id)])
+
+
+def _worst_first(found: list[Attention]) -> list[Attention]:
     return sorted(found, key=lambda one: TONES.index(one.tone))
 
 
@@ -83,6 +93,11 @@ def _nodes() -> Iterator[Attention]:
     if len(shown) > NODES_SHOWN:
         link = _list("inventory.backend", health=NodeHealth.UNAVAILABLE.value)
         yield Attention("danger", "More nodes are Unavailable", "see the list", link)
+    wrong = Q(clock_ahead_seconds__gt=CLOCK_SECONDS) | Q(clock_ahead_seconds__lt=-CLOCK_SECONDS)
+    for node in nodes.filter(wrong).exclude(pk__in=[one.pk for one in shown])[:NODES_SHOWN]:
+        reason = node_health_reason(node, NodeHealth(node.health), node.drained_since)
+        link = reverse("admin:inventory_backend_change", args=[quote(node.pk)])
+        yield Attention("warning", f"The clock of node {node.name} is wrong", reason, link)
 
 
 def _hosts() -> Iterator[Attention]:
@@ -93,9 +108,9 @@ def _hosts() -> Iterator[Attention]:
         yield Attention("warning", f"{_count(number, 'host')} Unavailable", text, link)
 
 
-def _tasks() -> Iterator[Attention]:
+def _tasks(tenant_id: str | None) -> Iterator[Attention]:
     since = clock.now() - dt.timedelta(hours=FAILED_HOURS)
-    failed = Task.objects.filter(state=TaskState.FAILED, ended_at__gte=since)
+    failed = of_tenant(Task.objects.filter(state=TaskState.FAILED, ended_at__gte=since), tenant_id)
     if number := failed.count():
         last = failed.latest("ended_at")
         text = f"the last: {last.type}, {last.description or last.task_status}"
@@ -122,9 +137,11 @@ def _capacity(percent: float) -> Iterator[Attention]:
         yield Attention("warning", title, text, _list("inventory.backend"))
 
 
-def _tenants() -> Iterator[Attention]:
+def _tenants(tenant_id: str | None) -> Iterator[Attention]:
     limit = F("capacity_bytes") * BUDGET_PERCENT / 100
-    crowded = Tenant.objects.filter(capacity_bytes__gt=0, used_bytes__gte=limit)
+    crowded = of_tenant(
+        Tenant.objects.filter(capacity_bytes__gt=0, used_bytes__gte=limit), tenant_id
+    )
     for tenant in crowded.order_by("name")[:NODES_SHOWN]:
         text = f"{size(tenant.used_bytes)} of {size(tenant.capacity_bytes)} are used"
         link = reverse("admin:volumes_tenant_change", args=[quote(tenant.pk)])

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, F, FloatField, Q, Sum
+from django.db.models import Count, F, FloatField, Q, QuerySet, Sum
 from django.db.models.functions import Cast
 from django.urls import reverse
 
@@ -13,11 +13,12 @@ from inventory.models import Backend, Host, Liveness, Ssd
 from inventory.selectors import CapacityTrend, capacity_trend
 from provisioner.common import clock
 from provisioner.common.display import tone
-from provisioner.console.attention import Attention, attention_list
+from provisioner.common.tenancy import of_tenant
+from provisioner.console.attention import Attention, attention_list, tenant_attention_list
 from tasks.models import ACTIVE, Task
 from tasks.selectors import COLUMNS, seconds_left, task_pending_reason
-from volumes.health import PoolHealth
-from volumes.health_selectors import pool_numbers_cache
+from volumes.health import PoolHealth, pool_health
+from volumes.health_selectors import pool_numbers_cache, volume_numbers
 from volumes.models import Tenant, Volume
 
 TASKS_SHOWN = 8
@@ -98,15 +99,16 @@ class ActiveTask:
 
 @dataclass(frozen=True)
 class Overview:
-    """The whole page.
+    """The whole page. ``capacity``, ``throughput``, ``trend``: of the pool; None for a user of a
+    tenant.
 
     ``tasks``: the latest of ``tasks_active`` that have not ended. ``tenants``: those with a budget,
     the fullest first. ``events``: the newest first.
     """
 
     health: PoolHealth
-    capacity: Capacity
-    throughput: Throughput
+    capacity: Capacity | None
+    throughput: Throughput | None
     trend: CapacityTrend | None
     numbers: list[Numbers]
     tasks: list[ActiveTask]
@@ -116,8 +118,13 @@ class Overview:
     events: list[Event]
 
 
-def overview_read() -> Overview:
-    """Read the page. The health of volumes is at most some seconds old, as in ``GET /info``."""
+def overview_read(tenant_id: str | None = None) -> Overview:
+    """Read the page. The health of volumes is at most some seconds old, as in ``GET /info``.
+
+    ``tenant_id``: of the user, whose page is about the tenant's volumes alone; None: of no tenant.
+    """
+    if tenant_id is not None:
+        return _overview_of(tenant_id)
     found = pool_numbers_cache.get()
     capacity = capacity_read()
     hosts = _host_numbers()
@@ -131,12 +138,36 @@ def overview_read() -> Overview:
             _numbers("Nodes", Backend, "health", found.nodes),
             _numbers("Hosts", Host, "state", hosts),
         ],
-        tasks=_tasks(),
-        tasks_active=Task.objects.filter(state__in=sorted(ACTIVE)).count(),
+        tasks=_tasks(_active_tasks(None)),
+        tasks_active=_active_tasks(None).count(),
         attention=attention_list(found.volumes, capacity.percent),
-        tenants=_fullest_tenants(),
-        events=list(Event.objects.order_by("-number")[:EVENTS_SHOWN]),
+        tenants=_fullest_tenants(None),
+        events=_last_events(None),
     )
+
+
+def _overview_of(tenant_id: str) -> Overview:
+    volumes = volume_numbers(tenant_id)
+    return Overview(
+        health=pool_health(volumes, {}),
+        capacity=None,
+        throughput=None,
+        trend=None,
+        numbers=[_numbers("Volumes", Volume, "health", volumes)],
+        tasks=_tasks(_active_tasks(tenant_id)),
+        tasks_active=_active_tasks(tenant_id).count(),
+        attention=tenant_attention_list(volumes, tenant_id),
+        tenants=_fullest_tenants(tenant_id),
+        events=_last_events(tenant_id),
+    )
+
+
+def _active_tasks(tenant_id: str | None) -> QuerySet[Task]:
+    return of_tenant(Task.objects.filter(state__in=sorted(ACTIVE)), tenant_id)
+
+
+def _last_events(tenant_id: str | None) -> list[Event]:
+    return list(of_tenant(Event.objects.order_by("-number"), tenant_id)[:EVENTS_SHOWN])
 
 
 def capacity_read() -> Capacity:
@@ -170,8 +201,8 @@ def _host_numbers() -> dict[str, int]:
     )
 
 
-def _fullest_tenants() -> list[Tenant]:
-    limited = Tenant.objects.filter(capacity_bytes__gt=0)
+def _fullest_tenants(tenant_id: str | None) -> list[Tenant]:
+    limited = of_tenant(Tenant.objects.filter(capacity_bytes__gt=0), tenant_id)
     return list(
         limited.order_by(-F("used_bytes") / Cast("capacity_bytes", FloatField()), "name")[
             :TENANTS_SHOWN
@@ -179,8 +210,8 @@ def _fullest_tenants() -> list[Tenant]:
     )
 
 
-def _tasks() -> list[ActiveTask]:
-    latest = Task.objects.filter(state__in=sorted(ACTIVE)).order_by("-created_at", "pk")
+def _tasks(active: QuerySet[Task]) -> list[ActiveTask]:
+    latest = active.order_by("-created_at", "pk")
     rows = list(latest.values(*COLUMNS, "volume_id")[:TASKS_SHOWN])
     of_tasks = Volume.objects.filter(uuid__in=[row["volume_id"] for row in rows])
     aliases = dict(of_tasks.values_list("uuid", "alias"))

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from inventory.models import Backend, Host, Ssd
+from provisioner.common.tenancy import of_tenant, tenant_of
 from provisioner.console.navigation import pages
 from tasks.models import Task
 from volumes.models import Replica, Snapshot, Tenant, Volume
@@ -88,7 +89,8 @@ def console_search(site: AdminSite, request: HttpRequest, text: str) -> list[Fou
     for kind in KINDS:
         page = site._registry[kind.model]
         if page.has_view_permission(request):
-            found += [_found(kind, row) for row in _rows(kind, text)[:OF_EACH]]
+            rows = of_tenant(_rows(kind, text), tenant_of(request))
+            found += [_found(kind, row) for row in rows[:OF_EACH]]
     return found
 
 

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path
 
+from provisioner.common.tenancy import tenant_of
 from provisioner.console.actions.all import actions_of
 from provisioner.console.overview import overview_read
 from provisioner.console.search import MOST, console_search
@@ -46,13 +47,14 @@ class ConsoleSite(_Site):
         """The overview. Who may not see the nodes gets Django's list of what he may see."""
         if not request.user.has_perm(SEES_POOL):
             return super().index(request, extra_context)
-        context = {**self.each_context(request), "title": "Overview", "overview": overview_read()}
+        overview = overview_read(tenant_of(request))
+        context = {**self.each_context(request), "title": "Overview", "overview": overview}
         return TemplateResponse(request, "console/overview.html", context)
 
     def overview_panels(self, request: HttpRequest) -> HttpResponse:
         """The panels of the overview, which the page asks for again and again."""
         _require_pool(request)
-        context = {"overview": overview_read()}
+        context = {"overview": overview_read(tenant_of(request))}
         return TemplateResponse(request, "console/overview_panels.html", context)
 
     def topology(self, request: HttpRequest) -> HttpResponse:
@@ -61,7 +63,8 @@ class ConsoleSite(_Site):
         """
         _require_pool(request)
         asked = request.GET.get("volume", "").strip()
-        picture = topology_read(volume=asked, node=request.GET.get("node", ""))
+        node = request.GET.get("node", "")
+        picture = topology_read(volume=asked, node=node, tenant_id=tenant_of(request))
         context = {"title": "Topology", "topology": picture, "asked": asked}
         context |= self.each_context(request)
         return TemplateResponse(request, "console/topology.html", context)

@@ -12,6 +12,7 @@ from django.db.models import Q, QuerySet
 from inventory.health import node_health
 from inventory.models import Backend, Ssd
 from provisioner.common.display import tone
+from provisioner.common.tenancy import of_tenant
 from volumes.models import Replica, SubVolume, Volume
 from volumes.selectors import VISIBLE
 from volumes.services.node.maintenance import ACCESS, Maintenance, backend_maintenance
@@ -84,7 +85,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Topology:
-    """The picture, and what was asked of it."""
+    """The picture, and what was asked of it. ``nodes``: those that may be asked about."""
 
     regions: list[Place]
     nodes: list[tuple[str, str]]
@@ -94,17 +95,19 @@ class Topology:
     affected: list[Loss]
 
 
-def topology_read(*, volume: str = "", node: str = "") -> Topology:
+def topology_read(*, volume: str = "", node: str = "", tenant_id: str | None = None) -> Topology:
     """Read the picture, in at most nine queries.
 
     ``volume``: the uuid or alias of the volume whose replicas are marked. ``node``: the id of the
-    node whose stop is shown. Names that do not exist mark nothing.
+    node whose stop is shown. Names that do not exist mark nothing. ``tenant_id``: of the user, who
+    sees only its volumes and no node's stop; None: of no tenant.
     """
-    chosen = _volume(volume)
+    chosen = _volume(volume, tenant_id)
     nodes: list[Any] = list(
         Backend.objects.annotate(health=node_health()).order_by("region", "zone", "rack", "name")
     )
-    stopped = node if any(one.pk == node for one in nodes) else ""
+    is_asked = tenant_id is None and any(one.pk == node for one in nodes)
+    stopped = node if is_asked else ""
     maintenance = backend_maintenance(persistent_id=stopped) if stopped else None
     survivors = _survivors(maintenance, stopped) if maintenance else {}
     states = _states(chosen)
@@ -117,15 +120,16 @@ def topology_read(*, volume: str = "", node: str = "") -> Topology:
         for one in nodes
     }  # fmt: skip
     affected = _affected(maintenance) if maintenance else []
-    names = sorted((one.name, one.pk) for one in nodes)
+    names = sorted((one.name, one.pk) for one in nodes) if tenant_id is None else []
     regions = _places(nodes, boxes, ("region", "zone", "rack"))
     return Topology(regions, names, chosen, stopped, maintenance, affected)
 
 
-def _volume(text: str) -> Volume | None:
+def _volume(text: str, tenant_id: str | None) -> Volume | None:
     if not text or "\0" in text:
         return None
-    return Volume.objects.filter(Q(uuid=text.lower()) | Q(alias=text)).order_by("pk").first()
+    named = Volume.objects.filter(Q(uuid=text.lower()) | Q(alias=text))
+    return of_tenant(named, tenant_id).order_by("pk").first()
 
 
 def _states(volume: Volume | None) -> dict[str | None, str]:

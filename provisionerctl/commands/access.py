@@ -1,5 +1,6 @@
 """Tokens, and the authorization server."""
 
+import sys
 from typing import Any
 
 import click
@@ -8,13 +9,14 @@ import yaml
 from provisionerctl import output
 from provisionerctl.complete import HOST, NODE, TENANT
 from provisionerctl.errors import Exit, Failure
-from provisionerctl.options import destroys, noun
+from provisionerctl.options import destroys, noun, watchable
 from provisionerctl.output import Column
 from provisionerctl.session import Session, pass_session
 from provisionerctl.units import Duration
 
 tokens = noun("tokens", "", "")
 tokens.help = "Tokens of this API."
+users = noun("users", "list", "Local users, who log in with name and password.")
 auth_server = noun("auth-server", "show", "The authorization server (OpenID Connect).")
 ROLES = ("ADMIN", "MONITOR", "STORAGE", "NODE", "HOST")
 COLUMNS = (
@@ -31,6 +33,18 @@ COLUMNS = (
     Column("BACKENDS SCOPE", "backendsClientScope"),
 )
 """Secrets are shown by ``-o json`` alone."""
+REVOKED = (
+    Column("TOKEN ID", "tokenId"),
+    Column("REVOKED", "revokedAt"),
+    Column("EXPIRES", "expirationDate"),
+)
+USERS = (
+    Column("NAME", "name"),
+    Column("ROLES", "roles"),
+    Column("TENANT", "tenantId"),
+    Column("ACTIVE", "isActive"),
+    Column("SUPERUSER", "isSuperuser"),
+)
 
 
 @tokens.command("create")
@@ -61,6 +75,34 @@ def create(session: Session, /, role: tuple[str, ...], **options: Any) -> None:
         body["roles"] = list(role)
     answer = session.client.change("POST", "token", body=body)
     session.done(answer, str(answer["token"]))
+
+
+@tokens.command("revoke")
+@click.argument("token_id", required=False)
+@destroys
+@pass_session
+def revoke(session: Session, token_id: str | None) -> None:
+    """Revoke the token with this id (its claim jti), or without one, the token on stdin."""
+    token = token_id or sys.stdin.readline().strip()
+    session.confirm(f"Revoke {'token ' + token_id if token_id else 'the token'}?")
+    answer = session.client.change("POST", "revoked_tokens", body={"token": token})
+    session.done(answer, "The token is revoked. Each process refuses it within 5 s.")
+
+
+@tokens.command("revoked")
+@watchable
+@pass_session
+def revoked(session: Session) -> None:
+    """List revoked tokens that have not expired. Issued tokens are stored nowhere."""
+    session.list(lambda: session.client.get("revoked_tokens"), REVOKED)
+
+
+@users.command("list")
+@watchable
+@pass_session
+def list_(session: Session) -> None:
+    """List users with their roles and tenants."""
+    session.list(lambda: session.client.get("users"), USERS)
 
 
 @auth_server.command()

@@ -75,8 +75,8 @@ def maintenance(session: Session, node: str) -> None:
         if found["safe"]:
             return f"{node} can be stopped: no volume loses access or redundancy."
         heading = (
-            f"If {node} stops, {found['accessLost']} volumes lose access "
-            f"and {found['redundancyLost']} lose redundancy."
+            f"If {node} stops: volumes that lose access: {found['accessLost']}, "
+            f"redundancy: {found['redundancyLost']}."
         )
         return output.sections(
             heading, output.table(found["volumes"], MAINTENANCE_EFFECTS, wide=session.wide)

@@ -68,11 +68,13 @@ def _nodes(rows: list[Row]) -> Body:
 def _of_nodes(rows: list[Row]) -> list[Row]:
     found = []
     for row in rows:
-        why = [row["waitsFor"]] if row.get("waitsFor") else []
+        reason, why = row.get("healthReason", ""), row.get("waitsFor", "")
         if row["health"] != "Available":
-            reason = row.get("healthReason", "")
-            why.insert(0, f"{row['health']}: {reason}; volumes on it: {row['numVolumes']}")
-        found += [{"object": f"node {row['name']}", "why": text} for text in why]
+            why = f"{row['health']}: {reason}; volumes on it: {row['numVolumes']}"
+        elif reason:
+            why = reason
+        if why:
+            found.append({"object": f"node {row['name']}", "why": why})
     return found
 
 

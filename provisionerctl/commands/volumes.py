@@ -3,6 +3,7 @@
 from typing import Any
 
 import click
+from rich.text import Text
 
 from provisionerctl import names, output, progress
 from provisionerctl.client import Body
@@ -25,7 +26,7 @@ def replicas(row: Row) -> str:
 
 
 def colour(text: str) -> Any:
-    return output.state("Missing" if "Missing" in text else "").append(text)
+    return Text(text, style=output.STYLES["Missing"] if "Missing" in text else "")
 
 
 COLUMNS = (

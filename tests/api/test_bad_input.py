@@ -25,6 +25,7 @@ from inventory.views.license import LicenseInput
 from inventory.views.probe import ProbeInput
 from inventory.views.syslog import ForwardLogInput
 from provisioner.access.token_views import TokenInput
+from provisioner.access.user_views import RevokeInput
 from provisioner.common.parsing import Alias, Identifier, Input
 from tasks.views import TaskUpdateInput
 from tests.api.bad_input_steps import counts
@@ -98,6 +99,7 @@ AUTH_SERVER = {
 BUDGET = {"capacity": 1, "totalIOPS": 1, "totalBW": 1}
 BODIES = (
     Body("POST /token", TokenInput, {}),
+    Body("POST /revoked_tokens", RevokeInput, {"token": "x"}),
     Body("POST /backends", BackendAddInput, {"mgmtIPs": ["127.0.0.1"]}),
     Body("PUT /backends/x", BackendUpdateInput, {}),
     Body("POST /probe", ProbeInput, PROBE),

@@ -50,6 +50,9 @@ NOT_IN_THE_CONSOLE = {
     "host_probe.create": "hosts send it",
     "probe.create": "nodes send it",
     "forward_log.create": "hosts and nodes are told to send it",
+    "revoked_tokens.create": "the page of revoked tokens adds them",
+    "revoked_tokens.list": "reads",
+    "users.list": "reads",
     "tasks.destroy": "ended tasks leave the list by themselves",
 }
 """The changes that the API allows to ADMIN, and why the console has no action for them."""

@@ -20,6 +20,7 @@ from provisioner.access.principals import Role
 from provisioner.access.tokens import token_issue
 from provisioner.celery import app
 from provisioner.common import writes
+from provisioner.console.attention import attention_list
 from tests.api.probe_steps import TIB, report
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -101,6 +102,24 @@ def test_probe_makes_a_backend_available(api, backend_id):
     backend = Backend.objects.get()
     assert backend.last_probe_at is not None
     assert backend.available_until - backend.last_probe_at == dt.timedelta(seconds=180)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "said"),
+    [(90, "its clock is 90 s ahead of the database's"), (-90, "s behind the database's"), (3, "")],
+)
+def test_a_node_whose_clock_is_wrong_says_so_in_its_health(api, backend_id, ahead, said):
+    at = int(1000 * (time.time() + ahead))
+    assert api.post("/probe", report(backend_id, sentAt=at)).status == "Success"
+    node = shown(api, backend_id)
+    assert node["health"] == "Available"
+    assert said in node.get("healthReason", "")
+    assert bool(said) == ("healthReason" in node)
+    assert [one.title for one in attention_list({}, 0)] == [
+        "The clock of node node-1 is wrong"
+    ] * bool(said)
+    api.post("/probe", report(backend_id, sentAt=int(1000 * time.time())))
+    assert "healthReason" not in shown(api, backend_id)
 
 
 def test_facts_are_taken_over_and_never_fall_below_claims(api, backend_id):

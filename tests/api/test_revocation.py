@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from provisioner.access import revocation
 from provisioner.access.authorization_server import CACHE_SECONDS
-from provisioner.access.models import RevokedToken
+from provisioner.access.models import RevokedToken, UserTenant
 from provisioner.access.principals import Role
 from provisioner.access.revocation import revocations_forget
 from provisioner.access.tokens import token_issue
@@ -59,6 +59,36 @@ def test_by_its_id(get, revoke):
     token_id = jwt.decode(token, options={"verify_signature": False})["jti"]
     revoke("", f"--id={token_id}")
     refused(get(token), 401, "Unauthorized")
+
+
+@pytest.mark.parametrize("by", ["token", "id"])
+def test_by_the_api(live_server, get, by):
+    token, admin = issued(), bearer(issued())
+    token_id = jwt.decode(token, options={"verify_signature": False})["jti"]
+    body = json.dumps({"token": token if by == "token" else token_id})
+    assert send(live_server.url, "POST", "/revoked_tokens", body, admin).body["status"] == "Success"
+    assert "was revoked" in refused(get(token), 401, "Unauthorized")
+    [row] = send(live_server.url, "GET", "/revoked_tokens", headers=admin).body
+    assert row["tokenId"] == token_id
+
+
+def test_what_is_no_token_is_refused_by_the_api_and_not_repeated(live_server):
+    body = json.dumps({"token": "secret.secret.secret"})
+    answer = send(live_server.url, "POST", "/revoked_tokens", body, bearer(issued()))
+    assert answer.body["status"] == "InvalidInput"
+    assert "secret" not in answer.body["description"]
+
+
+def test_users_are_listed_with_their_roles_and_tenants(live_server, make_user):
+    make_user("op", "right password", "ADMIN", "STORAGE")
+    make_user("of-acme", "right password", "MONITOR")
+    user = get_user_model().objects.get(username="of-acme")
+    UserTenant.objects.create(user=user, tenant_id="acme")
+    answer = send(live_server.url, "GET", "/users", headers=bearer(issued()))
+    by_name = {row.pop("name"): row for row in answer.body}
+    active = {"isActive": True, "isSuperuser": False}
+    assert by_name["op"] == active | {"roles": ["ADMIN", "STORAGE"]}
+    assert by_name["of-acme"] == active | {"roles": ["MONITOR"], "tenantId": "acme"}
 
 
 @pytest.mark.parametrize("text", ["", "x", "a.b.c"])

@@ -120,7 +120,7 @@ def test_a_drain_is_followed_to_its_end(
     name = fleet.nodes[0].name
     assert "can be stopped" in ok("nodes", "maintenance", name)
     placed_on([node], lambda: created(api, "first", uuid="u1"))
-    assert "1 volumes lose access" in ok("nodes", "maintenance", name)
+    assert "lose access: 1, redundancy: 0" in ok("nodes", "maintenance", name)
     ok("nodes", "drain", name)
     assert "0 of 1 replicas moved" in ok("nodes", "drain-status", name)
     settle()

@@ -10,9 +10,10 @@ from django.db import connection
 from django.utils import timezone
 from prometheus_client import REGISTRY
 
+from events.models import Event
 from inventory.jobs import poll_late_backends
 from inventory.models import Backend, BackendAddress, ClientType, Host, License, Portal, Ssd
-from inventory.services.hosts import NqnTaken, host_probe
+from inventory.services.hosts import HostReport, NqnTaken
 from inventory.services.licenses import NoBackendLicensed
 from inventory.services.node.checks import BackendKnown, HostHasBackend
 from inventory.services.node.probe import ProbeReport, backend_probe
@@ -20,6 +21,7 @@ from inventory.services.node.register import backend_add, backend_update
 from inventory.services.node.state import backend_refresh
 from tasks.models import TRANSITIONS, Task, TaskState, TaskType
 from tasks.services import TaskEnded, VolumeHasTask, task_create, task_update
+from volumes.services.host.report import host_report
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -44,7 +46,7 @@ def at_once(*functions):
 
 
 def host_probes(uuid, nqn, duration=30):
-    return lambda: host_probe(
+    report = HostReport(
         uuid=uuid,
         name=uuid,
         nqn=nqn,
@@ -52,17 +54,20 @@ def host_probes(uuid, nqn, duration=30):
         version="1",
         duration=duration,
     )
+    return lambda: host_report(report)
 
 
 def test_first_probes_of_one_host_at_once():
     assert at_once(*[host_probes("h", NQN + "h")] * 8) == [None] * 8
     assert Host.objects.count() == 1
+    assert Event.objects.filter(kind="HostAdded").count() == 1
 
 
 def test_two_hosts_with_one_nqn_at_once():
     outcomes = at_once(*[host_probes(f"h{n}", NQN + "same") for n in range(8)])
     assert Counter(map(type, outcomes)) == {type(None): 1, NqnTaken: 7}
     assert Host.objects.count() == 1
+    assert Event.objects.filter(kind="HostAdded").count() == 1
 
 
 def test_one_of_many_ends_of_a_task_happens():

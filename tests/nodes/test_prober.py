@@ -9,6 +9,7 @@ import pytest
 
 from inventory.nodes.client import NodeClient
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
+from inventory.nodes.engines.simulated.faults import Faults
 from inventory.nodes.probes import Changes
 from inventory.nodes.syslogs import SyslogServer
 from inventory.nodes.wire import Portal, ProvisionerSettings, Tag
@@ -48,6 +49,7 @@ def test_a_probe_reports_the_state_of_the_node(
     client.put_provisioner(settings)
     call, probe = receiver.probes.get(timeout=5)
     assert call == "/probe Bearer node-token"
+    assert abs(probe.pop("sentAt") / 1000 - time.time()) < 30
     assert probe == {
         "persistentID": node.persistent_id,
         "availableCapacity": 4 * 1024 * GIB - GIB,
@@ -74,6 +76,14 @@ def test_a_probe_reports_the_state_of_the_node(
         "bootId": client.read_node().boot_id,
         "newestGeneration": client.read_node().newest_generation,
     }
+
+
+def test_a_probe_says_what_time_it_is_on_the_node(
+    client: NodeClient, node: SimulatedNode, receiver: ProbeReceiver, settings: ProvisionerSettings
+) -> None:
+    node.faults.put(Faults(clock_ahead_seconds=3600))
+    client.put_provisioner(settings)
+    assert receiver.next()["sentAt"] / 1000 - time.time() > 3000
 
 
 def test_a_change_is_reported_at_once_and_only_once(

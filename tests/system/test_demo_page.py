@@ -1,4 +1,4 @@
-"""Commands for the demo, of README.md and the tutorial, where further nodes are in the pool."""
+"""Commands for the demo, of README.md and the tutorials, where further nodes are in the pool."""
 
 import contextlib
 import json
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +25,37 @@ SECONDS = 400.0
 END = "--- end of a block"
 
 
-def texts(data: Path, port: int, password: str) -> list[str]:
-    """The blocks, for this demo; the second goes on in the shell of the first."""
-    two_minutes, further = (block.text for block in pages.of("demo"))
-    shell = "\n".join(re.findall(r"(?m)^(?:url|PASSWORD)=.*$", two_minutes))
-    tutorial = "".join(f"{block.text}echo '{END}'\n" for block in pages.of("tutorial"))
-    changed = {".data/": f"{data}/", "30100": str(port), "PASSWORD=...": f"PASSWORD={password}"}
-    made = [two_minutes, f"{shell}\n{further.rstrip().removesuffix('&')}", tutorial]
-    for shown, here in changed.items():
-        made = [text.replace(shown, here) for text in made]
-    return made
+@dataclass(frozen=True)
+class Demo:
+    """A running demo. ``environment``: of a shell that finds ``provisionerctl``."""
 
+    data: Path
+    port: int
+    password: str
+    environment: dict[str, str]
 
-def run(script: str) -> str:
-    done = subprocess.run(
-        [*SHELL, script], capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    def here(self, text: str) -> str:
+        """A page's text, for this demo."""
+        changed = {
+            ".data/": f"{self.data}/",
+            "30100": str(self.port),
+            "PASSWORD=...": f"PASSWORD={self.password}",
+        }
+        for shown, here in changed.items():
+            text = text.replace(shown, here)
+        return text
+
+    def run(self, script: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*SHELL, self.here(script)],
+            env=os.environ | self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
 
 
 def expect_as_in_tutorial(output: str) -> None:
@@ -107,30 +121,30 @@ def running(demo: Standalone) -> Iterator[Standalone]:
         demo.process.wait(SECONDS)
 
 
-@pytest.mark.timeout(1200)
-def test_the_demo_and_its_commands_beside_further_nodes(tmp_path: Path) -> None:
-    port, data = free_port(), tmp_path / "data"
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """The demo after its scenario, with the further nodes of README.md in the pool."""
+    folder, port = tmp_path_factory.mktemp("demo"), free_port()
+    data, log = folder / "data", folder / "further"
     with running(Standalone(data, port)) as first:
         [password] = re.findall(r"Password +(\S+)", first.output)
-        two_minutes, further, tutorial = texts(data, port, password)
-        log = tmp_path / "further"
+        made = Demo(data, port, password, with_provisionerctl(folder))
+        two_minutes, further = (block.text for block in pages.of("demo"))
+        shell = "\n".join(re.findall(r"(?m)^(?:url|PASSWORD)=.*$", two_minutes))
+        script = made.here(f"{shell}\n{further.rstrip().removesuffix('&')}")
         with contextlib.ExitStack() as stay:
-            stay.enter_context(further_nodes(further, log))
+            stay.enter_context(further_nodes(script, log))
             eventually(
                 lambda: log.read_text().count("added") == 2, seconds=SECONDS, what=log.read_text
             )
             beside = stay.pop_all()
     with beside, running(Standalone(data, port, "--scenario")):
-        done = subprocess.run(
-            [*SHELL, two_minutes],
-            env=os.environ | with_provisionerctl(tmp_path),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=600,
-        )
-        expect_as_in_tutorial(run(tutorial))
-    assert done.returncode == 0, done.stderr
+        yield made
+
+
+@pytest.mark.timeout(1200)
+def test_the_two_minutes_of_the_readme(demo: Demo) -> None:
+    done = demo.run(pages.of("demo")[0].text)
     assert re.findall(r"Error: (\w+)|(exit code 7)", done.stderr + done.stdout) == [
         ("NoMatchingBackend", ""),
         ("", "exit code 7"),
@@ -145,3 +159,35 @@ def test_the_demo_and_its_commands_beside_further_nodes(tmp_path: Path) -> None:
         "Volume first was deleted.",
     ):
         assert said in done.stdout, done.stdout
+
+
+def test_the_first_tutorial(demo: Demo) -> None:
+    blocks = pages.of("tutorial")
+    done = demo.run("".join(f"{block.text}echo '{END}'\n" for block in blocks))
+    expect_as_in_tutorial(done.stdout)
+
+
+def test_the_tutorial_of_an_operator(demo: Demo) -> None:
+    """A newcomer adds nodes, sees why a create is refused, notices a dead node and which volume it
+    concerns, and drains a node to its end.
+    """
+    script = "".join(f"{block.text}echo '{END}'\n" for block in pages.of("walk"))
+    for port in ("30111", "30112", "30113"):
+        script = script.replace(port, str(free_port()))
+    done = demo.run(script)
+    _, _, added, refused, trial, created, event, _, dead, means, _, drained, after, _, _ = (
+        done.stdout.split(END)
+    )
+    assert added.count("rack-8") == 2, added
+    assert "exit code 7" in refused, refused
+    assert "Error: NotEnoughMatchingBackends: 2 of 3 replicas can be placed" in done.stderr
+    assert "one replica per rack" in trial, trial
+    assert "Volume database was created" in created, created
+    assert "No place for volume database" in event, event
+    assert re.search(r"node green-1 +Unavailable: .*volumes on it: 1", dead), dead
+    assert re.search(r"volume database +Degraded: 1 of 2 replicas can be used", dead), dead
+    assert "volumes that lose access: 1, redundancy: 0" in means, means
+    assert "green-1" in means, means
+    assert "is drained." in drained, drained
+    assert "holds no replica any more: 1 left it" in after, after
+    assert re.search("HEALTH +Healthy", after), after

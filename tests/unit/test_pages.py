@@ -18,6 +18,7 @@ RUN = {
     "node": "tests/system/test_install.py",
     "demo": "tests/system/test_demo_page.py",
     "tutorial": "tests/system/test_demo_page.py",
+    "walk": "tests/system/test_demo_page.py",
 }
 HARDWARE = "needs SPDK, drives, or a host's kernel"
 NOT_RUN = {
@@ -54,6 +55,7 @@ NOT_RUN = {
     "docs/reference/events.md: provisionerctl events --volume db1            # also of objects "
     "that are gone: --about ID": "tests/cli/test_events.py runs the options",
     "docs/tutorial/first-volume.md: make demo": "the test of the tutorial starts the same system",
+    "docs/tutorial/operate-the-pool.md: make demo": "the same",
     "docs/how-to/add-an-spdk-node.md: python manage.py check_drive /dev/nvme0n1      # as root; "
     "--destroy-data where something is on it": HARDWARE,
     "docs/how-to/add-an-spdk-node.md: git clone --recursive --branch v26.05 "

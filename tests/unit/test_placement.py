@@ -78,7 +78,7 @@ WHY = {
     "rack": "the node's rack is a, not b or c",
     "protocol": "the node runs inside no host, as a Local volume needs",
     "block size": "none of the node's SSDs takes volumes in blocks of 4096 bytes",
-    "space": f"{9 * GIB} bytes are free, {10 * GIB} are needed",
+    "space": "9 GiB are free, 10 GiB are needed",
     "shareSSDBetweenVolumes": "no SSD with room is without a volume of the storage class",
     "desired IOPS": "1 IOPS are free, 2 are desired",
     "desired bandwidth": "1 B/s are free, 2 are desired",

@@ -16,6 +16,7 @@ from inventory.models import Backend, Host
 from provisioner.common.admin import link, list_url
 from provisioner.common.detail_pages import Fact, Table
 from provisioner.common.display import NONE, badge
+from provisioner.common.tenancy import of_tenant
 from tasks.admin import TaskAdmin, task_table
 from tasks.models import Task
 from volumes.admin.related import export_table, publication_table, replica_table
@@ -28,20 +29,20 @@ admin.site.unregister([Backend, Host, Task])
 class NodeAdmin(BackendAdmin):
     """Storage nodes with their replicas."""
 
-    def facts(self, node: Any) -> list[Fact]:
-        return [
+    def facts(self, node: Any, tenant_id: str | None) -> list[Fact]:
+        shown = [
             ("Health", self.health(node)),
             ("Why", self.health_reason(node)),
             ("Place", self.place(node)),
             ("Capacity used", self.capacity_used(node)),
-            ("If it stops", _if_it_stops(node)),
         ]
+        return shown if tenant_id else [*shown, ("If it stops", _if_it_stops(node))]
 
-    def tables(self, node: Backend) -> list[Table]:
+    def tables(self, node: Backend, tenant_id: str | None) -> list[Table]:
         every = list_url(Replica, backend__persistent_id__exact=node.pk)
         return [
-            replica_table(node.replicas.all(), every),
-            event_table(f"backend:{node.pk}"),
+            replica_table(of_tenant(node.replicas.all(), tenant_id), every),
+            event_table(f"backend:{node.pk}", tenant_id),
         ]
 
 
@@ -49,7 +50,7 @@ class NodeAdmin(BackendAdmin):
 class HostWithVolumesAdmin(HostAdmin):
     """Hosts with the volumes that are published to them."""
 
-    def facts(self, host: Host) -> list[Fact]:
+    def facts(self, host: Host, tenant_id: str | None) -> list[Fact]:
         return [
             ("State", badge(host.state)),
             ("Agent", "yes" if host.has_agent else "no"),
@@ -57,13 +58,14 @@ class HostWithVolumesAdmin(HostAdmin):
             ("Last probe", f"{host.last_probe_at:%Y-%m-%d %H:%M:%S}"),
         ]
 
-    def tables(self, host: Host) -> list[Table]:
-        tasks = Task.objects.filter(host_id=host.pk)
+    def tables(self, host: Host, tenant_id: str | None) -> list[Table]:
+        exports = Export.objects.filter(publication__host=host)
+        tasks = of_tenant(Task.objects.filter(host_id=host.pk), tenant_id)
         return [
-            publication_table(host.publications.all()),
-            export_table(Export.objects.filter(publication__host=host)),
+            publication_table(of_tenant(host.publications.all(), tenant_id)),
+            export_table(of_tenant(exports, tenant_id)),
             task_table(tasks, list_url(Task, host_id=host.pk)),
-            event_table(f"host:{host.pk}"),
+            event_table(f"host:{host.pk}", tenant_id),
         ]
 
 
@@ -71,17 +73,18 @@ class HostWithVolumesAdmin(HostAdmin):
 class TaskOfVolumeAdmin(TaskAdmin):
     """Tasks with links to their volume and host."""
 
-    def facts(self, task: Task) -> list[Fact]:
-        volume = Volume.objects.filter(uuid=task.volume_id).order_by("-pk").first()
-        host = Host.objects.filter(pk=task.host_id).first()
+    def facts(self, task: Task, tenant_id: str | None) -> list[Fact]:
+        volumes = of_tenant(Volume.objects.filter(uuid=task.volume_id), tenant_id)
+        volume = volumes.order_by("-pk").first()
+        host = of_tenant(Host.objects.filter(pk=task.host_id), tenant_id).first()
         return [
-            *super().facts(task),
+            *super().facts(task, tenant_id),
             ("Volume", link(volume, volume.alias) if volume else task.volume_id or NONE),
             ("Host", link(host, host.name) if host else task.host_id or NONE),
         ]
 
-    def tables(self, task: Task) -> list[Table]:
-        return [event_table(f"task:{task.pk}")]
+    def tables(self, task: Task, tenant_id: str | None) -> list[Table]:
+        return [event_table(f"task:{task.pk}", tenant_id)]
 
 
 def _if_it_stops(node: Backend) -> str:

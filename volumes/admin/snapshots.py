@@ -17,6 +17,7 @@ from provisioner.common.admin import (
 )
 from provisioner.common.detail_pages import Fact, Table
 from provisioner.common.display import NONE, badge, size
+from provisioner.common.tenancy import of_tenant
 from tasks.admin import task_table
 from tasks.models import Task
 from volumes.admin.inlines import SubVolumeInline
@@ -45,7 +46,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
         "created_at",
     ]
 
-    def facts(self, snapshot: Snapshot) -> list[Fact]:
+    def facts(self, snapshot: Snapshot, tenant_id: str | None) -> list[Fact]:
         node = snapshot.replica.backend
         return [
             ("State", badge(snapshot.state)),
@@ -56,12 +57,13 @@ class SnapshotAdmin(ReadOnlyAdmin):
             ("Claims", size(snapshot.claimed_bytes)),
         ]
 
-    def tables(self, snapshot: Snapshot) -> list[Table]:
-        tasks = Task.objects.filter(volume_id=snapshot.volume.uuid)
+    def tables(self, snapshot: Snapshot, tenant_id: str | None) -> list[Table]:
+        tasks = of_tenant(Task.objects.filter(volume_id=snapshot.volume.uuid), tenant_id)
+        volumes = of_tenant(snapshot.snapshot_volumes.all(), tenant_id)
         return [
-            volume_table("Volumes of this snapshot", snapshot.snapshot_volumes.all()),
+            volume_table("Volumes of this snapshot", volumes),
             task_table(tasks, list_url(Task, volume_id=snapshot.volume.uuid)),
-            event_table(f"snapshot:{snapshot.uuid}"),
+            event_table(f"snapshot:{snapshot.uuid}", tenant_id),
         ]
 
     list_filter = ["state", DeadlineFilter, "tenant"]

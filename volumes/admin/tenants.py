@@ -37,18 +37,18 @@ class TenantAdmin(ReadOnlyAdmin):
         "related",
     ]
 
-    def facts(self, tenant: Tenant) -> list[Fact]:
+    def facts(self, tenant: Tenant, tenant_id: str | None) -> list[Fact]:
         return [
             ("Capacity used", share(tenant.used_bytes, tenant.capacity_bytes, size)),
             ("Volumes", number(tenant.volumes.count())),
             ("Snapshots", number(tenant.snapshots.count())),
         ]
 
-    def tables(self, tenant: Tenant) -> list[Table]:
+    def tables(self, tenant: Tenant, tenant_id: str | None) -> list[Table]:
         tasks = Task.objects.filter(tenant_id=tenant.pk)
         every = list_url(Volume, tenant__tenant_id__exact=tenant.pk)
         return [
             volume_table("Volumes, the largest first", tenant.volumes.all(), every),
             task_table(tasks, list_url(Task, tenant_id=tenant.pk)),
-            event_table(f"tenant:{tenant.pk}"),
+            event_table(f"tenant:{tenant.pk}", tenant_id),
         ]

@@ -25,6 +25,7 @@ from provisioner.common.admin import (
 )
 from provisioner.common.detail_pages import Fact, Table
 from provisioner.common.display import NONE, badge, size
+from provisioner.common.tenancy import of_tenant
 from tasks.admin import task_table
 from tasks.models import Task
 from volumes.admin.of_volume import hosts_of_volume, replicas_of_volume, snapshots_of_volume
@@ -138,7 +139,7 @@ class VolumeAdmin(ReadOnlyAdmin):
         shown.result_list = rows
         return shown
 
-    def facts(self, volume: Any) -> list[Fact]:
+    def facts(self, volume: Any, tenant_id: str | None) -> list[Fact]:
         picture = f"{reverse('admin:topology')}?volume={volume.uuid}"
         return [
             ("Health", self.health(volume)),
@@ -148,15 +149,15 @@ class VolumeAdmin(ReadOnlyAdmin):
             ("Where", format_html('<a href="{}">show on the topology</a>', picture)),
         ]
 
-    def tables(self, volume: Volume) -> list[Table]:
-        tasks = Task.objects.filter(volume_id=volume.uuid)
+    def tables(self, volume: Volume, tenant_id: str | None) -> list[Table]:
+        tasks = of_tenant(Task.objects.filter(volume_id=volume.uuid), tenant_id)
         return [
             replicas_of_volume(volume),
             hosts_of_volume(volume),
             export_table(Export.objects.filter(replica__volume=volume)),
             snapshots_of_volume(volume),
             task_table(tasks, list_url(Task, volume_id=volume.uuid)),
-            event_table(f"volume:{volume.uuid}"),
+            event_table(f"volume:{volume.uuid}", tenant_id),
         ]
 
     def get_object(

@@ -3,10 +3,9 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from volumes.placement.filters import FILTERS, ONE_PER_NODE, ONE_PER_RACK, Refusal
+from volumes.placement.filters import FILTERS, ONE_PER_NODE, ONE_PER_RACK, Refusal, size
 from volumes.placement.request import Candidate, PlacementRequest
 
-GIB = 2**30
 Words = Callable[[PlacementRequest], str]
 
 WISHES: Mapping[str, Words] = {
@@ -27,7 +26,7 @@ TAKEN: Mapping[str, Words] = {
     "former volume removed": lambda r: "still to be cleared of a deleted volume of this uuid",
     "protocol": lambda r: "with no hostId, as a Local volume needs",
     "block size": lambda r: f"with no SSD for blocks of {r.block_size} bytes",
-    "space": lambda r: f"with less than {_size(r.claimed_bytes)} free{_where(r)}",
+    "space": lambda r: f"with less than {size(r.claimed_bytes)} free{_where(r)}",
     "shareSSDBetweenVolumes": lambda r: "where the storage class is on every SSD with room",
     "desired IOPS": lambda r: f"with less than {r.desired_iops} unreserved IOPS",
     "desired bandwidth": lambda r: f"with less than {r.desired_bw} B/s unreserved",
@@ -68,10 +67,6 @@ def _transitional(name: str, request: PlacementRequest, pool: Sequence[Candidate
 
 def _nodes(number: int) -> str:
     return "1 node" if number == 1 else f"{number} nodes"
-
-
-def _size(number: int) -> str:
-    return f"{number} bytes" if number % GIB else f"{number // GIB} GiB"
 
 
 def _where(request: PlacementRequest) -> str:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from volumes.placement.layout import PlannedSubVolume, lay_out
 from volumes.placement.request import Candidate, Drive, PlacementRequest
 
+GIB = 2**30
+
 
 class Filter(NamedTuple):
     """A condition for nodes. ``passes`` checks it; ``why`` describes a refusal."""
@@ -55,6 +57,11 @@ def _free(node: Candidate, request: PlacementRequest) -> int:
     """
     sizes = [drive.free_bytes for drive in _of_block_size(node, request)]
     return sum(sizes) if request.allow_span else max(sizes, default=0)
+
+
+def size(number: int) -> str:
+    """Bytes, in GiB if they are whole ones."""
+    return f"{number} bytes" if number % GIB else f"{number // GIB} GiB"
 
 
 def _on(request: PlacementRequest) -> str:
@@ -122,7 +129,7 @@ FILTERS: tuple[Filter, ...] = (
     Filter(
         "space",
         lambda n, r: _layout(r, _of_block_size(n, r)) is not None,
-        lambda n, r: f"{_free(n, r)} bytes are free, {r.claimed_bytes} are needed{_on(r)}",
+        lambda n, r: f"{size(_free(n, r))} are free, {size(r.claimed_bytes)} are needed{_on(r)}",
     ),
     Filter(
         "shareSSDBetweenVolumes",

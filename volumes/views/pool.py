@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inventory.models import Host
+from inventory.services.hosts import HostReport
 from inventory.views.backends import BackendViewSet, InfoViewSet
 from inventory.views.hosts import HostProbeInput, HostProbeViewSet, HostViewSet, host_json
 from provisioner.common.api import success
@@ -78,9 +79,6 @@ class VolumesHostProbeViewSet(HostProbeViewSet):
     def create(self, request: Request) -> Response:
         fields = parse_body(HostProbeInput, request)
         self.own_host(fields["uuid"])
-        host_report(
-            **fields,
-            tenant_id=self.caller.tenant_id,
-            is_its_own=self.caller.host_id is not None,
-        )
+        report = HostReport(**fields, tenant_id=self.caller.tenant_id)
+        host_report(report, is_its_own=self.caller.host_id is not None)
         return success()

@@ -60,6 +60,7 @@ class Command(BaseCommand):
             default="02:00:00",
             help="prefix of persistentIDs; use another one for further nodes of a pool",
         )
+        parser.add_argument("--name", default="node", help="of the nodes: NAME-1, NAME-2, ...")
         parser.add_argument("--add-to", metavar="URL", help="add the nodes to the API at this URL")
         parser.add_argument(
             "--client-certificate",
@@ -113,6 +114,7 @@ def _fleet(options: dict[str, Any]) -> SimulatedFleet:
         ssd_bytes=options["ssd_gib"] * GIB,
         copy_rate=options["copy_mib"] * MIB,
         id_prefix=options["id_prefix"],
+        name=options["name"],
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ class Agent:
         self.engine = engine
         self.on_change: OnChange = lambda changes: None
         self.generation_checker: GenerationChecker = lambda name, spec: None
+        self.now: Callable[[], float] = time.time
         self.boot_id = ""
         self._is_up = False
         self._records = Records(database, identity.persistent_id)
@@ -235,6 +237,7 @@ class Agent:
             authentication_mode=node.authentication_mode,
             boot_id=self.boot_id,
             newest_generation=node.newest_generation,
+            sent_at=int(1000 * self.now()),
         )
 
     def _authentication_mode(self) -> str:

@@ -24,7 +24,8 @@ MOST_PORT = 65535
 @dataclass(frozen=True, kw_only=True)
 class ProbeReport:
     """The content of a node's probe. An agent that does not know it leaves ``boot_id`` None and
-    ``newest_generation`` 0. ``mgmt_ips``: the addresses where the node says it is called.
+    ``newest_generation`` 0. ``sent_at``: by the node's clock, in milliseconds since 1970; 0: not
+    known. ``mgmt_ips``: the addresses where the node says it is called.
     """
 
     persistent_id: str
@@ -41,6 +42,7 @@ class ProbeReport:
     mgmt_port: int = 0
     boot_id: str | None = None
     newest_generation: int = 0
+    sent_at: int = 0
 
 
 def backend_probe(*, report: ProbeReport) -> Backend:
@@ -68,6 +70,7 @@ def backend_probe(*, report: ProbeReport) -> Backend:
         refresh_wanted_at=_refresh_wanted(report, now),
         syslogs_wanted_at=now if report.changes & Changes.SYSLOGS else F("syslogs_wanted_at"),
         **_facts(report),
+        **_clock(report, now),
     )
     present = Q(ssds__present=True)
     backend: Any = rows.annotate(
@@ -116,6 +119,12 @@ def _facts(report: ProbeReport) -> dict[str, Any]:
         "authentication_mode": report.authentication_mode,
         "boot_id": report.boot_id or F("boot_id"),
     } | never_below_claims(report.total_iops, report.total_bw)
+
+
+def _clock(report: ProbeReport, now: dt.datetime) -> dict[str, float]:
+    """How far the node's clock is ahead. A probe that took long makes it look behind."""
+    ahead = report.sent_at / 1000 - now.timestamp()
+    return {"clock_ahead_seconds": ahead} if report.sent_at else {}
 
 
 def _refresh_wanted(report: ProbeReport, now: dt.datetime) -> dt.datetime | F | Case:

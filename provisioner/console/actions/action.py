@@ -11,6 +11,8 @@ from provisioner.access.principals import Caller
 from provisioner.console.actions.operation import Endpoint, endpoint
 
 Choices = Iterable[tuple[str, str]]
+MOST_SUGGESTED = 200
+"""The most values that a field offers. If there may be more, any value can be typed."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,9 @@ class Facts:
 @dataclass(frozen=True)
 class Field:
     """A field of an action's form. ``name``: the input of the operation, with a path for a field in
-    an object. ``choices``: values to choose from, or, if ``suggests``, to suggest. What else the
-    form needs to know, it learns from the operation's input.
+    an object. ``choices``: values to choose from; if ``suggests``, there may be more than it
+    offers, and then any value can be typed. What else the form needs to know, it learns from the
+    operation's input.
     """
 
     name: str

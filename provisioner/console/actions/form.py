@@ -18,7 +18,7 @@ from unfold.widgets import (
 
 from provisioner.access.principals import Caller
 from provisioner.common.parsing import Input
-from provisioner.console.actions.action import Action, Field
+from provisioner.console.actions.action import MOST_SUGGESTED, Action, Field
 from provisioner.console.actions.operation import Answer
 
 WRONG = re.compile(r"([A-Za-z.]+?)(?:\.\d+)? = ")
@@ -58,8 +58,9 @@ class ActionForm(forms.Form):
         if isinstance(source, serializers.ListField) and choices:
             several = UnfoldAdminCheckboxSelectMultipleWidget(choices=choices)
             return _Several(widget=several, **given)
-        if choices and not field.suggests:
-            empty = [] if source.required or given["initial"] else [OF_NO_CHOICE]
+        if choices and (not field.suggests or len(choices) < MOST_SUGGESTED):
+            is_given = given["initial"] or (source.required and not field.suggests)
+            empty = [] if is_given else [OF_NO_CHOICE]
             return forms.CharField(widget=UnfoldAdminSelectWidget(choices=empty + choices), **given)
         attributes = {}
         if choices:

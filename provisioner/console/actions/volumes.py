@@ -7,12 +7,18 @@ from inventory.models import Backend
 from inventory.selectors import host_list
 from provisioner.access.principals import Caller
 from provisioner.common.display import NONE, size
-from provisioner.console.actions.action import Action, Choices, Facts, Field, Table
+from provisioner.console.actions.action import (
+    MOST_SUGGESTED,
+    Action,
+    Choices,
+    Facts,
+    Field,
+    Table,
+)
 from tasks.models import Task
 from volumes.models import DEFAULT_TENANT, Protocol, ProvisioningType, Snapshot, Volume
 from volumes.selectors import tenants_visible
 
-MOST_SUGGESTED = 200
 ALIAS_RULE = "1 to 255 characters of A-Z a-z 0-9 . _ -"
 
 
@@ -199,7 +205,7 @@ PUBLISH = Action(
     done="Volume {row.alias} is published to host {hostId}.",
     facts=_published,
     body=lambda volume: {"volId": volume.uuid},
-    fields=(Field("hostId", "Host", "its id", choices=_hosts, suggests=True),),
+    fields=(Field("hostId", "Host", choices=_hosts, suggests=True),),
 )
 
 UNPUBLISH = Action(
@@ -214,9 +220,7 @@ UNPUBLISH = Action(
     done="Volume {row.alias} is unpublished.",
     facts=_published,
     body=lambda volume: {"volId": volume.uuid},
-    fields=(
-        Field("hostId", "Host", "its id; empty: all hosts", choices=_hosts_with, suggests=True),
-    ),
+    fields=(Field("hostId", "Host", "empty: all hosts", choices=_hosts_with, suggests=True),),
     destroys=True,
 )
 

@@ -17,6 +17,7 @@ from django.db import IntegrityError, transaction
 
 from events.kinds import Kind
 from events.recording import record
+from provisioner.access.models import UserTenant
 from provisioner.access.principals import Role
 
 SEE_PAGES = {Role.MONITOR, Role.ADMIN}
@@ -37,6 +38,8 @@ class Command(BaseCommand):
             "--role", required=True, action="append", choices=list(Role), dest="roles"
         )
 
+        parser.add_argument("--tenant", help="the one tenant whose objects the user sees")
+
     def handle(self, *args: Any, **options: Any) -> None:
         password = os.environ.get(VARIABLE) or sys.stdin.readline().rstrip("\r\n")
         on_pages = bool(SEE_PAGES.intersection(options["roles"]))
@@ -52,6 +55,8 @@ class Command(BaseCommand):
                 user.save(force_insert=True)
                 roles = [Group.objects.get_or_create(name=role)[0] for role in options["roles"]]
                 user.groups.set(roles)
+                if options["tenant"]:
+                    UserTenant.objects.create(user=user, tenant_id=options["tenant"])
                 record(Kind.USER_CREATED, user=options["name"], roles=sorted(options["roles"]))
         except IntegrityError as error:
             raise CommandError(f"There is a user {options['name']} already.") from error

@@ -1,6 +1,6 @@
 """The NQN of a host. Only the host's row decides which NQN may connect to its target."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db import transaction
 from django.db.models import Q
@@ -8,15 +8,19 @@ from django.db.models import Q
 from events.kinds import Kind
 from events.recording import record
 from inventory.models import Host
-from inventory.services.hosts import NqnTaken, host_probe, require_host_of_tenant
+from inventory.services.hosts import (
+    HostReport,
+    NqnTaken,
+    host_add,
+    host_probe,
+    require_host_of_tenant,
+)
 from volumes.models import Export, Publication, Volume, target_nqn
 from volumes.selectors import LIVE
 from volumes.services.publication.exports import exports_renew
 
 
-def host_report(
-    *, uuid: str, nqn: str, tenant_id: str | None = None, is_its_own: bool = False, **facts: Any
-) -> None:
+def host_report(report: HostReport, *, is_its_own: bool = False) -> None:
     """Record a probe of a host, also when the host has another NQN than before.
 
     It extends :func:`~inventory.services.hosts.host_probe`. When the NQN changes, the host's
@@ -27,17 +31,16 @@ def host_report(
     A host takes over the NQN of another host that is Unavailable and has nothing published; that
     other host is deleted.
 
-    ``tenant_id``: the tenant of the caller; None: the caller is bound to no tenant. ``is_its_own``:
-    the caller may act for this host only.
+    ``is_its_own``: the caller may act for this host only.
 
     :raises HostOfOthers: the host belongs to another tenant than the caller.
     :raises NqnTaken: another host has the NQN, or targets of another host may still admit it.
     """
-    caller = Caller(tenant_id, is_its_own)
-    while not _is_so(uuid, nqn, caller):
-        if _claim(uuid, nqn, caller, name=facts["name"]):
+    caller = Caller(report.tenant_id, is_its_own)
+    while not _is_so(report.uuid, report.nqn, caller):
+        if _claim(report, caller):
             break
-    host_probe(uuid=uuid, nqn=nqn, tenant_id=tenant_id, **facts)
+    host_probe(report)
 
 
 class Caller(NamedTuple):
@@ -65,12 +68,13 @@ def _is_so(uuid: str, nqn: str, caller: Caller) -> bool:
     return host is not None
 
 
-def _claim(uuid: str, nqn: str, caller: Caller, *, name: str) -> bool:
-    """Assign the NQN to the host, if the host is known. Otherwise check that the NQN is free.
+def _claim(report: HostReport, caller: Caller) -> bool:
+    """Assign the NQN to the host. If the host is unknown, create it if the NQN is free.
 
-    Returns False if a volume was published to the host meanwhile; then the caller tries again,
-    because volumes are locked before hosts.
+    Returns False if a volume was published to the host meanwhile, or another process created the
+    host; then the caller tries again, because volumes are locked before hosts.
     """
+    uuid, nqn = report.uuid, report.nqn
     with transaction.atomic(durable=True):
         volumes = Volume.objects.filter(publications__host=uuid)
         locked = Volume.objects.select_for_update().filter(pk__in=volumes).order_by("pk")
@@ -91,8 +95,11 @@ def _claim(uuid: str, nqn: str, caller: Caller, *, name: str) -> bool:
                 Kind.HOST_NQN_CHANGED, tenant=known.tenant_id, host=uuid, nqn=nqn, former=known.nqn
             )
             host_exports_renew(uuid)
-        else:
-            record(Kind.HOST_ADDED, tenant=caller.tenant_id or "", host=uuid, name=name, nqn=nqn)
+            return True
+        if not host_add(report):
+            return False
+        tenant = caller.tenant_id or ""
+        record(Kind.HOST_ADDED, tenant=tenant, host=uuid, name=report.name, nqn=nqn)
         return True
 
 

@@ -43,11 +43,13 @@ class Faults(Wire):
     """All faults of a node.
 
     ``down_seconds``: how long connections are refused; 0: not at all; None: until changed.
+    ``clock_ahead_seconds``: how far the node's clock is ahead.
     """
 
     down_seconds: float | None = 0
     full: bool = False
     drop_probes: bool = False
+    clock_ahead_seconds: float = 0
     calls: tuple[Fault, ...] = ()
 
 

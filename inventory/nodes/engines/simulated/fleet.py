@@ -40,7 +40,8 @@ class SimulatedFleet:
 
     ``copy_rate``: bytes per second of each copy to another node of the fleet; 0: copies stand
     still. ``store``: an SQLite file that keeps the nodes' contents over restarts, or memory.
-    Persistent ids are ``id_prefix`` and the node's number, like a MAC address.
+    Persistent ids are ``id_prefix`` and the node's number, like a MAC address; names are ``name``
+    and the number.
     """
 
     count: int = 4
@@ -58,6 +59,7 @@ class SimulatedFleet:
     ssd_bytes: int = 2**40
     copy_rate: int = COPY_RATE
     id_prefix: str = "02:00:00"
+    name: str = "node"
     version: str = VERSION
     nodes: tuple[SimulatedNode, ...] = field(default=(), init=False, repr=False)
 
@@ -154,7 +156,7 @@ class SimulatedFleet:
         address, port = self._place(index)
         return NodePlan(
             persistent_id=f"{self.id_prefix}:{suffix}",
-            name=f"node-{number}",
+            name=f"{self.name}-{number}",
             address=address,
             port=port,
             facts=EngineFacts(

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -180,6 +181,7 @@ class NodeService:
         self._faults = faults
         self.engine.is_full = faults.full
         self.prober.mute(faults.drop_probes)
+        self.agent.now = lambda: time.time() + faults.clock_ahead_seconds
         await self._be_down_for(faults.down_seconds)
 
     def add_fault(self, fault: Fault) -> None:
