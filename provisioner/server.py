@@ -161,8 +161,9 @@ class WholeResponse(Response):
             super().write(arg)
         finally:
             self.sock = sock
-        self.req.answer = b"".join(pieces)
-        sock.sendall(self.req.answer)
+        first = b"".join(pieces)
+        self.req.answer = first  # type: ignore[attr-defined] # for handle_request
+        sock.sendall(first)
 
 
 def tls_context(

@@ -77,8 +77,11 @@ def _of_host(host_id: str, tenant_id: str | None) -> Iterator[Mapping[str, Any]]
 
 def task_rows(**wanted: str | None) -> QuerySet[Task, Mapping[str, Any]]:
     """COLUMNS of the tasks with these values, ordered by id; None: any value."""
-    rows = Task.objects.filter(**{n: value for n, value in wanted.items() if value is not None})
-    return rows.order_by("task_id").values(*COLUMNS)
+    given = {name: value for name, value in wanted.items() if value is not None}
+    rows: QuerySet[Task, Mapping[str, Any]] = (
+        Task.objects.filter(**given).order_by("task_id").values(*COLUMNS)
+    )
+    return rows
 
 
 def task_active(*, volume_id: str) -> Task | None:

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -59,7 +60,7 @@ def _rows(base_rows: None) -> None:
     Task.objects.create(type=TaskType.REMOTE_MIGRATION, host_id=BUSY, tenant_id="acme")
 
 
-def token(*roles: Role, seconds: int = 3600, **bindings: str) -> str:
+def token(*roles: Role, seconds: int = 3600, **bindings: Any) -> str:
     lifetime = dt.timedelta(seconds=seconds)
     return token_issue(name="poller", roles=roles, lifetime=lifetime, **bindings)[0]
 
@@ -142,7 +143,7 @@ HOSTS = f"/tasks?hostId={IDLE}"
     ],
 )
 def test_both_ways_answer_the_same_bytes(
-    poller: Poller, path: str, roles: list[Role], bindings: dict[str, str], more: Lines
+    poller: Poller, path: str, roles: list[Role], bindings: dict[str, Any], more: Lines
 ) -> None:
     credentials = f"Bearer {token(*roles, **bindings)}"
 
@@ -158,7 +159,7 @@ def test_both_ways_answer_the_same_bytes(
     assert by_the_api.endswith(b"\r\n\r\n[]")
 
 
-ADMIN = ([Role.ADMIN], {})
+ADMIN: tuple[list[Role], dict[str, Any]] = ([Role.ADMIN], {})
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ ADMIN = ([Role.ADMIN], {})
 def test_all_other_requests_are_answered_by_the_api(
     poller: Poller,
     idle: str,
-    caller: tuple[list[Role], dict[str, str]],
+    caller: tuple[list[Role], dict[str, Any]],
     path: str,
     more: Lines,
     how: dict[str, str],

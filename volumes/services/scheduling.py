@@ -88,10 +88,10 @@ def placement_request(
     )
 
 
-def _nodes_removing(uuid: str) -> frozenset[str | None]:
+def _nodes_removing(uuid: str) -> frozenset[str]:
     """The ids of the nodes that may still hold a replica of this uuid that is being deleted."""
-    rows = Replica.objects.filter(uuid=uuid, state=LifeState.DELETING)
-    return frozenset(rows.values_list("backend_id", flat=True))
+    rows = Replica.objects.filter(uuid=uuid, state=LifeState.DELETING, backend__isnull=False)
+    return frozenset(map(str, rows.values_list("backend_id", flat=True)))
 
 
 def volume_place(volume: Volume, request: PlacementRequest) -> Plan:
