@@ -18,7 +18,6 @@ from typing import Any
 
 from gunicorn import util
 from gunicorn.http import wsgi
-from gunicorn.workers import gthread
 
 from provisioner.environment import load
 
@@ -47,12 +46,11 @@ limit_request_fields = 100
 forwarded_allow_ips = ",".join(ENVIRONMENT.trusted_proxies)
 forwarder_headers = ""  # the API is at the root: no caller or proxy may move it with SCRIPT_NAME
 control_socket_disable = True
-accesslog = None  # the request log of the API has more details
+logger_class = server.Log
 logconfig_dict = LOGGING | {
     "loggers": LOGGING["loggers"] | {"gunicorn.error": {"handlers": [], "propagate": True}}
 }
 util.write_error = server.write_error
-gthread.TConn = server.Connection  # type: ignore[misc] # gunicorn creates no other class
 wsgi.Response = server.WholeResponse  # type: ignore[misc] # gunicorn uses no other class
 
 
@@ -102,11 +100,16 @@ def on_starting(arbiter: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Run Celery in this process if the broker is in memory; make SIGTERM end the readiness."""
+    """Run Celery in this process if the broker is in memory; follow which hosts have tasks, if
+    requests arrive in plain text; make SIGTERM end the readiness.
+    """
     from provisioner.access.health import stop_serving  # noqa: PLC0415 - needs Django
     from provisioner.celery import EmbeddedWorker  # noqa: PLC0415
+    from tasks.busy_hosts import follow  # noqa: PLC0415
 
     worker.celery = EmbeddedWorker() if CELERY_BROKER_URL.startswith("memory") else None
+    if not ENVIRONMENT.tls_certificate:
+        follow()
 
     def stop(number: int, frame: Any) -> None:
         stop_serving()

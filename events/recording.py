@@ -14,6 +14,7 @@ from django.db import Error, transaction
 from events.kinds import OBJECTS, Kind
 from events.models import Event
 from provisioner.common import logs
+from provisioner.common.compiled import insert
 
 LONGEST_TEXT = 1000
 TALLY_SECONDS = 60.0
@@ -48,7 +49,7 @@ def record(kind: Kind, *, tenant: str = "", reason: str = "", **facts: Any) -> N
     )
     waiting = _waiting.get()
     if waiting is None:
-        event.save(force_insert=True)
+        insert(event)
     else:
         waiting.append(event)
 

@@ -10,14 +10,19 @@ import ssl
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
-from socket import socket
+from socket import IPPROTO_TCP, MSG_DONTWAIT, MSG_PEEK, TCP_DEFER_ACCEPT, socket
+from typing import Any
 
+from gunicorn.glogging import Logger
 from gunicorn.http.wsgi import Response
 from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from provisioner.common.known_answers import LONGEST_HEAD, KnownAnswers
+
 CLIENT_SECONDS = 10.0
 LINGER_SECONDS = 1.0
+DEFER_SECONDS = 5
 
 
 class RequestSocket(ssl.SSLSocket):
@@ -55,7 +60,11 @@ def _too_slow(what: str) -> ConnectionResetError:
 class Connection(TConn):
     """A connection that is closed by the thread that served it. gunicorn would wait for the client
     to close its end in the one thread that accepts and dispatches: after each request of HAProxy.
+
+    ``head``: the first bytes of the first request, which can still be received.
     """
+
+    head = b""
 
     def close(self, graceful: bool = False) -> None:
         if not graceful:
@@ -69,13 +78,65 @@ class Connection(TConn):
 
 
 class Worker(ThreadWorker):
-    """Serves :class:`Connection`, which the configuration substitutes for gunicorn's class."""
+    """The thread that accepts connections answers known requests itself."""
+
+    def init_process(self) -> None:
+        self.known = KnownAnswers()
+        for listener in [] if self.cfg.is_ssl else self.sockets:
+            # accept a connection when its request is there, which HAProxy sends at once
+            listener.setsockopt(IPPROTO_TCP, TCP_DEFER_ACCEPT, DEFER_SECONDS)
+        super().init_process()
+
+    def accept(self, listener: Any) -> None:
+        """Answer a known request at once; give all others to a thread."""
+        try:
+            sock, client = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        head = b"" if self.cfg.is_ssl else _arrived(sock)
+        if answer := head and self.known.find(client[0], head):
+            _reply(sock, head, answer)
+            return
+        self.nr_conns += 1
+        conn = Connection(self.cfg, sock, client, listener.getsockname())
+        conn.head, conn.data_ready = head, bool(head)
+        self.enqueue_req(conn)
 
     def handle(self, conn: TConn) -> bool:
         again = super().handle(conn)
         if not again and isinstance(conn, Connection):
             conn.leave()
         return again
+
+    def handle_request(self, req: Any, conn: Any) -> bool:
+        head, conn.head = conn.head, b""  # a connection may carry more requests
+        self.known.begin()
+        again = super().handle_request(req, conn)
+        if head:
+            self.known.learn(conn.client[0], head, getattr(req, "answer", b""))
+        return again
+
+
+def _arrived(sock: socket) -> bytes:
+    """What can be received now, at most LONGEST_HEAD bytes. It stays there."""
+    try:
+        return sock.recv(LONGEST_HEAD, MSG_PEEK | MSG_DONTWAIT)
+    except OSError:  # nothing, or the client left
+        return b""
+
+
+def _reply(sock: socket, head: bytes, answer: bytes) -> None:
+    """Answer a request that has arrived, and close the connection."""
+    with suppress(OSError), sock:
+        sock.recv(len(head), MSG_DONTWAIT)  # closing with unread bytes would lose the answer
+        sock.send(answer, MSG_DONTWAIT)  # shorter than the buffer of a new connection
+
+
+class Log(Logger):
+    """gunicorn's log without the log of requests, which the API writes itself."""
+
+    def access(self, resp: object, req: object, environ: object, request_time: object) -> None:
+        return
 
 
 class Pieces(list[bytes]):
@@ -87,7 +148,7 @@ class Pieces(list[bytes]):
 class WholeResponse(Response):
     """A response that sends its head together with the first part of the body. If the process is
     killed, a client or the load balancer then has a whole answer or none, and may ask another
-    process.
+    process. What was sent first is the request's ``answer``.
     """
 
     def write(self, arg: bytes) -> None:
@@ -100,7 +161,9 @@ class WholeResponse(Response):
             super().write(arg)
         finally:
             self.sock = sock
-        sock.sendall(b"".join(pieces))
+        first = b"".join(pieces)
+        self.req.answer = first  # type: ignore[attr-defined] # for handle_request
+        sock.sendall(first)
 
 
 def tls_context(

@@ -19,6 +19,7 @@ from provisioner.common.long_lists import Listing
 from provisioner.common.pagination import Page
 from provisioner.common.parsing import Identifier, Input, parse_body, parse_query
 from provisioner.common.times import iso_milliseconds
+from tasks.busy_hosts import is_known_idle
 from tasks.models import TaskState, TaskType
 from tasks.selectors import seconds_left, shown_tasks, task_list, task_pending_reason
 from tasks.services import task_delete, task_update
@@ -136,7 +137,10 @@ class TaskViewSet(ApiViewSet):
         fields["host_id"] = self.own_host(fields.get("host_id"))
         tenant_id = self.caller.tenant_id
         if any(fields.values()):
-            return Response(_shown(task_list(**fields, tenant_id=tenant_id)))
+            shown = _shown(task_list(**fields, tenant_id=tenant_id))
+            if not shown and fields["host_id"]:
+                self.stays_while(partial(is_known_idle, fields["host_id"]))
+            return Response(shown)
         rows = partial(shown_tasks, tenant_id=tenant_id)
         return self.listed(Page(), Listing(rows, _shown, itemgetter("taskId"), key="task_id"))
 

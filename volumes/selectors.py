@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Sum
 
-from inventory.models import Backend, Host, Ssd
+from inventory.models import Backend, BackendAddress, Host, Ssd
 from provisioner.common import clock
+from provisioner.common.compiled import Compiled, prefetched, text
 from provisioner.common.models import LifeState
 from volumes.models import (
     Export,
@@ -40,6 +42,24 @@ NODE_COLUMNS = (
     "used_bw",
 )
 """Columns of a backend that are fields of a placement candidate with the same names."""
+NODES = Compiled(
+    lambda: Backend.objects.order_by("persistent_id").values_list(
+        "available_until", "unanswered_since", *NODE_COLUMNS
+    )
+)
+SSDS = Compiled(
+    lambda: Ssd.objects.filter(present=True).values_list(
+        "backend_id", "id", "ssd_id", "capacity_bytes", "used_bytes", "block_size"
+    )
+)
+BACKEND_COLUMNS = [field.attname for field in Backend._meta.concrete_fields]
+WITH_ADDRESSES = Compiled(
+    lambda: (
+        BackendAddress.objects.filter(backend=text("backend"))
+        .order_by("position")
+        .values_list("address", *(f"backend__{name}" for name in BACKEND_COLUMNS))
+    )
+)
 SUB_VOLUMES = Prefetch("sub_volumes", SubVolume.objects.select_related("ssd"))
 
 
@@ -50,27 +70,21 @@ def candidates_read(exclusive_class: str = "") -> list[Candidate]:
     """
     now = clock.now()
     taken = _ssds_with_class(exclusive_class) if exclusive_class else frozenset()
-    ssds = Ssd.objects.filter(present=True).values_list(
-        "backend_id", "id", "ssd_id", "capacity_bytes", "used_bytes", "block_size"
-    )
     drives: dict[str, list[Drive]] = {}
     totals: dict[str, int] = {}
-    for backend_id, pk, ssd_id, capacity, used, block_size in ssds:
+    for backend_id, pk, ssd_id, capacity, used, block_size in SSDS.rows():
         drive = Drive(pk, ssd_id, capacity - used, pk in taken, block_size)
         drives.setdefault(backend_id, []).append(drive)
         totals[backend_id] = totals.get(backend_id, 0) + capacity
-    nodes = Backend.objects.order_by("persistent_id").values(
-        *NODE_COLUMNS, "available_until", "unanswered_since"
-    )
     return [
         Candidate(
-            available=node.pop("available_until") >= now,
-            answers=node.pop("unanswered_since") is None,
-            total_bytes=totals.get(node["persistent_id"], 0),
-            drives=tuple(drives.get(node["persistent_id"], ())),
-            **node,
+            available=available_until >= now,
+            answers=unanswered_since is None,
+            total_bytes=totals.get(node[0], 0),
+            drives=tuple(drives.get(node[0], ())),
+            **dict(zip(NODE_COLUMNS, node, strict=True)),
         )
-        for node in nodes
+        for available_until, unanswered_since, *node in NODES.rows()
     ]
 
 
@@ -106,6 +120,16 @@ def sub_volumes_of(volume_id: int) -> QuerySet[SubVolume]:
 def replicas_with_nodes(rows: QuerySet[Replica]) -> QuerySet[Replica]:
     """Load the replicas with all rows that a call to their node needs."""
     return rows.select_related("backend").prefetch_related("backend__addresses", SUB_VOLUMES)
+
+
+def backend_with_addresses(backend_id: str) -> Backend | None:
+    """Load a backend with all that a call to its node needs. One statement."""
+    rows = list(WITH_ADDRESSES.rows(backend=backend_id))
+    if not rows:
+        return None
+    backend = Backend.from_db(DEFAULT_DB_ALIAS, BACKEND_COLUMNS, rows[0][1:])
+    prefetched(backend, "addresses", [BackendAddress(address=address) for address, *_ in rows])
+    return backend
 
 
 def replicas_expanded_offline(volume: Volume) -> QuerySet[Replica]:

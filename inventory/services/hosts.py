@@ -9,6 +9,7 @@ from django.db.models import Case, F, Q, Value, When
 
 from inventory.models import DRIVER_VERSION, LATE_FACTOR, ClientType, Host
 from provisioner.common import clock
+from provisioner.common.compiled import upsert
 from provisioner.common.results import ProvisionerError, ResultCode
 
 OF_ANY_PROBE = frozenset({"name", "last_probe_at", "probed_by_driver"})
@@ -90,7 +91,7 @@ def host_probe(report: HostReport) -> None:
     host = report.row()
     kept = {"uuid", "nqn", "tenant_id", "recorded_available"}
     kept |= {"used_namespace_ids"} if report.used_namespace_ids is None else set()
-    write = _write_of_driver if report.by_driver else _upsert
+    write = _write_of_driver if report.by_driver else upsert
     columns = [field.name for field in Host._meta.concrete_fields if field.name not in kept]
     try:
         write(host, columns)
@@ -133,12 +134,6 @@ def host_assign(*, uuid: str, tenant_id: str) -> bool:
     stay. False: there is no such host.
     """
     return bool(Host.objects.filter(pk=uuid).update(tenant_id=tenant_id))
-
-
-def _upsert(host: Host, columns: Sequence[str]) -> None:
-    Host.objects.bulk_create(
-        [host], update_conflicts=True, unique_fields=["uuid"], update_fields=columns
-    )
 
 
 def _write_of_driver(host: Host, columns: Sequence[str]) -> None:

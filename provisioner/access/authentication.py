@@ -27,12 +27,12 @@ class _HeaderAuthentication(BaseAuthentication):
     scheme: str
 
     def authenticate(self, request: Request) -> tuple[Caller, str] | None:
-        scheme, _, credentials = request.headers.get("Authorization", "").strip().partition(" ")
-        if scheme.lower() != self.scheme:
+        scheme, credentials = credentials_of(request)
+        if scheme != self.scheme:
             return None
         source = request.META.get("REMOTE_ADDR", "")
         try:
-            caller = self.verify(credentials.strip(), source)
+            caller = self.verify(credentials, source)
         except (AuthenticationFailed, TriesLater) as error:
             REFUSED.count("", client=source, reason=str(error.detail))
             raise
@@ -103,6 +103,12 @@ class BearerAuthentication(_HeaderAuthentication):
             raise AuthenticationFailed(str(error)) from error
         except KeysUnreadable as error:
             raise CannotVerify(str(error)) from error
+
+
+def credentials_of(request: Request) -> tuple[str, str]:
+    """Scheme, in lower case, and credentials of ``Authorization``; empty: there are none."""
+    scheme, _, credentials = request.headers.get("Authorization", "").strip().partition(" ")
+    return scheme.lower(), credentials.strip()
 
 
 def _text(decoded: bytes) -> str:

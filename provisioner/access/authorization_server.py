@@ -96,6 +96,12 @@ def authorization_server_current() -> OidcServer | None:
     return server
 
 
+def is_known_absent() -> bool:
+    """Whether this process read, at most CACHE_SECONDS ago, that there is no server."""
+    read_at, server = _cached
+    return server is None and time.monotonic() - read_at < CACHE_SECONDS
+
+
 def authorization_server_forget() -> None:
     """Clear the cache of this process; other processes read the server within CACHE_SECONDS."""
     global _cached  # noqa: PLW0603

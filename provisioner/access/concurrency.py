@@ -42,9 +42,8 @@ class RequestTurn:
     def __init__(self, caller: Hashable) -> None:
         self._caller = caller
         self._held: list[Lane] = []
-        places: int = settings.ENVIRONMENT.api_places
         try:
-            self._take(_places, Bounds(places, three_quarters(places)))
+            self._take(_places, place_bounds())
             self._take(_turns, turn_bounds())
         except TooManyAtOnce:
             self.close()
@@ -89,12 +88,23 @@ class RequestTurn:
         lane.give_back(self._caller)
 
 
+def place_bounds() -> Bounds:
+    """How many requests have a place at once, in all and of one caller."""
+    places: int = settings.ENVIRONMENT.api_places
+    return Bounds(places, three_quarters(places))
+
+
 def turn_bounds() -> Bounds:
     """How many requests are worked on at once, in all and for one caller."""
     environment = settings.ENVIRONMENT
     threads: int = environment.api_threads
     of_one: int = environment.caller_requests or three_quarters(threads)
     return Bounds(threads, of_one, TURN_SECONDS)
+
+
+def has_turn(caller: Hashable) -> bool:
+    """Whether a request of this caller would get a place and a turn now, without a wait."""
+    return _places.is_free(caller, place_bounds()) and _turns.is_free(caller, turn_bounds())
 
 
 def others_work() -> bool:

@@ -7,7 +7,7 @@ settings invalidates all tokens that it signed.
 import datetime as dt
 import re
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,8 +16,9 @@ import jwt
 from django.conf import settings
 from pydantic import BaseModel, ValidationError
 
+from provisioner.access.authorization_server import is_known_absent
 from provisioner.access.principals import Caller, Role
-from provisioner.access.revocation import why_revoked
+from provisioner.access.revocation import is_known_good, why_revoked
 from provisioner.common import clock
 
 ALGORITHM = "HS256"
@@ -123,6 +124,24 @@ def token_verify(token: str) -> Caller:
     if Role.HOST in found.caller.roles and found.caller.host_id is None:
         raise TokenRefused(HOST_UNBOUND)
     return found.caller
+
+
+def token_watch(token: str) -> Callable[[], bool]:
+    """A function that tells whether a valid token is known to be valid still. It reads nothing, so
+    it answers False, too, when this process has not read for a while what it needs to know.
+
+    :raises TokenRefused: the token is not valid.
+    """
+    found = _verified(token)
+
+    def is_valid() -> bool:
+        return (
+            found.expires_at > clock.epoch_seconds()
+            and is_known_absent()
+            and is_known_good(found.token_id, found.user)
+        )
+
+    return is_valid
 
 
 def token_identify(token: str) -> tuple[str, dt.datetime]:

@@ -19,10 +19,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from provisioner.access.concurrency import RequestTurn, others_work
+from provisioner.access.authentication import BearerAuthentication, credentials_of
+from provisioner.access.authorization_server import is_known_absent
+from provisioner.access.concurrency import RequestTurn, has_turn, others_work
 from provisioner.access.principals import Caller
+from provisioner.access.tokens import token_watch
 from provisioner.common.database import is_conflict
 from provisioner.common.endpoint_spec import Operation
+from provisioner.common.known_answers import valid_while
 from provisioner.common.long_lists import PIECE_ROWS, Listing, Sender
 from provisioner.common.moment import one_moment
 from provisioner.common.pagination import Page
@@ -131,6 +135,18 @@ class ApiViewSet(ViewSet):
         ends = self._slot.for_a_list()
         sender = Sender(self._held.pop_all(), ends, others_work)
         return sender.response(self.request, listing.pieces(page, PIECE_ROWS))
+
+    def stays_while(self, is_valid: Callable[[], bool]) -> None:
+        """Declare that the present answer, a short one, is that to each request of the same bytes
+        while ``is_valid()``, which must not wait for anything; as long as the caller's token is
+        valid, and while the caller does not occupy all its turns. Credentials other than local
+        tokens are verified anew for each request.
+        """
+        scheme, token = credentials_of(self.request)
+        if scheme != BearerAuthentication.scheme or not is_known_absent():
+            return
+        caller, is_admitted = self.caller, token_watch(token)
+        valid_while(lambda: is_valid() and is_admitted() and has_turn(caller))
 
     def idempotency_digest(self, content: object) -> str:
         """A digest that a request shares with its repeats, and with no other request: of the header

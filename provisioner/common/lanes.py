@@ -65,13 +65,17 @@ class Lane:
         """How many turns are taken now."""
         return self._total
 
+    def is_free(self, key: Hashable, bounds: Bounds) -> bool:
+        """Whether a turn could be taken now, without a wait."""
+        return self._total < bounds.most and self._taken.get(key, 0) < bounds.most_of_one
+
     def take(self, key: Hashable, bounds: Bounds) -> None:
         """Take a turn; :meth:`give_back` returns it.
 
         :raises LaneFull: all turns stay taken.
         """
         with self._lock:
-            if self._is_free(key, bounds):
+            if self.is_free(key, bounds):
                 self._count(key, 1)
                 return
             if not bounds.seconds:
@@ -100,11 +104,8 @@ class Lane:
         else:
             del self._taken[key]
 
-    def _is_free(self, key: Hashable, bounds: Bounds) -> bool:
-        return self._total < bounds.most and self._taken.get(key, 0) < bounds.most_of_one
-
     def _call_next(self) -> None:
-        able = [w for w in self._waiting if self._is_free(w.key, w.bounds)]
+        able = [w for w in self._waiting if self.is_free(w.key, w.bounds)]
         if able:
             chosen = min(able, key=lambda waiter: self._taken.get(waiter.key, 0))
             self._waiting.remove(chosen)

@@ -24,7 +24,9 @@ CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
 
 
 class Server:
-    """gunicorn on the tests' database, with a CA for its clients' certificates."""
+    """gunicorn on the tests' database, with a CA for its clients' certificates. An empty value
+    unsets a variable: without TLS_CERTIFICATE, TLS_KEY and TLS_CLIENT_CA it serves plain HTTP.
+    """
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.authority = Authority.of(folder)
@@ -35,23 +37,23 @@ class Server:
         self._log = (folder / "log").open("w+b")
         settings = connection.settings_dict
         host = f"{settings['HOST'] or '127.0.0.1'}:{settings['PORT'] or 5432}"
+        variables = {
+            "DATABASE_URL": f"postgresql://{settings['USER']}@{host}/{settings['NAME']}",
+            "API_PORT": str(self.port),
+            "API_THREADS": "4",
+            "PUBLIC_URL": f"https://127.0.0.1:{self.port}",
+            "NODE_CA": str(self.authority.path),
+            "NODE_CERTIFICATE": str(self.authority.provisioner()),
+            "LOG_LEVEL": "DEBUG",
+            "LOG_FORMAT": "json",
+            "TLS_CERTIFICATE": str(certificate),
+            "TLS_KEY": str(key),
+            "TLS_CLIENT_CA": str(self.authority.path),
+        } | environment
+        self.scheme = "https" if variables["TLS_CERTIFICATE"] else "http"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py"],
-            env=os.environ
-            | {
-                "DATABASE_URL": f"postgresql://{settings['USER']}@{host}/{settings['NAME']}",
-                "API_PORT": str(self.port),
-                "API_THREADS": "4",
-                "PUBLIC_URL": f"https://127.0.0.1:{self.port}",
-                "NODE_CA": str(self.authority.path),
-                "NODE_CERTIFICATE": str(self.authority.provisioner()),
-                "LOG_LEVEL": "DEBUG",
-                "LOG_FORMAT": "json",
-                "TLS_CERTIFICATE": str(certificate),
-                "TLS_KEY": str(key),
-                "TLS_CLIENT_CA": str(self.authority.path),
-            }
-            | environment,
+            env=os.environ | {name: value for name, value in variables.items() if value},
             stdout=self._log,
             stderr=self._log,
         )
@@ -74,8 +76,15 @@ class Server:
             ssl_context=context, retries=False, source_address=source and (source, 0)
         ) as http:
             return http.request(
-                method, f"https://127.0.0.1:{self.port}{path}", body=body, headers=headers
+                method, f"{self.scheme}://127.0.0.1:{self.port}{path}", body=body, headers=headers
             )
+
+    def plain(self, text: bytes, source: str = "127.0.0.1", seconds: float = 10) -> bytes:
+        """The answer to just these bytes, without TLS."""
+        place = ("127.0.0.1", self.port)
+        with socket.create_connection(place, seconds, source_address=(source, 0)) as connected:
+            connected.sendall(text)
+            return connected.makefile("rb").read()
 
     def connect(self, *, certificate: bool = True) -> ssl.SSLSocket:
         plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
@@ -97,7 +106,7 @@ class Server:
         self._log.close()
 
     def _wait(self) -> None:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while True:
             try:
                 self.request("GET", "/healthz")

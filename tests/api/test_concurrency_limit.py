@@ -52,6 +52,13 @@ def test_one_more_waits_for_a_turn(busy: Api) -> None:
         assert answer.result(30).http == 200
 
 
+def test_a_caller_without_a_free_turn_is_answered_nothing_from_memory(busy: Api) -> None:
+    """A request that would have to wait for its turn is not in :mod:`known_answers` meanwhile."""
+    caller = Caller("tester", frozenset({Role.ADMIN}))
+    assert not concurrency.has_turn(caller)
+    assert concurrency.has_turn(Caller("another", frozenset({Role.ADMIN})))
+
+
 def test_a_wait_ends_with_429(busy: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(concurrency, "TURN_SECONDS", 0.05)
     answer = get(busy, "/tasks")

@@ -69,12 +69,13 @@ def listed(system: System) -> Listed:
 
 def others_p95(system: System, meter: Meter, rounds: int) -> tuple[float, float]:
     """Milliseconds of another tenant's polls: while nobody lists, and while one caller has LISTS
-    lists of all volumes under way. In turns; the middle ones.
+    lists of all volumes under way. In turns; the middle ones. Each poll asks for one task, because
+    those for the tasks of a host are answered from memory.
     """
     token = system.token_of("other", "STORAGE", "t2")
     poll = meter.load(
         "GET",
-        "/tasks?hostId=host-<n>",
+        "/tasks?taskId=task-<n>",
         numbers=data.HOSTS,
         expect="[",
         token=token,

@@ -12,10 +12,26 @@ from dataclasses import dataclass, field
 from django.db.models import F, Q, QuerySet
 
 from inventory.models import Backend, Ssd
+from provisioner.common.compiled import Compiled, text, whole
 from provisioner.common.results import ProvisionerError, ResultCode
 from volumes.models import Replica, Snapshot, SubVolume, Tenant
 from volumes.services.errors import TenantNotFound
 from volumes.sizing import GIB
+
+SPACE = Compiled(
+    lambda: Ssd.objects.filter(
+        pk=whole("ssd"), present=True, used_bytes__lte=F("capacity_bytes") - whole("size")
+    ),
+    used_bytes=F("used_bytes") + whole("size"),
+)
+"""Take space on an SSD that has it."""
+BUDGET = Compiled(
+    lambda: Tenant.objects.filter(pk=text("tenant")).filter(
+        Q(capacity_bytes=0) | Q(used_bytes__lte=F("capacity_bytes") - whole("size"))
+    ),
+    used_bytes=F("used_bytes") + whole("size"),
+)
+"""Charge a tenant whose budget has room."""
 
 
 class ClaimLost(Exception):
@@ -62,10 +78,7 @@ def claims_take(claims: Claims, *, of_budget: bool = True) -> None:
     :raises TenantCapacityExceeded: the tenant's budget would be exceeded.
     """
     for ssd_id, size in sorted(claims.ssd_bytes.items()):
-        free = Ssd.objects.filter(
-            pk=ssd_id, present=True, used_bytes__lte=F("capacity_bytes") - size
-        )
-        if not free.update(used_bytes=F("used_bytes") + size):
+        if not SPACE.update(ssd=ssd_id, size=size):
             raise ClaimLost
     for backend_id in sorted(claims.backend_iops):
         _claim_performance(
@@ -100,10 +113,9 @@ def budget_take(tenant_id: str, size: int) -> None:
 
 
 def _claim_budget(tenant_id: str, size: int) -> None:
-    within = Q(capacity_bytes=0) | Q(used_bytes__lte=F("capacity_bytes") - size)
-    tenant = Tenant.objects.filter(pk=tenant_id)
-    if tenant.filter(within).update(used_bytes=F("used_bytes") + size):
+    if BUDGET.update(tenant=tenant_id, size=size):
         return
+    tenant = Tenant.objects.filter(pk=tenant_id)
     budget = tenant.values_list("capacity_bytes", "used_bytes").first()
     if budget is None:
         raise TenantNotFound.of(tenant_id)

@@ -12,6 +12,8 @@ from django.db import IntegrityError, transaction
 
 from events.kinds import Kind
 from events.recording import record
+from inventory.models import Ssd
+from provisioner.common.compiled import insert, prefetched
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
 from volumes.models import Protocol, Replica, ReplicaState, SubVolume, Volume
@@ -53,11 +55,13 @@ def placement_request(
     replicas: int,
     avoid: frozenset[str] = frozenset(),
     beside: tuple[Replica, ...] = (),
+    is_new: bool = False,
 ) -> PlacementRequest:
     """Return what the volume asks of the nodes for ``replicas`` more replicas.
 
     ``beside``: replicas that the volume has, with their backends; their nodes and racks are taken.
-    ``avoid``: ids of nodes to skip.
+    ``avoid``: ids of nodes to skip. ``is_new``: nothing ever had the volume's uuid, so no node can
+    hold anything of it.
     """
     gib = volume.capacity_bytes // GIB
     nodes = [r.backend for r in beside if r.backend is not None]
@@ -78,14 +82,16 @@ def placement_request(
         desired_bw=volume.desired_bw_per_gb * gib,
         same_rack_allowed=volume.same_rack_allowed,
         avoid=avoid,
-        removing=frozenset(
-            Replica.objects.filter(uuid=volume.uuid, state=LifeState.DELETING).values_list(
-                "backend_id", flat=True
-            )
-        ),
+        removing=frozenset() if is_new else _nodes_removing(volume.uuid),
         taken_nodes=frozenset(n.persistent_id for n in nodes),
         taken_racks=frozenset(n.rack_key for n in nodes),
     )
+
+
+def _nodes_removing(uuid: str) -> frozenset[str]:
+    """The ids of the nodes that may still hold a replica of this uuid that is being deleted."""
+    rows = Replica.objects.filter(uuid=uuid, state=LifeState.DELETING, backend__isnull=False)
+    return frozenset(map(str, rows.values_list("backend_id", flat=True)))
 
 
 def volume_place(volume: Volume, request: PlacementRequest) -> Plan:
@@ -129,7 +135,7 @@ def replicas_claim(
     *,
     required: Callable[[Plan], Plan] = require_plan,
     within: Callable[[], AbstractContextManager[None]] = alone,
-) -> None:
+) -> list[Replica]:
     """Plan replicas, then insert and claim them in one transaction, together with the caller's
     rows.
 
@@ -137,23 +143,24 @@ def replicas_claim(
     transaction. ``required`` returns the plan, or raises if it will not do. If another transaction
     takes the planned space first, the function plans again, up to ``CLAIM_ATTEMPTS`` times.
 
+    Returns the new replicas, with their sub-volumes.
+
     :raises NoCandidate: no plan holds all replicas.
     :raises TenantCapacityExceeded: the tenant's budget would be exceeded.
     """
-    for attempt in range(1, CLAIM_ATTEMPTS + 1):
+    lost: Exception | None = None
+    for _ in range(CLAIM_ATTEMPTS):
         outcome = required(volume_place(volume, request))
         try:
             with within():
                 origin = write()
                 _record_placement(volume, outcome, origin)
-                _insert_replicas(volume, outcome.chosen, request, origin)
-            return
+                return _insert_replicas(volume, outcome.chosen, request, origin)
         except (ClaimLost, IntegrityError) as error:
-            if attempt == CLAIM_ATTEMPTS:
-                raise NoCandidate(
-                    f"others took the space first, {CLAIM_ATTEMPTS} times: try again",
-                    internal=repr(error),
-                ) from error
+            lost = error
+    raise NoCandidate(
+        f"others took the space first, {CLAIM_ATTEMPTS} times: try again", internal=repr(lost)
+    ) from lost
 
 
 def _insert_replicas(
@@ -161,10 +168,10 @@ def _insert_replicas(
     chosen: tuple[PlannedReplica, ...],
     request: PlacementRequest,
     origin: ReplicaOrigin,
-) -> None:
+) -> list[Replica]:
     claims = Claims(volume.tenant_id)
     source = origin.copied_from
-    replicas = Replica.objects.bulk_create(
+    replicas = [
         Replica(
             uuid=volume.uuid if volume.num_replicas == 1 else str(uuid.uuid4()),
             volume=volume,
@@ -178,21 +185,25 @@ def _insert_replicas(
             deadline_at=unfinished_deadline(),
         )
         for planned in chosen
-    )
+    ]
+    insert(*replicas)
     if source is not None:
         for replica in replicas:
             record_desired_copy(replica, source)
-    sub_volumes = []
+    sub_volumes: list[SubVolume] = []
     for replica, planned in zip(replicas, chosen, strict=True):
-        sub_volumes += [_sub_volume(volume, replica, p) for p in planned.sub_volumes]
+        own = [_sub_volume(volume, replica, p) for p in planned.sub_volumes]
+        prefetched(replica, "sub_volumes", own)
+        sub_volumes += own
         claims.add_replica(
             planned.node.persistent_id,
             {p.drive.id: p.claimed_bytes for p in planned.sub_volumes},
             request.desired_iops,
             request.desired_bw,
         )
-    SubVolume.objects.bulk_create(sub_volumes)
+    insert(*sub_volumes)
     claims_take(claims)
+    return replicas
 
 
 def _record_placement(volume: Volume, outcome: Plan, origin: ReplicaOrigin) -> None:
@@ -227,7 +238,7 @@ def _decided(planned: PlannedReplica, request: PlacementRequest) -> dict[str, An
 def _sub_volume(volume: Volume, replica: Replica, sub_volume: PlannedSubVolume) -> SubVolume:
     return SubVolume(
         replica=replica,
-        ssd_id=sub_volume.drive.id,
+        ssd=Ssd(id=sub_volume.drive.id, ssd_id=sub_volume.drive.ssd_id),
         capacity_bytes=sub_volume.capacity_bytes,
         claimed_bytes=sub_volume.claimed_bytes,
         storage_class_name=volume.storage_class_name,

@@ -1,5 +1,7 @@
 """The database backend: ``ENGINE = "provisioner.common.postgresql"``."""
 
+import select
+import time
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -16,6 +18,10 @@ POOL_WAIT_SECONDS = 1.5
 refused within 2 s while the server is away."""
 BUSY_SECONDS = 15.0
 """Longest wait for a free connection while the server answers."""
+PROVEN_SECONDS = 0.2
+"""A connection of the pool that was proven to work this recently is not tried again, unless its
+server has sent something, as it does when it ends the session."""
+PROVEN_AT = "proven_at"
 RECONNECT_SECONDS = 1.0
 """How long the pool tries in the background before the next caller makes it try again. With the
 pool's default, 5 minutes with growing pauses, a server that is back would go unnoticed."""
@@ -100,6 +106,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         left = int(self.settings_dict["OPTIONS"]["pool"]["max_size"])
         while True:
             connection = take()
+            if _was_just_proven(connection):
+                return connection
             try:
                 require_writable(connection)
             except psycopg.Error:
@@ -109,6 +117,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                     raise
                 left -= 1
             else:
+                setattr(connection, PROVEN_AT, time.monotonic())
                 return connection
 
     def is_usable(self) -> bool:
@@ -119,3 +128,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         except psycopg.Error:
             return False
         return True
+
+
+def _was_just_proven(connection: Any) -> bool:
+    if time.monotonic() - getattr(connection, PROVEN_AT, 0.0) >= PROVEN_SECONDS:
+        return False
+    arrived = select.poll()
+    arrived.register(connection.fileno(), select.POLLIN)
+    return not arrived.poll(0)

@@ -15,9 +15,14 @@ from inventory.services.hosts import (
     host_probe,
     require_host_of_tenant,
 )
+from provisioner.common.compiled import Compiled, text
 from volumes.models import Export, Publication, Volume, target_nqn
 from volumes.selectors import LIVE
 from volumes.services.publication.exports import exports_renew
+
+HAS_NQN = Compiled(
+    lambda: Host.objects.filter(pk=text("host"), nqn=text("nqn")).order_by().values_list("pk")
+)
 
 
 def host_report(report: HostReport, *, is_its_own: bool = False) -> None:
@@ -62,6 +67,8 @@ class Caller(NamedTuple):
 
 def _is_so(uuid: str, nqn: str, caller: Caller) -> bool:
     """Whether the host already has the NQN."""
+    if caller.tenant_id is None:
+        return bool(list(HAS_NQN.rows(host=uuid, nqn=nqn)))
     host = Host.objects.filter(pk=uuid, nqn=nqn).first()
     if host is not None:
         caller.require(host, nqn)

@@ -1,12 +1,12 @@
 """Create claimed replicas on their nodes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from inventory.nodes.wire import Source
 from provisioner.common.models import LifeState
 from volumes.models import Replica, Volume
-from volumes.selectors import replicas_with_nodes
+from volumes.selectors import backend_with_addresses, replicas_with_nodes
 from volumes.services.node.missing import check_after_not_found
 from volumes.services.node_calls import failures_text, lack_space, replicas_ensure
 
@@ -23,14 +23,20 @@ class FailedReplicas:
     lack_space: bool
 
 
-def replicas_make(volume: Volume, *, until: float) -> FailedReplicas | None:
+def replicas_make(
+    volume: Volume, *, until: float, claimed: Sequence[Replica] = ()
+) -> FailedReplicas | None:
     """Create the volume's CREATING replicas on their nodes. Confirmed replicas become READY.
+
+    ``claimed``: the replicas, if this caller has just claimed all of them.
 
     Returns the replicas that failed, or None if all are READY. Another attempt of the same request
     may have created some of them.
     """
     rows = Replica.objects.filter(volume=volume, state=LifeState.CREATING)
-    replicas = {r.pk: r for r in replicas_with_nodes(rows)}
+    for replica in claimed:
+        replica.backend = backend_with_addresses(str(replica.backend_id))
+    replicas = {r.pk: r for r in claimed or replicas_with_nodes(rows)}
     outcomes = replicas_ensure(volume, replicas.values(), until=until)
     check_after_not_found(_sources(replicas.values()), outcomes, until=until)
     made = [key for key, outcome in outcomes.items() if isinstance(outcome, bool)]

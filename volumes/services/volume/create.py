@@ -11,6 +11,7 @@ from django.db.models import Q
 from events.kinds import Kind
 from events.recording import Tally, record
 from provisioner.common import clock
+from provisioner.common.compiled import Compiled, insert, whole
 from provisioner.common.models import LifeState
 from provisioner.common.parsing import INT64_MAX
 from provisioner.common.queue import enqueue_on_commit
@@ -38,6 +39,11 @@ from volumes.services.volume.delete import delete_replicas_on_nodes
 from volumes.sizing import GIB, claimed_bytes
 
 MOST_REPLICAS_AT_CREATION = 3
+READY = Compiled(
+    lambda: Volume.objects.filter(pk=whole("volume"), state=LifeState.CREATING),
+    state=LifeState.READY,
+    deadline_at=None,
+)
 REFUSED = Tally(Kind.PLACEMENT_REFUSED)
 
 
@@ -96,7 +102,7 @@ def volume_create(
     draft = _draft(tenant_id, request, idempotency_digest)
     until = call_deadline()
     try:
-        volume = volume_begun(draft) or _begin(draft, named=request.uuid is not None, until=until)
+        volume, claimed = _begin(draft, named=request.uuid is not None, until=until)
     except (NoCandidate, TenantCapacityExceeded) as error:
         REFUSED.count(
             tenant_id,
@@ -109,9 +115,10 @@ def volume_create(
     if volume.state == LifeState.READY:
         return volume
     avoid: frozenset[str] = frozenset()
-    while failed := replicas_make(volume, until=until):
+    while failed := replicas_make(volume, until=until, claimed=claimed):
         avoid |= {str(r.backend_id) for r in failed.replicas}
         _replace(volume, failed, avoid, in_time=time.monotonic() < until)
+        claimed = []
     volume_ready(volume)
     if avoid:
         enqueue_on_commit("volumes.jobs.collect")
@@ -173,39 +180,40 @@ def volume_begun(draft: Volume) -> Volume | None:
     return taken
 
 
-def _begin(draft: Volume, *, named: bool, until: float) -> Volume:
-    """Claim the volume, and return it, or the volume that another attempt claimed at the last
-    moment.
+def _begin(draft: Volume, *, named: bool, until: float) -> tuple[Volume, list[Replica]]:
+    """Claim the volume, and return it with its new replicas; or the volume that another attempt
+    claimed, without replicas.
 
     ``named``: the client chose the uuid. Then replicas of a deleted volume of that uuid are removed
-    first.
+    first. Otherwise only the alias can be taken, and the insert shows that.
     """
     if named:
+        if begun := volume_begun(draft):
+            return begun, []
         former = Replica.objects.filter(uuid=draft.uuid, state=LifeState.DELETING)
         delete_replicas_on_nodes(former, until=until)
     try:
-        _claim(draft)
+        return draft, _claim(draft, is_new=not named)
     except ProvisionerError:
         if (begun := volume_begun(draft)) is None:
             raise
-        return begun
-    return draft
+        return begun, []
 
 
-def _claim(volume: Volume) -> None:
-    request = placement_request(volume, replicas=volume.num_replicas)
+def _claim(volume: Volume, *, is_new: bool) -> list[Replica]:
+    request = placement_request(volume, replicas=volume.num_replicas, is_new=is_new)
 
     def insert_volume() -> ReplicaOrigin:
         volume.pk = None  # an attempt that was rolled back set it; another row may have it now
         try:
-            volume.save(force_insert=True)
+            insert(volume)
         except IntegrityError as error:
             raise VolumeExists(
                 f"a volume with uuid {volume.uuid!r} or alias {volume.alias!r} exists already"
             ) from error
         return ReplicaOrigin(kind=Kind.VOLUME_CREATED)
 
-    replicas_claim(volume, request, insert_volume)
+    return replicas_claim(volume, request, insert_volume)
 
 
 def _replace(
@@ -249,9 +257,8 @@ def volume_ready(volume: Volume) -> None:
 
     :raises NodesFailed: it was deleted or aborted meanwhile.
     """
-    rows = Volume.objects.filter(pk=volume.pk)
-    made = rows.filter(state=LifeState.CREATING).update(state=LifeState.READY, deadline_at=None)
-    if not made and not rows.filter(state=LifeState.READY).exists():
+    ready = Volume.objects.filter(pk=volume.pk, state=LifeState.READY)
+    if not READY.update(volume=volume.pk) and not ready.exists():
         raise NodesFailed("the volume was deleted while it was being created")
     volume.state, volume.deadline_at = LifeState.READY, None
 

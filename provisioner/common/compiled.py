@@ -1,0 +1,136 @@
+"""Statements that Django compiles once for all requests: for a short statement that costs more
+than sending it.
+
+Build the query with an argument in place of each value that differs between calls::
+
+    FREE = Compiled(lambda: Ssd.objects.filter(pk=whole("ssd")).values_list("capacity_bytes"))
+    for (capacity,) in FREE.rows(ssd=7): ...
+
+The wording is Django's own, so a change of a model needs no change here.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, cached_property
+from typing import Any
+
+from django.db import connection
+from django.db.models import BigIntegerField, CharField, Expression, Field, Model, QuerySet
+from django.db.models.constants import OnConflict
+from django.db.models.expressions import DatabaseDefault
+from django.db.models.sql import InsertQuery, UpdateQuery
+
+
+class _Argument(Expression):
+    def __init__(self, name: str, output_field: "Field[Any, Any]") -> None:
+        super().__init__(output_field=output_field)
+        self.name = name
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        return "%s", (self,)
+
+    def bound(self, arguments: dict[str, Any]) -> Any:
+        return self.output_field.get_db_prep_value(arguments[self.name], connection)
+
+
+def text(name: str) -> Expression:
+    """A text that each call gives by this name."""
+    return _Argument(name, CharField())
+
+
+def whole(name: str) -> Expression:
+    """A whole number that each call gives by this name."""
+    return _Argument(name, BigIntegerField())
+
+
+class Compiled:
+    """A query of ``values_list``, or an update of its rows, where ``written`` says what is written.
+    ``build`` makes the queryset. It runs at the first use.
+    """
+
+    def __init__(self, build: Callable[[], QuerySet[Any, Any]], **written: Any) -> None:
+        self._build, self._written = build, written
+
+    def rows(self, **arguments: Any) -> Iterable[Any]:
+        """The rows, as tuples."""
+        with connection.cursor() as cursor:
+            self._execute(cursor, arguments)
+            found = cursor.fetchall()
+        compiler = self._compiled[0]
+        rows: Iterable[Any] = compiler.results_iter(results=[found], tuple_expected=True)
+        return rows
+
+    def update(self, **arguments: Any) -> int:
+        """Update the rows, and return their number."""
+        with connection.cursor() as cursor:
+            self._execute(cursor, arguments)
+            number: int = cursor.rowcount
+        return number
+
+    @cached_property
+    def _compiled(self) -> tuple[Any, str, tuple[Any, ...]]:
+        query: Any = self._build().query
+        if self._written:
+            query = query.chain(UpdateQuery)
+            query.add_update_values(self._written)
+            query.clear_ordering(force=True)
+        compiler = query.get_compiler(connection=connection)
+        return compiler, *compiler.as_sql()
+
+    def _execute(self, cursor: Any, arguments: dict[str, Any]) -> None:
+        _, statement, parameters = self._compiled
+        bound = [p.bound(arguments) if isinstance(p, _Argument) else p for p in parameters]
+        cursor.execute(statement, bound)
+
+
+def insert(*rows: Model) -> None:
+    """Insert new rows of one model, and set their keys. Inside a transaction, one statement."""
+    if len(rows) == 1:
+        rows[0].pk = _execute_insert(rows[0], ())
+    elif rows:
+        type(rows[0])._base_manager.bulk_create(rows)
+
+
+def upsert(row: Model, columns: Sequence[str]) -> None:
+    """Insert a row with a key of its own or, if the key exists, write these columns of it."""
+    _execute_insert(row, tuple(columns))
+
+
+def _execute_insert(row: Model, columns: tuple[str, ...]) -> Any:
+    """The key of the row."""
+    fields = tuple(
+        field
+        for field in row._meta.concrete_fields
+        if not isinstance(value := getattr(row, field.attname), DatabaseDefault)
+        and not (field.primary_key and value is None)
+    )
+    compiler, statement = _insert_statement(type(row), fields, columns)
+    values = [compiler.prepare_value(f, compiler.pre_save_val(f, row)) for f in fields]
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return cursor.fetchone()[0] if compiler.returning_fields else row.pk
+
+
+def prefetched(row: Model, name: str, related: list[Any]) -> None:
+    """Set what ``row.<name>.all()`` returns, as ``prefetch_related`` does."""
+    vars(row).setdefault("_prefetched_objects_cache", {})[name] = related
+
+
+@cache
+def _insert_statement(
+    model: type[Model], fields: tuple["Field[Any, Any]", ...], columns: tuple[str, ...]
+) -> tuple[Any, str]:
+    """A compiler, and the statement with one parameter for each of the fields."""
+    meta = model._meta
+    has_key = meta.pk in fields
+    names = [field.attname for field in fields]
+    query = InsertQuery(
+        model,
+        on_conflict=OnConflict.UPDATE if columns else None,
+        update_fields=[meta.get_field(name) for name in columns],
+        unique_fields=[meta.pk] if columns else [],
+    )
+    query.insert_values(list(fields), [model(**dict.fromkeys(names))])
+    compiler: Any = query.get_compiler(connection=connection)
+    compiler.returning_fields = None if has_key else [meta.pk]
+    [(statement, _)] = compiler.as_sql()
+    return compiler, statement

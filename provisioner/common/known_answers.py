@@ -1,0 +1,102 @@
+"""Answers that a process gives again to the same request, without Django.
+
+A host that has no task sends the same bytes each second and gets the same answer. The view that
+gave it knows how to tell that this is still so, and declares it with :func:`valid_while`. From then
+on :class:`KnownAnswers` finds the answer by the bytes of the request. So whatever depends on the
+request alone (parameters, headers, bindings of the token, certificates) was decided by the view,
+and only what changes with time is checked again.
+"""
+
+import re
+import uuid
+from collections.abc import Callable
+from contextvars import ContextVar
+from email.utils import formatdate
+from hashlib import blake2b
+from typing import NamedTuple
+
+from prometheus_client import Counter
+
+GIVEN = Counter(
+    "provisioner_known_answers",
+    "Polls that were answered from memory, because the same request had the same answer before.",
+)
+MOST = 32_768
+"""How many requests a process knows. When there are more, it forgets all and learns anew."""
+LONGEST_HEAD = 8192
+END = b"\r\n\r\n"
+KEY = re.compile(rb"\r\nidempotency-key: [0-9a-fA-F-]{36}(?=\r\n)")
+"""The load balancer adds one to each request. It means nothing for a GET."""
+BODY = re.compile(rb"\r\n(content-length|transfer-encoding|expect|upgrade):", re.IGNORECASE)
+ANSWER = re.compile(
+    rb"(HTTP/1\.1 200 .*\r\nDate: )[^\r]+"
+    rb"(\r\nConnection: close\r\n.*\r\nX-Request-ID: )([^\r]+)(\r\n.*)",
+    re.DOTALL,
+)
+IsValid = Callable[[], bool]
+
+_declared: ContextVar[IsValid | None] = ContextVar("known_answer", default=None)
+
+
+def valid_while(is_valid: IsValid) -> None:
+    """Declare that the answer to the present request is the answer to each request of the same
+    bytes from the same address, while ``is_valid()``, but for its date and request id.
+
+    ``is_valid`` must not wait for anything: it runs in the thread that accepts connections. The
+    answer must be in one part, not streamed.
+    """
+    _declared.set(is_valid)
+
+
+class _Known(NamedTuple):
+    is_valid: IsValid
+    parts: tuple[bytes, bytes, bytes]
+
+
+class KnownAnswers:
+    """The answers that a process knows, by a digest of the request and the address that sent it."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, _Known] = {}
+        self._parts: dict[tuple[bytes, bytes, bytes], tuple[bytes, bytes, bytes]] = {}
+
+    def find(self, address: str, head: bytes) -> bytes | None:
+        """The whole answer to a request that consists of ``head``; None: ask the application."""
+        known = self._known.get(_digest(address, head))
+        if known is None or not known.is_valid():
+            return None
+        GIVEN.inc()
+        before, between, after = known.parts
+        date, request_id = formatdate(usegmt=True).encode(), uuid.uuid4().hex.encode()
+        return b"".join((before, date, between, request_id, after))
+
+    def begin(self) -> None:
+        """The application begins with a request in this thread."""
+        _declared.set(None)
+
+    def learn(self, address: str, head: bytes, answer: bytes) -> None:
+        """Keep the answer to the request of this thread, if the application declared it valid for
+        longer. Answers to requests with a body or an id of their own, or after which the connection
+        stays open, are not kept.
+        """
+        is_valid, found = _declared.get(), ANSWER.fullmatch(answer)
+        if is_valid is None or found is None or BODY.search(head):
+            return
+        before, between, request_id, after = found.groups()
+        if not _is_whole(head) or request_id in head:
+            return
+        if len(self._known) >= MOST:
+            self._known.clear()
+            self._parts.clear()
+        parts = (before, between, after)  # one copy for all hosts
+        known = _Known(is_valid, self._parts.setdefault(parts, parts))
+        self._known[_digest(address, head)] = known
+
+
+def _is_whole(head: bytes) -> bool:
+    """Whether the bytes are one head of a request, and nothing else."""
+    return head.find(END) == len(head) - len(END)
+
+
+def _digest(address: str, head: bytes) -> bytes:
+    return blake2b(KEY.sub(b"", head, 1) + address.encode(), digest_size=32).digest()

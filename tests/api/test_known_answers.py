@@ -1,0 +1,297 @@
+"""Polls of hosts without tasks: answered from memory, as the API itself would answer them."""
+
+import base64
+import datetime as dt
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from django.db import connection
+
+from provisioner.access.authorization_server import CACHE_SECONDS
+from provisioner.access.models import AuthorizationServer, RevokedToken
+from provisioner.access.principals import Role
+from provisioner.access.tokens import token_identify, token_issue
+from provisioner.certificates import Authority
+from provisioner.common import clock
+from tasks.busy_hosts import STALE_SECONDS
+from tasks.models import Task, TaskType
+from tests.api.server_steps import Server
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+IDLE, BUSY = "idle-host", "busy-host"
+REQUEST_ID = re.compile(rb"(?<=\r\nX-Request-ID: )[^\r]+")
+COUNTED = re.compile(rb"^provisioner_known_answers_total (\S+)", re.MULTILINE)
+CHANGING = re.compile(rb"(?<=\r\nDate: )[^\r]+|(?<=\r\nX-Request-ID: )[0-9a-f]{32}(?=\r\n)")
+TRIES = 6
+LIFETIME_SECONDS = 15
+Lines = list[str]
+
+
+@pytest.fixture(scope="module")
+def server(
+    django_db_setup: None,
+    django_db_blocker: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Server]:
+    """As behind HAProxy, which is trusted to check certificates."""
+    plain = dict.fromkeys(("TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA"), "")
+    with django_db_blocker.unblock():  # type: ignore[attr-defined]
+        running = Server(
+            tmp_path_factory.mktemp("plain"),
+            TRUSTED_PROXIES="127.0.0.1",
+            REQUIRE_CLIENT_CERTIFICATE="true",
+            METRICS_OPEN="true",
+            **plain,
+        )
+    yield running
+    running.stop()
+
+
+@pytest.fixture(autouse=True)
+def _rows(base_rows: None) -> None:
+    Task.objects.create(type=TaskType.REMOTE_MIGRATION, host_id=BUSY, tenant_id="acme")
+
+
+def token(*roles: Role, seconds: int = 3600, **bindings: Any) -> str:
+    lifetime = dt.timedelta(seconds=seconds)
+    return token_issue(name="poller", roles=roles, lifetime=lifetime, **bindings)[0]
+
+
+def certificate(authority: Authority) -> str:
+    pem = Path(authority.client("poller")).read_bytes()
+    return base64.b64encode(x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)).decode()
+
+
+class Poller:
+    """Sends requests as HAProxy passes them on."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._certificate = certificate(server.authority)
+        self._key = 0
+
+    def request(
+        self, path: str, credentials: str, *more: str, method: str = "GET", end: str = "close"
+    ) -> bytes:
+        self._key += 1
+        lines = [f"{method} {path} HTTP/1.1", "host: api", f"authorization: {credentials}", *more]
+        lines += ["x-ssl-client-verify: SUCCESS", f"x-ssl-client-cert: {self._certificate}"]
+        lines += ["x-forwarded-for: 10.0.0.7", "x-forwarded-proto: https"]
+        lines += [f"idempotency-key: 00000000-0000-0000-0000-{self._key:012}", f"connection: {end}"]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+    def send(self, *arguments: str, source: str = "127.0.0.1", **how: str) -> bytes:
+        return self.server.plain(self.request(*arguments, **how), source)
+
+    def poll(self, credentials: str, host: str = IDLE) -> bytes:
+        return self.send(f"/tasks?hostId={host}", credentials)
+
+    def is_logged(self, answer: bytes) -> bool:
+        """Whether the API gave this answer: it logs each request, others are only counted."""
+        found = REQUEST_ID.search(answer)
+        assert found, answer
+        return any(found[0].decode() in line for line in self.server.log())
+
+    def known(self, send: Callable[[], bytes]) -> bytes:
+        """The answer from memory to this request. The API answers when it has to read anew."""
+        answers: list[bytes] = []
+
+        def is_known() -> bool:
+            answers.append(send())
+            return not self.is_logged(answers[-1])
+
+        eventually(is_known, seconds=60, what=lambda: answers[-1])
+        return answers[-1]
+
+
+@pytest.fixture
+def poller(server: Server) -> Poller:
+    return Poller(server)
+
+
+@pytest.fixture
+def idle(poller: Poller) -> str:
+    """The credentials of a poll that is answered from memory."""
+    credentials = f"Bearer {token(Role.ADMIN)}"
+    assert b"\r\n\r\n[]" in poller.known(lambda: poller.poll(credentials))
+    return credentials
+
+
+HOSTS = f"/tasks?hostId={IDLE}"
+
+
+@pytest.mark.parametrize(
+    ("path", "roles", "bindings", "more"),
+    [
+        (HOSTS, [Role.ADMIN], {}, []),
+        (HOSTS, [Role.MONITOR], {}, ["user-agent: agent/3.22", "accept: */*"]),
+        (HOSTS, [Role.STORAGE], {"tenant_id": "acme"}, []),
+        (HOSTS, [Role.HOST], {"host_id": IDLE}, []),
+        (HOSTS, [Role.HOST], {"host_id": IDLE, "tenant_id": "acme"}, ["accept-encoding: gzip"]),
+        ("/tasks", [Role.HOST], {"host_id": IDLE}, []),
+        ("/tasks/", [Role.HOST], {"host_id": IDLE}, []),
+        (f"/tasks/?HOSTID={IDLE}&taskId=", [Role.ADMIN], {}, []),
+        (f"{HOSTS}&unknown=1", [Role.ADMIN], {}, []),
+    ],
+)
+def test_both_ways_answer_the_same_bytes(
+    poller: Poller, path: str, roles: list[Role], bindings: dict[str, Any], more: Lines
+) -> None:
+    credentials = f"Bearer {token(*roles, **bindings)}"
+
+    def send() -> bytes:
+        return poller.send(path, credentials, *more)
+
+    by_the_api = send()
+    assert poller.is_logged(by_the_api)
+    from_memory = poller.known(send)
+    assert CHANGING.sub(b"-", from_memory) == CHANGING.sub(b"-", by_the_api)
+    assert len(CHANGING.findall(from_memory)) == 2
+    assert CHANGING.findall(from_memory)[1] != CHANGING.findall(by_the_api)[1]
+    assert by_the_api.endswith(b"\r\n\r\n[]")
+
+
+ADMIN: tuple[list[Role], dict[str, Any]] = ([Role.ADMIN], {})
+
+
+@pytest.mark.parametrize(
+    ("caller", "path", "more", "how", "status"),
+    [
+        (ADMIN, f"/tasks?hostId={BUSY}", [], {}, 200),
+        (([Role.STORAGE], {"tenant_id": "other"}), f"/tasks?hostId={BUSY}", [], {}, 200),
+        (([Role.HOST], {"host_id": "another"}), HOSTS, [], {}, 403),
+        (([Role.NODE], {"node_id": "n"}), HOSTS, [], {}, 403),
+        (([Role.HOST], {}), HOSTS, [], {}, 401),
+        (ADMIN, "/tasks?taskId=none", [], {}, 200),
+        (ADMIN, "/tasks?hostId=not%20an%20id", [], {}, 400),
+        (ADMIN, f"{HOSTS}&taskId=one", [], {}, 400),
+        (ADMIN, HOSTS, ["x-request-id: of-the-caller"], {}, 200),
+        (ADMIN, HOSTS, ["content-length: 0"], {}, 200),
+        (ADMIN, HOSTS, [], {"source": "127.0.0.2"}, 403),
+        (ADMIN, f"/volumes?hostID={IDLE}", [], {}, 200),
+    ],
+)
+def test_all_other_requests_are_answered_by_the_api(
+    poller: Poller,
+    idle: str,
+    caller: tuple[list[Role], dict[str, Any]],
+    path: str,
+    more: Lines,
+    how: dict[str, str],
+    status: int,
+) -> None:
+    time.sleep(STALE_SECONDS)  # the task of the busy host is as old as the rows of this test
+    roles, bindings = caller
+    credentials = f"Bearer {token(*roles, **bindings)}"
+    for _ in range(TRIES):
+        answer = poller.send(path, credentials, *more, **how)
+        assert answer.startswith(b"HTTP/1.1 %d " % status), answer
+        assert poller.is_logged(answer)
+
+
+def test_without_a_token(poller: Poller, idle: str, admin_header: dict[str, str]) -> None:
+    for _ in range(TRIES):
+        assert poller.poll("Bearer x.y.z").startswith(b"HTTP/1.1 401 ")
+        answer = poller.poll(admin_header["Authorization"])
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert poller.is_logged(answer)
+
+
+def test_a_connection_that_stays_open(poller: Poller, idle: str) -> None:
+    """Its second request is of another host than its first."""
+    first = poller.request(HOSTS, idle, end="keep-alive")
+    second = poller.request(f"/tasks?hostId={BUSY}", idle)
+    for _ in range(TRIES):
+        answer = poller.server.plain(first + second)
+        assert answer.count(b"HTTP/1.1 200 ") == 2
+        assert b"RemoteMigration" in answer
+    assert b"RemoteMigration" not in poller.known(lambda: poller.poll(idle))
+
+
+def test_they_are_counted(poller: Poller, idle: str) -> None:
+    def counted() -> float:
+        text = poller.server.plain(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        found = COUNTED.search(text)
+        assert found, text[-2000:]
+        return float(found[1])
+
+    before = counted()
+    poller.known(lambda: poller.poll(idle))
+    assert counted() == before + 1
+
+
+def test_a_new_task_is_seen_in_time(poller: Poller, idle: str) -> None:
+    Task.objects.create(type=TaskType.REMOTE_MIGRATION, host_id=IDLE)
+    time.sleep(STALE_SECONDS)
+    assert b"RemoteMigration" in poller.poll(idle)
+    Task.objects.filter(host_id=IDLE).delete()
+    poller.known(lambda: poller.poll(idle))
+
+
+def test_a_new_task_is_seen_in_time_while_the_hosts_cannot_be_read(
+    poller: Poller, idle: str
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE tasks_task RENAME TO away")
+        try:
+            time.sleep(STALE_SECONDS)
+            assert poller.poll(idle).startswith(b"HTTP/1.1 500 ")
+        finally:
+            cursor.execute("ALTER TABLE away RENAME TO tasks_task")
+    poller.known(lambda: poller.poll(idle))
+
+
+def test_a_new_task_is_seen_in_time_while_the_reading_hangs(poller: Poller, idle: str) -> None:
+    settings = connection.get_connection_params()
+    known = {n: settings[n] for n in ("host", "port", "user", "dbname") if settings.get(n)}
+    with psycopg.connect(**known) as other:
+        other.execute("LOCK TABLE tasks_task IN ACCESS EXCLUSIVE MODE")
+        time.sleep(STALE_SECONDS)
+        with pytest.raises(TimeoutError):
+            poller.server.plain(poller.request(HOSTS, idle), seconds=1)
+    poller.known(lambda: poller.poll(idle))
+
+
+def test_a_revoked_token_is_refused_in_time(poller: Poller) -> None:
+    given = token(Role.ADMIN)
+    poller.known(lambda: poller.poll(f"Bearer {given}"))
+    token_id, expires_at = token_identify(given)
+    RevokedToken.objects.create(token_id=token_id, expires_at=expires_at)
+    time.sleep(CACHE_SECONDS)
+    for _ in range(TRIES):
+        assert b"was revoked" in poller.poll(f"Bearer {given}")
+
+
+def test_an_expired_token_is_refused(poller: Poller) -> None:
+    ends_at = time.monotonic() + LIFETIME_SECONDS + 1  # it expires at a whole second
+    credentials = f"Bearer {token(Role.ADMIN, seconds=LIFETIME_SECONDS)}"
+    poller.known(lambda: poller.poll(credentials))
+    time.sleep(max(0.0, ends_at - time.monotonic()))
+    for _ in range(TRIES):
+        assert b"has expired" in poller.poll(credentials)
+
+
+def test_local_tokens_are_refused_when_there_is_an_authorization_server(
+    poller: Poller, idle: str
+) -> None:
+    AuthorizationServer.objects.create(
+        pk=AuthorizationServer.ONLY,
+        token_url="https://127.0.0.1/t",
+        jwk_set_url="https://127.0.0.1/k",
+        changed_at=clock.now(),
+    )
+    time.sleep(CACHE_SECONDS)
+    for _ in range(TRIES):
+        assert not poller.poll(idle).startswith(b"HTTP/1.1 200 ")
+    AuthorizationServer.objects.all().delete()
+    time.sleep(CACHE_SECONDS)
+    poller.known(lambda: poller.poll(idle))

@@ -1,0 +1,103 @@
+"""Compiled statements do what Django's own do."""
+
+import datetime as dt
+
+import pytest
+from django.db import IntegrityError, connection
+from django.db.models import F
+from django.test.utils import CaptureQueriesContext
+
+from events.models import Event
+from inventory.models import Host
+from provisioner.common import clock
+from provisioner.common.compiled import Compiled, insert, prefetched, text, upsert, whole
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SHORT = Compiled(
+    lambda: (
+        Host.objects.filter(uuid=text("host"), duration__lt=whole("most"))
+        .order_by("uuid")
+        .values_list("uuid", "used_namespace_ids", "last_probe_at", "multipath")
+    )
+)
+LATER = Compiled(
+    lambda: Host.objects.filter(pk=text("host"), duration__lte=60 - whole("more")),
+    duration=F("duration") + whole("more"),
+    agent_until=None,
+)
+
+
+def host(uuid: str = "h1", name: str = "one", duration: int = 30) -> Host:
+    now = clock.now()
+    return Host(
+        uuid=uuid,
+        name=name,
+        nqn=f"nqn:{uuid}",
+        duration=duration,
+        used_namespace_ids=[1, 2],
+        last_probe_at=now,
+        available_until=now,
+        agent_until=now + dt.timedelta(seconds=1),
+    )
+
+
+def test_rows_have_the_values_of_the_model() -> None:
+    stored = host()
+    stored.save(force_insert=True)
+    host("h2").save(force_insert=True)
+    assert list(SHORT.rows(host="h1", most=31)) == [("h1", [1, 2], stored.last_probe_at, False)]
+    assert list(SHORT.rows(host="h1", most=30)) == []
+    assert list(SHORT.rows(host="' OR true --", most=31)) == []
+
+
+def test_an_update_says_how_many_rows_it_changed() -> None:
+    host().save(force_insert=True)
+    assert LATER.update(host="h1", more=30) == 1
+    assert LATER.update(host="h1", more=1) == 0
+    assert LATER.update(host="h2", more=1) == 0
+    assert Host.objects.values_list("duration", "agent_until").get() == (60, None)
+
+
+def test_an_inserted_row_is_the_one_that_save_would_insert() -> None:
+    facts = {"kind": "k", "severity": 10, "text": "t", "actor_type": "caller", "actor": "a"}
+    ours, other = (Event(**facts, details={"a": [1]}, subjects=["x:y"]) for _ in range(2))
+    insert(ours)
+    other.save(force_insert=True)
+    rows = {row.pk: row for row in Event.objects.all()}
+    assert set(rows) == {ours.pk, other.pk}
+    assert ours.pk != other.pk
+    changing = {"number", "at"}
+    mine, saved = (
+        {f.name: getattr(rows[e.pk], f.name) for f in Event._meta.fields if f.name not in changing}
+        for e in (ours, other)
+    )
+    assert mine == saved
+    assert abs(rows[ours.pk].at - rows[other.pk].at) < dt.timedelta(minutes=1)
+
+
+def test_several_rows_are_one_statement() -> None:
+    with CaptureQueriesContext(connection) as captured:
+        insert()
+        insert(host("h1"), host("h2"))
+    assert sum("INSERT" in query["sql"] for query in captured) == 1
+    assert Host.objects.count() == 2
+
+
+def test_an_upsert_writes_only_the_named_columns() -> None:
+    upsert(host(), ["name"])
+    upsert(host(name="two", duration=60), ["name"])
+    assert Host.objects.values_list("name", "duration").get() == ("two", 30)
+    second = host("h2")
+    second.nqn = "nqn:h1"
+    with pytest.raises(IntegrityError):
+        upsert(second, ["name"])
+
+
+def test_prefetched_rows_need_no_statement() -> None:
+    stored = host()
+    insert(stored)
+    prefetched(stored, "publications", [])
+    with CaptureQueriesContext(connection) as captured:
+        assert list(stored.publications.all()) == []
+    assert not captured.captured_queries
