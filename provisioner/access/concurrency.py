@@ -97,9 +97,9 @@ def turn_bounds() -> Bounds:
     return Bounds(threads, of_one, TURN_SECONDS)
 
 
-def others_work() -> bool:
-    """Whether requests other than long lists have a turn now."""
-    return bool(_turns.taken)
+def others_work(*, mine: int = 0) -> bool:
+    """Whether requests other than long lists have a turn now. ``mine``: how many the caller has."""
+    return _turns.taken > mine
 
 
 def all_idle() -> bool:

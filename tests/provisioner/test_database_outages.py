@@ -40,6 +40,7 @@ class TestSession:
             "datestyle": "'SQL, DMY'",
             "intervalstyle": "'sql_standard'",
             "bytea_output": "'escape'",
+            "jit": "'on'",
         }
         with connection.cursor() as cursor:
             for setting, value in odd.items():
@@ -58,6 +59,7 @@ class TestSession:
             ("datestyle", "ISO, MDY"),
             ("intervalstyle", "postgres"),
             ("bytea_output", "hex"),
+            ("jit", "off"),
         ],
     )
     def test_settings_are_pinned(self, connection, setting, value):
