@@ -19,6 +19,7 @@ from provisioner.common import clock
 from provisioner.common.models import LifeState
 from tasks.metrics import task_metrics
 from volumes.health_selectors import volume_numbers
+from volumes.metrics.scale import scale_metrics
 from volumes.models import (
     Drain,
     Export,
@@ -65,6 +66,7 @@ class PoolCollector:
         yield from tenant_metrics()
         yield certificate_metric(backends)
         yield event_metric()
+        yield from scale_metrics()
         yield from task_metrics()
 
 

@@ -1,6 +1,6 @@
 """The ``ks_`` metrics of volumes as text, written from rows as the database sends them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 from tempfile import SpooledTemporaryFile
@@ -23,7 +23,15 @@ MEMORY_BYTES = 2**20
 """How much of the text that comes later is kept in memory; more goes to temporary files."""
 CHUNK_BYTES = 2**16
 MOST_REPLICAS = 4
-VOLUME = "uuid alias numReplicas tenantID storageClassName provisioningType protocol".split()
+VOLUME = [
+    "uuid",
+    "alias",
+    "numReplicas",
+    "tenantID",
+    "storageClassName",
+    "provisioningType",
+    "protocol",
+]
 PLACES = [
     f"{name}{n}" for n in range(1, MOST_REPLICAS + 1) for name in ("repUUID", "nodeID", "nodeName")
 ]
@@ -108,20 +116,11 @@ def _capacities(states: IO[bytes], legs: IO[bytes]) -> Iterator[bytes]:
     connections_of = _by_volume(_rows(ready, CONNECTION_COLUMNS, "volume_id", "pk"))
     rows = _rows(volumes, VOLUME_COLUMNS, "pk")
     while batch := list(islice(rows, BATCH)):
-        lines: list[str] = []
-        states_lines: list[str] = []
-        legs_lines: list[str] = []
-        for volume in batch:
-            replicas = replicas_of(volume[0])
-            lines.append(_capacity(volume, replicas, nodes))
-            for connection in connections_of(volume[0]):
-                to = tuple(map(_escaped, connection[1:]))
-                about = (_escaped(volume[1]), _escaped(volume[2]))
-                states_lines.append(_connected(about, to, replicas))
-                legs_lines += _legs(about, to, replicas)
-        states.write("".join(states_lines).encode())
-        legs.write("".join(legs_lines).encode())
-        yield "".join(lines).encode()
+        whole = [(v, replicas_of(v[0]), connections_of(v[0])) for v in batch]
+        shown = [(v, replicas, to) for v, replicas, hosts in whole for to in hosts]
+        states.write(_joined(_connected(v, replicas, to) for v, replicas, to in shown))
+        legs.write(_joined(_legs(v, replicas, to) for v, replicas, to in shown))
+        yield _joined(_capacity(v, replicas, nodes) for v, replicas, _ in whole)
 
 
 def _rows(rows: QuerySet[Any], columns: Sequence[str], *order: str) -> Iterator[Row]:
@@ -147,32 +146,38 @@ def _by_volume(rows: Iterator[Row]) -> Callable[[int], list[Row]]:
     return of
 
 
-def _capacity(
-    volume: Row, replicas: Sequence[Row], nodes: dict[str, tuple[str, str]]
-) -> str:
+def _capacity(volume: Row, replicas: Sequence[Row], nodes: dict[str, tuple[str, str]]) -> str:
     _, uuid, alias, tenant, storage_class, snapshot, source, kind, protocol, capacity = volume
     copies = replicas[:MOST_REPLICAS]
     derived = snapshot is not None or source
     labels = [_escaped(uuid), _escaped(alias), len(copies), _escaped(tenant)]
-    labels += [_escaped(storage_class) or "unknown", "Snapshot/Clone" if derived else kind, protocol]
+    labels += [
+        _escaped(storage_class) or "unknown",
+        "Snapshot/Clone" if derived else kind,
+        protocol,
+    ]
     for _, name, node, _ in copies:
         labels += [_escaped(name) if len(copies) > 1 else "", *nodes.get(node, ("", ""))]
     labels += [""] * (3 * (MOST_REPLICAS - len(copies)))
     return CAPACITY.line % (*labels, _number(capacity))
 
 
-def _connected(about: tuple[str, str], to: tuple[str, ...], replicas: Sequence[Row]) -> str:
+def _connected(volume: Row, replicas: Sequence[Row], to: Row) -> str:
     available = any(state == ReplicaState.AVAILABLE for _, _, _, state in replicas)
     value = VOLUME_AVAILABLE if available else VOLUME_UNAVAILABLE
-    return CONNECTED.line % (*about, *to, _number(value))
+    return CONNECTED.line % (*map(_escaped, volume[1:3]), *map(_escaped, to[1:]), _number(value))
 
 
-def _legs(about: tuple[str, str], to: tuple[str, ...], replicas: Sequence[Row]) -> list[str]:
-    host = to[:-1]
-    return [
+def _legs(volume: Row, replicas: Sequence[Row], to: Row) -> str:
+    about, host = tuple(map(_escaped, volume[1:3])), tuple(map(_escaped, to[1:4]))
+    return "".join(
         CONNECTED_REPLICA.line % (*about, _escaped(uuid), *host, _number(REPLICA_STATES[state]))
         for _, uuid, _, state in replicas
-    ]
+    )
+
+
+def _joined(lines: Iterable[str]) -> bytes:
+    return "".join(lines).encode()
 
 
 def _escaped(text: str) -> str:

@@ -38,12 +38,11 @@ class MetricsViewSet(ApiViewSet):
         text.write(generate_latest(_processes()))
         with one_moment():  # all is read first, so that a slow client does not prolong it
             text.write(generate_latest(PoolCollector()))
-            text.writelines(volume_metrics())
+            text.writelines(paused(volume_metrics(), self._others_work, GIVES_WAY))
         text.seek(0)
         return StreamingHttpResponse(
             FileWrapper(text, CHUNK_BYTES), content_type=CONTENT_TYPE_LATEST
         )
-
 
     def _others_work(self) -> bool:
         return others_work(mine=0 if self.open_to_all else 1)

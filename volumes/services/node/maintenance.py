@@ -77,10 +77,14 @@ def _loses(persistent_id: str) -> Subquery:
         Q(replica_state=ReplicaState.UNKNOWN),
         Q(replica_state=ReplicaState.AVAILABLE),
     )
-    counted = live.order_by().values("volume").alias(
-        available=Count("pk", filter=elsewhere & available),
-        unknown=Count("pk", filter=elsewhere & unknown),
-        attached=Count("pk", filter=~unknown),
+    counted = (
+        live.order_by()
+        .values("volume")
+        .alias(
+            available=Count("pk", filter=elsewhere & available),
+            unknown=Count("pk", filter=elsewhere & unknown),
+            attached=Count("pk", filter=~unknown),
+        )
     )
     another = Q(available__gt=0) | Q(attached=0, unknown__gt=0)
     loses = Case(When(another, then=Value(REDUNDANCY)), default=Value(ACCESS))
