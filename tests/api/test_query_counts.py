@@ -80,7 +80,7 @@ def test_create_with_a_uuid_looks_for_what_is_left_of_a_former_volume(statements
         (f"/targets?hostId={HOST}", 4),
         ("/events?limit=100&newestFirst=true", 2),
         (f"/events?about=host:{HOST}", 2),
-        ("/metrics", 39),
+        ("/metrics", 36),
     ],
 )
 def test_reads_need_a_fixed_number_of_statements(

@@ -186,4 +186,4 @@ def _escaped(text: str) -> str:
 
 @lru_cache(1024)
 def _number(value: int) -> str:
-    return str(floatToGoString(value))
+    return str(floatToGoString(value))  # type: ignore[no-untyped-call]

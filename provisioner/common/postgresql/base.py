@@ -7,8 +7,9 @@ from typing import Any
 
 import psycopg
 from django.db.backends.postgresql import base
-from django.db.backends.postgresql.psycopg_any import BaseTzLoader
+from psycopg.abc import Buffer
 from psycopg.adapt import AdaptersMap
+from psycopg.types.datetime import TimestamptzLoader
 from psycopg_pool import PoolTimeout
 
 from provisioner.common.postgresql.availability import Availability, require_writable
@@ -64,14 +65,14 @@ def options(given: dict[str, Any], *, pool_size: int) -> dict[str, Any]:
     return result
 
 
-class TimeLoader(BaseTzLoader):
+class TimeLoader(TimestamptzLoader):
     """Loads a time with its zone. Django's own takes ten times as long, which was a third of all
-    the work for a page of volumes.
+    the work for a page of volumes. ``timezone``: Django looks whether it is its own.
     """
 
     timezone = dt.UTC
 
-    def load(self, data: Any) -> Any:
+    def load(self, data: Buffer) -> dt.datetime:
         try:
             return dt.datetime.fromisoformat(bytes(data).decode())
         except ValueError:  # infinity, or no year of ours

@@ -1,6 +1,7 @@
 """Which volumes would lose access or redundancy if a node stopped now."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Case, Count, OuterRef, Q, QuerySet, Subquery, Value, When
 
@@ -49,7 +50,7 @@ def backend_maintenance(*, persistent_id: str) -> Maintenance:
     return Maintenance(replicas, number.get(ACCESS, 0), number.get(REDUNDANCY, 0))
 
 
-def _losing(persistent_id: str) -> QuerySet[Replica]:
+def _losing(persistent_id: str) -> QuerySet[Any]:
     """The replicas, with ``loses``, which is read once for each: one subquery over its volume."""
     outgoing = Q(replica_state=ReplicaState.TERMINATING)
     rows = Replica.objects.filter(
@@ -73,10 +74,8 @@ def _loses(persistent_id: str) -> Subquery:
     )
     up = Q(backend__available_until__gte=clock.now())
     elsewhere = up & ~Q(backend=persistent_id)
-    unknown, available = (
-        Q(replica_state=ReplicaState.UNKNOWN),
-        Q(replica_state=ReplicaState.AVAILABLE),
-    )
+    unknown = Q(replica_state=ReplicaState.UNKNOWN)
+    available = Q(replica_state=ReplicaState.AVAILABLE)
     counted = (
         live.order_by()
         .values("volume")
