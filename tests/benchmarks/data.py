@@ -34,7 +34,7 @@ def hosts(system: System, number: int = HOSTS) -> None:
     _copies(system, "inventory_host", "uuid = 'host-0'", number - 1, uuid=name, name=name, nqn=nqn)
     system.call("GET", "/inventory")
     task = {"task_id": "'task-' || g", "host_id": "'host-' || g * 10", "state": "'IDLE'"}
-    task |= {"type": "'RemoteMigration'", "volume_id": "'volume-' || g", "ended_at": "NULL::text"}
+    task |= {"type": "'RemoteMigration'", "volume_id": "'volume-' || g", "ended_at": "NULL"}
     task |= {"lease_until": "'2100-01-01'"}  # no worker takes it up
     template = "task_id = (SELECT min(task_id) FROM tasks_task)"
     _copies(system, "tasks_task", template, number // 10 - 1, **task)
@@ -56,7 +56,7 @@ def volumes(system: System, number: int) -> None:
     clear(system)
     answer = system.call("POST", "/volumes", {"alias": "v0", "capacity": 1})
     system.call("POST", "/publish", {"volId": answer["uuid"], "hostId": "host-0"})
-    key, uuid, one = f"{FIRST} + g", "md5(g::text)::uuid", f"uuid = '{answer['uuid']}'"
+    key, uuid, one = f"{FIRST} + g", "md5(g::text)::uuid::text", f"uuid = '{answer['uuid']}'"
     node = f"'node-' || 1 + g % {NODES}"
     half, nsid, host = (number - 1) // 2, f"2 + g / {HOSTS}", f"'host-' || g % {HOSTS}"
     copy = {"id": key, "uuid": uuid}
