@@ -38,8 +38,8 @@ Items = list[dict[str, Any]]
 def paused(
     pieces: Iterable[T], others_work: Callable[[], bool], times: float = GIVES_WAY
 ) -> Iterator[T]:
-    """The pieces, with a pause after each while others work: so many times as long as it took to
-    make and use the piece.
+    """The chunks, with a pause after each while others work: so many times as long as it took to
+    make and use the chunk.
     """
     began = time.monotonic()
     for piece in pieces:

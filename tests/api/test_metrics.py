@@ -207,7 +207,7 @@ def test_the_number_of_queries_does_not_grow(api: Api, pool: Pool, fleet: Simula
 
 
 @pytest.mark.parametrize("others", [0, 1])
-def test_a_scrape_pauses_after_each_piece_while_others_work(
+def test_a_scrape_pauses_after_each_chunk_while_others_work(
     api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch, others: int
 ) -> None:
     pool(1)

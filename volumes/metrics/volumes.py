@@ -18,7 +18,7 @@ from volumes.selectors import VISIBLE, volumes_visible
 ROWS = 2000
 """How many rows of each query are in memory."""
 BATCH = 100
-"""Volumes of a piece of text."""
+"""Volumes of a chunk of text."""
 MEMORY_BYTES = 2**20
 """How much of the text that comes later is kept in memory; more goes to temporary files."""
 CHUNK_BYTES = 2**16
@@ -86,7 +86,7 @@ CONNECTED_REPLICA = _Family(
 
 
 def volume_metrics() -> Iterator[bytes]:
-    """Yield the text of the metrics, in pieces of BATCH volumes. It takes four queries, and memory
+    """Yield the text of the metrics, in chunks of BATCH volumes. It takes four queries, and memory
     that does not depend on the number of volumes.
     """
     with SpooledTemporaryFile(MEMORY_BYTES) as states, SpooledTemporaryFile(MEMORY_BYTES) as legs:
