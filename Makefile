@@ -36,7 +36,7 @@ SECONDS ?= 240
 chaos: .venv/.dev ## clients while everything fails around them, then compare: docs/explanation/chaos-tests.md; SEED=, SECONDS=
 	@$(BIN)/python -m tests.chaos.run $(if $(SEED),--seed $(SEED)) --seconds $(SECONDS)
 
-bench: .venv/.dev ## measure against a bare view and pgbench: docs/reference/performance.md; BENCH="creates hosts pages metrics lists limits"
+bench: .venv/.dev ## measure against a bare view and pgbench: docs/reference/performance.md; BENCH="creates hosts pages metrics lists limits scale"
 	@$(BIN)/python -m tests.benchmarks.run $(BENCH)
 
 check: lint format types layers migrations generated schema budgets ## everything that is checked without running

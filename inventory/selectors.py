@@ -48,8 +48,7 @@ def backend_list(
         backends = backends.filter(pk=persistent_id)
     if health is not None:
         backends = backends.filter(health=health)
-    made = Count("replicas", filter=Q(replicas__state=LifeState.READY))
-    volumes = dict(backends.order_by().annotate(made=made).values_list("pk", "made"))
+    volumes = _volumes(persistent_id)
     drives = _drives(persistent_id)
     return [
         BackendSummary(
@@ -61,6 +60,17 @@ def backend_list(
         )
         for backend in backends.prefetch_related("addresses", "portals")
     ]
+
+
+def _volumes(persistent_id: str | None) -> dict[str, int]:
+    """Number of replicas that are READY, by backend. An index has all that the query needs: joined
+    with the backends, it would take four times as long.
+    """
+    replicas: Any = Backend._meta.get_field("replicas").related_model
+    rows = replicas.objects.filter(state=LifeState.READY).order_by()
+    if persistent_id is not None:
+        rows = rows.filter(backend_id=persistent_id)
+    return dict(rows.values_list("backend_id").annotate(number=Count("*")))
 
 
 def _drives(persistent_id: str | None) -> dict[str, tuple[int, int, int]]:

@@ -31,6 +31,8 @@ from volumes.services.node.contents import NodeContents, drift_read, nodes_read
 from volumes.services.node_calls import replica_spec, snapshot_spec
 
 NODE_SECONDS = 60.0
+AT_ONCE = 32
+"""How many nodes are read at once: the content of so many is in memory."""
 SETTLING_SECONDS = 1.0
 OVERDUE = dt.timedelta(seconds=30)
 
@@ -64,19 +66,25 @@ def _compare() -> Iterator[Difference]:
     """
     if doubt := database_doubt():
         yield Difference("database", doubt)
-    backends = list(Backend.objects.prefetch_related("addresses"))
+    keys = list(Backend.objects.values_list("pk", flat=True))
+    for start in range(0, len(keys), AT_ONCE):
+        backends = Backend.objects.filter(pk__in=keys[start : start + AT_ONCE])
+        yield from _compare_nodes(list(backends.prefetch_related("addresses")))
+    yield from _compare_ids()
+    yield from _compare_budgets()
+    yield from _compare_sizes()
+    yield from _overdue()
+
+
+def _compare_nodes(backends: list[Backend]) -> Iterator[Difference]:
     answers = nodes_read(backends, timeout_seconds=NODE_SECONDS)
     for backend in backends:
-        answer = answers[backend.pk]
+        answer = answers.pop(backend.pk)
         if isinstance(answer, NodeContents):
             yield from _compare_node(backend, answer)
         else:
             yield Difference(f"node {backend.pk}", f"cannot be read: {answer}")
     yield from _drift(backends)
-    yield from _compare_ids()
-    yield from _compare_budgets()
-    yield from _compare_sizes()
-    yield from _overdue()
 
 
 def _drift(backends: Iterable[Backend]) -> Iterator[Difference]:

@@ -16,10 +16,12 @@ from django.db.models import (
     OuterRef,
     Q,
     QuerySet,
+    Subquery,
     TextChoices,
     Value,
     When,
 )
+from django.db.models.functions import Coalesce
 
 from inventory.health import NodeHealth, node_health
 from inventory.models import Backend
@@ -28,18 +30,18 @@ from provisioner.common.models import LifeState
 from provisioner.common.tenancy import of_tenant
 from tasks.selectors import volumes_progress
 from volumes.health import Health, PoolHealth, VolumeHealth, pool_health, volume_health
-from volumes.models import Publication, ReplicaState, Volume
+from volumes.models import Publication, Replica, ReplicaState, Volume
 from volumes.read_models import VolumeAndReplicas
 from volumes.selectors import volumes_visible
 
 H = TypeVar("H", bound=TextChoices)
 HEALTH_SECONDS = 5.0
-WHOLE = Q(replicas__state=LifeState.READY, replicas__rebuilding=False)
-OURS = Q(replicas__state=LifeState.CREATING) | Q(
-    replicas__state=LifeState.READY, replicas__rebuilding=True, num_replicas__gt=1
+WHOLE = Q(state=LifeState.READY, rebuilding=False)
+OURS = Q(state=LifeState.CREATING) | Q(
+    state=LifeState.READY, rebuilding=True, volume__num_replicas__gt=1
 )
-"""Replicas that clients see and that are being created, or rebuilt by a copy between nodes."""
-LOST = Q(replicas__replica_state__in=[ReplicaState.MISSING, ReplicaState.TERMINATING])
+"""A replica that clients see and that is being created, or rebuilt by a copy between nodes."""
+LOST = Q(replica_state__in=[ReplicaState.MISSING, ReplicaState.TERMINATING])
 
 
 def volume_healths(rows: Iterable[VolumeAndReplicas]) -> dict[int, VolumeHealth]:
@@ -55,58 +57,75 @@ def volume_healths(rows: Iterable[VolumeAndReplicas]) -> dict[int, VolumeHealth]
 
 
 def volumes_with_health() -> QuerySet[Any]:
-    """Return all visible volumes, annotated with ``health``."""
+    """Return all visible volumes, annotated with ``health``.
+
+    The health of a volume is a subquery over its replicas, so a page costs as much as the volumes
+    that the database looks at until the page is full, wherever the page begins.
+    """
+    return volumes_visible(None).order_by().annotate(health=_health())
+
+
+def volumes_of_health(rows: QuerySet[Volume], health: str) -> QuerySet[Volume]:
+    """Keep the visible volumes that have this health."""
+    return rows.filter(state=LifeState.READY).alias(health=_health()).filter(health=health)
+
+
+def _health() -> Coalesce:
+    """The health of a row of :class:`Volume`. It may have lost all its replicas."""
+    health = _by_volume(Replica.objects.filter(volume=OuterRef("pk"))).values("health")
+    return Coalesce(Subquery(health), Value(Health.FAULTED), output_field=CharField())
+
+
+def _by_volume(replicas: QuerySet[Replica]) -> QuerySet[Any]:
+    """One row with the health for each volume of the replicas."""
     now = clock.now()
-    node = "replicas__backend__"
-    up = Q(**{f"{node}available_until__gte": now})
-    silent = Q(**{f"{node}available_until__lt": now})
-    not_asked = silent & Q(**{f"{node}polled_at__lt": F(f"{node}available_until")})
-    published = Publication.objects.filter(volume=OuterRef("pk"))
-    rows = volumes_visible(None).order_by()
+    up = Q(backend__available_until__gte=now)
+    silent = Q(backend__available_until__lt=now)
+    not_asked = silent & Q(backend__polled_at__lt=F("backend__available_until"))
+    rows = replicas.order_by().values("volume")
     rows = rows.alias(
-        published=Exists(published),
         known=_replicas(WHOLE, ReplicaState.AVAILABLE),
         available=_replicas(WHOLE & up, ReplicaState.AVAILABLE),
         unknown=_replicas(WHOLE & up, ReplicaState.UNKNOWN),
         synchronizing=_replicas(WHOLE & up, ReplicaState.SYNCHRONIZING),
         available_later=_replicas(WHOLE & not_asked, ReplicaState.AVAILABLE),
         unknown_later=_replicas(WHOLE & not_asked, ReplicaState.UNKNOWN),
-        ours=Count("replicas", filter=OURS & up & ~LOST),
+        ours=Count("pk", filter=OURS & up & ~LOST),
     )
     rows = rows.alias(
         current=Case(When(known=0, then="unknown"), default="available"),
         later=Case(When(known=0, then="unknown_later"), default="available_later"),
     )
-    return rows.annotate(health=_health())
+    return rows.annotate(health=_of_counts())
 
 
 def _replicas(condition: Q, state: ReplicaState) -> Count:
-    return Count("replicas", filter=condition & Q(replicas__replica_state=state))
+    return Count("pk", filter=condition & Q(replica_state=state))
 
 
-def _health() -> Case:
+def _of_counts() -> Case:
+    wanted = F("volume__num_replicas")
     by_host = Q(synchronizing__gt=0) | Q(known__gt=0, unknown__gt=0)
+    published = Exists(Publication.objects.filter(volume=OuterRef("volume")))
     return Case(
-        When(current__gte=F("num_replicas"), then=Value(Health.HEALTHY)),
+        When(current__gte=wanted, then=Value(Health.HEALTHY)),
         When(
-            Q(later__gt=0) & (Q(current=0) | Q(later__gte=F("num_replicas") - F("current"))),
+            Q(later__gt=0) & (Q(current=0) | Q(later__gte=wanted - F("current"))),
             then=Value(Health.UNKNOWN),
         ),
         When(current=0, then=Value(Health.FAULTED)),
-        When(Q(ours__gt=0) | (Q(published=True) & by_host), then=Value(Health.REBUILDING)),
+        When(Q(ours__gt=0) | (by_host & Q(published)), then=Value(Health.REBUILDING)),
         default=Value(Health.DEGRADED),
         output_field=CharField(),
     )
 
 
-def volumes_of_health(rows: QuerySet[Volume], health: str) -> QuerySet[Volume]:
-    """Keep the volumes that have this health."""
-    return rows.filter(pk__in=volumes_with_health().filter(health=health).values("pk"))
-
-
 def volume_numbers(tenant_id: str | None = None) -> dict[Health, int]:
-    """Return the number of volumes by health, of all tenants or of one, in one query."""
-    return _numbers(of_tenant(volumes_with_health(), tenant_id), Health)
+    """Return the number of volumes by health, of all tenants or of one, in two queries."""
+    visible = of_tenant(Replica.objects.filter(volume__state=LifeState.READY), tenant_id)
+    numbers = _numbers(_by_volume(visible), Health)
+    numbers[Health.FAULTED] += volumes_visible(tenant_id).filter(replicas=None).count()
+    return numbers
 
 
 def node_numbers() -> dict[NodeHealth, int]:
@@ -115,7 +134,7 @@ def node_numbers() -> dict[NodeHealth, int]:
 
 
 def _numbers(rows: QuerySet[Any], of: type[H]) -> dict[H, int]:
-    numbers = {str(health): Count("pk", filter=Q(health=health)) for health in of}
+    numbers = {str(health): Count("health", filter=Q(health=health)) for health in of}
     found = rows.aggregate(**numbers)
     return {health: found[str(health)] for health in of}
 

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from provisioner.common.models import LifeState
 from volumes.models import Publication, Replica, Volume
-from volumes.selectors import VISIBLE
+from volumes.selectors import LIVE
 
 
 class ReplicaRow(NamedTuple):
@@ -90,8 +90,18 @@ def volume_rows(rows: QuerySet[Volume]) -> list[VolumeAndReplicas]:
         shown = ReplicaRow._make([*row, exported, exporting])
         replicas.setdefault(shown.volume_id, []).append(shown)
     return [
-        (VolumeRow._make([*row, row[0] in published]), replicas.get(row[0], [])) for row in volumes
+        (volume, _visible(volume, replicas.get(volume.id, [])))
+        for volume in (VolumeRow._make([*row, row[0] in published]) for row in volumes)
     ]
+
+
+def _visible(volume: VolumeRow, replicas: list[ReplicaRow]) -> list[ReplicaRow]:
+    """Those of the live replicas that VISIBLE keeps. As a condition of the query, it would read all
+    the volumes again, which is a third of what the database does for a page.
+    """
+    if volume.num_replicas > 1:
+        return replicas
+    return [replica for replica in replicas if not replica.rebuilding]
 
 
 # cached, because building these queries takes longer than reading the rows of a page
@@ -108,4 +118,4 @@ def _publications() -> QuerySet[Publication, tuple[Any, ...]]:
 
 @cache
 def _replicas() -> QuerySet[Replica, tuple[Any, ...]]:
-    return Replica.objects.filter(VISIBLE).values_list(*REPLICA_COLUMNS)
+    return Replica.objects.filter(LIVE).values_list(*REPLICA_COLUMNS)

@@ -107,9 +107,9 @@ def has_turn(caller: Hashable) -> bool:
     return _places.is_free(caller, place_bounds()) and _turns.is_free(caller, turn_bounds())
 
 
-def others_work() -> bool:
-    """Whether requests other than long lists have a turn now."""
-    return bool(_turns.taken)
+def others_work(*, mine: int = 0) -> bool:
+    """Whether requests other than long lists have a turn now. ``mine``: how many the caller has."""
+    return _turns.taken > mine
 
 
 def all_idle() -> bool:

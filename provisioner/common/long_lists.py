@@ -1,7 +1,7 @@
 """Lists of any length: read, written and sent in chunks, all from one moment of the database."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http import HTTPMethod
@@ -31,7 +31,22 @@ MEMORY_BYTES = 2**20
 CHUNK_BYTES = 2**16
 
 M = TypeVar("M", bound=Model)
+T = TypeVar("T")
 Items = list[dict[str, Any]]
+
+
+def paused(
+    pieces: Iterable[T], others_work: Callable[[], bool], times: float = GIVES_WAY
+) -> Iterator[T]:
+    """The chunks, with a pause after each while others work: so many times as long as it took to
+    make and use the chunk.
+    """
+    began = time.monotonic()
+    for piece in pieces:
+        yield piece
+        if others_work():
+            time.sleep(times * (time.monotonic() - began))
+        began = time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -123,11 +138,7 @@ class Sender:
     def _text(self, pieces: Iterator[Items]) -> Iterator[bytes]:
         """The JSON text in parts. Pauses between chunks, so that others get most of the time."""
         renderer, before = JSONRenderer(), b"["
-        began = time.monotonic()
-        for items in pieces:
+        for items in paused(pieces, self._gives_way):
             yield before + renderer.render(items)[1:-1]
             before = b","
-            if self._gives_way():
-                time.sleep(GIVES_WAY * (time.monotonic() - began))
-            began = time.monotonic()
         yield b"[]" if before == b"[" else b"]"

@@ -2,12 +2,11 @@
 or what the stop of a node would mean.
 """
 
-from collections import Counter
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from inventory.health import node_health
 from inventory.models import Backend, Ssd
@@ -153,7 +152,7 @@ def _survivors(maintenance: Maintenance, stopped: str) -> dict[str | None, int]:
     """How many other replicas of the losing volumes each node has."""
     losing = maintenance.replicas.order_by().values("volume")
     others = Replica.objects.filter(VISIBLE, volume__in=losing).exclude(backend=stopped)
-    return Counter(others.values_list("backend_id", flat=True))
+    return dict(others.order_by().values_list("backend").annotate(Count("pk")))
 
 
 def _affected(maintenance: Maintenance) -> list[Loss]:

@@ -2,22 +2,31 @@
 
 import re
 import subprocess
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from inventory.models import Backend
 from inventory.nodes.engines.simulated import SimulatedFleet
+from provisioner.access import concurrency
+from provisioner.common import long_lists
+from provisioner.common.lanes import Bounds
 from tasks.models import TaskType
 from tasks.services import task_create
 from tests.api.metrics_steps import samples
+from tests.api.snapshot_steps import snapped
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published
 from tests.conftest import Api
 from tests.programs import tool
 from volumes.metrics.pool import PoolCollector
+from volumes.metrics.scale import TESTED
 from volumes.metrics.volumes import volume_metrics
 from volumes.models import Orphan, Replica
 from volumes.reconcilers.relocation import relocate_replicas
@@ -185,7 +194,7 @@ def test_the_number_of_queries_does_not_grow(api: Api, pool: Pool, fleet: Simula
 
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
-            assert len(list(PoolCollector().collect())) == 21
+            assert len(list(PoolCollector().collect())) == 23
             assert b"".join(volume_metrics()).count(b"# TYPE") == 3
         return len(captured)
 
@@ -195,6 +204,25 @@ def test_the_number_of_queries_does_not_grow(api: Api, pool: Pool, fleet: Simula
     for number in range(5):
         published(api, created(api, f"v{number}"))
     assert queries() == before
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_scrape_pauses_after_each_chunk_while_others_work(
+    api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    pool(1)
+    created(api, "v")
+    pauses: list[float] = []
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append)
+    monkeypatch.setattr(long_lists, "time", clock)
+    turns = Bounds(others + 1, others + 1)
+    with ExitStack() as held:
+        for _ in range(others):
+            held.enter_context(concurrency._turns.turn("another", turns))
+        answer = Client(headers={"Authorization": api.authorization}).get("/metrics")
+        assert b"ks_vol_capacity_bytes{" in b"".join(answer)
+        answer.close()
+    assert len(pauses) == 4 * others  # the head, one batch, and the two other metrics
 
 
 FORCED_BY_THE_REFERENCE = {
@@ -227,6 +255,29 @@ def test_promtool_finds_only_what_the_reference_forces(api: Api, pool: Pool) -> 
 def test_tasks_and_jobs_are_counted(api: Api) -> None:
     task_create(type=TaskType.FETCH_INVENTORY)
     assert samples(api)["provisioner_tasks"] == [({"type": "FetchInventory", "state": "IDLE"}, 1.0)]
+
+
+def test_the_size_of_the_pool_is_compared_with_the_tested_limits(api: Api, pool: Pool) -> None:
+    pool(2)
+    uuid = created(api, "v")
+    snapped(api, uuid, "s1")
+    snapped(api, uuid, "s2")
+    snapped(api, created(api, "w"), "s3")
+    found = samples(api)
+    numbers = {labels["kind"]: value for labels, value in found["provisioner_objects"]}
+    assert numbers == {
+        "node": 2,
+        "volume": 2,
+        "host": 0,
+        "tenant": 1,
+        "snapshot_of_volume": 2,
+        "task": 0,
+    }
+    tested = {labels["kind"]: value for labels, value in found["provisioner_tested_objects"]}
+    assert tested == TESTED
+    page = (Path(__file__).parents[2] / "docs/reference/tested-limits.md").read_text()
+    for kind, limit in TESTED.items():
+        assert f"| `{kind}` | {limit:,} |" in page
 
 
 def test_credentials(api: Api) -> None:

@@ -26,18 +26,18 @@ PROBE = json.dumps(
 )
 
 
-def hosts(system: System) -> None:
-    """HOSTS hosts, each tenth with a migration."""
+def hosts(system: System, number: int = HOSTS) -> None:
+    """``number`` hosts, each tenth with a migration."""
     system.call("POST", "/host_probe", json.loads(PROBE.replace("<n>", "0")))
     name = "'host-' || g"
     nqn = "'nqn.2014-08.org.nvmexpress:uuid:host-' || g"
-    _copies(system, "inventory_host", "uuid = 'host-0'", HOSTS - 1, uuid=name, name=name, nqn=nqn)
+    _copies(system, "inventory_host", "uuid = 'host-0'", number - 1, uuid=name, name=name, nqn=nqn)
     system.call("GET", "/inventory")
     task = {"task_id": "'task-' || g", "host_id": "'host-' || g * 10", "state": "'IDLE'"}
-    task |= {"type": "'RemoteMigration'", "volume_id": "'volume-' || g", "ended_at": "NULL::text"}
+    task |= {"type": "'RemoteMigration'", "volume_id": "'volume-' || g", "ended_at": "NULL"}
     task |= {"lease_until": "'2100-01-01'"}  # no worker takes it up
     template = "task_id = (SELECT min(task_id) FROM tasks_task)"
-    _copies(system, "tasks_task", template, HOSTS // 10 - 1, **task)
+    _copies(system, "tasks_task", template, number // 10 - 1, **task)
 
 
 def nodes(system: System) -> None:
@@ -56,7 +56,7 @@ def volumes(system: System, number: int) -> None:
     clear(system)
     answer = system.call("POST", "/volumes", {"alias": "v0", "capacity": 1})
     system.call("POST", "/publish", {"volId": answer["uuid"], "hostId": "host-0"})
-    key, uuid, one = f"{FIRST} + g", "md5(g::text)::uuid", f"uuid = '{answer['uuid']}'"
+    key, uuid, one = f"{FIRST} + g", "md5(g::text)::uuid::text", f"uuid = '{answer['uuid']}'"
     node = f"'node-' || 1 + g % {NODES}"
     half, nsid, host = (number - 1) // 2, f"2 + g / {HOSTS}", f"'host-' || g % {HOSTS}"
     copy = {"id": key, "uuid": uuid}
@@ -68,6 +68,23 @@ def volumes(system: System, number: int) -> None:
     export = {"id": key, "nsid": nsid, "publication_id": key, "replica_id": key}
     _copies(system, "volumes_export", "true", half, **export)
     _settle(system)
+
+
+def more(system: System, *, tenants: int, snapshots: int, tasks: int) -> None:
+    """So many tenants, snapshots of the volume v0, and ended tasks, beside what is there."""
+    uuid = system.call("GET", "/volumes_by_alias/v0")[0]["uuid"]
+    system.call(
+        "POST", "/snapshots", {"alias": "s0", "volumeID": uuid, "reservedSpacePercentage": 1}
+    )
+    key, name = f"{FIRST} + g", "'s-' || g"
+    _copies(
+        system, "volumes_snapshot", "alias = 's0'", snapshots - 1, id=key, uuid=name, alias=name
+    )
+    tenant = {"tenant_id": "'tenant-' || g", "name": "'tenant-' || g", "follows_pool": "false"}
+    _copies(system, "volumes_tenant", "follows_pool", tenants - 1, **tenant)
+    task = {"task_id": "'ended-' || g", "host_id": "''", "state": "'FINISHED'", "ended_at": "now()"}
+    template = "task_id = (SELECT min(task_id) FROM tasks_task)"
+    _copies(system, "tasks_task", template, tasks, **task)
 
 
 def clear(system: System) -> None:
@@ -96,11 +113,12 @@ def _settle(system: System) -> None:
 
 def _copies(system: System, table: str, template: str, number: int, **columns: str) -> None:
     """``columns``: SQL of what differs, ``g`` being 1 to ``number``. Those that are there stay."""
-    pairs = ", ".join(f"'{name}', {value}" for name, value in columns.items())
-    row = f"to_jsonb(template) || jsonb_build_object({pairs})"
+    names = "SELECT column_name FROM information_schema.columns WHERE table_name = %s"
     with system.connect() as database:
+        there = [name for (name,) in database.execute(names, [table]).fetchall()]
+        values = ", ".join(columns.get(name, f"template.{name}") for name in there)
         database.execute(
-            f"INSERT INTO {table} SELECT copy.* FROM "  # noqa: S608
-            f"(SELECT * FROM {table} WHERE {template}) template, generate_series(1, {number}) g, "
-            f"jsonb_populate_record(NULL::{table}, {row}) copy ON CONFLICT DO NOTHING"
+            f"INSERT INTO {table} ({', '.join(there)}) SELECT {values} FROM "  # noqa: S608
+            f"(SELECT * FROM {table} WHERE {template}) template, generate_series(1, {number}) g "
+            "ON CONFLICT DO NOTHING"
         )

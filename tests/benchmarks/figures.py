@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tests.benchmarks import data, limits, load, pgbench, processes
+from tests.benchmarks import data, large, limits, load, pgbench, processes
 from tests.benchmarks.measuring import Figure, Meter
 from tests.benchmarks.system import System
 
@@ -23,6 +23,12 @@ class Sizes:
     recordings: int = 10
     rounds: int = 2
     scrapes: int = 5
+    scale_hosts: int = 10_000
+    scale_volumes: int = 1_000_000
+    scale_tenants: int = 1_000
+    scale_snapshots: int = 1_000
+    scale_tasks: int = 100_000
+    scale_calls: int = 30
 
 
 @dataclass
@@ -106,6 +112,24 @@ def metrics(system: System, meter: Meter, sizes: Sizes, results: Results) -> Non
         )
 
 
+def scale(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
+    """One call at a time, with the largest pool."""
+    data.hosts(system, sizes.scale_hosts)
+    data.nodes(system)
+    data.volumes(system, sizes.scale_volumes)
+    data.more(
+        system,
+        tenants=sizes.scale_tenants,
+        snapshots=sizes.scale_snapshots,
+        tasks=sizes.scale_tasks,
+    )
+    for name, middle, worst, mib in large.calls(system, sizes.scale_calls):
+        results.notes.append(
+            f"{name} with {sizes.scale_volumes:,} volumes: p50 {middle:.0f} ms, p99 {worst:.0f} "
+            f"ms; the API processes have {mib:.0f} MiB at their peaks"
+        )
+
+
 def _scraped(system: System, scrapes: int) -> tuple[float, float, float]:
     """Median seconds, and MiB of all API processes together: before, and their peaks."""
     workers = list(processes.children(system.services["API"].running.pid))
@@ -155,7 +179,10 @@ PARTS: dict[str, Part] = {
     "metrics": metrics,
     "lists": lists,
     "limits": limits_cost,
+    "scale": scale,
 }
+UNASKED = [name for name in PARTS if name != "scale"]
+"""The parts of a run that names none: a pool of a million volumes takes minutes to make."""
 
 
 def run(

@@ -133,6 +133,6 @@ def _until_logged(system: System) -> None:
 
 
 def _logged(system: System) -> list[str]:
-    prefix = f"{application_name('API')} LOG:  statement: "
-    lines = system.postgres.log.read_text(errors="replace").splitlines()
-    return [line.removeprefix(prefix) for line in lines if line.startswith(prefix)]
+    """Of both protocols: cursors are declared by the extended one, without parameters."""
+    said = rf"(?m)^{application_name('API')} LOG:  (?:statement|execute <unnamed>): (.*)$"
+    return re.findall(said, system.postgres.log.read_text(errors="replace"))

@@ -19,6 +19,12 @@ TINY = Sizes(
     recordings=1,
     rounds=1,
     scrapes=1,
+    scale_hosts=1_100,
+    scale_volumes=700,
+    scale_tenants=3,
+    scale_snapshots=3,
+    scale_tasks=10,
+    scale_calls=2,
 )
 
 
@@ -34,7 +40,7 @@ def folder() -> Iterator[Path]:
 def test_figures_come_out(folder: Path) -> None:
     """Of parts that use what the others use."""
     tool("haproxy")
-    lines = run(["creates", "metrics", "lists", "limits"], 0.2, TINY, folder).splitlines()
+    lines = run(["creates", "metrics", "lists", "limits", "scale"], 0.2, TINY, folder).splitlines()
     rows = [line.split(" | ") for line in lines if line.startswith("| ")]
     assert [row[0] for row in rows[2:]] == [
         "| create, 1 replica",
@@ -47,5 +53,7 @@ def test_figures_come_out(folder: Path) -> None:
         ("GET /volumes of 600: ", 1),
         ("p95 of another tenant's poll: ", 1),
         ("a poll takes ", 1),
+        ("GET /metrics with 700 volumes: p50 ", 1),
+        ("a create of one replica with 700 volumes: p50 ", 1),
     ):
         assert sum(line.startswith(f"* {note}") for line in lines) == number

@@ -1,11 +1,19 @@
 """What a process does while its database is away, and when it is back."""
 
+import datetime as dt
 import threading
 import time
 
 import psycopg
 import pytest
-from django.db import DatabaseError, InternalError, OperationalError, connections, transaction
+from django.db import (
+    DatabaseError,
+    DataError,
+    InternalError,
+    OperationalError,
+    connections,
+    transaction,
+)
 from psycopg import errors
 
 from inventory.nodes.parallel_calls import call_all
@@ -40,6 +48,7 @@ class TestSession:
             "datestyle": "'SQL, DMY'",
             "intervalstyle": "'sql_standard'",
             "bytea_output": "'escape'",
+            "jit": "'on'",
         }
         with connection.cursor() as cursor:
             for setting, value in odd.items():
@@ -58,6 +67,7 @@ class TestSession:
             ("datestyle", "ISO, MDY"),
             ("intervalstyle", "postgres"),
             ("bytea_output", "hex"),
+            ("jit", "off"),
         ],
     )
     def test_settings_are_pinned(self, connection, setting, value):
@@ -70,6 +80,23 @@ class TestSession:
         with connection.cursor() as cursor:
             cursor.execute("SELECT timestamptz '2026-12-31 23:59:59+00'")
             assert cursor.fetchone()[0].day == 31
+
+    @pytest.mark.parametrize(
+        "text",
+        ["2026-11-29 05:39:49.618457+00", "2026-11-29 05:39:49.6+00", "2026-11-29 07:39:49+02"],
+    )
+    def test_times_are_read_exactly_and_in_utc(self, connection, text):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT %s::timestamptz", [text])
+            [found] = cursor.fetchone()
+        assert found == dt.datetime.fromisoformat(text)
+        assert found.tzinfo is dt.UTC
+
+    def test_a_time_that_is_no_date_is_refused(self, connection):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 'infinity'::timestamptz")
+            with pytest.raises(DataError, match="too large"):
+                cursor.fetchone()
 
 
 class TestAvailability:

@@ -44,3 +44,15 @@ def test_space_that_thin_volumes_outgrew_is_no_difference(
     created(api, "v")
     engine.change(ssds=tuple(ssd.model_copy(update={"outgrown": 2**30}) for ssd in engine.ssds))
     assert audit() == []
+
+
+def test_nodes_are_read_a_few_at_a_time(
+    pool: Pool, fleet: SimulatedFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("volumes.audit.AT_ONCE", 2)
+    nodes = sorted(pool(3))
+    for node in fleet.nodes[:3]:
+        engine = node.agent.engine
+        assert isinstance(engine, SimulatedEngine)
+        engine.strange = (DriftItem(kind=DriftKind.LOST, name="v"),)
+    assert [one.subject for one in audit()] == [f"node {node}" for node in nodes]

@@ -77,7 +77,7 @@ def cases() -> Iterator[Case]:
 def nodes() -> dict[str, list[Backend]]:
     now = clock.now()
     times = {
-        "up": (now + MINUTE, now),
+        "up": (now + 60 * MINUTE, now),
         "away": (now - MINUTE, now),
         "not asked": (now - MINUTE, now - 2 * MINUTE),
     }

@@ -19,6 +19,7 @@ from provisioner.common import clock
 from provisioner.common.models import LifeState
 from tasks.metrics import task_metrics
 from volumes.health_selectors import volume_numbers
+from volumes.metrics.scale import scale_metrics
 from volumes.models import (
     Drain,
     Export,
@@ -65,6 +66,7 @@ class PoolCollector:
         yield from tenant_metrics()
         yield certificate_metric(backends)
         yield event_metric()
+        yield from scale_metrics()
         yield from task_metrics()
 
 
@@ -138,7 +140,8 @@ def unfinished_metric() -> Metric:
         labels=["kind", "state"],
     )
     for model in TRANSITIONAL:
-        rows = model._default_manager.exclude(state=LifeState.READY).order_by("state")
+        unfinished = model._default_manager.filter(deadline_at__isnull=False)  # by an index
+        rows = unfinished.exclude(state=LifeState.READY).order_by("state")
         for state, number in rows.values_list("state").annotate(number=Count("pk")):
             family.add_metric([model._meta.model_name or "", state], number)
     return family

@@ -1,23 +1,29 @@
-"""The ``ks_`` metrics of volumes as text, BATCH volumes at a time to bound memory."""
+"""The ``ks_`` metrics of volumes as text, written from rows as the database sends them."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import islice
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
+from wsgiref.util import FileWrapper
 
 from django.db.models import QuerySet
-from prometheus_client import generate_latest
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from inventory.models import Backend
 from provisioner.common.models import LifeState
-from volumes.models import Protocol, Publication, ReplicaState, Volume
-from volumes.read_models import ReplicaRow, VolumeAndReplicas, VolumeRow, volume_rows
-from volumes.selectors import volumes_visible
+from volumes.models import Protocol, Publication, Replica, ReplicaState
+from volumes.selectors import VISIBLE, volumes_visible
 
-BATCH = 500
+ROWS = 2000
+"""How many rows of each query are in memory."""
+BATCH = 100
+"""Volumes of a chunk of text."""
+MEMORY_BYTES = 2**20
+"""How much of the text that comes later is kept in memory; more goes to temporary files."""
+CHUNK_BYTES = 2**16
 MOST_REPLICAS = 4
-VOLUME = (
+VOLUME = [
     "uuid",
     "alias",
     "numReplicas",
@@ -25,153 +31,159 @@ VOLUME = (
     "storageClassName",
     "provisioningType",
     "protocol",
-)
+]
 PLACES = [
     f"{name}{n}" for n in range(1, MOST_REPLICAS + 1) for name in ("repUUID", "nodeID", "nodeName")
 ]
-HOST = ("hostId", "hostname", "nqn")
+HOST = ["hostId", "hostname", "nqn"]
 VOLUME_AVAILABLE, VOLUME_UNAVAILABLE = 0, 1
 REPLICA_STATES = {
-    ReplicaState.AVAILABLE: 0,
-    ReplicaState.TERMINATING: 1,
-    ReplicaState.MISSING: 2,
-    ReplicaState.UNKNOWN: 3,
-    ReplicaState.SYNCHRONIZING: 4,
+    ReplicaState.AVAILABLE.value: 0,
+    ReplicaState.TERMINATING.value: 1,
+    ReplicaState.MISSING.value: 2,
+    ReplicaState.UNKNOWN.value: 3,
+    ReplicaState.SYNCHRONIZING.value: 4,
 }
+VOLUME_COLUMNS = (
+    "id",
+    "uuid",
+    "alias",
+    "tenant_id",
+    "storage_class_name",
+    "snapshot_id",
+    "cloned_from",
+    "provisioning_type",
+    "protocol",
+    "capacity_bytes",
+)
+REPLICA_COLUMNS = ("volume_id", "uuid", "backend_id", "replica_state")
+CONNECTION_COLUMNS = ("volume_id", "host__uuid", "host__name", "host__nqn", "host__version")
+Row = tuple[Any, ...]
 
 
-class Sample(NamedTuple):
-    """One sample: label values and value."""
+class _Family:
+    """The text of a gauge: its head, and a line for each sample."""
 
-    labels: list[str]
-    value: float
-
-
-class _Connection(NamedTuple):
-    """A volume as a namespace of a host's target."""
-
-    volume_id: int
-    host__uuid: str
-    host__name: str
-    host__nqn: str
-    host__version: str
+    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
+        self.head = f"# HELP {name} {text}\n# TYPE {name} gauge\n".encode()
+        pairs = ",".join(f'{label}="%s"' for label in labels)
+        self.line = f"{name}{{{pairs}}} %s\n"
+        """``%`` a tuple of escaped label values and the value."""
 
 
-@dataclass(frozen=True)
-class _Family(Collector):
-    family: GaugeMetricFamily
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        yield self.family
+CAPACITY = _Family("ks_vol_capacity_bytes", "Capacity of a volume in bytes", VOLUME + PLACES)
+CONNECTED = _Family(
+    "ks_connected_volumes_state",
+    "State of a published volume: 0 Available, 1 Unavailable",
+    ["uuid", "alias", *HOST, "version"],
+)
+CONNECTED_REPLICA = _Family(
+    "ks_connected_replica_state",
+    "State of a replica of a published volume: 0 Available, 1 Terminating, 2 Missing, "
+    "3 Unknown, 4 Synchronizing",
+    ["uuid", "alias", "repUUID", *HOST],
+)
 
 
 def volume_metrics() -> Iterator[bytes]:
-    """Yield the text of the metrics. The number of queries grows only with the number of
-    batches.
+    """Yield the text of the metrics, in chunks of BATCH volumes. It takes four queries, and memory
+    that does not depend on the number of volumes.
     """
+    with SpooledTemporaryFile(MEMORY_BYTES) as states, SpooledTemporaryFile(MEMORY_BYTES) as legs:
+        yield CAPACITY.head
+        states.write(CONNECTED.head)
+        legs.write(CONNECTED_REPLICA.head)
+        yield from _capacities(states, legs)
+        for later in (states, legs):
+            later.seek(0)
+            yield from FileWrapper(later, CHUNK_BYTES)
+
+
+def _capacities(states: IO[bytes], legs: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines of capacities, and write the lines of published volumes and their replicas
+    to ``states`` and ``legs``.
+    """
+    nodes = {
+        key: (_escaped(key), _escaped(name))
+        for key, name in Backend.objects.values_list("pk", "name")
+    }
     volumes = volumes_visible(None)
-    published = volumes.exclude(protocol=Protocol.LOCAL).filter(
-        pk__in=Publication.objects.filter(state=LifeState.READY).values("volume")
+    visible = Replica.objects.filter(VISIBLE, volume__state=LifeState.READY)
+    ready = Publication.objects.filter(
+        volume__state=LifeState.READY, state=LifeState.READY
+    ).exclude(volume__protocol=Protocol.LOCAL)
+    replicas_of = _by_volume(_rows(visible, REPLICA_COLUMNS, "volume_id", "pk"))
+    connections_of = _by_volume(_rows(ready, CONNECTION_COLUMNS, "volume_id", "pk"))
+    rows = _rows(volumes, VOLUME_COLUMNS, "pk")
+    while batch := list(islice(rows, BATCH)):
+        whole = [(v, replicas_of(v[0]), connections_of(v[0])) for v in batch]
+        shown = [(v, replicas, to) for v, replicas, hosts in whole for to in hosts]
+        states.write(_joined(_connected(v, replicas, to) for v, replicas, to in shown))
+        legs.write(_joined(_legs(v, replicas, to) for v, replicas, to in shown))
+        yield _joined(_capacity(v, replicas, nodes) for v, replicas, _ in whole)
+
+
+def _rows(rows: QuerySet[Any], columns: Sequence[str], *order: str) -> Iterator[Row]:
+    """The rows as tuples, by a cursor on the server."""
+    return rows.order_by(*order).values_list(*columns).iterator(chunk_size=ROWS)
+
+
+def _by_volume(rows: Iterator[Row]) -> Callable[[int], list[Row]]:
+    """The rows of a volume, asked for in ascending order. ``rows``: in that order, too; their first
+    column is the key of the volume.
+    """
+    ahead = next(rows, None)
+
+    def of(key: int) -> list[Row]:
+        nonlocal ahead
+        found = []
+        while ahead is not None and ahead[0] <= key:
+            if ahead[0] == key:
+                found.append(ahead)
+            ahead = next(rows, None)
+        return found
+
+    return of
+
+
+def _capacity(volume: Row, replicas: Sequence[Row], nodes: dict[str, tuple[str, str]]) -> str:
+    _, uuid, alias, tenant, storage_class, snapshot, source, kind, protocol, capacity = volume
+    copies = replicas[:MOST_REPLICAS]
+    derived = snapshot is not None or source
+    labels = [_escaped(uuid), _escaped(alias), len(copies), _escaped(tenant)]
+    labels += [
+        _escaped(storage_class) or "unknown",
+        "Snapshot/Clone" if derived else kind,
+        protocol,
+    ]
+    for _, name, node, _ in copies:
+        labels += [_escaped(name) if len(copies) > 1 else "", *nodes.get(node, ("", ""))]
+    labels += [""] * (3 * (MOST_REPLICAS - len(copies)))
+    return CAPACITY.line % (*labels, _number(capacity))
+
+
+def _connected(volume: Row, replicas: Sequence[Row], to: Row) -> str:
+    available = any(state == ReplicaState.AVAILABLE for _, _, _, state in replicas)
+    value = VOLUME_AVAILABLE if available else VOLUME_UNAVAILABLE
+    return CONNECTED.line % (*map(_escaped, volume[1:3]), *map(_escaped, to[1:]), _number(value))
+
+
+def _legs(volume: Row, replicas: Sequence[Row], to: Row) -> str:
+    about, host = tuple(map(_escaped, volume[1:3])), tuple(map(_escaped, to[1:4]))
+    return "".join(
+        CONNECTED_REPLICA.line % (*about, _escaped(uuid), *host, _number(REPLICA_STATES[state]))
+        for _, uuid, _, state in replicas
     )
-    yield from _text(
-        GaugeMetricFamily(
-            "ks_vol_capacity_bytes", "Capacity of a volume in bytes", labels=[*VOLUME, *PLACES]
-        ),
-        volumes,
-        _capacities,
-    )
-    yield from _text(
-        GaugeMetricFamily(
-            "ks_connected_volumes_state",
-            "State of a published volume: 0 Available, 1 Unavailable",
-            labels=["uuid", "alias", *HOST, "version"],
-        ),
-        published,
-        _connected,
-    )
-    yield from _text(
-        GaugeMetricFamily(
-            "ks_connected_replica_state",
-            "State of a replica of a published volume: 0 Available, 1 Terminating, 2 Missing, "
-            "3 Unknown, 4 Synchronizing",
-            labels=["uuid", "alias", "repUUID", *HOST],
-        ),
-        published,
-        _connected_replicas,
-    )
 
 
-def _text(
-    family: GaugeMetricFamily,
-    rows: QuerySet[Volume],
-    samples: Callable[[list[VolumeAndReplicas]], Iterator[Sample]],
-) -> Iterator[bytes]:
-    """Yield the family's text by batches. Its head (HELP and TYPE) comes only before the first."""
-    heads = 0
-    for batch in _batches(rows):
-        family.samples.clear()
-        for sample in samples(batch):
-            family.add_metric(*sample)
-        yield generate_latest(_Family(family)).split(b"\n", heads)[heads]
-        heads = 2
+def _joined(lines: Iterable[str]) -> bytes:
+    return "".join(lines).encode()
 
 
-def _batches(rows: QuerySet[Volume]) -> Iterator[list[VolumeAndReplicas]]:
-    """Yield at least one batch, which may be empty."""
-    last = ""
-    while True:
-        batch = volume_rows(rows.filter(uuid__gt=last).order_by("uuid")[:BATCH])
-        yield batch
-        if len(batch) < BATCH:
-            return
-        last = batch[-1][0].uuid
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
-def _capacities(batch: list[VolumeAndReplicas]) -> Iterator[Sample]:
-    names = _node_names(batch)
-    for volume, replicas in batch:
-        copies = replicas[:MOST_REPLICAS]
-        labels = _volume_labels(volume, len(copies))
-        for replica in copies:
-            node = replica.backend_id or ""
-            labels += [replica.uuid if len(copies) > 1 else "", node, names.get(node, "")]
-        labels += [""] * (3 * (MOST_REPLICAS - len(copies)))
-        yield Sample(labels, volume.capacity_bytes)
-
-
-def _volume_labels(volume: VolumeRow, copies: int) -> list[str]:
-    derived = volume.snapshot__uuid is not None or volume.cloned_from
-    kind = "Snapshot/Clone" if derived else volume.provisioning_type
-    labels = [volume.uuid, volume.alias, str(copies), volume.tenant_id]
-    return [*labels, volume.storage_class_name or "unknown", kind, volume.protocol]
-
-
-def _node_names(batch: list[VolumeAndReplicas]) -> dict[str, str]:
-    nodes = {replica.backend_id for _, replicas in batch for replica in replicas}
-    return dict(Backend.objects.filter(pk__in=nodes).values_list("pk", "name"))
-
-
-def _connected(batch: list[VolumeAndReplicas]) -> Iterator[Sample]:
-    for volume, replicas, to in _connections(batch):
-        available = any(r.replica_state == ReplicaState.AVAILABLE for r in replicas)
-        labels = [volume.uuid, volume.alias, *to[1:]]
-        yield Sample(labels, VOLUME_AVAILABLE if available else VOLUME_UNAVAILABLE)
-
-
-def _connected_replicas(batch: list[VolumeAndReplicas]) -> Iterator[Sample]:
-    for volume, replicas, to in _connections(batch):
-        for replica in replicas:
-            labels = [volume.uuid, volume.alias, replica.uuid]
-            labels += [to.host__uuid, to.host__name, to.host__nqn]
-            yield Sample(labels, REPLICA_STATES[ReplicaState(replica.replica_state)])
-
-
-def _connections(
-    batch: list[VolumeAndReplicas],
-) -> Iterator[tuple[VolumeRow, list[ReplicaRow], _Connection]]:
-    shown = {volume.id: (volume, replicas) for volume, replicas in batch}
-    ready = Publication.objects.filter(volume__in=shown, state=LifeState.READY)
-    rows = ready.order_by("volume__uuid", "pk")
-    for row in rows.values_list(*_Connection._fields):
-        to = _Connection._make(row)
-        yield *shown[to.volume_id], to
+@lru_cache(1024)
+def _number(value: int) -> str:
+    return str(floatToGoString(value))  # type: ignore[no-untyped-call]

@@ -38,7 +38,12 @@ class Replica(models.Model):
     uuid = models.CharField(max_length=64, db_index=True)
     volume = models.ForeignKey(Volume, on_delete=models.PROTECT, related_name="replicas")
     backend = models.ForeignKey(
-        Backend, on_delete=models.PROTECT, related_name="replicas", null=True, blank=True
+        Backend,
+        on_delete=models.PROTECT,
+        related_name="replicas",
+        null=True,
+        blank=True,
+        db_index=False,  # replicas_of_backend
     )
     replica_state = models.CharField(
         max_length=16, choices=ReplicaState.choices, default=ReplicaState.UNKNOWN
@@ -77,6 +82,7 @@ class Replica(models.Model):
             ),
         ]
         indexes: ClassVar = [
+            models.Index(fields=["backend", "state"], name="replicas_of_backend"),
             models.Index(
                 fields=["deadline_at"],
                 condition=Q(deadline_at__isnull=False),

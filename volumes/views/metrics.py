@@ -11,8 +11,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from prometheus_client.multiprocess import MultiProcessCollector
 from rest_framework.request import Request
 
+from provisioner.access.concurrency import others_work
 from provisioner.access.views import ApiViewSet
 from provisioner.common.endpoint_spec import Operation
+from provisioner.common.long_lists import paused
 from provisioner.common.moment import one_moment
 from volumes.metrics.pool import PoolCollector
 from volumes.metrics.volumes import volume_metrics
@@ -20,6 +22,8 @@ from volumes.metrics.volumes import volume_metrics
 MEMORY_BYTES = 2**20
 """How much of the text of a scrape is kept in memory; more goes to a temporary file."""
 CHUNK_BYTES = 2**16
+GIVES_WAY = 1.0
+"""While others work, the text is written half of the time: a scrape has ten seconds."""
 
 
 class MetricsViewSet(ApiViewSet):
@@ -34,11 +38,14 @@ class MetricsViewSet(ApiViewSet):
         text.write(generate_latest(_processes()))
         with one_moment():  # all is read first, so that a slow client does not prolong it
             text.write(generate_latest(PoolCollector()))
-            text.writelines(volume_metrics())
+            text.writelines(paused(volume_metrics(), self._others_work, GIVES_WAY))
         text.seek(0)
         return StreamingHttpResponse(
             FileWrapper(text, CHUNK_BYTES), content_type=CONTENT_TYPE_LATEST
         )
+
+    def _others_work(self) -> bool:
+        return others_work(mine=0 if self.open_to_all else 1)
 
 
 def _processes() -> CollectorRegistry:

@@ -26,6 +26,7 @@ from tests.volumes.reconcilers.node_check_steps import (
 from volumes.audit import audit
 from volumes.models import Export, Publication, Replica, Snapshot, Volume
 from volumes.reconcilers.garbage_collector import collect
+from volumes.reconcilers.node_check import check as node_check
 from volumes.reconcilers.node_check import orphans
 from volumes.reconcilers.node_check.check import nodes_check
 
@@ -49,6 +50,17 @@ def test_a_check_is_recorded_and_a_restart_makes_the_next_one_due(
     checked_at = Backend.objects.get(pk=node).checked_at
     assert checked_at is not None
     assert checked_at > row.checked_at
+
+
+@pytest.mark.parametrize(("seconds", "number"), [(30, 3), (0, 1)])
+def test_a_run_goes_on_while_nodes_are_due_and_time_is_left(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, seconds: float, number: int
+) -> None:
+    pool(3)
+    monkeypatch.setattr(node_check, "CHECK_AT_MOST", 1)
+    monkeypatch.setattr(node_check, "RUN_SECONDS", seconds)
+    nodes_check()
+    assert Backend.objects.exclude(checked_boot_id="").count() == number
 
 
 def test_the_number_of_queries_of_a_check_is_constant(

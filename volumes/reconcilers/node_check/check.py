@@ -2,6 +2,7 @@
 
 import datetime as dt
 import logging
+import time
 from collections.abc import Mapping
 
 from django.conf import settings
@@ -32,21 +33,31 @@ from volumes.services.publication.exports import exports_make
 log = logging.getLogger(__name__)
 
 CHECK_AT_MOST = 32
+"""How many nodes are read at once: the content of so many is in memory."""
+RUN_SECONDS = 30.0
+"""How long a run goes on while nodes are due."""
 READ_SECONDS = 30.0
 AGAIN_AFTER = dt.timedelta(seconds=60)
 
 
 def nodes_check() -> None:
-    """Check up to CHECK_AT_MOST Available nodes that are due or have restarted, beginning with
-    those whose last check is oldest.
+    """Check the Available nodes that are due or have restarted, CHECK_AT_MOST at a time, beginning
+    with those whose last check is oldest. After RUN_SECONDS, the rest is left to the next run.
 
     Workers that run this at the same time choose different nodes. A replica counts as lost only if
     its row was READY before the nodes were read, and still is. The rows for orphans are read after
     the nodes. So an object that is being created or removed is reported neither as lost nor as an
     orphan. If a node turns out to be newer than the database, the check stops.
     """
+    until = time.monotonic() + RUN_SECONDS
+    while _check_some() == CHECK_AT_MOST and time.monotonic() < until:
+        pass
+
+
+def _check_some() -> int:
+    """Check the nodes that are due first. Returns how many were due; 0 if writes are barred."""
     if writes_barred():
-        return
+        return 0
     chosen = _choose(clock.now())
     before = ReadyRows.of(chosen)
     read_at = clock.now()
@@ -55,7 +66,7 @@ def nodes_check() -> None:
     _compare_generations(answers)
     for backend in chosen:
         if writes_barred():
-            return
+            return 0
         answer = answers[backend.pk]
         if isinstance(answer, NodeContents) and answer.node.persistent_id == backend.pk:
             lost += _check(backend, answer, before, read_at)
@@ -63,6 +74,7 @@ def nodes_check() -> None:
             log.info("node not checked", extra={"backend": backend.pk, "reason": str(answer)})
     if lost:
         exports_make(Export.objects.filter(pk__in=lost), until=call_deadline())
+    return len(chosen)
 
 
 def _compare_generations(answers: Mapping[str, NodeContents | NodeError]) -> None:

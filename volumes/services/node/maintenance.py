@@ -1,8 +1,9 @@
 """Which volumes would lose access or redundancy if a node stopped now."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Value, When
+from django.db.models import Case, Count, OuterRef, Q, QuerySet, Subquery, Value, When
 
 from inventory.models import Backend
 from inventory.services.node.register import BackendNotFound
@@ -45,22 +46,12 @@ def backend_maintenance(*, persistent_id: str) -> Maintenance:
     if not Backend.objects.filter(pk=persistent_id).exists():
         raise BackendNotFound.of(persistent_id)
     replicas = _losing(persistent_id)
-    number = {name: Count("pk", filter=Q(loses=name)) for name in (ACCESS, REDUNDANCY)}
-    return Maintenance(replicas, **replicas.aggregate(**number))
+    number = dict(replicas.order_by().values_list("loses").annotate(Count("pk")))
+    return Maintenance(replicas, number.get(ACCESS, 0), number.get(REDUNDANCY, 0))
 
 
-def _losing(persistent_id: str) -> QuerySet[Replica]:
-    live = Replica.objects.filter(
-        volume=OuterRef("volume"), state=LifeState.READY, rebuilding=False
-    )
-    reachable = live.filter(backend__available_until__gte=clock.now()).exclude(
-        backend=persistent_id
-    )
-    attached = Exists(live.exclude(replica_state=ReplicaState.UNKNOWN))
-    unknown = Exists(reachable.filter(replica_state=ReplicaState.UNKNOWN))
-    another = Q(Exists(reachable.filter(replica_state=ReplicaState.AVAILABLE))) | Q(
-        ~attached, unknown
-    )
+def _losing(persistent_id: str) -> QuerySet[Any]:
+    """The replicas, with ``loses``, which is read once for each: one subquery over its volume."""
     outgoing = Q(replica_state=ReplicaState.TERMINATING)
     rows = Replica.objects.filter(
         backend=persistent_id,
@@ -70,8 +61,30 @@ def _losing(persistent_id: str) -> QuerySet[Replica]:
     )
     return (
         rows.exclude(replica_state=ReplicaState.MISSING)
-        .annotate(loses=Case(When(another, then=Value(REDUNDANCY)), default=Value(ACCESS)))
+        .annotate(loses=_loses(persistent_id))
         .exclude(outgoing, loses=REDUNDANCY)
         .select_related("volume")
         .order_by("volume__uuid")
     )
+
+
+def _loses(persistent_id: str) -> Subquery:
+    live = Replica.objects.filter(
+        volume=OuterRef("volume"), state=LifeState.READY, rebuilding=False
+    )
+    up = Q(backend__available_until__gte=clock.now())
+    elsewhere = up & ~Q(backend=persistent_id)
+    unknown = Q(replica_state=ReplicaState.UNKNOWN)
+    available = Q(replica_state=ReplicaState.AVAILABLE)
+    counted = (
+        live.order_by()
+        .values("volume")
+        .alias(
+            available=Count("pk", filter=elsewhere & available),
+            unknown=Count("pk", filter=elsewhere & unknown),
+            attached=Count("pk", filter=~unknown),
+        )
+    )
+    another = Q(available__gt=0) | Q(attached=0, unknown__gt=0)
+    loses = Case(When(another, then=Value(REDUNDANCY)), default=Value(ACCESS))
+    return Subquery(counted.annotate(loses=loses).values("loses"))

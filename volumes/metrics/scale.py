@@ -1,0 +1,50 @@
+"""How large the pool is, and up to which size it was tested (docs/reference/tested-limits.md)."""
+
+from collections.abc import Iterator
+
+from django.db.models import Count, Model
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from inventory.models import Backend, Host
+from tasks.models import Task
+from volumes.models import Snapshot, Tenant, Volume
+
+TESTED: dict[str, int] = {
+    "node": 1_000,
+    "volume": 1_000_000,
+    "host": 10_000,
+    "tenant": 1_000,
+    "snapshot_of_volume": 1_000,
+    "task": 100_000,
+}
+"""How many objects of each kind a pool was tested with. ``snapshot_of_volume``: of one volume."""
+COUNTED: dict[str, type[Model]] = {
+    "node": Backend,
+    "volume": Volume,
+    "host": Host,
+    "tenant": Tenant,
+    "task": Task,
+}
+
+
+def scale_metrics() -> Iterator[Metric]:
+    """Yield how many objects of each kind there are, and the tested limit, in six queries."""
+    objects = GaugeMetricFamily(
+        "provisioner_objects",
+        "Stored objects; snapshot_of_volume: of the volume that has most",
+        labels=["kind"],
+    )
+    limit = GaugeMetricFamily(
+        "provisioner_tested_objects",
+        "How many objects of a kind the provisioner was tested with",
+        labels=["kind"],
+    )
+    numbers = {kind: model._default_manager.count() for kind, model in COUNTED.items()}
+    of_volumes = Snapshot.objects.order_by().values("volume").annotate(number=Count("pk"))
+    most = of_volumes.order_by("-number").values_list("number", flat=True).first()
+    numbers["snapshot_of_volume"] = most or 0
+    for kind, tested in TESTED.items():
+        objects.add_metric([kind], numbers[kind])
+        limit.add_metric([kind], tested)
+    yield objects
+    yield limit
