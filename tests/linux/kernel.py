@@ -62,10 +62,10 @@ class FakeKernel:
             return Output(0, handlers[name](*words), "")
         except Refused as error:
             return Output(error.code, "", error.text)
+        except TimeoutError:  # an OSError, too
+            raise Stuck(f"{' '.join(command[:2])} did not end in {seconds:.0f} s") from None
         except (OSError, KeyError) as error:
             return Output(1, "", str(error))
-        except TimeoutError:
-            raise Stuck(f"{' '.join(command[:2])} did not end in {seconds:.0f} s") from None
 
     async def read(self, path: str) -> str:
         await self._called(("read", path))
@@ -198,12 +198,12 @@ class FakeKernel:
         parts = path.split("/")
         if path.startswith(BLOCK):
             session, nsid = self._disk(f"/dev/{parts[4]}")
+            if parts[-1] == "nsid":
+                return str(nsid)
             if parts[-1] == "size":
                 return str(session.size(nsid) // 512)
             return str(self._block_size(session.device(nsid)))
         session = self.controllers[parts[4]]
-        if parts[-1] == "nsid":
-            return parts[5].rpartition("n")[2]
         return {"subsysnqn": session.nqn, "hostnqn": session.host}[parts[-1]]
 
     def _disk(self, path: str) -> tuple[Session, int]:

@@ -81,11 +81,11 @@ class FakeLvm:
         self, options: dict[str, str], arguments: Sequence[str], found: list[Drive]
     ) -> None:
         name, device = arguments
-        [drive] = [one for one in found if one.path == device] or [None]
-        if drive is None:
+        if not found:
             raise Refused(5, f"  No device found for {device}.")
+        [drive] = found
         if drive.group:
-            raise Refused(5, f"  Physical volume '{device}' is already in volume group")
+            raise Refused(5, f"  Physical volume '{device}' is already in volume group 'x'")
         drive.make_group(name)
 
     def _vgchange(
@@ -170,7 +170,9 @@ class FakeLvm:
         group = _group(found, vg)
         volume, name = _volume(group, lv), mapped_name(vg, lv)
         if name in self._mapper.devices and self._mapper.is_open(name):
-            raise Refused(5, f"  Logical volume {vg}/{lv} in use.")
+            is_under = not self._mapper.devices[name].openers
+            text = "is used by another device" if is_under else "in use"
+            raise Refused(5, f"  Logical volume {vg}/{lv} {text}.")
         self._mapper.devices.pop(name, None)
         group.remove(volume)
 

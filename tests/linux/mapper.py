@@ -103,12 +103,13 @@ class FakeMapper:
         return bool(device.openers or above)
 
     def group_of(self, volume: ThinVolume) -> Group:
-        return next(
+        groups: list[Group] = [
             target.of
             for device in self.devices.values()
             for target in device.targets
-            if target.kind == "thin-pool" and volume in target.of.volumes.values()
-        )
+            if target.kind == "thin-pool"
+        ]
+        return next(one for one in groups if volume in one.volumes.values())
 
     def run(self, text: str, verb: str, *words: str) -> str:
         """Run dmsetup. :raises LookupError, OSError: it fails."""
@@ -120,22 +121,21 @@ class FakeMapper:
             if name in self.devices:
                 raise fail(errno.EBUSY, name)
             self.devices[name] = Mapped(name, self, self._table(text))
-            return ""
-        device = self.devices[name]
-        if verb == "reload":
-            device.loaded = self._table(text)
-        elif verb == "suspend":
-            device.is_suspended = True
-        elif verb == "resume":
-            device.targets, device.loaded = device.loaded or device.targets, None
-            device.is_suspended = False
+        elif verb == "reload":
+            self.devices[name].loaded = self._table(text)
         elif verb == "remove":
             if self.is_open(name):
                 raise fail(errno.EBUSY, name)
             del self.devices[name]
         else:
-            raise AssertionError(verb)
+            self._switch(self.devices[name], verb)
         return ""
+
+    def _switch(self, device: Mapped, verb: str) -> None:
+        assert verb in {"suspend", "resume"}, verb
+        device.is_suspended = verb == "suspend"
+        if verb == "resume":
+            device.targets, device.loaded = device.loaded or device.targets, None
 
     def _table(self, text: str) -> list[Target]:
         targets, expected = [], 0

@@ -43,7 +43,16 @@ class Pool:
 
     @property
     def is_writable(self) -> bool:
-        return self.mode == "rw" and not self.needs_check
+        return self.mode in {"rw", FULL} and not self.needs_check
+
+    @property
+    def has_failed(self) -> bool:
+        return self.mode == FAIL
+
+
+FULL = "out_of_data_space"
+FAIL = "Fail"
+FAILED = Pool(0, FAIL, True, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -157,7 +166,7 @@ def _thin(size: int, words: Sequence[str]) -> Thin | None:
 
 def _pool(size: int, words: Sequence[str]) -> Pool:
     if len(words) < 5:
-        return Pool(size, "Fail", True, 0, 0, 0, 0)
+        return FAILED
     used_metadata, total_metadata = map(int, words[1].split("/"))
     used_data, total_data = map(int, words[2].split("/"))
     mode, needs_check = words[4], "needs_check" in words
