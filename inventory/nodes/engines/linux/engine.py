@@ -94,6 +94,7 @@ class LinuxEngine:
             total_bw=self._config.total_bw,
             total_iops=self._config.total_iops,
             expands_spans_online=True,
+            enforces_limits=False,
         )
 
     async def held(self) -> Held:
