@@ -41,8 +41,14 @@ class FakeLvm:
     def activate(self, group: Group) -> None:
         """Make the devices of the group, as far as they are missing."""
         assert group.pool
-        pool = mapped_name(group.name, "pool") + "-tpool"
-        self._mapper.make(pool, [Target("thin-pool", 0, group)])
+        pool = mapped_name(group.name, "pool")
+        target = Target("thin-pool", 0, group)
+        if not group.volumes:
+            self._mapper.make(pool, [target])
+        elif f"{pool}-tpool" not in self._mapper.devices:
+            self._mapper.devices.pop(pool, None)
+            self._mapper.make(f"{pool}-tpool", [target])
+            self._mapper.make(pool, [Target("linear", EXTENT, None)])
         for volume in group.volumes.values():
             name = mapped_name(group.name, volume.name)
             self._mapper.make(name, [Target("thin", volume.size, volume)])

@@ -106,8 +106,9 @@ class Opening:
             return
         if group:
             raise NotUsable(f"it holds the volume group {group.name} ({group.uuid})")
-        if shown := await self._command("wipefs", "--json", "--no-act", ssd.device):
-            found = {one["type"] for one in json.loads(shown)["signatures"]}
+        shown = await self._command("wipefs", "--json", "--no-act", ssd.device)
+        found = {one["type"] for one in json.loads(shown or "{}").get("signatures", ())}
+        if found:
             raise NotUsable(f"it holds {', '.join(sorted(found))}")
         head = await self._kernel.run("cmp", "--bytes", str(HEAD_BYTES), ssd.device, "/dev/zero")
         if head.code:
