@@ -139,6 +139,9 @@ class FakeLvm:
     def _create_thin(self, group: Group, name: str, options: dict[str, str], source: str) -> None:
         if group.pool is None or group.pool.mode == "ro" or group.pool.needs_check:
             raise Refused(5, f"  Cannot create new thin volume, check of {group.name}/pool needed")
+        if len(group.pool.data) >= group.pool.total:
+            text = f"free space in thin pool {group.name}/pool reached threshold."
+            raise Refused(5, f"  Cannot create new thin volume, {text}")
         if not source:
             size = -(-_size(options["--virtualsize"]) // EXTENT) * EXTENT
             group.volumes[name] = ThinVolume(name, size, group.pool)

@@ -186,6 +186,9 @@ def test_a_full_pool_fails_writes_and_promises_nothing(tmp_path: Path) -> None:
                 disk.write(0, b"x" * 2 * MIB)
             assert await machine.free() == 0
             await refused(RefusalCode.NO_SPACE, machine.agent.volumes.ensure("w", SPEC), "0 bytes")
+            nothing = volume(piece("s", 64 * MIB, 0), provisioning_type=THIN)
+            create = machine.agent.volumes.ensure("w", nothing)
+            await refused(RefusalCode.NO_SPACE, create, "is full")
             assert disk.read(0, MIB) == b"x" * MIB
             disk.discard(0, MIB)
         assert await machine.free() == MIB

@@ -72,7 +72,7 @@ NOT_RUN = {
     "/opt/provisioner/deploy/systemd/provisioner-linux-node-agent.service /etc/systemd/system/": (
         HARDWARE
     ),
-    "docs/how-to/add-a-linux-node.md: provisionerctl nodes add 10.0.0.11 443 --rack r1": HARDWARE,
+    "docs/how-to/add-a-linux-node.md: provisionerctl nodes add 10.0.0.11 --rack r1": HARDWARE,
     "docs/how-to/add-a-linux-node.md: nvme connect -t tcp -a 10.1.0.11 -s 4420 "
     "-n nqn.2022-08.com.kioxia:host-1 \\": HARDWARE,
     "docs/how-to/add-a-linux-node.md: for n in 1 2 3; do truncate -s 16G /var/tmp/ssd-$n; losetup "

@@ -229,13 +229,15 @@ class Stores:
 
 
 def _refuse_full_pool(ssd_id: str, pool: Pool) -> None:
-    """:raises NodeRefused: UNAVAILABLE: the pool cannot be written; NO_SPACE: its metadata."""
+    """:raises NodeRefused: UNAVAILABLE: the pool cannot be written; NO_SPACE: it is full."""
     if not pool.is_writable:
         raise NodeRefused(
             RefusalCode.UNAVAILABLE,
             f"the thin pool of SSD {ssd_id} cannot be written: it is {pool.mode}"
             f"{', and needs a check' if pool.needs_check else ''}",
         )
+    if pool.used_data >= pool.total_data:
+        raise NodeRefused(RefusalCode.NO_SPACE, f"the thin pool of SSD {ssd_id} is full")
     if pool.used_metadata * 100 >= pool.total_metadata * METADATA_PERCENT:
         raise NodeRefused(
             RefusalCode.NO_SPACE,
