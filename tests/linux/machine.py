@@ -12,7 +12,7 @@ import pytest
 
 from inventory.nodes.agent.agent import Agent, Identity
 from inventory.nodes.agent.database import Database
-from inventory.nodes.agent.targets import NOTICE_SECONDS
+from inventory.nodes.engines.base import NOTICE_SECONDS
 from inventory.nodes.engines.linux.config import LinuxConfig, SsdConfig
 from inventory.nodes.engines.linux.engine import LinuxEngine
 from inventory.nodes.errors import NodeRefused
@@ -103,7 +103,7 @@ class Machine:
         facts = await self.engine.facts()
         return next(ssd.free for ssd in facts.ssds if ssd.ssd_id == ssd_id)
 
-    async def strays(self) -> list[str]:
+    async def drift(self) -> list[str]:
         return [f"{one.kind} {one.name}" for one in (await self.agent.drift()).strays]
 
     def connect(self, nqn: str, host: str = HOST) -> Session:

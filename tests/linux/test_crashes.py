@@ -60,7 +60,7 @@ async def state(machine: Machine) -> dict[str, Any]:
         },
         "ports": [sorted(port.subsystems) for port in nvmet.ports.values() if port.subsystems],
         "ssds": (await machine.engine.facts()).ssds,
-        "strays": await machine.strays(),
+        "drift": await machine.drift(),
     }
 
 
@@ -76,7 +76,7 @@ def test_an_operation_survives_a_crash_before_any_call(
         await prepare(machine)
         await operation(machine.agent)
         expected = await state(machine)
-        assert expected["strays"] == []
+        assert expected["drift"] == []
         machine.kill()
         for call in range(1, 300):
             machine = Machine(tmp_path / str(call) / "m")

@@ -113,7 +113,7 @@ def test_targets_of_other_programs_are_left_alone(tmp_path: Path) -> None:
         await export(machine)
         await machine.boot()
         assert set(machine.kernel.nvmet.subsystems) == {TARGET, OTHER_TARGET}
-        assert await machine.strays() == []
+        assert await machine.drift() == []
         add = machine.agent.targets.ensure(OTHER_TARGET, "v", namespace())
         await refused(RefusalCode.IN_USE, add, "another program", OTHER_TARGET)
 
