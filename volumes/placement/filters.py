@@ -115,9 +115,7 @@ FILTERS: tuple[Filter, ...] = (
     Filter(
         "limits",
         lambda n, r: n.enforces_limits or not r.is_limited,
-        lambda n, r: (
-            "the node cannot limit a volume's IOPS or bandwidth, and the volume has limits"
-        ),
+        lambda n, r: "the node cannot limit a volume's IOPS or bandwidth",
     ),
     Filter(
         "block size",
