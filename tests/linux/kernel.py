@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from inventory.nodes.engines.linux.kernel import COMMAND_SECONDS, CommandFailed, Output, Stuck
+from inventory.nodes.engines.linux.mapper import group_of
 from tests.linux.drives import Drive, ThinVolume, fail
 from tests.linux.lvm import FakeLvm, Refused
 from tests.linux.mapper import FakeMapper
@@ -56,6 +57,7 @@ class FakeKernel:
             "uname": lambda *more: "6.1.0-50-amd64\n",
             "blockdev": lambda option, path: f"{self._drive(path).block_size}\n",
             "wipefs": self._wipefs,
+            "stat": lambda *more: self._drive(more[-1]).number,
             "cmp": self._cmp,
         }
         try:
@@ -137,6 +139,18 @@ class FakeKernel:
         if name not in self.mapper.devices:
             raise fail(errno.ENOENT, path)
         return self.mapper.devices[name]
+
+    def pull(self, drive: Drive) -> None:
+        """Pull the drive. The devices over it stay, and fail."""
+        drive.is_there = False
+        assert drive.group
+        for name, device in self.mapper.devices.items():
+            device.is_dead |= group_of(name) == drive.group.name
+
+    def plug(self, drive: Drive) -> None:
+        """Plug the drive in again. To the kernel it is another device."""
+        major, minor = drive.number.split(":")
+        drive.is_there, drive.number = True, f"{major}:{int(minor) + 10}"
 
     def lose(self, lv: str) -> None:
         """Remove the last logical volume of this name, whatever uses it, as an operator might."""

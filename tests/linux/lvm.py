@@ -49,6 +49,11 @@ class FakeLvm:
             self._mapper.devices.pop(pool, None)
             self._mapper.make(f"{pool}-tpool", [target])
             self._mapper.make(pool, [Target("linear", EXTENT, None)])
+        data = f"{pool}_tdata"
+        self._mapper.make(data, [Target("linear", EXTENT, None)])
+        if not self._mapper.devices[data].number:
+            [drive] = [one for one in self._drives if one.group is group]
+            self._mapper.devices[data].number = drive.number
         for volume in group.volumes.values():
             name = mapped_name(group.name, volume.name)
             self._mapper.make(name, [Target("thin", volume.size, volume)])

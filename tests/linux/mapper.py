@@ -32,13 +32,17 @@ class Target:
 
 @dataclass(eq=False)
 class Mapped:
-    """A device. ``openers``: what has it open."""
+    """A device. ``openers``: what has it open. ``is_dead``: its drive was pulled. ``number``: of
+    the drive under it.
+    """
 
     name: str
     mapper: "FakeMapper"
     targets: list[Target]
     loaded: list[Target] | None = None
     is_suspended: bool = False
+    is_dead: bool = False
+    number: str = ""
     openers: set[Any] = field(default_factory=set)
 
     @property
@@ -77,7 +81,7 @@ class Mapped:
         assert not self.is_suspended, "the real device would wait; the test would, too"
 
     def _parts(self, offset: int, length: int) -> list[tuple[Target, int, int]]:
-        if offset + length > self.size:
+        if offset + length > self.size or self.is_dead:
             raise fail(errno.EIO)
         parts, first = [], 0
         for target in self.targets:
@@ -113,9 +117,8 @@ class FakeMapper:
 
     def run(self, text: str, verb: str, *words: str) -> str:
         """Run dmsetup. :raises LookupError, OSError: it fails."""
-        if verb == "status":
-            assert words == ("--noflush",), "a hanging pool would hang it"
-            return "\n".join(self._lines()) or "No devices found"
+        if verb in {"status", "info"}:
+            return self._shown(verb, words)
         [name] = words
         if verb == "create":
             if name in self.devices:
@@ -127,9 +130,22 @@ class FakeMapper:
             if self.is_open(name):
                 raise fail(errno.EBUSY, name)
             del self.devices[name]
+        elif verb == "deps":
+            return f"1 dependencies\t: ({self.devices[name].number.replace(':', ', ')})"
         else:
             self._switch(self.devices[name], verb)
         return ""
+
+    def _shown(self, verb: str, words: Sequence[str]) -> str:
+        if verb == "status":
+            assert words == ("--noflush",), "a hanging pool would hang it"
+            return "\n".join(self._lines()) or "No devices found"
+        assert words[:4] == ("--columns", "--noheadings", "--separator", " ")
+        lines = []
+        for name, one in self.devices.items():
+            state = "Suspended" if one.is_suspended else "Active"
+            lines.append(f"{name} {state}" if "suspended" in words[-1] else name)
+        return "\n".join(lines)
 
     def _switch(self, device: Mapped, verb: str) -> None:
         assert verb in {"suspend", "resume"}, verb

@@ -9,8 +9,8 @@ import pytest
 from inventory.nodes.engines.linux.kernel import Stuck
 from inventory.nodes.wire import ProvisioningType, RefusalCode
 from tests.linux.drives import Drive
-from tests.linux.machine import Died, Machine, on_machine, refused
-from tests.nodes.specs import MIB, piece, snapshot, volume
+from tests.linux.machine import Died, Machine, on_machine, refused, two
+from tests.nodes.specs import MIB, TARGET, namespace, piece, snapshot, volume
 
 SPEC = volume(piece("s", 64 * MIB))
 THIN = ProvisioningType.THIN
@@ -107,6 +107,56 @@ def test_a_drive_that_hangs_stops_only_its_volumes(tmp_path: Path) -> None:
         await machine.boot()
         assert machine.usable == ["s", "t"]
         assert [one.uuid for one in await machine.agent.volumes.list()] == ["w", "x"]
+
+    on_machine(tmp_path, steps)
+
+
+@pytest.mark.parametrize("is_span", [False, True])
+def test_a_drive_that_was_pulled_is_used_again(tmp_path: Path, is_span: bool) -> None:
+    async def steps(machine: Machine) -> None:
+        drive = machine.drives[0]
+        spec = volume(*two(64, 32)) if is_span else SPEC
+        await machine.agent.volumes.ensure("v", spec)
+        await machine.agent.targets.ensure(TARGET, "v", namespace())
+        machine.connect(TARGET).device(1).write(0, b"kept" * 1024)
+        machine.kernel.pull(drive)
+        await asyncio.wait_for(machine.engine.lost(), 5)
+        await machine.agent.start()
+        assert machine.usable == ["t"]
+        assert machine.connect(TARGET).device(1) is None
+        await refused(RefusalCode.UNAVAILABLE, machine.agent.volumes.ensure("v", spec), "missing")
+        machine.kernel.plug(drive)
+        await asyncio.wait_for(machine.engine.lost(), 5)
+        await machine.agent.start()
+        assert machine.usable == ["s", "t"]
+        assert machine.connect(TARGET).device(1).read(0, 4096) == b"kept" * 1024
+        assert await machine.drift() == []
+
+    on_machine(tmp_path, steps)
+
+
+def test_a_drive_that_was_pulled_while_the_agent_was_down_needs_a_restart(tmp_path: Path) -> None:
+    async def steps(machine: Machine) -> None:
+        await machine.agent.volumes.ensure("v", SPEC)
+        await machine.agent.targets.ensure(TARGET, "v", namespace())
+        machine.kernel.pull(machine.drives[0])
+        machine.kernel.plug(machine.drives[0])
+        await machine.boot()
+        assert machine.usable == ["t"]
+        await machine.reboot()
+        assert machine.usable == ["s", "t"]
+        assert machine.connect(TARGET).device(1)
+
+    on_machine(tmp_path, steps)
+
+
+def test_what_a_killed_command_left_suspended_goes_on(tmp_path: Path) -> None:
+    async def steps(machine: Machine) -> None:
+        await machine.agent.volumes.ensure("v", SPEC)
+        for device in machine.kernel.mapper.devices.values():
+            device.is_suspended = True
+        await machine.boot()
+        assert not any(one.is_suspended for one in machine.kernel.mapper.devices.values())
 
     on_machine(tmp_path, steps)
 

@@ -62,6 +62,7 @@ class Opening:
         """
         if not await self._kernel.exists(ssd.device):
             raise NotUsable(f"there is no {ssd.device}")
+        await self._drop_former(ssd)
         group = await self._lvm.volume_group(ssd)
         if not _is_ours(ssd, group, known):
             await self._refuse_content(ssd, group, known)
@@ -76,6 +77,22 @@ class Opening:
         if not pool.is_writable:
             log.error("SSD %s: its thin pool cannot be written: %s", ssd.id, pool)
         return store
+
+    async def _drop_former(self, ssd: SsdConfig) -> None:
+        """A drive that was pulled and is back is another one to the kernel: remove the devices over
+        the former one.
+
+        :raises NotUsable: they are in use.
+        """
+        number = await self._command("stat", "--dereference", "--format=%Hr:%Lr", ssd.device)
+        group = vg_name(ssd.id)
+        if await self._mapper.is_over(group, number):
+            return
+        log.warning("SSD %s is back as device %s", ssd.id, number)
+        try:
+            await self._mapper.remove_group(group)
+        except CommandFailed as error:
+            raise NotUsable(f"it is back, but {error}: restart the server") from error
 
     async def _open_pool(self, ssd: SsdConfig, group: VolumeGroup, known: str | None) -> int:
         """Create the pool if it is missing, and activate the volume group; return the chunk

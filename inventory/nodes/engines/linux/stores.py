@@ -10,7 +10,7 @@ from inventory.nodes.engines.linux.engine_state import EngineState
 from inventory.nodes.engines.linux.kernel import CommandFailed, Kernel, Stuck
 from inventory.nodes.engines.linux.lvm import Lvm
 from inventory.nodes.engines.linux.mapper import FAILED, Mapped, Mapper, Pool
-from inventory.nodes.engines.linux.names import volume_name
+from inventory.nodes.engines.linux.names import vg_name, volume_name
 from inventory.nodes.engines.linux.opening import NotUsable, Opening, Store
 from inventory.nodes.engines.linux.reservations import Use, count_space
 from inventory.nodes.engines.space import Space
@@ -47,6 +47,7 @@ class Stores:
         """Find all SSDs, activate what is on them, and create pools on new ones."""
         self._stores.clear()
         self._retry_at.clear()
+        await self.mapper.resume_all([vg_name(ssd_id) for ssd_id in self._ssds])
         await asyncio.gather(*map(self._open, self._ssds.values()))
         self.absent = frozenset(self._ssds.keys() - self._stores.keys())
 
