@@ -145,7 +145,7 @@ class FakeMapper:
         for name, one in self.devices.items():
             state = "Suspended" if one.is_suspended else "Active"
             lines.append(f"{name} {state}" if "suspended" in words[-1] else name)
-        return "\n".join(lines)
+        return "\n".join(lines) or "No devices found"
 
     def _switch(self, device: Mapped, verb: str) -> None:
         assert verb in {"suspend", "resume"}, verb

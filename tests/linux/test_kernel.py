@@ -51,6 +51,23 @@ def test_a_command_that_does_not_end_is_killed() -> None:
     run(steps())
 
 
+def test_a_command_goes_on_when_its_caller_is_cancelled(tmp_path: Path) -> None:
+    """A command of LVM that is killed may leave a device suspended."""
+    pipe, file = tmp_path / "pipe", tmp_path / "file"
+    os.mkfifo(pipe)
+
+    async def steps() -> None:
+        call = asyncio.create_task(RealKernel().run("cp", str(pipe), str(file)))
+        with await asyncio.to_thread(pipe.open, "w") as writing:  # when the command reads
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+            assert call.cancelled()
+            writing.write("done")
+
+    run(steps())
+    assert file.read_text() == "done"
+
+
 def test_files_are_read_and_written(tmp_path: Path) -> None:
     async def steps() -> None:
         kernel = RealKernel()

@@ -6,16 +6,18 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 COMMAND_SECONDS = 60.0
 FILE_SECONDS = 20.0
 FOLDER = Path(__file__).parent
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +55,10 @@ class Kernel(Protocol):
     """
 
     async def run(self, *command: str, text: str = "", seconds: float = COMMAND_SECONDS) -> Output:
-        """Run a command, with ``text`` as its input. It is never given to a shell.
+        """Run a command, with ``text`` as its input. It is never given to a shell. It is not killed
+        in the middle: when the caller is cancelled, it goes on to its end.
 
-        :raises Stuck: it did not end in time. It was killed, but may hang in the kernel.
+        :raises Stuck: it did not end in time. It was asked to end, but may still do its work.
         """
 
     async def read(self, path: str) -> str:
@@ -110,14 +113,13 @@ class RealKernel:
             process = await _start(command)
         except FileNotFoundError as error:
             raise CommandFailed(command, 127, f"{error.filename} is not installed") from error
-        try:
-            out, err = await asyncio.wait_for(process.communicate(text.encode()), seconds)
-        except TimeoutError:
-            self._kill(process)
-            raise Stuck(f"{' '.join(command[:2])} did not end in {seconds:.0f} s") from None
-        except asyncio.CancelledError:
-            self._kill(process)
-            raise
+        ending = self._keep(process.communicate(text.encode()))
+        done, _ = await asyncio.wait({ending}, timeout=seconds)
+        if not done:
+            with suppress(ProcessLookupError):
+                process.terminate()
+            raise Stuck(f"{' '.join(command[:2])} did not end in {seconds:.0f} s")
+        out, err = ending.result()
         return Output(process.returncode or 0, out.decode(), err.decode())
 
     async def read(self, path: str) -> str:
@@ -206,9 +208,14 @@ class RealKernel:
         """Kill the process with its children. Its end is not waited for: it may hang."""
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        task = asyncio.ensure_future(process.wait())
+        self._keep(process.wait())
+
+    def _keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start the work, and keep it until it is done, whoever waits for it."""
+        task = asyncio.create_task(work)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+        return task
 
 
 async def _start(command: tuple[str, ...]) -> asyncio.subprocess.Process:

@@ -166,7 +166,8 @@ class Mapper:
 
     async def _listed(self, fields: str) -> list[list[str]]:
         options = ("--columns", "--noheadings", "--separator", " ", "--options", fields)
-        return [line.split() for line in (await self._run("info", *options)).splitlines()]
+        rows = [line.split() for line in (await self._run("info", *options)).splitlines()]
+        return [row for row in rows if len(row) == 1 + fields.count(",")]  # "No devices found"
 
     async def _run(self, *arguments: str, text: str = "") -> str:
         command = ("dmsetup", *arguments)
