@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from inventory.nodes.engines.linux.kernel import Stuck
-from inventory.nodes.wire import ProvisioningType, RefusalCode
+from inventory.nodes.wire import ProvisioningType, RefusalCode, VolumeSpec
 from tests.linux.drives import Drive
 from tests.linux.machine import Died, Machine, on_machine, refused, two
 from tests.nodes.specs import MIB, TARGET, namespace, piece, snapshot, volume
 
 SPEC = volume(piece("s", 64 * MIB))
+SPAN = volume(*two(64, 32))
 THIN = ProvisioningType.THIN
 
 Fill = Callable[[Drive], None]
@@ -111,18 +112,19 @@ def test_a_drive_that_hangs_stops_only_its_volumes(tmp_path: Path) -> None:
     on_machine(tmp_path, steps)
 
 
-@pytest.mark.parametrize("is_span", [False, True])
-def test_a_drive_that_was_pulled_is_used_again(tmp_path: Path, is_span: bool) -> None:
+@pytest.mark.parametrize(("place", "spec"), [(0, SPEC), (0, SPAN), (1, SPAN)])
+def test_a_drive_that_was_pulled_is_used_again(
+    tmp_path: Path, place: int, spec: VolumeSpec
+) -> None:
     async def steps(machine: Machine) -> None:
-        drive = machine.drives[0]
-        spec = volume(*two(64, 32)) if is_span else SPEC
+        drive = machine.drives[place]
         await machine.agent.volumes.ensure("v", spec)
         await machine.agent.targets.ensure(TARGET, "v", namespace())
         machine.connect(TARGET).device(1).write(0, b"kept" * 1024)
         machine.kernel.pull(drive)
         await asyncio.wait_for(machine.engine.lost(), 5)
         await machine.agent.start()
-        assert machine.usable == ["t"]
+        assert machine.usable == ["ts"[place]]
         assert machine.connect(TARGET).device(1) is None
         await refused(RefusalCode.UNAVAILABLE, machine.agent.volumes.ensure("v", spec), "missing")
         machine.kernel.plug(drive)

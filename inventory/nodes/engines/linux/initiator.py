@@ -16,6 +16,9 @@ SECTOR = 512
 LOSS_SECONDS = 30
 """After this time without the other node, I/O to it fails."""
 FIND_SECONDS = 15.0
+POLL_SECONDS = 0.1
+OTHERS_POLLS = 10
+"""So many more polls when the kernel has found another namespace: it finds them one by one."""
 PATH = re.compile(r"(nvme\d+)(?:c\d+)?(n\d+)")
 """A namespace of a controller. With multipathing it is a path, and the disk has no ``c``."""
 
@@ -73,13 +76,15 @@ class Initiator:
 
     async def disk(self, controller: str, nsid: int) -> Disk | None:
         """A namespace of the controller, as soon as the kernel has found it, or None."""
-        for _ in range(int(FIND_SECONDS / 0.1)):
+        polls = int(FIND_SECONDS / POLL_SECONDS)
+        while polls > 0:
             if found := await self._find(controller, nsid):
                 return found
+            polls -= 1
             if await self._has_scanned(controller):
-                break
-            await asyncio.sleep(0.1)
-        return await self._find(controller, nsid)
+                polls = min(polls, OTHERS_POLLS)
+            await asyncio.sleep(POLL_SECONDS)
+        return None
 
     async def _connect(self, spec: SyncSpec, portal: Portal) -> None:
         await self._run(
@@ -116,7 +121,7 @@ class Initiator:
         return Disk(f"/dev/{name}", int(sectors) * SECTOR, int(block_size))
 
     async def _has_scanned(self, controller: str) -> bool:
-        """Whether some namespace was found: the kernel finds all of them at once."""
+        """Whether the kernel has found a namespace."""
         names: Iterable[str] = await self._names(f"{CONTROLLERS}/{controller}")
         return any(PATH.fullmatch(name) for name in names)
 
