@@ -120,7 +120,8 @@ class Stores:
 
         :raises CommandFailed: it is in use.
         """
-        if lv in await self.lvm.logical_volumes(store.ssd, store.vg):
+        is_active = store.thin(await self.mapper.read(), lv) is not None
+        if is_active or lv in await self.lvm.logical_volumes(store.ssd, store.vg):
             await self.lvm.remove(store.ssd, store.vg, lv)
 
     def ssds(self, mapped: Mapped) -> tuple[Ssd, ...]:

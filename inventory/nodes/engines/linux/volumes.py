@@ -36,7 +36,8 @@ class Volumes:
             self._check_source(mapped, spec)
             self._stores.check_space(mapped, volume_name(uuid), spec.pieces)
             self._stores.check_sizes(spec.pieces, spec.block_size)
-            await self._clear(uuid)
+            if entry is not None:  # left by a crash
+                await self._clear(uuid)
             self._engine_state.put_volume(VolumeEntry(uuid, spec))
             try:
                 await self._make(uuid, spec)
