@@ -57,12 +57,16 @@ def test_a_command_goes_on_when_its_caller_is_cancelled(tmp_path: Path) -> None:
     os.mkfifo(pipe)
 
     async def steps() -> None:
-        call = asyncio.create_task(RealKernel().run("cp", str(pipe), str(file)))
+        kernel = RealKernel()
+        call = asyncio.create_task(kernel.run("cp", str(pipe), str(file)))
         with await asyncio.to_thread(pipe.open, "w") as writing:  # when the command reads
             call.cancel()
             await asyncio.gather(call, return_exceptions=True)
             assert call.cancelled()
             writing.write("done")
+        while file.stat().st_size < len("done"):
+            await asyncio.sleep(0.001)
+        kernel.close()
 
     run(steps())
     assert file.read_text() == "done"
