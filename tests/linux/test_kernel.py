@@ -64,7 +64,7 @@ def test_a_command_goes_on_when_its_caller_is_cancelled(tmp_path: Path) -> None:
             await asyncio.gather(call, return_exceptions=True)
             assert call.cancelled()
             writing.write("done")
-        while file.stat().st_size < len("done"):
+        while not file.exists() or file.stat().st_size < len("done"):
             await asyncio.sleep(0.001)
         kernel.close()
 
