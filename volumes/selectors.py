@@ -40,6 +40,7 @@ NODE_COLUMNS = (
     "used_iops",
     "total_bw",
     "used_bw",
+    "enforces_limits",
 )
 """Columns of a backend that are fields of a placement candidate with the same names."""
 NODES = Compiled(

@@ -78,6 +78,20 @@ def refuse_difference(uuid: str, old: VolumeSpec, new: VolumeSpec) -> None:
         )
 
 
+def refuse_shifted(uuid: str, made: tuple[Piece, ...], asked: tuple[Piece, ...]) -> None:
+    """Check that no existing piece grows that another one follows. The content of that one would
+    move.
+
+    :raises NodeRefused: CONFLICT
+    """
+    for was, now in zip(made[:-1], asked, strict=False):
+        _refuse_unless(
+            was.capacity == now.capacity,
+            f"volume {uuid}: its piece on {was.ssd_id} has {was.capacity} bytes and cannot have"
+            f" {now.capacity}: other pieces come after it",
+        )
+
+
 def refuse_other_layout(
     source: Source, pieces: tuple[Piece, ...], block_size: int, spec: VolumeSpec
 ) -> None:

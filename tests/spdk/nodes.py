@@ -6,9 +6,9 @@ from pathlib import Path
 
 from inventory.nodes.agent.agent import Identity
 from inventory.nodes.client import NodeClient, NodeRefused, NodeTransport, NodeUnreachable
+from inventory.nodes.engines.node_config import NodeConfig
 from inventory.nodes.engines.simulated.event_loop import LoopThread
-from inventory.nodes.engines.spdk.node_config import NodeConfig, read_config
-from inventory.nodes.engines.spdk.service import make_service, open_database
+from inventory.nodes.engines.spdk.node_config import SpdkNodeConfig, read_config
 from tests.nodes.certificates import TOKEN, KeyPair
 from tests.servers import free_port
 from tests.spdk.client import Client
@@ -102,21 +102,15 @@ class NodeCalls:
         return found
 
 
-class SpdkNode(NodeCalls):
+class NearNode(NodeCalls):
     """An agent as ``manage.py node_agent`` creates it, in a thread."""
 
     def __init__(self, config: NodeConfig, transport: NodeTransport) -> None:
-        self.config = config
-        self.socket = config.spdk.socket
+        config.prepare()
+        self._config = config
         super().__init__(config.identity, transport)
         self._loop = LoopThread(config.identity.name)
         self.start()
-
-    @classmethod
-    def of_file(cls, file: Path, transport: NodeTransport) -> "SpdkNode":
-        config = read_config(file)
-        config.make_files()
-        return cls(config, transport)
 
     def start(self) -> None:
         """Start the agent, and wait until it is up."""
@@ -142,9 +136,22 @@ class SpdkNode(NodeCalls):
         self._loop.stop()
 
     async def _open(self) -> None:
-        self._database = open_database(self.config)
-        self._service = make_service(self.config, self._database)
+        self._database = self._config.open_database()
+        self._service = self._config.make_service(self._database)
         await self._service.open()
+
+
+class SpdkNode(NearNode):
+    """A node on SPDK."""
+
+    def __init__(self, config: SpdkNodeConfig, transport: NodeTransport) -> None:
+        self.config = config
+        self.socket = config.spdk.socket
+        super().__init__(config, transport)
+
+    @classmethod
+    def of_file(cls, file: Path, transport: NodeTransport) -> "SpdkNode":
+        return cls(read_config(file), transport)
 
 
 def clean(socket: Path) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 
 from inventory.nodes.drift import DriftItem, DriftKind
-from inventory.nodes.engines.spdk.names import namespace_uuid, snapshot_name, volume_name
+from inventory.nodes.engines.names import namespace_uuid
+from inventory.nodes.engines.spdk.names import snapshot_name, volume_name
 from inventory.nodes.engines.spdk.reservations import count_space
 from inventory.nodes.engines.spdk.spdk_state import Bdev, Lvol
 from inventory.nodes.wire import ProvisioningType, Qos, RefusalCode, SourceKind

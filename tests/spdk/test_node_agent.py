@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from inventory.nodes.client import NodeRefused, NodeTransport, NodeUnreachable
-from inventory.nodes.engines.spdk.node_config import WrongConfig, read_config
+from inventory.nodes.engines.node_config import WrongConfig
+from inventory.nodes.engines.spdk.node_config import read_config
 from inventory.nodes.wire import RefusalCode
 from tests.nodes.certificates import TOKEN, KeyPair, TestCa
 from tests.nodes.specs import GIB, HOST, TARGET, namespace, piece, volume

@@ -23,6 +23,7 @@ class Candidate:
     """The properties of a backend that placement uses. Bandwidth is in bytes per second.
 
     ``answers``: whether it answered the last call. If not, it is chosen only if no other node fits.
+    ``enforces_limits``: it can limit IOPS and bandwidth of a volume.
     """
 
     persistent_id: str
@@ -40,6 +41,7 @@ class Candidate:
     used_bw: int
     drives: tuple[Drive, ...]
     answers: bool = True
+    enforces_limits: bool = True
 
     @property
     def rack_key(self) -> str:
@@ -56,7 +58,8 @@ class PlacementRequest:
     deleted volume of the same uuid, whose data must not come back. ``taken_nodes``,
     ``taken_racks``: nodes and racks that already have a replica. ``destination``: the only node
     allowed. ``sub_volumes``: (capacity, claimed) in bytes of each sub-volume, if the replica must
-    have the same sub-volumes as its source. ``seed`` breaks ties between equal nodes.
+    have the same sub-volumes as its source. ``is_limited``: the volume has a limit of IOPS or
+    bandwidth. ``seed`` breaks ties between equal nodes.
     """
 
     seed: str
@@ -75,6 +78,7 @@ class PlacementRequest:
     share_ssd: bool = True
     desired_iops: int = 0
     desired_bw: int = 0
+    is_limited: bool = False
     same_rack_allowed: bool = False
     avoid: frozenset[str] = frozenset()
     removing: frozenset[str] = frozenset()

@@ -1,4 +1,4 @@
-"""``manage.py node_agent``: serves a storage node on SPDK until stopped."""
+"""``manage.py node_agent``: serves a storage node until stopped."""
 
 import asyncio
 import fcntl
@@ -11,8 +11,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from inventory.nodes.engines.spdk.node_config import NodeConfig, WrongConfig, read_config
-from inventory.nodes.engines.spdk.service import make_service, open_database
+from inventory.nodes.engines.node_config import NodeConfig, WrongConfig
+from inventory.nodes.engines.read_config import read_config
 
 
 class Command(BaseCommand):
@@ -22,9 +22,9 @@ class Command(BaseCommand):
     """
 
     help = (
-        "Serve this machine's drives as a storage node, over the SPDK target of this machine, "
+        "Serve this machine's drives as a storage node, over its SPDK target or its Linux kernel, "
         "until SIGTERM or SIGINT. SIGHUP reads renewed certificates. "
-        "docs/how-to/add-an-spdk-node.md explains "
+        "docs/how-to/add-an-spdk-node.md and docs/how-to/add-a-linux-node.md explain "
         "how to set up a node from a bare server."
     )
     requires_system_checks = ()
@@ -42,8 +42,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             config = read_config(options["config"], to_format=options["format"])
-            with _state_folder(config.spdk.state_folder):
-                config.make_files()
+            with _state_folder(config.state_folder):
+                config.prepare()
                 asyncio.run(_serve(config))
         except (WrongConfig, OSError) as error:
             raise CommandError(f"cannot serve: {error}") from error
@@ -68,8 +68,8 @@ async def _serve(config: NodeConfig) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    database = open_database(config)
-    service = make_service(config, database)
+    database = config.open_database()
+    service = config.make_service(database)
     renew = partial(config.tls.renew, service.listener.tls)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, renew)
     await service.open()

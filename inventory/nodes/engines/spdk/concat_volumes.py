@@ -8,9 +8,11 @@ hold only the volume's data, and snapshots of the pieces contain no raid metadat
 import logging
 from collections.abc import Collection
 
-from inventory.nodes.engines.spdk.engine_state import EngineState, VolumeEntry
+from inventory.nodes.engines.names import namespace_uuid
+from inventory.nodes.engines.records import VolumeEntry
+from inventory.nodes.engines.spdk.engine_state import EngineState
 from inventory.nodes.engines.spdk.lvstores import Stores
-from inventory.nodes.engines.spdk.names import namespace_uuid, ssd_name, volume_name
+from inventory.nodes.engines.spdk.names import ssd_name, volume_name
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.spdk_state import Bdev, Lvol, SpdkState, read_bdev
 from inventory.nodes.engines.spdk.subsystems import exporter, read_subsystems

@@ -4,8 +4,9 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
+from inventory.nodes.engines.records import VolumeEntry
 from inventory.nodes.engines.spdk.connections import ENDING_SECONDS, Connections
-from inventory.nodes.engines.spdk.engine_state import EngineState, VolumeEntry
+from inventory.nodes.engines.spdk.engine_state import EngineState
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcLost, RpcRefused
 from inventory.nodes.engines.spdk.transfer import CopyFailed, Progress, Transfer
 from inventory.nodes.errors import NodeRefused

@@ -1,19 +1,19 @@
 """The SSDs of a node and their lvstores."""
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
+from inventory.nodes.engines.space import Space
 from inventory.nodes.engines.spdk.config import SpdkConfig, SsdConfig
 from inventory.nodes.engines.spdk.engine_state import EngineState
 from inventory.nodes.engines.spdk.names import ssd_name, volume_name
-from inventory.nodes.engines.spdk.reservations import Space, count_space
+from inventory.nodes.engines.spdk.reservations import count_space
 from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.spdk_state import Lvstore, SpdkState, read_bdev
+from inventory.nodes.engines.ssd_locks import SsdLocks
 from inventory.nodes.errors import NodeRefused
-from inventory.nodes.wire import Piece, RefusalCode, Ssd
+from inventory.nodes.wire import RefusalCode, Ssd
 
 CLEARING_SECONDS = 24 * 3600.0
 HEAD_BYTES = 2**20
@@ -35,7 +35,7 @@ class Stores:
         self._ssds = {ssd.id: ssd for ssd in config.ssds}
         self._engine_state = engine_state
         self._bdevs: dict[str, str] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self.locks = SsdLocks()
         self.absent: frozenset[str] = frozenset()
 
     async def open(self) -> None:
@@ -64,17 +64,6 @@ class Stores:
             there |= {ssd.id} if is_there else set()
         usable = {ssd.id for ssd in self._ssds.values() if self.find(spdk_state, ssd.id)}
         return frozenset(there), frozenset(usable)
-
-    @asynccontextmanager
-    async def hold(self, pieces: Iterable[Piece]) -> AsyncIterator[None]:
-        """Hold the locks of the pieces' SSDs, so that nobody else counts or claims their space
-        meanwhile.
-        """
-        async with AsyncExitStack() as stack:
-            for ssd_id in sorted({piece.ssd_id for piece in pieces}):
-                lock = self._locks.setdefault(ssd_id, asyncio.Lock())
-                await stack.enter_async_context(lock)
-            yield
 
     def find(self, spdk_state: SpdkState, ssd_id: str) -> Lvstore | None:
         """The lvstore of the SSD; None: the SSD is absent or not one of this node."""
@@ -124,7 +113,7 @@ class Stores:
         :raises NodeRefused: see ``get``.
         """
         lvstore = self.get(spdk_state, ssd_id)
-        promises = self._promises(ssd_id) | (promised or {})
+        promises = self._engine_state.promises(ssd_id, volume_name) | (promised or {})
         lvols = spdk_state.lvols[lvstore.uuid].values()
         return count_space(
             lvstore.capacity,
@@ -150,21 +139,6 @@ class Stores:
                 )
             )
         return tuple(shown)
-
-    def _promises(self, ssd_id: str) -> dict[str, int]:
-        pieces = [
-            *(
-                (volume_name(one.uuid), one.spec.pieces)
-                for one in self._engine_state.volumes.values()
-            ),
-            *((one.name, one.spec.pieces) for one in self._engine_state.snapshots.values()),
-        ]
-        return {
-            name: piece.allocated
-            for name, all_pieces in pieces
-            for piece in all_pieces
-            if piece.ssd_id == ssd_id
-        }
 
     async def _make_bdev(self, ssd: SsdConfig, file: Path) -> None:
         name = ssd_name(ssd.id)

@@ -11,14 +11,13 @@
 """
 
 import uuid as uuids
-from hashlib import sha256
+
+from inventory.nodes.engines.names import digest
 
 LONGEST = 63
 SHARED = "x-"
 UNCLEARED = "z-"
 COPY = "copy-"
-
-NAMESPACE = uuids.UUID("6d5f1bd4-6b0e-5a0c-9a52-1f1a3c7f9c0e")
 
 
 def ssd_name(ssd_id: str) -> str:
@@ -48,27 +47,12 @@ def uncleared_name() -> str:
 
 def copy_name(uuid: str) -> str:
     """A new unique name, because the controller of an earlier attempt may still exist."""
-    return f"{COPY}{_digest(uuid)[:32]}-{uuids.uuid4().hex[:8]}"
+    return f"{COPY}{digest(uuid)[:32]}-{uuids.uuid4().hex[:8]}"
 
 
 def is_copy_of(name: str, uuid: str) -> bool:
     """Whether the controller is of a copy of that volume."""
-    return name.startswith(COPY + _digest(uuid)[:32])
-
-
-def serial_number(nqn: str) -> str:
-    """The serial number of a target, derived from its NQN."""
-    return _digest(nqn)[:20].upper()
-
-
-def namespace_uuid(uuid: str) -> str:
-    """The volume's uuid if it is in RFC 9562 format, else a UUIDv5 derived from it."""
-    try:
-        if str(uuids.UUID(uuid)) == uuid:
-            return uuid
-    except ValueError:
-        pass
-    return str(uuids.uuid5(NAMESPACE, uuid))
+    return name.startswith(COPY + digest(uuid)[:32])
 
 
 def _name(kind: str, what: str) -> str:
@@ -76,8 +60,4 @@ def _name(kind: str, what: str) -> str:
     replaces it.
     """
     name = f"{kind}-{what}"
-    return name if len(name.encode()) <= LONGEST else f"{kind}h-{_digest(what)[:48]}"
-
-
-def _digest(text: str) -> str:
-    return sha256(text.encode()).hexdigest()
+    return name if len(name.encode()) <= LONGEST else f"{kind}h-{digest(what)[:48]}"

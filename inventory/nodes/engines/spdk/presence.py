@@ -5,7 +5,8 @@ recreated.
 from collections.abc import Iterable
 
 from inventory.nodes.engines.base import Held
-from inventory.nodes.engines.spdk.engine_state import EngineState, VolumeEntry
+from inventory.nodes.engines.records import VolumeEntry
+from inventory.nodes.engines.spdk.engine_state import EngineState
 from inventory.nodes.engines.spdk.lvstores import Stores
 from inventory.nodes.engines.spdk.names import volume_name
 from inventory.nodes.engines.spdk.spdk_state import SpdkState

@@ -7,31 +7,9 @@ uses the clusters that they own. The larger of both is not available to others.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from inventory.nodes.engines.space import Space
 from inventory.nodes.engines.spdk.spdk_state import Lvol
-
-
-@dataclass(frozen=True)
-class Space:
-    """Bytes of one SSD. ``allocated``: allocations of its volumes and snapshots. ``outgrown``: what
-    families own beyond their allocations. ``committed``: both, in whole clusters.
-    """
-
-    capacity: int
-    allocated: int
-    outgrown: int
-    committed: int
-
-    @property
-    def free(self) -> int:
-        """Capacity that is neither allocated nor outgrown."""
-        return max(0, self.capacity - self.allocated - self.outgrown)
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether the committed space fits."""
-        return self.committed <= self.capacity
 
 
 def count_space(

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from inventory.nodes.engines.records import SnapshotEntry
 from inventory.nodes.engines.spdk.admission import check_space
-from inventory.nodes.engines.spdk.engine_state import SnapshotEntry
 from inventory.nodes.engines.spdk.names import snapshot_name, volume_name
 from inventory.nodes.engines.spdk.presence import volume_there
 from inventory.nodes.engines.spdk.rpc import RpcRefused
@@ -40,7 +40,7 @@ class Snapshots:
                 RefusalCode.NOT_FOUND, f"volume {spec.volume_uuid} is not on this node"
             )
         await self.remove(uuid)  # left by a crash
-        async with self._stores.hold(spec.pieces):
+        async with self._stores.locks.hold(spec.pieces):
             spdk_state = await SpdkState.read(self._rpc)
             volume_there(self._stores, spdk_state, self._engine_state, spec.volume_uuid)
             await self._volumes.refuse_torn(spdk_state, volume)

@@ -11,10 +11,10 @@ from contextlib import suppress
 from typing import Any
 
 from inventory.nodes.engines.base import TargetState
+from inventory.nodes.engines.names import MODEL, namespace_uuid, piece_uuid, serial_number
 from inventory.nodes.engines.spdk.concat_volumes import ConcatVolumes
 from inventory.nodes.engines.spdk.config import SpdkConfig
 from inventory.nodes.engines.spdk.engine_state import EngineState
-from inventory.nodes.engines.spdk.names import namespace_uuid, serial_number
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.spdk_state import SpdkState
 from inventory.nodes.engines.spdk.subsystems import Address, Subsystem, exporter, read_subsystems
@@ -22,7 +22,6 @@ from inventory.nodes.errors import NodeRefused
 from inventory.nodes.target_ids import ANY_CONTROLLERS, MAX_NAMESPACES, ControllerIds
 from inventory.nodes.wire import Portal, RefusalCode
 
-MODEL = "Provisioner"
 TRANSPORT = "TCP"
 MASKED_DEPTH = 127
 """Depth of the admin queues when hosts cannot discard blocks. SPDK reports this value but not what
@@ -174,7 +173,7 @@ class Targets:
             entry = self._engine_state.volumes.get(uuid)
             if entry and target.by_piece:
                 for place, piece in enumerate(self._concat_volumes.members(spdk_state, entry)):
-                    wanted[nsid + place] = (piece.uuid, namespace_uuid(f"{uuid}/{place}"))
+                    wanted[nsid + place] = (piece.uuid, piece_uuid(uuid, place))
                 continue
             bdev = self._concat_volumes.bdev(spdk_state, entry) if entry else None
             if bdev is None:

@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from inventory.nodes.engines.records import VolumeEntry
 from inventory.nodes.engines.spdk.connections import CONNECT_SECONDS, Connection, Connections
-from inventory.nodes.engines.spdk.engine_state import VolumeEntry
 from inventory.nodes.engines.spdk.lvstores import Stores
 from inventory.nodes.engines.spdk.names import volume_name
 from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc

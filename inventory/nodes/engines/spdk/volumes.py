@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from inventory.nodes.engines.records import VolumeEntry
 from inventory.nodes.engines.spdk.admission import check_sizes, check_space
 from inventory.nodes.engines.spdk.concat_volumes import ConcatVolumes
-from inventory.nodes.engines.spdk.engine_state import VolumeEntry
 from inventory.nodes.engines.spdk.names import volume_name
 from inventory.nodes.engines.spdk.presence import refuse_lost, volume_there
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused
@@ -14,7 +14,7 @@ from inventory.nodes.engines.spdk.snapshot_tree import Parts
 from inventory.nodes.engines.spdk.spdk_state import Lvol, Lvstore, SpdkState
 from inventory.nodes.engines.spdk.targets import Targets
 from inventory.nodes.errors import NodeRefused
-from inventory.nodes.layout import refuse_difference
+from inventory.nodes.layout import refuse_difference, refuse_shifted
 from inventory.nodes.wire import (
     ProvisioningType,
     RefusalCode,
@@ -69,7 +69,7 @@ class Volumes:
         self._engine_state.drop_volume(uuid)
 
     async def _make(self, uuid: str, spec: VolumeSpec) -> None:
-        async with self._stores.hold(spec.pieces):
+        async with self._stores.locks.hold(spec.pieces):
             spdk_state = await SpdkState.read(self._rpc)
             await self._check_source(spdk_state, spec)
             check_space(self._stores, spdk_state, volume_name(uuid), spec.pieces)
@@ -164,7 +164,7 @@ class Volumes:
             )
 
     async def _expand(self, entry: VolumeEntry, spec: VolumeSpec) -> None:
-        async with self._stores.hold(spec.pieces):
+        async with self._stores.locks.hold(spec.pieces):
             spdk_state = await SpdkState.read(self._rpc)
             is_span = len(spec.pieces) > 1 and self._differs(spdk_state, entry, spec)
             if is_span:
@@ -202,13 +202,7 @@ class Volumes:
         """Check that the volume may be recreated. A concat raid has a fixed size, so it is deleted
         and created again, which no host may notice.
         """
-        for place, (was, asked) in enumerate(zip(entry.made_pieces, spec.pieces, strict=False)):
-            if place + 1 < entry.made and was.capacity != asked.capacity:
-                raise NodeRefused(
-                    RefusalCode.CONFLICT,
-                    f"volume {entry.uuid}: its piece on {was.ssd_id} has {was.capacity} bytes and"
-                    f" cannot have {asked.capacity}: other pieces come after it",
-                )
+        refuse_shifted(entry.uuid, entry.made_pieces, spec.pieces)
         if nqn := await self._targets.exporter(*self._concat_volumes.names(spdk_state, entry)):
             raise NodeRefused(
                 RefusalCode.CONFLICT,

@@ -1,0 +1,141 @@
+"""A volume as one device: its logical volume, or a front, which is a device over its logical
+volumes if there are several, or over one that no host may write.
+
+A front is lost when the machine restarts, and is made again from the engine state.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
+
+from inventory.nodes.engines.linux.engine_state import EngineState
+from inventory.nodes.engines.linux.kernel import CommandFailed, NotAsAsked
+from inventory.nodes.engines.linux.mapper import Mapped, Segment, kinds
+from inventory.nodes.engines.linux.names import MAPPER, front_name, vg_name, volume_name
+from inventory.nodes.engines.linux.stores import Stores
+from inventory.nodes.engines.records import VolumeEntry
+from inventory.nodes.wire import Piece, SourceKind
+
+log = logging.getLogger(__name__)
+
+
+class Fronts:
+    """Makes, stops and removes fronts."""
+
+    def __init__(self, stores: Stores, engine_state: EngineState) -> None:
+        self._stores = stores
+        self._mapper = stores.mapper
+        self._engine_state = engine_state
+
+    async def restore(self) -> None:
+        """Make the fronts whose pieces are all present, and log the others."""
+        for entry in list(self._engine_state.volumes.values()):
+            if entry.made and needs_front(entry):
+                try:
+                    await self.assemble(entry)
+                except (NotAsAsked, CommandFailed) as error:
+                    log.error("volume %s cannot be assembled: %s", entry.uuid, error)
+
+    async def drop(self, ssd_ids: Collection[str]) -> None:
+        """Remove the fronts over these SSDs, which are gone. Those in use stay."""
+        for entry in list(self._engine_state.volumes.values()):
+            if entry.made and any(piece.ssd_id in ssd_ids for piece in entry.made_pieces):
+                with suppress(CommandFailed):
+                    await self._mapper.remove(self._name(entry))
+
+    async def assemble(self, entry: VolumeEntry) -> None:
+        """Make the volume one device over all its made pieces.
+
+        :raises NotAsAsked: a piece is missing.
+        """
+        if not needs_front(entry):
+            return
+        mapped = await self._mapper.read()
+        segments = self._segments(mapped, entry)
+        name, is_read_only = self._name(entry), _is_read_only(entry)
+        wanted = kinds(segments, is_read_only=is_read_only)
+        if mapped.fronts.get(name) == wanted:
+            return
+        await self._mapper.make(name, segments, is_read_only=is_read_only)
+        if (await self._mapper.read()).fronts.get(name) != wanted:
+            raise NotAsAsked(f"device {name} is not over its pieces")
+
+    async def remove(self, entry: VolumeEntry) -> None:
+        """Remove the front, if there is one.
+
+        :raises CommandFailed: it is in use.
+        """
+        if needs_front(entry):
+            await self._mapper.remove(self._name(entry))
+
+    @asynccontextmanager
+    async def frozen(self, entry: VolumeEntry) -> AsyncIterator[None]:
+        """Nothing is written to the volume's pieces during the block. A single piece needs no
+        front for this, because LVM stops it itself.
+        """
+        if not needs_front(entry):
+            yield
+            return
+        await self.assemble(entry)
+        await self._mapper.suspend(self._name(entry))
+        try:
+            yield
+        finally:
+            await self._mapper.resume(self._name(entry))
+
+    def device(self, mapped: Mapped, entry: VolumeEntry) -> str | None:
+        """The device that a host of the volume sees; None: it is not complete."""
+        lv = volume_name(entry.uuid)
+        if not entry.made or not self._stores.are_there(mapped, lv, entry.made_pieces):
+            return None
+        if not needs_front(entry):
+            return self.piece_device(entry, entry.spec.pieces[0])
+        name = self._name(entry)
+        return f"{MAPPER}{name}" if name in mapped.fronts else None
+
+    def piece_device(self, entry: VolumeEntry, piece: Piece) -> str:
+        """The device of one piece."""
+        store = self._stores.get(piece.ssd_id)
+        return MAPPER + store.mapped_name(volume_name(entry.uuid))
+
+    def names(self) -> set[str]:
+        """The names of all fronts that should exist."""
+        return {
+            self._name(entry)
+            for entry in self._engine_state.volumes.values()
+            if entry.made and needs_front(entry) and self._stores.find(entry.spec.pieces[0].ssd_id)
+        }
+
+    def _name(self, entry: VolumeEntry) -> str:
+        vg = vg_name(entry.spec.pieces[0].ssd_id)
+        return front_name(vg, volume_name(entry.uuid))
+
+    def _segments(self, mapped: Mapped, entry: VolumeEntry) -> list[Segment]:
+        """The logical volumes of the made pieces, in order. Each must have its size, because the
+        next piece follows it; only the last may be in the middle of an expansion.
+
+        :raises NotAsAsked: a piece is missing or has another size.
+        """
+        segments = []
+        for place, piece in enumerate(entry.made_pieces, 1):
+            store = self._stores.find(piece.ssd_id)
+            thin = store.thin(mapped, volume_name(entry.uuid)) if store else None
+            if store is None or thin is None:
+                raise NotAsAsked(f"its piece on SSD {piece.ssd_id} is missing")
+            is_fixed = entry.is_whole or place < entry.made
+            if is_fixed and thin.size != piece.capacity:
+                raise NotAsAsked(
+                    f"its piece on SSD {piece.ssd_id} has {thin.size} bytes, not {piece.capacity}"
+                )
+            segments.append(Segment(store.mapped_name(volume_name(entry.uuid)), thin.size))
+        return segments
+
+
+def needs_front(entry: VolumeEntry) -> bool:
+    """Whether hosts see a front instead of a logical volume."""
+    return entry.made > 1 or _is_read_only(entry)
+
+
+def _is_read_only(entry: VolumeEntry) -> bool:
+    source = entry.spec.source
+    return source is not None and source.kind is SourceKind.READ_ONLY_SNAPSHOT_VOLUME

@@ -1,0 +1,219 @@
+"""The device mapper: what is active now, and the devices over several logical volumes."""
+
+import logging
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from inventory.nodes.engines.linux.kernel import CommandFailed, Kernel
+from inventory.nodes.engines.linux.names import MAPPER, POOL, mapped_name, split_mapped
+
+SECTOR = 512
+POOL_SUFFIX = "-tpool"
+SUSPENDED = "Suspended"
+FLAKEY = "flakey"
+LINEAR = "linear"
+READ_ONLY = " 0 1 1 error_writes"
+"""Parameters of a flakey segment that is always down, and then fails writes only. The kernel's
+target opens devices for writing, and refuses one that is read-only.
+"""
+
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Thin:
+    """An active thin volume. ``mapped``: bytes that it has in its pool, shared ones included.
+    ``highest``: nothing is mapped from this byte on.
+    """
+
+    size: int
+    mapped: int
+    highest: int
+
+
+@dataclass(frozen=True)
+class Pool:
+    """An active thin pool. ``mode``: ``rw``, ``ro``, ``out_of_data_space`` or ``Fail``. Data is in
+    chunks, metadata in blocks.
+    """
+
+    size: int
+    mode: str
+    needs_check: bool
+    used_data: int
+    total_data: int
+    used_metadata: int
+    total_metadata: int
+
+    @property
+    def is_writable(self) -> bool:
+        return self.mode in {"rw", FULL} and not self.needs_check
+
+    @property
+    def has_failed(self) -> bool:
+        return self.mode == FAIL
+
+
+FULL = "out_of_data_space"
+FAIL = "Fail"
+FAILED = Pool(0, FAIL, True, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a device over logical volumes: ``size`` bytes of the device ``name``."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What is active. ``thins``: by volume group and logical volume. ``pools``: by volume group.
+    ``fronts``: for each other device, kind and bytes of its segments.
+    """
+
+    thins: dict[tuple[str, str], Thin] = field(default_factory=dict)
+    pools: dict[str, Pool] = field(default_factory=dict)
+    fronts: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
+
+
+class Mapper:
+    """Calls of dmsetup."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    async def read(self) -> Mapped:
+        """What is active now. It waits for no drive.
+
+        :raises CommandFailed, Stuck: it cannot be read.
+        """
+        mapped = Mapped()
+        for line in (await self._run("status", "--noflush")).splitlines():
+            name, _, rest = line.partition(": ")
+            words = rest.split()
+            if len(words) < 3:  # "No devices found"
+                continue
+            size, kind = int(words[1]) * SECTOR, words[2]
+            of_lvm = split_mapped(name.removesuffix(POOL_SUFFIX))
+            if kind == "thin" and of_lvm:
+                thin = _thin(size, words[3:])
+                if thin:
+                    mapped.thins[of_lvm] = thin
+            elif kind == "thin-pool" and of_lvm:
+                mapped.pools[of_lvm[0]] = _pool(size, words[3:])
+            else:
+                mapped.fronts[name] = (*mapped.fronts.get(name, ()), (kind, size))
+        return mapped
+
+    async def make(self, name: str, segments: Sequence[Segment], *, is_read_only: bool) -> None:
+        """Create the device over the segments, or change it to that without stopping its I/O for
+        longer than a moment.
+        """
+        table = _table(segments, is_read_only=is_read_only)
+        if name in (await self.read()).fronts:
+            await self._run("reload", name, text=table)
+            await self._run("resume", name)
+        else:
+            await self._run("create", name, text=table)
+
+    async def remove(self, name: str) -> None:
+        """Remove the device. It may be gone already.
+
+        :raises CommandFailed: it is in use.
+        """
+        if name in (await self.read()).fronts:
+            await self._run("remove", name)
+
+    async def resume_all(self, groups: Collection[str]) -> None:
+        """Resume what an earlier process, or a command of LVM that was killed, left suspended in
+        the volume groups.
+        """
+        for name, state in await self._listed("name,suspended"):
+            if state == SUSPENDED and group_of(name) in groups:
+                log.warning("device %s was suspended", name)
+                await self.resume(name)
+
+    async def is_over(self, group: str, number: str) -> bool:
+        """Whether the volume group is not active, or over the drive with this device number."""
+        name = mapped_name(group, f"{POOL}_tdata")
+        if [name] not in await self._listed("name"):
+            return True
+        return f"({number.replace(':', ', ')})" in await self._run("deps", name)
+
+    async def remove_group(self, group: str) -> None:
+        """Remove all devices of the volume group, whose drive is gone.
+
+        :raises CommandFailed: one of them is in use.
+        """
+        while names := [one[0] for one in await self._listed("name") if group_of(one[0]) == group]:
+            for name in names:
+                with suppress(CommandFailed):
+                    await self._run("remove", name)
+            left = [one[0] for one in await self._listed("name")]
+            if set(names) <= set(left):
+                await self._run("remove", names[0])
+
+    async def suspend(self, name: str) -> None:
+        """Stop the device: what was written is in its segments, and nothing more is written."""
+        await self._run("suspend", name)
+
+    async def resume(self, name: str) -> None:
+        await self._run("resume", name)
+
+    async def _listed(self, fields: str) -> list[list[str]]:
+        options = ("--columns", "--noheadings", "--separator", " ", "--options", fields)
+        rows = [line.split() for line in (await self._run("info", *options)).splitlines()]
+        return [row for row in rows if len(row) == 1 + fields.count(",")]  # "No devices found"
+
+    async def _run(self, *arguments: str, text: str = "") -> str:
+        command = ("dmsetup", *arguments)
+        output = await self._kernel.run(*command, text=text)
+        if output.code:
+            raise CommandFailed(command, output.code, output.err)
+        return output.out
+
+
+def group_of(name: str) -> str:
+    """The volume group of a device of LVM or of a front."""
+    of_lvm = split_mapped(name.removesuffix(POOL_SUFFIX))
+    return of_lvm[0] if of_lvm else name.partition("+")[0]
+
+
+def kinds(segments: Sequence[Segment], *, is_read_only: bool) -> tuple[tuple[str, int], ...]:
+    """What ``Mapped.fronts`` shows of a device over these segments."""
+    kind = FLAKEY if is_read_only else LINEAR
+    return tuple((kind, segment.size) for segment in segments)
+
+
+def _table(segments: Sequence[Segment], *, is_read_only: bool) -> str:
+    lines, start = [], 0
+    for (kind, size), segment in zip(
+        kinds(segments, is_read_only=is_read_only), segments, strict=True
+    ):
+        sectors = size // SECTOR
+        more = READ_ONLY if is_read_only else ""
+        device = f"{MAPPER}{segment.name} 0"
+        lines.append(f"{start} {sectors} {kind} {device}{more}")
+        start += sectors
+    return "\n".join(lines) + "\n"
+
+
+def _thin(size: int, words: Sequence[str]) -> Thin | None:
+    """None: the volume has failed."""
+    if not words or not words[0].isdigit():
+        return None
+    highest = int(words[1]) + 1 if words[1].isdigit() else 0
+    return Thin(size, int(words[0]) * SECTOR, highest * SECTOR)
+
+
+def _pool(size: int, words: Sequence[str]) -> Pool:
+    if len(words) < 5:
+        return FAILED
+    used_metadata, total_metadata = map(int, words[1].split("/"))
+    used_data, total_data = map(int, words[2].split("/"))
+    mode, needs_check = words[4], "needs_check" in words
+    return Pool(size, mode, needs_check, used_data, total_data, used_metadata, total_metadata)

@@ -1,0 +1,248 @@
+"""The SSDs of a node, each with a volume group and one thin pool."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+
+from inventory.nodes.engines.linux.config import LinuxConfig, SsdConfig
+from inventory.nodes.engines.linux.engine_state import EngineState
+from inventory.nodes.engines.linux.kernel import CommandFailed, Kernel, Stuck
+from inventory.nodes.engines.linux.lvm import Lvm
+from inventory.nodes.engines.linux.mapper import FAILED, Mapped, Mapper, Pool
+from inventory.nodes.engines.linux.names import vg_name, volume_name
+from inventory.nodes.engines.linux.opening import NotUsable, Opening, Store
+from inventory.nodes.engines.linux.reservations import Use, count_space
+from inventory.nodes.engines.space import Space
+from inventory.nodes.engines.ssd_locks import SsdLocks
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.wire import Piece, RefusalCode, Ssd
+
+METADATA_PERCENT = 80
+"""A pool whose metadata are fuller than this gets no more volumes and snapshots."""
+RETRY_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Stores:
+    """A device that is missing, hangs, or holds something else is absent: it is logged and left
+    alone.
+    """
+
+    def __init__(self, kernel: Kernel, config: LinuxConfig, engine_state: EngineState) -> None:
+        self._kernel = kernel
+        self._ssds = {ssd.id: ssd for ssd in config.ssds}
+        self._engine_state = engine_state
+        self.lvm = Lvm(kernel)
+        self.lvm.on_stuck = self._hangs
+        self.mapper = Mapper(kernel)
+        self._opening = Opening(kernel, self.lvm, self.mapper)
+        self.locks = SsdLocks()
+        self._stores: dict[str, Store] = {}
+        self._retry_at: dict[str, float] = {}
+        self.absent: frozenset[str] = frozenset()
+
+    async def open(self) -> None:
+        """Find all SSDs, activate what is on them, and create pools on new ones."""
+        self._stores.clear()
+        self._retry_at.clear()
+        await self.mapper.resume_all([vg_name(ssd_id) for ssd_id in self._ssds])
+        await asyncio.gather(*map(self._open, self._ssds.values()))
+        self.absent = frozenset(self._ssds.keys() - self._stores.keys())
+
+    async def devices(self) -> tuple[tuple[str, bool, bool, bool], ...]:
+        """For each SSD: is its device there, does its pool work, and is a retry of one that hung
+        due?
+        """
+        mapped = await self.mapper.read()
+        now = time.monotonic()
+        return tuple(
+            [
+                (
+                    ssd.id,
+                    await self._kernel.exists(ssd.device),
+                    self._works(mapped, ssd.id),
+                    self._retry_at.get(ssd.id, now + 1) <= now,
+                )
+                for ssd in self._ssds.values()
+            ]
+        )
+
+    def find(self, ssd_id: str) -> Store | None:
+        """None: the SSD is absent or not one of this node."""
+        return self._stores.get(ssd_id)
+
+    def get(self, ssd_id: str) -> Store:
+        """The store of the SSD.
+
+        :raises NodeRefused: NOT_FOUND: not an SSD of this node; UNAVAILABLE: it is absent.
+        """
+        if ssd_id not in self._ssds:
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"SSD {ssd_id} is not on this node")
+        found = self.find(ssd_id)
+        if found is None:
+            raise NodeRefused(RefusalCode.UNAVAILABLE, f"SSD {ssd_id} is missing")
+        return found
+
+    def refuse_missing(self, ssd_ids: Iterable[str]) -> None:
+        """Check that none of these SSDs is absent. An SSD that was removed from the configuration
+        is no error: its content is gone.
+
+        :raises NodeRefused: UNAVAILABLE
+        """
+        for ssd_id in ssd_ids:
+            if ssd_id in self._ssds:
+                self.get(ssd_id)
+
+    def all(self) -> tuple[Store, ...]:
+        """All usable SSDs."""
+        return tuple(self._stores.values())
+
+    def are_there(self, mapped: Mapped, lv: str, pieces: Iterable[Piece]) -> bool:
+        """Whether each piece has its logical volume, and it is active."""
+        stores = [self.find(piece.ssd_id) for piece in pieces]
+        return all(store and store.thin(mapped, lv) for store in stores)
+
+    def refuse_lost(self, mapped: Mapped, what: str, lv: str, pieces: Iterable[Piece]) -> None:
+        """Check that each piece has its logical volume.
+
+        :raises NodeRefused: NOT_FOUND: a piece has none; UNAVAILABLE: an SSD is missing.
+        """
+        for piece in pieces:
+            if self.get(piece.ssd_id).thin(mapped, lv) is None:
+                raise NodeRefused(
+                    RefusalCode.NOT_FOUND, f"{what} is lost: SSD {piece.ssd_id} has no {lv}"
+                )
+
+    async def remove_lv(self, store: Store, lv: str) -> None:
+        """Remove a logical volume. It may be gone already.
+
+        :raises CommandFailed: it is in use.
+        """
+        is_active = store.thin(await self.mapper.read(), lv) is not None
+        if is_active or lv in await self.lvm.logical_volumes(store.ssd, store.vg):
+            await self.lvm.remove(store.ssd, store.vg, lv)
+
+    def ssds(self, mapped: Mapped) -> tuple[Ssd, ...]:
+        """All SSDs that are not absent."""
+        return tuple(self._shown(mapped, store) for store in self.all())
+
+    def check_space(
+        self, mapped: Mapped, lv: str, pieces: Iterable[Piece], before: Iterable[Piece] = ()
+    ) -> None:
+        """Check that the logical volumes ``lv`` may allocate what ``pieces`` say, instead of
+        ``before``. The caller holds the locks of the SSDs, and records the pieces before it
+        releases them.
+
+        :raises NodeRefused: NO_SPACE, NOT_FOUND; UNAVAILABLE: the SSD is absent, or its pool cannot
+            be written.
+        """
+        pieces, had = tuple(pieces), {piece.ssd_id: piece.allocated for piece in before}
+        for piece in pieces:
+            self.get(piece.ssd_id)
+        for piece in pieces:
+            store = self.get(piece.ssd_id)
+            more = piece.allocated - had.get(piece.ssd_id, 0)
+            space = self.space(mapped, store)
+            after = self.space(mapped, store, promised={lv: piece.allocated})
+            if more > space.free or (more > 0 and not after.is_enough):
+                raise NodeRefused(
+                    RefusalCode.NO_SPACE,
+                    f"SSD {piece.ssd_id} has {space.free} bytes free, not {more}",
+                )
+            _refuse_full_pool(piece.ssd_id, self._pool(mapped, store))
+
+    def check_sizes(self, pieces: Iterable[Piece], block_size: int) -> None:
+        """Check that each piece is a multiple of what LVM allocates, in the block size of its SSD.
+
+        :raises NodeRefused: INVALID, NOT_FOUND, UNAVAILABLE.
+        """
+        for piece in pieces:
+            store = self.get(piece.ssd_id)
+            if block_size != store.block_size:
+                raise NodeRefused(
+                    RefusalCode.INVALID,
+                    f"SSD {piece.ssd_id} has blocks of {store.block_size} bytes, not {block_size}",
+                )
+            if piece.capacity % store.extent_size:
+                raise NodeRefused(
+                    RefusalCode.INVALID,
+                    f"a piece on SSD {piece.ssd_id} can have multiples of {store.extent_size}"
+                    f" bytes, not {piece.capacity}",
+                )
+
+    def space(
+        self, mapped: Mapped, store: Store, *, promised: dict[str, int] | None = None
+    ) -> Space:
+        """The space of the SSD. ``promised``: bytes by logical volume that replace the recorded
+        allocations.
+        """
+        promises = self._engine_state.promises(store.ssd.id, volume_name) | (promised or {})
+        pool = self._pool(mapped, store)
+        use = Use(
+            capacity=pool.size,
+            chunk_size=store.chunk_size,
+            used=pool.used_data * store.chunk_size,
+            mapped={lv: one.mapped for (vg, lv), one in mapped.thins.items() if vg == store.vg},
+            family=self._engine_state.families,
+        )
+        return count_space(use, promises)
+
+    async def _open(self, ssd: SsdConfig) -> None:
+        known = self._engine_state.stores.get(ssd.id)
+        try:
+            store = await self._opening.open(ssd, known)
+        except (NotUsable, CommandFailed, OSError) as error:
+            log.error("SSD %s cannot be used: %s", ssd.id, error)
+        except Stuck as error:
+            log.error("SSD %s hangs: %s", ssd.id, error)
+            self._hangs(ssd.id)
+        else:
+            self._engine_state.put_store(ssd.id, store.vg_uuid)
+            self._stores[ssd.id] = store
+
+    def _shown(self, mapped: Mapped, store: Store) -> Ssd:
+        space = self.space(mapped, store)
+        return Ssd(
+            ssd_id=store.ssd.id,
+            name=store.ssd.name,
+            capacity=space.capacity,
+            free=space.free if self._pool(mapped, store).is_writable else 0,
+            outgrown=space.outgrown,
+            block_sizes=(store.block_size,),
+        )
+
+    def hangs(self, ssd_id: str) -> bool:
+        """Whether a command for the SSD did not end."""
+        return ssd_id in self._retry_at
+
+    def _hangs(self, ssd_id: str) -> None:
+        self._retry_at[ssd_id] = time.monotonic() + RETRY_SECONDS
+
+    def _works(self, mapped: Mapped, ssd_id: str) -> bool:
+        store = self._stores.get(ssd_id)
+        if self.hangs(ssd_id):
+            return False
+        return store is not None and not self._pool(mapped, store).has_failed
+
+    def _pool(self, mapped: Mapped, store: Store) -> Pool:
+        return mapped.pools.get(store.vg, FAILED)
+
+
+def _refuse_full_pool(ssd_id: str, pool: Pool) -> None:
+    """:raises NodeRefused: UNAVAILABLE: the pool cannot be written; NO_SPACE: it is full."""
+    if not pool.is_writable:
+        raise NodeRefused(
+            RefusalCode.UNAVAILABLE,
+            f"the thin pool of SSD {ssd_id} cannot be written: it is {pool.mode}"
+            f"{', and needs a check' if pool.needs_check else ''}",
+        )
+    if pool.used_data >= pool.total_data:
+        raise NodeRefused(RefusalCode.NO_SPACE, f"the thin pool of SSD {ssd_id} is full")
+    if pool.used_metadata * 100 >= pool.total_metadata * METADATA_PERCENT:
+        raise NodeRefused(
+            RefusalCode.NO_SPACE,
+            f"SSD {ssd_id}: {pool.used_metadata} of {pool.total_metadata} blocks of its pool's"
+            " metadata are used, so it takes no more volumes and snapshots",
+        )

@@ -1,0 +1,224 @@
+"""Targets: one subsystem of the kernel each, for one host, on all portals."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from inventory.nodes.engines.base import TargetState
+from inventory.nodes.engines.linux.config import LinuxConfig
+from inventory.nodes.engines.linux.connected import established
+from inventory.nodes.engines.linux.engine_state import EngineState
+from inventory.nodes.engines.linux.fronts import Fronts
+from inventory.nodes.engines.linux.kernel import Kernel, NotAsAsked
+from inventory.nodes.engines.linux.mapper import Mapped
+from inventory.nodes.engines.linux.nvmet import Namespace, Nvmet, Subsystem, address_of
+from inventory.nodes.engines.linux.stores import Stores
+from inventory.nodes.engines.names import MODEL, namespace_uuid, piece_uuid, serial_number
+from inventory.nodes.errors import NodeRefused
+from inventory.nodes.target_ids import MAX_NAMESPACES, ControllerIds
+from inventory.nodes.wire import RefusalCode
+
+log = logging.getLogger(__name__)
+
+
+class Targets:
+    """Creates, changes and removes targets. A serial number marks those of this node: other
+    programs may have targets of their own, which are left alone.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        config: LinuxConfig,
+        engine_state: EngineState,
+        stores: Stores,
+        fronts: Fronts,
+    ) -> None:
+        self._kernel = kernel
+        self._nvmet = Nvmet(kernel)
+        self._node = config.node
+        self._engine_state = engine_state
+        self._stores = stores
+        self._fronts = fronts
+        self._portals = config.portals
+        self._addresses = frozenset(map(address_of, config.portals))
+        self._ports = asyncio.Lock()
+        self._devices: dict[str, Mapping[int, Namespace]] = {}
+
+    async def names(self) -> tuple[str, ...]:
+        found = await self._nvmet.names()
+        return tuple([nqn for nqn in found if await self._is_ours(nqn)])
+
+    async def connected_hosts(self) -> dict[str, tuple[str, ...]]:
+        """Kernels before 6.11 do not tell it. While anyone is connected to a portal of the node
+        there, each host of a target counts as connected, because a target must not change under a
+        host.
+        """
+        is_anyone_there = await self._is_anyone_connected()
+        found = {}
+        for nqn in await self.names() if is_anyone_there else ():
+            hosts = await self._nvmet.sessions(nqn)
+            found[nqn] = hosts if hosts is not None else await self._nvmet.hosts(nqn)
+        return {nqn: tuple(sorted(hosts)) for nqn, hosts in found.items() if hosts}
+
+    async def controllers(self) -> dict[str, ControllerIds]:
+        return {nqn: await self._nvmet.controllers(nqn) for nqn in await self.names()}
+
+    async def apply(self, target: TargetState) -> None:
+        """See :class:`Engine`.
+
+        :raises NodeRefused: INVALID: an id or NQN is not possible; IN_USE: another program has a
+            target with this NQN.
+        """
+        _check(target)
+        found = await self._nvmet.read(target.nqn)
+        wanted = self._wanted(await self._stores.mapper.read(), target, found)
+        if found and not self._is_mark(found.serial, target.nqn):
+            raise NodeRefused(
+                RefusalCode.IN_USE, f"another program has a target {target.nqn} on this machine"
+            )
+        if found is None or found.allows_any_host:
+            await self.remove(target.nqn)
+            await self._nvmet.create(target.nqn, self._mark(target.nqn), MODEL)
+            found = await self._read(target.nqn)
+        if await self._is_to_number(found, target):
+            assert target.controllers is not None
+            await self._nvmet.number(target.nqn, target.controllers)
+        await self._set_namespaces(found, wanted)
+        await self._set_host(found, target.host_nqn)
+        await self._set_ports(target.nqn)
+        await self._verify(target, wanted)
+
+    async def empty(self, nqn: str) -> None:
+        """See :class:`Engine`."""
+        self._devices.pop(nqn, None)
+        found = await self._nvmet.read(nqn)
+        if found and self._is_mark(found.serial, nqn):
+            await self._set_namespaces(found, {})
+
+    async def remove(self, nqn: str) -> None:
+        """See :class:`Engine`."""
+        await self.empty(nqn)
+        found = await self._nvmet.read(nqn)
+        if found is None or not self._is_mark(found.serial, nqn):
+            return
+        for number in await self._nvmet.ports_of(nqn):
+            await self._nvmet.leave(number, nqn)
+        for host in found.hosts:
+            await self._nvmet.forbid(nqn, host)
+        await self._nvmet.remove(nqn)
+
+    async def revalidate(self, uuid: str) -> None:
+        """Let hosts see the present size of the volume."""
+        mark = namespace_uuid(uuid)
+        for nqn, namespaces in self._devices.items():
+            for nsid, one in namespaces.items():
+                if one.uuid == mark:
+                    await self._nvmet.revalidate(nqn, nsid)
+
+    def _mark(self, nqn: str) -> str:
+        return serial_number(f"{self._node} {nqn}")
+
+    def _is_mark(self, serial: str, nqn: str) -> bool:
+        return serial == self._mark(nqn)
+
+    async def _is_ours(self, nqn: str) -> bool:
+        return self._is_mark(await self._nvmet.serial(nqn), nqn)
+
+    async def _read(self, nqn: str) -> Subsystem:
+        found = await self._nvmet.read(nqn)
+        if found is None:
+            raise NotAsAsked(f"target {nqn} was removed by another program")
+        return found
+
+    def _wanted(
+        self, mapped: Mapped, target: TargetState, found: Subsystem | None
+    ) -> dict[int, Namespace]:
+        """The namespaces. Missing volumes are left out, so that a missing SSD does not affect the
+        others; but not what an SSD that hangs has there already, because removing it would hang.
+        """
+        wanted = {}
+        there = found.namespaces if found else {}
+        for nsid, uuid in target.namespaces.items():
+            entry = self._engine_state.volumes.get(uuid)
+            device = self._fronts.device(mapped, entry) if entry else None
+            old = there.get(nsid)
+            if old and entry and any(self._stores.hangs(one.ssd_id) for one in entry.made_pieces):
+                wanted[nsid] = old
+            elif entry is None or device is None:
+                log.error("target %s: volume %s is missing", target.nqn, uuid)
+            elif target.by_piece:
+                for place, piece in enumerate(entry.made_pieces):
+                    path = self._fronts.piece_device(entry, piece)
+                    wanted[nsid + place] = Namespace(path, piece_uuid(uuid, place))
+            else:
+                wanted[nsid] = Namespace(device, namespace_uuid(uuid))
+        return wanted
+
+    async def _is_to_number(self, found: Subsystem, target: TargetState) -> bool:
+        """A target keeps the ids of its controllers while a host may be connected."""
+        if target.controllers in (None, found.controllers):
+            return False
+        if not await self._nvmet.ports_of(target.nqn):
+            return True
+        hosts = await self._nvmet.sessions(target.nqn)
+        return not hosts if hosts is not None else not await self._is_anyone_connected()
+
+    async def _is_anyone_connected(self) -> bool:
+        return await established(self._kernel, self._portals)
+
+    async def _set_namespaces(self, found: Subsystem, wanted: Mapping[int, Namespace]) -> None:
+        for nsid, one in found.namespaces.items():
+            if one is None or wanted.get(nsid) != one:
+                await self._nvmet.remove_namespace(found.nqn, nsid)
+        for nsid, one in wanted.items():
+            if found.namespaces.get(nsid) != one:
+                await self._nvmet.add_namespace(found.nqn, nsid, one)
+        self._devices[found.nqn] = wanted
+
+    async def _set_host(self, found: Subsystem, host: str) -> None:
+        """Allow only this host. Others are disconnected, because the target leaves its ports."""
+        others = found.hosts - {host}
+        if others:
+            for number in await self._nvmet.ports_of(found.nqn):
+                await self._nvmet.leave(number, found.nqn)
+        for other in others:
+            await self._nvmet.forbid(found.nqn, other)
+        if host not in found.hosts:
+            await self._nvmet.allow(found.nqn, host)
+
+    async def _set_ports(self, nqn: str) -> None:
+        async with self._ports:
+            addresses = await self._nvmet.ports()
+            numbers = {address: number for number, address in addresses.items()}
+            wanted = set()
+            for address in sorted(self._addresses):
+                number = numbers.get(address) or await self._nvmet.make_port(address)
+                wanted.add(number)
+            there = set(await self._nvmet.ports_of(nqn))
+            for number in there - wanted:
+                await self._nvmet.leave(number, nqn)
+            for number in sorted(wanted - there):
+                await self._nvmet.join(number, nqn)
+
+    async def _verify(self, target: TargetState, wanted: Mapping[int, Namespace]) -> None:
+        made = await self._nvmet.read(target.nqn)
+        if (
+            made is None
+            or made.allows_any_host
+            or made.hosts != {target.host_nqn}
+            or made.namespaces != wanted
+        ):
+            raise NotAsAsked(f"target {target.nqn} is {made}, not {target} with {wanted}")
+
+
+def _check(target: TargetState) -> None:
+    for nqn in (target.nqn, target.host_nqn):
+        if "/" in nqn or nqn in {".", ".."}:
+            raise NodeRefused(RefusalCode.INVALID, f"{nqn} cannot be an NQN: no / is allowed")
+    if max(target.namespaces, default=0) > MAX_NAMESPACES:
+        raise NodeRefused(
+            RefusalCode.INVALID,
+            f"namespace {max(target.namespaces)} of {target.nqn}:"
+            f" {MAX_NAMESPACES} is the highest id",
+        )

@@ -1,0 +1,3 @@
+"""Certificates for configuration files."""
+
+from tests.nodes.conftest import ca, server_pair, transport  # noqa: F401

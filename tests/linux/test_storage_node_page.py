@@ -1,0 +1,70 @@
+"""The configuration files of docs/how-to/add-a-linux-node.md are valid, and mean what it says."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from inventory.nodes.engines.linux.node_config import LinuxNodeConfig
+from inventory.nodes.engines.node_config import WrongConfig
+from inventory.nodes.engines.read_config import read_config
+from inventory.nodes.wire import Portal
+from tests.nodes.certificates import KeyPair, TestCa
+from tests.system.stack import ROOT
+
+PAGE = (ROOT / "docs/how-to/add-a-linux-node.md").read_text()
+SERVER, LAPTOP = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path, ca: TestCa, server_pair: KeyPair) -> Write:
+    """Writes a file of the page, with certificates that exist here."""
+
+    def written(text: str) -> Path:
+        for name, path in (
+            ("certificate", server_pair.certificate),
+            ("key", server_pair.key),
+            ("client_ca", ca.file),
+        ):
+            text = re.sub(rf"^{name} = .*$", f'{name} = "{path}"', text, flags=re.MULTILINE)
+        file = tmp_path / "node.toml"
+        file.write_text(text)
+        return file
+
+    return written
+
+
+def test_the_configuration_of_a_server_is_valid(write: Write) -> None:
+    found = read_config(write(SERVER), to_format=re.findall(r"--format (\w+)", PAGE))
+    assert isinstance(found, LinuxNodeConfig)
+    assert found.linux.portals == (Portal(ip="10.1.0.11", port=4420),)
+    assert found.linux.node == found.identity.persistent_id
+    assert [ssd.format for ssd in found.linux.ssds] == [True, False]
+
+
+def test_the_configuration_of_a_laptop_is_valid(write: Write) -> None:
+    found = read_config(write(LAPTOP))
+    assert isinstance(found, LinuxNodeConfig)
+    made = re.search(r"for n in (.*); do .*losetup .* (/dev/loop1)\$n", PAGE)
+    assert made
+    devices = [f"{made[2]}{number}" for number in made[1].split()]
+    assert [ssd.device for ssd in found.linux.ssds] == devices
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ('engine = "linux"', 'engine = "zfs"', "engine is 'zfs': must be one of spdk, linux"),
+        ("/dev/loop11", "/srv/ssd", "ssds.0.device is '/srv/ssd'"),
+        ("/dev/loop11", "/dev/a|b", "ssds.0.device is '/dev/a|b'"),
+        ("/dev/loop12", "/dev/loop11", "ssds: device /dev/loop11 is listed twice"),
+        ('"loop-2"', '"loop-1"', "ssds: id loop-1 is listed twice"),
+        ("client_ca", "socket", "socket"),
+    ],
+)
+def test_wrong_values_are_named(write: Write, old: str, new: str, text: str) -> None:
+    with pytest.raises(WrongConfig, match=re.escape(text)):
+        read_config(write(LAPTOP.replace(old, new)))
