@@ -30,15 +30,12 @@ class VolumeGroup:
 
 @dataclass(frozen=True)
 class LogicalVolume:
-    """A logical volume. ``pool``: the thin pool that it is in, or empty. ``chunk_size``: of a thin
-    pool. Sizes are in bytes.
-    """
+    """A logical volume. ``chunk_size``, ``fails_when_full``: of a thin pool. Sizes are in bytes."""
 
     name: str
     size: int
-    pool: str
-    is_pool: bool
     chunk_size: int
+    fails_when_full: bool
 
 
 class Lvm:
@@ -65,15 +62,14 @@ class Lvm:
 
         :raises CommandFailed, Stuck: they cannot be read.
         """
-        fields = "lv_name,lv_size,pool_lv,segtype,chunk_size"
+        fields = "lv_name,lv_size,chunk_size,lv_when_full"
         rows = await self._report(ssd, "lvs", fields, "lv", vg)
         return {
             row["lv_name"]: LogicalVolume(
                 row["lv_name"],
                 int(row["lv_size"]),
-                row["pool_lv"],
-                row["segtype"] == "thin-pool",
-                int(row["chunk_size"] or 0),
+                int(row["chunk_size"]),
+                row["lv_when_full"] == "error",
             )
             for row in rows
         }
@@ -93,8 +89,14 @@ class Lvm:
             *(ssd, "lvcreate", "--yes", "--type", "thin-pool", "--name", POOL),
             *("--extents", str(extents), "--poolmetadatasize", f"{reserve}b"),
             *("--chunksize", f"{chunk_size}b", "--zero", "y", "--discards", "passdown"),
-            *("--errorwhenfull", "y", "--poolmetadataspare", "y", vg.name),
+            *("--poolmetadataspare", "y", vg.name),
         )
+
+    async def fail_when_full(self, ssd: SsdConfig, vg: str) -> None:
+        """Let writes fail at once when the pool is full. Otherwise they would wait for a minute.
+        LVM takes this only for a pool that exists, and only once.
+        """
+        await self.run(ssd, "lvchange", "--errorwhenfull", "y", f"{vg}/{POOL}")
 
     async def activate(self, ssd: SsdConfig, vg: str) -> None:
         """Activate everything in the volume group. The pool's metadata is checked before."""

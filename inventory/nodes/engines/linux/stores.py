@@ -266,6 +266,8 @@ class Stores:
             await self._make_pool(ssd, group)
             there = await self.lvm.logical_volumes(ssd, group.name)
         await self.lvm.activate(ssd, group.name)
+        if not there[POOL].fails_when_full:
+            await self.lvm.fail_when_full(ssd, group.name)
         self._engine_state.put_store(ssd.id, group.uuid)
         block_size = int(await self._command("blockdev", "--getss", ssd.device))
         store = Store(ssd, group.name, group.extent_size, there[POOL].chunk_size, block_size)

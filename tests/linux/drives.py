@@ -1,0 +1,143 @@
+"""Drives of the fake machine, with their thin pools. They survive a restart of the machine."""
+
+import errno
+import itertools
+import os
+import uuid as uuids
+from dataclasses import dataclass, field
+
+EXTENT = 4 * 2**20
+METADATA_BLOCK = 4096
+BYTES_PER_MAPPING = 64
+_numbers = itertools.count(1)
+
+
+def fail(number: int, what: str = "") -> OSError:
+    """An error of the kernel."""
+    return OSError(number, os.strerror(number), what)
+
+
+@dataclass
+class ThinPool:
+    """A pool. ``data``: the chunks in use, by number. ``mode``: as dmsetup shows it."""
+
+    chunk_size: int
+    total: int
+    metadata_blocks: int
+    mode: str = "rw"
+    needs_check: bool = False
+    is_broken: bool = False
+    fails_when_full: bool = False
+    data: dict[int, bytes] = field(default_factory=dict)
+
+    def allocate(self, content: bytes) -> int:
+        """:raises OSError: ENOSPC: there is no free chunk; EIO: the pool cannot be written."""
+        if self.mode != "rw":
+            raise fail(errno.EIO)
+        if len(self.data) >= self.total:
+            self.mode = "out_of_data_space"
+            raise fail(errno.ENOSPC)
+        number = next(_numbers)
+        self.data[number] = content
+        return number
+
+
+@dataclass(eq=False)
+class ThinVolume:
+    """A thin logical volume. ``chunks``: the pool's chunk for each of its own that is mapped."""
+
+    name: str
+    size: int
+    pool: ThinPool
+    chunks: dict[int, int] = field(default_factory=dict)
+
+    def read(self, offset: int, length: int) -> bytes:
+        parts = []
+        for place, start, end in self._parts(offset, length):
+            number = self.chunks.get(place)
+            data = self.pool.data[number] if number else bytes(self.pool.chunk_size)
+            parts.append(data[start:end])
+        return b"".join(parts)
+
+    def write(self, offset: int, data: bytes, shared: set[int]) -> None:
+        """``shared``: chunks of the pool that other volumes have, too."""
+        for place, start, end in self._parts(offset, len(data)):
+            number = self.chunks.get(place)
+            old = self.pool.data[number] if number else bytes(self.pool.chunk_size)
+            new = old[:start] + data[: end - start] + old[end:]
+            data = data[end - start :]
+            if number and number not in shared:
+                self.pool.data[number] = new
+            else:
+                self.chunks[place] = self.pool.allocate(new)
+
+    def discard(self, offset: int, length: int, shared: set[int]) -> None:
+        """Unmap the whole chunks of the range; parts of chunks stay as they are."""
+        for place, start, end in self._parts(offset, length):
+            if end - start == self.pool.chunk_size and place in self.chunks:
+                number = self.chunks.pop(place)
+                if number not in shared:
+                    del self.pool.data[number]
+
+    def _parts(self, offset: int, length: int) -> list[tuple[int, int, int]]:
+        if offset + length > self.size:
+            raise fail(errno.EIO)
+        size, parts = self.pool.chunk_size, []
+        while length:
+            place, start = divmod(offset, size)
+            end = min(size, start + length)
+            parts.append((place, start, end))
+            offset, length = offset + end - start, length - (end - start)
+        return parts
+
+
+@dataclass
+class Group:
+    """A volume group on one drive."""
+
+    name: str
+    uuid: str
+    extents: int
+    used: int = 0
+    pool: ThinPool | None = None
+    volumes: dict[str, ThinVolume] = field(default_factory=dict)
+
+    def shared(self, volume: ThinVolume) -> set[int]:
+        """The chunks that other volumes have, too."""
+        return {
+            number
+            for other in self.volumes.values()
+            if other is not volume
+            for number in other.chunks.values()
+        }
+
+    def remove(self, volume: ThinVolume) -> None:
+        del self.volumes[volume.name]
+        for number in set(volume.chunks.values()) - self.shared(volume):
+            del volume.pool.data[number]
+
+    @property
+    def metadata_used(self) -> int:
+        mappings = sum(len(one.chunks) for one in self.volumes.values())
+        return 10 + mappings * BYTES_PER_MAPPING // METADATA_BLOCK
+
+
+@dataclass(eq=False)
+class Drive:
+    """A drive. ``signatures``: what wipefs finds on it. ``is_there``: it is plugged in. ``hangs``:
+    nothing that reaches it ever ends.
+    """
+
+    path: str
+    size: int
+    block_size: int = 4096
+    signatures: list[str] = field(default_factory=list)
+    has_data: bool = False
+    group: Group | None = None
+    is_there: bool = True
+    hangs: bool = False
+
+    def make_group(self, name: str) -> None:
+        extents = (self.size - 2**20) // EXTENT
+        self.group = Group(name, str(uuids.uuid4()), extents)
+        self.signatures, self.has_data = ["LVM2_member"], True

@@ -1,0 +1,224 @@
+"""The commands of LVM as Debian's lvm2 2.03.16 answers them."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from inventory.nodes.engines.linux.names import mapped_name
+from tests.linux.drives import EXTENT, Drive, Group, ThinPool, ThinVolume
+from tests.linux.mapper import FakeMapper, Target
+
+FLAGS = {"--yes", "--nosuffix", "--snapshot", "--ignoreactivationskip"}
+
+
+class Refused(Exception):
+    """A command failed: exit status and what it wrote to stderr."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+class FakeLvm:
+    """Each command sees the drives that its filter lets through."""
+
+    def __init__(self, drives: list[Drive], mapper: FakeMapper) -> None:
+        self._drives = drives
+        self._mapper = mapper
+
+    def run(self, verb: str, *words: str) -> str:
+        """:raises Refused: the command failed."""
+        options, arguments = _parsed(words)
+        found = self._visible(options["--config"])
+        for drive in found:
+            if drive.hangs:
+                raise TimeoutError
+        handler: Any = getattr(self, f"_{verb}")
+        return str(handler(options, arguments, found) or "")
+
+    def activate(self, group: Group) -> None:
+        """Make the devices of the group, as far as they are missing."""
+        assert group.pool
+        pool = mapped_name(group.name, "pool") + "-tpool"
+        self._mapper.make(pool, [Target("thin-pool", 0, group)])
+        for volume in group.volumes.values():
+            name = mapped_name(group.name, volume.name)
+            self._mapper.make(name, [Target("thin", volume.size, volume)])
+
+    def _vgs(self, options: dict[str, str], arguments: Sequence[str], found: list[Drive]) -> str:
+        rows = [
+            {
+                "vg_name": drive.group.name,
+                "vg_uuid": drive.group.uuid,
+                "vg_extent_size": str(EXTENT),
+                "vg_free": str((drive.group.extents - drive.group.used) * EXTENT),
+            }
+            for drive in found
+            if drive.group
+        ]
+        return _report("vg", rows, options)
+
+    def _lvs(self, options: dict[str, str], arguments: Sequence[str], found: list[Drive]) -> str:
+        group = _group(found, arguments[0])
+        rows = [
+            {"lv_name": one.name, "lv_size": str(one.size), "chunk_size": "0", "lv_when_full": ""}
+            for one in group.volumes.values()
+        ]
+        if pool := group.pool:
+            rows.append(
+                {
+                    "lv_name": "pool",
+                    "lv_size": str(pool.total * pool.chunk_size),
+                    "chunk_size": str(pool.chunk_size),
+                    "lv_when_full": "error" if pool.fails_when_full else "queue",
+                }
+            )
+        return _report("lv", rows, options)
+
+    def _vgcreate(
+        self, options: dict[str, str], arguments: Sequence[str], found: list[Drive]
+    ) -> None:
+        name, device = arguments
+        [drive] = [one for one in found if one.path == device] or [None]
+        if drive is None:
+            raise Refused(5, f"  No device found for {device}.")
+        if drive.group:
+            raise Refused(5, f"  Physical volume '{device}' is already in volume group")
+        drive.make_group(name)
+
+    def _vgchange(
+        self, options: dict[str, str], arguments: Sequence[str], found: list[Drive]
+    ) -> None:
+        group = _group(found, arguments[0])
+        if options["--activate"] == "n":
+            self._deactivate(group)
+            return
+        if group.pool and group.pool.is_broken:
+            raise Refused(
+                5, f"  Check of pool {group.name}/pool failed (status:1). Manual repair required!"
+            )
+        if group.pool:
+            self.activate(group)
+
+    def _lvcreate(
+        self, options: dict[str, str], arguments: Sequence[str], found: list[Drive]
+    ) -> None:
+        group = _group(found, arguments[0].partition("/")[0])
+        name = options["--name"]
+        if name in group.volumes or (name == "pool" and group.pool):
+            raise Refused(
+                5, f'  Logical Volume "{name}" already exists in volume group "{group.name}"'
+            )
+        if "--errorwhenfull" in options:
+            raise Refused(3, "  Option --errorwhenfull is unsupported with thin pools.")
+        if options.get("--type") == "thin-pool":
+            self._create_pool(group, options)
+        else:
+            self._create_thin(group, name, options, arguments[0].partition("/")[2])
+        self.activate(group)
+
+    def _create_pool(self, group: Group, options: dict[str, str]) -> None:
+        metadata = _size(options["--poolmetadatasize"])
+        extents = int(options["--extents"])
+        needed = extents + 2 * -(-metadata // EXTENT)
+        if needed > group.extents - group.used:
+            raise Refused(5, f'  Volume group "{group.name}" has insufficient free space')
+        assert options["--zero"] == "y", "hosts would see old data"
+        group.used += needed
+        chunk = _size(options["--chunksize"])
+        group.pool = ThinPool(chunk, extents * EXTENT // chunk, metadata // 4096)
+
+    def _create_thin(self, group: Group, name: str, options: dict[str, str], source: str) -> None:
+        if group.pool is None or group.pool.mode == "ro" or group.pool.needs_check:
+            raise Refused(5, f"  Cannot create new thin volume, check of {group.name}/pool needed")
+        if not source:
+            size = -(-_size(options["--virtualsize"]) // EXTENT) * EXTENT
+            group.volumes[name] = ThinVolume(name, size, group.pool)
+            return
+        of = _volume(group, source)
+        group.volumes[name] = ThinVolume(name, of.size, group.pool, dict(of.chunks))
+
+    def _lvchange(
+        self, options: dict[str, str], arguments: Sequence[str], found: list[Drive]
+    ) -> None:
+        group = _group(found, arguments[0].partition("/")[0])
+        assert group.pool
+        assert options["--errorwhenfull"] == "y"
+        if group.pool.fails_when_full:
+            raise Refused(5, f"  Error when full is already set for {group.name}/pool.")
+        group.pool.fails_when_full = True
+
+    def _lvextend(
+        self, options: dict[str, str], arguments: Sequence[str], found: list[Drive]
+    ) -> None:
+        vg, _, lv = arguments[0].partition("/")
+        group = _group(found, vg)
+        volume, size = _volume(group, lv), _size(options["--size"])
+        if size == volume.size:
+            raise Refused(5, f"  New size ({size // EXTENT} extents) matches existing size")
+        if size < volume.size:
+            raise Refused(5, "  New size given not larger than existing size")
+        volume.size = size
+        self._mapper.devices[mapped_name(vg, lv)].targets[0].size = size
+
+    def _lvremove(
+        self, options: dict[str, str], arguments: Sequence[str], found: list[Drive]
+    ) -> None:
+        vg, _, lv = arguments[0].partition("/")
+        group = _group(found, vg)
+        volume, name = _volume(group, lv), mapped_name(vg, lv)
+        if name in self._mapper.devices and self._mapper.is_open(name):
+            raise Refused(5, f"  Logical volume {vg}/{lv} in use.")
+        self._mapper.devices.pop(name, None)
+        group.remove(volume)
+
+    def _deactivate(self, group: Group) -> None:
+        for name in [mapped_name(group.name, one) for one in group.volumes]:
+            if self._mapper.is_open(name):
+                raise Refused(5, f"  Logical volume {name} in use.")
+            self._mapper.devices.pop(name, None)
+
+    def _visible(self, config: str) -> list[Drive]:
+        found = re.search(r"a\|\^(.*?)\$\|", config)
+        assert found, config
+        path = found[1].replace("\\", "")
+        return [one for one in self._drives if one.is_there and one.path == path]
+
+
+def _parsed(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    options: dict[str, str] = {}
+    arguments = []
+    rest = iter(words)
+    for word in rest:
+        if word.startswith("--"):
+            options[word] = "" if word in FLAGS else next(rest)
+        else:
+            arguments.append(word)
+    return options, arguments
+
+
+def _report(kind: str, rows: list[dict[str, str]], options: dict[str, str]) -> str:
+    asked = options["--options"].split(",")
+    assert options["--reportformat"] == "json"
+    assert options["--units"] == "b"
+    return json.dumps({"report": [{kind: [{one: row[one] for one in asked} for row in rows]}]})
+
+
+def _group(found: list[Drive], name: str) -> Group:
+    for drive in found:
+        if drive.group and drive.group.name == name:
+            return drive.group
+    raise Refused(5, f'  Volume group "{name}" not found\n  Cannot process volume group {name}')
+
+
+def _volume(group: Group, name: str) -> ThinVolume:
+    if name not in group.volumes:
+        raise Refused(5, f'  Failed to find logical volume "{group.name}/{name}"')
+    return group.volumes[name]
+
+
+def _size(text: str) -> int:
+    assert text.endswith("b"), text
+    return int(text[:-1])
