@@ -1,108 +1,67 @@
-"""Runs in a machine: several agents in one process, so that a restart of one costs no start of Python.
+"""Several nodes in one machine, whose agents share a process, so that a new agent costs seconds."""
 
-``python3 -m tests.lab.agents CONFIG...`` reads lines from standard input and answers each with
-``ok`` or the error: ``start N`` (agent of the Nth file), ``kill N`` (without finishing any call),
-``new N`` (start it with the records that it had after its
-first start), ``clear`` (kill all, remove all targets and volumes).
-"""
+from collections.abc import Sequence
 
-import asyncio
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+from inventory.nodes.client import NodeClient, NodeTransport
+from inventory.nodes.engines.linux.names import snapshot_name, volume_name
+from provisioner.certificates import Authority
+from tests.lab.machine import CHECKOUT, Machine
+from tests.lab.node import PYTHON, write_config
 
-from inventory.nodes.engines.node_config import NodeConfig
-from inventory.nodes.engines.read_config import read_config
-
-NVMET = Path("/sys/kernel/config/nvmet")
+READY_SECONDS = 600.0
 
 
-class LabAgent:
-    """An agent of this machine. What its first start made on its drives, and its records then, are
-    what ``new`` goes back to.
-    """
+class Agents:
+    """``clients``: one for each node. ``drives``: the serial numbers of each node's drives."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        config = self._config()
-        self._state = config.state_folder
-        self._saved = self._state.with_name(f"{self._state.name}-new")
-        self._runs = False
+    def __init__(
+        self,
+        machine: Machine,
+        authority: Authority,
+        transport: NodeTransport,
+        drives: Sequence[Sequence[str]],
+    ) -> None:
+        self._machine = machine
+        ports = machine.agent_ports
+        files = [
+            write_config(machine, number, authority, drives=names, port=port.inside)
+            for number, (names, port) in enumerate(zip(drives, ports, strict=True), 1)
+        ]
+        self.clients = [NodeClient(transport, ["127.0.0.1"], port.outside) for port in ports]
+        script = f"cd {CHECKOUT}; {PYTHON} -m tests.lab.agents_inside {' '.join(files)}"
+        self._process = machine.open(script)
+        self._await("start")
+        for number in range(len(drives)):
+            self._call(f"format {number}")
 
-    async def start(self) -> None:
-        config = self._config()
-        config.prepare()
-        self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._database = config.open_database()
-        self._service = config.make_service(self._database)
-        await self._service.open()
-        self._runs = True
+    def renew(self) -> None:
+        """Let all nodes be as they were after their first start."""
+        self._call("clear")
+        for number in range(len(self.clients)):
+            self._call(f"new {number}")
 
-    async def kill(self) -> None:
-        if self._runs:
-            await self._service.close(finish_seconds=0)
-            self._database.close()
-            self._runs = False
+    def restart(self, number: int) -> None:
+        """Kill the agent, and start it again."""
+        self._call(f"kill {number}")
+        self._call(f"start {number}")
 
-    async def new(self) -> None:
-        await self.kill()
-        if self._saved.is_dir():
-            shutil.rmtree(self._state)
-            shutil.copytree(self._saved, self._state)
-            await self.start()
-        else:
-            await self.start()
-            await self.kill()
-            shutil.copytree(self._state, self._saved)
-            await self.start()
+    def vanish(self, uuid: str) -> None:
+        """Remove the last piece of a volume or snapshot of the first node, and its exports, behind
+        the agents' backs.
+        """
+        self._call(f"vanish {volume_name(uuid)} {snapshot_name(uuid)}")
 
-    def _config(self) -> NodeConfig:
-        return read_config(self._file)
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
 
+    def _call(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+        self._await(line)
 
-def clear() -> None:
-    """Remove all targets, connections and volumes of this machine; pools stay."""
-    subprocess.run(["nvme", "disconnect-all"], check=True, capture_output=True)
-    for path in NVMET.glob("ports/*/subsystems/*"):
-        path.unlink()
-    for path in NVMET.glob("subsystems/*/allowed_hosts/*"):
-        path.unlink()
-    for kind in ("subsystems/*/namespaces", "subsystems", "ports", "hosts"):
-        for path in NVMET.glob(f"{kind}/*"):
-            path.rmdir()
-    for name in _lines("dmsetup", "info", "-c", "--noheadings", "-o", "name"):
-        if "+" in name:
-            subprocess.run(["dmsetup", "remove", "--retry", name], check=True)
-    names = _lines("lvs", "--noheadings", "-o", "vg_name,lv_name", "--separator", "/")
-    names = [name for name in names if not name.endswith("/pool")]
-    if names:
-        subprocess.run(["lvremove", "--yes", "--quiet", *names], check=True, capture_output=True)
-
-
-def _lines(*command: str) -> list[str]:
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
-
-
-async def main() -> None:
-    agents = [LabAgent(Path(name)) for name in sys.argv[1:]]
-    loop = asyncio.get_running_loop()
-    print("ok", flush=True)
-    while line := await loop.run_in_executor(None, sys.stdin.readline):
-        verb, _, number = line.strip().partition(" ")
-        try:
-            if verb == "clear":
-                for agent in agents:
-                    await agent.kill()
-                clear()
-            else:
-                await getattr(agents[int(number)], verb)()
-        except Exception as error:  # noqa: BLE001 - it is told to the test
-            print(f"{type(error).__name__}: {error}".replace("\n", " "), flush=True)
-        else:
-            print("ok", flush=True)
-
-
-if __name__ == "__main__":
-    asyncio.run(main())
+    def _await(self, what: str) -> None:
+        assert self._process.stdout is not None
+        answer = self._process.stdout.readline().strip()
+        assert answer == "ok", f"{what}: {answer}"

@@ -5,6 +5,7 @@ view of its own of the image and changes only that.
 """
 
 import hashlib
+import os
 import platform
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BUILD = Path("build/lab")
+DISK_BYTES = 2 * 2**30
 HERE = Path(__file__).parent
 FILES = HERE / "files"
 PROGRAMS = {
@@ -62,10 +64,12 @@ def image() -> Image:
     """
     lacking = sorted(package for name, package in PROGRAMS.items() if not shutil.which(name))
     if lacking:
-        raise NoLab(f"not on this machine: apt-get install --no-install-recommends {' '.join(lacking)}")
+        raise NoLab(
+            f"not on this machine: apt-get install --no-install-recommends {' '.join(lacking)}"
+        )
     release = _release()
     files = sorted(path for path in FILES.iterdir())
-    parts = [release, *PACKAGES, *(path.read_text() for path in files)]
+    parts = [release, *(path.read_text() for path in (Path(__file__), *files))]
     folder = BUILD / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
     made = Image(*(folder / name for name in ("disk.ext2", "vmlinuz", "initrd.img", "key")))
     if not made.disk.is_file():
@@ -88,11 +92,13 @@ def _make(made: Image, release: str) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", made.key], check=True)
     folder = made.disk.parent.absolute()
     partial = made.disk.with_name("partial.ext2")
-    initramfs = "$1/etc/initramfs-tools/conf.d"
-    modules = f"install -D -m 644 {FILES.absolute() / 'modules'} -t $1/usr/share/initramfs-tools/modules.d"
-    early = f"install -D -m 644 {FILES.absolute() / 'lab.conf'} -t {initramfs}"
+    install, files = "install -D -m 644 -t $1", FILES.absolute()
+    early = (
+        f"{install}/etc/initramfs-tools/conf.d {files}/lab.conf",
+        f"{install}/usr/share/initramfs-tools/modules.d {files}/modules",
+    )
     hooks = (
-        f"copy-in {FILES.absolute() / 'init'} /",
+        f"copy-in {files}/init /",
         f"install -D -m 600 {folder}/key.pub $1/root/.ssh/authorized_keys",
         f"cp $1/boot/vmlinuz-* {folder}/vmlinuz",
         f"cp $1/boot/initrd.img-* {folder}/initrd.img",
@@ -100,8 +106,10 @@ def _make(made: Image, release: str) -> None:
         "rm -rf $1/boot/* $1/usr/share/doc $1/usr/share/man $1/usr/share/locale",
     )
     command = ["mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
-    command += ["--dpkgopt=force-unsafe-io", f"--essential-hook={early}"]
-    command += [f"--essential-hook={modules}"]
+    command += ["--dpkgopt=force-unsafe-io"]
+    command += [f"--essential-hook={hook}" for hook in early]
     command += [f"--customize-hook={hook}" for hook in hooks]
     subprocess.run([*command, release, partial], check=True)
+    os.truncate(partial, DISK_BYTES)
+    subprocess.run(["/usr/sbin/resize2fs", "-f", partial], check=True)
     partial.rename(made.disk)

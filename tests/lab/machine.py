@@ -5,19 +5,31 @@ import shlex
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from inventory.nodes.wire import Portal
 from tests.lab.image import Image, NoLab
 from tests.lab.monitor import Monitor
 from tests.servers import free_port
 
 BOOT_SECONDS = 300.0
 RUN_SECONDS = 300.0
+DISK_SECONDS = 60.0
 SITE_PACKAGES = "/packages"
 CHECKOUT = "/checkout"
-AGENT_PORT = 443
+AGENT_PORTS = (443, 444)
+"""Where agents listen in a machine."""
 NETWORK = "10.99.0"
 """The network between the machines. QEMU's own network connects each with this computer only."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """A TCP port in a machine, and that of this computer where it is reached."""
+
+    inside: int
+    outside: int
 
 
 class Failed(Exception):
@@ -35,8 +47,10 @@ class Machine:
         self, image: Image, folder: Path, number: int, drives: Sequence[tuple[int, int]], group: int
     ) -> None:
         self.name = f"lab-{number}"
+        self.drives = [f"ssd-{number}-{slot}" for slot in range(1, len(drives) + 1)]
         self.address = f"{NETWORK}.{number}"
-        self.agent_port, self._ssh_port = free_port(), free_port()
+        self.agent_ports = [Port(inside, free_port()) for inside in AGENT_PORTS]
+        self._ssh_port = free_port()
         self.folder = folder / self.name
         self.folder.mkdir(parents=True)
         self._key = image.key
@@ -83,8 +97,32 @@ class Machine:
         """Start a program that goes on in the machine, with its output in a file there."""
         self.shell(f"setsid sh -c {shlex.quote(script)} >{log} 2>&1 </dev/null &")
 
+    def open(self, script: str) -> "subprocess.Popen[str]":
+        """Start a program in the machine, and talk to it. What it writes to standard error is in
+        the file ``errors`` of the machine's folder.
+        """
+        with (self.folder / "errors").open("w") as errors:
+            return subprocess.Popen(
+                [*self._client(), "root@127.0.0.1", script],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+
     def put(self, file: str, text: str) -> None:
         self.shell(f"mkdir -p $(dirname {file}) && cat >{file}", stdin=text)
+
+    def connect(self, portal: Portal, nqn: str, host_nqn: str) -> None:
+        """Connect this machine to a target, as os-brick does, and wait for nothing."""
+        options = f"-t tcp -a {portal.ip} -s {portal.port} -n {nqn} -q {host_nqn} -l -1"
+        self.shell(f"nvme connect {options}")
+
+    def disk(self, uuid: str) -> str:
+        """The path of the disk of the namespace with this uuid, which appears in a moment."""
+        find = f"for f in /sys/block/nvme*/uuid; do [ $(cat $f) = {uuid} ] && d=$(dirname $f); done"
+        script = f'until {find}; [ -n "$d" ]; do sleep 0.2; done; echo /dev/$(basename $d)'
+        return self.shell(script, seconds=DISK_SECONDS).strip()
 
     def cut_power(self) -> None:
         """Restart the machine without warning. Its drives keep what they have."""
@@ -108,7 +146,9 @@ class Machine:
         self._log.close()
 
     def _disconnect(self) -> None:
-        subprocess.run([*self._client(), "-O", "exit", "root@127.0.0.1"], capture_output=True)
+        subprocess.run(
+            [*self._client(), "-O", "exit", "root@127.0.0.1"], check=False, capture_output=True
+        )
 
     def _monitor(self, command: str, **arguments: str) -> None:
         with Monitor(self._qmp) as monitor:
@@ -149,9 +189,15 @@ class Machine:
     def _command(
         self, image: Image, number: int, drives: Sequence[tuple[int, int]], group: int
     ) -> list[str]:
-        append = f"root=/dev/vda rw console=ttyS0 net.ifnames=0 init=/init quiet panic=5 lab.name={self.name} lab.address={self.address}"
+        append = (
+            "root=/dev/vda rw init=/init console=ttyS0 quiet panic=5 net.ifnames=0 no_timer_check"
+        )
+        append += f" lab.name={self.name} lab.address={self.address}"
         accelerator = os.environ.get("LAB_ACCEL", "tcg,thread=multi")
-        ports = f"hostfwd=tcp:127.0.0.1:{self._ssh_port}-:22,hostfwd=tcp:127.0.0.1:{self.agent_port}-:{AGENT_PORT}"
+        ports = ",".join(
+            f"hostfwd=tcp:127.0.0.1:{port.outside}-:{port.inside}"
+            for port in (Port(22, self._ssh_port), *self.agent_ports)
+        )
         command = f"""nice -n 2 qemu-system-x86_64 -nodefaults -display none -accel {accelerator}
             -machine q35 -cpu max -smp 2 -m {os.environ.get("LAB_MEM", "1024")}
             -kernel {image.kernel} -initrd {image.initrd}
@@ -169,9 +215,15 @@ class Machine:
             file = self.folder / serial
             file.touch()
             os.truncate(file, size)
-            command += ["-drive", f"file={file},format=raw,if=none,id=file-{slot},discard=unmap,cache=unsafe"]
+            command += [
+                "-drive",
+                f"file={file},format=raw,if=none,id=file-{slot},discard=unmap,cache=unsafe",
+            ]
             device = f"nvme,id={serial},serial={serial},drive=file-{slot}"
-            command += ["-device", f"{device},logical_block_size={block_size},physical_block_size={block_size}"]
+            command += [
+                "-device",
+                f"{device},logical_block_size={block_size},physical_block_size={block_size}",
+            ]
         return [*command, "-append", append]
 
 

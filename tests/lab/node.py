@@ -1,16 +1,21 @@
-"""A storage node in a machine of the lab: ``manage.py node_agent`` from this checkout, with the engine ``linux``."""
+"""A storage node in a machine of the lab: the agent of this checkout, with the engine ``linux``."""
 
-from pathlib import Path
+from collections.abc import Sequence
 
+from inventory.nodes.agent.agent import Identity
 from inventory.nodes.client import NodeTransport
-from tests.lab.machine import AGENT_PORT, CHECKOUT, SITE_PACKAGES, Failed, Machine
-from tests.nodes.certificates import KeyPair
+from provisioner.certificates import Authority
+from tests.lab.machine import CHECKOUT, SITE_PACKAGES, Machine
 from tests.spdk.nodes import NodeCalls
 
 FOLDER = "/srv/node"
 PID = "/run/node_agent.pid"
 LOG = "/var/log/node_agent.log"
 NVME_PORT = 4420
+PYTHON = (
+    f"exec env PYTHONPATH={SITE_PACKAGES} PYTHONDONTWRITEBYTECODE=1 SECRET_KEY={'x' * 32}"
+    " DATA_DIR=/tmp DATABASE_URL=sqlite://:memory: REDIS_URL=memory:// python3"
+)
 
 CONFIG = """
 engine = "linux"
@@ -33,52 +38,63 @@ device = "/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_{serial}"
 """
 
 
-class LabNode(NodeCalls):
-    """``client`` calls the agent from this computer.
+def write_config(
+    machine: Machine, number: int, authority: Authority, *, drives: Sequence[str], port: int
+) -> str:
+    """Write the files of a node into the machine; return the path of its configuration.
 
-    ``drives``: serial numbers of the machine's drives that the node has.
+    ``drives``: serial numbers of the machine's drives that the node gets. ``port``: of the agent;
+    hosts connect to NVME_PORT plus ``number``.
+    """
+    folder = f"{FOLDER}/{number}"
+    certificate, key = authority.node(f"lab-{machine.name}-{number}", ["127.0.0.1"])
+    text = CONFIG.format(
+        machine=machine, number=number, port=port, folder=folder, nvme_port=NVME_PORT + number
+    )
+    text += "".join(SSD.format(serial=serial) for serial in drives)
+    machine.put(f"{folder}/node.toml", text)
+    for name, path in (("ca.pem", authority.path), ("node.pem", certificate), ("node.key", key)):
+        machine.put(f"{folder}/{name}", path.read_text())
+    return f"{folder}/node.toml"
+
+
+class LabNode(NodeCalls):
+    """``manage.py node_agent`` as the only node of a machine. ``client`` calls it from this
+    computer.
     """
 
     def __init__(
-        self,
-        machine: Machine,
-        number: int,
-        drives: list[str],
-        *,
-        ca: Path,
-        pair: KeyPair,
-        transport: NodeTransport,
+        self, machine: Machine, number: int, authority: Authority, transport: NodeTransport
     ) -> None:
         self.machine = machine
-        text = CONFIG.format(
-            number=number, machine=machine, port=AGENT_PORT, folder=FOLDER, nvme_port=NVME_PORT
+        self._drives = machine.drives
+        port = machine.agent_ports[0]
+        self._config = write_config(
+            machine, number, authority, drives=machine.drives, port=port.inside
         )
-        text += "".join(SSD.format(serial=serial) for serial in drives)
-        machine.put(f"{FOLDER}/node.toml", text)
-        machine.put(f"{FOLDER}/ca.pem", ca.read_text())
-        machine.put(f"{FOLDER}/node.pem", pair.certificate.read_text())
-        machine.put(f"{FOLDER}/node.key", pair.key.read_text())
-        super().__init__("127.0.0.1", machine.agent_port, transport)
+        identity = Identity(
+            f"02:00:00:00:02:{number:02x}", machine.name, ("127.0.0.1",), port.outside
+        )
+        super().__init__(identity, transport)
 
-    def start(self) -> None:
-        """Start the agent, and wait until it is up."""
-        self.machine.spawn(
-            f"echo $$ >{PID}; cd {CHECKOUT} && PYTHONPATH={SITE_PACKAGES} PYTHONDONTWRITEBYTECODE=1 "
-            f"SECRET_KEY=none exec python3 manage.py node_agent --config {FOLDER}/node.toml",
-            LOG,
-        )
+    def start(self, *, new: bool = False) -> None:
+        """Start the agent, and wait until it is up. ``new``: its drives may be overwritten."""
+        options = " ".join(f"--format {one}" for one in self._drives) if new else ""
+        command = f"{PYTHON} manage.py node_agent --config {self._config} {options}"
+        self.machine.spawn(f"echo $$ >{PID}; cd {CHECKOUT}; {command}", LOG)
         self.await_up()
 
     def kill(self) -> None:
         """End the agent at once. Targets and volumes stay as they are."""
-        self.machine.shell(f"kill -9 $(cat {PID}) && while kill -0 $(cat {PID}) 2>/dev/null; do :; done")
+        self.machine.shell(
+            f"kill -9 $(cat {PID}); while kill -0 $(cat {PID}) 2>/dev/null; do :; done"
+        )
 
     def restart(self) -> None:
         self.kill()
         self.start()
 
-    def log(self) -> str:
-        try:
-            return self.machine.run("cat", LOG)
-        except Failed as error:
-            return str(error)
+    def cut_power(self) -> None:
+        """Restart the machine without warning; the agent is not started."""
+        self.machine.cut_power()
+        self.machine.await_up()
