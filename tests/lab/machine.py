@@ -8,14 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inventory.nodes.wire import Portal
 from tests.lab.image import Image, NoLab
 from tests.lab.monitor import Monitor
 from tests.servers import free_port
 
 BOOT_SECONDS = 300.0
 RUN_SECONDS = 300.0
-DISK_SECONDS = 60.0
 SITE_PACKAGES = "/packages"
 CHECKOUT = "/checkout"
 AGENT_PORTS = (443, 444)
@@ -112,17 +110,6 @@ class Machine:
 
     def put(self, file: str, text: str) -> None:
         self.shell(f"mkdir -p $(dirname {file}) && cat >{file}", stdin=text)
-
-    def connect(self, portal: Portal, nqn: str, host_nqn: str) -> None:
-        """Connect this machine to a target, as os-brick does, and wait for nothing."""
-        options = f"-t tcp -a {portal.ip} -s {portal.port} -n {nqn} -q {host_nqn} -l -1"
-        self.shell(f"nvme connect {options}")
-
-    def disk(self, uuid: str) -> str:
-        """The path of the disk of the namespace with this uuid, which appears in a moment."""
-        find = f"for f in /sys/block/nvme*/uuid; do [ $(cat $f) = {uuid} ] && d=$(dirname $f); done"
-        script = f'until {find}; [ -n "$d" ]; do sleep 0.2; done; echo /dev/$(basename $d)'
-        return self.shell(script, seconds=DISK_SECONDS).strip()
 
     def cut_power(self) -> None:
         """Restart the machine without warning. Its drives keep what they have."""

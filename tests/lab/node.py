@@ -1,9 +1,11 @@
 """A storage node in a machine of the lab: the agent of this checkout, with the engine ``linux``."""
 
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from inventory.nodes.agent.agent import Identity
-from inventory.nodes.client import NodeTransport
+from inventory.nodes.client import NodeRefused, NodeTransport, NodeUnreachable
 from provisioner.certificates import Authority
 from tests.lab.machine import CHECKOUT, SITE_PACKAGES, Machine
 from tests.spdk.nodes import NodeCalls
@@ -12,6 +14,7 @@ FOLDER = "/srv/node"
 PID = "/run/node_agent.pid"
 LOG = "/var/log/node_agent.log"
 NVME_PORT = 4420
+UP_SECONDS = 900.0
 PYTHON = (
     f"exec env PYTHONPATH={SITE_PACKAGES} PYTHONDONTWRITEBYTECODE=1 SECRET_KEY={'x' * 32}"
     " DATA_DIR=/tmp DATABASE_URL=sqlite://:memory: REDIS_URL=memory:// python3"
@@ -84,17 +87,17 @@ class LabNode(NodeCalls):
         self.machine.spawn(f"echo $$ >{PID}; cd {CHECKOUT}; {command}", LOG)
         self.await_up()
 
-    def kill(self) -> None:
-        """End the agent at once. Targets and volumes stay as they are."""
-        self.machine.shell(
-            f"kill -9 $(cat {PID}); while kill -0 $(cat {PID}) 2>/dev/null; do :; done"
-        )
+    def await_up(self, *, other_than: str = "") -> str:
+        """As elsewhere, with time for an emulated processor.
 
-    def restart(self) -> None:
-        self.kill()
-        self.start()
-
-    def cut_power(self) -> None:
-        """Restart the machine without warning; the agent is not started."""
-        self.machine.cut_power()
-        self.machine.await_up()
+        :raises AssertionError: the agent ended, or does not come up.
+        """
+        deadline = time.monotonic() + UP_SECONDS
+        while time.monotonic() < deadline:
+            with suppress(NodeRefused, NodeUnreachable):
+                found = self.client.read_node().boot_id
+                if found != other_than:
+                    return found
+            self.machine.shell(f"kill -0 $(cat {PID}) || {{ tail -n 20 {LOG}; exit 1; }}")
+            time.sleep(1)
+        raise AssertionError(f"no answer: {self.machine.shell(f'tail -n 20 {LOG}')}")
