@@ -22,7 +22,7 @@ class Agents:
         drives: Sequence[Sequence[str]],
     ) -> None:
         self._machine = machine
-        ports = machine.agent_ports
+        ports = machine.agent_ports[: len(drives)]
         files = [
             write_config(machine, number, authority, drives=names, port=port.inside)
             for number, (names, port) in enumerate(zip(drives, ports, strict=True), 1)
@@ -31,19 +31,30 @@ class Agents:
         script = f"cd {CHECKOUT}; {PYTHON} -m tests.lab.agents_inside {' '.join(files)}"
         self._process = machine.open(script)
         self._await("start")
-        for number in range(len(drives)):
+
+    def format(self) -> None:
+        """Start all nodes on their drives, and overwrite what these hold."""
+        for number in range(len(self.clients)):
             self._call(f"format {number}")
 
+    def save(self) -> None:
+        """End all agents, and keep their records for ``renew``."""
+        for number in range(len(self.clients)):
+            self._call(f"save {number}")
+
     def renew(self) -> None:
-        """Let all nodes be as they were after their first start."""
+        """Let all nodes be as they were at ``save``, without volumes and targets."""
         self._call("clear")
         for number in range(len(self.clients)):
             self._call(f"new {number}")
 
+    def start(self, number: int) -> None:
+        self._call(f"start {number}")
+
     def restart(self, number: int) -> None:
         """Kill the agent, and start it again."""
         self._call(f"kill {number}")
-        self._call(f"start {number}")
+        self.start(number)
 
     def vanish(self, uuid: str) -> None:
         """Remove the last piece of a volume or snapshot of the first node, and its exports, behind

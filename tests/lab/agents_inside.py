@@ -4,11 +4,12 @@
 with ``ok`` or the error. N counts the files from 0.
 
 =================== ===========================================================================
-``format N``        start the agent on new drives for the first time, and kill it
 ``start N``         start the agent
+``format N``        the same, and overwrite what its drives hold
+``save N``          end it, and keep its records for ``new``
 ``kill N``          end it without finishing any call
 ``clear``           kill all agents; remove all connections, targets and volumes, but not the pools
-``new N``           start the agent with the records that it had after ``format``
+``new N``           start the agent with the records that were kept
 ``vanish NAME...``  remove the last logical volume with one of these names, and its exports
 =================== ===========================================================================
 """
@@ -38,6 +39,8 @@ class LabAgent:
     async def format(self) -> None:
         ssds = [ssd["id"] for ssd in tomllib.loads(self._file.read_text())["ssds"]]
         await self.start(ssds)
+
+    async def save(self) -> None:
         await self.kill()
         shutil.copytree(self._state, self._saved)
 

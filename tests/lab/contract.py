@@ -29,12 +29,16 @@ def agents(
     agents = Agents(
         machine, authority, lab_transport, [machine.drives[:half], machine.drives[half:]]
     )
+    agents.format()
+    agents.save()
     yield agents
     agents.close()
 
 
 class TestOnTheKernel(EngineContract):
     """``restart``: the agent dies, the kernel stays."""
+
+    enforces_limits = False
 
     @pytest.fixture(autouse=True)
     def _new(self, agents: Agents) -> None:
