@@ -1,14 +1,14 @@
 """Several nodes in one machine, whose agents share a process, so that a new agent costs seconds."""
 
 from collections.abc import Sequence
+from functools import partial
 
-from inventory.nodes.client import NodeClient, NodeTransport
+from inventory.nodes.client import NodeClient, NodeRefused, NodeTransport, NodeUnreachable
 from inventory.nodes.engines.linux.names import snapshot_name, volume_name
 from provisioner.certificates import Authority
 from tests.lab.machine import CHECKOUT, Machine
-from tests.lab.node import PYTHON, write_config
-
-READY_SECONDS = 600.0
+from tests.lab.node import PYTHON, UP_SECONDS, write_config
+from tests.waiting import eventually
 
 
 class Agents:
@@ -36,6 +36,7 @@ class Agents:
         """Start all nodes on their drives, and overwrite what these hold."""
         for number in range(len(self.clients)):
             self._call(f"format {number}")
+            self._await_up(number)
 
     def save(self) -> None:
         """End all agents, and keep their records for ``renew``."""
@@ -47,9 +48,11 @@ class Agents:
         self._call("clear")
         for number in range(len(self.clients)):
             self._call(f"new {number}")
+            self._await_up(number)
 
     def start(self, number: int) -> None:
         self._call(f"start {number}")
+        self._await_up(number)
 
     def restart(self, number: int) -> None:
         """Kill the agent, and start it again."""
@@ -57,14 +60,27 @@ class Agents:
         self.start(number)
 
     def vanish(self, uuid: str) -> None:
-        """Remove the last piece of a volume or snapshot of the first node, and its exports, behind
-        the agents' backs.
+        """Remove the last logical volume of a volume or snapshot, and its exports, behind the
+        agents' backs.
         """
         self._call(f"vanish {volume_name(uuid)} {snapshot_name(uuid)}")
 
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
+
+    def _await_up(self, number: int) -> None:
+        eventually(partial(self._is_up, number), seconds=UP_SECONDS, what=self._errors)
+
+    def _is_up(self, number: int) -> bool:
+        try:
+            return bool(self.clients[number].read_node())
+        except (NodeRefused, NodeUnreachable):
+            return False
+
+    def _errors(self) -> str:
+        """What the agents wrote to standard error: their log."""
+        return (self._machine.folder / "errors").read_text()[-4000:]
 
     def _call(self, line: str) -> None:
         assert self._process.stdin is not None

@@ -64,9 +64,7 @@ def image() -> Image:
     """
     lacking = sorted(package for name, package in PROGRAMS.items() if not shutil.which(name))
     if lacking:
-        raise NoLab(
-            f"not on this machine: apt-get install --no-install-recommends {' '.join(lacking)}"
-        )
+        raise NoLab(f"missing Debian packages: {' '.join(lacking)}")
     release = _release()
     files = sorted(path for path in FILES.iterdir())
     parts = [release, *(path.read_text() for path in (Path(__file__), *files))]

@@ -116,16 +116,6 @@ class Machine:
         self._disconnect()
         self._monitor("system_reset")
 
-    def freeze(self) -> None:
-        self._monitor("stop")
-
-    def resume(self) -> None:
-        self._monitor("cont")
-
-    def pull(self, serial: str) -> None:
-        """Take a drive out while the machine runs."""
-        self._monitor("device_del", id=serial)
-
     def close(self) -> None:
         self._disconnect()
         self._process.kill()

@@ -19,7 +19,7 @@ from tests.conftest import Api
 from tests.lab.conftest import CALL_SECONDS, MakeMachine
 from tests.lab.host import RAID, LabHost
 from tests.lab.node import LabNode
-from tests.system.test_spdk_nodes import work_off
+from tests.sagas.checks import await_end
 from volumes.audit import audit
 from volumes.reconcilers.garbage_collector import collect
 from volumes.services.replica.replace import replica_sync_submit
@@ -159,7 +159,7 @@ def single_volume(api: Api, pool: Pool) -> None:
     left = pool.node(uuid, uuid)
     task = replica_sync_submit(volume_uuid=uuid, outgoing_uuid=uuid).pk
     runner.run(task)
-    ended = work_off(task)
+    ended = await_end(task)
     assert (ended.state, ended.task_status) == ("FINISHED", "Success"), ended.description
     assert pool.node(uuid, uuid) is not left
     published(api, uuid)

@@ -29,9 +29,6 @@ NOT_RUN = {
     "in parallel": "CI runs all tests",
     "CONTRIBUTING.md: apt-get install --no-install-recommends mmdebstrap genext2fs "
     "qemu-system-x86 openssh-client e2fsprogs": "brings what make lab-test needs",
-    "CONTRIBUTING.md: make lab-test LAB=short_path    # the shortest form only; without LAB: all": (
-        "takes minutes, and virtual machines"
-    ),
     "CONTRIBUTING.md: .venv/bin/python manage.py shell -c "
     "\"from tasks import runner; runner.run('ID')\"": ("tests/tasks/test_runner.py calls the same"),
     "README.md: pipx install ./provisionerctl": "tests/cli/test_package.py installs its wheel",
