@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from inventory.nodes import https
 from inventory.nodes import transport as node_transport
 from inventory.nodes.client import NodeTransport
 from provisioner.certificates import Authority
@@ -43,11 +44,17 @@ def make_machine(
 
 
 @pytest.fixture(scope="session")
-def lab_transport(authority: Authority) -> Iterator[NodeTransport]:
+def lab_transport(_patience: None, authority: Authority) -> Iterator[NodeTransport]:
     """Calls nodes as the provisioner, and waits for slow ones."""
     pair = authority.provisioner()
     transport = NodeTransport(ca_file=authority.path, client_certificate=(pair, pair))
+    yield transport
+    transport.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patience() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(node_transport, "CALL_SECONDS", CALL_SECONDS)
-        yield transport
-    transport.close()
+        patch.setattr(https, "READ_SECONDS", CALL_SECONDS)
+        yield

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from pytest_django.fixtures import Settings
 
-from inventory.nodes import transport as node_transport
 from inventory.services.node import clients as node_clients
 from provisioner.certificates import Authority
 from tasks import runner
@@ -16,7 +15,7 @@ from tests.api.replicas_steps import all_available, places
 from tests.api.snapshot_steps import assigned, cloned, snapped
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published
 from tests.conftest import Api
-from tests.lab.conftest import CALL_SECONDS, MakeMachine
+from tests.lab.conftest import MakeMachine
 from tests.lab.host import RAID, LabHost
 from tests.lab.node import LabNode
 from tests.sagas.checks import await_end
@@ -76,16 +75,14 @@ def pool(
         update={"node_ca": authority.path, "node_certificate": authority.provisioner()}
     )
     node_clients.node_transport.cache_clear()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(node_transport, "CALL_SECONDS", CALL_SECONDS)
-        transport = node_clients.node_transport()
-        machines = [make_machine([(40 * GIB, 4096)]) for _ in NODES]
-        nodes = []
-        for number, machine in zip(NODES, machines, strict=True):
-            machine.await_up()
-            nodes.append(LabNode(machine, number, authority, transport))
-            nodes[-1].start(new=True)
-        yield Pool(api, nodes)
+    transport = node_clients.node_transport()
+    machines = [make_machine([(40 * GIB, 4096)]) for _ in NODES]
+    nodes = []
+    for number, machine in zip(NODES, machines, strict=True):
+        machine.await_up()
+        nodes.append(LabNode(machine, number, authority, transport))
+        nodes[-1].start(new=True)
+    yield Pool(api, nodes)
     node_clients.node_transport.cache_clear()
 
 
