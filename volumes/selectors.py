@@ -37,6 +37,7 @@ NODE_COLUMNS = (
     "used_iops",
     "total_bw",
     "used_bw",
+    "enforces_limits",
 )
 """Columns of a backend that a placement candidate has under the same names."""
 SUB_VOLUMES = Prefetch("sub_volumes", SubVolume.objects.select_related("ssd"))

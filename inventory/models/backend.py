@@ -71,6 +71,11 @@ class Backend(models.Model):
         db_default=False,
         help_text="it can expand a volume on several SSDs while a host has it",
     )
+    enforces_limits = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="it can limit IOPS and bandwidth of a volume",
+    )
     refresh_wanted_at = models.DateTimeField(null=True, blank=True)
     syslogs_wanted_at = models.DateTimeField(null=True, blank=True)
     refreshed_at = models.DateTimeField(help_text="when the node was last read")

@@ -128,6 +128,7 @@ class Ssd(Wire):
 class Node(Wire):
     """Identity, pool and state of a node. ``boot_id`` changes at each start of the engine.
     ``expands_spans_online``: a volume on several SSDs can be expanded while it is exported.
+    ``enforces_limits``: it can limit IOPS and bandwidth of a volume.
     """
 
     persistent_id: Identifier
@@ -142,6 +143,7 @@ class Node(Wire):
     portals: tuple[Portal, ...] = Field(max_length=256)
     ssds: tuple[Ssd, ...] = Field(max_length=MOST_SSDS)
     expands_spans_online: bool = False
+    enforces_limits: bool = True
     pool: PoolIdentity | None = None
     newest_generation: NewestGeneration = 0
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from inventory.models import Ssd
+from inventory.models import Backend, Ssd
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.nodes.wire import SourceKind
 from tests.api.snapshot_steps import assigned, clone, cloned, consumed, snap, snapped, tenant
@@ -164,6 +164,18 @@ def test_tenants_clone_only_their_volumes(api: Api, pool: Pool) -> None:
     assert clone(bound, mine, "c").status == "NotExists"
     assert volume(api, cloned(bound, theirs, "c"))["tenantId"] == "t1"
     assert volume(api, cloned(api, theirs, "d", "/t1/clone_volume"))["tenantId"] == "t1"
+
+
+def test_a_limited_clone_needs_a_node_that_limits(api: Api, pool: Pool) -> None:
+    """A clone lies where its source lies, so no other node can be chosen."""
+    pool(1)
+    limited = created(api, "v", storageClass={"maxIOPSPerGB": 5})
+    free = created(api, "w")
+    Backend.objects.update(enforces_limits=False)
+    answer = clone(api, limited, "c")
+    assert (answer.http, answer.status) == (400, "InvalidInput")
+    assert "maxIOPSPerGB = 5: node " in answer.body["description"]
+    assert cloned(api, free, "d")
 
 
 def test_bad_input(api: Api, pool: Pool) -> None:

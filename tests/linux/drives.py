@@ -124,8 +124,8 @@ class Group:
 
 @dataclass(eq=False)
 class Drive:
-    """A drive. ``signatures``: what wipefs finds on it. ``is_there``: it is plugged in. ``hangs``:
-    nothing that reaches it ever ends.
+    """A drive. ``signatures``: what wipefs finds on it. ``is_there``: it is plugged in, as the
+    device ``number``. ``hangs``: nothing that reaches it ever ends.
     """
 
     path: str
@@ -135,6 +135,7 @@ class Drive:
     has_data: bool = False
     group: Group | None = None
     is_there: bool = True
+    number: str = "259:1"
     hangs: bool = False
 
     def make_group(self, name: str) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from inventory.nodes.engines.linux.kernel import COMMAND_SECONDS, CommandFailed, Output, Stuck
+from inventory.nodes.engines.linux.mapper import group_of
 from tests.linux.drives import Drive, ThinVolume, fail
 from tests.linux.lvm import FakeLvm, Refused
 from tests.linux.mapper import FakeMapper
@@ -56,16 +57,17 @@ class FakeKernel:
             "uname": lambda *more: "6.1.0-50-amd64\n",
             "blockdev": lambda option, path: f"{self._drive(path).block_size}\n",
             "wipefs": self._wipefs,
+            "stat": lambda *more: self._drive(more[-1]).number,
             "cmp": self._cmp,
         }
         try:
             return Output(0, handlers[name](*words), "")
         except Refused as error:
             return Output(error.code, "", error.text)
+        except TimeoutError:  # an OSError, too
+            raise Stuck(f"{' '.join(command[:2])} did not end in {seconds:.0f} s") from None
         except (OSError, KeyError) as error:
             return Output(1, "", str(error))
-        except TimeoutError:
-            raise Stuck(f"{' '.join(command[:2])} did not end in {seconds:.0f} s") from None
 
     async def read(self, path: str) -> str:
         await self._called(("read", path))
@@ -138,6 +140,18 @@ class FakeKernel:
             raise fail(errno.ENOENT, path)
         return self.mapper.devices[name]
 
+    def pull(self, drive: Drive) -> None:
+        """Pull the drive. The devices over it stay, and fail."""
+        drive.is_there = False
+        assert drive.group
+        for name, device in self.mapper.devices.items():
+            device.is_dead |= group_of(name) == drive.group.name
+
+    def plug(self, drive: Drive) -> None:
+        """Plug the drive in again. To the kernel it is another device."""
+        major, minor = drive.number.split(":")
+        drive.is_there, drive.number = True, f"{major}:{int(minor) + 10}"
+
     def lose(self, lv: str) -> None:
         """Remove the last logical volume of this name, whatever uses it, as an operator might."""
         drive = [one for one in self.drives if one.group and lv in one.group.volumes][-1]
@@ -198,12 +212,12 @@ class FakeKernel:
         parts = path.split("/")
         if path.startswith(BLOCK):
             session, nsid = self._disk(f"/dev/{parts[4]}")
+            if parts[-1] == "nsid":
+                return str(nsid)
             if parts[-1] == "size":
                 return str(session.size(nsid) // 512)
             return str(self._block_size(session.device(nsid)))
         session = self.controllers[parts[4]]
-        if parts[-1] == "nsid":
-            return parts[5].rpartition("n")[2]
         return {"subsysnqn": session.nqn, "hostnqn": session.host}[parts[-1]]
 
     def _disk(self, path: str) -> tuple[Session, int]:
@@ -227,8 +241,6 @@ class FakeKernel:
         if "--all" in words:
             assert "--no-act" not in words
             drive.signatures, drive.group, drive.has_data = [], None, False
-            return ""
-        if not drive.signatures:
             return ""
         found = [{"device": "x", "offset": "0x0", "type": one} for one in drive.signatures]
         return json.dumps({"signatures": found})

@@ -41,8 +41,19 @@ class FakeLvm:
     def activate(self, group: Group) -> None:
         """Make the devices of the group, as far as they are missing."""
         assert group.pool
-        pool = mapped_name(group.name, "pool") + "-tpool"
-        self._mapper.make(pool, [Target("thin-pool", 0, group)])
+        pool = mapped_name(group.name, "pool")
+        target = Target("thin-pool", 0, group)
+        if not group.volumes:
+            self._mapper.make(pool, [target])
+        elif f"{pool}-tpool" not in self._mapper.devices:
+            self._mapper.devices.pop(pool, None)
+            self._mapper.make(f"{pool}-tpool", [target])
+            self._mapper.make(pool, [Target("linear", EXTENT, None)])
+        data = f"{pool}_tdata"
+        self._mapper.make(data, [Target("linear", EXTENT, None)])
+        if not self._mapper.devices[data].number:
+            [drive] = [one for one in self._drives if one.group is group]
+            self._mapper.devices[data].number = drive.number
         for volume in group.volumes.values():
             name = mapped_name(group.name, volume.name)
             self._mapper.make(name, [Target("thin", volume.size, volume)])
@@ -81,11 +92,11 @@ class FakeLvm:
         self, options: dict[str, str], arguments: Sequence[str], found: list[Drive]
     ) -> None:
         name, device = arguments
-        [drive] = [one for one in found if one.path == device] or [None]
-        if drive is None:
+        if not found:
             raise Refused(5, f"  No device found for {device}.")
+        [drive] = found
         if drive.group:
-            raise Refused(5, f"  Physical volume '{device}' is already in volume group")
+            raise Refused(5, f"  Physical volume '{device}' is already in volume group 'x'")
         drive.make_group(name)
 
     def _vgchange(
@@ -133,6 +144,9 @@ class FakeLvm:
     def _create_thin(self, group: Group, name: str, options: dict[str, str], source: str) -> None:
         if group.pool is None or group.pool.mode == "ro" or group.pool.needs_check:
             raise Refused(5, f"  Cannot create new thin volume, check of {group.name}/pool needed")
+        if len(group.pool.data) >= group.pool.total:
+            text = f"free space in thin pool {group.name}/pool reached threshold."
+            raise Refused(5, f"  Cannot create new thin volume, {text}")
         if not source:
             size = -(-_size(options["--virtualsize"]) // EXTENT) * EXTENT
             group.volumes[name] = ThinVolume(name, size, group.pool)
@@ -170,7 +184,9 @@ class FakeLvm:
         group = _group(found, vg)
         volume, name = _volume(group, lv), mapped_name(vg, lv)
         if name in self._mapper.devices and self._mapper.is_open(name):
-            raise Refused(5, f"  Logical volume {vg}/{lv} in use.")
+            is_under = not self._mapper.devices[name].openers
+            text = "is used by another device" if is_under else "in use"
+            raise Refused(5, f"  Logical volume {vg}/{lv} {text}.")
         self._mapper.devices.pop(name, None)
         group.remove(volume)
 

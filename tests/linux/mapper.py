@@ -32,13 +32,17 @@ class Target:
 
 @dataclass(eq=False)
 class Mapped:
-    """A device. ``openers``: what has it open."""
+    """A device. ``openers``: what has it open. ``is_dead``: its drive was pulled. ``number``: of
+    the drive under it.
+    """
 
     name: str
     mapper: "FakeMapper"
     targets: list[Target]
     loaded: list[Target] | None = None
     is_suspended: bool = False
+    is_dead: bool = False
+    number: str = ""
     openers: set[Any] = field(default_factory=set)
 
     @property
@@ -77,7 +81,7 @@ class Mapped:
         assert not self.is_suspended, "the real device would wait; the test would, too"
 
     def _parts(self, offset: int, length: int) -> list[tuple[Target, int, int]]:
-        if offset + length > self.size:
+        if offset + length > self.size or self.is_dead:
             raise fail(errno.EIO)
         parts, first = [], 0
         for target in self.targets:
@@ -103,39 +107,51 @@ class FakeMapper:
         return bool(device.openers or above)
 
     def group_of(self, volume: ThinVolume) -> Group:
-        return next(
+        groups: list[Group] = [
             target.of
             for device in self.devices.values()
             for target in device.targets
-            if target.kind == "thin-pool" and volume in target.of.volumes.values()
-        )
+            if target.kind == "thin-pool"
+        ]
+        return next(one for one in groups if volume in one.volumes.values())
 
     def run(self, text: str, verb: str, *words: str) -> str:
         """Run dmsetup. :raises LookupError, OSError: it fails."""
-        if verb == "status":
-            assert words == ("--noflush",), "a hanging pool would hang it"
-            return "\n".join(self._lines()) or "No devices found"
+        if verb in {"status", "info"}:
+            return self._shown(verb, words)
         [name] = words
         if verb == "create":
             if name in self.devices:
                 raise fail(errno.EBUSY, name)
             self.devices[name] = Mapped(name, self, self._table(text))
-            return ""
-        device = self.devices[name]
-        if verb == "reload":
-            device.loaded = self._table(text)
-        elif verb == "suspend":
-            device.is_suspended = True
-        elif verb == "resume":
-            device.targets, device.loaded = device.loaded or device.targets, None
-            device.is_suspended = False
+        elif verb == "reload":
+            self.devices[name].loaded = self._table(text)
         elif verb == "remove":
             if self.is_open(name):
                 raise fail(errno.EBUSY, name)
             del self.devices[name]
+        elif verb == "deps":
+            return f"1 dependencies\t: ({self.devices[name].number.replace(':', ', ')})"
         else:
-            raise AssertionError(verb)
+            self._switch(self.devices[name], verb)
         return ""
+
+    def _shown(self, verb: str, words: Sequence[str]) -> str:
+        if verb == "status":
+            assert words == ("--noflush",), "a hanging pool would hang it"
+            return "\n".join(self._lines()) or "No devices found"
+        assert words[:4] == ("--columns", "--noheadings", "--separator", " ")
+        lines = []
+        for name, one in self.devices.items():
+            state = "Suspended" if one.is_suspended else "Active"
+            lines.append(f"{name} {state}" if "suspended" in words[-1] else name)
+        return "\n".join(lines) or "No devices found"
+
+    def _switch(self, device: Mapped, verb: str) -> None:
+        assert verb in {"suspend", "resume"}, verb
+        device.is_suspended = verb == "suspend"
+        if verb == "resume":
+            device.targets, device.loaded = device.loaded or device.targets, None
 
     def _table(self, text: str) -> list[Target]:
         targets, expected = [], 0

@@ -65,14 +65,12 @@ class FakeNvmet:
                 self._disable(namespace)
 
     def make(self, parts: list[str]) -> None:
+        if self.exists(parts):
+            raise fail(errno.EEXIST, parts[-1])
         match parts:
             case ["hosts", nqn]:
-                if nqn in self.hosts:
-                    raise fail(errno.EEXIST, nqn)
                 self.hosts.add(nqn)
             case ["subsystems", nqn]:
-                if nqn in self.subsystems:
-                    raise fail(errno.EEXIST, nqn)
                 values = {"attr_allow_any_host": "0", "attr_serial": "0123456789abcdef0123"}
                 values |= {"attr_model": "Linux", "attr_cntlid_min": "1"}
                 values |= {"attr_cntlid_max": str(LAST_ID)}
@@ -80,44 +78,44 @@ class FakeNvmet:
             case ["subsystems", nqn, "namespaces", number]:
                 if not number.isdigit() or int(number) not in NSIDS:
                     raise fail(errno.EINVAL, number)
-                namespaces = self._subsystem(nqn).namespaces
-                if int(number) in namespaces:
-                    raise fail(errno.EEXIST, number)
                 values = {"enable": "0", "device_path": "(null)", "device_uuid": "0"}
-                namespaces[int(number)] = Namespace(values | {"device_nguid": "0"})
+                namespace = Namespace(values | {"device_nguid": "0"})
+                self._subsystem(nqn).namespaces[int(number)] = namespace
             case ["ports", number]:
-                if number in self.ports:
-                    raise fail(errno.EEXIST, number)
                 self.ports[number] = Port(dict.fromkeys(PORT_ATTRIBUTES, ""))
             case _:
                 raise fail(errno.EPERM, "/".join(parts))
 
     def remove(self, parts: list[str]) -> None:
+        if not self.exists(parts):
+            raise fail(errno.ENOENT, parts[-1])
+        if self._is_used(parts):
+            raise fail(errno.EBUSY, parts[-1])
         match parts:
             case ["hosts", nqn]:
-                if nqn not in self.hosts:
-                    raise fail(errno.ENOENT, nqn)
-                if any(nqn in one.hosts for one in self.subsystems.values()):
-                    raise fail(errno.EBUSY, nqn)
                 self.hosts.remove(nqn)
             case ["subsystems", nqn]:
-                subsystem = self._subsystem(nqn)
-                if any(nqn in port.subsystems for port in self.ports.values()):
-                    raise fail(errno.EBUSY, nqn)
-                if subsystem.namespaces or subsystem.hosts:
-                    raise fail(errno.ENOTEMPTY, nqn)
-                self._end(subsystem, subsystem.sessions)
+                self._end(self.subsystems[nqn], self.subsystems[nqn].sessions)
                 del self.subsystems[nqn]
             case ["subsystems", nqn, "namespaces", number]:
-                subsystem = self._subsystem(nqn)
                 self._disable(self._namespace(nqn, number))
-                del subsystem.namespaces[int(number)]
+                del self.subsystems[nqn].namespaces[int(number)]
             case ["ports", number]:
-                if self.ports[number].subsystems:
-                    raise fail(errno.ENOTEMPTY, number)
                 del self.ports[number]
             case _:
                 raise fail(errno.EPERM, "/".join(parts))
+
+    def _is_used(self, parts: list[str]) -> bool:
+        match parts:
+            case ["hosts", nqn]:
+                return any(nqn in one.hosts for one in self.subsystems.values())
+            case ["subsystems", nqn]:
+                found = self.subsystems[nqn]
+                is_on_port = any(nqn in port.subsystems for port in self.ports.values())
+                return is_on_port or bool(found.namespaces or found.hosts)
+            case ["ports", number]:
+                return bool(self.ports[number].subsystems)
+        return False
 
     def write(self, parts: list[str], text: str) -> None:
         match parts:

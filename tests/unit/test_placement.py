@@ -53,6 +53,7 @@ REFUSALS = {
     "zone": (node("n"), wish(zones=("z",))),
     "rack": (node("n", rack="a"), wish(racks=("b", "c"))),
     "protocol": (node("n"), wish(local=True)),
+    "limits": (node("n", enforces_limits=False), wish(is_limited=True)),
     "block size": (node("n", drives=(Drive(0, "a", 50 * GIB, block_size=512),)), wish()),
     "space": (
         node("n", drives=(Drive(0, "a", 50 * GIB, block_size=512), Drive(1, "b", 9 * GIB))),
@@ -77,6 +78,7 @@ WHY = {
     "zone": "the node has no zone, not z",
     "rack": "the node's rack is a, not b or c",
     "protocol": "the node runs inside no host, as a Local volume needs",
+    "limits": "the node cannot limit a volume's IOPS or bandwidth",
     "block size": "none of the node's SSDs takes volumes in blocks of 4096 bytes",
     "space": f"{9 * GIB} bytes are free, {10 * GIB} are needed",
     "shareSSDBetweenVolumes": "no SSD with room is without a volume of the storage class",
@@ -95,6 +97,7 @@ TEXTS = {
     "zone": "zone z: 0 of 1 node",
     "rack": "rack b or c: 0 of 1 node",
     "protocol": "1 node with no hostId, as a Local volume needs",
+    "limits": "1 node that cannot limit a volume's IOPS or bandwidth",
     "block size": "1 node with no SSD for blocks of 4096 bytes",
     "space": "1 node with less than 10 GiB free on one SSD",
     "shareSSDBetweenVolumes": "1 node where the storage class is on every SSD with room",

@@ -185,7 +185,7 @@ PROSE_EXCEPTIONS = {
 }
 """What a line may contain, and why."""
 
-PIECES_OF_THE_NODE_API = ("inventory/nodes/", "tests/nodes/", "tests/spdk/")
+PIECES_OF_THE_NODE_API = ("inventory/nodes/", "tests/nodes/", "tests/spdk/", "tests/linux/")
 """The node API calls what lies on one SSD a piece; so do the programs on both its sides."""
 
 PACKAGES = ("provisioner", "tasks", "inventory", "volumes")

@@ -24,6 +24,7 @@ TAKEN: Mapping[str, Words] = {
     "answering": lambda r: "that just failed to make the volume",
     "former volume removed": lambda r: "still to be cleared of a deleted volume of this uuid",
     "protocol": lambda r: "with no hostId, as a Local volume needs",
+    "limits": lambda r: "that cannot limit a volume's IOPS or bandwidth",
     "block size": lambda r: f"with no SSD for blocks of {r.block_size} bytes",
     "space": lambda r: f"with less than {_size(r.claimed_bytes)} free{_where(r)}",
     "shareSSDBetweenVolumes": lambda r: "where the storage class is on every SSD with room",

@@ -113,6 +113,11 @@ FILTERS: tuple[Filter, ...] = (
         lambda n, r: "the node runs inside no host, as a Local volume needs",
     ),
     Filter(
+        "limits",
+        lambda n, r: n.enforces_limits or not r.is_limited,
+        lambda n, r: "the node cannot limit a volume's IOPS or bandwidth",
+    ),
+    Filter(
         "block size",
         lambda n, r: not n.drives or bool(_of_block_size(n, r)),
         lambda n, r: f"none of the node's SSDs takes volumes in blocks of {r.block_size} bytes",

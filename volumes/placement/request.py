@@ -23,6 +23,7 @@ class Candidate:
     """A backend as placement sees it. Bandwidth is in bytes per second.
 
     ``answers``: False if it did not answer the last call; it is chosen only if no other node fits.
+    ``enforces_limits``: it can limit IOPS and bandwidth of a volume.
     """
 
     persistent_id: str
@@ -40,6 +41,7 @@ class Candidate:
     used_bw: int
     drives: tuple[Drive, ...]
     answers: bool = True
+    enforces_limits: bool = True
 
     @property
     def rack_key(self) -> str:
@@ -55,8 +57,8 @@ class PlacementRequest:
     ``avoid``: nodes that just failed to make it. ``removing``: nodes that still hold a deleted
     volume of the same uuid, whose data must not come back. ``taken_nodes``, ``taken_racks``: where
     replicas already are. ``destination``: the only node allowed. ``sub_volumes``: (capacity,
-    claimed) in bytes of each, where a replica must be cut like its source. ``seed`` breaks ties
-    between equal nodes.
+    claimed) in bytes of each, where a replica must be cut like its source. ``is_limited``: the
+    volume has a limit of IOPS or bandwidth. ``seed`` breaks ties between equal nodes.
     """
 
     seed: str
@@ -75,6 +77,7 @@ class PlacementRequest:
     share_ssd: bool = True
     desired_iops: int = 0
     desired_bw: int = 0
+    is_limited: bool = False
     same_rack_allowed: bool = False
     avoid: frozenset[str] = frozenset()
     removing: frozenset[str] = frozenset()

@@ -76,6 +76,7 @@ def placement_request(
         share_ssd=volume.share_ssd,
         desired_iops=volume.desired_iops_per_gb * gib,
         desired_bw=volume.desired_bw_per_gb * gib,
+        is_limited=bool(volume.max_iops_per_gb or volume.max_bw_per_gb),
         same_rack_allowed=volume.same_rack_allowed,
         avoid=avoid,
         removing=frozenset(

@@ -155,6 +155,7 @@ class Agent:
             portals=facts.portals,
             ssds=facts.ssds,
             expands_spans_online=facts.expands_spans_online,
+            enforces_limits=facts.enforces_limits,
             pool=self._membership.pool,
             newest_generation=self._fences.newest(),
         )

@@ -42,6 +42,7 @@ class EngineFacts:
     """What the engine offers now. Bandwidth is in bytes per second.
 
     ``expands_spans_online``: the engine can expand a volume on several SSDs while it is exported.
+    ``enforces_limits``: it can limit IOPS and bandwidth of a volume.
     """
 
     version: str
@@ -54,6 +55,7 @@ class EngineFacts:
     used_iops: int = 0
     host_id: str | None = None
     expands_spans_online: bool = False
+    enforces_limits: bool = True
 
 
 @dataclass(frozen=True)

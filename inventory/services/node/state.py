@@ -77,6 +77,7 @@ def node_facts(node: wire.Node) -> dict[str, Any]:
         "authentication_mode": node.authentication_mode[:16],
         "boot_id": node.boot_id[:64],
         "expands_spans_online": node.expands_spans_online,
+        "enforces_limits": node.enforces_limits,
     }
 
 

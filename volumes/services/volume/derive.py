@@ -82,6 +82,9 @@ def _insert(volume: Volume, origin: Origin) -> Volume:
     for name, on_wire in RATES.items():
         if getattr(volume, name) * (volume.capacity_bytes // GIB) > INT64_MAX:
             raise InvalidInput.of(on_wire, getattr(volume, name), "times capacity is too large")
+        if getattr(volume, name) and not backend.enforces_limits:
+            text = f"node {backend.name}, where its source lies, cannot limit volumes"
+            raise InvalidInput.of(on_wire, getattr(volume, name), text)
     volume.deadline_at = unfinished_deadline()
     volume.save(force_insert=True)
     replica = Replica.objects.create(

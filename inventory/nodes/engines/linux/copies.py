@@ -130,15 +130,13 @@ class Copies:
     async def _copy(self, copy: Copy, entry: VolumeEntry) -> None:
         spec = copy.spec
         self._engine_state.note_connection(spec.nqn, spec.host_nqn)
-        try:
-            async with self._initiator.connected(spec) as controller:
-                for place, piece in enumerate(entry.made_pieces):
-                    disk = await self._initiator.disk(controller, spec.nsid + place)
-                    self._check(entry, piece, spec, spec.nsid + place, disk)
-                    assert disk is not None
-                    await self._copy_piece(copy, entry, place, disk)
-        finally:
-            self._engine_state.drop_connection(spec.nqn, spec.host_nqn)
+        async with self._initiator.connected(spec) as controller:
+            for place, piece in enumerate(entry.made_pieces):
+                disk = await self._initiator.disk(controller, spec.nsid + place)
+                self._check(entry, piece, spec, spec.nsid + place, disk)
+                assert disk is not None
+                await self._copy_piece(copy, entry, place, disk)
+        self._engine_state.drop_connection(spec.nqn, spec.host_nqn)
 
     def _check(
         self, entry: VolumeEntry, piece: Piece, spec: SyncSpec, nsid: int, disk: Disk | None

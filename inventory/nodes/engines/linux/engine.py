@@ -70,6 +70,7 @@ class LinuxEngine:
             raise FileNotFoundError(f"{ROOT} does not exist: the kernel has no NVMe-oF target")
         self._version = f"Linux {(await self._kernel.run('uname', '-r')).out.strip()}"
         await self._copies.clear()
+        await self._fronts.drop(self._stores.absent)
         await self._stores.open()
         await self._fronts.restore()
         self._devices = await self._stores.devices()
@@ -94,6 +95,7 @@ class LinuxEngine:
             total_bw=self._config.total_bw,
             total_iops=self._config.total_iops,
             expands_spans_online=True,
+            enforces_limits=False,
         )
 
     async def held(self) -> Held:

@@ -5,13 +5,13 @@ A front is lost when the machine restarts, and is made again from the engine sta
 """
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
 
 from inventory.nodes.engines.linux.engine_state import EngineState
 from inventory.nodes.engines.linux.kernel import CommandFailed, NotAsAsked
 from inventory.nodes.engines.linux.mapper import Mapped, Segment, kinds
-from inventory.nodes.engines.linux.names import MAPPER, front_name, volume_name
+from inventory.nodes.engines.linux.names import MAPPER, front_name, vg_name, volume_name
 from inventory.nodes.engines.linux.stores import Stores
 from inventory.nodes.engines.records import VolumeEntry
 from inventory.nodes.wire import Piece, SourceKind
@@ -28,16 +28,20 @@ class Fronts:
         self._engine_state = engine_state
 
     async def restore(self) -> None:
-        """Make the fronts whose pieces are all present, and log the others. A front that a crash
-        left stopped goes on.
-        """
+        """Make the fronts whose pieces are all present, and log the others."""
         for entry in list(self._engine_state.volumes.values()):
             if entry.made and needs_front(entry):
                 try:
                     await self.assemble(entry)
-                    await self._mapper.resume(self._name(entry))
                 except (NotAsAsked, CommandFailed) as error:
                     log.error("volume %s cannot be assembled: %s", entry.uuid, error)
+
+    async def drop(self, ssd_ids: Collection[str]) -> None:
+        """Remove the fronts over these SSDs, which are gone. Those in use stay."""
+        for entry in list(self._engine_state.volumes.values()):
+            if entry.made and any(piece.ssd_id in ssd_ids for piece in entry.made_pieces):
+                with suppress(CommandFailed):
+                    await self._mapper.remove(self._name(entry))
 
     async def assemble(self, entry: VolumeEntry) -> None:
         """Make the volume one device over all its made pieces.
@@ -61,7 +65,7 @@ class Fronts:
 
         :raises CommandFailed: it is in use.
         """
-        if self._stores.find(entry.spec.pieces[0].ssd_id):
+        if needs_front(entry):
             await self._mapper.remove(self._name(entry))
 
     @asynccontextmanager
@@ -103,8 +107,8 @@ class Fronts:
         }
 
     def _name(self, entry: VolumeEntry) -> str:
-        first = self._stores.get(entry.spec.pieces[0].ssd_id)
-        return front_name(first.vg, volume_name(entry.uuid))
+        vg = vg_name(entry.spec.pieces[0].ssd_id)
+        return front_name(vg, volume_name(entry.uuid))
 
     def _segments(self, mapped: Mapped, entry: VolumeEntry) -> list[Segment]:
         """The logical volumes of the made pieces, in order. Each must have its size, because the

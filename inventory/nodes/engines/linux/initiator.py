@@ -104,11 +104,10 @@ class Initiator:
     async def _find(self, controller: str, nsid: int) -> Disk | None:
         for name in await self._names(f"{CONTROLLERS}/{controller}"):
             path = PATH.fullmatch(name)
-            if path is None:
-                continue
             with suppress(OSError):
-                if int(await self._kernel.read(f"{CONTROLLERS}/{controller}/{name}/nsid")) == nsid:
-                    return await self._disk(path[1] + path[2])
+                disk = path[1] + path[2] if path else ""
+                if disk and int(await self._kernel.read(f"{BLOCK}/{disk}/nsid")) == nsid:
+                    return await self._disk(disk)
         return None
 
     async def _disk(self, name: str) -> Disk:

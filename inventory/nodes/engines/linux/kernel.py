@@ -6,16 +6,18 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 COMMAND_SECONDS = 60.0
 FILE_SECONDS = 20.0
 FOLDER = Path(__file__).parent
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +55,10 @@ class Kernel(Protocol):
     """
 
     async def run(self, *command: str, text: str = "", seconds: float = COMMAND_SECONDS) -> Output:
-        """Run a command, with ``text`` as its input. It is never given to a shell.
+        """Run a command, with ``text`` as its input. It is never given to a shell. It is not killed
+        in the middle: when the caller is cancelled, it goes on to its end.
 
-        :raises Stuck: it did not end in time. It was killed, but may hang in the kernel.
+        :raises Stuck: it did not end in time. It was asked to end, but may still do its work.
         """
 
     async def read(self, path: str) -> str:
@@ -97,10 +100,12 @@ class Kernel(Protocol):
 
 
 class RealKernel:
-    """The kernel of this machine. For one event loop."""
+    """The kernel of this machine. ``file_seconds``: time limit of a file. For one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, file_seconds: float = FILE_SECONDS) -> None:
+        self._file_seconds = file_seconds
         self._worker: asyncio.subprocess.Process | None = None
+        self._ending: set[asyncio.Task[Any]] = set()
         self._lock = asyncio.Lock()
 
     async def run(self, *command: str, text: str = "", seconds: float = COMMAND_SECONDS) -> Output:
@@ -108,14 +113,13 @@ class RealKernel:
             process = await _start(command)
         except FileNotFoundError as error:
             raise CommandFailed(command, 127, f"{error.filename} is not installed") from error
-        try:
-            out, err = await asyncio.wait_for(process.communicate(text.encode()), seconds)
-        except TimeoutError:
-            _kill(process)
-            raise Stuck(f"{' '.join(command[:2])} did not end in {seconds:.0f} s") from None
-        except asyncio.CancelledError:
-            _kill(process)
-            raise
+        ending = self._keep(process.communicate(text.encode()))
+        done, _ = await asyncio.wait({ending}, timeout=seconds)
+        if not done:
+            with suppress(ProcessLookupError):
+                process.terminate()
+            raise Stuck(f"{' '.join(command[:2])} did not end in {seconds:.0f} s")
+        out, err = ending.result()
         return Output(process.returncode or 0, out.decode(), err.decode())
 
     async def read(self, path: str) -> str:
@@ -156,31 +160,30 @@ class RealKernel:
                 note(int(line))
             _, err = await process.communicate()
         except asyncio.CancelledError:
-            _kill(process)
+            self._kill(process)
             await asyncio.wait([asyncio.ensure_future(process.wait())], timeout=FILE_SECONDS)
             raise
         if process.returncode:
             raise CommandFailed(("copy",), process.returncode, err.decode().strip())
 
     async def _file(self, *request: str) -> Any:
+        what = " ".join(request[:2])
         async with self._lock:
             worker = await self._open_worker()
             assert worker.stdin is not None
             assert worker.stdout is not None
             try:
                 worker.stdin.write(json.dumps(request).encode() + b"\n")
-                line = await asyncio.wait_for(worker.stdout.readline(), FILE_SECONDS)
+                line = await asyncio.wait_for(worker.stdout.readline(), self._file_seconds)
             except TimeoutError:
                 self._drop_worker()
-                raise Stuck(
-                    f"{' '.join(request[:2])} did not end in {FILE_SECONDS:.0f} s"
-                ) from None
+                raise Stuck(f"{what} did not end in {self._file_seconds:.0f} s") from None
             except asyncio.CancelledError:
                 self._drop_worker()
                 raise
-        if not line:
-            self._drop_worker()
-            raise Stuck(f"{' '.join(request[:2])}: the process for files ended")
+            if not line:
+                self._drop_worker()
+                raise Stuck(f"{what}: the process for files ended")
         reply = json.loads(line)
         if "errno" in reply:
             raise OSError(reply["errno"], os.strerror(reply["errno"]), reply["path"])
@@ -195,11 +198,24 @@ class RealKernel:
     def _drop_worker(self) -> None:
         """Start another one with the next call: this one may answer late, or never."""
         if self._worker is not None:
-            _kill(self._worker)
+            self._kill(self._worker)
         self._worker = None
 
     def close(self) -> None:
         self._drop_worker()
+
+    def _kill(self, process: asyncio.subprocess.Process) -> None:
+        """Kill the process with its children. Its end is not waited for: it may hang."""
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        self._keep(process.wait())
+
+    def _keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start the work, and keep it until it is done, whoever waits for it."""
+        task = asyncio.create_task(work)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        return task
 
 
 async def _start(command: tuple[str, ...]) -> asyncio.subprocess.Process:
@@ -212,8 +228,3 @@ async def _start(command: tuple[str, ...]) -> asyncio.subprocess.Process:
         start_new_session=True,
         limit=2**24,
     )
-
-
-def _kill(process: asyncio.subprocess.Process) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)

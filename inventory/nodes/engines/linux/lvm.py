@@ -3,19 +3,20 @@ command for another one, and nothing that hosts wrote into volumes is ever taken
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from inventory.nodes.engines.linux.config import SsdConfig
-from inventory.nodes.engines.linux.kernel import CommandFailed, Kernel
+from inventory.nodes.engines.linux.kernel import CommandFailed, Kernel, Stuck
 from inventory.nodes.engines.linux.names import POOL
 
 CONFIG = (
     'devices {{ filter=["a|^{device}$|","r|.*|"] scan_lvs=0 }}'
     " activation {{ monitoring=0 }} backup {{ backup=0 archive=0 }}"
 )
-IN_USE, BUSY = "in use", "busy"
-"""What LVM and dmsetup say of a device that a target or another program has open."""
+IN_USE = ("in use", "used by another device", "busy")
+"""What LVM and dmsetup say of a device that a target, a front or another program has open."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,13 @@ class LogicalVolume:
 
 
 class Lvm:
-    """Changes are made by name and are read back by the caller."""
+    """Changes are made by name and are read back by the caller. ``on_stuck`` is called with the id
+    of an SSD for which a command did not end.
+    """
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
+        self.on_stuck: Callable[[str], None] = lambda ssd_id: None
 
     async def volume_group(self, ssd: SsdConfig) -> VolumeGroup | None:
         """The volume group on the SSD, or None.
@@ -130,7 +134,11 @@ class Lvm:
         """
         config = CONFIG.format(device=_pattern(ssd.device))
         command = ("lvm", verb, "--config", config, *arguments)
-        output = await self._kernel.run(*command)
+        try:
+            output = await self._kernel.run(*command)
+        except Stuck:
+            self.on_stuck(ssd.id)
+            raise
         if output.code:
             raise CommandFailed(command, output.code, output.err)
         return output.out

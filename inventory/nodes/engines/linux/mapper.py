@@ -1,19 +1,25 @@
 """The device mapper: what is active now, and the devices over several logical volumes."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from inventory.nodes.engines.linux.kernel import CommandFailed, Kernel
-from inventory.nodes.engines.linux.names import MAPPER, split_mapped
+from inventory.nodes.engines.linux.names import MAPPER, POOL, mapped_name, split_mapped
 
 SECTOR = 512
 POOL_SUFFIX = "-tpool"
+SUSPENDED = "Suspended"
 FLAKEY = "flakey"
 LINEAR = "linear"
 READ_ONLY = " 0 1 1 error_writes"
 """Parameters of a flakey segment that is always down, and then fails writes only. The kernel's
 target opens devices for writing, and refuses one that is read-only.
 """
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,16 @@ class Pool:
 
     @property
     def is_writable(self) -> bool:
-        return self.mode == "rw" and not self.needs_check
+        return self.mode in {"rw", FULL} and not self.needs_check
+
+    @property
+    def has_failed(self) -> bool:
+        return self.mode == FAIL
+
+
+FULL = "out_of_data_space"
+FAIL = "Fail"
+FAILED = Pool(0, FAIL, True, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -113,6 +128,35 @@ class Mapper:
         if name in (await self.read()).fronts:
             await self._run("remove", name)
 
+    async def resume_all(self, groups: Collection[str]) -> None:
+        """Resume what an earlier process, or a command of LVM that was killed, left suspended in
+        the volume groups.
+        """
+        for name, state in await self._listed("name,suspended"):
+            if state == SUSPENDED and group_of(name) in groups:
+                log.warning("device %s was suspended", name)
+                await self.resume(name)
+
+    async def is_over(self, group: str, number: str) -> bool:
+        """Whether the volume group is not active, or over the drive with this device number."""
+        name = mapped_name(group, f"{POOL}_tdata")
+        if [name] not in await self._listed("name"):
+            return True
+        return f"({number.replace(':', ', ')})" in await self._run("deps", name)
+
+    async def remove_group(self, group: str) -> None:
+        """Remove all devices of the volume group, whose drive is gone.
+
+        :raises CommandFailed: one of them is in use.
+        """
+        while names := [one[0] for one in await self._listed("name") if group_of(one[0]) == group]:
+            for name in names:
+                with suppress(CommandFailed):
+                    await self._run("remove", name)
+            left = [one[0] for one in await self._listed("name")]
+            if set(names) <= set(left):
+                await self._run("remove", names[0])
+
     async def suspend(self, name: str) -> None:
         """Stop the device: what was written is in its segments, and nothing more is written."""
         await self._run("suspend", name)
@@ -120,12 +164,23 @@ class Mapper:
     async def resume(self, name: str) -> None:
         await self._run("resume", name)
 
+    async def _listed(self, fields: str) -> list[list[str]]:
+        options = ("--columns", "--noheadings", "--separator", " ", "--options", fields)
+        rows = [line.split() for line in (await self._run("info", *options)).splitlines()]
+        return [row for row in rows if len(row) == 1 + fields.count(",")]  # "No devices found"
+
     async def _run(self, *arguments: str, text: str = "") -> str:
         command = ("dmsetup", *arguments)
         output = await self._kernel.run(*command, text=text)
         if output.code:
             raise CommandFailed(command, output.code, output.err)
         return output.out
+
+
+def group_of(name: str) -> str:
+    """The volume group of a device of LVM or of a front."""
+    of_lvm = split_mapped(name.removesuffix(POOL_SUFFIX))
+    return of_lvm[0] if of_lvm else name.partition("+")[0]
 
 
 def kinds(segments: Sequence[Segment], *, is_read_only: bool) -> tuple[tuple[str, int], ...]:
@@ -157,7 +212,7 @@ def _thin(size: int, words: Sequence[str]) -> Thin | None:
 
 def _pool(size: int, words: Sequence[str]) -> Pool:
     if len(words) < 5:
-        return Pool(size, "Fail", True, 0, 0, 0, 0)
+        return FAILED
     used_metadata, total_metadata = map(int, words[1].split("/"))
     used_data, total_data = map(int, words[2].split("/"))
     mode, needs_check = words[4], "needs_check" in words

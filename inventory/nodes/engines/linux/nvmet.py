@@ -57,6 +57,10 @@ class Nvmet:
         except FileNotFoundError:
             return ""
 
+    async def hosts(self, nqn: str) -> frozenset[str]:
+        """The NQNs of the hosts that may connect to a subsystem."""
+        return frozenset(await self._kernel.names(f"{SUBSYSTEMS}/{nqn}/allowed_hosts"))
+
     async def controllers(self, nqn: str) -> ControllerIds:
         """The ids that new controllers of a subsystem get."""
         folder = f"{SUBSYSTEMS}/{nqn}"
@@ -77,7 +81,7 @@ class Nvmet:
             await self.serial(nqn),
             await self._kernel.read(f"{folder}/attr_allow_any_host") != "0",
             await self.controllers(nqn),
-            frozenset(await self._kernel.names(f"{folder}/allowed_hosts")),
+            await self.hosts(nqn),
             namespaces,
         )
 

@@ -1,55 +1,28 @@
 """The SSDs of a node, each with a volume group and one thin pool."""
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from inventory.nodes.engines.linux.config import LinuxConfig, SsdConfig
 from inventory.nodes.engines.linux.engine_state import EngineState
 from inventory.nodes.engines.linux.kernel import CommandFailed, Kernel, Stuck
-from inventory.nodes.engines.linux.lvm import Lvm, VolumeGroup
-from inventory.nodes.engines.linux.mapper import Mapped, Mapper, Pool, Thin
-from inventory.nodes.engines.linux.names import POOL, mapped_name, vg_name, volume_name
+from inventory.nodes.engines.linux.lvm import Lvm
+from inventory.nodes.engines.linux.mapper import FAILED, Mapped, Mapper, Pool
+from inventory.nodes.engines.linux.names import vg_name, volume_name
+from inventory.nodes.engines.linux.opening import NotUsable, Opening, Store
 from inventory.nodes.engines.linux.reservations import Use, count_space
 from inventory.nodes.engines.space import Space
 from inventory.nodes.engines.ssd_locks import SsdLocks
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import Piece, RefusalCode, Ssd
 
-KIB, MIB, GIB = 2**10, 2**20, 2**30
-SMALLEST_CHUNK = 64 * KIB
-LEAST_METADATA = 16 * MIB
-MOST_METADATA = 4 * GIB
-METADATA_PER_CHUNK = 128
-"""Bytes. A mapping takes 48 to 64; snapshots that diverge map more than the pool has."""
 METADATA_PERCENT = 80
 """A pool whose metadata are fuller than this gets no more volumes and snapshots."""
 RETRY_SECONDS = 60.0
-HEAD_BYTES = MIB
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Store:
-    """A usable SSD. Sizes are in bytes."""
-
-    ssd: SsdConfig
-    vg: str
-    extent_size: int
-    chunk_size: int
-    block_size: int
-
-    def mapped_name(self, lv: str) -> str:
-        """The name of one of its logical volumes in the device mapper."""
-        return mapped_name(self.vg, lv)
-
-    def thin(self, mapped: Mapped, lv: str) -> Thin | None:
-        """One of its active thin volumes, or None."""
-        return mapped.thins.get((self.vg, lv))
 
 
 class Stores:
@@ -62,7 +35,9 @@ class Stores:
         self._ssds = {ssd.id: ssd for ssd in config.ssds}
         self._engine_state = engine_state
         self.lvm = Lvm(kernel)
+        self.lvm.on_stuck = self._hangs
         self.mapper = Mapper(kernel)
+        self._opening = Opening(kernel, self.lvm, self.mapper)
         self.locks = SsdLocks()
         self._stores: dict[str, Store] = {}
         self._retry_at: dict[str, float] = {}
@@ -72,14 +47,9 @@ class Stores:
         """Find all SSDs, activate what is on them, and create pools on new ones."""
         self._stores.clear()
         self._retry_at.clear()
-        self.absent = frozenset()
-        ssds = list(self._ssds.values())
-        reasons = await asyncio.gather(*map(self._reason, ssds))
-        for ssd, reason in zip(ssds, reasons, strict=True):
-            if reason:
-                log.error("SSD %s cannot be used: %s", ssd.id, reason)
-                self._stores.pop(ssd.id, None)
-                self.absent |= {ssd.id}
+        await self.mapper.resume_all([vg_name(ssd_id) for ssd_id in self._ssds])
+        await asyncio.gather(*map(self._open, self._ssds.values()))
+        self.absent = frozenset(self._ssds.keys() - self._stores.keys())
 
     async def devices(self) -> tuple[tuple[str, bool, bool, bool], ...]:
         """For each SSD: is its device there, does its pool work, and is a retry of one that hung
@@ -218,6 +188,19 @@ class Stores:
         )
         return count_space(use, promises)
 
+    async def _open(self, ssd: SsdConfig) -> None:
+        known = self._engine_state.stores.get(ssd.id)
+        try:
+            store = await self._opening.open(ssd, known)
+        except (NotUsable, CommandFailed, OSError) as error:
+            log.error("SSD %s cannot be used: %s", ssd.id, error)
+        except Stuck as error:
+            log.error("SSD %s hangs: %s", ssd.id, error)
+            self._hangs(ssd.id)
+        else:
+            self._engine_state.put_store(ssd.id, store.vg_uuid)
+            self._stores[ssd.id] = store
+
     def _shown(self, mapped: Mapped, store: Store) -> Ssd:
         space = self.space(mapped, store)
         return Ssd(
@@ -229,111 +212,33 @@ class Stores:
             block_sizes=(store.block_size,),
         )
 
+    def hangs(self, ssd_id: str) -> bool:
+        """Whether a command for the SSD did not end."""
+        return ssd_id in self._retry_at
+
+    def _hangs(self, ssd_id: str) -> None:
+        self._retry_at[ssd_id] = time.monotonic() + RETRY_SECONDS
+
     def _works(self, mapped: Mapped, ssd_id: str) -> bool:
         store = self._stores.get(ssd_id)
-        return store is not None and self._pool(mapped, store).mode != "Fail"
+        if self.hangs(ssd_id):
+            return False
+        return store is not None and not self._pool(mapped, store).has_failed
 
     def _pool(self, mapped: Mapped, store: Store) -> Pool:
-        return mapped.pools.get(store.vg, Pool(0, "Fail", True, 0, 0, 0, 0))
-
-    async def _reason(self, ssd: SsdConfig) -> str:
-        """Why the SSD cannot be used; empty: it can."""
-        try:
-            return await self._open(ssd)
-        except (CommandFailed, OSError) as error:
-            return str(error)
-        except Stuck as error:
-            self._retry_at[ssd.id] = time.monotonic() + RETRY_SECONDS
-            return str(error)
-
-    async def _open(self, ssd: SsdConfig) -> str:
-        if not await self._kernel.exists(ssd.device):
-            return f"there is no {ssd.device}"
-        group = await self.lvm.volume_group(ssd)
-        there = await self.lvm.logical_volumes(ssd, group.name) if group else {}
-        known = self._engine_state.stores.get(ssd.id)
-        is_ours = group is not None and (
-            group.uuid == known or (not known and not ssd.format and group.name == vg_name(ssd.id))
-        )
-        if not is_ours:
-            if reason := await self._keeps_from_making(ssd, group):
-                return reason
-            group, there = await self._make_group(ssd, group), {}
-        assert group is not None
-        if POOL not in there:
-            if known or there:
-                return f"the volume group {group.name} has no thin pool"
-            await self._make_pool(ssd, group)
-            there = await self.lvm.logical_volumes(ssd, group.name)
-        await self.lvm.activate(ssd, group.name)
-        if not there[POOL].fails_when_full:
-            await self.lvm.fail_when_full(ssd, group.name)
-        self._engine_state.put_store(ssd.id, group.uuid)
-        block_size = int(await self._command("blockdev", "--getss", ssd.device))
-        store = Store(ssd, group.name, group.extent_size, there[POOL].chunk_size, block_size)
-        pool = self._pool(await self.mapper.read(), store)
-        if pool.mode == "Fail":
-            return f"the thin pool of {group.name} has failed"
-        if not pool.is_writable:
-            log.error("SSD %s: its thin pool cannot be written: %s", ssd.id, pool)
-        self._stores[ssd.id] = store
-        return ""
-
-    async def _keeps_from_making(self, ssd: SsdConfig, group: VolumeGroup | None) -> str:
-        if known := self._engine_state.stores.get(ssd.id):
-            there = group.uuid if group else "none"
-            return f"it has the volume group {there}, not {known}, which the node made on it"
-        if ssd.format:
-            return ""
-        if group:
-            return f"it holds the volume group {group.name} ({group.uuid})"
-        shown = await self._command("wipefs", "--json", "--no-act", ssd.device)
-        if shown.strip():
-            found = json.loads(shown)["signatures"]
-            return f"it holds {', '.join(sorted({one['type'] for one in found}))}"
-        head = await self._kernel.run("cmp", "--bytes", str(HEAD_BYTES), ssd.device, "/dev/zero")
-        return f"its first {HEAD_BYTES} bytes are not empty" if head.code else ""
-
-    async def _make_group(self, ssd: SsdConfig, old: VolumeGroup | None) -> VolumeGroup:
-        log.warning("SSD %s: creating a volume group on %s", ssd.id, ssd.device)
-        if old:
-            await self.lvm.run(ssd, "vgchange", "--activate", "n", old.name)
-        if ssd.format:
-            await self._command("wipefs", "--all", ssd.device)
-        await self.lvm.create_volume_group(ssd, vg_name(ssd.id))
-        made = await self.lvm.volume_group(ssd)
-        assert made is not None, "it was made"
-        return made
-
-    async def _make_pool(self, ssd: SsdConfig, group: VolumeGroup) -> None:
-        chunk_size, metadata = choose_sizes(group.free)
-        await self.lvm.create_pool(ssd, group, chunk_size=chunk_size, metadata=metadata)
-
-    async def _command(self, *command: str) -> str:
-        output = await self._kernel.run(*command)
-        if output.code:
-            raise CommandFailed(command, output.code, output.err)
-        return output.out
-
-
-def choose_sizes(size: int) -> tuple[int, int]:
-    """Chunk size and metadata of a thin pool of about ``size`` bytes, in bytes. A small chunk is
-    zeroed and copied faster; a large one needs fewer metadata.
-    """
-    chunk_size = SMALLEST_CHUNK
-    while size // chunk_size * METADATA_PER_CHUNK > MOST_METADATA:
-        chunk_size *= 2
-    return chunk_size, max(LEAST_METADATA, size // chunk_size * METADATA_PER_CHUNK)
+        return mapped.pools.get(store.vg, FAILED)
 
 
 def _refuse_full_pool(ssd_id: str, pool: Pool) -> None:
-    """:raises NodeRefused: UNAVAILABLE: the pool cannot be written; NO_SPACE: its metadata."""
-    if not pool.is_writable and pool.mode != "out_of_data_space":
+    """:raises NodeRefused: UNAVAILABLE: the pool cannot be written; NO_SPACE: it is full."""
+    if not pool.is_writable:
         raise NodeRefused(
             RefusalCode.UNAVAILABLE,
             f"the thin pool of SSD {ssd_id} cannot be written: it is {pool.mode}"
             f"{', and needs a check' if pool.needs_check else ''}",
         )
+    if pool.used_data >= pool.total_data:
+        raise NodeRefused(RefusalCode.NO_SPACE, f"the thin pool of SSD {ssd_id} is full")
     if pool.used_metadata * 100 >= pool.total_metadata * METADATA_PERCENT:
         raise NodeRefused(
             RefusalCode.NO_SPACE,

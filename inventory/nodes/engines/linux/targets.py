@@ -50,8 +50,15 @@ class Targets:
         return tuple([nqn for nqn in found if await self._is_ours(nqn)])
 
     async def connected_hosts(self) -> dict[str, tuple[str, ...]]:
-        """Kernels before 6.11 do not tell it: nothing is shown then."""
-        found = {nqn: await self._nvmet.sessions(nqn) for nqn in await self.names()}
+        """Kernels before 6.11 do not tell it. While anyone is connected to a portal of the node
+        there, each host of a target counts as connected, because a target must not change under a
+        host.
+        """
+        is_anyone_there = await self._is_anyone_connected()
+        found = {}
+        for nqn in await self.names() if is_anyone_there else ():
+            hosts = await self._nvmet.sessions(nqn)
+            found[nqn] = hosts if hosts is not None else await self._nvmet.hosts(nqn)
         return {nqn: tuple(sorted(hosts)) for nqn, hosts in found.items() if hosts}
 
     async def controllers(self) -> dict[str, ControllerIds]:
@@ -64,8 +71,8 @@ class Targets:
             target with this NQN.
         """
         _check(target)
-        wanted = self._wanted(await self._stores.mapper.read(), target)
         found = await self._nvmet.read(target.nqn)
+        wanted = self._wanted(await self._stores.mapper.read(), target, found)
         if found and not self._is_mark(found.serial, target.nqn):
             raise NodeRefused(
                 RefusalCode.IN_USE, f"another program has a target {target.nqn} on this machine"
@@ -124,15 +131,21 @@ class Targets:
             raise NotAsAsked(f"target {nqn} was removed by another program")
         return found
 
-    def _wanted(self, mapped: Mapped, target: TargetState) -> dict[int, Namespace]:
+    def _wanted(
+        self, mapped: Mapped, target: TargetState, found: Subsystem | None
+    ) -> dict[int, Namespace]:
         """The namespaces. Missing volumes are left out, so that a missing SSD does not affect the
-        others.
+        others; but not what an SSD that hangs has there already, because removing it would hang.
         """
         wanted = {}
+        there = found.namespaces if found else {}
         for nsid, uuid in target.namespaces.items():
             entry = self._engine_state.volumes.get(uuid)
             device = self._fronts.device(mapped, entry) if entry else None
-            if entry is None or device is None:
+            old = there.get(nsid)
+            if old and entry and any(self._stores.hangs(one.ssd_id) for one in entry.made_pieces):
+                wanted[nsid] = old
+            elif entry is None or device is None:
                 log.error("target %s: volume %s is missing", target.nqn, uuid)
             elif target.by_piece:
                 for place, piece in enumerate(entry.made_pieces):

@@ -7,10 +7,11 @@ from dataclasses import replace
 from inventory.nodes.engines.linux.engine_state import EngineState
 from inventory.nodes.engines.linux.fronts import Fronts
 from inventory.nodes.engines.linux.kernel import CommandFailed
-from inventory.nodes.engines.linux.lvm import BUSY, IN_USE
+from inventory.nodes.engines.linux.lvm import IN_USE
 from inventory.nodes.engines.linux.mapper import Mapped
 from inventory.nodes.engines.linux.names import volume_name
-from inventory.nodes.engines.linux.stores import Store, Stores
+from inventory.nodes.engines.linux.opening import Store
+from inventory.nodes.engines.linux.stores import Stores
 from inventory.nodes.engines.records import VolumeEntry
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import refuse_difference, refuse_shifted
@@ -64,7 +65,7 @@ class Volumes:
         try:
             await self._clear(uuid)
         except CommandFailed as error:
-            if IN_USE in error.text or BUSY in error.text:
+            if any(one in error.text for one in IN_USE):
                 text = f"volume {uuid} is in use: {error}"
                 raise NodeRefused(RefusalCode.IN_USE, text) from error
             raise
