@@ -12,7 +12,7 @@ from tests.lab.image import Image, NoLab
 from tests.lab.monitor import Monitor
 from tests.servers import free_port
 
-BOOT_SECONDS = 300.0
+BOOT_SECONDS = 900.0
 RUN_SECONDS = 300.0
 SITE_PACKAGES = "/packages"
 CHECKOUT = "/checkout"
@@ -176,7 +176,7 @@ class Machine:
             for port in (Port(22, self._ssh_port), *self.agent_ports)
         )
         command = f"""nice -n 2 qemu-system-x86_64 -nodefaults -display none -accel {accelerator}
-            -machine q35 -cpu max -smp 2 -m {os.environ.get("LAB_MEM", "1024")}
+            -machine q35 -cpu max -smp {os.environ.get("LAB_CPUS", "2")} -m {os.environ.get("LAB_MEM", "1024")}
             -kernel {image.kernel} -initrd {image.initrd}
             -serial file:{self.folder}/console -qmp unix:{self._qmp},server=on,wait=off
             -drive file={image.disk},format=raw,if=virtio,snapshot=on
