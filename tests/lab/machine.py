@@ -171,12 +171,13 @@ class Machine:
         )
         append += f" lab.name={self.name} lab.address={self.address}"
         accelerator = os.environ.get("LAB_ACCEL", "tcg,thread=multi")
+        processors, memory = os.environ.get("LAB_CPUS", "2"), os.environ.get("LAB_MEM", "1024")
         ports = ",".join(
             f"hostfwd=tcp:127.0.0.1:{port.outside}-:{port.inside}"
             for port in (Port(22, self._ssh_port), *self.agent_ports)
         )
         command = f"""nice -n 2 qemu-system-x86_64 -nodefaults -display none -accel {accelerator}
-            -machine q35 -cpu max -smp {os.environ.get("LAB_CPUS", "2")} -m {os.environ.get("LAB_MEM", "1024")}
+            -machine q35 -cpu max -smp {processors} -m {memory}
             -kernel {image.kernel} -initrd {image.initrd}
             -serial file:{self.folder}/console -qmp unix:{self._qmp},server=on,wait=off
             -drive file={image.disk},format=raw,if=virtio,snapshot=on
