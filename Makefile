@@ -12,7 +12,7 @@ CHECK := SECRET_KEY=only-for-checks-only-for-checks-only DATA_DIR=build DATABASE
 PAGES := settings_table event_kinds result_codes data_model
 
 .DELETE_ON_ERROR:
-.PHONY: help demo docs pages test test-tools test-embedded chaos bench check lint format types layers migrations generated schema budgets requirements cli-reference screenshots clean
+.PHONY: help demo docs pages test test-tools test-embedded lab-test chaos bench check lint format types layers migrations generated schema budgets requirements cli-reference screenshots clean
 
 help: ## this list (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -31,6 +31,10 @@ test-embedded: .venv/.dev ## the tests of volumes, faults and concurrency on SQL
 	  $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile tests/api/test_volumes.py tests/api/test_volume_life.py \
 	  tests/api/test_publications.py \
 	  tests/volumes/reconcilers/test_garbage_collector.py tests/volumes/reconcilers/test_self_healing.py tests/concurrency
+
+LAB ?= short_path contract whole_path
+lab-test: .venv/.dev ## nodes and a host on Debian's kernel in virtual machines: CONTRIBUTING.md; LAB=short_path: the shortest form
+	@CI=true $(BIN)/python -m pytest -x --timeout 0 $(foreach name,$(LAB),tests/lab/$(name).py) $(ARGS)
 
 SECONDS ?= 240
 chaos: .venv/.dev ## clients while everything fails around them, then compare: docs/explanation/chaos-tests.md; SEED=, SECONDS=

@@ -3,6 +3,7 @@ its case.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from tasks.saga import Saga, Step
 from tasks.services import TaskEnded, task_update
 
 RUNS_AT_MOST = 100
+WORK_SECONDS = 400.0
 WHEN = ("before", "after")
 
 Act = Callable[[Context], None]
@@ -161,6 +163,19 @@ def resume(task_id: str) -> None:
     """Wake a waiting task, or end the lease of a dead worker."""
     waiting = Task.objects.filter(pk=task_id, state__in=ACTIVE)
     waiting.update(lease_until=timezone.now())
+
+
+def await_end(task_id: str) -> Task:
+    """The task as it ended, run as often as it wants to wait."""
+    end = time.monotonic() + WORK_SECONDS
+    while True:
+        runner.run(task_id)
+        task = Task.objects.get(pk=task_id)
+        if task.state in ENDED:
+            return task
+        assert time.monotonic() < end, (task.state, task.outputs)
+        time.sleep(0.2)
+        resume(task_id)
 
 
 def work_off_all() -> None:

@@ -2,7 +2,6 @@
 targets, which are killed in between. A host reads what it wrote; at the end nothing is left.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,13 +14,12 @@ from pytest_django.fixtures import Settings
 from inventory.services.node import clients as node_clients
 from provisioner.certificates import Authority
 from tasks import runner
-from tasks.models import ENDED, Task
 from tests.api.replicas_steps import all_available, places, replicated, report
 from tests.api.snapshot_steps import assigned, cloned, snapped
 from tests.api.volume_steps import GIB, HOST, create, created, probe_host, published
 from tests.conftest import Api
 from tests.nodes.certificates import KeyPair
-from tests.sagas.checks import resume
+from tests.sagas.checks import WORK_SECONDS, await_end
 from tests.spdk.client import Client
 from tests.spdk.host import Host, NoAccess
 from tests.spdk.kernel import Kernel
@@ -36,7 +34,6 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 NQN = f"nqn.2022-08.com.kioxia:{HOST}"
 HOST_NQN = f"nqn.2014-08.org.nvmexpress:uuid:{HOST}"
 BLOCK = 4096
-WORK_SECONDS = 400.0
 
 
 class Pool:
@@ -192,7 +189,7 @@ def test_an_unpublished_volume_moves_to_another_node(
     task = replica_sync_submit(volume_uuid=uuid, outgoing_uuid=uuid).pk
     runner.run(task)
     restart(left)
-    ended = work_off(task)
+    ended = await_end(task)
     assert (ended.state, ended.task_status) == ("FINISHED", "Success"), ended.description
     assert pool.node(uuid) is not left
     [volume] = pool.node(uuid).client.list_volumes()
@@ -209,19 +206,6 @@ def test_blocks_that_no_drive_has_are_refused_by_name(api: Api, pool: Pool) -> N
     answer = create(api, "vol", storageClass={"blockSize": 512})
     assert answer.status == "NoMatchingBackend"
     assert "3 nodes with no SSD for blocks of 512 bytes" in answer.description
-
-
-def work_off(task_id: str) -> Task:
-    """The task as it ended, run as often as it wants to wait."""
-    end = time.monotonic() + WORK_SECONDS
-    while True:
-        runner.run(task_id)
-        task = Task.objects.get(pk=task_id)
-        if task.state in ENDED:
-            return task
-        assert time.monotonic() < end, (task.state, task.outputs)
-        time.sleep(0.2)
-        resume(task_id)
 
 
 def test_a_spanned_volume_grows_when_no_host_has_it(api: Api, pool: Pool) -> None:

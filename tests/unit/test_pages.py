@@ -28,6 +28,8 @@ NOT_RUN = {
     "tests need: it lists them, and asks": "CI runs both commands",
     "CONTRIBUTING.md: make test                                                           # all, "
     "in parallel": "CI runs all tests",
+    "CONTRIBUTING.md: apt-get install --no-install-recommends mmdebstrap genext2fs "
+    "qemu-system-x86 openssh-client e2fsprogs": "brings what make lab-test needs",
     "CONTRIBUTING.md: .venv/bin/python manage.py shell -c "
     "\"from tasks import runner; runner.run('ID')\"": ("tests/tasks/test_runner.py calls the same"),
     "README.md: pipx install ./provisionerctl": "tests/cli/test_package.py installs its wheel",
