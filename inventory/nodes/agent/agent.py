@@ -68,7 +68,7 @@ class Agent:
         parts = (engine, database, self._records, fences, locks)
         self._volumes = Volumes(*parts, membership=self._membership)
         self._snapshots = Snapshots(*parts, membership=self._membership)
-        self._targets = Targets(*parts)
+        self._targets = Targets(*parts, volumes=self._volumes)
         self._syncs = Syncs(engine, self._records, fences, locks)
         engine.on_change = self._changed
 

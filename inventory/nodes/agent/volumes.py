@@ -1,6 +1,7 @@
 """The rules for volumes."""
 
 import logging
+from collections.abc import Set
 
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.fences import Fences, Name
@@ -8,6 +9,7 @@ from inventory.nodes.agent.locks import Locks
 from inventory.nodes.agent.membership import Membership, refuse_other_owner, refuse_other_pool
 from inventory.nodes.agent.presence import Presence
 from inventory.nodes.agent.records import Records
+from inventory.nodes.bounded import gather_bounded
 from inventory.nodes.engines.base import Engine
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import check_layout, refuse_difference, refuse_other_layout
@@ -134,21 +136,36 @@ class Volumes:
             await self._take_away(uuid)
 
     async def restore(self) -> None:
-        """After a start: give the engine the limits of all volumes."""
+        """After a start: give the engine the limits of exported volumes. ``repair_limits`` gives it
+        the others, which no host can use.
+        """
         self._late = set(self._records.volumes())
-        await self.repair_limits()
+        await self.repair_limits(self._records.exported())
 
-    async def repair_limits(self) -> set[str]:
-        """Retry the limits that could not be set; return the volumes for which it worked now."""
-        late = self._late
+    async def ensure_limited(self, uuid: str, spec: VolumeSpec) -> None:
+        """Give the engine the volume's limits, if it does not have them since the start. The caller
+        holds the volume's lock.
+        """
+        if uuid in self._late:
+            await self._engine.set_qos(uuid, spec.qos)
+            self._late.discard(uuid)
+
+    async def repair_limits(self, only: Set[str] | None = None) -> set[str]:
+        """Set the limits that are not set since the start, of all volumes or of these; return the
+        volumes for which it worked.
+        """
+        late = sorted(self._late if only is None else self._late & only)
         if not late:
             return set()
         there = await self._presence.volumes()
-        for uuid in sorted(late - there.keys()):
+        here = [uuid for uuid in late if uuid in there]
+        for uuid in set(late).difference(here):
             log.error("volume %s is recorded, but not in the data plane", uuid)
-        here = late & there.keys()
-        self._late = {uuid for uuid in sorted(here) if not await self._is_limited(uuid)}
-        return here - self._late
+            self._late.discard(uuid)
+        done = await gather_bounded(self._is_limited, here)
+        limited = {uuid for uuid, is_so in zip(here, done, strict=True) if is_so}
+        self._late -= limited
+        return limited
 
     async def repair(self) -> bool:
         """Finish interrupted removals, which may take long. True: none is left, and all limits are
