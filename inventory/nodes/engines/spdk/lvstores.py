@@ -115,13 +115,14 @@ class Stores:
 
     async def look(self, ssd_ids: Iterable[str]) -> None:
         """Read the lvstores of these SSDs, if they have any."""
-        found = (self.find(self._spdk_state, ssd_id) for ssd_id in set(ssd_ids))
+        found = (self.find(self._spdk_state, ssd_id) for ssd_id in sorted(set(ssd_ids)))
         await self._spdk_state.look_stores([lvstore for lvstore in found if lvstore])
 
     async def count(self, ssd_ids: Iterable[str]) -> None:
         """Count the space of these SSDs exactly."""
-        await self.look(ssd_ids)
-        for ssd_id in set(ssd_ids):
+        chosen = set(ssd_ids)
+        await self.look(chosen)
+        for ssd_id in chosen:
             if lvstore := self.find(self._spdk_state, ssd_id):
                 await self._spdk_state.count(lvstore, at_once=True)
 
