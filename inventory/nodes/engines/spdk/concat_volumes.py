@@ -85,7 +85,7 @@ class ConcatVolumes:
                 await self.ready(entry)
 
     async def ready(self, entry: VolumeEntry) -> None:
-        """Make the volume, which was just read, ready for hosts: assembled and limited.
+        """Make the volume ready for hosts: assembled and limited.
 
         :raises NotAsAsked: see :meth:`assemble` and :meth:`limit`.
         """
@@ -113,9 +113,9 @@ class ConcatVolumes:
         need not be on record. While there is a raid, its members belong to it.
         """
         spdk_state = await self._spdk_state.current()
-        name = volume_name(uuid)
-        raid = await spdk_state.look_raid(name) if name in spdk_state.raids else None
-        if raid is not None:
+        entry, name = self._engine_state.volumes.get(uuid), volume_name(uuid)
+        is_span = name in spdk_state.raids or (entry and entry.made > 1)
+        if is_span and (raid := await spdk_state.look_raid(name)):
             return [raid]
         return [lvol.bdev for lvol in await self._look_pieces(uuid) if lvol and lvol.bdev]
 
@@ -144,7 +144,7 @@ class ConcatVolumes:
 
     async def limit(self, entry: VolumeEntry) -> None:
         """Enforce the recorded limits, rounded up to what SPDK supports; not on pieces, which no
-        host uses. The volume was just read.
+        host uses. SPDK is not called if it had these limits when the volume was last read.
 
         :raises NotAsAsked: the volume does not exist, or SPDK set other limits.
         """

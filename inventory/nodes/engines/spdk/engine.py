@@ -173,7 +173,6 @@ class SpdkEngine:
         entry = self._engine_state.limit_volume(uuid, qos)
         if entry is None:
             raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not on this node")
-        await self._concat_volumes.look(uuid)
         await self._concat_volumes.assemble(entry)
         await self._concat_volumes.limit(entry)
 
