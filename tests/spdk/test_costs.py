@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from inventory.nodes.engines.base import TargetState
 from inventory.nodes.engines.spdk.rpc import RpcRefused
 from inventory.nodes.wire import ProvisioningType, Qos, RefusalCode, SourceKind
 from tests.nodes.specs import HOST, MIB, TARGET, derived, namespace, piece, snapshot, volume
 from tests.spdk.client import Client
-from tests.spdk.crowd import crowd
+from tests.spdk.crowd import PER_TARGET, crowd
 from tests.spdk.machine import Disk, Machine, Run, refused
 from tests.spdk.rpc import Refused
 from tests.spdk.running import RunningTarget
@@ -94,6 +95,28 @@ def test_calls_and_bytes_of_an_operation_do_not_depend_on_the_number_of_volumes(
     assert many["create"][0].total() <= 6
     assert many["publish"][0].total() <= 9
     assert many["remove"][0].total() <= 6
+
+
+def test_a_restart_calls_the_target_for_published_volumes_only(
+    tmp_path: Path, target: RunningTarget
+) -> None:
+    """Twice for each of them. Everything is read twice."""
+
+    async def main() -> None:
+        machine = Machine(tmp_path, target.socket)
+        await crowd(machine, target, 1000, exported=range(500))
+        before = (await machine.seen())["subsystems"]
+        target.restart()
+        machine.rpc.calls = ()
+        await machine.agent.start()
+        calls = Counter(machine.rpc.calls)
+        assert calls["nvmf_subsystem_add_ns"] == 500
+        assert calls["bdev_lvol_get_lvols"] == 2
+        assert calls.total() < 2 * 500 + 5 * 500 / PER_TARGET + 60
+        assert (await machine.seen())["subsystems"] == before
+        machine.kill()
+
+    asyncio.run(main())
 
 
 def test_everything_is_read_once_after_an_unknown_outcome(run: Run, target: RunningTarget) -> None:
@@ -192,9 +215,9 @@ def test_targets_in_use_are_restored_first(run: Run, target: RunningTarget) -> N
         target.restart()
         real = machine.engine.apply_target
 
-        async def apply(wanted: object) -> None:
-            made.append(wanted.nqn)  # type: ignore[attr-defined]
-            await real(wanted)  # type: ignore[arg-type]
+        async def apply(target: TargetState) -> None:
+            made.append(target.nqn)
+            await real(target)
 
         machine.engine.apply_target = apply  # type: ignore[method-assign]
         await machine.start()

@@ -16,7 +16,7 @@ def test_a_formatted_drive_is_never_formatted_again(
 ) -> None:
     file = write_config(1, tmp_path / "node", target.socket, server_pair, gib=4)
     config = read_config(file, to_format=["ssd-1-1", "ssd-1-2"])
-    config.make_files()
+    config.prepare()
     node = SpdkNode(config, transport)
     assert len(node.client.read_node().ssds) == 3
     drive = tmp_path / "node" / "ssd-1"

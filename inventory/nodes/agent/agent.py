@@ -79,8 +79,7 @@ class Agent:
         self.stop()
         self.boot_id = uuid.uuid4().hex
         await self.engine.start()
-        await self._volumes.restore()
-        await self._targets.restore()
+        await self._targets.restore(await self._volumes.restore())
         self._is_up = True
         log.info("node %s is up, boot %s", self.identity.persistent_id, self.boot_id)
 

@@ -163,9 +163,9 @@ class Targets:
             self._fences.raise_to(name, generation, removed=True)
             await self._take_out(nqn, uuid)
 
-    async def restore(self) -> None:
+    async def restore(self, there: Set[str]) -> None:
         """After a start: finish interrupted removals, and give the engine the recorded targets, the
-        used ones first.
+        used ones first. ``there``: the volumes that exist.
         """
         for record in self._records.namespaces():
             if self._fences.is_removed(Name(record.uuid, record.nqn)):
@@ -173,9 +173,9 @@ class Targets:
         self.close()
         self._records.forget_former(until=time.time() - REUSE_SECONDS)
         self._late = [*self._by_use({*await self._engine.target_names(), *self._records.hosts()})]
-        await self.repair()
+        await self._restore_late(there)
         # A volume that moved between targets must leave the first before it can enter the second.
-        await self.repair()
+        await self._restore_late(there)
 
     def retry(self, uuids: Iterable[str]) -> None:
         """Restore the targets of these volumes again, because the volumes are available now."""
@@ -184,11 +184,13 @@ class Targets:
     async def repair(self) -> bool:
         """Retry the targets that could not be restored. True: all targets are as recorded."""
         if self._late:
-            there = (await self._presence.volumes()).keys()
-            late, self._late = self._late, []
-            done = await gather_bounded(lambda nqn: self._is_restored(nqn, there), late)
-            self._late += [nqn for nqn, is_so in zip(late, done, strict=True) if not is_so]
+            await self._restore_late((await self._presence.volumes()).keys())
         return not self._late
+
+    async def _restore_late(self, there: Set[str]) -> None:
+        late, self._late = self._late, []
+        done = await gather_bounded(lambda nqn: self._is_restored(nqn, there), late)
+        self._late += [nqn for nqn, is_so in zip(late, done, strict=True) if not is_so]
 
     def _by_use(self, names: Iterable[str]) -> Sequence[str]:
         """The targets in the order in which they are restored: those that had a connected host when

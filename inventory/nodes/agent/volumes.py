@@ -135,12 +135,14 @@ class Volumes:
             self._fences.raise_to(name, generation, removed=True)
             await self._take_away(uuid)
 
-    async def restore(self) -> None:
+    async def restore(self) -> Set[str]:
         """After a start: give the engine the limits of exported volumes. ``repair_limits`` gives it
-        the others, which no host can use.
+        the others, which no host can use. Returns the volumes that exist.
         """
+        there = (await self._presence.volumes()).keys()
         self._late = set(self._records.volumes())
-        await self.repair_limits(self._records.exported())
+        await self._limit(self._late & self._records.exported(), there)
+        return there
 
     async def ensure_limited(self, uuid: str, spec: VolumeSpec) -> None:
         """Give the engine the volume's limits, if it does not have them since the start. The caller
@@ -150,21 +152,21 @@ class Volumes:
             await self._engine.set_qos(uuid, spec.qos)
             self._late.discard(uuid)
 
-    async def repair_limits(self, only: Set[str] | None = None) -> set[str]:
-        """Set the limits that are not set since the start, of all volumes or of these; return the
-        volumes for which it worked.
+    async def repair_limits(self) -> set[str]:
+        """Set the limits that are not set since the start; return the volumes for which it
+        worked.
         """
-        late = sorted(self._late if only is None else self._late & only)
-        if not late:
+        if not self._late:
             return set()
-        there = await self._presence.volumes()
-        here = [uuid for uuid in late if uuid in there]
-        for uuid in set(late).difference(here):
+        return await self._limit(self._late, (await self._presence.volumes()).keys())
+
+    async def _limit(self, late: Set[str], there: Set[str]) -> set[str]:
+        for uuid in sorted(late - there):
             log.error("volume %s is recorded, but not in the data plane", uuid)
-            self._late.discard(uuid)
+        here = sorted(late & there)
         done = await gather_bounded(self._is_limited, here)
         limited = {uuid for uuid, is_so in zip(here, done, strict=True) if is_so}
-        self._late -= limited
+        self._late -= limited | (late - there)
         return limited
 
     async def repair(self) -> bool:

@@ -157,15 +157,17 @@ class KeptState(SpdkState):
         """Clusters that are neither free nor owned by a known lvol; negative: known lvols shrank
         since they were read.
         """
-        return self.ledgers[lvstore.uuid].unseen(lvstore.capacity, lvstore.free_clusters)
+        ledger = self.ledgers.get(lvstore.uuid)
+        return ledger.unseen(lvstore.capacity, lvstore.free_clusters) if ledger else 0
 
     async def count(self, lvstore: Lvstore, *, at_once: bool = False) -> None:
         """Read again what the lvols own, if the lvstore's free clusters, just read, show that it
-        changed. ``at_once``: also if that was read less than ``space_seconds`` ago.
+        changed, and it was read ``space_seconds`` ago or earlier. ``at_once``: read it anyway.
         """
-        now, counted_at = time.monotonic(), self._counted_at.get(lvstore.uuid, self._full_at)
-        is_due = at_once or now - max(counted_at, self._full_at) >= self._space_seconds
-        if self.unseen(lvstore) and is_due:
+        now = time.monotonic()
+        counted_at = max(self._counted_at.get(lvstore.uuid, self._full_at), self._full_at)
+        is_due = self.unseen(lvstore) != 0 and now - counted_at >= self._space_seconds
+        if at_once or is_due:
             self._counted_at[lvstore.uuid] = now
             await self._count(lvstore)
 

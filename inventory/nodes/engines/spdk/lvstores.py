@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
+from inventory.nodes.bounded import gather_bounded
 from inventory.nodes.engines.space import Space
 from inventory.nodes.engines.spdk.config import SpdkConfig, SsdConfig
 from inventory.nodes.engines.spdk.engine_state import EngineState
@@ -49,9 +50,7 @@ class Stores:
 
     async def open(self) -> None:
         """Find all SSDs, and create lvstores on new ones."""
-        for ssd in self._ssds.values():
-            if ssd.file is not None:
-                await self._make_bdev(ssd, ssd.file)
+        await gather_bounded(self._make_bdev, self._ssds.values())
         await self._rpc.call("bdev_wait_for_examine", timeout=CLEARING_SECONDS)
         self.absent = frozenset()
         for ssd in self._ssds.values():
@@ -169,17 +168,21 @@ class Stores:
             ledger.set_promise(name, state.promised[ssd_id].get(name))
         return ledger
 
-    async def _make_bdev(self, ssd: SsdConfig, file: Path) -> None:
+    async def _make_bdev(self, ssd: SsdConfig) -> None:
+        """Create the aio bdev of an SSD that is a file. SPDK replies when it has loaded the
+        lvstore, which takes 2 ms for each lvol after a crash (measured).
+        """
         name = ssd_name(ssd.id)
-        if await read_bdev(self._rpc, name):
+        if ssd.file is None or await read_bdev(self._rpc, name):
             return
         try:
             await self._rpc.call(
                 "bdev_aio_create",
                 name=name,
-                filename=str(file),
+                filename=str(ssd.file),
                 block_size=ssd.block_size,
                 fallocate=ssd.zeroes_on_unmap,
+                timeout=CLEARING_SECONDS,
             )
         except RpcRefused as error:
             log.error("SSD %s: %s", ssd.id, error)

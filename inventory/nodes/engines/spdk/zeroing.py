@@ -9,6 +9,7 @@ unmapping on an SSD that is no longer declared ``zeroes_on_unmap``.
 
 import asyncio
 import logging
+from collections.abc import Set
 
 from inventory.nodes.engines.spdk.kept_state import KeptState
 from inventory.nodes.engines.spdk.names import UNCLEARED, uncleared_name
@@ -124,13 +125,22 @@ class Zeroing:
         """Record that deletions of an earlier process are done, if all clusters without an lvol are
         free.
         """
-        spdk_state = await self._spdk_state.read_all()
-        lvstore = self._stores.get(spdk_state, ssd_id)
-        if spdk_state.unseen(lvstore) <= 0:
-            for name in (
-                self._engine_state.clearing(lvstore.uuid) - spdk_state.lvols[lvstore.uuid].keys()
-            ):
+        lvstore = self._stores.get(await self._spdk_state.current(), ssd_id)
+        names = self._engine_state.clearing(lvstore.uuid) - self._lvols_of(lvstore)
+        if not names:
+            return
+        await self._stores.count([ssd_id])
+        were_free = self._all_free(ssd_id)
+        await self._stores.look([ssd_id])  # hosts may have written, or discarded, between the reads
+        if were_free and self._all_free(ssd_id):
+            for name in names - self._lvols_of(lvstore):
                 self._engine_state.end_clearing(lvstore.uuid, name)
+
+    def _all_free(self, ssd_id: str) -> bool:
+        return self._spdk_state.unseen(self._stores.get(self._spdk_state, ssd_id)) <= 0
+
+    def _lvols_of(self, lvstore: Lvstore) -> Set[str]:
+        return self._spdk_state.lvols.get(lvstore.uuid, {}).keys()
 
     async def _clear(self, ssd_id: str, *, at_most: int | None = None) -> None:
         spdk_state = await self._spdk_state.current()
