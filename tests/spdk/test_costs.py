@@ -109,7 +109,7 @@ def test_a_restart_calls_the_target_for_published_volumes_only(
         target.restart()
         machine.rpc.calls = ()
         await machine.agent.start()
-        calls = Counter(machine.rpc.calls)
+        calls: Counter[str] = Counter(machine.rpc.calls)
         assert calls["nvmf_subsystem_add_ns"] == 500
         assert calls["bdev_lvol_get_lvols"] == 2
         assert calls.total() < 2 * 500 + 5 * 500 / PER_TARGET + 60
