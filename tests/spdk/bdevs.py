@@ -17,6 +17,21 @@ from tests.spdk.rpc import (
 )
 
 IO_TYPES = ("read", "write", "unmap", "flush", "reset", "write_zeroes")
+OTHER_IO_TYPES = (
+    *("nvme_admin", "nvme_io", "nvme_io_md", "zcopy", "get_zone_info", "zone_management"),
+    *("zone_append", "compare", "compare_and_write", "abort", "seek_hole", "seek_data", "copy"),
+    "nvme_iov_md",
+)
+PREFERENCES = dict.fromkeys(
+    (
+        "preferred_write_alignment",
+        "preferred_write_granularity",
+        "optimal_write_size",
+        "preferred_unmap_alignment",
+        "preferred_unmap_granularity",
+    ),
+    0,
+)
 LIMITS = ("rw_ios_per_sec", "rw_mbytes_per_sec", "r_mbytes_per_sec", "w_mbytes_per_sec")
 IOPS_STEP = 1000
 
@@ -65,11 +80,14 @@ class Bdev:
             "product_name": self.product,
             "block_size": self.block_size,
             "num_blocks": self.size // self.block_size,
+            **PREFERENCES,
             "uuid": self.uuid,
             "assigned_rate_limits": dict(self.limits),
             "claimed": bool(self.claimed_by),
+            **({"claim_type": "exclusive_write"} if self.claimed_by else {}),
             "zoned": False,
-            "supported_io_types": {kind: self.can(kind) for kind in IO_TYPES},
+            "supported_io_types": {kind: self.can(kind) for kind in IO_TYPES}
+            | dict.fromkeys(OTHER_IO_TYPES, False),
             "driver_specific": self.specific(),
         }
 
@@ -122,6 +140,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._bdevs: dict[str, Bdev] = {}
+        self._found: dict[str, Bdev] = {}
         self.events: list[dict[str, Any]] = []
         self.on_register: list[Callable[[Bdev], None]] = []
         self.on_remove: list[Callable[[Bdev], None]] = []
@@ -131,8 +150,12 @@ class Registry:
         return list(self._bdevs.values())
 
     def find(self, name: str) -> Bdev | None:
+        found = self._bdevs.get(name) or self._found.get(name)
+        if found and self._bdevs.get(found.name) is found and _is(found, name):
+            return found
         for bdev in self._bdevs.values():
-            if name in {bdev.name, bdev.uuid, *bdev.aliases}:
+            if _is(bdev, name):
+                self._found[name] = bdev
                 return bdev
         return None
 
@@ -167,6 +190,10 @@ class Registry:
 
     def note(self, kind: str, bdev: Bdev) -> None:
         self.events.append({"type": kind, "ctx": bdev.name, "id": len(self.events)})
+
+
+def _is(bdev: Bdev, name: str) -> bool:
+    return name in (bdev.name, bdev.uuid) or name in bdev.aliases
 
 
 class BdevMethods(Module):

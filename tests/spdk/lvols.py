@@ -24,7 +24,6 @@ class Lvol(Bdev):
 
     def specific(self) -> dict[str, Any]:
         blob, parent = self.blob, self.store.parent(self.blob)
-        children = [child.name for child in self.store.children(blob)]
         shown: dict[str, Any] = {
             "lvol_store_uuid": self.store.uuid,
             "base_bdev": self.base.name,
@@ -37,7 +36,7 @@ class Lvol(Bdev):
         if parent is not None and parent.uuid not in self.store.lost:
             shown["base_snapshot"] = parent.name
         if blob.is_snapshot:
-            shown["clones"] = children
+            shown["clones"] = [child.name for child in self.store.children(blob)]
         if blob.external is not None:
             shown["external_snapshot_name"] = blob.external
         return {"lvol": shown}

@@ -122,7 +122,9 @@ class Machine:
         self.boots += 1
         asyncio.get_running_loop().set_exception_handler(_heed)
         self.rpc = MortalRpc(self.socket)
-        self.engine = SpdkEngine(self.rpc, self.config(), poll=COPY_POLL, watch_seconds=WATCH)
+        self.engine = SpdkEngine(
+            self.rpc, self.config(), poll=COPY_POLL, watch_seconds=WATCH, space_seconds=0
+        )
         self.database = Database(self.folder / "node.sqlite3", durable=False)
         self.agent = Agent(Identity("n", "n", (), 1), self.engine, self.database)
         await self.agent.start()

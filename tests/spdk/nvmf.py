@@ -87,9 +87,11 @@ class Subsystem:
             "serial_number": self.serial_number,
             "model_number": self.model_number,
             "max_namespaces": self.max_namespaces,
+            "passthrough": False,
             "min_cntlid": self.min_cntlid,
             "max_cntlid": self.max_cntlid,
             "dmrsl": self.dmrsl,
+            "wzsl": 0,
             "namespaces": [
                 {
                     "nsid": nsid,

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from inventory.nodes.engines.simulated.event_loop import LoopThread
@@ -70,6 +71,10 @@ class RunningTarget:
     @property
     def target(self) -> Target:
         return self._near.target
+
+    def run(self, function: Callable[[Target], None]) -> None:
+        """Call the function in the target's thread."""
+        self._loop.call(lambda: function(self.target))
 
     def start(self, *, init_seconds: float = 0) -> None:
         self._loop.run(self._near.start(init_seconds))

@@ -25,7 +25,7 @@ class Malformed(Exception):
 class Server:
     """``poll``: seconds between two checks of the sockets. A method that changes something is
     answered one check later than others. ``watch`` is told of each call after it was made and
-    before its reply is sent.
+    before its reply is sent. ``replied_bytes``: of all replies so far.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Server:
         self._server: asyncio.Server | None = None
         self.delays: dict[str, float] = {}
         self.refusals: dict[str, Refused] = {}
+        self.replied_bytes = 0
 
     async def open(self, path: Path) -> None:
         """Listen. A socket file without a listener is taken over."""
@@ -95,7 +96,9 @@ class Server:
         else:
             reply = await self._reply(request)
         if reply:
-            writer.write(json.dumps(reply, separators=(",", ":")).encode() + b"\n")
+            data = json.dumps(reply, separators=(",", ":")).encode() + b"\n"
+            self.replied_bytes += len(data)
+            writer.write(data)
 
     async def _reply(self, request: Any) -> dict[str, Any] | None:
         call_id = None

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from inventory.nodes.engines.spdk import connections, copies, transfer
+from inventory.nodes.engines.spdk.kept_state import KeptState
 from inventory.nodes.engines.spdk.names import copy_name
 from inventory.nodes.engines.spdk.rpc import NotAsAsked
-from inventory.nodes.engines.spdk.spdk_state import SpdkState
 from inventory.nodes.wire import RefusalCode, SyncState
 from tests.nodes.specs import MIB, NODE_HOST, TARGET, namespace, piece, snapshot, sync, volume
 from tests.spdk.client import Client
@@ -240,7 +240,7 @@ def test_a_chain_with_a_hidden_layer_is_refused(run: Run, target: RunningTarget)
         store.busy.add(lvol)
         call.fails(-32603, "bdev_lvol_delete", name=lvol)
         call.close()
-        spdk_state = await SpdkState.read(machine.rpc)
+        spdk_state = await KeptState(machine.rpc).current()
         with pytest.raises(NotAsAsked, match="not visible in SPDK"):
             spdk_state.chain(spdk_state.lvstores["ssd-s"], "v-v")
         assert spdk_state.unseen(spdk_state.lvstores["ssd-s"]) == CLUSTERS

@@ -5,7 +5,7 @@ import asyncio
 from inventory.nodes.drift import DriftItem, DriftKind
 from inventory.nodes.engines.names import namespace_uuid
 from inventory.nodes.engines.spdk.names import snapshot_name, volume_name
-from inventory.nodes.engines.spdk.reservations import count_space
+from inventory.nodes.engines.spdk.reservations import Ledger
 from inventory.nodes.engines.spdk.spdk_state import Bdev, Lvol
 from inventory.nodes.wire import ProvisioningType, Qos, RefusalCode, SourceKind
 from tests.nodes.specs import MIB, TARGET, derived, namespace, piece, snapshot, volume
@@ -263,9 +263,16 @@ def test_lvols_of_a_family_are_counted_together() -> None:
     def lvol(name: str, owned: int, parent: str | None = None) -> Lvol:
         return Lvol(name, name, "l", owned, False, Bdev(name, (), 0, 1, (0, 0), parent))
 
+    ledger = Ledger(1)
     lvols = [lvol("v", 2, "s"), lvol("s", 10), lvol("clone", 3, "s"), lvol("other", 4)]
-    space = count_space(100, 1, lvols, {"v": 10, "s": 1, "clone": 2, "to come": 7})
+    for one in lvols:
+        ledger.set_lvol(one.name, one)
+    for name, size in {"v": 10, "s": 1, "clone": 2, "to come": 7}.items():
+        ledger.set_promise(name, size)
+    space = ledger.space(100, 81)
     assert (space.allocated, space.outgrown) == (20, 2 + 4)
     assert (space.free, space.committed) == (74, 26)
-    rounded = count_space(100, 10, [], {"a": 1, "b": 11})
-    assert (rounded.free, rounded.committed) == (88, 30)
+    rounded = Ledger(10)
+    for name, size in {"a": 1, "b": 11}.items():
+        rounded.set_promise(name, size)
+    assert (rounded.space(100, 10).free, rounded.space(100, 10).committed) == (88, 30)

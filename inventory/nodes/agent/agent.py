@@ -70,7 +70,7 @@ class Agent:
         parts = (engine, database, self._records, fences, locks)
         self._volumes = Volumes(*parts, membership=self._membership)
         self._snapshots = Snapshots(*parts, membership=self._membership)
-        self._targets = Targets(*parts)
+        self._targets = Targets(*parts, volumes=self._volumes)
         self._syncs = Syncs(engine, self._records, fences, locks)
         engine.on_change = self._changed
 
@@ -81,8 +81,7 @@ class Agent:
         self.stop()
         self.boot_id = uuid.uuid4().hex
         await self.engine.start()
-        await self._volumes.restore()
-        await self._targets.restore()
+        await self._targets.restore(await self._volumes.restore())
         self._is_up = True
         log.info("node %s is up, boot %s", self.identity.persistent_id, self.boot_id)
 

@@ -139,6 +139,13 @@ class Fences:
         )
         return max(seen or 0, self._setting(NEWEST))
 
+    def namespaces_at(self) -> dict[str, float]:
+        """By the NQN of a target, the time of the latest write of one of its namespaces."""
+        rows = self._database.execute(
+            "SELECT nqn, max(at) FROM fence WHERE node = ? AND nqn != '' GROUP BY nqn", self._node
+        )
+        return dict(rows)
+
     def forget_gone(self) -> None:
         """Forget the names of objects that do not exist. Runs in the caller's transaction."""
         self._database.execute(f"DELETE FROM fence WHERE {GONE}", self._node)  # noqa: S608

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from inventory.nodes.agent.fences import Fences, Name
 from inventory.nodes.agent.records import Records
-from inventory.nodes.engines.base import Engine
+from inventory.nodes.engines.base import Engine, Held
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import Piece, RefusalCode, SnapshotSpec, VolumeSpec
 
@@ -65,12 +65,12 @@ class Presence:
 
         :raises NodeRefused: NOT_FOUND: it is lost; UNAVAILABLE: its SSD is missing.
         """
-        if uuid not in (await self._engine.held()).volumes:
+        if uuid not in (await self._engine.held(Held(volumes={uuid}))).volumes:
             raise self._lost(Name(uuid), spec.pieces)
 
     async def require_snapshot(self, uuid: str, spec: SnapshotSpec) -> None:
         """Like :meth:`require_volume`, for a snapshot."""
-        if uuid not in (await self._engine.held()).snapshots:
+        if uuid not in (await self._engine.held(Held(snapshots={uuid}))).snapshots:
             raise self._lost(Name.of_snapshot(uuid), spec.pieces)
 
     def _is_other(self, name: Name, there: int, asked: int | None) -> bool:

@@ -107,10 +107,11 @@ class Records:
 
     def namespaces(self, nqn: str | None = None) -> list[NamespaceRecord]:
         """The namespaces of one target or of all, ordered by NQN and namespace id."""
+        of_one, values = (" AND nqn = ?", (nqn,)) if nqn is not None else ("", ())
         rows = self._all(
-            "SELECT nqn, uuid, spec FROM namespace WHERE node = ?1 AND (?2 IS NULL OR nqn = ?2)"
+            f"SELECT nqn, uuid, spec FROM namespace WHERE node = ?{of_one}"  # noqa: S608
             " ORDER BY nqn, nsid",
-            nqn,
+            *values,
         )
         return [
             NamespaceRecord(row[0], row[1], NamespaceSpec.model_validate_json(row[2]))

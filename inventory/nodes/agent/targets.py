@@ -3,15 +3,17 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Container, Iterable, Sequence, Set
 
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.fences import Fences, Name
 from inventory.nodes.agent.locks import Locks
 from inventory.nodes.agent.presence import Presence
 from inventory.nodes.agent.records import NamespaceRecord, Records
-from inventory.nodes.agent.volumes import lock_of_volume
-from inventory.nodes.engines.base import NOTICE_SECONDS, Engine, TargetState
+from inventory.nodes.agent.volumes import Volumes, lock_of_volume
+from inventory.nodes.bounded import gather_bounded
+from inventory.nodes.engines.base import NOTICE_SECONDS, Engine, Held, TargetState
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.target_ids import ControllerIds
 from inventory.nodes.wire import (
@@ -48,6 +50,7 @@ class Targets:
         fences: Fences,
         locks: Locks,
         *,
+        volumes: Volumes,
         notice_seconds: float = NOTICE_SECONDS,
     ) -> None:
         self._engine = engine
@@ -55,10 +58,12 @@ class Targets:
         self._records = records
         self._fences = fences
         self._locks = locks
+        self._volumes = volumes
         self._notice_seconds = notice_seconds
         self._presence = Presence(engine, records, fences)
         self._late: list[str] = []
         self._emptied: dict[str, asyncio.Task[None]] = {}
+        self._used: tuple[str, ...] = ()
 
     @property
     def known(self) -> frozenset[str]:
@@ -77,8 +82,9 @@ class Targets:
         """
         portals = (await self._engine.facts()).portals
         connected = await self._engine.connected_hosts()
+        self._used = tuple(connected)
         controllers = await self._engine.controllers()
-        members = await self._members()
+        members = _members(self._records.namespaces(), await self._presence.volumes())
         return tuple(
             Target(
                 nqn=nqn,
@@ -96,30 +102,19 @@ class Targets:
 
         :raises NodeRefused: NOT_FOUND
         """
-        portals = (await self._engine.facts()).portals
-        connected = await self._engine.connected_hosts()
-        controllers = await self._engine.controllers()
         host_nqn = self._records.host(nqn)
         if host_nqn is None:
             raise NodeRefused(RefusalCode.NOT_FOUND, f"target {nqn} is not on this node")
+        recorded = self._records.namespaces(nqn)
+        there = await self._engine.held(Held(volumes={one.uuid for one in recorded}))
         return Target(
             nqn=nqn,
             host_nqn=host_nqn,
-            listeners=portals,
-            namespaces=(await self._members()).get(nqn, ()),
-            connected_hosts=connected.get(nqn, ()),
-            controllers=controllers.get(nqn),
+            listeners=(await self._engine.facts()).portals,
+            namespaces=_members(recorded, there.volumes).get(nqn, ()),
+            connected_hosts=(await self._engine.connected_hosts({nqn})).get(nqn, ()),
+            controllers=(await self._engine.controllers({nqn})).get(nqn),
         )
-
-    async def _members(self) -> dict[str, tuple[Namespace, ...]]:
-        """The namespaces that hosts can see, by NQN."""
-        members: dict[str, tuple[Namespace, ...]] = {}
-        recorded = self._records.namespaces()
-        there = await self._presence.volumes()
-        for one in recorded:
-            if one.uuid in there:
-                members[one.nqn] = (*members.get(one.nqn, ()), _shown(one))
-        return members
 
     async def ensure(self, nqn: str, uuid: str, spec: NamespaceSpec) -> bool:
         """Ensure that the volume is in the target as ``spec`` says. True: it was not there before.
@@ -136,7 +131,7 @@ class Targets:
             members = self._records.namespaces(nqn)
             old = self._records.namespace(nqn, uuid)
             try:
-                await self._presence.volume(uuid)
+                await self._volumes.ensure_limited(uuid, await self._presence.volume(uuid))
                 if old == spec:
                     await self._renumber(nqn, self._records.host(nqn) or spec.host_nqn, members)
                     return False
@@ -168,17 +163,19 @@ class Targets:
             self._fences.raise_to(name, generation, removed=True)
             await self._take_out(nqn, uuid)
 
-    async def restore(self) -> None:
-        """After a start: finish interrupted removals, and give the engine the recorded targets."""
+    async def restore(self, there: Set[str]) -> None:
+        """After a start: finish interrupted removals, and give the engine the recorded targets, the
+        used ones first. ``there``: the volumes that exist.
+        """
         for record in self._records.namespaces():
             if self._fences.is_removed(Name(record.uuid, record.nqn)):
                 self._records.drop_namespace(record.nqn, record.uuid)
         self.close()
         self._records.forget_former(until=time.time() - REUSE_SECONDS)
-        names = sorted(set(await self._engine.target_names()) | self._records.hosts().keys())
-        self._late = [nqn for nqn in names if not await self._is_restored(nqn)]
+        self._late = [*self._by_use({*await self._engine.target_names(), *self._records.hosts()})]
+        await self._restore_late(there)
         # A volume that moved between targets must leave the first before it can enter the second.
-        await self.repair()
+        await self._restore_late(there)
 
     def retry(self, uuids: Iterable[str]) -> None:
         """Restore the targets of these volumes again, because the volumes are available now."""
@@ -186,24 +183,36 @@ class Targets:
 
     async def repair(self) -> bool:
         """Retry the targets that could not be restored. True: all targets are as recorded."""
-        self._late = [nqn for nqn in self._late if not await self._is_restored(nqn)]
+        if self._late:
+            await self._restore_late((await self._presence.volumes()).keys())
         return not self._late
 
-    async def _is_restored(self, nqn: str) -> bool:
+    async def _restore_late(self, there: Set[str]) -> None:
+        late, self._late = self._late, []
+        done = await gather_bounded(lambda nqn: self._is_restored(nqn, there), late)
+        self._late += [nqn for nqn, is_so in zip(late, done, strict=True) if not is_so]
+
+    def _by_use(self, names: Iterable[str]) -> Sequence[str]:
+        """The targets in the order in which they are restored: those that had a connected host when
+        the targets were last listed, then by the time of their latest namespace, newest first.
+        """
+        changed = self._fences.namespaces_at()
+        return sorted(names, key=lambda nqn: (nqn not in self._used, -changed.get(nqn, 0.0), nqn))
+
+    async def _is_restored(self, nqn: str, there: Set[str]) -> bool:
         async with self._locks.hold(f"target {nqn}"):
             try:
-                await self._restore(nqn)
+                await self._restore(nqn, there)
             except Exception:
                 log.exception("target %s could not be restored after the restart", nqn)
                 return False
             return True
 
-    async def _restore(self, nqn: str) -> None:
+    async def _restore(self, nqn: str, there: Set[str]) -> None:
         host_nqn = self._records.host(nqn)
         if host_nqn is None:
             await self._empty(nqn)
         else:
-            there = await self._presence.volumes()
             members = [one for one in self._records.namespaces(nqn) if one.uuid in there]
             await self._engine.apply_target(self._state(nqn, host_nqn, members))
 
@@ -227,7 +236,7 @@ class Targets:
         connected.
         """
         state = self._state(nqn, host_nqn, members)
-        found = await self._engine.controllers()
+        found = await self._engine.controllers({nqn})
         if state.controllers is not None and found.get(nqn) != state.controllers:
             await self._engine.apply_target(state)
 
@@ -322,6 +331,17 @@ def _check_members(others: Iterable[NamespaceRecord], spec: NamespaceSpec) -> No
                 RefusalCode.ID_IN_USE,
                 f"namespace {spec.nsid} of {other.nqn} is volume {other.uuid} already",
             )
+
+
+def _members(
+    recorded: Iterable[NamespaceRecord], there: Container[str]
+) -> dict[str, tuple[Namespace, ...]]:
+    """The namespaces that hosts can see, by NQN."""
+    members: defaultdict[str, list[Namespace]] = defaultdict(list)
+    for one in recorded:
+        if one.uuid in there:
+            members[one.nqn].append(_shown(one))
+    return {nqn: tuple(found) for nqn, found in members.items()}
 
 
 def _shown(record: NamespaceRecord) -> Namespace:

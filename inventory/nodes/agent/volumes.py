@@ -1,6 +1,7 @@
 """The rules for volumes."""
 
 import logging
+from collections.abc import Set
 
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.fences import Fences, Name
@@ -8,6 +9,7 @@ from inventory.nodes.agent.locks import Locks
 from inventory.nodes.agent.membership import Membership, refuse_other_owner, refuse_other_pool
 from inventory.nodes.agent.presence import Presence
 from inventory.nodes.agent.records import Records
+from inventory.nodes.bounded import gather_bounded
 from inventory.nodes.engines.base import Engine
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import check_layout, refuse_difference, refuse_other_layout
@@ -133,22 +135,39 @@ class Volumes:
             self._fences.raise_to(name, generation, removed=True)
             await self._take_away(uuid)
 
-    async def restore(self) -> None:
-        """After a start: give the engine the limits of all volumes."""
+    async def restore(self) -> Set[str]:
+        """After a start: give the engine the limits of exported volumes. ``repair_limits`` gives it
+        the others, which no host can use. Returns the volumes that exist.
+        """
+        there = (await self._presence.volumes()).keys()
         self._late = set(self._records.volumes())
-        await self.repair_limits()
+        await self._limit(self._late & self._records.exported(), there)
+        return there
+
+    async def ensure_limited(self, uuid: str, spec: VolumeSpec) -> None:
+        """Give the engine the volume's limits, if it does not have them since the start. The caller
+        holds the volume's lock.
+        """
+        if uuid in self._late:
+            await self._engine.set_qos(uuid, spec.qos)
+            self._late.discard(uuid)
 
     async def repair_limits(self) -> set[str]:
-        """Retry the limits that could not be set; return the volumes for which it worked now."""
-        late = self._late
-        if not late:
+        """Set the limits that are not set since the start; return the volumes for which it
+        worked.
+        """
+        if not self._late:
             return set()
-        there = await self._presence.volumes()
-        for uuid in sorted(late - there.keys()):
+        return await self._limit(self._late, (await self._presence.volumes()).keys())
+
+    async def _limit(self, late: Set[str], there: Set[str]) -> set[str]:
+        for uuid in sorted(late - there):
             log.error("volume %s is recorded, but not in the data plane", uuid)
-        here = late & there.keys()
-        self._late = {uuid for uuid in sorted(here) if not await self._is_limited(uuid)}
-        return here - self._late
+        here = sorted(late & there)
+        done = await gather_bounded(self._is_limited, here)
+        limited = {uuid for uuid, is_so in zip(here, done, strict=True) if is_so}
+        self._late -= limited | (late - there)
+        return limited
 
     async def repair(self) -> bool:
         """Finish interrupted removals, which may take long. True: none is left, and all limits are

@@ -14,7 +14,7 @@ The agent, not the engine, checks whether a volume has snapshots, and whether a 
 snapshot volume.
 """
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -89,8 +89,8 @@ class Held:
     absent SSDs is not included.
     """
 
-    volumes: Set[str]
-    snapshots: Set[str]
+    volumes: Set[str] = frozenset()
+    snapshots: Set[str] = frozenset()
 
 
 class Engine(Protocol):
@@ -123,9 +123,9 @@ class Engine(Protocol):
     async def facts(self) -> EngineFacts:
         """What the engine offers now."""
 
-    async def held(self) -> Held:
+    async def held(self, only: Held | None = None) -> Held:
         """What the data plane has, whatever the agent has on record. Half-made volumes and
-        snapshots are included.
+        snapshots are included. ``only``: others than these may be left out.
         """
 
     async def create_volume(self, uuid: str, spec: VolumeSpec) -> None:
@@ -216,11 +216,17 @@ class Engine(Protocol):
     async def target_names(self) -> tuple[str, ...]:
         """The NQNs of all targets."""
 
-    async def connected_hosts(self) -> dict[str, tuple[str, ...]]:
-        """For each target NQN, the NQNs of the hosts that have a session now."""
+    async def connected_hosts(
+        self, only: Collection[str] | None = None
+    ) -> dict[str, tuple[str, ...]]:
+        """For each target NQN, the NQNs of the hosts that have a session now. ``only``: other
+        targets than these may be left out.
+        """
 
-    async def controllers(self) -> dict[str, ControllerIds]:
-        """For each target NQN, the ids that its controllers have now."""
+    async def controllers(self, only: Collection[str] | None = None) -> dict[str, ControllerIds]:
+        """For each target NQN, the ids that its controllers have now. ``only``: see
+        ``connected_hosts``.
+        """
 
     async def drift(self, known: Known) -> tuple[DriftItem, ...]:
         """The differences between the data plane and ``known``."""

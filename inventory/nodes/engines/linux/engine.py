@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from inventory.nodes.drift import DriftItem
 from inventory.nodes.engines.base import VERSION, EngineFacts, Held, Known, TargetState
@@ -98,7 +98,7 @@ class LinuxEngine:
             enforces_limits=False,
         )
 
-    async def held(self) -> Held:
+    async def held(self, only: Held | None = None) -> Held:
         mapped, stores = await self._stores.mapper.read(), self._stores
         return Held(
             volumes={
@@ -160,10 +160,12 @@ class LinuxEngine:
     async def target_names(self) -> tuple[str, ...]:
         return await self._targets.names()
 
-    async def connected_hosts(self) -> dict[str, tuple[str, ...]]:
+    async def connected_hosts(
+        self, only: Collection[str] | None = None
+    ) -> dict[str, tuple[str, ...]]:
         return await self._targets.connected_hosts()
 
-    async def controllers(self) -> dict[str, ControllerIds]:
+    async def controllers(self, only: Collection[str] | None = None) -> dict[str, ControllerIds]:
         return await self._targets.controllers()
 
     async def drift(self, known: Known) -> tuple[DriftItem, ...]:

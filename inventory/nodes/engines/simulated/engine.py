@@ -1,7 +1,7 @@
 """An engine that keeps accounts instead of bytes."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -119,7 +119,7 @@ class SimulatedEngine:
         self._there(uuid)
         self.engine_state.put_mark(uuid, mark)
 
-    async def held(self) -> Held:
+    async def held(self, only: Held | None = None) -> Held:
         await asyncio.sleep(0)
         return Held(self.engine_state.names("volume"), self.engine_state.names("snapshot"))
 
@@ -215,10 +215,12 @@ class SimulatedEngine:
     async def target_names(self) -> tuple[str, ...]:
         return tuple(self._subsystems)
 
-    async def connected_hosts(self) -> dict[str, tuple[str, ...]]:
+    async def connected_hosts(
+        self, only: Collection[str] | None = None
+    ) -> dict[str, tuple[str, ...]]:
         return {nqn: hosts for nqn, hosts in self.hosts.items() if nqn in self._subsystems}
 
-    async def controllers(self) -> dict[str, ControllerIds]:
+    async def controllers(self, only: Collection[str] | None = None) -> dict[str, ControllerIds]:
         return {nqn: one.controllers or ANY_CONTROLLERS for nqn, one in self._subsystems.items()}
 
     async def start_copy(self, uuid: str, spec: SyncSpec) -> None:

@@ -9,7 +9,7 @@ from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import Piece, RefusalCode
 
 
-def check_space(
+async def check_space(
     stores: Stores,
     spdk_state: SpdkState,
     name: str,
@@ -18,21 +18,29 @@ def check_space(
 ) -> None:
     """Check that the lvols ``name`` may allocate what ``pieces`` say, instead of ``before``.
 
-    The caller holds the locks of the SSDs, and records the pieces before it releases them.
+    The caller holds the locks of the SSDs, and records the pieces before it releases them. It has
+    just read the lvstores. What lvols own is read only if there may be too little space.
 
     :raises NodeRefused: NO_SPACE, NOT_FOUND, UNAVAILABLE.
     """
     pieces, had = tuple(pieces), {piece.ssd_id: piece.allocated for piece in before}
     for piece in pieces:
         stores.get(spdk_state, piece.ssd_id)
+    if _short(stores, name, pieces, had):
+        await stores.count(piece.ssd_id for piece in pieces)
+        if reason := _short(stores, name, pieces, had):
+            raise NodeRefused(RefusalCode.NO_SPACE, reason)
+
+
+def _short(stores: Stores, name: str, pieces: Iterable[Piece], had: dict[str, int]) -> str:
+    """Which SSD has too little space, as text; empty: none."""
     for piece in pieces:
         more = piece.allocated - had.get(piece.ssd_id, 0)
-        free = stores.space(spdk_state, piece.ssd_id).free
-        after = stores.space(spdk_state, piece.ssd_id, promised={name: piece.allocated})
+        free = stores.space(piece.ssd_id).free
+        after = stores.space(piece.ssd_id, promised=(name, piece.allocated))
         if more > free or (more > 0 and not after.is_enough):
-            raise NodeRefused(
-                RefusalCode.NO_SPACE, f"SSD {piece.ssd_id} has {free} bytes free, not {more}"
-            )
+            return f"SSD {piece.ssd_id} has {free} bytes free, not {more}"
+    return ""
 
 
 def check_sizes(

@@ -5,42 +5,35 @@ hold only the volume's data, and snapshots of the pieces contain no raid metadat
 (docs/decisions/0012-spdk-engine.md).
 """
 
-import logging
+import asyncio
 from collections.abc import Collection
 
 from inventory.nodes.engines.names import namespace_uuid
 from inventory.nodes.engines.records import VolumeEntry
 from inventory.nodes.engines.spdk.engine_state import EngineState
+from inventory.nodes.engines.spdk.kept_state import KeptState
 from inventory.nodes.engines.spdk.lvstores import Stores
-from inventory.nodes.engines.spdk.names import ssd_name, volume_name
+from inventory.nodes.engines.spdk.names import volume_name
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
-from inventory.nodes.engines.spdk.spdk_state import Bdev, Lvol, SpdkState, read_bdev
-from inventory.nodes.engines.spdk.subsystems import exporter, read_subsystems
+from inventory.nodes.engines.spdk.spdk_state import Bdev, Lvol, SpdkState
+from inventory.nodes.engines.spdk.subsystems import find_exporter
 from inventory.nodes.wire import Piece, Qos
 
 STRIP_KIB = 1024
 IOPS_STEP = 1000
 MIB = 2**20
 
-log = logging.getLogger(__name__)
-
 
 class ConcatVolumes:
     """Assembles volumes from their pieces, and limits them."""
 
-    def __init__(self, rpc: SpdkRpc, stores: Stores, engine_state: EngineState) -> None:
+    def __init__(
+        self, rpc: SpdkRpc, spdk_state: KeptState, stores: Stores, engine_state: EngineState
+    ) -> None:
         self._rpc = rpc
+        self._spdk_state = spdk_state
         self._stores = stores
         self._engine_state = engine_state
-
-    async def restore(self) -> None:
-        """Create the raids whose pieces are all present, and log the others."""
-        for entry in list(self._engine_state.volumes.values()):
-            if entry.made > 1:
-                try:
-                    await self.assemble(entry)
-                except (NotAsAsked, RpcRefused) as error:
-                    log.error("volume %s cannot be assembled: %s", entry.uuid, error)
 
     async def assemble(self, entry: VolumeEntry) -> None:
         """Make the volume one bdev over all its made pieces. A raid over other pieces is deleted
@@ -50,40 +43,45 @@ class ConcatVolumes:
             deleted.
         """
         name = volume_name(entry.uuid)
-        spdk_state = await SpdkState.read(self._rpc)
+        spdk_state = await self._spdk_state.current()
+        if entry.made == 1 and name not in spdk_state.raids:
+            return
+        await self._look_pieces(entry.uuid)
+        raid = await spdk_state.look_raid(name)
         members = self.members(spdk_state, entry)
         if self._is_assembled(spdk_state, name, members):
             return
         if await self._is_by_piece(members):
             return
-        if nqn := exporter(await read_subsystems(self._rpc), name):
+        if nqn := await find_exporter(self._rpc, [raid] if raid else []):
             raise NotAsAsked(f"raid {name} is not over its pieces, but {nqn} exports it")
-        await self.take_apart(spdk_state, entry.uuid)
+        await self.take_apart(entry.uuid)
         if len(members) == 1:
             return
-        await self._rpc.call(
-            "bdev_raid_create",
-            name=name,
-            raid_level="concat",
-            base_bdevs=[member.uuid for member in members],
-            strip_size_kb=STRIP_KIB,
-            uuid=namespace_uuid(entry.uuid),
-        )
-        made = await read_bdev(self._rpc, name)
-        size = sum(member.size for member in members)
-        if made is None or made.size != size:
-            there = f"{made.size} bytes" if made else "not there"
-            raise NotAsAsked(f"raid {name} is {there}, not {size} bytes")
+        with self._spdk_state.changing():
+            await self._rpc.call(
+                "bdev_raid_create",
+                name=name,
+                raid_level="concat",
+                base_bdevs=[member.uuid for member in members],
+                strip_size_kb=STRIP_KIB,
+                uuid=namespace_uuid(entry.uuid),
+            )
+            made = await spdk_state.look_raid(name)
+            size = sum(member.size for member in members)
+            if made is None or made.size != size:
+                there = f"{made.size} bytes" if made else "not there"
+                raise NotAsAsked(f"raid {name} is {there}, not {size} bytes")
 
     async def put_together(self, bdevs: Collection[str]) -> None:
         """Assemble and limit the volumes that have pieces among ``bdevs``.
 
         :raises NotAsAsked: see :meth:`assemble`.
         """
-        spdk_state = await SpdkState.read(self._rpc)
-        for entry in list(self._engine_state.volumes.values()):
+        spdk_state = await self._spdk_state.current()
+        for entry in [one for one in self._engine_state.volumes.values() if one.made > 1]:
             pieces = [self._find(spdk_state, entry, piece) for piece in entry.made_pieces]
-            if len(pieces) > 1 and any(lvol and lvol.uuid in bdevs for lvol in pieces):
+            if any(lvol and lvol.uuid in bdevs for lvol in pieces):
                 await self.ready(entry)
 
     async def ready(self, entry: VolumeEntry) -> None:
@@ -95,42 +93,66 @@ class ConcatVolumes:
         if entry.qos != Qos():
             await self.limit(entry)
 
-    async def take_apart(self, spdk_state: SpdkState, uuid: str) -> None:
+    async def take_apart(self, uuid: str) -> None:
         """Delete the raid of the volume, in whatever state it is."""
         name = volume_name(uuid)
-        if name in spdk_state.raids:
-            try:
+        spdk_state = await self._spdk_state.current()
+        if name not in spdk_state.raids:
+            return
+        try:
+            with spdk_state.changing():
                 await self._rpc.call("bdev_raid_delete", name=name)
-            except RpcRefused:
-                if name in (await SpdkState.read(self._rpc)).raids:
-                    raise
+                spdk_state.forget_raid(name)
+                await self._look_pieces(uuid)
+        except RpcRefused:
+            if name in (await spdk_state.read_all()).raids:
+                raise
 
-    def bdev(self, spdk_state: SpdkState, entry: VolumeEntry) -> Bdev | None:
-        """The bdev that a host of the volume would see; None: it is not complete."""
+    async def look(self, uuid: str) -> list[Bdev]:
+        """Read the bdevs under which a target may have the volume: its raid, else its lvols. They
+        need not be on record. While there is a raid, its members belong to it.
+        """
+        spdk_state = await self._spdk_state.current()
+        entry, name = self._engine_state.volumes.get(uuid), volume_name(uuid)
+        is_span = name in spdk_state.raids or (entry and entry.made > 1)
+        if is_span and (raid := await spdk_state.look_raid(name)):
+            return [raid]
+        return [lvol.bdev for lvol in await self._look_pieces(uuid) if lvol and lvol.bdev]
+
+    async def _look_pieces(self, uuid: str) -> list[Lvol | None]:
+        """Read the volume's lvols: where they are on record, and where one was seen."""
+        spdk_state, entry = self._spdk_state, self._engine_state.volumes.get(uuid)
+        recorded = {piece.ssd_id for piece in entry.spec.pieces} if entry else set()
+        return await asyncio.gather(
+            *(
+                spdk_state.look(lvstore, volume_name(uuid))
+                for ssd_id, lvstore in self._stores.open_ones(spdk_state).items()
+                if ssd_id in recorded or spdk_state.find(lvstore, volume_name(uuid))
+            )
+        )
+
+    def bdev(self, entry: VolumeEntry) -> Bdev | None:
+        """The bdev that a host of the volume would see, as of the last read; None: it is not
+        complete.
+        """
         if not entry.made:
             return None
         if entry.made > 1:
-            return spdk_state.bdevs.get(volume_name(entry.uuid))
-        lvol = self._find(spdk_state, entry, entry.spec.pieces[0])
+            return self._spdk_state.bdevs.get(volume_name(entry.uuid))
+        lvol = self._find(self._spdk_state, entry, entry.spec.pieces[0])
         return lvol.bdev if lvol else None
-
-    def names(self, spdk_state: SpdkState, entry: VolumeEntry) -> set[str]:
-        """The names of all bdevs under which a target may have the volume or a piece of it."""
-        pieces = [self._find(spdk_state, entry, piece) for piece in entry.made_pieces]
-        return {volume_name(entry.uuid)} | {lvol.uuid for lvol in pieces if lvol}
 
     async def limit(self, entry: VolumeEntry) -> None:
         """Enforce the recorded limits, rounded up to what SPDK supports; not on pieces, which no
-        host uses.
+        host uses. SPDK is not called if it had these limits when the volume was last read.
 
         :raises NotAsAsked: the volume does not exist, or SPDK set other limits.
         """
-        name = volume_name(entry.uuid)
-        if entry.made == 1:
-            name = f"{ssd_name(entry.spec.pieces[0].ssd_id)}/{name}"
-        bdev = await read_bdev(self._rpc, name)
-        if bdev is None and await self._is_by_piece(
-            self.members(await SpdkState.read(self._rpc), entry)
+        bdev = self.bdev(entry)
+        if (
+            bdev is None
+            and entry.made > 1
+            and await self._is_by_piece(self.members(self._spdk_state, entry))
         ):
             return
         if bdev is None:
@@ -139,15 +161,17 @@ class ConcatVolumes:
         limits = (qos.max_iops, qos.max_bw // MIB)
         if bdev.limits == limits:
             return
-        await self._rpc.call(
-            "bdev_set_qos_limit",
-            name=bdev.name,
-            rw_ios_per_sec=limits[0],
-            rw_mbytes_per_sec=limits[1],
-        )
-        after = await read_bdev(self._rpc, name)
-        if after is None or after.limits != limits:
-            raise NotAsAsked(f"volume {entry.uuid} is limited to {after}, not {limits}")
+        with self._spdk_state.changing():
+            await self._rpc.call(
+                "bdev_set_qos_limit",
+                name=bdev.name,
+                rw_ios_per_sec=limits[0],
+                rw_mbytes_per_sec=limits[1],
+            )
+            await self.look(entry.uuid)
+            after = self.bdev(entry)
+            if after is None or after.limits != limits:
+                raise NotAsAsked(f"volume {entry.uuid} is limited to {after}, not {limits}")
 
     def members(self, spdk_state: SpdkState, entry: VolumeEntry) -> list[Lvol]:
         """The lvols of the volume's made pieces, in order. Each must have its size, because the
@@ -174,8 +198,8 @@ class ConcatVolumes:
 
     async def _is_by_piece(self, members: list[Lvol]) -> bool:
         """Whether a target exports pieces of the volume, which nobody uses as a whole then."""
-        there = await read_subsystems(self._rpc)
-        return len(members) > 1 and any(exporter(there, member.uuid) for member in members)
+        bdevs = [member.bdev for member in members if member.bdev]
+        return len(members) > 1 and await find_exporter(self._rpc, bdevs) is not None
 
     def _is_assembled(self, spdk_state: SpdkState, name: str, members: list[Lvol]) -> bool:
         raid = spdk_state.raids.get(name)

@@ -13,11 +13,11 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from inventory.nodes.engines.spdk.engine_state import EngineState
+from inventory.nodes.engines.spdk.kept_state import KeptState
 from inventory.nodes.engines.spdk.lvstores import Stores
 from inventory.nodes.engines.spdk.names import COPY, copy_name, is_copy_of
 from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.snapshot_tree import SnapshotTree
-from inventory.nodes.engines.spdk.spdk_state import SpdkState
 
 CONNECT_SECONDS = 120.0
 ENDING_SECONDS = 5.0
@@ -47,6 +47,7 @@ class Connections:
     def __init__(
         self,
         rpc: SpdkRpc,
+        spdk_state: KeptState,
         stores: Stores,
         engine_state: EngineState,
         snapshot_tree: SnapshotTree,
@@ -54,6 +55,7 @@ class Connections:
         poll: float,
     ) -> None:
         self._rpc = rpc
+        self._spdk_state = spdk_state
         self._stores = stores
         self._engine_state = engine_state
         self._snapshot_tree = snapshot_tree
@@ -116,14 +118,14 @@ class Connections:
         found = {one["name"] for one in shown if one["name"].startswith(COPY)}
         if found <= {one.name for one in self._there}:
             return
-        spdk_state = await SpdkState.read(self._rpc)
+        spdk_state = await self._spdk_state.read_all()
         for name in sorted(found - {one.name for one in self._there}):
             log.warning("copy %s of an earlier start is still connected", name)
             connection = self._found(spdk_state, name)
             self._there.add(connection)
             self.close(connection)
 
-    def _found(self, spdk_state: SpdkState, name: str) -> Connection:
+    def _found(self, spdk_state: KeptState, name: str) -> Connection:
         """A connection found in SPDK. The snapshot that it reads is unknown, so all snapshots on
         the volume's SSDs are kept.
         """

@@ -1,7 +1,7 @@
 """The engine ``spdk``: implements :class:`Engine` with the other modules of this package."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from inventory.nodes.drift import DriftItem
@@ -12,14 +12,14 @@ from inventory.nodes.engines.spdk.connections import Connections
 from inventory.nodes.engines.spdk.copies import Copies
 from inventory.nodes.engines.spdk.drift import find_drift
 from inventory.nodes.engines.spdk.engine_state import EngineState
+from inventory.nodes.engines.spdk.kept_state import SPACE_SECONDS, KeptState
 from inventory.nodes.engines.spdk.lvols import Lvols
 from inventory.nodes.engines.spdk.lvstores import Stores
-from inventory.nodes.engines.spdk.presence import find_held
+from inventory.nodes.engines.spdk.presence import find_held, look_held
 from inventory.nodes.engines.spdk.required_methods import NEEDED
 from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.snapshot_tree import Parts, SnapshotTree
 from inventory.nodes.engines.spdk.snapshots import Snapshots
-from inventory.nodes.engines.spdk.spdk_state import SpdkState
 from inventory.nodes.engines.spdk.subsystems import read_subsystems
 from inventory.nodes.engines.spdk.targets import Targets
 from inventory.nodes.engines.spdk.transfer import Transfer
@@ -45,7 +45,7 @@ class SpdkEngine:
     is in the engine state.
 
     ``watch_seconds``: interval between checks for removed or added SSDs. ``poll``: seconds between
-    checks of a copy. For one event loop.
+    checks of a copy. ``space_seconds``: see :class:`KeptState`. For one event loop.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class SpdkEngine:
         *,
         watch_seconds: float = WATCH_SECONDS,
         poll: float = 0.1,
+        space_seconds: float = SPACE_SECONDS,
     ) -> None:
         self.on_change: Callable[[int], None] = lambda changes: None
         self._rpc = rpc
@@ -63,19 +64,22 @@ class SpdkEngine:
         self._version = ""
         self._devices: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
         self._engine_state = EngineState(config.state_folder / STATE_FILE)
-        lvols = Lvols(rpc, self._engine_state)
-        self._stores = Stores(rpc, config, self._engine_state)
-        self._snapshot_tree = SnapshotTree(rpc, self._stores, self._engine_state, lvols)
-        self._concat_volumes = ConcatVolumes(rpc, self._stores, self._engine_state)
-        self._targets = Targets(rpc, config, self._engine_state, self._concat_volumes)
-        parts = Parts(rpc, self._stores, self._engine_state, lvols, self._snapshot_tree)
-        self._volumes = Volumes(parts, self._concat_volumes, self._targets)
+        self._spdk_state = state = KeptState(rpc, space_seconds=space_seconds)
+        lvols = Lvols(rpc, state, self._engine_state)
+        self._stores = Stores(rpc, config, state, self._engine_state)
+        self._snapshot_tree = SnapshotTree(state, self._stores, self._engine_state, lvols)
+        self._concat_volumes = ConcatVolumes(rpc, state, self._stores, self._engine_state)
+        self._targets = Targets(rpc, config, state, self._engine_state, self._concat_volumes)
+        parts = Parts(rpc, state, self._stores, self._engine_state, lvols, self._snapshot_tree)
+        self._volumes = Volumes(parts, self._concat_volumes)
         self._snapshots = Snapshots(parts, self._volumes)
         self._zeroing = Zeroing(parts)
         self._connections = Connections(
-            rpc, self._stores, self._engine_state, self._snapshot_tree, poll=poll
+            rpc, state, self._stores, self._engine_state, self._snapshot_tree, poll=poll
         )
-        transfer = Transfer(rpc, self._stores, self._snapshot_tree, self._connections, poll=poll)
+        transfer = Transfer(
+            rpc, state, self._stores, self._snapshot_tree, self._connections, poll=poll
+        )
         self._copies = Copies(self._engine_state, transfer, self._connections)
 
     @property
@@ -92,6 +96,7 @@ class SpdkEngine:
         await self._zeroing.end()
         await self._copies.clear()
         self._snapshot_tree.reset()
+        self._spdk_state.doubt()
         await self._rpc.ready()
         await self._rpc.demand(NEEDED)
         self._version = (await self._rpc.call("spdk_get_version"))["version"]
@@ -102,7 +107,6 @@ class SpdkEngine:
             await self._zeroing.take()
         await self._targets.open()
         await self._connections.adopt()
-        await self._concat_volumes.restore()
         await self._zeroing.begin()
         self._devices = await self._stores.devices()
 
@@ -136,14 +140,19 @@ class SpdkEngine:
         return EngineFacts(
             version=VERSION,
             target_driver_version=self._version,
-            ssds=self._stores.ssds(await SpdkState.read(self._rpc)),
+            ssds=await self._stores.ssds(),
             portals=self._config.portals,
             total_bw=self._config.total_bw,
             total_iops=self._config.total_iops,
         )
 
-    async def held(self) -> Held:
-        return find_held(self._stores, await SpdkState.read(self._rpc), self._engine_state)
+    async def held(self, only: Held | None = None) -> Held:
+        if only is None:
+            spdk_state = await self._spdk_state.read_all()
+        else:
+            spdk_state = await self._spdk_state.current()
+            await look_held(self._stores, spdk_state, self._engine_state, only)
+        return find_held(self._stores, spdk_state, self._engine_state, only)
 
     async def create_volume(self, uuid: str, spec: VolumeSpec) -> None:
         await self._volumes.create(uuid, spec)
@@ -164,8 +173,7 @@ class SpdkEngine:
         entry = self._engine_state.limit_volume(uuid, qos)
         if entry is None:
             raise NodeRefused(RefusalCode.NOT_FOUND, f"volume {uuid} is not on this node")
-        if entry.made > 1:
-            await self._concat_volumes.assemble(entry)
+        await self._concat_volumes.assemble(entry)
         await self._concat_volumes.limit(entry)
 
     def enforced(self, qos: Qos) -> Qos:
@@ -192,14 +200,16 @@ class SpdkEngine:
     async def target_names(self) -> tuple[str, ...]:
         return await self._targets.names()
 
-    async def connected_hosts(self) -> dict[str, tuple[str, ...]]:
-        return await self._targets.connected_hosts()
+    async def connected_hosts(
+        self, only: Collection[str] | None = None
+    ) -> dict[str, tuple[str, ...]]:
+        return await self._targets.connected_hosts(only)
 
-    async def controllers(self) -> dict[str, ControllerIds]:
-        return await self._targets.controllers()
+    async def controllers(self, only: Collection[str] | None = None) -> dict[str, ControllerIds]:
+        return await self._targets.controllers(only)
 
     async def drift(self, known: Known) -> tuple[DriftItem, ...]:
-        spdk_state = await SpdkState.read(self._rpc)
+        spdk_state = await self._spdk_state.read_all()
         subsystems = await read_subsystems(self._rpc)
         return find_drift(
             self._stores.open_ones(spdk_state), spdk_state, subsystems, known, self._engine_state
@@ -207,5 +217,7 @@ class SpdkEngine:
 
     async def _has_changed(self) -> bool:
         with suppress(RpcLost, RpcRefused):
+            if self._spdk_state.is_old:
+                await self._spdk_state.read_all()
             return await self._stores.devices() != self._devices
         return self._rpc.is_lost

@@ -1,10 +1,12 @@
 """State that the engine needs and SPDK cannot keep."""
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from inventory.nodes.engines.records import EngineRecords, SnapshotEntry
-from inventory.nodes.engines.spdk.names import SHARED
+from inventory.nodes.engines.records import EngineRecords, SnapshotEntry, VolumeEntry
+from inventory.nodes.engines.spdk.names import SHARED, volume_name
+from inventory.nodes.wire import Piece
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS spdk_shared (
@@ -20,7 +22,11 @@ CREATE TABLE IF NOT EXISTS spdk_overwritten (
 
 
 class EngineState(EngineRecords):
-    """The records of the engine, and the lvols whose deletion was not confirmed."""
+    """The records of the engine, and the lvols whose deletion was not confirmed.
+
+    ``promised``: by SSD id, the bytes that volumes and snapshots allocate there, by the name of
+    their lvol. ``repromised``: the names for which that changed since somebody emptied the set.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, engine="spdk", store="lvstore")
@@ -28,6 +34,30 @@ class EngineState(EngineRecords):
         self.shared: set[tuple[str, str]] = set(
             self._database.execute("SELECT lvstore, lvol FROM spdk_shared")
         )
+        self.promised: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        self.repromised: defaultdict[str, set[str]] = defaultdict(set)
+        for volume in self.volumes.values():
+            self._promise(volume_name(volume.uuid), (), volume.spec.pieces)
+        for snapshot in self.snapshots.values():
+            self._promise(snapshot.name, (), snapshot.spec.pieces)
+
+    def put_volume(self, entry: VolumeEntry) -> None:
+        former = self.volumes.get(entry.uuid)
+        super().put_volume(entry)
+        before = former.spec.pieces if former else ()
+        self._promise(volume_name(entry.uuid), before, entry.spec.pieces)
+
+    def drop_volume(self, uuid: str) -> None:
+        former = self.volumes.get(uuid)
+        super().drop_volume(uuid)
+        self._promise(volume_name(uuid), former.spec.pieces if former else (), ())
+
+    def put_snapshot(self, entry: SnapshotEntry) -> None:
+        former = self.snapshots.get(entry.uuid)
+        super().put_snapshot(entry)
+        if former and former.name != entry.name:
+            self._promise(former.name, former.spec.pieces, ())
+        self._promise(entry.name, (), entry.spec.pieces)
 
     def release_snapshot(self, entry: SnapshotEntry, lvstores: Collection[str]) -> None:
         """Delete the snapshot's entry. Its lvols in ``lvstores`` become shared."""
@@ -39,6 +69,7 @@ class EngineState(EngineRecords):
             self._database.execute("DELETE FROM spdk_snapshot WHERE uuid = ?", entry.uuid)
         self.shared |= {(lvstore, entry.name) for lvstore in lvstores}
         self.snapshots.pop(entry.uuid, None)
+        self._promise(entry.name, entry.spec.pieces, ())
 
     def drop_shared(self, lvstore: str, lvol: str) -> None:
         """Forget a shared lvol that was deleted."""
@@ -78,3 +109,11 @@ class EngineState(EngineRecords):
         """The names of the lvols whose clusters may not be fully cleared."""
         rows = self._database.execute("SELECT lvol FROM spdk_clearing WHERE lvstore = ?", lvstore)
         return {row[0] for row in rows}
+
+    def _promise(self, name: str, before: Iterable[Piece], pieces: Iterable[Piece]) -> None:
+        for piece in before:
+            self.promised[piece.ssd_id].pop(name, None)
+            self.repromised[piece.ssd_id].add(name)
+        for piece in pieces:
+            self.promised[piece.ssd_id][name] = piece.allocated
+            self.repromised[piece.ssd_id].add(name)

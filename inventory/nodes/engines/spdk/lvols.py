@@ -3,9 +3,10 @@ reason, and its successes do not say what was made.
 """
 
 from inventory.nodes.engines.spdk.engine_state import EngineState
+from inventory.nodes.engines.spdk.kept_state import KeptState
 from inventory.nodes.engines.spdk.lvstores import CLEARING_SECONDS
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
-from inventory.nodes.engines.spdk.spdk_state import NO_SUCH_DEVICE, Bdev, Lvol, Lvstore, read_bdev
+from inventory.nodes.engines.spdk.spdk_state import NO_SUCH_DEVICE, Lvol, Lvstore
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import RefusalCode
 
@@ -16,23 +17,25 @@ MAX_MIB = 2**63 // MIB
 class Lvols:
     """Creates, expands, snapshots and deletes lvols."""
 
-    def __init__(self, rpc: SpdkRpc, engine_state: EngineState) -> None:
+    def __init__(self, rpc: SpdkRpc, spdk_state: KeptState, engine_state: EngineState) -> None:
         self._rpc = rpc
+        self._spdk_state = spdk_state
         self._engine_state = engine_state
 
     async def create(
         self, lvstore: Lvstore, name: str, size: int, *, is_thin: bool, clear_method: str
     ) -> None:
         """Create an lvol. ``clear_method``: how SPDK clears its clusters when it is deleted."""
-        await self._rpc.call(
-            "bdev_lvol_create",
-            uuid=lvstore.uuid,
-            lvol_name=name,
-            size_in_mib=in_mib(size),
-            thin_provision=is_thin,
-            clear_method=clear_method,
-        )
-        await self._expect(lvstore, name, size)
+        with self._spdk_state.changing():
+            await self._rpc.call(
+                "bdev_lvol_create",
+                uuid=lvstore.uuid,
+                lvol_name=name,
+                size_in_mib=in_mib(size),
+                thin_provision=is_thin,
+                clear_method=clear_method,
+            )
+            await self._expect(lvstore, name, size)
 
     async def derive(
         self, lvstore: Lvstore, name: str, size: int, parent: Lvol, *, clear_method: str
@@ -43,14 +46,17 @@ class Lvols:
         method is.
         """
         await self.create(lvstore, name, parent.size, is_thin=True, clear_method=clear_method)
-        await self._rpc.call(
-            "bdev_lvol_set_parent",
-            lvol_name=alias(lvstore, name),
-            parent_name=alias(lvstore, parent.name),
-        )
-        found = await self._expect(lvstore, name, parent.size)
-        if found.parent != parent.name:
-            raise NotAsAsked(f"{alias(lvstore, name)} is over {found.parent}, not {parent.name}")
+        with self._spdk_state.changing():
+            await self._rpc.call(
+                "bdev_lvol_set_parent",
+                lvol_name=alias(lvstore, name),
+                parent_name=alias(lvstore, parent.name),
+            )
+            found = await self._expect(lvstore, name, parent.size)
+            if found.parent != parent.name:
+                raise NotAsAsked(
+                    f"{alias(lvstore, name)} is over {found.parent}, not {parent.name}"
+                )
         await self.grow(lvstore, name, size)
 
     async def grow(self, lvstore: Lvstore, name: str, size: int) -> None:
@@ -58,22 +64,25 @@ class Lvols:
 
         :raises NodeRefused: NOT_FOUND: the lvol does not exist.
         """
-        found = await read_bdev(self._rpc, alias(lvstore, name))
+        found = await self._spdk_state.look(lvstore, name)
         if found is None:
             raise NodeRefused(RefusalCode.NOT_FOUND, f"{alias(lvstore, name)} is not there")
         if found.size < size:
-            await self._rpc.call(
-                "bdev_lvol_resize", name=alias(lvstore, name), size_in_mib=in_mib(size)
-            )
-            await self._expect(lvstore, name, size)
+            with self._spdk_state.changing():
+                await self._rpc.call(
+                    "bdev_lvol_resize", name=alias(lvstore, name), size_in_mib=in_mib(size)
+                )
+                await self._expect(lvstore, name, size)
 
     async def snapshot(self, lvstore: Lvstore, lvol: str, name: str) -> None:
         """Take a snapshot of the lvol."""
-        await self._rpc.call(
-            "bdev_lvol_snapshot", lvol_name=alias(lvstore, lvol), snapshot_name=name
-        )
-        if await read_bdev(self._rpc, alias(lvstore, name)) is None:
-            raise NotAsAsked(f"there is no snapshot {alias(lvstore, name)}")
+        with self._spdk_state.changing():
+            await self._rpc.call(
+                "bdev_lvol_snapshot", lvol_name=alias(lvstore, lvol), snapshot_name=name
+            )
+            await self._spdk_state.look(lvstore, lvol)
+            if await self._spdk_state.look(lvstore, name) is None:
+                raise NotAsAsked(f"there is no snapshot {alias(lvstore, name)}")
 
     async def set_read_only(self, lvstore: Lvstore, name: str) -> None:
         """Bar all writes to the lvol."""
@@ -89,22 +98,23 @@ class Lvols:
         """
         self._engine_state.begin_clearing(lvstore.uuid, name)
         try:
-            await self._rpc.call(
-                "bdev_lvol_delete", name=alias(lvstore, name), timeout=CLEARING_SECONDS
-            )
+            with self._spdk_state.changing():
+                await self._rpc.call(
+                    "bdev_lvol_delete", name=alias(lvstore, name), timeout=CLEARING_SECONDS
+                )
+                self._engine_state.end_clearing(lvstore.uuid, name)
+                await self._spdk_state.forget(lvstore, name)
         except RpcRefused as error:
             if error.code != NO_SUCH_DEVICE or await self._is_there(lvstore, name):
                 raise
-        else:
-            self._engine_state.end_clearing(lvstore.uuid, name)
 
     async def _is_there(self, lvstore: Lvstore, name: str) -> bool:
         """Whether SPDK has the lvol, even without a bdev."""
         shown = await self._rpc.call("bdev_lvol_get_lvols", lvs_uuid=lvstore.uuid)
         return any(one["name"] == name for one in shown)
 
-    async def _expect(self, lvstore: Lvstore, name: str, size: int) -> Bdev:
-        found = await read_bdev(self._rpc, alias(lvstore, name))
+    async def _expect(self, lvstore: Lvstore, name: str, size: int) -> Lvol:
+        found = await self._spdk_state.look(lvstore, name)
         if found is None or found.size != size:
             there = f"{found.size} bytes" if found else "not there"
             raise NotAsAsked(f"{alias(lvstore, name)} is {there}, not {size} bytes")

@@ -5,49 +5,121 @@ Lvols that share clusters form a family. A family reserves the sum of its member
 uses the clusters that they own. The larger of both is not available to others.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
 
 from inventory.nodes.engines.space import Space
-from inventory.nodes.engines.spdk.spdk_state import Lvol
 
 
-def count_space(
-    capacity: int,
-    cluster_size: int,
-    lvols: Iterable[Lvol],
-    promises: Mapping[str, int],
-    *,
-    unseen: int = 0,
-) -> Space:
-    """Count the space of an SSD.
+class Owner(Protocol):
+    """An lvol: what it owns and the snapshot below it."""
 
-    ``promises``: allocated bytes by lvol name, also of lvols that do not exist yet or are being
-    deleted. ``unseen``: clusters of lvols that are being deleted.
+    @property
+    def owned_clusters(self) -> int: ...
+
+    @property
+    def parent(self) -> str | None: ...
+
+
+class Ledger:
+    """The space of one lvstore. A change of one lvol or promise recounts its family only.
+
+    A promise is what a volume or snapshot may allocate, in bytes, by the name of its lvol. There
+    may be no lvol of that name: it does not exist yet, or is being deleted.
     """
-    lvols = tuple(lvols)
-    parents = {lvol.name: lvol.parent for lvol in lvols}
-    owned: Counter[str] = Counter()
-    allocated: Counter[str] = Counter()
-    whole: Counter[str] = Counter()
-    for lvol in lvols:
-        owned[_family(lvol.name, parents)] += lvol.owned_clusters * cluster_size
-    for name, size in promises.items():
-        family = _family(name, parents)
-        allocated[family] += size
-        whole[family] += -(-size // cluster_size) * cluster_size
-    families = owned.keys() | allocated.keys()
-    absent = sum(size for name, size in whole.items() if name not in parents)
-    going = max(0, unseen * cluster_size - absent)
-    return Space(
-        capacity=capacity,
-        allocated=allocated.total(),
-        outgrown=sum(max(0, owned[family] - allocated[family]) for family in families) + going,
-        committed=sum(max(owned[family], whole[family]) for family in families) + going,
-    )
 
+    def __init__(self, cluster_size: int) -> None:
+        self._cluster_size = cluster_size
+        self._owned: dict[str, int] = {}
+        self._parents: dict[str, str] = {}
+        self._promises: dict[str, int] = {}
+        self._absent = 0
+        self._sums: Counter[str] = Counter()
+        self.above: defaultdict[str, set[str]] = defaultdict(set)
+        self.owned_clusters = 0
 
-def _family(name: str, parents: Mapping[str, str | None]) -> str:
-    while parent := parents.get(name):
-        name = parent
-    return name
+    def set_lvol(self, name: str, lvol: Owner | None) -> None:
+        """Note an lvol; None: it is gone."""
+        parent = lvol.parent if lvol else None
+        with self._recounted(name, self._parents.get(name), parent):
+            self.owned_clusters -= self._owned.pop(name, 0)
+            self._put_under(name, parent)
+            if lvol is not None:
+                self._owned[name] = lvol.owned_clusters
+                self.owned_clusters += lvol.owned_clusters
+
+    def set_promise(self, name: str, size: int | None) -> None:
+        """Note a promise; None: there is none any more."""
+        with self._recounted(name):
+            self._promises.pop(name, None)
+            if size is not None:
+                self._promises[name] = size
+
+    @contextmanager
+    def promised(self, name: str, size: int) -> Iterator[None]:
+        """Count the promise during the block, instead of the noted one."""
+        before = self._promises.get(name)
+        self.set_promise(name, size)
+        try:
+            yield
+        finally:
+            self.set_promise(name, before)
+
+    def space(self, capacity: int, free_clusters: int) -> Space:
+        """The space of the SSD. Clusters that are neither free nor owned by a known lvol are in
+        use, too: of lvols that are being deleted, or that grew since they were read.
+        """
+        unseen = self.unseen(capacity, free_clusters) * self._cluster_size
+        going = max(0, unseen - self._absent)
+        return Space(
+            capacity=capacity,
+            allocated=self._sums["allocated"],
+            outgrown=self._sums["outgrown"] + going,
+            committed=self._sums["committed"] + going,
+        )
+
+    def unseen(self, capacity: int, free_clusters: int) -> int:
+        """Clusters that are neither free nor owned by a known lvol; negative: known lvols shrank
+        since they were read.
+        """
+        return capacity // self._cluster_size - free_clusters - self.owned_clusters
+
+    def _put_under(self, name: str, parent: str | None) -> None:
+        if former := self._parents.pop(name, None):
+            self.above[former].discard(name)
+            if not self.above[former]:
+                del self.above[former]
+        if parent is not None:
+            self._parents[name] = parent
+            self.above[parent].add(name)
+
+    @contextmanager
+    def _recounted(self, *names: str | None) -> Iterator[None]:
+        """Recount the families of these names, of which one changes during the block."""
+        changed = [name for name in names if name is not None]
+        self._add(changed, -1)
+        yield
+        self._add(changed, 1)
+
+    def _add(self, names: list[str], sign: int) -> None:
+        self._absent += sign * (self._whole(names[0]) if names[0] not in self._owned else 0)
+        for root in {self._root(name) for name in names}:
+            family = [root]
+            for name in family:
+                family.extend(self.above.get(name, ()))
+            owned = sum(self._owned.get(name, 0) for name in family) * self._cluster_size
+            allocated = sum(self._promises.get(name, 0) for name in family)
+            self._sums["allocated"] += sign * allocated
+            self._sums["outgrown"] += sign * max(0, owned - allocated)
+            self._sums["committed"] += sign * max(owned, sum(map(self._whole, family)))
+
+    def _root(self, name: str) -> str:
+        while parent := self._parents.get(name):
+            name = parent
+        return name
+
+    def _whole(self, name: str) -> int:
+        """The promise in whole clusters."""
+        return -(-self._promises.get(name, 0) // self._cluster_size) * self._cluster_size

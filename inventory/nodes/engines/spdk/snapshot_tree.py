@@ -13,11 +13,12 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from inventory.nodes.engines.spdk.engine_state import EngineState
+from inventory.nodes.engines.spdk.kept_state import KeptState
 from inventory.nodes.engines.spdk.lvols import Lvols
 from inventory.nodes.engines.spdk.lvstores import Stores
 from inventory.nodes.engines.spdk.names import shared_name
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
-from inventory.nodes.engines.spdk.spdk_state import Lvol, Lvstore, SpdkState
+from inventory.nodes.engines.spdk.spdk_state import Lvol, Lvstore
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +29,9 @@ class SnapshotTree:
     """
 
     def __init__(
-        self, rpc: SpdkRpc, stores: Stores, engine_state: EngineState, lvols: Lvols
+        self, spdk_state: KeptState, stores: Stores, engine_state: EngineState, lvols: Lvols
     ) -> None:
-        self._rpc = rpc
+        self._spdk_state = spdk_state
         self._stores = stores
         self._engine_state = engine_state
         self._lvols = lvols
@@ -48,12 +49,12 @@ class SnapshotTree:
         """
         with ExitStack() as keeping:
             async with self._deciding:
-                found = self._unchanged(await SpdkState.read(self._rpc), lvstore, name)
+                found = await self._unchanged(lvstore, name)
                 made = found.name if found else shared_name()
                 keeping.enter_context(self.keep(made))
             if found is None:
                 await self._lvols.snapshot(lvstore, name, made)
-                found = (await SpdkState.read(self._rpc)).find(lvstore, made)
+                found = self._spdk_state.find(lvstore, made)
             if found is None:
                 raise NotAsAsked(f"snapshot {made} of {name} is gone")
             yield found
@@ -65,7 +66,7 @@ class SnapshotTree:
         :raises NotAsAsked: one of them is not visible, or is being removed.
         """
         async with self._deciding:
-            layers = (await SpdkState.read(self._rpc)).chain(lvstore, name)
+            layers = await self._spdk_state.look_chain(lvstore, name)
             names = [layer.name for layer in layers]
             if going := self._going.intersection(names):
                 raise NotAsAsked(f"{', '.join(sorted(going))} is being removed")
@@ -91,9 +92,8 @@ class SnapshotTree:
         refused: set[str] = set()
         while True:
             async with self._deciding:
-                spdk_state = await SpdkState.read(self._rpc)
-                lvstore = self._stores.find(spdk_state, ssd_id)
-                going = self._idle(spdk_state, lvstore) - refused if lvstore else set()
+                lvstore = self._stores.find(await self._spdk_state.current(), ssd_id)
+                going = self._idle(lvstore) - refused if lvstore else set()
                 self._going |= going
             if lvstore is None or not going:
                 return
@@ -116,22 +116,22 @@ class SnapshotTree:
                 self._engine_state.drop_shared(lvstore.uuid, name)
         return refused
 
-    def _unchanged(self, spdk_state: SpdkState, lvstore: Lvstore, name: str) -> Lvol | None:
+    async def _unchanged(self, lvstore: Lvstore, name: str) -> Lvol | None:
         """The snapshot right below the lvol, if it has the same content."""
-        lvol = spdk_state.find(lvstore, name)
-        below = spdk_state.find(lvstore, lvol.parent) if lvol and lvol.parent else None
+        spdk_state = await self._spdk_state.current()
+        lvol = await spdk_state.look(lvstore, name)
+        below = await spdk_state.look(lvstore, lvol.parent) if lvol and lvol.parent else None
         if lvol is None or below is None or below.name in self._going:
             return None
         return below if not lvol.owned_clusters and below.size == lvol.size else None
 
-    def _idle(self, spdk_state: SpdkState, lvstore: Lvstore) -> set[str]:
-        lvols = spdk_state.lvols[lvstore.uuid].values()
-        above = Counter(lvol.parent for lvol in lvols)
+    def _idle(self, lvstore: Lvstore) -> set[str]:
         return {
             lvol.name
-            for lvol in lvols
-            if self._engine_state.is_shared(lvstore.uuid, lvol.name)
-            and above[lvol.name] <= 1
+            for lvol in self._spdk_state.lvols.get(lvstore.uuid, {}).values()
+            if lvol.is_snapshot
+            and self._engine_state.is_shared(lvstore.uuid, lvol.name)
+            and self._spdk_state.count_above(lvstore, lvol.name) <= 1
             and not self._kept[lvol.name]
             and lvol.name not in self._going
         }
@@ -142,6 +142,7 @@ class Parts:
     """The objects that volumes, snapshots and zeroing share."""
 
     rpc: SpdkRpc
+    spdk_state: KeptState
     stores: Stores
     engine_state: EngineState
     lvols: Lvols

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from inventory.nodes.engines.records import SnapshotEntry
 from inventory.nodes.engines.spdk.admission import check_space
+from inventory.nodes.engines.spdk.kept_state import KeptState
 from inventory.nodes.engines.spdk.names import snapshot_name, volume_name
 from inventory.nodes.engines.spdk.presence import volume_there
 from inventory.nodes.engines.spdk.rpc import RpcRefused
 from inventory.nodes.engines.spdk.snapshot_tree import Parts
-from inventory.nodes.engines.spdk.spdk_state import SpdkState
 from inventory.nodes.engines.spdk.volumes import Volumes
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import RefusalCode, SnapshotSpec
@@ -18,7 +18,7 @@ class Snapshots:
     """Takes and removes snapshots."""
 
     def __init__(self, parts: Parts, volumes: Volumes) -> None:
-        self._rpc = parts.rpc
+        self._spdk_state = parts.spdk_state
         self._stores = parts.stores
         self._engine_state = parts.engine_state
         self._lvols = parts.lvols
@@ -41,11 +41,12 @@ class Snapshots:
             )
         await self.remove(uuid)  # left by a crash
         async with self._stores.locks.hold(spec.pieces):
-            spdk_state = await SpdkState.read(self._rpc)
-            volume_there(self._stores, spdk_state, self._engine_state, spec.volume_uuid)
-            await self._volumes.refuse_torn(spdk_state, volume)
+            spdk_state = await self._spdk_state.current()
+            await self._stores.look(piece.ssd_id for piece in spec.pieces)
+            await volume_there(self._stores, spdk_state, self._engine_state, spec.volume_uuid)
+            await self._volumes.refuse_torn(volume)
             entry = SnapshotEntry(uuid, spec, snapshot_name(uuid))
-            check_space(self._stores, spdk_state, entry.name, spec.pieces)
+            await check_space(self._stores, spdk_state, entry.name, spec.pieces)
             self._engine_state.put_snapshot(entry)
             try:
                 await self._take(spdk_state, entry)
@@ -62,15 +63,16 @@ class Snapshots:
         entry = self._engine_state.snapshots.get(uuid)
         if entry is None:
             return
-        spdk_state = await SpdkState.read(self._rpc)
+        spdk_state = await self._spdk_state.current()
         ssds = {piece.ssd_id for piece in entry.spec.pieces}
+        await self._stores.look(ssds)
         self._stores.refuse_missing(spdk_state, ssds)
         there = [self._stores.find(spdk_state, ssd_id) for ssd_id in ssds]
         self._engine_state.release_snapshot(entry, [lvstore.uuid for lvstore in there if lvstore])
         for ssd_id in sorted(ssds):
             await self._snapshot_tree.sweep(ssd_id)
 
-    async def _take(self, spdk_state: SpdkState, entry: SnapshotEntry) -> None:
+    async def _take(self, spdk_state: KeptState, entry: SnapshotEntry) -> None:
         volume = volume_name(entry.spec.volume_uuid)
         for piece in entry.spec.pieces:
             lvstore = self._stores.get(spdk_state, piece.ssd_id)

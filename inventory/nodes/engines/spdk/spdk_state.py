@@ -39,7 +39,7 @@ class Lvstore:
 @dataclass(frozen=True)
 class Bdev:
     """A bdev. ``parent``: for an lvol, the name of the snapshot below it in its lvstore; UNKNOWN if
-    SPDK knows that there is one but not which.
+    SPDK knows that there is one but not which. ``is_claimed``: a namespace, raid or lvstore has it.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Bdev:
     block_size: int
     limits: tuple[int, int]
     parent: str | None = None
+    is_claimed: bool = False
 
     @classmethod
     def of(cls, shown: dict[str, Any]) -> Self:
@@ -60,6 +61,7 @@ class Bdev:
             shown["block_size"],
             (limits.get("rw_ios_per_sec", 0), limits.get("rw_mbytes_per_sec", 0)),
             lvol.get("base_snapshot", UNKNOWN if lvol.get("clone") else None),
+            shown.get("claimed", False),
         )
 
 
@@ -73,6 +75,19 @@ class Lvol:
     owned_clusters: int
     is_snapshot: bool
     bdev: Bdev | None
+
+    @classmethod
+    def of_bdev(cls, name: str, shown: dict[str, Any]) -> Self:
+        """The lvol ``name`` by its bdev."""
+        lvol = shown["driver_specific"]["lvol"]
+        return cls(
+            shown["uuid"],
+            name,
+            lvol["lvol_store_uuid"],
+            lvol["num_allocated_clusters"],
+            lvol["snapshot"],
+            Bdev.of(shown),
+        )
 
     @property
     def size(self) -> int:
@@ -108,7 +123,7 @@ class Raid:
 
 
 class SpdkState:
-    """A snapshot of the target's state. ``lvstores``: by the bdev under them. ``lvols``: by the
+    """The target's state at one time. ``lvstores``: by the bdev under them. ``lvols``: by the
     UUID of their lvstore, then by name.
     """
 
@@ -135,14 +150,7 @@ class SpdkState:
         )
 
     def find(self, lvstore: Lvstore, name: str) -> Lvol | None:
-        return self.lvols[lvstore.uuid].get(name)
-
-    def unseen(self, lvstore: Lvstore) -> int:
-        """Clusters that are neither free nor owned by a listed lvol. They belong to lvols that are
-        being deleted, which SPDK no longer lists.
-        """
-        owned = sum(lvol.owned_clusters for lvol in self.lvols[lvstore.uuid].values())
-        return max(0, lvstore.capacity // lvstore.cluster_size - lvstore.free_clusters - owned)
+        return self.lvols.get(lvstore.uuid, {}).get(name)
 
     def chain(self, lvstore: Lvstore, name: str) -> list[Lvol]:
         """The lvol and the snapshots below it, oldest first.
@@ -172,10 +180,17 @@ class SpdkState:
 
 async def read_bdev(rpc: SpdkRpc, name: str) -> Bdev | None:
     """The bdev with this name, UUID or alias, or None."""
+    shown = await read_shown(rpc, name)
+    return Bdev.of(shown) if shown else None
+
+
+async def read_shown(rpc: SpdkRpc, name: str) -> dict[str, Any] | None:
+    """What SPDK shows of the bdev with this name, UUID or alias; None: there is none."""
     try:
         [shown] = await rpc.call("bdev_get_bdevs", name=name)
     except RpcRefused as error:
         if error.code != NO_SUCH_DEVICE:
             raise
         return None
-    return Bdev.of(shown)
+    found: dict[str, Any] = shown
+    return found

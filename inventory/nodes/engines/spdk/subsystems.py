@@ -1,10 +1,11 @@
 """The nvmf subsystems of an SPDK target."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from inventory.nodes.engines.spdk.rpc import SpdkRpc
+from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
+from inventory.nodes.engines.spdk.spdk_state import NO_SUCH_DEVICE, Bdev
 from inventory.nodes.target_ids import ControllerIds
 
 Address = tuple[str, str, str]
@@ -51,3 +52,23 @@ def exporter(subsystems: Mapping[str, Subsystem], bdev: str) -> str | None:
         if any(name == bdev for name, _ in one.namespaces.values()):
             return one.nqn
     return None
+
+
+async def read_subsystem(rpc: SpdkRpc, nqn: str) -> Subsystem | None:
+    """The subsystem with this NQN, or None."""
+    try:
+        [shown] = await rpc.call("nvmf_get_subsystems", nqn=nqn)
+    except RpcRefused as error:
+        if error.code != NO_SUCH_DEVICE:
+            raise
+        return None
+    return Subsystem.of(shown)
+
+
+async def find_exporter(rpc: SpdkRpc, bdevs: Iterable[Bdev]) -> str | None:
+    """The NQN of the subsystem that has one of these bdevs, which were just read, or None. Nobody
+    exports a bdev that is not claimed, so subsystems are read for claimed ones only.
+    """
+    claimed = [bdev.name for bdev in bdevs if bdev.is_claimed]
+    there = await read_subsystems(rpc) if claimed else {}
+    return next(filter(None, (exporter(there, name) for name in claimed)), None)

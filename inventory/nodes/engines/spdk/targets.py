@@ -4,20 +4,28 @@ SPDK's refusals do not name a reason, so the state is read first, changed step b
 again.
 """
 
-import asyncio
 import ipaddress
 import logging
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
+from inventory.nodes.bounded import gather_bounded
 from inventory.nodes.engines.base import TargetState
 from inventory.nodes.engines.names import MODEL, namespace_uuid, piece_uuid, serial_number
+from inventory.nodes.engines.records import VolumeEntry
 from inventory.nodes.engines.spdk.concat_volumes import ConcatVolumes
 from inventory.nodes.engines.spdk.config import SpdkConfig
 from inventory.nodes.engines.spdk.engine_state import EngineState
+from inventory.nodes.engines.spdk.kept_state import KeptState
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused, SpdkRpc
-from inventory.nodes.engines.spdk.spdk_state import SpdkState
-from inventory.nodes.engines.spdk.subsystems import Address, Subsystem, exporter, read_subsystems
+from inventory.nodes.engines.spdk.subsystems import (
+    Address,
+    Subsystem,
+    find_exporter,
+    read_subsystem,
+    read_subsystems,
+)
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.target_ids import ANY_CONTROLLERS, MAX_NAMESPACES, ControllerIds
 from inventory.nodes.wire import Portal, RefusalCode
@@ -43,10 +51,12 @@ class Targets:
         self,
         rpc: SpdkRpc,
         config: SpdkConfig,
+        spdk_state: KeptState,
         engine_state: EngineState,
         concat_volumes: ConcatVolumes,
     ) -> None:
         self._rpc = rpc
+        self._spdk_state = spdk_state
         self._engine_state = engine_state
         self._concat_volumes = concat_volumes
         self._addresses = frozenset(map(_address, config.portals))
@@ -76,55 +86,50 @@ class Targets:
     async def names(self) -> tuple[str, ...]:
         return tuple(await read_subsystems(self._rpc))
 
-    async def exporter(self, *bdevs: str) -> str | None:
-        """The NQN of a target that has one of the bdevs, or None. A bdev is in at most one
-        namespace.
-        """
-        there = await read_subsystems(self._rpc)
-        return next(filter(None, (exporter(there, bdev) for bdev in bdevs)), None)
-
-    async def connected_hosts(self) -> dict[str, tuple[str, ...]]:
-        names = await self.names()
-        found = await asyncio.gather(*map(self._hosts, names))
+    async def connected_hosts(self, only: Collection[str] | None) -> dict[str, tuple[str, ...]]:
+        names = await self.names() if only is None else tuple(only)
+        found = await gather_bounded(self._hosts, names)
         return {nqn: hosts for nqn, hosts in zip(names, found, strict=True) if hosts}
 
     async def apply(self, target: TargetState) -> None:
-        """See :class:`Engine`.
+        """See :class:`Engine`. Only volumes that the target does not have yet are read.
 
         :raises NodeRefused: IN_USE: another target has one of the volumes; INVALID: a namespace id
             is too high.
         """
-        if not target.by_piece:
-            await self._ready(target)
-        spdk_state = await SpdkState.read(self._rpc)
-        there = await read_subsystems(self._rpc)
+        _check_ids(target)
+        spdk_state = await self._spdk_state.current()
+        found = await read_subsystem(self._rpc, target.nqn)
+        new = self._new(found, target)
+        await gather_bounded(lambda entry: self._ready(found, target, entry), new)
         wanted = self._wanted(spdk_state, target)
-        self._check(target, spdk_state, there)
-        found = there.get(target.nqn)
         if found and await self._must_go(found, target, wanted):
             await self.remove(target.nqn)
             found = None
         if target.by_piece:
-            spdk_state = await SpdkState.read(self._rpc)
             for uuid in target.namespaces.values():
-                await self._concat_volumes.take_apart(spdk_state, uuid)
+                await self._concat_volumes.take_apart(uuid)
+        if found and self._is_so(found, target, wanted):
+            return
         if found is None:
             found = await self._create(target.nqn, target.controllers)
         await self._take_out(found, target.host_nqn, wanted)
         await self._put_in(found, target.host_nqn, wanted)
-        await self._verify(target, wanted)
+        made = await read_subsystem(self._rpc, target.nqn)
+        if made is None or not self._is_so(made, target, wanted):
+            raise NotAsAsked(f"target {target.nqn} is {made}, not {target} with {wanted}")
 
     async def empty(self, nqn: str) -> None:
         """See :class:`Engine`. SPDK tells hosts of each removed namespace, but not of a deleted
         subsystem.
         """
-        found = (await read_subsystems(self._rpc)).get(nqn)
+        found = await read_subsystem(self._rpc, nqn)
         if found is None:
             return
         for nsid in found.namespaces:
             with suppress(RpcRefused):
                 await self._rpc.call("nvmf_subsystem_remove_ns", nqn=nqn, nsid=nsid)
-        left = (await read_subsystems(self._rpc)).get(nqn)
+        left = await read_subsystem(self._rpc, nqn)
         if left and left.namespaces:
             raise NotAsAsked(f"target {nqn} still has the namespaces {sorted(left.namespaces)}")
         await self._concat_volumes.put_together({bdev for bdev, _ in found.namespaces.values()})
@@ -133,16 +138,21 @@ class Targets:
         """See :class:`Engine`. Volumes that it exported by piece are assembled again, at the latest
         with their next start or export.
         """
-        found = (await read_subsystems(self._rpc)).get(nqn)
+        found = await read_subsystem(self._rpc, nqn)
+        if found is None:
+            return
         with suppress(RpcRefused):
             await self._rpc.call("nvmf_delete_subsystem", nqn=nqn)
-        if nqn in await self.names():
+        if await read_subsystem(self._rpc, nqn):
             raise NotAsAsked(f"target {nqn} is still there")
-        if found:
-            await self._concat_volumes.put_together({bdev for bdev, _ in found.namespaces.values()})
+        await self._concat_volumes.put_together({bdev for bdev, _ in found.namespaces.values()})
 
-    async def controllers(self) -> dict[str, ControllerIds]:
-        return {nqn: one.controllers for nqn, one in (await read_subsystems(self._rpc)).items()}
+    async def controllers(self, only: Collection[str] | None) -> dict[str, ControllerIds]:
+        if only is None:
+            there = list((await read_subsystems(self._rpc)).values())
+        else:
+            there = [one for nqn in only if (one := await read_subsystem(self._rpc, nqn))]
+        return {one.nqn: one.controllers for one in there}
 
     async def _must_go(
         self, found: Subsystem, target: TargetState, wanted: dict[int, tuple[str, str]]
@@ -156,15 +166,38 @@ class Targets:
         differs = target.controllers is not None and found.controllers != target.controllers
         return differs and not await self._hosts(target.nqn)
 
-    async def _ready(self, target: TargetState) -> None:
-        """Assemble volumes that span SSDs, also those that a crash left exported by piece."""
-        for uuid in target.namespaces.values():
-            entry = self._engine_state.volumes.get(uuid)
-            if entry and entry.made > 1:
-                with suppress(NotAsAsked, RpcRefused):  # _wanted logs it as missing
-                    await self._concat_volumes.ready(entry)
+    def _new(self, found: Subsystem | None, target: TargetState) -> list[VolumeEntry]:
+        """The recorded volumes that the target does not export as wanted."""
+        there = found.namespaces if found else {}
+        entries = self._engine_state.volumes
+        return [
+            entries[uuid]
+            for nsid, uuid in target.namespaces.items()
+            if uuid in entries and there.get(nsid, ("", ""))[1] != namespace_uuid(uuid)
+        ]
 
-    def _wanted(self, spdk_state: SpdkState, target: TargetState) -> dict[int, tuple[str, str]]:
+    async def _ready(
+        self, found: Subsystem | None, target: TargetState, entry: VolumeEntry
+    ) -> None:
+        """Read a volume that is to enter the target, and make it ready: limited, and assembled if
+        it spans SSDs, also if a crash left it exported by piece.
+
+        :raises NodeRefused: IN_USE: another target has it.
+        """
+        bdevs = await self._concat_volumes.look(entry.uuid)
+        own = {bdev for bdev, _ in found.namespaces.values()} if found else set()
+        others = [bdev for bdev in bdevs if bdev.name not in own]
+        if other := await find_exporter(self._rpc, others):
+            raise NodeRefused(
+                RefusalCode.IN_USE,
+                f"volume {entry.uuid} is exported by {other} already:"
+                f" it can be in one target at a time, so not in {target.nqn}",
+            )
+        if not target.by_piece:
+            with suppress(NotAsAsked, RpcRefused):  # _wanted logs it as missing
+                await self._concat_volumes.ready(entry)
+
+    def _wanted(self, spdk_state: KeptState, target: TargetState) -> dict[int, tuple[str, str]]:
         """The bdev and uuid of each namespace id. Missing volumes are left out, so that a missing
         SSD does not affect the others.
         """
@@ -175,35 +208,12 @@ class Targets:
                 for place, piece in enumerate(self._concat_volumes.members(spdk_state, entry)):
                     wanted[nsid + place] = (piece.uuid, piece_uuid(uuid, place))
                 continue
-            bdev = self._concat_volumes.bdev(spdk_state, entry) if entry else None
+            bdev = self._concat_volumes.bdev(entry) if entry else None
             if bdev is None:
                 log.error("target %s: volume %s is missing", target.nqn, uuid)
             else:
                 wanted[nsid] = (bdev.name, namespace_uuid(uuid))
         return wanted
-
-    def _check(
-        self,
-        target: TargetState,
-        spdk_state: SpdkState,
-        there: dict[str, Subsystem],
-    ) -> None:
-        if max(target.namespaces, default=0) > MAX_NAMESPACES:
-            raise NodeRefused(
-                RefusalCode.INVALID,
-                f"namespace {max(target.namespaces)} of {target.nqn}:"
-                f" {MAX_NAMESPACES} is the highest id",
-            )
-        others = {nqn: one for nqn, one in there.items() if nqn != target.nqn}
-        for uuid in target.namespaces.values():
-            entry = self._engine_state.volumes.get(uuid)
-            bdevs = self._concat_volumes.names(spdk_state, entry) if entry else set()
-            if other := next(filter(None, (exporter(others, bdev) for bdev in bdevs)), None):
-                raise NodeRefused(
-                    RefusalCode.IN_USE,
-                    f"volume {uuid} is exported by {other} already:"
-                    f" it can be in one target at a time, so not in {target.nqn}",
-                )
 
     async def _create(self, nqn: str, controllers: ControllerIds | None) -> Subsystem:
         ids = controllers or ANY_CONTROLLERS
@@ -237,19 +247,21 @@ class Targets:
         """Add namespaces, then the host and the listeners, so that hosts find everything when they
         connect.
         """
-        for nsid, (bdev, uuid) in wanted.items():
-            if found.namespaces.get(nsid) != (bdev, uuid):
-                namespace = {
-                    "bdev_name": bdev,
-                    "nsid": nsid,
-                    "uuid": uuid,
-                    "nguid": uuid.replace("-", ""),
-                }
-                await self._rpc.call("nvmf_subsystem_add_ns", nqn=found.nqn, namespace=namespace)
+        missing = [nsid for nsid, one in wanted.items() if found.namespaces.get(nsid) != one]
+        await gather_bounded(lambda nsid: self._add(found.nqn, nsid, *wanted[nsid]), missing)
         if host not in found.hosts:
             await self._rpc.call("nvmf_subsystem_add_host", nqn=found.nqn, host=host)
         for address in self._addresses - found.listeners:
             await self._listener("nvmf_subsystem_add_listener", found.nqn, address)
+
+    async def _add(self, nqn: str, nsid: int, bdev: str, uuid: str) -> None:
+        namespace = {
+            "bdev_name": bdev,
+            "nsid": nsid,
+            "uuid": uuid,
+            "nguid": uuid.replace("-", ""),
+        }
+        await self._rpc.call("nvmf_subsystem_add_ns", nqn=nqn, namespace=namespace)
 
     async def _listener(self, method: str, nqn: str, address: Address) -> None:
         adrfam, traddr, trsvcid = address
@@ -261,16 +273,16 @@ class Targets:
         }
         await self._rpc.call(method, nqn=nqn, listen_address=listen_address)
 
-    async def _verify(self, target: TargetState, wanted: dict[int, tuple[str, str]]) -> None:
-        made = (await read_subsystems(self._rpc)).get(target.nqn)
-        if (
-            made is None
-            or made.allows_any_host
-            or made.hosts != {target.host_nqn}
-            or made.namespaces != wanted
-            or made.listeners != self._addresses
-        ):
-            raise NotAsAsked(f"target {target.nqn} is {made}, not {target} with {wanted}")
+    def _is_so(
+        self, made: Subsystem, target: TargetState, wanted: dict[int, tuple[str, str]]
+    ) -> bool:
+        """Whether hosts can do with the subsystem what they should, and nothing else."""
+        return (
+            not made.allows_any_host
+            and made.hosts == {target.host_nqn}
+            and made.namespaces == wanted
+            and made.listeners == self._addresses
+        )
 
     async def _hosts(self, nqn: str) -> tuple[str, ...]:
         try:
@@ -283,3 +295,12 @@ class Targets:
 def _address(portal: Portal) -> Address:
     family = f"IPv{ipaddress.ip_address(portal.ip).version}"
     return family, portal.ip, str(portal.port)
+
+
+def _check_ids(target: TargetState) -> None:
+    if max(target.namespaces, default=0) > MAX_NAMESPACES:
+        raise NodeRefused(
+            RefusalCode.INVALID,
+            f"namespace {max(target.namespaces)} of {target.nqn}:"
+            f" {MAX_NAMESPACES} is the highest id",
+        )

@@ -8,11 +8,12 @@ from typing import Any
 
 from inventory.nodes.engines.records import VolumeEntry
 from inventory.nodes.engines.spdk.connections import CONNECT_SECONDS, Connection, Connections
+from inventory.nodes.engines.spdk.kept_state import KeptState
 from inventory.nodes.engines.spdk.lvstores import Stores
 from inventory.nodes.engines.spdk.names import volume_name
 from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
 from inventory.nodes.engines.spdk.snapshot_tree import SnapshotTree
-from inventory.nodes.engines.spdk.spdk_state import Lvol, SpdkState, read_bdev
+from inventory.nodes.engines.spdk.spdk_state import Lvol, read_bdev
 from inventory.nodes.wire import Portal, SyncSpec
 
 POLL_SECONDS = 0.1
@@ -41,6 +42,7 @@ class Transfer:
     def __init__(
         self,
         rpc: SpdkRpc,
+        spdk_state: KeptState,
         stores: Stores,
         snapshot_tree: SnapshotTree,
         connections: Connections,
@@ -48,6 +50,7 @@ class Transfer:
         poll: float = POLL_SECONDS,
     ) -> None:
         self._rpc = rpc
+        self._spdk_state = spdk_state
         self._stores = stores
         self._snapshot_tree = snapshot_tree
         self._connections = connections
@@ -87,7 +90,7 @@ class Transfer:
 
     async def _freeze(self, connection: Connection, ssd_id: str) -> list[Lvol]:
         """The layers of a piece's content, oldest first, kept as long as the connection."""
-        lvstore = self._stores.get(await SpdkState.read(self._rpc), ssd_id)
+        lvstore = self._stores.get(await self._spdk_state.current(), ssd_id)
         connection.ssd_ids.add(ssd_id)
         async with self._snapshot_tree.frozen(lvstore, volume_name(connection.uuid)) as frozen:
             return await self._snapshot_tree.keep_layers(lvstore, frozen.name, connection.keeping)

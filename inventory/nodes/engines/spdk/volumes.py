@@ -1,18 +1,19 @@
 """Volumes: creates, expands and removes their pieces."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from inventory.nodes.engines.records import VolumeEntry
 from inventory.nodes.engines.spdk.admission import check_sizes, check_space
 from inventory.nodes.engines.spdk.concat_volumes import ConcatVolumes
+from inventory.nodes.engines.spdk.kept_state import KeptState
 from inventory.nodes.engines.spdk.names import volume_name
 from inventory.nodes.engines.spdk.presence import refuse_lost, volume_there
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcRefused
 from inventory.nodes.engines.spdk.snapshot_tree import Parts
-from inventory.nodes.engines.spdk.spdk_state import Lvol, Lvstore, SpdkState
-from inventory.nodes.engines.spdk.targets import Targets
+from inventory.nodes.engines.spdk.spdk_state import Bdev, Lvol, Lvstore
+from inventory.nodes.engines.spdk.subsystems import find_exporter
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.layout import refuse_difference, refuse_shifted
 from inventory.nodes.wire import (
@@ -27,14 +28,14 @@ from inventory.nodes.wire import (
 class Volumes:
     """Creates, expands and removes volumes."""
 
-    def __init__(self, parts: Parts, concat_volumes: ConcatVolumes, targets: Targets) -> None:
+    def __init__(self, parts: Parts, concat_volumes: ConcatVolumes) -> None:
         self._rpc = parts.rpc
+        self._spdk_state = parts.spdk_state
         self._stores = parts.stores
         self._engine_state = parts.engine_state
         self._lvols = parts.lvols
         self._snapshot_tree = parts.snapshot_tree
         self._concat_volumes = concat_volumes
-        self._targets = targets
 
     async def create(self, uuid: str, spec: VolumeSpec) -> None:
         """See :class:`Engine`."""
@@ -46,9 +47,8 @@ class Volumes:
 
     async def expand(self, uuid: str, spec: VolumeSpec) -> None:
         """See :class:`Engine`."""
-        entry = volume_there(
-            self._stores, await SpdkState.read(self._rpc), self._engine_state, uuid
-        )
+        spdk_state = await self._spdk_state.current()
+        entry = await volume_there(self._stores, spdk_state, self._engine_state, uuid)
         if entry.spec != spec or not entry.is_whole:
             refuse_difference(uuid, entry.spec, spec)
             await self._expand(entry, spec)
@@ -59,45 +59,48 @@ class Volumes:
 
         :raises NodeRefused: UNAVAILABLE: a piece is on a missing SSD; IN_USE: a target exports it.
         """
-        spdk_state = await SpdkState.read(self._rpc)
+        spdk_state = await self._spdk_state.current()
         entry = self._engine_state.volumes.get(uuid)
         ssds = {piece.ssd_id for piece in entry.spec.pieces} if entry else set()
+        await self._stores.look(ssds)
         self._stores.refuse_missing(spdk_state, ssds)
-        await self._refuse_exported(spdk_state, uuid)
+        await self._refuse_exported(uuid)
         for ssd_id in sorted(ssds | await self._clear(spdk_state, uuid)):
             await self._snapshot_tree.sweep(ssd_id)
         self._engine_state.drop_volume(uuid)
 
     async def _make(self, uuid: str, spec: VolumeSpec) -> None:
         async with self._stores.locks.hold(spec.pieces):
-            spdk_state = await SpdkState.read(self._rpc)
+            spdk_state = await self._spdk_state.current()
+            await self._stores.look(piece.ssd_id for piece in spec.pieces)
             await self._check_source(spdk_state, spec)
-            check_space(self._stores, spdk_state, volume_name(uuid), spec.pieces)
+            await check_space(self._stores, spdk_state, volume_name(uuid), spec.pieces)
             check_sizes(self._stores, spdk_state, spec.pieces, spec.block_size)
             self._engine_state.put_volume(VolumeEntry(uuid, spec))
-            await self._clear(spdk_state, uuid)
-            try:
-                for place in range(len(spec.pieces)):
-                    await self._make_piece(spdk_state, uuid, spec, place, spec.source)
-            except RpcRefused:
-                await self._give_up(uuid, spec)
-                raise
-            self._engine_state.finish_volume(uuid)
+        await self._clear(spdk_state, uuid)
+        try:
+            for place in range(len(spec.pieces)):
+                await self._make_piece(spdk_state, uuid, spec, place, spec.source)
+        except RpcRefused:
+            await self._give_up(uuid, spec)
+            raise
+        self._engine_state.finish_volume(uuid)
 
     async def _give_up(self, uuid: str, spec: VolumeSpec) -> None:
         """Delete everything of a volume whose creation failed.
 
         :raises NodeRefused: NO_SPACE: that is the reason of the failure.
         """
-        await self._clear(await SpdkState.read(self._rpc), uuid)
+        spdk_state = await self._spdk_state.current()
+        await self._clear(spdk_state, uuid)
         for piece in spec.pieces:
             await self._snapshot_tree.sweep(piece.ssd_id)
         self._engine_state.drop_volume(uuid)
-        spdk_state = await SpdkState.read(self._rpc)
-        check_space(self._stores, spdk_state, volume_name(uuid), spec.pieces)
+        await self._stores.count(piece.ssd_id for piece in spec.pieces)
+        await check_space(self._stores, spdk_state, volume_name(uuid), spec.pieces)
 
     async def _make_piece(
-        self, spdk_state: SpdkState, uuid: str, spec: VolumeSpec, place: int, source: Source | None
+        self, spdk_state: KeptState, uuid: str, spec: VolumeSpec, place: int, source: Source | None
     ) -> None:
         piece, name = spec.pieces[place], volume_name(uuid)
         lvstore = self._stores.get(spdk_state, piece.ssd_id)
@@ -115,7 +118,7 @@ class Volumes:
 
     @asynccontextmanager
     async def _base(
-        self, spdk_state: SpdkState, lvstore: Lvstore, source: Source | None, place: int
+        self, spdk_state: KeptState, lvstore: Lvstore, source: Source | None, place: int
     ) -> AsyncIterator[Lvol | None]:
         """The snapshot that a piece starts from; None: there is no source, or the source has no
         such piece.
@@ -135,28 +138,28 @@ class Volumes:
         else:
             yield None
 
-    async def _check_source(self, spdk_state: SpdkState, spec: VolumeSpec) -> None:
+    async def _check_source(self, spdk_state: KeptState, spec: VolumeSpec) -> None:
         source = spec.source
         if source is None:
             return
         if source.kind is SourceKind.CLONE_OF_VOLUME:
-            there = volume_there(self._stores, spdk_state, self._engine_state, source.uuid)
-            await self.refuse_torn(spdk_state, there)
+            there = await volume_there(self._stores, spdk_state, self._engine_state, source.uuid)
+            await self.refuse_torn(there)
             return
         entry = self._engine_state.snapshots.get(source.uuid)
         if entry is None or not entry.is_made:
             raise NodeRefused(RefusalCode.NOT_FOUND, f"snapshot {source.uuid} is not on this node")
         what = f"snapshot {source.uuid}"
-        refuse_lost(self._stores, spdk_state, what, entry.name, entry.spec.pieces)
+        await refuse_lost(self._stores, spdk_state, what, entry.name, entry.spec.pieces)
 
-    async def refuse_torn(self, spdk_state: SpdkState, entry: VolumeEntry) -> None:
+    async def refuse_torn(self, entry: VolumeEntry) -> None:
         """Check that the volume's pieces can be frozen at one moment. SPDK can stop the writes to
         one lvol, but not to several.
 
         :raises NodeRefused: CONFLICT: the volume spans SSDs and is exported.
         """
-        names = self._concat_volumes.names(spdk_state, entry) if entry.made > 1 else set()
-        if nqn := await self._targets.exporter(*names):
+        bdevs = await self._concat_volumes.look(entry.uuid) if entry.made > 1 else []
+        if nqn := await find_exporter(self._rpc, bdevs):
             raise NodeRefused(
                 RefusalCode.CONFLICT,
                 f"volume {entry.uuid} lies on {entry.made} SSDs and is exported by {nqn}:"
@@ -165,21 +168,23 @@ class Volumes:
 
     async def _expand(self, entry: VolumeEntry, spec: VolumeSpec) -> None:
         async with self._stores.locks.hold(spec.pieces):
-            spdk_state = await SpdkState.read(self._rpc)
-            is_span = len(spec.pieces) > 1 and self._differs(spdk_state, entry, spec)
+            spdk_state = await self._spdk_state.current()
+            await self._stores.look(piece.ssd_id for piece in spec.pieces)
+            bdevs = await self._concat_volumes.look(entry.uuid)
+            is_span = len(spec.pieces) > 1 and self._differs(entry, spec)
             if is_span:
-                await self._refuse_online(spdk_state, entry, spec)
+                await self._refuse_online(bdevs, entry, spec)
             name, had = volume_name(entry.uuid), entry.spec.pieces
-            check_space(self._stores, spdk_state, name, spec.pieces, had)
+            await check_space(self._stores, spdk_state, name, spec.pieces, had)
             check_sizes(self._stores, spdk_state, spec.pieces, spec.block_size)
             self._engine_state.put_volume(replace(entry, spec=spec, is_whole=False))
             if is_span:
-                await self._concat_volumes.take_apart(spdk_state, entry.uuid)
+                await self._concat_volumes.take_apart(entry.uuid)
             await self._expand_pieces(spdk_state, entry, spec)
             self._engine_state.finish_volume(entry.uuid)
 
     async def _expand_pieces(
-        self, spdk_state: SpdkState, entry: VolumeEntry, spec: VolumeSpec
+        self, spdk_state: KeptState, entry: VolumeEntry, spec: VolumeSpec
     ) -> None:
         name = volume_name(entry.uuid)
         for place, piece in enumerate(spec.pieces):
@@ -187,46 +192,41 @@ class Volumes:
             if place < entry.made:
                 await self._lvols.grow(lvstore, name, piece.capacity)
                 continue
-            if spdk_state.find(lvstore, name):
+            if await spdk_state.look(lvstore, name):
                 await self._lvols.delete(lvstore, name)
             await self._make_piece(spdk_state, entry.uuid, spec, place, None)
 
-    def _differs(self, spdk_state: SpdkState, entry: VolumeEntry, spec: VolumeSpec) -> bool:
+    def _differs(self, entry: VolumeEntry, spec: VolumeSpec) -> bool:
         """Whether the volume is not yet as large as ``spec``."""
-        bdev = self._concat_volumes.bdev(spdk_state, entry)
+        bdev = self._concat_volumes.bdev(entry)
         return entry.made < len(spec.pieces) or bdev is None or bdev.size != spec.capacity
 
     async def _refuse_online(
-        self, spdk_state: SpdkState, entry: VolumeEntry, spec: VolumeSpec
+        self, bdevs: Iterable[Bdev], entry: VolumeEntry, spec: VolumeSpec
     ) -> None:
         """Check that the volume may be recreated. A concat raid has a fixed size, so it is deleted
-        and created again, which no host may notice.
+        and created again, which no host may notice. ``bdevs``: of the volume, just read.
         """
         refuse_shifted(entry.uuid, entry.made_pieces, spec.pieces)
-        if nqn := await self._targets.exporter(*self._concat_volumes.names(spdk_state, entry)):
+        if nqn := await find_exporter(self._rpc, bdevs):
             raise NodeRefused(
                 RefusalCode.CONFLICT,
                 f"volume {entry.uuid} cannot be expanded to {spec.capacity} bytes over"
                 f" {len(spec.pieces)} SSDs while it is exported by {nqn}",
             )
 
-    async def _refuse_exported(self, spdk_state: SpdkState, uuid: str) -> None:
+    async def _refuse_exported(self, uuid: str) -> None:
         """Check that no target exports the volume, because SPDK would delete it while
         hosts use it.
         """
-        names = {volume_name(uuid)} & spdk_state.bdevs.keys()
-        for lvstore in self._stores.open_ones(spdk_state).values():
-            lvol = spdk_state.find(lvstore, volume_name(uuid))
-            names |= {lvol.uuid} if lvol else set()
-        for name in names:
-            if nqn := await self._targets.exporter(name):
-                raise NodeRefused(RefusalCode.IN_USE, f"volume {uuid} is exported by {nqn}")
+        if nqn := await find_exporter(self._rpc, await self._concat_volumes.look(uuid)):
+            raise NodeRefused(RefusalCode.IN_USE, f"volume {uuid} is exported by {nqn}")
 
-    async def _clear(self, spdk_state: SpdkState, uuid: str) -> set[str]:
+    async def _clear(self, spdk_state: KeptState, uuid: str) -> set[str]:
         """Delete everything of the volume on the usable SSDs; return the SSDs where something was
         deleted.
         """
-        await self._concat_volumes.take_apart(spdk_state, uuid)
+        await self._concat_volumes.take_apart(uuid)
         cleared = set()
         for ssd_id, lvstore in self._stores.open_ones(spdk_state).items():
             if spdk_state.find(lvstore, volume_name(uuid)):

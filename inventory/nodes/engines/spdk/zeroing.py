@@ -9,11 +9,13 @@ unmapping on an SSD that is no longer declared ``zeroes_on_unmap``.
 
 import asyncio
 import logging
+from collections.abc import Set
 
+from inventory.nodes.engines.spdk.kept_state import KeptState
 from inventory.nodes.engines.spdk.names import UNCLEARED, uncleared_name
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcLost, RpcRefused
 from inventory.nodes.engines.spdk.snapshot_tree import Parts
-from inventory.nodes.engines.spdk.spdk_state import Lvstore, SpdkState
+from inventory.nodes.engines.spdk.spdk_state import Lvstore
 from inventory.nodes.errors import NodeRefused
 
 PARTS = 64
@@ -27,7 +29,7 @@ class Zeroing:
     """Clears free clusters that may hold old data."""
 
     def __init__(self, parts: Parts) -> None:
-        self._rpc = parts.rpc
+        self._spdk_state = parts.spdk_state
         self._stores = parts.stores
         self._engine_state = parts.engine_state
         self._lvols = parts.lvols
@@ -38,7 +40,7 @@ class Zeroing:
         """Fill free space that may hold old data with lvols. Call once after SPDK starts, while no
         host can write. An SSD where this fails is absent from now on.
         """
-        spdk_state = await SpdkState.read(self._rpc)
+        spdk_state = await self._spdk_state.current()
         for ssd_id, lvstore in self._stores.open_ones(spdk_state).items():
             try:
                 await self._take(spdk_state, ssd_id, lvstore)
@@ -51,7 +53,7 @@ class Zeroing:
 
         :raises NotAsAsked: an SSD needs it.
         """
-        for ssd_id, lvstore in self._stores.open_ones(await SpdkState.read(self._rpc)).items():
+        for ssd_id, lvstore in self._stores.open_ones(await self._spdk_state.current()).items():
             if self._was_unmapped(ssd_id, lvstore):
                 raise NotAsAsked(
                     f"SSD {ssd_id} is no longer declared zeroes_on_unmap, and its free space"
@@ -62,7 +64,7 @@ class Zeroing:
         """Clear one part of each SSD, so that thin volumes can be written. Then clear the rest, and
         remove unused shared snapshots, in the background.
         """
-        for ssd_id in self._stores.open_ones(await SpdkState.read(self._rpc)):
+        for ssd_id in self._stores.open_ones(await self._spdk_state.current()):
             try:
                 await self._clear(ssd_id, at_most=1)
             except (RpcRefused, NodeRefused) as error:
@@ -85,7 +87,7 @@ class Zeroing:
         if self._task is not None:
             await self._task
 
-    async def _take(self, spdk_state: SpdkState, ssd_id: str, lvstore: Lvstore) -> None:
+    async def _take(self, spdk_state: KeptState, ssd_id: str, lvstore: Lvstore) -> None:
         there = spdk_state.lvols[lvstore.uuid].keys()
         names = self._engine_state.clearing(lvstore.uuid)
         was_copying = any(lvol.parent for lvol in spdk_state.lvols[lvstore.uuid].values())
@@ -111,7 +113,7 @@ class Zeroing:
         return not is_trusted and not self._engine_state.is_overwritten(lvstore.uuid)
 
     async def _run(self) -> None:
-        for ssd_id in self._stores.open_ones(await SpdkState.read(self._rpc)):
+        for ssd_id in self._stores.open_ones(await self._spdk_state.current()):
             try:
                 await self._clear(ssd_id)
                 await self._snapshot_tree.sweep(ssd_id)
@@ -123,16 +125,25 @@ class Zeroing:
         """Record that deletions of an earlier process are done, if all clusters without an lvol are
         free.
         """
-        spdk_state = await SpdkState.read(self._rpc)
-        lvstore = self._stores.get(spdk_state, ssd_id)
-        if not spdk_state.unseen(lvstore):
-            for name in (
-                self._engine_state.clearing(lvstore.uuid) - spdk_state.lvols[lvstore.uuid].keys()
-            ):
+        lvstore = self._stores.get(await self._spdk_state.current(), ssd_id)
+        names = self._engine_state.clearing(lvstore.uuid) - self._lvols_of(lvstore)
+        if not names:
+            return
+        await self._stores.count([ssd_id])
+        were_free = self._all_free(ssd_id)
+        await self._stores.look([ssd_id])  # hosts may have written, or discarded, between the reads
+        if were_free and self._all_free(ssd_id):
+            for name in names - self._lvols_of(lvstore):
                 self._engine_state.end_clearing(lvstore.uuid, name)
 
+    def _all_free(self, ssd_id: str) -> bool:
+        return self._spdk_state.unseen(self._stores.get(self._spdk_state, ssd_id)) <= 0
+
+    def _lvols_of(self, lvstore: Lvstore) -> Set[str]:
+        return self._spdk_state.lvols.get(lvstore.uuid, {}).keys()
+
     async def _clear(self, ssd_id: str, *, at_most: int | None = None) -> None:
-        spdk_state = await SpdkState.read(self._rpc)
+        spdk_state = await self._spdk_state.current()
         lvstore = self._stores.get(spdk_state, ssd_id)
         names = sorted(
             name for name in spdk_state.lvols[lvstore.uuid] if name.startswith(UNCLEARED)
