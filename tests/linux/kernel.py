@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from inventory.nodes.engines.linux.kernel import COMMAND_SECONDS, CommandFailed, Output, Stuck
-from inventory.nodes.engines.linux.mapper import group_of
+from inventory.nodes.engines.linux.mapped import group_of
 from tests.linux.drives import Drive, ThinVolume, fail
 from tests.linux.lvm import FakeLvm, Refused
 from tests.linux.mapper import FakeMapper

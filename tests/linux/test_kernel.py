@@ -12,7 +12,8 @@ import pytest
 
 from inventory.nodes.engines.linux import copier
 from inventory.nodes.engines.linux.connected import established
-from inventory.nodes.engines.linux.kernel import CommandFailed, RealKernel, Stuck
+from inventory.nodes.engines.linux.kernel import CommandFailed, Stuck
+from inventory.nodes.engines.linux.real_kernel import RealKernel
 from inventory.nodes.wire import Portal
 from tests.servers import free_port
 

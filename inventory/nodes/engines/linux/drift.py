@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 
 from inventory.nodes.drift import DriftItem, DriftKind
 from inventory.nodes.engines.base import Known
-from inventory.nodes.engines.linux.mapper import Mapped
+from inventory.nodes.engines.linux.mapped import Mapped
 from inventory.nodes.engines.linux.names import POOL, snapshot_name, volume_name
 from inventory.nodes.engines.linux.opening import Store
 from inventory.nodes.engines.linux.stores import Stores

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager, suppress
 
 from inventory.nodes.engines.linux.engine_state import EngineState
 from inventory.nodes.engines.linux.kernel import CommandFailed, NotAsAsked
-from inventory.nodes.engines.linux.mapper import Mapped, Segment, kinds
+from inventory.nodes.engines.linux.mapped import Mapped
+from inventory.nodes.engines.linux.mapper import Segment, kinds
 from inventory.nodes.engines.linux.names import MAPPER, front_name, vg_name, volume_name
 from inventory.nodes.engines.linux.stores import Stores
 from inventory.nodes.engines.records import VolumeEntry

@@ -3,13 +3,12 @@
 import logging
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from inventory.nodes.engines.linux.kernel import CommandFailed, Kernel
-from inventory.nodes.engines.linux.names import MAPPER, POOL, mapped_name, split_mapped
+from inventory.nodes.engines.linux.mapped import SECTOR, Mapped, group_of, parse_status
+from inventory.nodes.engines.linux.names import MAPPER, POOL, mapped_name
 
-SECTOR = 512
-POOL_SUFFIX = "-tpool"
 SUSPENDED = "Suspended"
 FLAKEY = "flakey"
 LINEAR = "linear"
@@ -23,61 +22,11 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Thin:
-    """An active thin volume. ``mapped``: bytes that it has in its pool, shared ones included.
-    ``highest``: nothing is mapped from this byte on.
-    """
-
-    size: int
-    mapped: int
-    highest: int
-
-
-@dataclass(frozen=True)
-class Pool:
-    """An active thin pool. ``mode``: ``rw``, ``ro``, ``out_of_data_space`` or ``Fail``. Data is in
-    chunks, metadata in blocks.
-    """
-
-    size: int
-    mode: str
-    needs_check: bool
-    used_data: int
-    total_data: int
-    used_metadata: int
-    total_metadata: int
-
-    @property
-    def is_writable(self) -> bool:
-        return self.mode in {"rw", FULL} and not self.needs_check
-
-    @property
-    def has_failed(self) -> bool:
-        return self.mode == FAIL
-
-
-FULL = "out_of_data_space"
-FAIL = "Fail"
-FAILED = Pool(0, FAIL, True, 0, 0, 0, 0)
-
-
-@dataclass(frozen=True)
 class Segment:
     """A part of a device over logical volumes: ``size`` bytes of the device ``name``."""
 
     name: str
     size: int
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """What is active. ``thins``: by volume group and logical volume. ``pools``: by volume group.
-    ``fronts``: for each other device, kind and bytes of its segments.
-    """
-
-    thins: dict[tuple[str, str], Thin] = field(default_factory=dict)
-    pools: dict[str, Pool] = field(default_factory=dict)
-    fronts: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
 
 
 class Mapper:
@@ -91,23 +40,7 @@ class Mapper:
 
         :raises CommandFailed, Stuck: it cannot be read.
         """
-        mapped = Mapped()
-        for line in (await self._run("status", "--noflush")).splitlines():
-            name, _, rest = line.partition(": ")
-            words = rest.split()
-            if len(words) < 3:  # "No devices found"
-                continue
-            size, kind = int(words[1]) * SECTOR, words[2]
-            of_lvm = split_mapped(name.removesuffix(POOL_SUFFIX))
-            if kind == "thin" and of_lvm:
-                thin = _thin(size, words[3:])
-                if thin:
-                    mapped.thins[of_lvm] = thin
-            elif kind == "thin-pool" and of_lvm:
-                mapped.pools[of_lvm[0]] = _pool(size, words[3:])
-            else:
-                mapped.fronts[name] = (*mapped.fronts.get(name, ()), (kind, size))
-        return mapped
+        return parse_status(await self._run("status", "--noflush"))
 
     async def make(self, name: str, segments: Sequence[Segment], *, is_read_only: bool) -> None:
         """Create the device over the segments, or change it to that without stopping its I/O for
@@ -177,12 +110,6 @@ class Mapper:
         return output.out
 
 
-def group_of(name: str) -> str:
-    """The volume group of a device of LVM or of a front."""
-    of_lvm = split_mapped(name.removesuffix(POOL_SUFFIX))
-    return of_lvm[0] if of_lvm else name.partition("+")[0]
-
-
 def kinds(segments: Sequence[Segment], *, is_read_only: bool) -> tuple[tuple[str, int], ...]:
     """What ``Mapped.fronts`` shows of a device over these segments."""
     kind = FLAKEY if is_read_only else LINEAR
@@ -200,20 +127,3 @@ def _table(segments: Sequence[Segment], *, is_read_only: bool) -> str:
         lines.append(f"{start} {sectors} {kind} {device}{more}")
         start += sectors
     return "\n".join(lines) + "\n"
-
-
-def _thin(size: int, words: Sequence[str]) -> Thin | None:
-    """None: the volume has failed."""
-    if not words or not words[0].isdigit():
-        return None
-    highest = int(words[1]) + 1 if words[1].isdigit() else 0
-    return Thin(size, int(words[0]) * SECTOR, highest * SECTOR)
-
-
-def _pool(size: int, words: Sequence[str]) -> Pool:
-    if len(words) < 5:
-        return FAILED
-    used_metadata, total_metadata = map(int, words[1].split("/"))
-    used_data, total_data = map(int, words[2].split("/"))
-    mode, needs_check = words[4], "needs_check" in words
-    return Pool(size, mode, needs_check, used_data, total_data, used_metadata, total_metadata)

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from inventory.nodes.engines.linux.config import LinuxConfig, SsdConfig
 from inventory.nodes.engines.linux.engine import LinuxEngine
-from inventory.nodes.engines.linux.kernel import RealKernel
+from inventory.nodes.engines.linux.real_kernel import RealKernel
 from inventory.nodes.engines.node_config import (
     Name,
     NodeConfig,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from inventory.nodes.engines.linux.config import SsdConfig
 from inventory.nodes.engines.linux.kernel import CommandFailed, Kernel
 from inventory.nodes.engines.linux.lvm import Lvm, VolumeGroup
-from inventory.nodes.engines.linux.mapper import FAILED, Mapped, Mapper, Thin
+from inventory.nodes.engines.linux.mapped import FAILED, Mapped, Thin
+from inventory.nodes.engines.linux.mapper import Mapper
 from inventory.nodes.engines.linux.names import POOL, mapped_name, vg_name
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30

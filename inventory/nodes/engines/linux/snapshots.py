@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from inventory.nodes.engines.linux.admission import check_space
 from inventory.nodes.engines.linux.engine_state import EngineState
 from inventory.nodes.engines.linux.fronts import Fronts
 from inventory.nodes.engines.linux.kernel import CommandFailed
@@ -42,7 +43,7 @@ class Snapshots:
             mapped = await self._stores.mapper.read()
             self._volumes.there(mapped, spec.volume_uuid)
             entry = SnapshotEntry(uuid, spec, snapshot_name(uuid))
-            self._stores.check_space(mapped, entry.name, spec.pieces)
+            check_space(self._stores, mapped, entry.name, spec.pieces)
             self._engine_state.put_snapshot(entry)
             try:
                 await self._take(volume, entry)

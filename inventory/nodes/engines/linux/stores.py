@@ -9,7 +9,8 @@ from inventory.nodes.engines.linux.config import LinuxConfig, SsdConfig
 from inventory.nodes.engines.linux.engine_state import EngineState
 from inventory.nodes.engines.linux.kernel import CommandFailed, Kernel, Stuck
 from inventory.nodes.engines.linux.lvm import Lvm
-from inventory.nodes.engines.linux.mapper import FAILED, Mapped, Mapper, Pool
+from inventory.nodes.engines.linux.mapped import FAILED, Mapped, Pool
+from inventory.nodes.engines.linux.mapper import Mapper
 from inventory.nodes.engines.linux.names import vg_name, volume_name
 from inventory.nodes.engines.linux.opening import NotUsable, Opening, Store
 from inventory.nodes.engines.linux.reservations import Use, count_space
@@ -18,8 +19,6 @@ from inventory.nodes.engines.ssd_locks import SsdLocks
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import Piece, RefusalCode, Ssd
 
-METADATA_PERCENT = 80
-"""A pool whose metadata are fuller than this gets no more volumes and snapshots."""
 RETRY_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
@@ -128,50 +127,6 @@ class Stores:
         """All SSDs that are not absent."""
         return tuple(self._shown(mapped, store) for store in self.all())
 
-    def check_space(
-        self, mapped: Mapped, lv: str, pieces: Iterable[Piece], before: Iterable[Piece] = ()
-    ) -> None:
-        """Check that the logical volumes ``lv`` may allocate what ``pieces`` say, instead of
-        ``before``. The caller holds the locks of the SSDs, and records the pieces before it
-        releases them.
-
-        :raises NodeRefused: NO_SPACE, NOT_FOUND; UNAVAILABLE: the SSD is absent, or its pool cannot
-            be written.
-        """
-        pieces, had = tuple(pieces), {piece.ssd_id: piece.allocated for piece in before}
-        for piece in pieces:
-            self.get(piece.ssd_id)
-        for piece in pieces:
-            store = self.get(piece.ssd_id)
-            more = piece.allocated - had.get(piece.ssd_id, 0)
-            space = self.space(mapped, store)
-            after = self.space(mapped, store, promised={lv: piece.allocated})
-            if more > space.free or (more > 0 and not after.is_enough):
-                raise NodeRefused(
-                    RefusalCode.NO_SPACE,
-                    f"SSD {piece.ssd_id} has {space.free} bytes free, not {more}",
-                )
-            _refuse_full_pool(piece.ssd_id, self._pool(mapped, store))
-
-    def check_sizes(self, pieces: Iterable[Piece], block_size: int) -> None:
-        """Check that each piece is a multiple of what LVM allocates, in the block size of its SSD.
-
-        :raises NodeRefused: INVALID, NOT_FOUND, UNAVAILABLE.
-        """
-        for piece in pieces:
-            store = self.get(piece.ssd_id)
-            if block_size != store.block_size:
-                raise NodeRefused(
-                    RefusalCode.INVALID,
-                    f"SSD {piece.ssd_id} has blocks of {store.block_size} bytes, not {block_size}",
-                )
-            if piece.capacity % store.extent_size:
-                raise NodeRefused(
-                    RefusalCode.INVALID,
-                    f"a piece on SSD {piece.ssd_id} can have multiples of {store.extent_size}"
-                    f" bytes, not {piece.capacity}",
-                )
-
     def space(
         self, mapped: Mapped, store: Store, *, promised: dict[str, int] | None = None
     ) -> Space:
@@ -179,7 +134,7 @@ class Stores:
         allocations.
         """
         promises = self._engine_state.promises(store.ssd.id, volume_name) | (promised or {})
-        pool = self._pool(mapped, store)
+        pool = self.pool(mapped, store)
         use = Use(
             capacity=pool.size,
             chunk_size=store.chunk_size,
@@ -208,7 +163,7 @@ class Stores:
             ssd_id=store.ssd.id,
             name=store.ssd.name,
             capacity=space.capacity,
-            free=space.free if self._pool(mapped, store).is_writable else 0,
+            free=space.free if self.pool(mapped, store).is_writable else 0,
             outgrown=space.outgrown,
             block_sizes=(store.block_size,),
         )
@@ -224,25 +179,8 @@ class Stores:
         store = self._stores.get(ssd_id)
         if self.hangs(ssd_id):
             return False
-        return store is not None and not self._pool(mapped, store).has_failed
+        return store is not None and not self.pool(mapped, store).has_failed
 
-    def _pool(self, mapped: Mapped, store: Store) -> Pool:
+    def pool(self, mapped: Mapped, store: Store) -> Pool:
+        """The SSD's thin pool."""
         return mapped.pools.get(store.vg, FAILED)
-
-
-def _refuse_full_pool(ssd_id: str, pool: Pool) -> None:
-    """:raises NodeRefused: UNAVAILABLE: the pool cannot be written; NO_SPACE: it is full."""
-    if not pool.is_writable:
-        raise NodeRefused(
-            RefusalCode.UNAVAILABLE,
-            f"the thin pool of SSD {ssd_id} cannot be written: it is {pool.mode}"
-            f"{', and needs a check' if pool.needs_check else ''}",
-        )
-    if pool.used_data >= pool.total_data:
-        raise NodeRefused(RefusalCode.NO_SPACE, f"the thin pool of SSD {ssd_id} is full")
-    if pool.used_metadata * 100 >= pool.total_metadata * METADATA_PERCENT:
-        raise NodeRefused(
-            RefusalCode.NO_SPACE,
-            f"SSD {ssd_id}: {pool.used_metadata} of {pool.total_metadata} blocks of its pool's"
-            " metadata are used, so it takes no more volumes and snapshots",
-        )

@@ -10,7 +10,7 @@ from inventory.nodes.engines.linux.connected import established
 from inventory.nodes.engines.linux.engine_state import EngineState
 from inventory.nodes.engines.linux.fronts import Fronts
 from inventory.nodes.engines.linux.kernel import Kernel, NotAsAsked
-from inventory.nodes.engines.linux.mapper import Mapped
+from inventory.nodes.engines.linux.mapped import Mapped
 from inventory.nodes.engines.linux.nvmet import Namespace, Nvmet, Subsystem, address_of
 from inventory.nodes.engines.linux.stores import Stores
 from inventory.nodes.engines.names import MODEL, namespace_uuid, piece_uuid, serial_number

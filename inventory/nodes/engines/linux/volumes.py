@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from inventory.nodes.engines.linux.admission import check_sizes, check_space
 from inventory.nodes.engines.linux.engine_state import EngineState
 from inventory.nodes.engines.linux.fronts import Fronts
 from inventory.nodes.engines.linux.kernel import CommandFailed
 from inventory.nodes.engines.linux.lvm import IN_USE
-from inventory.nodes.engines.linux.mapper import Mapped
+from inventory.nodes.engines.linux.mapped import Mapped
 from inventory.nodes.engines.linux.names import volume_name
 from inventory.nodes.engines.linux.opening import Store
 from inventory.nodes.engines.linux.stores import Stores
@@ -34,8 +35,8 @@ class Volumes:
         async with self._stores.locks.hold(spec.pieces):
             mapped = await self._stores.mapper.read()
             self._check_source(mapped, spec)
-            self._stores.check_space(mapped, volume_name(uuid), spec.pieces)
-            self._stores.check_sizes(spec.pieces, spec.block_size)
+            check_space(self._stores, mapped, volume_name(uuid), spec.pieces)
+            check_sizes(self._stores, spec.pieces, spec.block_size)
             if entry is not None:  # left by a crash
                 await self._clear(uuid)
             self._engine_state.put_volume(VolumeEntry(uuid, spec))
@@ -126,8 +127,8 @@ class Volumes:
         name = volume_name(entry.uuid)
         async with self._stores.locks.hold(spec.pieces):
             mapped = await self._stores.mapper.read()
-            self._stores.check_space(mapped, name, spec.pieces, entry.spec.pieces)
-            self._stores.check_sizes(spec.pieces, spec.block_size)
+            check_space(self._stores, mapped, name, spec.pieces, entry.spec.pieces)
+            check_sizes(self._stores, spec.pieces, spec.block_size)
             self._engine_state.put_volume(replace(entry, spec=spec, is_whole=False))
             for place, piece in enumerate(spec.pieces):
                 store = self._stores.get(piece.ssd_id)
@@ -151,7 +152,7 @@ class Volumes:
         await self._clear(uuid)
         self._engine_state.drop_volume(uuid)
         mapped = await self._stores.mapper.read()
-        self._stores.check_space(mapped, volume_name(uuid), spec.pieces)
+        check_space(self._stores, mapped, volume_name(uuid), spec.pieces)
 
     async def _clear(self, uuid: str) -> None:
         """Remove everything of the volume on the usable SSDs. Without an entry, only what an
