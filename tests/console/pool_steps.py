@@ -285,7 +285,7 @@ def _events(made: PoolRows, now: dt.datetime) -> None:
             42,
             "DrainStarted",
             Severity.INFO,
-            f"Drain of node {drained.name} with 52 replicas began.",
+            f"Drain of node {drained.name} began.",
         ),
         (18, "BackendUnavailable", Severity.ERROR, f"Node {dead.name} is Unavailable: no answer"),
         (17, "ReplicaMissing", Severity.ERROR, f"Replica of {volume.alias} is Missing."),
