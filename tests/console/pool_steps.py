@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from django.utils import timezone
 
+from events.kinds import Severity
+from events.models import Event
 from inventory.models import (
     Backend,
     BackendAddress,
@@ -77,6 +79,7 @@ def make_pool() -> PoolRows:
     made.tasks = _tasks(made, now)
     made.snapshots = _snapshots(made, now)
     _samples(now)
+    _events(made, now)
     return made
 
 
@@ -269,4 +272,33 @@ def _samples(now: dt.datetime) -> None:
             taken_at=now - dt.timedelta(hours=hours),
             capacity_bytes=960 * TIB,
             used_bytes=(310 - hours) * TIB,
+        )
+
+
+def _events(made: PoolRows, now: dt.datetime) -> None:
+    """What happened in the last hour, the oldest first."""
+    dead, drained = made.nodes[DEAD], made.nodes[DRAINING]
+    volume, failed = made.volumes[12], made.tasks[3]
+    told = (
+        (55, "TaskFailed", Severity.ERROR, f"Task {failed.type} is FAILED: {failed.description}"),
+        (
+            42,
+            "DrainStarted",
+            Severity.INFO,
+            f"Drain of node {drained.name} began.",
+        ),
+        (18, "BackendUnavailable", Severity.ERROR, f"Node {dead.name} is Unavailable: no answer"),
+        (17, "ReplicaMissing", Severity.ERROR, f"Replica of {volume.alias} is Missing."),
+        (9, "VolumeExpanded", Severity.INFO, f"Volume {volume.alias} was expanded to 100 GiB."),
+        (2, "VolumeCreated", Severity.INFO, f"Volume {made.volumes[298].alias} was created."),
+    )
+    for minutes, kind, severity, text in told:
+        Event.objects.create(
+            at=now - dt.timedelta(minutes=minutes),
+            kind=kind,
+            severity=severity,
+            text=text,
+            actor_type=Event.Actor.CALLER,
+            actor="operator",
+            subjects=[f"volume:{volume.uuid}"],
         )

@@ -67,7 +67,7 @@ class Walk:
     def sees(self, text: str) -> None:
         self.main.get_by_text(text).first.wait_for()
 
-    def waits_for(self, text: str) -> None:
+    def comes_to(self, text: str) -> None:
         """Load the page again and again until it shows the text."""
         give_up = time.monotonic() + PATIENCE_MS / 1000
         while not self.main.get_by_text(text).first.is_visible():
@@ -159,7 +159,7 @@ def a_volume_gets_to_its_host(walk: Walk) -> None:
     walk.page.get_by_label(re.compile(r"^\W*Host\W*$")).select_option("demo-host-1")
     walk.press("Publish")
     walk.sees("Volume database is published to host")
-    walk.waits_for("Healthy")
+    walk.comes_to("Healthy")
     walk.go("Topology")
     walk.fill(Replicas_of_the_volume="database")
     walk.press("Show")
@@ -196,7 +196,7 @@ def a_node_is_drained_to_its_end(walk: Walk) -> None:
     walk.picture("drain")
     walk.press("Drain")
     walk.sees(f"Node {node} is being drained.")
-    walk.waits_for("holds no replica any more: 1 left it")
+    walk.comes_to("holds no replica any more: 1 left it")
     walk.go("Drains")
     walk.sees(node)
     walk.go("Nodes")

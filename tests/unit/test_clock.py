@@ -14,6 +14,7 @@ OWN = {
     "provisioner/common/clock.py": "this is it",
     "provisioner/certificates.py": "a certificate is compared by whoever reads it, by own clock",
     "provisioner/standalone/scenario.py": "what this process has seen since it began",
+    "inventory/nodes/engines/simulated/service.py": "a node's clock, which may be wrong",
     "inventory/nodes/agent/fences.py": "the records of one node",
     "inventory/nodes/agent/records.py": "the records of one node",
     "inventory/nodes/agent/targets.py": "the records of one node",
