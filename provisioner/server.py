@@ -10,7 +10,7 @@ import ssl
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
-from socket import IPPROTO_TCP, MSG_DONTWAIT, MSG_PEEK, TCP_DEFER_ACCEPT, socket
+from socket import IPPROTO_TCP, TCP_DEFER_ACCEPT, socket
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -18,7 +18,7 @@ from gunicorn.http.wsgi import Response
 from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from provisioner.common.known_answers import LONGEST_HEAD, KnownAnswers
+from provisioner.common.known_answers import KnownAnswers, arrived, reply
 
 CLIENT_SECONDS = 10.0
 LINGER_SECONDS = 1.0
@@ -93,9 +93,9 @@ class Worker(ThreadWorker):
             sock, client = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
-        head = b"" if self.cfg.is_ssl else _arrived(sock)
+        head = b"" if self.cfg.is_ssl else arrived(sock)
         if answer := head and self.known.find(client[0], head):
-            _reply(sock, head, answer)
+            reply(sock, head, answer)
             return
         self.nr_conns += 1
         conn = Connection(self.cfg, sock, client, listener.getsockname())
@@ -115,21 +115,6 @@ class Worker(ThreadWorker):
         if head:
             self.known.learn(conn.client[0], head, getattr(req, "answer", b""))
         return again
-
-
-def _arrived(sock: socket) -> bytes:
-    """What can be received now, at most LONGEST_HEAD bytes. It stays there."""
-    try:
-        return sock.recv(LONGEST_HEAD, MSG_PEEK | MSG_DONTWAIT)
-    except OSError:  # nothing, or the client left
-        return b""
-
-
-def _reply(sock: socket, head: bytes, answer: bytes) -> None:
-    """Answer a request that has arrived, and close the connection."""
-    with suppress(OSError), sock:
-        sock.recv(len(head), MSG_DONTWAIT)  # closing with unread bytes would lose the answer
-        sock.send(answer, MSG_DONTWAIT)  # shorter than the buffer of a new connection
 
 
 class Log(Logger):

@@ -2,12 +2,13 @@
 that use them.
 """
 
-from inventory.models.backend import Backend, BackendAddress, ReleasedSlot
+from inventory.models.backend import Backend, BackendAddress
 from inventory.models.host import DRIVER_VERSION, ClientType, Host
 from inventory.models.license import License, LicenseType
 from inventory.models.liveness import LATE_FACTOR, Liveness
 from inventory.models.pool import Pool, Recovery
 from inventory.models.portal import Portal
+from inventory.models.released_slot import ReleasedSlot
 from inventory.models.sample import InventorySample
 from inventory.models.ssd import Ssd
 from inventory.models.syslog import SyslogRecord, SyslogServer, SyslogSource

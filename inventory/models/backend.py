@@ -165,22 +165,6 @@ class Backend(models.Model):
         return "; ".join(reasons)
 
 
-class ReleasedSlot(models.Model):
-    """The ``controller_slot`` of a removed node, which gets it again if it comes back. Other nodes
-    get it only when no unused slot is left.
-    """
-
-    persistent_id = models.CharField(primary_key=True, max_length=64)
-    controller_slot = models.PositiveSmallIntegerField(unique=True)
-    released_at = models.DateTimeField(default=clock.now)
-
-    class Meta:
-        ordering: ClassVar = ["released_at"]
-
-    def __str__(self) -> str:
-        return f"{self.controller_slot} of {self.persistent_id}"
-
-
 class BackendAddress(models.Model):
     """A management address of a backend. Addresses are tried in order of ``position``; no two
     backends share one.

@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inventory.models import InventorySample
-from inventory.selectors import Change, Changes, Entry, sample_list
+from inventory.sample_selectors import Change, Changes, Entry, sample_list
 from inventory.services.pool.samples import inventory_fetch, inventory_reset, task_number
 from inventory.views.outputs import InventoryOutput, ResetOutput
 from provisioner.access.views import ApiViewSet

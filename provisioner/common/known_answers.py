@@ -10,9 +10,11 @@ and only what changes with time is checked again.
 import re
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from email.utils import formatdate
 from hashlib import blake2b
+from socket import MSG_DONTWAIT, MSG_PEEK, socket
 from typing import NamedTuple
 
 from prometheus_client import Counter
@@ -100,3 +102,18 @@ def _is_whole(head: bytes) -> bool:
 
 def _digest(address: str, head: bytes) -> bytes:
     return blake2b(KEY.sub(b"", head, 1) + address.encode(), digest_size=32).digest()
+
+
+def arrived(sock: socket) -> bytes:
+    """What can be received now, at most LONGEST_HEAD bytes. It stays there."""
+    try:
+        return sock.recv(LONGEST_HEAD, MSG_PEEK | MSG_DONTWAIT)
+    except OSError:  # nothing, or the client left
+        return b""
+
+
+def reply(sock: socket, head: bytes, answer: bytes) -> None:
+    """Answer a request that has arrived, and close the connection."""
+    with suppress(OSError), sock:
+        sock.recv(len(head), MSG_DONTWAIT)  # closing with unread bytes would lose the answer
+        sock.send(answer, MSG_DONTWAIT)  # shorter than the buffer of a new connection

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from events.models import Event
 from inventory.models import Backend, Host, Liveness, Ssd
-from inventory.selectors import CapacityTrend, capacity_trend
+from inventory.sample_selectors import CapacityTrend, capacity_trend
 from provisioner.common import clock
 from provisioner.common.display import tone
 from provisioner.common.tenancy import of_tenant

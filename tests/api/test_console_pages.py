@@ -16,7 +16,7 @@ from django.utils import timezone
 from events.kinds import Severity
 from events.models import Event
 from inventory.models import Backend, Host, InventorySample, License, Ssd
-from inventory.selectors import capacity_trend
+from inventory.sample_selectors import capacity_trend
 from provisioner.common.models import LifeState
 from provisioner.console.attention import attention_list
 from provisioner.console.overview import capacity_read

@@ -5,7 +5,7 @@ import uuid
 from django.db.models import Sum
 
 from inventory.models import Backend, InventorySample, Ssd
-from inventory.selectors import SAMPLES_SHOWN, Entry
+from inventory.sample_selectors import SAMPLES_SHOWN, Entry
 from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.models import ACTIVE, Task, TaskType

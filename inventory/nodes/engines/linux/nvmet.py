@@ -11,11 +11,9 @@ from inventory.nodes.wire import Portal
 
 ROOT = "/sys/kernel/config/nvmet"
 HOSTS, SUBSYSTEMS, PORTS = f"{ROOT}/hosts", f"{ROOT}/subsystems", f"{ROOT}/ports"
-DEBUG = "/sys/kernel/debug/nvmet"
-TRANSPORT = "tcp"
+DEBUG, TRANSPORT = "/sys/kernel/debug/nvmet", "tcp"
 
-Address = tuple[str, str, str, str]
-"""Transport, address family, address and port."""
+Address = tuple[str, str, str, str]  # transport, address family, address and port
 
 
 @dataclass(frozen=True)
