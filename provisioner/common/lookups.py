@@ -4,11 +4,12 @@ import json
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import ForeignKey, JSONField, Lookup
+from django.db.models import ForeignKey, IntegerField, JSONField, Lookup
 from django.db.models.sql.compiler import SQLCompiler
 
 
 @ForeignKey.register_lookup
+@IntegerField.register_lookup
 class Among(Lookup):
     """``volume_id__among=keys`` is like ``__in``, but needs one parameter for any number of keys.
 

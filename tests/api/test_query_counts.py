@@ -73,7 +73,7 @@ def test_create_with_a_uuid_looks_for_what_is_left_of_a_former_volume(statements
         ("/volumes?limit=100&marker=0", 5),
         ("/volumes_by_alias/first", 5),
         (f"/volumes?hostID={HOST}", 5),
-        ("/volumes?health=Healthy&limit=100&marker=0", 5),
+        ("/volumes?health=Healthy&limit=100&marker=0", 6),
         ("/backends?health=Available", 7),
         ("/info", 7),
         (f"/tasks?hostId={HOST}", 1),
