@@ -95,7 +95,7 @@ class EventsInput(Input):
 
 
 class LastEventInput(Input):
-    """The header by which a client continues a stream."""
+    """The header with which a client continues a stream."""
 
     lastEventId = Whole(source="number", max_value=INT64_MAX)
 
@@ -140,7 +140,7 @@ class EventOutput(Output):
 
 
 OF_POOL = ("placement", "refused", "nodes")
-"""Details that tell about nodes, which callers of a tenant may not read (``GET /backends``)."""
+"""Details that describe nodes. Callers of a tenant do not see them."""
 
 
 class EventsViewSet(ApiViewSet):

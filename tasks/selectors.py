@@ -40,11 +40,11 @@ def task_list(
     *, task_id: str | None = None, host_id: str | None = None, tenant_id: str | None = None
 ) -> list[Mapping[str, Any]]:
     """COLUMNS of the tasks of a host, or of one task, ordered by id. Ended tasks are listed until
-    their retention is over. With ``host_id``: only tasks that this host carries out, because its
-    agent takes every task in that list for its own.
+    their retention has expired. With ``host_id``: only tasks that this host carries out, because
+    its agent assumes that every task in that list is its own.
 
-    Every host sends ``GET /tasks?hostId=`` every second. So this creates no model instances, and
-    filters here, which costs less than in the query.
+    Every host sends ``GET /tasks?hostId=`` every second. So this function creates no model
+    instances, and filters in Python, which costs less than in the query.
     """
     rows = task_rows(task_id=task_id, host_id=host_id, tenant_id=tenant_id)
     now = clock.now()
@@ -63,13 +63,13 @@ def task_rows(**wanted: str | None) -> QuerySet[Task, Mapping[str, Any]]:
 
 @cache
 def _rows() -> QuerySet[Task, Mapping[str, Any]]:
-    """The query, built once: building it is half of the cost of a host's poll in Django."""
+    """The query, built once, because building it is half of Django's cost of a host's poll."""
     rows: QuerySet[Task, Mapping[str, Any]] = Task.objects.order_by("task_id").values(*COLUMNS)
     return rows
 
 
 def task_active(*, volume_id: str) -> Task | None:
-    """The volume's task that has not ended; None: it has none."""
+    """The active task of the volume, or None."""
     return Task.objects.filter(volume_id=volume_id, state__in=sorted(ACTIVE)).first()
 
 
@@ -106,7 +106,7 @@ def seconds_left(task: Mapping[str, Any]) -> int | None:
 
 
 def task_pending_reason(task: Mapping[str, Any]) -> str:
-    """What an active task waits for, from COLUMNS of it; empty: it is worked on, or ended."""
+    """What an active task waits for, from its COLUMNS. Empty: a worker runs it, or it has ended."""
     if task["state"] not in ACTIVE:
         return ""
     if _is_hosts(task):
@@ -128,12 +128,14 @@ def task_is_hosts(task: Task) -> bool:
 
 
 def shown_tasks(*, tenant_id: str | None) -> QuerySet[Task, Mapping[str, Any]]:
-    """COLUMNS of all tasks that clients see, of one tenant or of all, for a list of any length."""
+    """COLUMNS of all tasks that clients see, of one tenant or of all tenants, for a list of any
+    length.
+    """
     return task_rows(tenant_id=tenant_id).exclude(_retention_is_over())
 
 
 def expired_tasks() -> QuerySet[Task]:
-    """The ended tasks whose retention is over."""
+    """The ended tasks whose retention has expired."""
     return Task.objects.filter(_retention_is_over())
 
 

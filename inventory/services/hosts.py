@@ -30,7 +30,7 @@ class NqnTaken(ProvisionerError):
 
 
 class HostOfOthers(ProvisionerError):
-    """The caller is bound to a tenant, and the host is not that tenant's alone."""
+    """The caller is bound to a tenant, and the host does not belong to that tenant only."""
 
     code = ResultCode.AlreadyExists
 
@@ -47,8 +47,8 @@ def host_probe(
     used_namespace_ids: Sequence[int] | None = None,
     tenant_id: str | None = None,
 ) -> None:
-    """Record that the host is alive, and what it reports. The first probe creates the host. The NQN
-    of a known host never changes here, because its exports depend on it.
+    """Record a probe of the host. The first probe creates the host. This function never changes the
+    NQN of a known host, because its exports depend on it.
 
     A driver reports for a host from another machine. While an agent probes the host, a driver's
     probe changes only the host's name. ``duration``: seconds until the next probe.
@@ -106,8 +106,8 @@ def require_host_of_tenant(host: Host, *, nqn: str, tenant_id: str, is_its_own: 
 
 
 def host_assign(*, uuid: str, tenant_id: str) -> bool:
-    """Let the host have volumes of this tenant only ("": of all tenants). Existing publications
-    stay. False: there is no such host.
+    """Assign the host to this tenant, so that only its volumes can be published to the host ("":
+    volumes of all tenants). Existing publications stay. False: there is no such host.
     """
     return bool(Host.objects.filter(pk=uuid).update(tenant_id=tenant_id))
 

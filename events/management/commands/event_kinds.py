@@ -19,11 +19,11 @@ provisionerctl events --follow
 
 ## Who sees what
 
-Callers with the role ADMIN or MONITOR may use `GET /events`. A caller that is bound to a tenant sees
-only the events of its tenant: about its volumes, snapshots, replicas, publications, tasks, hosts and
-budget. It does not see the details `placement`, `refused` and `nodes`, because they describe the
-nodes of the pool. All other events concern the pool. The roles STORAGE, HOST and NODE cannot read
-events, because events name objects that those roles may not see.
+Callers with the role ADMIN or MONITOR may use `GET /events`. A caller that is bound to a tenant
+sees only the events of its tenant: about its volumes, snapshots, replicas, publications, tasks,
+hosts and budget. It does not see the details `placement`, `refused` and `nodes`, because they
+describe the nodes of the pool. All other events concern the pool. The roles STORAGE, HOST and NODE
+cannot read events, because events name objects that those roles may not see.
 
 ## Fields
 
@@ -73,10 +73,10 @@ callers can cause without limit are counted: a process records one event a minut
 
 ## Syslog and alerts
 
-`EVENT_SYSLOG` is the lowest severity of the events that are forwarded to the pool's syslog servers,
-with the kind, number, actor and objects as parameters. The metric `provisioner_recent_events` counts
-the events of the last hour by kind, for `warning` and higher. `DataLost` and `SnapshotLost` report a
-loss of data.
+`EVENT_SYSLOG` is the lowest severity of the events that are forwarded to the pool's syslog
+servers, with the kind, number, actor and objects as parameters. The metric
+`provisioner_recent_events` counts the events of the last hour by kind, for `warning` and higher.
+`DataLost` and `SnapshotLost` report a loss of data.
 
 ## Kinds
 
