@@ -1,4 +1,4 @@
-"""Events in the administration: their list, and tables of them on the pages of objects."""
+"""Events in the console: the list of events, and tables of events on the pages of objects."""
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -16,7 +16,9 @@ from provisioner.common.tenancy import tenant_of
 
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
-    """Shows what happened, the newest first. A search for ``type:id`` finds all about an object."""
+    """The page of events, the newest first. A search for ``type:id`` finds all events about an
+    object.
+    """
 
     list_display = ["at", "shown_severity", "kind", "text", "actor", "tenant_id"]
     list_filter = ["severity", "actor_type", "kind"]

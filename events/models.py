@@ -12,8 +12,8 @@ from events.kinds import Severity
 
 
 class ClockTimestamp(Now):
-    """The database's time when the row is made. Of a row's number and this time, the number comes
-    first: columns are filled in their order.
+    """The database's time when the row is inserted. It is taken after the row's number, because
+    columns are filled in their order.
     """
 
     def as_postgresql(
@@ -23,16 +23,16 @@ class ClockTimestamp(Now):
 
 
 class Event(models.Model):
-    """Something that happened. Rows are never changed.
+    """An event. Rows are never changed.
 
-    ``at`` is the database's time. ``text`` is one sentence, and ``reason`` why it happened.
-    ``actor_type`` and ``actor``: who did it. ``subjects``: what it is about, each as ``type:id``
-    (indexed, migration 0001).
-    ``tenant_id``: the tenant whose callers see it; empty: it concerns the pool.
+    ``at``: the database's time. ``text``: the event in one sentence. ``reason``: why it happened.
+    ``actor_type`` and ``actor``: who caused it. ``subjects``: the objects of the event, each as
+    ``type:id`` (indexed, migration 0001). ``tenant_id``: the tenant whose callers see the event;
+    empty: it concerns the pool.
     """
 
     class Actor(models.TextChoices):
-        """Who did something."""
+        """The type of the actor of an event."""
 
         CALLER = "caller"
         HOST = "host"

@@ -1,4 +1,4 @@
-"""Records events: one line at each place where something happens."""
+"""Records events. Code that causes an event calls :func:`record`."""
 
 import sys
 import threading
@@ -25,11 +25,11 @@ _waiting: ContextVar[list[Event] | None] = ContextVar("waiting", default=None)
 
 
 def record(kind: Kind, *, tenant: str = "", reason: str = "", **facts: Any) -> None:
-    """Record an event, in the caller's transaction: with the change that it tells, or not at all.
+    """Record an event, in the caller's transaction: with the change that it reports, or not at all.
 
-    ``facts`` fill the sentence of the kind and are its details. Those named as a type of OBJECTS
-    are ids (one, or a list) of objects that the event is about. None: unknown, left out.
-    ``tenant``: whose callers see the event; "": it concerns the pool.
+    ``facts`` fill the sentence of the kind and are its details. A fact named as a type of OBJECTS
+    is the id, or a list of ids, of the objects of the event. None: unknown, omitted. ``tenant``:
+    the tenant whose callers see the event; "": it concerns the pool.
     """
     known = {name: value for name, value in facts.items() if value is not None}
     subjects = [f"{name}:{one}" for name in OBJECTS for one in _listed(known.get(name))]
@@ -56,8 +56,8 @@ def record(kind: Kind, *, tenant: str = "", reason: str = "", **facts: Any) -> N
 
 @contextmanager
 def recorded_together() -> Iterator[None]:
-    """Insert all events of the block at its end, in one statement for each TOGETHER events. The
-    block is inside of the transaction that the events tell.
+    """Insert all events of the block at its end, in one statement for each TOGETHER events. Use it
+    inside the transaction of the changes that the events report.
     """
     waiting: list[Event] = []
     token = _waiting.set(waiting)
@@ -81,7 +81,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _actor() -> tuple[str, str]:
-    """Who acts in this thread: type and name."""
+    """The type and name of the actor in this thread."""
     if caller := logs.caller.get():
         return logs.caller_type.get(), caller
     if job := logs.job.get():
@@ -92,8 +92,8 @@ def _actor() -> tuple[str, str]:
 
 
 class Tally:
-    """Records what callers can cause as often as they like: at most one event of each key in
-    TALLY_SECONDS and process, which counts the others as ``count``.
+    """Records events that callers can cause without limit: at most one event of each key in
+    TALLY_SECONDS and process. Its ``count`` includes the events since the previous one.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -102,7 +102,8 @@ class Tally:
         self._waiting: dict[Hashable, tuple[int, float]] = {}
 
     def count(self, key: Hashable, **facts: Any) -> None:
-        """Count one more of this key, and record it unless the last event is too young.
+        """Count one more occurrence of this key, and record an event unless the last one is too
+        recent.
 
         A database that cannot serve does not fail the caller: a later event counts this one.
         """

@@ -9,11 +9,13 @@ from provisioner.common import clock
 
 BATCH = 5_000
 BATCHES = 20
-"""A run deletes BATCHES times BATCH numbers at most, each batch in a statement of its own."""
+"""A run deletes at most BATCHES times BATCH events, each batch in a separate statement."""
 
 
 def events_prune() -> int:
-    """Delete what is too old or too many, as far as the batches go. Returns how many."""
+    """Delete events that are too old or too many, up to the size of a run. Returns the number of
+    deleted events.
+    """
     last = _last_to_delete()
     deleted = 0
     for _ in range(BATCHES):
@@ -25,7 +27,7 @@ def events_prune() -> int:
 
 
 def _last_to_delete() -> int:
-    """The greatest number that is not kept."""
+    """The greatest number of the events to delete."""
     environment = settings.ENVIRONMENT
     numbers = Event.objects.values_list("number", flat=True)
     newest = numbers.order_by("-number").first() or 0

@@ -13,7 +13,9 @@ from events.kinds import OBJECTS, Kind, Severity
 from events.models import Event
 
 SETTLE_SECONDS = 60.0
-"""How long a transaction may keep newer events from readers: its client may be dead."""
+"""Longest time for which a running transaction hides newer events from readers, because its client
+may be dead.
+"""
 SETTLED = """
     SELECT least(statement_timestamp(), min(greatest(
         session.xact_start, statement_timestamp() - make_interval(secs => %s))))
@@ -29,10 +31,10 @@ OF_POOL = ("placement", "refused", "nodes")
 
 @dataclass(frozen=True)
 class EventFilter:
-    """Which events. None: any.
+    """A filter for events. None: any.
 
-    ``tenant_id``: only events of this tenant. ``about``: ``type:id`` of an object, or an id of an
-    object of any type. ``severity``: at least this one. ``actor``: the name of who did it.
+    ``tenant_id``: only events of this tenant. ``about``: ``type:id`` of an object, or the id of an
+    object of any type. ``severity``: the lowest severity. ``actor``: the name of the actor.
     """
 
     tenant_id: str | None = None
@@ -81,11 +83,11 @@ def events_page(
     """The next ``limit`` events after the number ``marker``, by ascending number; or before it, by
     descending number.
 
-    Numbers are not taken in the order of commits: a transaction that is running may yet show an
-    event with a smaller number than others have. So only events are returned that are older than
-    every running transaction that records events (for SETTLE_SECONDS at most), and whoever goes on
-    after the last number misses none. The second query must see more than the first one: call it
-    outside of a transaction.
+    Numbers are not in the order of commits: a running transaction may later commit an event with a
+    smaller number than events that are already visible. So only events are returned that are older
+    than every running transaction that records events (for SETTLE_SECONDS at most). Then a reader
+    that continues after the last number misses no event. Call it outside of a transaction, because
+    the second query must see more than the first one.
     """
     rows = event_rows(wanted)
     if (before := _settled_before()) is not None:
@@ -96,10 +98,10 @@ def events_page(
 
 
 def _settled_before() -> dt.datetime | None:
-    """The time before which each number was taken by a transaction that has ended.
+    """The time before which all numbers were taken by transactions that have ended.
 
-    Who inserts holds a lock on the table from before it takes a number until it has ended, and took
-    that number after its transaction began. None: writers are serialised (SQLite), so numbers are
+    A transaction that inserts holds a lock on the table from before it takes a number until its
+    end, and takes the number after its begin. None: writers are serialised (SQLite), so numbers are
     in the order of commits.
     """
     if connection.vendor != "postgresql":
@@ -121,8 +123,8 @@ def newest_number() -> int:
 
 
 def urgent_counts(since: dt.datetime) -> list[tuple[str, int, int]]:
-    """Each kind of severity ``warning`` or higher with events since then: kind, severity, number of
-    events. One query.
+    """The kinds of severity ``warning`` or higher that have events since then: kind, severity,
+    number of events. One query.
     """
     rows = Event.objects.filter(severity__gte=Severity.WARNING, at__gte=since)
     counted = rows.order_by("kind").values("kind", "severity").annotate(number_of=Count("pk"))

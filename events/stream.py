@@ -14,11 +14,11 @@ from provisioner.common.database import release_connection
 
 EVENT_STREAM = "text/event-stream"
 POLL_SECONDS = 1.0
-"""How often a follower looks for new events."""
+"""Interval in which a follower reads new events."""
 KEEP_ALIVE_SECONDS = 15.0
-"""A line at least so often: less than the timeouts of HAProxy and of clients."""
+"""Longest time without a line. It is shorter than the timeouts of HAProxy and of clients."""
 FOLLOW_SECONDS = 300.0
-"""Then the stream ends, and the client continues it with ``Last-Event-ID``."""
+"""Duration of a stream. The client continues it with ``Last-Event-ID``."""
 RETRY_MILLISECONDS = 1000
 
 Items = list[dict[str, Any]]
@@ -26,7 +26,7 @@ Items = list[dict[str, Any]]
 
 def followed(read: Callable[[int], Items], after: int, held: ExitStack) -> StreamingHttpResponse:
     """Stream the events after the number ``after``, for FOLLOW_SECONDS. ``read`` returns the next
-    ones after a number. ``held`` is closed when the stream ends, or its client is gone.
+    events after a number. ``held`` is closed when the stream ends, or its client has disconnected.
     """
     stream = _stream(read, after, held)
     next(stream)
@@ -37,8 +37,8 @@ def followed(read: Callable[[int], Items], after: int, held: ExitStack) -> Strea
 
 
 def _stream(read: Callable[[int], Items], after: int, held: ExitStack) -> Iterator[bytes]:
-    """Yields nothing first: from then on ``held`` is closed in any case. No connection to the
-    database is held while it waits or writes.
+    """The parts of the stream. The first part is empty: after it, ``held`` is closed in any case.
+    While the stream waits or writes, it holds no connection to the database.
     """
     until = time.monotonic() + FOLLOW_SECONDS
     with held:

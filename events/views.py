@@ -95,7 +95,7 @@ class EventsInput(Input):
 
 
 class LastEventInput(Input):
-    """The header by which a client continues a stream."""
+    """The header with which a client continues a stream."""
 
     lastEventId = Whole(source="number", max_value=INT64_MAX)
 

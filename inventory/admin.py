@@ -1,4 +1,4 @@
-"""The read-only admin pages of the pool."""
+"""The read-only console pages of the pool."""
 
 from operator import attrgetter
 from typing import Any
@@ -281,8 +281,8 @@ class SyslogRecordAdmin(ReadOnlyAdmin):
 
 @admin.register(Pool)
 class PoolAdmin(ReadOnlyAdmin):
-    """The identity of this pool. While there is a doubt, nothing is written: ``manage.py
-    database_restored``.
+    """The identity of this pool. While ``doubt`` is set, writes are barred until an operator runs
+    ``manage.py database_restored``.
     """
 
     list_display = ["__str__", "doubt", "doubt_since"]
@@ -291,7 +291,7 @@ class PoolAdmin(ReadOnlyAdmin):
 
 @admin.register(Recovery)
 class RecoveryAdmin(ReadOnlyAdmin):
-    """When an older database was put in order, and which nodes are still to be compared."""
+    """Recoveries of an older database, with the nodes that are still to be compared."""
 
     list_display = ["at", "after_generation", "until_generation", "awaited"]
     fields = ["at", ("after_generation", "until_generation"), "awaited"]

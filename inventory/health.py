@@ -1,4 +1,4 @@
-"""The health of storage nodes (docs/explanation/health.md). No other module decides it."""
+"""The health of storage nodes (docs/explanation/health.md). Only this module computes it."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def is_compatible(version: str) -> bool:
 def node_health_reason(
     backend: Backend, health: NodeHealth, drained_since: dt.datetime | None
 ) -> str:
-    """What an operator has to know about the node: sentences separated by ``; ``; empty: nothing.
+    """What an operator needs to know about the node: sentences separated by ``; ``. Empty: nothing.
 
     ``drained_since``: when its drain started; None: it is not being drained.
     """

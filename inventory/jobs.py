@@ -15,7 +15,9 @@ from inventory.services.syslog.settings import syslogs_poll, syslogs_read
 
 @shared_task
 def poll_late_backends() -> None:
-    """Read nodes that are overdue; see :mod:`inventory.reconcilers`. Record which are gone."""
+    """Read late nodes (:mod:`inventory.reconcilers`), and record which nodes and hosts became
+    Unavailable or Available.
+    """
     reconcilers.poll_late_backends()
     availability_record()
 
@@ -52,7 +54,7 @@ def poll_syslogs() -> None:
 
 @shared_task
 def check_certificates() -> None:
-    """Look when the certificates of nodes and API end."""
+    """Read the expiry of the certificates of nodes and API."""
     certificates_check()
 
 
@@ -64,7 +66,7 @@ def send_syslog_records(server_id: int) -> None:
 
 @shared_task
 def forward_events() -> None:
-    """Forward new events to the syslog servers, if it is switched on."""
+    """Forward new events to the syslog servers, if EVENT_SYSLOG is set."""
     events_forward()
 
 

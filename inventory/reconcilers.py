@@ -25,16 +25,16 @@ POLL_SECONDS = 12.0
 
 
 def poll_late_backends() -> None:
-    """Read the nodes that are late, left calls unanswered, reported a change that was not read yet,
-    or whose token is past half of its lifetime.
+    """Read nodes that are late, did not answer calls, or reported a change that was not read yet,
+    and nodes whose token is past half of its lifetime.
 
     A node is late 1.5 probe intervals after its last heartbeat, which is before it counts as
     Unavailable. A reading counts as a heartbeat. One run reads at most POLL_AT_MOST nodes within
     POLL_SECONDS, those polled longest ago first. Workers that run this at the same time choose
     different nodes.
 
-    A late node that answers gets its settings with a new token, because it may have other settings
-    than the stored ones, and its probes may be refused for that.
+    A late node that answers gets its settings with a new token, because its probes may have been
+    refused on account of wrong settings.
     """
     read_at = clock.now()
     chosen = _choose(read_at)
@@ -92,7 +92,8 @@ def _choose(now: dt.datetime) -> list[Backend]:
 def _visit(
     client: NodeClient, persistent_id: str, renewal: ProvisionerSettings | None
 ) -> tuple[Node, bool]:
-    """Read the node and, if it is the expected one, renew its settings. True: it took them.
+    """Read the node and, if it is the expected one, renew its settings. True: the node accepted
+    them.
 
     :raises NodeRefused, NodeUnreachable: it could not be read.
     """

@@ -11,9 +11,10 @@ from inventory.models import InventorySample
 
 @dataclass(frozen=True)
 class CapacityTrend:
-    """How the reserved capacity of the pool rose lately.
+    """The recent trend of the pool's reserved capacity.
 
-    ``days_left``: until all drives are reserved at that rate; None: it does not rise.
+    ``days_left``: days until all drives are reserved at that rate; None: the reserved capacity does
+    not increase.
     """
 
     bytes_per_day: float
@@ -27,8 +28,8 @@ DAY = 86_400
 
 
 def capacity_trend() -> CapacityTrend | None:
-    """The trend of the samples, by least squares; None: they are too few, or span half a day or
-    less.
+    """The trend of the samples, by least squares. None: there are too few, or they span half a day
+    or less.
     """
     rows = InventorySample.objects.filter(used_bytes__isnull=False).order_by("pk")
     values = rows.values_list("taken_at", "used_bytes", "capacity_bytes")

@@ -1,3 +1,3 @@
-"""The provisioner; its version is told here, and nowhere else."""
+"""The provisioner. This module defines its version."""
 
 __version__ = "1.0.0"

@@ -1,4 +1,4 @@
-"""The administration site."""
+"""The console's site."""
 
 from django.contrib import admin
 

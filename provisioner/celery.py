@@ -26,8 +26,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "provisioner.settings")
 redis.QoS.restore_at_shutdown = False
 
 TASKS, PERIODIC = "celery", "periodic"
-"""The queues. Periodic jobs have their own queue and workers, so they run however long tasks take.
-Among them is the job that finds tasks whose lease has expired.
+"""The queues. Periodic jobs have their own queue and workers, so they never wait for long tasks.
+One of them finds tasks whose lease has expired.
 """
 
 

@@ -20,7 +20,7 @@ from tasks.selectors import seconds_left, task_pending_reason
 
 
 def task_table(tasks: QuerySet[Task], link: str) -> Table:
-    """The latest tasks about an object, for its page. ``link``: the list of all."""
+    """The latest tasks of an object, for its page. ``link``: the list of all its tasks."""
     rows = (
         (
             row_link(task, task.type),

@@ -32,9 +32,9 @@ class Reschedule:
     """Result of a step that is not done: run it again in ``seconds``; 0: at once. No worker is
     occupied meanwhile.
 
-    ``pending_reason``: what the step waits for, in a few words for clients and operators.
-    ``sign`` (default: ``pending_reason``): changes while the wait makes progress. ``ends``: the
-    sign counts progress of bounded work, which ends by itself however long it takes.
+    ``pending_reason``: what the step waits for, in a few words for clients and operators. ``sign``
+    (default: ``pending_reason``): a text that changes while the wait makes progress. ``ends``: the
+    sign shows progress of work that ends by itself, however long it takes.
     """
 
     pending_reason: str = ""
@@ -45,7 +45,9 @@ class Reschedule:
 
 
 class LeaseLost(Exception):
-    """The task ended, or another worker has its lease: stop, and change nothing more."""
+    """The task ended, or another worker has its lease. The step must stop and change nothing
+    more.
+    """
 
 
 class ShuttingDown(Exception):
@@ -124,7 +126,7 @@ class Context:
         )
 
     def pause(self, later: Reschedule) -> None:
-        """Release the lease until it is time to run the step again.
+        """Release the lease until the step must run again.
 
         :raises LeaseLost: the task ended, or another worker has it.
         """

@@ -1,15 +1,17 @@
-"""Events of tasks: what is left of a task when ``GET /tasks`` no longer lists it."""
+"""Events of tasks. They remain after ``GET /tasks`` no longer lists the task."""
 
 from events.kinds import Kind
 from events.recording import record
 from tasks.models import Task, TaskType
 
 ROUTINE = frozenset({TaskType.FETCH_INVENTORY, TaskType.UPDATE_INVENTORY})
-"""They read nodes and change nothing, as often as clients ask: recorded only if they fail."""
+"""Types of tasks that only read nodes. Clients may start many of them, so only failures are
+recorded.
+"""
 
 
 def task_record(task: Task, kind: Kind, reason: str = "") -> None:
-    """Record that the task began or ended, in the transaction in which it does."""
+    """Record that the task began or ended, in the transaction of that change."""
     if task.type in ROUTINE and kind != Kind.TASK_FAILED:
         return
     record(

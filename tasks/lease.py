@@ -3,12 +3,12 @@
 from provisioner.common.queue import enqueue_on_commit
 
 PENDING_REASON = "waits_for"
-"""The key in ``outputs`` that says what a waiting task waits for."""
+"""The key in ``outputs`` with the reason why a task waits."""
 
 
 LEASE_SECONDS = 30
 WAITING = "waiting"
-"""Lease owner of a task that continues when its lease is over, or when it is woken."""
+"""Lease owner of a task that continues when its lease has expired, or when it is woken."""
 
 
 def task_submit(task_id: str, *, delay_seconds: float = 0.0) -> None:

@@ -26,8 +26,8 @@ def task_metrics() -> Iterator[Metric]:
 
 
 def job_metrics() -> Iterator[Metric]:
-    """How long ago each periodic job last succeeded. For a job that never ran, it is the time since
-    this process started.
+    """The time since the last success of each periodic job. For a job that never ran, it is the
+    time since this process started.
     """
     age = GaugeMetricFamily(
         "provisioner_job_age_seconds",

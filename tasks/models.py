@@ -1,4 +1,4 @@
-"""Tasks: rows for long work. The row is the truth; Celery only carries its id."""
+"""Tasks: rows for long work. The row has the state of the task; Celery only carries its id."""
 
 import uuid
 from typing import ClassVar
@@ -51,13 +51,13 @@ ACTIVE = frozenset(TRANSITIONS) - ENDED
 
 
 class Task(models.Model):
-    """Long work, and what clients see of it in ``GET /tasks``.
+    """A task: long work, which clients see in ``GET /tasks``.
 
     ``task_status`` and ``description``: the outcome, as the worker or host reported it.
-    ``lease_until``: until then only ``lease_owner`` works on the task; when the lease is over, any
-    worker may take the task. ``attempts``: runs since a step was last done or began to wait, so
-    that a task that kills its workers is not tried for ever. ``last_activity_at``: the last report
-    of the host that carries out the task. ``bytes_*``: of a copy between nodes; null without one.
+    ``lease_until``: until then only ``lease_owner`` works on the task; then any worker may take it.
+    ``attempts``: runs since a step was last done or began to wait, so that a task that kills its
+    workers is not tried forever. ``last_activity_at``: the last report of the host that carries out
+    the task. ``bytes_*``: progress of a copy between nodes; null if there is none.
     """
 
     task_id = models.CharField(primary_key=True, max_length=64, default=new_uuid)

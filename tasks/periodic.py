@@ -1,4 +1,4 @@
-"""Lets periodic jobs run once at a time, and records when each last succeeded."""
+"""Lets one run of a periodic job be active at a time, and records the last success of each job."""
 
 import datetime as dt
 
@@ -8,14 +8,17 @@ from provisioner.common import clock
 from tasks.models import JobRun
 
 OVERLAP = dt.timedelta(seconds=20)
-"""A run that takes longer does not block the next one, because its process may be dead."""
+"""A run that takes longer than this does not block the next one, because its process may be
+dead.
+"""
 
 
 def run_begin(job: str, *, interval_seconds: float) -> bool:
     """Whether the periodic ``job`` must run now; if so, the run is recorded as begun.
 
     A job does not run while another run is in progress (for OVERLAP at most), or if a run began
-    less than half of ``interval_seconds`` ago. So of several waiting messages, one runs.
+    less than half of ``interval_seconds`` ago. So if several messages of a job waited, one of them
+    starts a run.
     """
     now = clock.now()
     ended = Q(ended_at__gte=F("began_at")) | Q(began_at__lte=now - OVERLAP)

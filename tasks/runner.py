@@ -1,6 +1,6 @@
 """Runs one task: the holder of its lease runs the steps that are not done yet.
 
-``kill -9`` at any line loses nothing: the lease expires, and another worker continues with the step
+If the worker is killed at any line, the lease expires, and another worker continues with the step
 that was not recorded as done.
 """
 
@@ -38,8 +38,8 @@ def run(task_id: str) -> None:
     """Run a task until it ends or waits. Does nothing if another worker has its lease.
 
     A refusal (``ProvisionerError``) ends the task as FAILED with its code, any other error with
-    InternalError. If the database cannot be reached, nothing ends: the task is resumed later. A
-    task whose workers died ``task_attempts`` times in one step becomes FAILED, too.
+    InternalError. If the database cannot be reached, the task stays active and continues later. A
+    task whose workers died ``task_attempts`` times in one step also becomes FAILED.
     """
     context = None if writes_barred() else _claim(task_id)
     if context is None:
@@ -66,7 +66,7 @@ def run(task_id: str) -> None:
 
 
 def _claim(task_id: str) -> Context | None:
-    """Take the lease, if it has no owner or is over; None: another worker has it."""
+    """Acquire the lease, if it has no owner or has expired. None: another worker has it."""
     task = Task.objects.filter(pk=task_id).first()
     saga = saga_of(task) if task else None
     if task is None or saga is None:
@@ -88,7 +88,7 @@ def _claim(task_id: str) -> Context | None:
 
 
 def _broken(context: Context, error: Exception) -> None:
-    """Fail the task because of a bug. A refusal of the database itself ends nothing."""
+    """Fail the task because of a bug. If the database refuses writes, the task stays active."""
     if refusal_of(error):
         context.not_an_attempt()
         return

@@ -15,12 +15,12 @@ from tasks.models import Task
 class Step:
     """A step of a saga.
 
-    ``run`` calls nodes, or writes in one ``Context.transaction``. It may run twice, and again after
-    it died at any line.
+    ``run`` calls nodes, or writes in one ``Context.transaction``. It may run twice, and may run
+    again after a crash at any line.
 
-    ``undo`` runs in the transaction that ends a task as FAILED or ABORTED, for each step that was
-    begun, in reverse order. It only writes the intent (``DELETING``) to the database, and may find
-    nothing to do. Collectors remove things from nodes.
+    ``undo`` runs in the transaction that ends a task as FAILED or ABORTED, for each started step,
+    in reverse order. It only writes the intent (``DELETING``) to the database, and also works if
+    there is nothing to undo. The collector removes objects from nodes.
     """
 
     run: Callable[[Context], Outputs | Reschedule | None]
@@ -46,10 +46,10 @@ class Saga:
 
     The last step is the point of no return: it runs inside the transaction that makes the task
     FINISHED, so it only writes, never waits, and needs no undo. ``lock_first`` locks the rows that
-    come before the task's row in the order of locks (a volume), wherever the task is locked.
-    ``last_look`` asks nodes right before the last transaction, in each run that reaches it, because
-    an earlier step may have asked long ago, in a worker that died.
-    ``is_hosts``: whether a host carries out this task; then the steps only supervise it.
+    come before the task's row in the order of locks (a volume); it is called wherever the task is
+    locked. ``last_look`` asks nodes right before the last transaction, in each run that reaches it,
+    because an earlier step may have asked them long ago, in a worker that died. ``is_hosts``:
+    whether a host carries out this task; then the steps only supervise it.
     """
 
     type: str

@@ -49,11 +49,11 @@ def task_list(
     *, task_id: str | None = None, host_id: str | None = None, tenant_id: str | None = None
 ) -> list[Mapping[str, Any]]:
     """COLUMNS of the tasks of a host, or of one task, ordered by id. Ended tasks are listed until
-    their retention is over. With ``host_id``: only tasks that this host carries out, because its
-    agent takes every task in that list for its own.
+    their retention has expired. With ``host_id``: only tasks that this host carries out, because
+    its agent assumes that every task in that list is its own.
 
-    Every host sends ``GET /tasks?hostId=`` every second. So this creates no model instances, the
-    query is compiled once, and the rows are filtered here.
+    Every host sends ``GET /tasks?hostId=`` every second. So this function creates no model
+    instances, the query is compiled once, and the rows are filtered in Python.
     """
     rows: Iterable[Mapping[str, Any]]
     if host_id is None:
@@ -85,7 +85,7 @@ def task_rows(**wanted: str | None) -> QuerySet[Task, Mapping[str, Any]]:
 
 
 def task_active(*, volume_id: str) -> Task | None:
-    """The volume's task that has not ended; None: it has none."""
+    """The active task of the volume, or None."""
     return Task.objects.filter(volume_id=volume_id, state__in=sorted(ACTIVE)).first()
 
 
@@ -122,7 +122,7 @@ def seconds_left(task: Mapping[str, Any]) -> int | None:
 
 
 def task_pending_reason(task: Mapping[str, Any]) -> str:
-    """What an active task waits for, from COLUMNS of it; empty: it is worked on, or ended."""
+    """What an active task waits for, from its COLUMNS. Empty: a worker runs it, or it has ended."""
     if task["state"] not in ACTIVE:
         return ""
     if _is_hosts(task):
@@ -144,12 +144,14 @@ def task_is_hosts(task: Task) -> bool:
 
 
 def shown_tasks(*, tenant_id: str | None) -> QuerySet[Task, Mapping[str, Any]]:
-    """COLUMNS of all tasks that clients see, of one tenant or of all, for a list of any length."""
+    """COLUMNS of all tasks that clients see, of one tenant or of all tenants, for a list of any
+    length.
+    """
     return task_rows(tenant_id=tenant_id).exclude(_retention_is_over())
 
 
 def expired_tasks() -> QuerySet[Task]:
-    """The ended tasks whose retention is over."""
+    """The ended tasks whose retention has expired."""
     return Task.objects.filter(_retention_is_over())
 
 

@@ -80,9 +80,9 @@ def task_create(
 ) -> Task:
     """Create a task that is submitted on commit, for the saga of its type.
 
-    It is IDLE, or RUNNING if it ``is_begun``: hosts take IDLE tasks for their own. A new task has a
-    lease, so that it is not submitted again at once. Clients see ``params``; ``outputs`` are only
-    for the saga.
+    It is IDLE, or RUNNING if ``is_begun``, because hosts take IDLE tasks. A new task has a lease,
+    so that it is not submitted again at once. Clients see ``params``; ``outputs`` are only for the
+    saga.
 
     :raises VolumeHasTask: ``volume_id`` has an active task.
     """
@@ -120,16 +120,17 @@ def task_update(
     description: str | None = None,
     params: Configuration | None = None,
 ) -> None:
-    """Record the report of the host that carries out a task, and when it came. None: unchanged.
+    """Record the report of the host that carries out a task, and its time. A value of None leaves
+    the field unchanged.
 
     ``progress``, in percent, never decreases, and is 100 once the task is FINISHED. ``tenant_id``:
     only a task of this tenant is found.
 
     :raises TaskNotFound: the host has no such task.
     :raises TaskEnded: the task has ended.
-    :raises MoveRefused: TRANSITIONS do not allow the state; another type; an abort of a task that
-        cannot be stopped; or, for a task that a worker carries out, an end other than an abort, or
-        another configuration.
+    :raises MoveRefused: TRANSITIONS do not allow the state; the type differs; the task cannot be
+        stopped; or a worker carries out the task, and the report would end it otherwise than by an
+        abort, or change its configuration.
     """
     mine = _visible(tenant_id).filter(pk=task_id, host_id=host_id)
     rows = mine.filter(state__in=_origins(state))
@@ -226,7 +227,7 @@ def tasks_abort(*, volume_id: str, reason: str, only_hosts: bool = False) -> Non
 
 
 def tasks_touch(*, volume_id: str) -> None:
-    """Record that a host reported something about the volume, and wake the volume's task."""
+    """Record that a host reported about the volume, and wake the volume's task."""
     rows = Task.objects.filter(volume_id=volume_id, state__in=sorted(ACTIVE))
     if rows.update(last_activity_at=clock.now()):
         tasks_wake(volume_id=volume_id)
@@ -260,5 +261,5 @@ def task_delete(*, task_id: str, host_id: str | None = None, tenant_id: str | No
 
 
 def ended_purge() -> int:
-    """Delete the ended tasks whose retention is over. Returns their number."""
+    """Delete the ended tasks whose retention has expired. Returns their number."""
     return expired_tasks().delete()[0]

@@ -34,7 +34,7 @@ def tasks_wake(*, volume_id: str) -> None:
 
 
 def tasks_requeue() -> int:
-    """Submit again the active tasks whose lease is over. Returns their number.
+    """Submit the active tasks whose lease has expired again. Returns their number.
 
     This recovers from a killed worker, a flushed broker and a lost message.
     """

@@ -22,18 +22,18 @@ class BackendQuerySet(models.QuerySet["Backend"]):
 class Backend(models.Model):
     """A storage node of the pool. ``persistent_id`` belongs to the node for life.
 
-    ``used_iops``, ``used_bw``: what placement claimed for its replicas. A node is Available until
-    ``available_until``, so no job has to notice its silence. Probes do not extend that while calls
-    to the node are unanswered, since ``unanswered_since``.
+    ``used_iops``, ``used_bw``: IOPS and bandwidth that its replicas claim. A node is Available
+    until ``available_until``, so it becomes Unavailable without a job. While ``unanswered_since``
+    is set, the node does not answer calls, and probes do not extend ``available_until``.
 
-    ``refresh_wanted_at``: when the node last reported a change or restart; if later than
-    ``refreshed_at``, it was not read since. ``syslogs_wanted_at``: its syslog settings are to be
-    read. ``checked_at``, ``checked_boot_id``: when, and in which boot, its volumes, snapshots and
-    targets were last compared with the database.
+    ``refresh_wanted_at``: when the node last reported a change or restart; if it is later than
+    ``refreshed_at``, the node must be read. ``syslogs_wanted_at``: set if its syslog settings must
+    be read. ``checked_at``, ``checked_boot_id``: when, and in which boot, its volumes, snapshots
+    and targets were last compared with the database.
 
     ``controller_slot``: see :mod:`inventory.services.node.controller_slots`; null until the next
     node check if an older version added the node. ``encrypted_token``, ``token_digest``: the token
-    that a node without mutual TLS demands; each node has its own.
+    that a node without mutual TLS demands. Each node has its own token.
     """
 
     persistent_id = models.CharField(primary_key=True, max_length=64)
@@ -144,7 +144,7 @@ class Backend(models.Model):
 
     @property
     def pending_reason(self) -> str:
-        """What the node waits for, in short words for clients and operators; empty: nothing."""
+        """What the node waits for, in a few words for clients and operators. Empty: nothing."""
         if self.unanswered_since:
             return "an answer to our calls"
         if not self.is_available:
@@ -154,7 +154,7 @@ class Backend(models.Model):
 
     @property
     def health_reason(self) -> str:
-        """Which direction of communication fails, and since when; empty: none."""
+        """Whether probes or calls fail, and since when. Empty: neither."""
         reasons = []
         if since := self.unanswered_since:
             since_text = iso_milliseconds(since)

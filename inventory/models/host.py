@@ -14,8 +14,8 @@ agent.
 
 
 class ClientType(models.TextChoices):
-    """What a client says it is. It does not tell whether the host has an agent: KIOXIA's agent
-    sends ``Openstack``, the Cinder driver ``Agent``.
+    """The type that a client reports. It does not tell whether the host has an agent: KIOXIA's
+    agent sends ``Openstack``, the Cinder driver ``Agent``.
     """
 
     KUBERNETES = "Kubernetes"
@@ -27,8 +27,8 @@ class Host(models.Model):
     """An initiator, created by its first ``POST /host_probe``.
 
     ``nqn`` is unique: targets admit hosts by it, so two hosts with one NQN would reach each other's
-    volumes. ``used_namespace_ids``: NVMe namespace ids that the host says it uses. ``tenant_id``:
-    the only tenant whose volumes it may have; empty: any.
+    volumes. ``used_namespace_ids``: NVMe namespace ids that the host reports as used.
+    ``tenant_id``: the only tenant whose volumes may be published to it; empty: any tenant.
 
     ``available_until``: three probe durations after its last probe. ``agent_until``: the same after
     the last probe of an agent on the host. ``probed_by_driver``: the last probe came from a driver

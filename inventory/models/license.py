@@ -18,8 +18,8 @@ class LicenseType(models.TextChoices):
 class License(models.Model):
     """The licence in force: a single row, which is locked to add a backend.
 
-    ``expires_at`` None: it never expires. ``max_backends`` None: no limit. While none is installed,
-    ``encrypted_text`` is empty and nothing is limited.
+    ``expires_at`` None: it never expires. ``max_backends`` None: no limit. If no licence is
+    installed, ``encrypted_text`` is empty and there is no limit.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)

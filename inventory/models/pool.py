@@ -19,7 +19,7 @@ class Pool(models.Model):
 
     ``seal``: identifies the database and table for which the row was written. A copy of the
     database has another seal, and hands out no generation until an operator confirms that it is the
-    pool's. ``doubt``: why the database seems to be older than a node; empty: it does not.
+    pool's. ``doubt``: the reason why the database may be older than a node; empty: it is not older.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE)
@@ -42,11 +42,11 @@ class Pool(models.Model):
 
 
 class Recovery(models.Model):
-    """The record that an older database was put in order.
+    """The recovery of an older database.
 
-    Objects on nodes with generations after ``after_generation`` up to ``until_generation`` were
-    made in between, so the database may not know them. ``awaited``: ids of backends that did not
-    answer then and are still to be compared.
+    Objects on nodes with generations after ``after_generation`` up to ``until_generation`` may have
+    been created after the restored state, so the database may not know them. ``awaited``: ids of
+    backends that did not answer then and are still to be compared.
     """
 
     after_generation = models.BigIntegerField()

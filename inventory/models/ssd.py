@@ -11,8 +11,8 @@ from inventory.models.backend import Backend
 class Ssd(models.Model):
     """A drive of a backend.
 
-    ``used_bytes``: what placement claimed, at most its capacity. ``present``: False if the node no
-    longer reports the drive but it still holds replicas. ``block_size``: the only block size that
+    ``used_bytes``: the claimed space, at most the capacity. ``present``: False if the node no
+    longer reports the drive, but replicas are still on it. ``block_size``: the only block size that
     its volumes can have; null: any.
     """
 

@@ -14,8 +14,8 @@ THE_ONE = 1
 class SyslogSource(models.Model):
     """The node whose syslog settings count: a single row, locked to replace the settings.
 
-    ``backend`` is null if no settings are known, or if their node left the pool. The settings stay
-    until those of another node replace them.
+    ``backend`` is null if no settings are known, or if their node was removed from the pool. Then
+    the settings stay until the settings of another node replace them.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE)
@@ -39,9 +39,9 @@ class SyslogSource(models.Model):
 class SyslogServer(models.Model):
     """A syslog server in a node's settings, identified by its ``url``.
 
-    ``next_try_at``: no job sends to it before this time. While a job sends, it is the time when
-    that job counts as dead. After a failure it is the end of the pause, which grows with
-    ``failures``.
+    ``next_try_at``: no job sends to the server before this time. While a job sends, it is the time
+    after which that job counts as dead. After a failure, it is the end of the pause, which grows
+    with ``failures``.
     """
 
     url = models.CharField(max_length=LONGEST_TEXT, unique=True)

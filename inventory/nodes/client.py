@@ -67,9 +67,9 @@ class NodeClient:
     """Client for one storage node. It uses the first address (name, IPv4 or IPv6) that accepts a
     connection.
 
-    It tries the next address only if no connection was made, never when a request may have been
-    sent. Each method takes ``timeout``, the seconds for the whole call (default and maximum 15),
-    and has two errors:
+    It tries the next address only if no connection was made, never if a request may have been sent.
+    Each method takes ``timeout``, the seconds for the whole call (default and maximum 15), and may
+    raise two errors:
 
     :raises NodeRefused: nothing was changed.
     :raises NodeUnreachable: the change may have been made. Also raised after a 5xx status, a TLS

@@ -16,8 +16,8 @@ class NodeUnreachable(Exception):
     """No usable answer came in time; the change may have been made. Repeat the call, or read the
     node.
 
-    ``is_fault``: whether the node is to blame. False: a limit or deadline of this process ended the
-    call before the node was asked, or before it had time to answer.
+    ``is_fault``: whether the node caused the failure. False: a limit or deadline of this process
+    ended the call before the request was sent, or before the node had time to answer.
     """
 
     def __init__(self, message: str, *, is_fault: bool = True) -> None:

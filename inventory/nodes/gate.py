@@ -15,7 +15,7 @@ CALLS_WHILE_SILENT = 1
 is back.
 """
 WAIT_SECONDS = 0.5
-"""How long a further call waits for a running one to end. Then it is refused."""
+"""Longest wait of another call for the running one. Then it is refused."""
 SILENT_SECONDS = 1.0
 """A missing answer counts as the node's fault only after this time."""
 

@@ -1,7 +1,7 @@
 """HTTPS calls that end in time, whatever the server does.
 
-A socket timeout bounds one read only, so a server that sends byte by byte could hold a caller for
-ever. Here each socket operation gets the time that is left of the whole call.
+A socket timeout limits only one read, so a server that sends byte by byte could block a caller
+forever. Here each socket operation gets the remaining time of the whole call.
 """
 
 import ssl
@@ -75,7 +75,9 @@ class _BoundedSocket(ssl.SSLSocket):
 
 
 class _Connection(HTTPSConnection):
-    """Tells a failed connect from later failures, and is not reused after IDLE_SECONDS."""
+    """A connection that distinguishes a failed connect from later failures. It is not reused after
+    IDLE_SECONDS.
+    """
 
     _used_at = 0.0
 

@@ -97,9 +97,9 @@ def call_all(
     node that hangs leaves threads for calls to other nodes.
 
     A call that has not ended after ``timeout_seconds`` counts as ``NodeUnreachable``. If it has
-    started, it goes on in its thread, so give it a ``timeout`` of its own; if not, it is never
-    made. All callers in the process share PARALLEL_CALLS threads, so a call must not use
-    ``call_all`` itself.
+    started, it continues in its thread, so give it its own ``timeout``. If not, it is never made.
+    All callers in the process share PARALLEL_CALLS threads, so a call must not use ``call_all``
+    itself.
 
     :raises Exception: what a call raised besides the two node errors; this is a bug.
     """

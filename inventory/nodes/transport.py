@@ -81,9 +81,9 @@ ANY_NODE = Peer()
 class NodeTransport:
     """Pooled HTTPS connections to storage nodes: one transport per process, shared by its threads.
 
-    A request is sent at most once. There is no silent retry, not even where a server closes an idle
-    connection, so callers and observers see what really happened. Idle connections are checked
-    before use and closed long before an agent closes them, which makes that case rare. It raises
+    A request is sent at most once. There is no silent retry, even if a server closes an idle
+    connection, so callers and observers see each failure. That case is rare, because idle
+    connections are checked before use and closed long before an agent closes them. It raises
     ``NodeUnreachable``, and the caller decides whether to repeat the call.
 
     After a fork the child opens its own connections.
@@ -163,7 +163,7 @@ class NodeTransport:
         raise NodeUnreachable(text, is_fault=now < ends_at or now - began >= SILENT_SECONDS)
 
     def observe(self, address: str, call: NodeCall, outcome: str, seconds: float) -> None:
-        """Tell the observers. An exception of an observer is logged and goes no further."""
+        """Call the observers. An exception of an observer is logged and not raised."""
         for observer in self.observers:
             try:
                 observer(address, call.method, call.template, outcome, seconds)

@@ -63,7 +63,7 @@ class BackendsClientNoAdmin(ProvisionerError):
 
 
 class NodesNotAvailable(ProvisionerError):
-    """Nodes are Unavailable, or do not take the settings."""
+    """Nodes are Unavailable, or do not accept the settings."""
 
     code = ResultCode.NotAvailable
 
@@ -77,11 +77,11 @@ class LocalMode(ProvisionerError):
 
 
 def authorization_server_set(*, server: OidcServer) -> None:
-    """Accept tokens of ``server`` from now on, after it proved itself and all nodes took the
-    settings.
+    """Accept tokens of ``server`` from now on, after its tokens were checked and all nodes accepted
+    the settings.
 
-    If only some nodes took the settings, nothing is stored. The probes of those nodes are refused
-    until the poll gives them the stored settings again.
+    If only some nodes accepted the settings, nothing is stored. The probes of those nodes are
+    refused until the poll gives them the stored settings again.
 
     :raises ProvisionerTokenNotMade, BackendsTokenNotMade, ProvisionerTokenInvalid:
     :raises BackendsTokenInvalid, ProvisionerClientNoAdmin, BackendsClientNoAdmin:
@@ -97,7 +97,7 @@ def authorization_server_set(*, server: OidcServer) -> None:
 
 
 def authorization_server_delete() -> None:
-    """Accept local tokens again, after all nodes took one.
+    """Accept local tokens again, after all nodes accepted one.
 
     :raises LocalMode: no authorization server is set.
     :raises NodesNotAvailable: a node is not Available, or does not take its settings.

@@ -1,7 +1,7 @@
 """Records when nodes and hosts become Unavailable, and Available again.
 
-They do so by time alone, without a change of a row. So a job compares what they are with what the
-last event said.
+Their state changes with time, without a change of a row. So a job compares the present state with
+the state in the last event.
 """
 
 from django.db import transaction
@@ -13,7 +13,7 @@ from inventory.models import Backend, Host
 from provisioner.common import clock
 
 AT_MOST = 500
-"""Nodes, and hosts, that one run records."""
+"""The number of nodes, and of hosts, that one run records."""
 
 
 def availability_record() -> None:

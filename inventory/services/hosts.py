@@ -32,14 +32,14 @@ class NqnTaken(ProvisionerError):
 
 
 class HostOfOthers(ProvisionerError):
-    """The caller is bound to a tenant, and the host is not that tenant's alone."""
+    """The caller is bound to a tenant, and the host does not belong to that tenant only."""
 
     code = ResultCode.AlreadyExists
 
 
 @dataclass(frozen=True, kw_only=True)
 class HostReport:
-    """What a probe of a host says. ``duration``: seconds until the next probe.
+    """The facts in a probe of a host. ``duration``: seconds until the next probe.
     ``used_namespace_ids``: None keeps the stored ones. ``tenant_id``: the tenant of the caller; a
     host created by this probe belongs to it.
     """
@@ -80,8 +80,8 @@ class HostReport:
 
 
 def host_probe(report: HostReport) -> None:
-    """Record that the host is alive, and what it reports. The first probe creates the host. The NQN
-    of a known host never changes here, because its exports depend on it.
+    """Record a probe of the host. The first probe creates the host. This function never changes the
+    NQN of a known host, because its exports depend on it.
 
     A driver reports for a host from another machine. While an agent probes the host, a driver's
     probe changes only the host's name.
@@ -130,8 +130,8 @@ def require_host_of_tenant(host: Host, *, nqn: str, tenant_id: str, is_its_own: 
 
 
 def host_assign(*, uuid: str, tenant_id: str) -> bool:
-    """Let the host have volumes of this tenant only ("": of all tenants). Existing publications
-    stay. False: there is no such host.
+    """Assign the host to this tenant, so that only its volumes can be published to the host ("":
+    volumes of all tenants). Existing publications stay. False: there is no such host.
     """
     return bool(Host.objects.filter(pk=uuid).update(tenant_id=tenant_id))
 

@@ -1,4 +1,4 @@
-"""The agent of a simulated host: it repeatedly reads what is to be done, and does it."""
+"""The agent of a simulated host: it repeatedly reads its volumes and tasks, and acts on them."""
 
 import asyncio
 import logging

@@ -19,7 +19,9 @@ CHUNK_BYTES = 64 * 1024
 
 
 class NoAnswer(Exception):
-    """It is unknown whether anything was done. The text says what came instead of an answer."""
+    """The API did not answer, so it is unknown whether the call was done. The text names the
+    failure.
+    """
 
 
 @dataclass(frozen=True)

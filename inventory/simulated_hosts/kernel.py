@@ -1,8 +1,7 @@
 """The facts that a real host gets from its kernel and os-brick, and not from the API.
 
-The simulation reads them from the API over separate connections: which volumes are attached, which
-of their replicas are exported, which nodes are alive. So the agent's own connection carries only
-the agent's calls.
+The simulation reads them from the API over separate connections: attached volumes, exported
+replicas, Available nodes. So the agent's own connection carries only the agent's calls.
 """
 
 from dataclasses import dataclass

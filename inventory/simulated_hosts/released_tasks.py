@@ -22,8 +22,8 @@ Task = dict[str, Any]
 
 
 class Tasks:
-    """The tasks of the agent. ``_running`` is kept in memory only: a restarted agent takes up
-    RUNNING tasks.
+    """The tasks of the agent. ``_running`` is kept in memory only: a restarted agent starts RUNNING
+    tasks again.
     """
 
     def __init__(self, calls: Calls, kernel: Kernel, volumes: Volumes) -> None:
@@ -35,7 +35,7 @@ class Tasks:
         return bool(self._running)
 
     async def work(self, now: float) -> None:
-        """Handle all tasks. The agent takes every task in the list for its own."""
+        """Handle all tasks. The agent assumes that every task in the list is its own."""
         for task in await self._calls.tasks():
             if task["state"] == IDLE and task["type"] == "RemoteMigration":
                 await self._begin(task, now)

@@ -18,8 +18,8 @@ class Healing:
         """Add a leg or, when the new leg is synchronized, mark the Missing one for removal; return
         whether anything was done.
 
-        After a refusal the volume is left alone for ``REST_SECONDS``. It is also left alone while
-        another host has it.
+        After a refusal, the volume is not touched for ``REST_SECONDS``. It is not touched either
+        while it is published to another host.
 
         :raises NoAnswer: it is unknown whether anything was done.
         """

@@ -1,4 +1,4 @@
-"""Administration pages: users, the authorization server without its secrets, and revoked tokens."""
+"""Console pages of the authorization server (without its secrets) and of revoked tokens."""
 
 from typing import TYPE_CHECKING, Any, ClassVar
 

@@ -1,4 +1,4 @@
-"""Login to the administration pages: limits on passwords, roles, and headers for browsers."""
+"""Login to the console: limits on passwords, roles, and headers for browsers."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -69,14 +69,14 @@ POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-eval'; img-src 'self' data:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-"""Content security policy of the administration pages: only files of this server. Alpine.js, which
-unfold uses, evaluates the expressions in attributes (docs/decisions/0033-console.md).
+"""Content security policy of the console: only files of this server. Alpine.js, which unfold uses,
+evaluates the expressions in attributes (docs/decisions/0033-console.md).
 """
 
 
 class AdministrationPages:
-    """Middleware that sets the content security policy of the pages, says who the caller is and of
-    which tenant, and answers HTTP 429 after too many logins.
+    """Middleware that sets the content security policy of the pages, the name of the caller and
+    the caller's tenant, and answers HTTP 429 after too many logins.
     """
 
     def __init__(self, get_response: Handler) -> None:

@@ -1,4 +1,4 @@
-"""DRF authenticators: who sends a request (contract, section 2)."""
+"""DRF authenticators: identify the caller of a request (contract, section 2)."""
 
 import base64
 import binascii

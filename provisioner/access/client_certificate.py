@@ -58,8 +58,8 @@ class ClientCertificate:
         return self.get_response(request)
 
     def _needs_none(self, request: HttpRequest) -> bool:
-        """Whether the request needs no certificate. For ``/probe`` that is so only with a token:
-        otherwise passwords could be guessed there without a certificate.
+        """Whether the request needs no certificate. ``/probe`` needs none only with a token, so
+        that nobody can guess passwords there without a certificate.
         """
         path = request.path_info.rstrip("/")
         scheme = request.headers.get("Authorization", "").partition(" ")[0].lower()

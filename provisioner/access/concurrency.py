@@ -1,8 +1,8 @@
 """Limits for each caller, so that no caller occupies a whole process.
 
-A request occupies a place, which is a thread, and is worked on while it has a turn. There are more
-places than turns: requests of a caller with many requests wait for its turns, and other callers
-still find free places and turns.
+A request occupies a place (a thread), and runs while it has a turn. There are more places than
+turns. If a caller has many requests, they wait for the caller's turns, and other callers still find
+free places and turns.
 """
 
 from collections.abc import Callable, Hashable
@@ -19,7 +19,9 @@ TURN_SECONDS = 10.0
 LIST_SECONDS = 20.0
 """Longest wait of a long list. It may be longer, because a list calls no node."""
 LISTS_AT_ONCE = 2
-"""Long lists that are written at once: each takes CPU time from all others, and a connection."""
+"""Number of long lists that are written at once. Each takes CPU time from other requests, and a
+connection.
+"""
 
 
 _places, _turns, _lists, _followers = Lane(), Lane(), Lane(), Lane()
@@ -65,10 +67,11 @@ class RequestTurn:
         return partial(self._give_back, _lists)
 
     def for_following(self) -> None:
-        """Exchange the turn for one of a follower of events, who stays for minutes and mostly
-        waits. The place is kept. Followers have a quarter of all places, one caller half of that.
+        """Exchange the turn for the turn of a follower of events, which stays for minutes and
+        mostly waits. The place is kept. Followers have a quarter of all places, and one caller half
+        of that.
 
-        :raises TooManyAtOnce: these are taken.
+        :raises TooManyAtOnce: no such place is free.
         """
         places: int = settings.ENVIRONMENT.api_places
         self._give_back(_turns)
@@ -95,7 +98,7 @@ def place_bounds() -> Bounds:
 
 
 def turn_bounds() -> Bounds:
-    """How many requests are worked on at once, in all and for one caller."""
+    """The number of requests that run at once, in total and for one caller."""
     environment = settings.ENVIRONMENT
     threads: int = environment.api_threads
     of_one: int = environment.caller_requests or three_quarters(threads)

@@ -29,7 +29,9 @@ def stop_serving() -> None:
 
 
 def is_serving() -> bool:
-    """False: the process is being stopped: long answers end, and clients come again elsewhere."""
+    """Whether the process serves requests. If not, it is being stopped: long answers end, and
+    clients continue at another process.
+    """
     return not _stopping.is_set()
 
 
@@ -66,8 +68,8 @@ class ReadyzViewSet(ApiViewSet):
 
 
 def _database_answers() -> str:
-    """Why the database cannot be used. Empty: it can be used, or all connections of this process
-    are in use. Waits at most CHECK_SECONDS for an answer.
+    """The reason why the database cannot be used. Empty: it can be used, or all connections of this
+    process are in use. Waits at most CHECK_SECONDS for an answer.
     """
     outcome = [UNREACHABLE]
 

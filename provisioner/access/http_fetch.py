@@ -23,7 +23,9 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class FetchFailed(Exception):
-    """There is no usable answer. The text says why, contains no secret, and may be shown."""
+    """There is no usable answer. The text gives the reason, contains no secret, and may be
+    shown.
+    """
 
 
 def fetch_json(url: str, *, form: Mapping[str, str] | None = None, ca: str = "") -> dict[str, Any]:
@@ -41,8 +43,8 @@ def fetch_json(url: str, *, form: Mapping[str, str] | None = None, ca: str = "")
 
 
 def _within(seconds: float, url: str, form: Mapping[str, str] | None, ca: str) -> tuple[int, bytes]:
-    """Run the call in a thread, and stop waiting for it after ``seconds``: nothing else bounds DNS
-    look-ups and headers that arrive slowly.
+    """Run the call in a thread, and stop waiting for it after ``seconds``. No other limit covers
+    DNS look-ups and headers that arrive slowly.
     """
     outcome: SimpleQueue[tuple[int, bytes] | FetchFailed] = SimpleQueue()
     give_up = time.monotonic() + seconds

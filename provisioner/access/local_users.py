@@ -50,8 +50,8 @@ def user_verify(name: str, password: str, *, source: str = "") -> Caller | None:
 
 
 def user_caller(user: Any) -> Caller:
-    """The caller that a user is who is logged in to the console: as with name and password, but a
-    superuser is ADMIN only, which may do everything. The roles are read once for each request.
+    """The caller for a user who is logged in to the console. The roles are those of the user, but a
+    superuser has only ADMIN, which includes all rights. The roles are read once for each request.
     """
     if not hasattr(user, "_caller"):
         name = user.get_username()

@@ -1,9 +1,10 @@
-"""Limits how often passwords are tried, and how many are hashed at once.
+"""Limits the number of tried passwords, and the number of passwords that are hashed at once.
 
-A slow hash makes guessing slow, but guessing then takes CPU and threads from all other callers. So
-each try is counted before it is hashed, and only a few threads hash at a time. Further logins wait
-for their turn, so that many honest callers can log in at once. Counts are in Redis, where all
-processes see them. While Redis cannot be reached, each process counts by itself.
+A slow hash makes guessing slow, but then guesses take CPU and threads from all other callers. So
+each try is counted before the password is hashed, and only a few threads hash at a time. Further
+logins wait for their turn, so that many callers with right passwords can log in at once. Counts are
+in Redis, where all processes see them. While Redis cannot be reached, each process counts by
+itself.
 """
 
 import hashlib
@@ -27,14 +28,15 @@ log = logging.getLogger(__name__)
 
 PREFIX = "provisioner:login:"
 MANY = 10
-"""A name over all sources, and a source over all names, may fail so many times as often as one name
-from one source."""
+"""Factor of the limits for one name from all sources, and for all names from one source."""
 REDIS_SECONDS = 0.3
 REST_SECONDS = 5.0
 MOST_KEPT = 10_000
 HASHED_AT_ONCE = 2
 HASHED_OF_ONE = 1
-"""From one address: so of one name at most as many tries run at once as there are processes."""
+"""Passwords from one address that a process hashes at once. So for one name, at most one try runs
+in each process.
+"""
 TURN_SECONDS = 10.0
 """Longest wait for a turn to hash; a hash takes 0.4 s."""
 

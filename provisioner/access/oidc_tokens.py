@@ -11,7 +11,7 @@ from provisioner.access.signing_keys import Keys
 from provisioner.access.tokens import TokenRefused
 
 LEEWAY_SECONDS = 5
-"""How far the clocks of that server and of this machine may differ."""
+"""Allowed difference between the clocks of the authorization server and of this machine."""
 LONGEST_NAME = 150
 NO_AUDIENCE = (
     "the token names no resource that it has roles at, and no audience is set to tell that it is "

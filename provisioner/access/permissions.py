@@ -1,4 +1,4 @@
-"""Which role may call which operation: one table (contract, section 2)."""
+"""The table of the operations that each role may call (contract, section 2)."""
 
 from typing import Any
 

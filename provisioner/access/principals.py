@@ -42,7 +42,7 @@ class Caller:
 
     @property
     def type(self) -> str:
-        """Who speaks: a host, a node, or any other caller."""
+        """The kind of caller: a host, a node, or any other caller."""
         return "host" if self.host_id else "node" if self.node_id else "caller"
 
     @property

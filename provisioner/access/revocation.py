@@ -45,8 +45,8 @@ def token_revoke(*, token_id: str, expires_at: dt.datetime) -> None:
 
 
 def why_revoked(token_id: str, user: str) -> str:
-    """Why a token with this id, issued to this user, is refused; "": it is valid. An empty id or
-    user is not checked.
+    """The reason why a token with this id, issued to this user, is refused. "": it is valid. An
+    empty id or user is not checked.
     """
     known = _read()
     if token_id in known.revoked:

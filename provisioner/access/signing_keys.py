@@ -42,7 +42,8 @@ class SigningKey:
 
 class Keys(Protocol):
     def candidates(self, kid: str | None) -> list[SigningKey]:
-        """The keys that may have signed a token whose header names ``kid``; None: names no key.
+        """The keys that may have signed a token with this ``kid`` in its header. None: the header
+        names no key.
 
         :raises KeysUnreadable: there are no keys at all.
         """

@@ -1,4 +1,4 @@
-"""Administration pages of users and roles. Only superusers see them."""
+"""Console pages of users and roles. Only superusers see them."""
 
 from typing import TYPE_CHECKING
 
@@ -58,4 +58,4 @@ class LocalUserAdmin(_Users, _Page):
 
 @admin.register(Group)
 class RoleAdmin(GroupAdmin, _Page):
-    """Roles: each is a group with its name."""
+    """Roles. Each role is a group of the same name."""

@@ -46,8 +46,8 @@ class ApiViewSet(ViewSet):
 
     ``open_to_all``: credentials are not checked at all, so wrong ones do no harm. ``operations``:
     what each action takes and returns. ``aliases``: other names that the path may begin with.
-    ``goes_on``: writes of this resource change nothing on nodes. So they are accepted even while
-    other writes are barred because the database may be older than the nodes.
+    ``goes_on``: writes of this resource change nothing on nodes, so they are accepted even while
+    other writes are barred.
     """
 
     resource: ClassVar[str]

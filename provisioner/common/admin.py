@@ -1,4 +1,4 @@
-"""Shared parts of all administration pages. The pages show rows; only services change them."""
+"""Shared parts of all console pages. The pages show rows; only services change them."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -47,7 +47,7 @@ class ReadOnlyAdmin(_Admin):
         return [f for f in filters if f != "tenant"] if tenant_of(request) else filters
 
     def facts(self, row: Any, tenant_id: str | None) -> list[Fact]:
-        """What the page of the row says first. ``tenant_id``: of the user; None: of no tenant."""
+        """The facts at the top of the row's page. ``tenant_id``: the tenant of the user, or None."""
         return []
 
     def tables(self, row: Any, tenant_id: str | None) -> list[Table]:
@@ -193,7 +193,7 @@ def text_column(function: Callable[[Any], str], title: str) -> Column:
 
 
 def wait_column(field: str = "deadline_at", title: str = "must be finished") -> Column:
-    """A column that shows when the deadline of an unfinished row is, or how long it is overdue."""
+    """A column that shows the deadline of an unfinished row, or how long the row is overdue."""
 
     @admin.display(description=title, ordering=field)
     def column(self: Any, row: Any) -> str:

@@ -1,4 +1,4 @@
-"""What to tell clients when the database cannot serve, and when to return connections."""
+"""Texts for clients when the database cannot serve, and the return of connections to the pool."""
 
 import sqlite3
 
@@ -33,7 +33,8 @@ CONFLICTS = (errors.SerializationFailure, errors.DeadlockDetected)
 
 
 def unavailable(error: BaseException | None) -> str | None:
-    """Why the database cannot serve now, as a text for clients; None: the error is a different one.
+    """The reason why the database cannot serve now, as a text for clients. None: the error has
+    another cause.
 
     A call that failed for such a reason changed nothing, or its work is finished or rolled back
     later. It may be sent again.

@@ -1,11 +1,11 @@
-"""What the page of one object shows beside its fields: facts and tables, above them."""
+"""Facts and tables that the page of one object shows above its fields."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 SHOWN = 50
-"""Rows of a table; the list behind its title has all."""
+"""The number of rows of a table. The list behind its title has all rows."""
 
 Fact = tuple[str, str]
 """A name and a value, as text or as safe HTML."""
@@ -33,7 +33,7 @@ class Table:
 
 
 def table(title: str, head: str, rows: Iterable[Sequence[Any]], link: str = "") -> Table:
-    """A table whose heads are separated by commas. Give it one row more than SHOWN, if there are
-    more.
+    """A table. ``heads`` are separated by commas. Pass one row more than SHOWN if there are more
+    rows.
     """
     return Table(title, head.split(", "), list(rows), link)

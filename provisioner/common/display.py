@@ -1,4 +1,4 @@
-"""Values as people read them, on the pages of the console. Depends on no model."""
+"""Formats values for people, on the pages of the console. Depends on no model."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -15,12 +15,12 @@ TONES = {
     "warning": ("Degraded", "Cordoned", "DELETING", "ABORTED", "Terminating", "warning"),
     "danger": ("Faulted", "Unavailable", "FAILED", "Missing", "error", "critical"),
 }
-"""How each state of an object looks. A state that is not listed is neutral."""
+"""The colour of each state of an object. A state that is not listed is neutral."""
 _TONE_OF = {text: tone for tone, texts in TONES.items() for text in texts}
 
 
 def tone(state: str) -> str:
-    """How a state looks: good, info, warning, danger or neutral."""
+    """The colour of a state: good, info, warning, danger or neutral."""
     return _TONE_OF.get(state, "neutral")
 
 
@@ -69,7 +69,7 @@ def bar(used: float, total: float, text: str) -> SafeString:
 
 
 def share(used: int, total: int, shown: Callable[[int], str] = str) -> str:
-    """How much of a total is used; a total of 0 is no limit."""
+    """The used part of a total. A total of 0 means no limit."""
     if not total:
         return f"{shown(used)} (no limit)"
     return bar(used, total, f"{100 * used / total:.0f} % of {shown(total)}")
@@ -94,7 +94,7 @@ def two_lines(first: str, second: str) -> SafeString:
 
 
 def due(at: dt.datetime, now: dt.datetime) -> str:
-    """When a deadline is, or how long it is overdue."""
+    """The time of a deadline, or how long it is overdue."""
     left = at - now
     if left >= dt.timedelta():
         return f"in {span(left)}"

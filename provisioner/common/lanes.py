@@ -1,4 +1,4 @@
-"""Turns: limit how many things a process does at once, and decide who is next."""
+"""Lanes: limit how many operations a process does at once, and decide which one is next."""
 
 import threading
 from collections.abc import Hashable, Iterator
@@ -10,8 +10,8 @@ from provisioner.common.database import release_connection
 
 
 class Bounds(NamedTuple):
-    """At most ``most`` turns are taken at once, ``most_of_one`` of them by one key. A caller that
-    finds no free turn waits at most ``seconds``; 0: not at all.
+    """The limits of a lane: at most ``most`` turns are taken at once, ``most_of_one`` of them by
+    one key. A caller without a free turn waits at most ``seconds``; 0: not at all.
     """
 
     most: int
@@ -62,7 +62,7 @@ class Lane:
 
     @property
     def taken(self) -> int:
-        """How many turns are taken now."""
+        """The number of turns that are taken now."""
         return self._total
 
     def is_free(self, key: Hashable, bounds: Bounds) -> bool:

@@ -19,11 +19,13 @@ from provisioner.common.moment import one_moment
 from provisioner.common.pagination import Page
 
 FEW_ROWS = 500
-"""A list of at most so many rows is answered as a whole."""
+"""A list with at most this number of rows is answered as a whole."""
 PIECE_ROWS = 100
-"""Rows of a chunk. Other threads wait at most for one chunk: a few milliseconds."""
+"""Number of rows of a chunk. Other threads wait for one chunk at most: a few milliseconds."""
 GIVES_WAY = 2.0
-"""While others work, a list pauses after each chunk, for so many times the chunk's duration."""
+"""While other requests run, a list pauses after each chunk. The pause is this many times the
+duration of the chunk.
+"""
 CLIENT_SECONDS = 2.0
 """How long the transaction waits for a client that reads slowly. Then the rest of the list is
 written to a temporary file."""

@@ -92,8 +92,8 @@ class ResultCode(StrEnum):
 
 
 class ProvisionerError(Exception):
-    """An anticipated refusal, with a result code. ``description`` is sent to the client,
-    ``internal`` goes only to the log.
+    """An expected refusal, with a result code. ``description`` is sent to the client, ``internal``
+    goes only to the log.
     """
 
     code: ResultCode

@@ -1,6 +1,6 @@
 """Whether writes are allowed now: not while the database may be older than its nodes.
 
-The app that can tell registers a function; everyone else asks here.
+The app ``inventory`` registers a function that decides this; all other code asks this module.
 """
 
 import time
@@ -11,7 +11,7 @@ from django.db import DatabaseError
 from provisioner.common.results import ProvisionerError, ResultCode
 
 STALE_SECONDS = 1.0
-"""How long each process may use an answer."""
+"""Time for which a process uses an answer."""
 SQLSTATE = "PV001"
 """SQLSTATE of the database's own refusal: it hands out no generation while writes are barred."""
 
@@ -19,14 +19,14 @@ Question = Callable[[], str]
 
 
 class WritesBarred(ProvisionerError):
-    """Writes are barred and wait for an operator. Reads go on."""
+    """Writes are barred until an operator acts. Reads still work."""
 
     code = ResultCode.ServiceUnavailable
 
 
 class _Answer:
-    """The last answer of this process: the reason, and until when it counts. Threads ask in
-    parallel, so that none waits for another while the database is away.
+    """The last answer of this process: the reason, and the end of its validity. Threads ask in
+    parallel, so that none waits for another while the database is down.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,9 @@ _answer = _Answer()
 
 
 def register_question(question: Question) -> None:
-    """Set the function that returns why writes are barred, or "". Called once at start."""
+    """Set the function that returns the reason why writes are barred, or "". Called once at
+    start.
+    """
     _answer.question = question
 
 
@@ -48,7 +50,7 @@ def writes_forget() -> None:
 
 
 def writes_barred() -> str:
-    """Why writes are barred, at most STALE_SECONDS old; empty: writes are allowed."""
+    """The reason why writes are barred, at most STALE_SECONDS old. Empty: writes are allowed."""
     reason, until = _answer.last
     asked_at = time.monotonic()
     if asked_at >= until:

@@ -41,10 +41,10 @@ class ChunkedBody:
 def tolerant(application: Application) -> Application:
     """Wrap a WSGI application.
 
-    Chunked bodies get the greatest allowed length as their length: without a length Django takes
-    them for empty. They are read when code asks for them, after the caller was authenticated.
-    Charsets are removed: JSON and query strings are UTF-8, and some charsets make Django fail
-    outside of its error handling.
+    Chunked bodies get the greatest allowed length as their length, because Django treats a body
+    without a length as empty. They are read when code asks for them, after the caller was
+    authenticated. Charsets are removed: JSON and query strings are UTF-8, and some charsets make
+    Django fail outside of its error handling.
     """
 
     def serve(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

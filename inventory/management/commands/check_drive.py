@@ -15,9 +15,9 @@ from inventory.nodes.engines.spdk.kernel_drive import KernelDrive
 
 
 class Command(BaseCommand):
-    """It needs only the drive: no database, Redis or SPDK.
+    """The command needs no database, Redis or SPDK.
 
-    :raises CommandError: the drive must not be declared so, or cannot be checked.
+    :raises CommandError: the drive must not be declared ``zeroes_on_unmap``, or cannot be checked.
     """
 
     help = (

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Identity:
-    """Who the node is and where its agent listens."""
+    """The identity of the node, and the address of its agent."""
 
     persistent_id: str
     name: str
@@ -175,7 +175,7 @@ class Agent:
         return self._membership.settings
 
     def put_provisioner(self, settings: ProvisionerSettings) -> None:
-        """Take these settings, and probe their url from now on.
+        """Store these settings, and probe their url from now on.
 
         :raises NodeRefused: CONFLICT: the settings are of another pool.
         """

@@ -107,7 +107,7 @@ class Fences:
         return self._seen(name)[1]
 
     def raise_to(self, name: Name, generation: int, *, removed: bool = False) -> None:
-        """Remember an admitted generation. ``removed`` bars later writes of the same one."""
+        """Remember an admitted generation. ``removed`` bars later writes of the same generation."""
         self._database.execute(
             "INSERT OR REPLACE INTO fence VALUES (?, ?, ?, ?, ?, ?, ?)",
             *(self._node, *name, generation, removed, time.time()),

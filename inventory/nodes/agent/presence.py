@@ -10,9 +10,9 @@ from inventory.nodes.wire import Piece, RefusalCode, SnapshotSpec, VolumeSpec
 
 
 class Presence:
-    """The only place that decides what a node has.
+    """The only place that decides whether an object exists on a node.
 
-    A record alone proves nothing: an lvol may have vanished, or an SSD may have come back empty. An
+    A record alone is no proof: an lvol may have vanished, or an SSD may have come back empty. An
     object that the engine does not hold is lost: it is not listed, cannot be referred to, and is
     never created again.
     """

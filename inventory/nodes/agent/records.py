@@ -1,4 +1,4 @@
-"""What a node must remember across restarts."""
+"""The records of a node, which survive restarts."""
 
 import time
 from typing import NamedTuple, TypeVar
@@ -131,7 +131,9 @@ class Records:
         )
 
     def former(self, nqn: str, nsid: int, *, since: float) -> str | None:
-        """The volume that last had the namespace id, if it gave it up at ``since`` or later."""
+        """The volume that last had the namespace id, if it released the id at ``since`` or
+        later.
+        """
         rows = self._all(
             "SELECT uuid FROM former_namespace WHERE node = ? AND nqn = ? AND nsid = ? AND at >= ?",
             *(nqn, nsid, since),

@@ -217,9 +217,9 @@ class Targets:
             await self._engine.apply_target(self._state(nqn, host_nqn, members))
 
     def _number_controllers(self, wanted: ControllerIds | None) -> None:
-        """Remember the controller ids of this node.
+        """Record the controller ids of this node.
 
-        :raises NodeRefused: CONFLICT: they overlap the node's earlier, different ids.
+        :raises NodeRefused: CONFLICT: they overlap different, earlier ids of the node.
         """
         told = self._records.setting(CONTROLLERS, ControllerIds)
         if wanted is None or wanted == told:

@@ -256,7 +256,7 @@ class Volumes:
         return snapshot.pieces, of.block_size
 
     def _users(self, uuid: str) -> str:
-        """What keeps the volume from being removed, as text; empty: nothing."""
+        """The reason why the volume cannot be removed. Empty: it can."""
         if targets := self._records.targets_of(uuid):
             return f"is exported by {', '.join(targets)}"
         if snapshots := self._records.snapshots_of(uuid):

@@ -1,1 +1,1 @@
-"""Storage nodes: each is added, probed, read and changed."""
+"""Storage nodes: add, probe, read and change them."""

@@ -32,9 +32,12 @@ def addresses_store(persistent_id: str, mgmt_ips: Sequence[str], mgmt_port: int)
 
 
 def addresses_follow(*, persistent_id: str, mgmt_ips: Sequence[str], mgmt_port: int) -> None:
-    """Look for a node, which does not answer at its stored addresses, at the ones that it reports.
-    Store those if it answers there and no other backend has them. If meanwhile the node answered at
-    its stored addresses, or an operator set others, nothing is stored.
+    """Look for a node that does not answer at its stored addresses, at the addresses that it
+    reports.
+
+    The reported addresses are stored if the node answers there and no other backend has them. If
+    the node meanwhile answered at its stored addresses, or an operator set other addresses, nothing
+    is stored.
     """
     rows = Backend.objects.filter(pk=persistent_id, unanswered_since__isnull=False)
     backend = rows.first()

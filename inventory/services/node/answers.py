@@ -1,6 +1,4 @@
-"""Records which nodes leave calls unanswered. Placement avoids such a node until it is
-read again.
-"""
+"""Records which nodes do not answer calls. Placement avoids such a node until it is read again."""
 
 import datetime as dt
 import logging
@@ -21,8 +19,8 @@ MOST_ERROR = 255
 def answers_note(outcomes: Iterable[tuple[str, object]]) -> None:
     """Record the outcomes of calls, by node id.
 
-    A node that did not answer, through no limit of this process, is avoided from now on. Reading it
-    ends that.
+    A node that did not answer is avoided until it is read, unless a limit of this process ended the
+    call.
     """
     silent = {
         node: outcome

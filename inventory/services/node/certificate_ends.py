@@ -1,4 +1,6 @@
-"""When certificates end: those that nodes and the API present, and the files of this process."""
+"""The expiry of certificates: those that nodes and the API present, and the files of this
+process.
+"""
 
 import datetime as dt
 import logging
@@ -24,8 +26,8 @@ FILES = ("tls_certificate", "tls_client_ca", "node_certificate", "node_ca")
 
 
 def certificates_check() -> None:
-    """Store when the certificates end that all nodes and PUBLIC_URL present. A server that presents
-    none now keeps what is stored.
+    """Store the expiry of the certificates of all nodes and PUBLIC_URL. If a server presents no
+    certificate now, the stored value stays.
     """
     backends = Backend.objects.prefetch_related("addresses")
     places = {backend.pk: (backend.mgmt_ips, backend.mgmt_port) for backend in backends}
@@ -46,9 +48,8 @@ def certificates_check() -> None:
 
 
 def file_certificate_ends() -> Iterator[tuple[str, dt.datetime]]:
-    """Settings that name files of certificates, and when the first certificate in each file ends.
-
-    Files that cannot be read are left out: their users report them.
+    """Settings that name files of certificates, with the expiry of the first certificate in each
+    file. Files that cannot be read are skipped, because the code that uses them reports them.
     """
     for name in FILES:
         path = getattr(settings.ENVIRONMENT, name)
@@ -63,11 +64,10 @@ def file_certificate_ends() -> Iterator[tuple[str, dt.datetime]]:
 
 
 def _presented(addresses: Sequence[str], port: int) -> dt.datetime:
-    """When the certificate ends that the first address presents to a client like this process.
+    """The expiry of the certificate that the first answering address presents to this process. No
+    request is sent, so the certificate need not be valid: it may have expired.
 
-    Nothing is sent, so the certificate need not be valid: it may have ended already.
-
-    :raises NodeUnreachable: none presents a certificate.
+    :raises NodeUnreachable: no address presents a certificate.
     """
     pem = settings.ENVIRONMENT.node_certificate
     context = client_context(client_certificate=(pem, pem) if pem else None)

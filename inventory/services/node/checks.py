@@ -117,8 +117,8 @@ def _reason(error: NodeRefused | NodeUnreachable) -> str:
 
 
 def check_reaches_us(mgmt_ips: Sequence[str]) -> None:
-    """Check that the node can report to this system. Otherwise it would be Unavailable minutes
-    later.
+    """Check that the node can reach this system. Otherwise it would become Unavailable after
+    minutes.
 
     :raises NodeNotAvailable: PUBLIC_URL is an address of this machine only.
     """

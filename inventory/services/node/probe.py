@@ -24,8 +24,8 @@ MOST_PORT = 65535
 @dataclass(frozen=True, kw_only=True)
 class ProbeReport:
     """The content of a node's probe. An agent that does not know it leaves ``boot_id`` None and
-    ``newest_generation`` 0. ``sent_at``: by the node's clock, in milliseconds since 1970; 0: not
-    known. ``mgmt_ips``: the addresses where the node says it is called.
+    ``newest_generation`` 0. ``sent_at``: by the node's clock, in milliseconds since 1970; 0:
+    unknown. ``mgmt_ips``: the management addresses that the node reports.
     """
 
     persistent_id: str
@@ -49,7 +49,7 @@ def backend_probe(*, report: ProbeReport) -> Backend:
     """Record a probe, and return the row of the backend afterwards. It takes two statements,
     because a thousand nodes call this.
 
-    A node that leaves calls unanswered becomes Unavailable in spite of its probes. If it reports
+    A node that does not answer calls becomes Unavailable in spite of its probes. If it reports
     other addresses, a job looks for it there. A node that is newer than the database bars writes.
 
     A job reads the node if it reports changed portals, was restarted, or has other SSDs than the

@@ -80,8 +80,8 @@ def backend_add(
 ) -> Backend:
     """Add the node at the first of ``mgmt_ips`` that accepts a connection. From then on it probes.
 
-    ``host_id``: default is the id that the node reports. ``node_token``: what a node without mutual
-    TLS demands of callers; it is shown to no other node. ``take_over``: add the node even if it
+    ``host_id``: default is the id that the node reports. ``node_token``: the token that a node
+    without mutual TLS demands; it is sent to no other node. ``take_over``: add the node even if it
     belongs to another pool.
 
     The node has the settings before it is stored. If another request adds the same node at the same
@@ -151,7 +151,7 @@ def _hand_over(backend: Backend, client: NodeClient, *, take_over: bool) -> None
 def _insert(
     backend: Backend, mgmt_ips: Sequence[str], node: Node, refuse: Callable[[], None]
 ) -> None:
-    """Store the backend with all that belongs to it.
+    """Store the backend with its addresses, SSDs and portals.
 
     :raises ProvisionerError: another request stored the same values; ``refuse`` names them.
     """
@@ -197,7 +197,8 @@ def _changed_meanwhile(persistent_id: str) -> BackendKnown:
 def backend_update(
     *, persistent_id: str, changes: BackendChanges, mgmt_ips: Sequence[str] | None = None
 ) -> None:
-    """Change the given values. The node gets them at once if it answers, else with its next probe.
+    """Change the given values. The node gets them at once if it answers, otherwise in the answer to
+    its next probe.
 
     :raises BackendNotFound: there is no such backend.
     :raises LocationTooLong, HostHasBackend: one of the values cannot be used.

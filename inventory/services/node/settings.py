@@ -77,5 +77,7 @@ def node_settings_with_token(backend: Backend) -> tuple[ProvisionerSettings, dt.
 
 
 def token_renewal_due_before() -> dt.datetime:
-    """A node's token that expires before this time is past half of its lifetime."""
+    """The expiry of a node token that is now at half of its lifetime. Tokens that expire earlier
+    are renewed.
+    """
     return clock.now() + dt.timedelta(days=settings.ENVIRONMENT.node_token_days) / 2

@@ -1,4 +1,4 @@
-"""Stores what was read from a node."""
+"""Stores the state that was read from a node."""
 
 import datetime as dt
 import logging
@@ -37,11 +37,11 @@ def backend_refresh(*, persistent_id: str) -> None:
 
 
 def reading_store(*, persistent_id: str, node: wire.Node, read_at: dt.datetime) -> bool:
-    """Store what a node reported; this counts as a heartbeat. ``read_at``: when the reading
-    started.
+    """Store the state that a node reported; this counts as a heartbeat. ``read_at``: when the
+    reading started.
 
-    False, and nothing is stored, if another node answered, or if a later reading is stored already.
-    Locks SSDs by key and then the backend, as claims do.
+    Returns False and stores nothing if another node answered, or if a later reading is already
+    stored. Locks SSDs by key and then the backend, as claims do.
     """
     if node.persistent_id != persistent_id:
         log.warning(
@@ -84,9 +84,9 @@ def node_facts(node: wire.Node) -> dict[str, Any]:
 def never_below_claims(total_iops: int, total_bw: int) -> dict[str, Any]:
     """The totals of a backend, for an UPDATE.
 
-    A node may report less than is already claimed for replicas. The claims stay, so the total is
-    set to them: nothing is free, and nothing new is placed there. The check constraints would
-    refuse a smaller total.
+    A node may report less capacity than its replicas already claim. Then the total is set to the
+    claims, so nothing is free and no replica is placed there. Check constraints refuse a smaller
+    total.
     """
     return {
         "total_iops": Greatest(Value(total_iops), F("used_iops")),

@@ -51,10 +51,10 @@ def generation_compare(node: Node) -> None:
 
 
 def probe_compare(persistent_id: str, newest_generation: int) -> None:
-    """Do the same with the generation in a node's probe; 0: none.
+    """Bar writes if the generation in a node's probe is greater than all of this database; 0: none.
 
-    While no node is newer, each process asks the database at most once a second, however many nodes
-    probe.
+    Each process reads the greatest generation of the database at most once a second, however many
+    nodes probe.
     """
     is_newer = newest_generation and newest_generation > generation_lately()
     if is_newer and persistent_id not in nodes_awaited():
@@ -62,7 +62,7 @@ def probe_compare(persistent_id: str, newest_generation: int) -> None:
 
 
 def nodes_awaited() -> set[str]:
-    """Ids of the nodes that did not answer when an older database was put in order. They may have
+    """Ids of the nodes that did not answer during the recovery of an older database. They may have
     seen later generations.
     """
     return {node for recovery in Recovery.objects.all() for node in recovery.awaited}
@@ -83,7 +83,7 @@ def is_of_other_pool(node: Node) -> bool:
 
 
 def _other_pools(client: NodeClient, node: Node, mine: PoolIdentity) -> list[str]:
-    """The other pools of the node and of the objects on it, as text."""
+    """The other pools that the node and its objects belong to, as text."""
     try:
         held: list[Owner | None] = [
             *(volume.owner for volume in client.list_volumes(timeout=CALL_SECONDS)),

@@ -1,5 +1,5 @@
-"""Generations: numbers that go with each write to a node and never repeat, even if the database is
-restored from an older copy.
+"""Generations: numbers in each write to a node. They never repeat, even if the database is restored
+from an older copy.
 
 In PostgreSQL the function ``provisioner_generation()`` is the default of the keys that serve as
 generations. It returns numbers above the one that ``generations_raise`` wrote; each start of the
@@ -18,9 +18,7 @@ _lately: list[tuple[int, float]] = [(0, 0.0)]
 
 
 def generation_lately() -> int:
-    """The result of ``generation_last``, at most STALE_SECONDS old. By now there may be a greater
-    one.
-    """
+    """The result of ``generation_last``, at most STALE_SECONDS old. It may have increased since."""
     last, until = _lately[0]
     asked_at = time.monotonic()
     if asked_at >= until:
@@ -65,7 +63,7 @@ def generations_raise(*, above: int = 0) -> None:
 
 
 def generation_mark() -> int:
-    """A number that no earlier generation exceeds and every later one does."""
+    """A number that is not less than any earlier generation, and less than each later one."""
     last = generation_last()
     if connection.vendor != "postgresql":  # there each table has its own counter
         generations_raise(above=last)

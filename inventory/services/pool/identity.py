@@ -1,4 +1,4 @@
-"""The identity of this pool, and whether its database is the one that its nodes know."""
+"""The identity of this pool, and whether its database may be older than its nodes."""
 
 import logging
 
@@ -28,7 +28,7 @@ def pool_identity() -> PoolIdentity:
 
 
 def database_doubt() -> str:
-    """Why the database may be older than its nodes; empty: it is not."""
+    """The reason why the database may be older than its nodes. Empty: it is not older."""
     doubt, strange = _read()
     return doubt or strange
 
@@ -42,14 +42,14 @@ def has_new_timeline() -> bool:
 
 
 def writes_question() -> str:
-    """Why nothing may be written, for clients and operators; empty: writes are allowed."""
+    """The reason why writes are barred, for clients and operators. Empty: writes are allowed."""
     doubt = database_doubt()
     until = "they have been asked, within seconds, or " if doubt == TOOK_OVER else ""
     return f"{doubt}; nothing is written until {until}an operator runs {COMMAND!r}" if doubt else ""
 
 
 def database_doubted(reason: str) -> None:
-    """Bar all writes until the database is put in order. Each process learns it within
+    """Bar all writes until the recovery of the database. Each process notices this within
     ``STALE_SECONDS``; the database hands out no generation from now on.
     """
     changes = {"doubt": reason, "doubt_since": clock.now()}
@@ -76,8 +76,8 @@ def database_sealed() -> None:
 
 
 def _read() -> tuple[str, str]:
-    """The stored doubt, and what the seal reveals. Only PostgreSQL has a seal; with other databases
-    only the nodes can reveal an older database.
+    """The stored doubt, and whether the seal matches. Only PostgreSQL has a seal; with other
+    databases, only the nodes can show that the database is older.
     """
     now = "provisioner_seal()" if connection.vendor == "postgresql" else "seal"
     with connection.cursor() as cursor:

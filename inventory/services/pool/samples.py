@@ -53,8 +53,8 @@ def task_number(task_id: str) -> int:
 
 
 def sample_add(backends: list[Entry]) -> None:
-    """Store a sample, in the last transaction of the task, with the capacity of the pool. One more
-    sample is kept than is shown, to compare the oldest shown one with.
+    """Store a sample, in the last transaction of the task, with the capacity of the pool. One
+    sample more than shown is kept, so that the changes of the oldest shown sample can be computed.
     """
     drives = Ssd.objects.filter(present=True).aggregate(
         capacity_bytes=Sum("capacity_bytes", default=0), used_bytes=Sum("used_bytes", default=0)

@@ -1,7 +1,7 @@
-"""Forwards events to the pool's syslog servers, if EVENT_SYSLOG asks for it.
+"""Forwards events to the pool's syslog servers, if EVENT_SYSLOG is set.
 
-A job reads events after the last forwarded one. If it dies, or no server can take a record, the
-next run goes on there: an event may be forwarded twice, but none is left out while it is kept.
+A job reads the events after the last forwarded one. If it dies, or no server accepts a record, the
+next run continues there. So an event may be forwarded twice, but none is skipped while it is kept.
 """
 
 import socket
@@ -17,7 +17,7 @@ from inventory.syslog.record import Level, LoggingType, Record
 
 OFF = "off"
 AT_MOST = 500
-"""Events of one run."""
+"""The number of events of one run."""
 LONGEST = 1000
 APP_NAME = "provisioner"
 LEVELS = {

@@ -39,7 +39,7 @@ def syslog_forward(*, record: Record) -> None:
     """Store a record for every usable server. It is sent soon, and retried for
     SYSLOG_RETRY_MINUTES.
 
-    A server for which too many records wait already does not get it; this is counted.
+    A server for which too many records already wait does not get the record; this is counted.
 
     :raises SyslogNotAvailable: no server is in state true and usable, or too many records wait for
         each of them.

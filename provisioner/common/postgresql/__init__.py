@@ -1,3 +1,3 @@
-"""PostgreSQL as this system uses it: Django's own backend, which answers at once while the server
-is away and recovers at once when it is back (docs/decisions).
+"""Django's PostgreSQL backend, changed so that it fails at once while the server is down, and
+recovers at once when the server is back (docs/decisions).
 """

@@ -13,15 +13,15 @@ STATE = """
     SELECT current_setting('transaction_read_only'), extract(epoch FROM clock_timestamp())
 """
 PAUSE_SECONDS = 0.5
-"""After a failed attempt to connect, all others fail at once for this time."""
+"""After a failed attempt to connect, further attempts fail at once for this time."""
 
 
 class Availability:
-    """Prevents the threads of a process from waiting one after the other for a server that is away.
+    """Prevents the threads of a process from waiting one after the other for a server that is down.
 
     After a failed attempt, further attempts fail at once for PAUSE_SECONDS. Then one thread tries,
-    and the others fail at once until it has a result. ``but``: errors that say nothing about the
-    server.
+    and the others fail at once until it has a result. ``but``: errors that do not show that the
+    server is down.
     """
 
     def __init__(self, *, but: type[psycopg.Error]) -> None:

@@ -11,19 +11,18 @@ from provisioner.common.pages import PageCommand
 APPS = ("volumes", "inventory", "tasks", "events", "provisioner")
 HEAD = """# Data model
 
-The tables of the database, drawn from the Django models. `manage.py data_model` writes this page,
-and `make check` fails when it is not current. After a change of the models, run `make pages`.
-
-How rows change over time: [State diagrams](../explanation/states.md).
+This page shows the tables of the database. `manage.py data_model` writes it from the Django models,
+and `make check` fails when it is outdated. After a change of the models, run `make pages`.
+[State diagrams](../explanation/states.md) explain how rows change over time.
 
 ## Relations
 
-Each line leads from a row to the rows that refer to it. The label names the column, and says what
-happens to the referring rows when the row is deleted: `PROTECT` refuses the deletion, `CASCADE`
-deletes them as well, `SET_NULL` empties the column.
+Each line leads from a table to a table that refers to it. The label names the referring column, and
+the effect when the row that it refers to is deleted: `PROTECT` refuses the deletion, `CASCADE` also
+deletes the referring rows, `SET_NULL` empties the column.
 
-Some columns hold the key of another row without a foreign key, because the other row may be gone:
-the volume of a task, the task that added a replica, the replica of a namespace id.
+Some columns contain the key of another row without a foreign key, because the other row may already
+be deleted: the volume of a task, the task that added a replica, the replica of a namespace id.
 """
 
 

@@ -11,12 +11,12 @@ from provisioner.common.results import ResultCode
 
 HEAD = """# Result codes
 
-Each answer of the API that is not a list or an object carries `status`, a result code, and
-`description`, a sentence for people. Programs decide by the code; the wording of the sentence may
-change. Codes are never changed and never reused. `manage.py result_codes` writes this page.
+Each answer of the API that is not a list or an object has two fields: `status`, a result code, and
+`description`, a sentence for people. Programs should use the code, because the sentence may change.
+Codes are never changed and never reused. `manage.py result_codes` writes this page.
 
-An operation that was understood is answered with HTTP 200, also if it is refused; the code tells
-the two apart. `InvalidInput` has HTTP 400. The codes of the last table keep their HTTP status.
+Operations answer with HTTP 200, also if they are refused: check the result code. `InvalidInput` has
+HTTP 400. The codes of the last table have the HTTP status that the table names.
 
 Exit codes of the command line: [provisionerctl](cli.md#exit-codes). The test that produces each
 code of each operation: [API coverage](api-coverage.md).
@@ -33,7 +33,7 @@ TRANSPORT_HEAD = """
 | --- | --- | --- | --- |
 """
 MANY = 12
-"""From here on, the operations of a code are counted in place of being named."""
+"""If a code has this number of operations or more, the page shows only their number."""
 
 MEANINGS = {
     ResultCode.Success: (
@@ -326,7 +326,7 @@ MEANINGS = {
         "Try again after `Retry-After`.",
     ),
 }
-"""What each code means, and what its reader can do."""
+"""The meaning and the remedy of each code."""
 
 
 class Command(PageCommand):

@@ -1,7 +1,7 @@
 """``manage.py user_create``: create a local user with roles, without prompts.
 
-Users with MONITOR or ADMIN may also log in to the administration pages and see them. Users that may
-create and change users there are created by Django's ``createsuperuser``.
+Users with MONITOR or ADMIN may also log in to the console. Django's ``createsuperuser`` creates
+users that may create and change users there.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""How the administration pages write times: all alike, to the second, UTC."""
+"""The format of times in the console: to the second, UTC."""
 
 DATE_FORMAT = "Y-m-d"
 TIME_FORMAT = "H:i:s"
