@@ -47,7 +47,7 @@ class ReadOnlyAdmin(_Admin):
         return [f for f in filters if f != "tenant"] if tenant_of(request) else filters
 
     def facts(self, row: Any, tenant_id: str | None) -> list[Fact]:
-        """The facts at the top of the row's page. ``tenant_id``: the tenant of the user, or None."""
+        """The facts at the top of the row's page. ``tenant_id``: the tenant of the user, if any."""
         return []
 
     def tables(self, row: Any, tenant_id: str | None) -> list[Table]:

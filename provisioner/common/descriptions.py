@@ -193,6 +193,7 @@ FIELDS: dict[str, str] = {
     "ProvisionerOutput.url": "Where the node sends its probes.",
     "SyslogOutput.url": "Address of the syslog server.",
     "useTls": "Whether records are sent over TLS.",
+    "UserOutput.roles": "Roles of the user: `ADMIN`, `MONITOR` and others.",
     "usedBW": "Bandwidth in use on the node, in bytes per second.",
     "usedIOPS": "IOPS in use on the node.",
     "usedNamespacesIds": "Namespace ids that the host uses.",
@@ -289,6 +290,8 @@ OPERATIONS: dict[str, str] = {
     "replicas.confirm": "Confirm that the host no longer uses a Terminating replica, which is then "
     "removed from its node.",
     "replicas.report": "Report the state of a replica as the host sees it.",
+    "revoked_tokens.list": "Tokens that are refused although they have not expired.",
+    "revoked_tokens.create": "Refuse a token from now on, by its id or by the token itself.",
     "snapshot_volumes.create": "Make the content of a snapshot accessible as a volume, read-only "
     "or writable. A snapshot has one such volume at most.",
     "snapshots.list": "All snapshots that the caller may see.",
@@ -313,6 +316,7 @@ OPERATIONS: dict[str, str] = {
     "be used to get another one.",
     "unpublish.create": "Unpublish a volume from a host, or from all hosts if none is named. Also "
     "works while the host is Unavailable.",
+    "users.list": "The local users, with their roles and tenants.",
     "volumes.list": "All volumes that the caller may see.",
     "volumes.retrieve": "One volume, as a list of one; an empty list if there is none.",
     "volumes.by_alias": "All volumes with this alias, at most one for each tenant.",
