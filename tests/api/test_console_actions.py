@@ -273,6 +273,8 @@ def test_a_caller_of_another_tenant_gets_what_the_api_answers(
     action: Action, base_rows: None
 ) -> None:
     """Nothing: neither objects of other tenants, nor what concerns the pool."""
+    if action.name == "issue_token":
+        return  # tests/api/test_console_tenants.py: it is a token of the caller's own tenant
     make_rows(2)
     row = None if action.of_list else action.model._default_manager.earliest("pk")
     if action.model is Task:

@@ -11,6 +11,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin.utils import quote
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.test import Client
 from django.urls import URLPattern
@@ -18,6 +19,7 @@ from django.urls import URLPattern
 from events.models import Event
 from inventory.models import Host
 from provisioner.access.models import UserTenant
+from provisioner.access.principals import Role
 from provisioner.common.tenancy import ROWS
 from provisioner.console.actions.all import ACTIONS
 from tasks.models import Task, TaskState
@@ -39,6 +41,7 @@ def world(db: None) -> tuple[str, ...]:
     """Two tenants with one of each object, on the same nodes. Host 0 serves both. Answers what
     users of the first tenant must not see.
     """
+    Group.objects.bulk_create([Group(name=role) for role in Role], ignore_conflicts=True)
     make_rows(2)
     theirs = Tenant.objects.create(
         tenant_id=THEIR_TENANT, name=THEIRS, capacity_bytes=100, used_bytes=99
