@@ -12,19 +12,19 @@ from provisionerctl.main import cli
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md"
 HEAD = """# provisionerctl
 
-The command line of the provisioner. It speaks to the API alone, and needs neither Django nor the
-server's packages: `pipx install ./provisionerctl` in a checkout installs it.
+`provisionerctl` is the command line of the provisioner. It calls only the API, and needs neither
+Django nor the server's packages. In a checkout, `pipx install ./provisionerctl` installs it.
 
-This page is made from the commands by `make cli-reference`.
+`make cli-reference` writes this page from the commands.
 
 ## Connection
 
-Each option of the connection comes from the command line, else from the environment, else from a
+Options of the connection are taken from the command line, then from the environment, then from a
 context of the configuration file. The file is `$XDG_CONFIG_HOME/provisionerctl/config.yaml`
-(`~/.config/...`), or what `PROVISIONERCTL_CONFIG` names. `provisionerctl context set` writes it
-with the mode 0600; one with secrets that others may read is refused. A password or token is read
-from stdin, asked for, or given in the environment. A password is no option, because other users
-would see it in the list of processes.
+(`~/.config/...`), or the file that `PROVISIONERCTL_CONFIG` names. `provisionerctl context set`
+writes it with the mode 0600. A file with secrets that other users may read is refused. A password
+or token is read from stdin, from a prompt or from the environment. There is no option for a
+password, because other users would see it in the list of processes.
 
 | option | environment |
 | --- | --- |
@@ -37,19 +37,19 @@ names or ids of hosts.
 
 ## Output
 
-`-o table` is the default, `wide` has more columns. `json` and `yaml` have what the API answered,
-and also the answer of a refusal. `csv` has all columns, with numbers as the API has them. With
-`--watch`, each change is shown until Ctrl-C: on a terminal in place, elsewhere one after the
-other (`-o json`: one line each). Colours and bars are for terminals; `NO_COLOR` turns colours
-off. What is no result goes to stderr.
+The default is `-o table`; `wide` has more columns. `json` and `yaml` print the answer of the API,
+also if it is a refusal. `csv` has all columns, with the numbers of the API. `--watch` shows each
+change until Ctrl-C: in place on a terminal, otherwise one after the other (with `-o json` in one
+line each). Colours and bars appear only on terminals; `NO_COLOR` turns colours off. Messages that
+are not the result go to stderr.
 
 ## Repeats
 
-A call that got no answer is repeated up to three times, if that is safe: reads, deletions, and
-what the API recognizes by its `Idempotency-Key`, which stays the same over the repeats of one
-command. With `--idempotency-key` it also stays the same over several runs of a command. What was
-not sent is always repeated. What is watched or
-waited for may be away for five minutes.
+A call without an answer is repeated up to three times, if a repeat is safe. Safe are reads,
+deletions, and calls that the API recognizes by their `Idempotency-Key`. The key stays the same for
+all repeats of one command, and with `--idempotency-key` for several runs of a command. A call that
+was not sent is always repeated. While a command watches or waits, the API may be unreachable for
+five minutes.
 
 ## Exit codes
 
