@@ -2,13 +2,11 @@
 
 import uuid
 from collections import Counter
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from events.kinds import Kind
 from events.recording import record
@@ -28,7 +26,6 @@ from volumes.services.deadlines import unfinished_deadline
 from volumes.sizing import GIB
 
 CLAIM_ATTEMPTS = 5
-alone = partial(transaction.atomic, durable=True)
 
 
 class NoCandidate(ProvisionerError):
@@ -129,39 +126,54 @@ class ReplicaOrigin:
     kind: Kind = Kind.REPLICAS_PLACED
 
 
-def replicas_claim(
-    volume: Volume,
-    request: PlacementRequest,
-    write: Callable[[], ReplicaOrigin],
-    *,
-    required: Callable[[Plan], Plan] = require_plan,
-    within: Callable[[], AbstractContextManager[None]] = alone,
-) -> list[Replica]:
-    """Plan replicas, then insert and claim them in one transaction, together with the caller's
-    rows.
+class ClaimAttempt:
+    """A context for the transaction of one attempt to plan and claim. ``is_lost``: another
+    transaction took the planned space or a name first, and this one was rolled back.
+    """
 
-    ``write`` runs in that transaction and inserts the caller's rows. ``within`` opens the
-    transaction. ``required`` returns the plan, or raises if it will not do. If another transaction
-    takes the planned space first, the function plans again, up to ``CLAIM_ATTEMPTS`` times.
+    def __init__(self, *, is_last: bool) -> None:
+        self._is_last = is_last
+        self.is_lost = False
 
-    Returns the new replicas, with their sub-volumes.
+    def __enter__(self) -> None:
+        return None
 
-    :raises NoCandidate: no plan holds all replicas.
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        self.is_lost = isinstance(error, ClaimLost | IntegrityError)
+        if self.is_lost and self._is_last:
+            raise NoCandidate(
+                f"others took the space first, {CLAIM_ATTEMPTS} times: try again",
+                internal=repr(error),
+            ) from error
+        return self.is_lost
+
+
+def claim_attempts() -> Iterator[ClaimAttempt]:
+    """Yield attempts to claim a plan until one is not lost, at most ``CLAIM_ATTEMPTS``::
+
+        for attempt in claim_attempts():
+            plan = require_plan(volume_place(volume, request))
+            with attempt, transaction.atomic(durable=True):
+                replicas = replicas_claim(volume, plan, ReplicaOrigin())
+
+    :raises NoCandidate: others took the space first, each time.
+    """
+    for number in range(1, CLAIM_ATTEMPTS + 1):
+        attempt = ClaimAttempt(is_last=number == CLAIM_ATTEMPTS)
+        yield attempt
+        if not attempt.is_lost:
+            return
+
+
+def replicas_claim(volume: Volume, plan: Plan, origin: ReplicaOrigin) -> list[Replica]:
+    """Insert the planned replicas with their sub-volumes, and claim their space, inside the
+    caller's transaction. Returns the replicas.
+
+    :raises ClaimLost: another transaction took the space first.
     :raises TenantCapacityExceeded: the tenant's budget would be exceeded.
     """
-    lost: Exception | None = None
-    for _ in range(CLAIM_ATTEMPTS):
-        outcome = required(volume_place(volume, request))
-        try:
-            with within():
-                origin = write()
-                _record_placement(volume, outcome, origin)
-                return _insert_replicas(volume, outcome.chosen, request, origin)
-        except (ClaimLost, IntegrityError) as error:
-            lost = error
-    raise NoCandidate(
-        f"others took the space first, {CLAIM_ATTEMPTS} times: try again", internal=repr(lost)
-    ) from lost
+    _record_placement(volume, plan, origin)
+    return _insert_replicas(volume, plan.chosen, plan.request, origin)
 
 
 def _insert_replicas(

@@ -35,7 +35,12 @@ from volumes.services.replica.replacement_rules import (
     volume_of,
 )
 from volumes.services.replica.rules import require_unchanged
-from volumes.services.scheduling import ReplicaOrigin, replicas_claim
+from volumes.services.scheduling import (
+    claim_attempts,
+    replicas_claim,
+    require_plan,
+    volume_place,
+)
 from volumes.services.volume.delete import delete_replicas_on_nodes
 
 REPLICAS_AT_MOST = 5
@@ -87,15 +92,14 @@ def _claim(context: Context, volume: Volume) -> Reschedule:
     count = context.outputs.get("replicas", 0) + 1
     if count > REPLICAS_AT_MOST:
         raise RebuildFailed(f"{REPLICAS_AT_MOST} new replicas failed, one after the other")
-
-    def write() -> ReplicaOrigin:
-        locked = volume_of(context.task)
-        require_unchanged(volume, locked)
-        return replacement_origin(locked, context.task, request)
-
     request = replacement_request(volume, context.task)
     try:
-        replicas_claim(volume, request, write, within=context.transaction)
+        for attempt in claim_attempts():
+            plan = require_plan(volume_place(volume, request))
+            with attempt, context.transaction():
+                locked = volume_of(context.task)
+                require_unchanged(volume, locked)
+                replicas_claim(volume, plan, replacement_origin(locked, context.task, request))
     except NodesFailed as error:
         return Reschedule(error.description, NODE_SECONDS)
     context.outputs["replicas"] = count

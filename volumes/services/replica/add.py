@@ -32,7 +32,12 @@ from volumes.services.replica.rules import (
     require_addable,
     require_unchanged,
 )
-from volumes.services.scheduling import ReplicaOrigin, replicas_claim
+from volumes.services.scheduling import (
+    ReplicaOrigin,
+    claim_attempts,
+    replicas_claim,
+    volume_place,
+)
 
 
 def replica_add(
@@ -95,7 +100,10 @@ def _make(volume: Volume, constraints: PlacementConstraints, until: float) -> No
             constraints=constraints,
             avoid=avoid,
         )
-        replicas_claim(volume, request, lambda: _begin(volume), required=require_replica_plan)
+        for attempt in claim_attempts():
+            plan = require_replica_plan(volume_place(volume, request))
+            with attempt, transaction.atomic(durable=True):
+                replicas_claim(volume, plan, _begin(volume))
         failed = replicas_make(volume, until=until)
         if failed is None:
             return

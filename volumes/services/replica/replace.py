@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from django.db import transaction
+
 from provisioner.common.models import LifeState
 from tasks.models import Task, TaskType
 from tasks.services import configuration, task_create
@@ -22,7 +24,12 @@ from volumes.services.replica.replacement_rules import (
     require_movable,
 )
 from volumes.services.replica.rules import replicas_beside, require_unchanged
-from volumes.services.scheduling import ReplicaOrigin, replicas_claim, require_plan
+from volumes.services.scheduling import (
+    claim_attempts,
+    replicas_claim,
+    require_plan,
+    volume_place,
+)
 
 
 def replica_sync_submit(
@@ -82,30 +89,24 @@ def replica_sync_begin(
     }
     outputs = {**(carried or {}), **own}
     draft = Task(params=configuration(tags), outputs=outputs)
-    made: list[Task] = []
-
-    def write() -> ReplicaOrigin:
-        locked = Volume.objects.select_for_update().filter(pk=volume.pk).first()
-        if locked is None or locked.state != LifeState.READY:
-            raise VolumeNotExists.of(volume.uuid)
-        require_unchanged(volume, locked)
-        task = task_create(
-            type=TaskType.REPLICA_SYNC,
-            volume_id=volume.uuid,
-            tenant_id=volume.tenant_id,
-            params=tags,
-            outputs=outputs,
-            stoppable=True,
-        )
-        made.append(task)
-        return replacement_origin(locked, task, request)
-
     require_movable(volume, draft)
     request = replacement_request(volume, draft)
-    replicas_claim(
-        volume,
-        request,
-        write,
-        required=require_plan if outgoing else require_replica_plan,
-    )
-    return made[-1]
+    required = require_plan if outgoing else require_replica_plan
+    task = draft
+    for attempt in claim_attempts():
+        plan = required(volume_place(volume, request))
+        with attempt, transaction.atomic(durable=True):
+            locked = Volume.objects.select_for_update().filter(pk=volume.pk).first()
+            if locked is None or locked.state != LifeState.READY:
+                raise VolumeNotExists.of(volume.uuid)
+            require_unchanged(volume, locked)
+            task = task_create(
+                type=TaskType.REPLICA_SYNC,
+                volume_id=volume.uuid,
+                tenant_id=volume.tenant_id,
+                params=tags,
+                outputs=outputs,
+                stoppable=True,
+            )
+            replicas_claim(volume, plan, replacement_origin(locked, task, request))
+    return task

@@ -31,8 +31,10 @@ from volumes.services.replica.provision import FailedReplicas, replicas_make
 from volumes.services.scheduling import (
     NoCandidate,
     ReplicaOrigin,
+    claim_attempts,
     placement_request,
     replicas_claim,
+    require_plan,
     volume_place,
 )
 from volumes.services.volume.delete import delete_replicas_on_nodes
@@ -202,18 +204,23 @@ def _begin(draft: Volume, *, named: bool, until: float) -> tuple[Volume, list[Re
 
 def _claim(volume: Volume, *, is_new: bool) -> list[Replica]:
     request = placement_request(volume, replicas=volume.num_replicas, is_new=is_new)
+    claimed: list[Replica] = []
+    for attempt in claim_attempts():
+        plan = require_plan(volume_place(volume, request))
+        with attempt, transaction.atomic(durable=True):
+            volume.pk = None  # an attempt that was rolled back set it; another row may have it now
+            _insert(volume)
+            claimed = replicas_claim(volume, plan, ReplicaOrigin(kind=Kind.VOLUME_CREATED))
+    return claimed
 
-    def insert_volume() -> ReplicaOrigin:
-        volume.pk = None  # an attempt that was rolled back set it; another row may have it now
-        try:
-            insert(volume)
-        except IntegrityError as error:
-            raise VolumeExists(
-                f"a volume with uuid {volume.uuid!r} or alias {volume.alias!r} exists already"
-            ) from error
-        return ReplicaOrigin(kind=Kind.VOLUME_CREATED)
 
-    return replicas_claim(volume, request, insert_volume)
+def _insert(volume: Volume) -> None:
+    try:
+        insert(volume)
+    except IntegrityError as error:
+        raise VolumeExists(
+            f"a volume with uuid {volume.uuid!r} or alias {volume.alias!r} exists already"
+        ) from error
 
 
 def _replace(
@@ -224,15 +231,14 @@ def _replace(
     """
     beside = tuple(volume.replicas.filter(state=LifeState.READY).select_related("backend"))
     request = placement_request(volume, replicas=len(failed.replicas), avoid=avoid, beside=beside)
-
-    def drop_failed() -> ReplicaOrigin:
-        _mark_failed_deleting(volume, failed.replicas)
-        return ReplicaOrigin()
-
     try:
         if not in_time:
             raise NodesFailed("the nodes did not answer in time")
-        replicas_claim(volume, request, drop_failed)
+        for attempt in claim_attempts():
+            plan = require_plan(volume_place(volume, request))
+            with attempt, transaction.atomic(durable=True):
+                _mark_failed_deleting(volume, failed.replicas)
+                replicas_claim(volume, plan, ReplicaOrigin())
     except ProvisionerError as error:
         text = f"{error.description}; {failed.text}"
         if volume_abort(volume, failed.replicas, text):
