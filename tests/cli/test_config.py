@@ -15,7 +15,7 @@ def file(environment: dict[str, str]) -> Path:
     return Path(environment["PROVISIONERCTL_CONFIG"])
 
 
-def test_the_path() -> None:
+def test_the_path_of_the_configuration_follows_the_environment() -> None:
     assert config_path({"XDG_CONFIG_HOME": "/x"}) == Path("/x/provisionerctl/config.yaml")
     assert config_path({}) == Path.home() / ".config/provisionerctl/config.yaml"
     assert config_path({"PROVISIONERCTL_CONFIG": "/y"}) == Path("/y")

@@ -63,7 +63,7 @@ def test_the_newest_events_are_listed_with_the_last_at_the_end(ok: Ok) -> None:
     assert "BackendCordoned" in ok("events", "-o", "wide")
 
 
-def test_filters(ok: Ok, run: Run, pool: Callable[[int], list[str]]) -> None:
+def test_options_filter_events(ok: Ok, run: Run, pool: Callable[[int], list[str]]) -> None:
     [node] = pool(1)
     ok("volumes", "create", "v", "10")
     uuid = json.loads(ok("volumes", "show", "v", "-o", "json"))["uuid"]

@@ -178,7 +178,7 @@ def test_what_may_begin_with_a_tenant() -> None:
     assert described == OF_TENANTS
 
 
-def test_what_takes_a_key() -> None:
+def test_commands_send_a_key_to_exactly_the_operations_that_recognise_repeats() -> None:
     described = {
         f"{method.upper()} {path.split('/')[1]}"
         for path, methods in PATHS.items()

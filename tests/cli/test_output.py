@@ -28,17 +28,17 @@ NARROW = 40
     ("text", "gib"),
     [("10", 10), ("10GiB", 10), ("10 G", 10), ("2T", 2048), ("1.5TiB", 1536), ("1P", 2**20)],
 )
-def test_sizes(text: str, gib: int) -> None:
+def test_sizes_are_read_in_gib(text: str, gib: int) -> None:
     assert Size().convert(text, None, None) == gib
 
 
 @pytest.mark.parametrize("text", ["", "x", "1.5", "10GB", "10MiB", "-1", "1e3"])
-def test_what_is_no_size(text: str) -> None:
+def test_a_text_that_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="not a size in whole GiB"):
         Size().convert(text, None, None)
 
 
-def test_durations() -> None:
+def test_durations_are_read_in_seconds() -> None:
     texts = ["90", "90s", "15m", "12h", "30d"]
     assert [Duration().convert(text, None, None) for text in texts] == [
         *(90, 90, 900, 43200),
@@ -48,7 +48,7 @@ def test_durations() -> None:
         Duration().convert("1w", None, None)
 
 
-def test_texts() -> None:
+def test_values_are_shown_in_readable_units() -> None:
     assert [size_text(n) for n in (0, 1023, 1024, 10 * 2**30, 3 * 2**39, 2**50)] == [
         *("0 B", "1023 B", "1 KiB", "10 GiB"),
         *("1.5 TiB", "1 PiB"),

@@ -132,7 +132,9 @@ def test_snapshots_and_what_is_made_from_them(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_grow_and_publish(api: Api, pool: Pool) -> None:
+def test_simultaneous_expands_and_publishes_with_one_key_are_done_once(
+    api: Api, pool: Pool
+) -> None:
     pool(2)
     probe_host(api)
     keyed = api.keyed("k")

@@ -160,12 +160,12 @@ class TestSentences:
         error = caused(InternalError(), errors.ReadOnlySqlTransaction())
         assert unavailable(error) == "the database is read-only"
 
-    def test_a_bug_is_none(self):
+    def test_a_bug_does_not_count_as_an_outage(self):
         assert unavailable(caused(DatabaseError(), errors.UndefinedTable())) is None
         assert unavailable(ValueError()) is None
 
     @pytest.mark.parametrize("kind", CONFLICTS)
-    def test_conflicts(self, kind):
+    def test_conflicts_are_recognised(self, kind):
         assert is_conflict(caused(OperationalError(), kind()))
         assert not is_conflict(caused(OperationalError(), errors.DiskFull()))
 

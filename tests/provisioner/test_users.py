@@ -43,12 +43,12 @@ def test_a_weak_password(create, stdin):
 
 
 @pytest.mark.parametrize("arguments", [["op"], ["op", "--role", "X"], ["a b", "--role", "ADMIN"]])
-def test_wrong_arguments(create, arguments):
+def test_user_create_refuses_wrong_arguments(create, arguments):
     with pytest.raises(CommandError):
         create(*arguments)
 
 
-def test_a_name_that_is_taken(create):
+def test_user_create_refuses_a_taken_name(create):
     create("op", "--role", "ADMIN")
     with pytest.raises(CommandError, match="a user op already"):
         create("op", "--role", "MONITOR", stdin="another good one\n")

@@ -154,10 +154,12 @@ class TestCertificates:
             ("/metrics", "Bearer", 401),
         ],
     )
-    def test_what_needs_none(self, stack: Stack, path: str, scheme: str, http: int) -> None:
+    def test_some_paths_need_no_client_certificate(
+        self, stack: Stack, path: str, scheme: str, http: int
+    ) -> None:
         assert self.ask(stack, path, scheme, "needs-none").status == http
 
-    def test_where_none_is_demanded_the_api_decides(self, stack: Stack) -> None:
+    def test_the_api_decides_if_haproxy_demands_no_certificate(self, stack: Stack) -> None:
         url = stack.balancer(REQUIRE_CLIENT_CERTIFICATE="false")
         assert self.ask(stack, "/volumes", "", "optional", url).status == 403
         assert self.was_seen(stack, "optional")
@@ -223,7 +225,7 @@ class TestLimits:
         assert third.recv(100).startswith(b"HTTP/1.1 429 ")
         assert get(stack, "/volumes", token, url).status == 200
 
-    def test_requests_of_all(self, stack: Stack, token: str) -> None:
+    def test_haproxy_refuses_requests_above_all_requests(self, stack: Stack, token: str) -> None:
         url = stack.balancer(ALL_REQUESTS="0")
         answer = get(stack, "/volumes", token, url)
         assert (answer.status, answer.headers["Retry-After"]) == (503, "1")

@@ -79,7 +79,7 @@ def test_each_contract_is_tried() -> None:
     assert {name for names, *_ in FORBIDDEN for name in names.split()} == set(contracts())
 
 
-def test_all_are_kept(tree: Path) -> None:
+def test_the_code_keeps_all_import_contracts(tree: Path) -> None:
     code, output = lint(tree, "lint-imports", "--no-cache")
     assert (code, broken(output)) == (0, set()), output
 

@@ -86,7 +86,9 @@ def test_one_connection_is_kept_and_opened_anew_when_it_was_closed(
 @pytest.mark.parametrize(
     ("code", "status", "done"), [("Success", 200, True), ("InvalidInput", 400, False)]
 )
-def test_results(authority: Authority, pair: KeyPair, code: str, status: int, done: bool) -> None:
+def test_a_result_tells_whether_the_call_was_done(
+    authority: Authority, pair: KeyPair, code: str, status: int, done: bool
+) -> None:
     async def calls(api: Connection) -> None:
         result = await api.send("DELETE", "/a")
         assert (result.code, result.done) == (code, done)

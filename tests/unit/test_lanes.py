@@ -49,7 +49,7 @@ def test_most_of_all_and_most_of_one_key(lane: Lane) -> None:
     assert lane.is_idle
 
 
-def test_a_wait_ends(lane: Lane) -> None:
+def test_a_wait_for_a_turn_ends_after_its_time_limit(lane: Lane) -> None:
     with lane.turn("a", Bounds(1, 1)):
         with pytest.raises(LaneFull), lane.turn("b", Bounds(1, 1, 0.01)):
             pass

@@ -218,7 +218,7 @@ def test_the_less_loaded_node_wins() -> None:
         ((30, 30, 10), True, None),
     ],
 )
-def test_layout(
+def test_layout_uses_one_ssd_or_the_fewest_that_suffice(
     free: tuple[int, ...], span: bool, expected: list[tuple[int, int, int]] | None
 ) -> None:
     sub_volumes = lay_out(

@@ -19,7 +19,7 @@ def keys(settings):
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_there_and_back(text):
+def test_a_secret_is_unreadable_in_storage_and_decrypts_to_itself(text):
     stored = encrypt(text)
     assert stored.isascii()
     assert len(text) < 4 or text not in stored
@@ -47,7 +47,7 @@ def test_what_was_not_encrypted(stored):
         decrypt(stored)
 
 
-def test_what_was_changed():
+def test_a_changed_secret_cannot_be_read():
     stored = encrypt("secret")
     with pytest.raises(UnreadableSecret):
         decrypt(stored[:-4] + ("AAA=" if stored[-4:] != "AAA=" else "BBB="))

@@ -54,7 +54,9 @@ def volume(*legs: tuple[str, str] | tuple[str, str, bool]) -> Volume:
         ([("node-a", "Missing"), ("node-b", "Missing")], None),
     ],
 )
-def test_the_first_report(legs: list[Any], report: tuple[str, str] | None) -> None:
+def test_the_first_report_follows_from_the_legs(
+    legs: list[Any], report: tuple[str, str] | None
+) -> None:
     seen = volume(*legs)
     assert Array(seen, 1).report(seen, now=0) == report
 

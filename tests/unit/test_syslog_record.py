@@ -144,7 +144,7 @@ def test_headers_are_printable_ascii_of_bounded_length(fields):
         ("tls://192.0.2.1", False, ("tls", "192.0.2.1", 6514)),
     ],
 )
-def test_urls(url, use_tls, expected):
+def test_urls_of_syslog_servers_are_parsed(url, use_tls, expected):
     found = Destination.of(url, use_tls=use_tls)
     assert (found.scheme, found.host, found.port) == expected
 
