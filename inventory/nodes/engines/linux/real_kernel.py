@@ -29,18 +29,24 @@ class RealKernel:
         self._lock = asyncio.Lock()
 
     async def run(self, *command: str, text: str = "", seconds: float = COMMAND_SECONDS) -> Output:
+        started: list[asyncio.subprocess.Process] = []
+
+        async def whole() -> Output:
+            started.append(await _start(command))
+            out, err = await started[0].communicate(text.encode())
+            return Output(started[0].returncode or 0, out.decode(), err.decode())
+
+        running = self._keep(whole())
+        done, _ = await asyncio.wait({running}, timeout=seconds)
+        if not done:
+            for process in started:
+                with suppress(ProcessLookupError):
+                    process.terminate()
+            raise Stuck(f"{' '.join(command[:2])} did not end in {seconds:.0f} s")
         try:
-            process = await _start(command)
+            return running.result()
         except FileNotFoundError as error:
             raise CommandFailed(command, 127, f"{error.filename} is not installed") from error
-        ending = self._keep(process.communicate(text.encode()))
-        done, _ = await asyncio.wait({ending}, timeout=seconds)
-        if not done:
-            with suppress(ProcessLookupError):
-                process.terminate()
-            raise Stuck(f"{' '.join(command[:2])} did not end in {seconds:.0f} s")
-        out, err = ending.result()
-        return Output(process.returncode or 0, out.decode(), err.decode())
 
     async def read(self, path: str) -> str:
         text: str = await self._file("read", path)
