@@ -163,6 +163,29 @@ def test_what_a_killed_command_left_suspended_goes_on(tmp_path: Path) -> None:
     on_machine(tmp_path, steps)
 
 
+def test_a_pool_that_is_away_for_one_look_does_not_restart_the_node(tmp_path: Path) -> None:
+    async def steps(machine: Machine) -> None:
+        group = machine.drives[0].group
+        assert group
+        assert group.pool
+        pool, seen = group.pool, list[str]()
+
+        def on_call(words: tuple[str, ...]) -> None:
+            if words[:2] == ("dmsetup", "status"):
+                seen.append(pool.mode)
+                pool.mode = "Fail" if len(seen) == 2 else "rw"
+
+        machine.kernel.on_call = on_call
+        watching = asyncio.create_task(machine.engine.lost())
+        while len(seen) < 8:
+            await asyncio.sleep(0)
+        assert not watching.done()
+        watching.cancel()
+        assert "Fail" in seen
+
+    on_machine(tmp_path, steps)
+
+
 def test_a_failed_pool_is_noticed(tmp_path: Path) -> None:
     async def steps(machine: Machine) -> None:
         await machine.agent.volumes.ensure("v", SPEC)

@@ -23,6 +23,7 @@ from inventory.nodes.target_ids import ControllerIds
 from inventory.nodes.wire import Qos, RefusalCode, SnapshotSpec, Sync, SyncSpec, VolumeSpec
 
 WATCH_SECONDS = 5.0
+LOOKS = 2
 STATE_FILE = "engine.sqlite3"
 MODULES = ("nvmet-tcp", "nvme-tcp", "dm-thin-pool", "dm-flakey")
 
@@ -76,8 +77,13 @@ class LinuxEngine:
         self._devices = await self._stores.devices()
 
     async def lost(self) -> None:
-        """Returns when ``start`` is due: SSDs were removed or added, failed, or may work again."""
-        while not await self._has_changed():
+        """Returns when ``start`` is due: SSDs were removed or added, failed, or may work again.
+
+        A difference must be seen LOOKS times in a row. LVM and udev replace devices and links for a
+        moment, for example when the first volume of a pool is created.
+        """
+        seen = 0
+        while (seen := seen + 1 if await self._has_changed() else 0) < LOOKS:
             await asyncio.sleep(self._watch_seconds)
 
     def close(self) -> None:
