@@ -29,19 +29,17 @@ class RealKernel:
         self._lock = asyncio.Lock()
 
     async def run(self, *command: str, text: str = "", seconds: float = COMMAND_SECONDS) -> Output:
-        started: list[asyncio.subprocess.Process] = []
+        starting = self._keep(_start(command))
 
         async def whole() -> Output:
-            started.append(await _start(command))
-            out, err = await started[0].communicate(text.encode())
-            return Output(started[0].returncode or 0, out.decode(), err.decode())
+            process = await starting
+            out, err = await process.communicate(text.encode())
+            return Output(process.returncode or 0, out.decode(), err.decode())
 
         running = self._keep(whole())
         done, _ = await asyncio.wait({running}, timeout=seconds)
         if not done:
-            for process in started:
-                with suppress(ProcessLookupError):
-                    process.terminate()
+            starting.add_done_callback(_end)
             raise Stuck(f"{' '.join(command[:2])} did not end in {seconds:.0f} s")
         try:
             return running.result()
@@ -154,3 +152,9 @@ async def _start(command: tuple[str, ...]) -> asyncio.subprocess.Process:
         start_new_session=True,
         limit=2**24,
     )
+
+
+def _end(starting: asyncio.Task[asyncio.subprocess.Process]) -> None:
+    """Ask the process to end, as soon as it has started."""
+    with suppress(ProcessLookupError, OSError, asyncio.CancelledError):
+        starting.result().terminate()
