@@ -14,6 +14,7 @@ from provisioner.access.tokens import TokenRefused, token_named
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
 from provisioner.common.endpoint_spec import Operation, Output
+from provisioner.common.moment import one_moment
 from provisioner.common.parsing import Input, parse_body
 from provisioner.common.results import InvalidInput
 from provisioner.common.times import iso_milliseconds
@@ -99,6 +100,7 @@ class UsersViewSet(ApiViewSet):
     resource = "users"
     operations: ClassVar = {"list": Operation("Get Users", answer=[UserOutput], extension=True)}
 
+    @one_moment()
     def list(self, request: Request) -> Response:
         users = get_user_model().objects.order_by("username").prefetch_related("groups")
         tenants = dict(UserTenant.objects.values_list("user__username", "tenant_id"))

@@ -51,6 +51,7 @@ PATHS = [
     f"/targets?hostId={HOST}&volumeId={{uuid}}",
     "/hosts",
     "/tenants",
+    "/users",
     "/backends",
     "/backends/{node}",
     "/backends/{node}/drain",
@@ -60,7 +61,7 @@ PATHS = [
     f"/tasks?hostId={HOST}",
     "/metrics",
 ]
-ONE_STATEMENT = {"tasks", "inventory", "license", "auth_server", "syslog"}
+ONE_STATEMENT = {"tasks", "inventory", "license", "auth_server", "syslog", "revoked_tokens"}
 """Resources whose answers are one statement."""
 UNCHANGING = {"events"}
 """Resources whose rows are never changed, so that a list of them needs no moment."""
@@ -196,7 +197,7 @@ def test_every_get_of_the_api_is_known_here() -> None:
     assert resources - NO_ROWS - ONE_STATEMENT - UNCHANGING == tried - ONE_STATEMENT
 
 
-@pytest.mark.parametrize("path", ["/license", "/auth_server", "/syslog"])
+@pytest.mark.parametrize("path", ["/license", "/auth_server", "/syslog", "/revoked_tokens"])
 def test_what_is_no_moment_is_one_statement(caller: Client, node: str, path: str) -> None:
     with after_select(0, lambda: None) as seen:
         read(caller, path)
