@@ -24,7 +24,9 @@ class LabHost:
     def connect(self, portal: Portal, target: str) -> None:
         """Connect to a target for good: a lost connection is tried again until it is back."""
         options = f"-t tcp -a {portal.ip} -s {portal.port} -n {target} -q {self._nqn} -l -1"
-        self._run(f"nvme connect {options} -c 2 --fast_io_fail_tmo={FAIL_SECONDS}")
+        self._run(f"nvme connect {options} -c 2")
+        limits = "/sys/class/nvme/nvme*/fast_io_fail_tmo"  # nvme-cli 2.3 has no option for it
+        self._run(f"for limit in $(ls {limits}); do echo {FAIL_SECONDS} > $limit; done")
 
     def disconnect(self) -> None:
         self._run("nvme disconnect-all")
