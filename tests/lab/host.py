@@ -34,7 +34,8 @@ class LabHost:
     def disk(self, replica: str) -> str:
         """The path of the disk of a replica or volume, when it has appeared."""
         uuid = namespace_uuid(replica)
-        name = f"grep -ls {uuid} /sys/block/nvme*/uuid | cut -d / -f 4"
+        # with native multipath there is also a hidden device for each path: nvme1c1n1
+        name = f"grep -ls {uuid} /sys/block/nvme*/uuid | cut -d / -f 4 | grep -v c"
         found = self._run(
             f'until d=$({name}); [ "$d" ]; do sleep 0.2; done; echo $d', APPEAR_SECONDS
         )
