@@ -118,8 +118,8 @@ class Kind(Enum):
         "PlacementRefused",
         WARNING,
         "No place for volume {alias} of {capacityGiB} GiB",
-        "Creates were refused because there were not enough nodes, space or budget. Counted: one "
-        "event a minute at most for each tenant and process.",
+        "Creates were refused because there were not enough nodes, space or budget. "
+        "Counted: 20 events a minute at most for each tenant and process.",
     )
 
     # replicas

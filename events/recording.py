@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import Error, transaction
@@ -91,37 +92,47 @@ def _actor() -> tuple[str, str]:
     return Event.Actor.COMMAND, sys.argv[1] if len(sys.argv) > 1 else ""
 
 
+@dataclass
+class _Count:
+    """Occurrences of one key: those that no event counts yet, and the events since ``began_at``."""
+
+    began_at: float = float("-inf")
+    events: int = 0
+    uncounted: int = 0
+
+
 class Tally:
-    """Records events that callers can cause without limit: at most one event of each key in
-    TALLY_SECONDS and process. Its ``count`` includes the events since the previous one.
+    """Records events that callers can cause without limit: for each key, at most ``most`` events in
+    TALLY_SECONDS and process. ``count`` of an event includes the occurrences since the previous
+    event.
     """
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, *, most: int = 1) -> None:
         self._kind = kind
+        self._most = most
         self._lock = threading.Lock()
-        self._waiting: dict[Hashable, tuple[int, float]] = {}
+        self._counts: dict[Hashable, _Count] = {}
 
     def count(self, key: Hashable, **facts: Any) -> None:
-        """Count one more occurrence of this key, and record an event unless the last one is too
-        recent.
+        """Count one more occurrence of this key, and record an event unless there are too many
+        recent ones.
 
         A database that cannot serve does not fail the caller: a later event counts this one.
         """
         with self._lock:
-            number, not_before = self._waiting.pop(key, (0, 0.0))
-            number, now = number + 1, time.monotonic()
-            if len(self._waiting) >= MOST_TALLIES:
-                self._waiting.pop(next(iter(self._waiting)))
-            is_due = now >= not_before
-            self._waiting[key] = (0, now + TALLY_SECONDS) if is_due else (number, not_before)
-        if is_due:
-            self._record(key, number, facts)
-
-    def _record(self, key: Hashable, number: int, facts: dict[str, Any]) -> None:
+            one = self._counts.pop(key, None) or _Count()
+            if len(self._counts) >= MOST_TALLIES:
+                self._counts.pop(next(iter(self._counts)))
+            self._counts[key] = one
+            if (now := time.monotonic()) >= one.began_at + TALLY_SECONDS:
+                one.began_at, one.events = now, 0
+            one.uncounted += 1
+            if one.events >= self._most:
+                return
+            number, one.uncounted, one.events = one.uncounted, 0, one.events + 1
         try:
             with transaction.atomic():
                 record(self._kind, **facts, count=number)
         except Error:
             with self._lock:
-                counted, not_before = self._waiting.get(key, (0, 0.0))
-                self._waiting[key] = (counted + number, not_before)
+                one.uncounted += number

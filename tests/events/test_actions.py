@@ -36,7 +36,7 @@ Pool = Callable[[int], list[str]]
 def _fresh_tallies() -> None:
     """What other tests counted does not count."""
     for tally in (login_attempts.REFUSED, token_views.ISSUED, volume_creation.REFUSED):
-        tally._waiting.clear()
+        tally._counts.clear()
 
 
 def told(api: Api, kind: Kind | None = None, **query: Any) -> list[dict[str, Any]]:
@@ -84,11 +84,12 @@ def test_a_request_is_named_by_its_id(api: Api, pool: Pool) -> None:
     assert kinds(api, requestId="mine") == ["VolumeCreated"]
 
 
-def test_a_refusal_of_placement_says_why_once_a_minute(api: Api, pool: Pool) -> None:
+def test_refusals_of_placement_say_why_and_are_bounded(api: Api, pool: Pool) -> None:
     pool(1)
-    for _ in range(3):
+    for _ in range(22):
         assert create(api, "v", capacity=10**6).status == "NoMatchingBackend"
-    [refused] = told(api, Kind.PLACEMENT_REFUSED)
+    refused, *others = told(api, Kind.PLACEMENT_REFUSED)
+    assert len(others) == 19
     assert refused["text"].startswith("No place for volume v of 1000000 GiB: 0 of 1 replicas can")
     assert refused["tenantId"] == "0"
 
@@ -237,7 +238,7 @@ def test_refused_logins_are_counted_and_name_no_user(api: Api) -> None:
         assert Api(api.url, credentials).get("/tasks").http == 401
     [refused] = told(api, Kind.LOGINS_REFUSED)
     assert refused["details"]["client"] == "127.0.0.1"
-    assert login_attempts.REFUSED._waiting[""][0] == 2
+    assert login_attempts.REFUSED._counts[""].uncounted == 2
 
 
 def test_a_refused_login_to_the_pages_is_recorded(api: Api, client: Client) -> None:

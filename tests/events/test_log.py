@@ -125,9 +125,16 @@ def test_many_are_counted_in_few_events(monkeypatch: pytest.MonkeyPatch) -> None
         tally.count("key")
     assert texts() == ["1 login(s) were refused."]
     monkeypatch.setattr("events.recording.TALLY_SECONDS", 0.0)
-    tally._waiting = {key: (number, 0.0) for key, (number, _) in tally._waiting.items()}
     tally.count("key")
     assert texts() == ["1 login(s) were refused.", "5 login(s) were refused."]
+
+
+def test_a_few_of_a_kind_have_an_event_each() -> None:
+    tally = Tally(Kind.LOGINS_REFUSED, most=2)
+    for _ in range(4):
+        tally.count("key")
+    tally.count("other")
+    assert texts() == ["1 login(s) were refused."] * 3
 
 
 def test_the_oldest_events_are_deleted(few_kept: Callable[[], int]) -> None:

@@ -65,8 +65,8 @@ If it commits later, its events are in the log, but followers may miss them.
 
 A job deletes events every minute: those older than `EVENT_RETENTION_DAYS`, and the oldest ones when
 there are more than about `EVENT_MOST`. The event of a create costs one more statement. Events that
-callers can cause without limit are counted: a process records one event a minute at most, whose
-`count` includes the others since the previous event.
+callers can cause without limit are counted: a process records one event a minute at most, or 20 of
+refused creates. Their `count` includes the others since the previous event.
 
 `GET /tasks` lists ended tasks only for a while (`TASK_RETENTION_MINUTES`). Their events stay:
 `provisionerctl events --task ID`.

@@ -46,7 +46,7 @@ READY = Compiled(
     state=LifeState.READY,
     deadline_at=None,
 )
-REFUSED = Tally(Kind.PLACEMENT_REFUSED)
+REFUSED = Tally(Kind.PLACEMENT_REFUSED, most=20)
 
 
 class MadeMeanwhile(ProvisionerError):
