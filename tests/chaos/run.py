@@ -48,10 +48,14 @@ def run(
     folder: Path,
     python_path: str = "",
     kinds: tuple[Kind, ...] = tuple(Kind),
+    each: int = 2,
 ) -> Outcome:
-    """Start all of it, strike, settle, compare. Takes one to four minutes more than ``seconds``."""
+    """Start all of it, strike, settle, compare. Takes one to four minutes more than ``seconds``.
+
+    ``each``: processes of each kind; some kinds of faults need two.
+    """
     outcome = Outcome(seed, folder)
-    system = System(folder, python_path)
+    system = System(folder, each=each, python_path=python_path)
     try:
         _run(system, outcome, schedule(seed, seconds=seconds, nodes=NODES, kinds=kinds), seconds)
     finally:

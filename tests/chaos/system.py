@@ -31,10 +31,10 @@ SPANS = {
 
 
 class System:
-    """``folder`` keeps logs and the nodes' contents; ``python_path``: see Stack."""
+    """``folder`` keeps logs and the nodes' contents; ``each``, ``python_path``: see Stack."""
 
-    def __init__(self, folder: Path, python_path: str = "") -> None:
-        self.stack = Stack(SPANS, folder=folder, python_path=python_path)
+    def __init__(self, folder: Path, *, each: int = 2, python_path: str = "") -> None:
+        self.stack = Stack(SPANS, each=each, folder=folder, python_path=python_path)
         try:
             self._start_nodes(folder)
             self.tokens = self.stack.tokens(CALLERS)

@@ -26,7 +26,10 @@ def findings(
     monkeypatch.setattr("tests.chaos.faults.FINISHED_SECONDS", 10.0)
     monkeypatch.setattr("tests.chaos.clients.FINISH_SECONDS", 10.0)
     path = f"{PLANTED / bug}:{ROOT}"
-    outcome = chaos.run(seed=1, seconds=seconds, folder=folder, python_path=path, kinds=kinds)
+    each = 2 if Kind.KILL_API in kinds else 1  # fewer processes find the bugs sooner
+    outcome = chaos.run(
+        seed=1, seconds=seconds, folder=folder, python_path=path, kinds=kinds, each=each
+    )
     print(outcome.text, *outcome.findings, f"logs: {folder}", sep="\n")
     return outcome.findings
 
