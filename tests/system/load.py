@@ -13,6 +13,8 @@ from tests.system.stack import Stack
 from tests.waiting import eventually
 
 CLIENTS = 4
+PAUSE_SECONDS = 0.03
+"""Between the calls of a client: the machine also has to do what the test is about."""
 
 
 class Failed(Exception):
@@ -94,7 +96,7 @@ class Load:
             for method, path, body in calls(f"host-{number}"):
                 client.call(method, path, body)
                 done += 1
-            self._over.wait(0.01)
+                self._over.wait(PAUSE_SECONDS)
         return done
 
 
