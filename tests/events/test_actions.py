@@ -208,6 +208,13 @@ def test_a_drain_is_told_from_its_begin_to_its_end(api: Api, pool: Pool) -> None
     assert kinds(api, about=f"backend:{node}")[-1] == "DrainStopped"
 
 
+def test_a_drained_node_that_is_removed_at_once_was_drained(api: Api, pool: Pool) -> None:
+    [node] = pool(1)
+    assert api.post(f"/backends/{node}/drain").status == "Success"
+    assert api.delete(f"/backends/{node}").status == "Success"
+    assert kinds(api, about=f"backend:{node}")[-2:] == ["DrainFinished", "BackendRemoved"]
+
+
 def test_tasks_stay_in_the_log_when_they_are_no_longer_listed(api: Api, pool: Pool) -> None:
     pool(2)
     uuid = created(api, "v")

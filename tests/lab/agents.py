@@ -66,8 +66,8 @@ class Agents:
         self._call(f"vanish {volume_name(uuid)} {snapshot_name(uuid)}")
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        with self._process:
+            self._process.kill()
 
     def _await_up(self, number: int) -> None:
         eventually(partial(self._is_up, number), seconds=UP_SECONDS, what=self._errors)

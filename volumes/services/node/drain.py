@@ -107,12 +107,21 @@ def drain_stop(*, persistent_id: str) -> None:
 
 def drains_finish() -> None:
     """Record the end of drains whose node holds no replica any more."""
-    for drain in Drain.objects.filter(finished_at=None, backend__replicas=None):
+    for key in Drain.objects.filter(finished_at=None, backend__replicas=None).values_list("pk"):
         with transaction.atomic(durable=True):
-            rows = Drain.objects.filter(pk=drain.pk, finished_at=None)
-            if rows.update(finished_at=clock.now()):
-                moved = drain.replicas_before
-                record(Kind.DRAIN_FINISHED, backend=drain.pk, replicas=moved)
+            drain_finish(*key)
+
+
+def drain_finish(persistent_id: str) -> None:
+    """Record the end of the node's drain, if it has one that has not ended, and no replica any
+    more. Runs in the caller's transaction.
+    """
+    ended = Drain.objects.filter(pk=persistent_id, finished_at=None, backend__replicas=None)
+    moved = ended.values_list("replicas_before", flat=True).first()
+    if moved is not None and Drain.objects.filter(pk=persistent_id, finished_at=None).update(
+        finished_at=clock.now()
+    ):
+        record(Kind.DRAIN_FINISHED, backend=persistent_id, replicas=moved)
 
 
 def drain_get(*, persistent_id: str) -> DrainStatus:

@@ -14,6 +14,7 @@ from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
 from volumes.models import Export, Replica, ReplicaState, Snapshot, SubVolume, Volume
 from volumes.services.claims import replica_release
+from volumes.services.node.drain import drain_finish
 from volumes.services.publication.namespace_ids import namespace_ids_touch
 from volumes.services.replica.state import replicas_missing_record
 
@@ -42,6 +43,7 @@ def backend_remove(*, persistent_id: str, force: bool) -> None:
             if backend is None:
                 raise BackendNotFound.of(persistent_id)
             lost = _unplace_replicas(backend, force=force)
+            drain_finish(persistent_id)
             slot_release(backend)
             node = node_client(backend)
             backend.delete()
