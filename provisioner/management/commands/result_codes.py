@@ -109,12 +109,12 @@ MEANINGS = {
         "Raise the budget, or delete what is not needed.",
     ),
     ResultCode.NoBackends: (
-        "The pool has no node, so it has nothing to share out.",
+        "The pool has no node, so there is no capacity for tenants.",
         "Add a node.",
     ),
     ResultCode.InvalidReplicas: (
         "The number of replicas is out of range.",
-        "Ask for 1 to 3.",
+        "Ask for 1 to 3. A replica can be added to a volume that has fewer than 4.",
     ),
     ResultCode.NoMatchingBackend: (
         "No node fits any of the replicas.",
@@ -177,7 +177,7 @@ MEANINGS = {
         "Check the volume's replicas.",
     ),
     ResultCode.VolumeNoFound: (
-        "As NotExists; Migrate Volume spells it so.",
+        "The same as NotExists. Migrate Volume uses this name.",
         "Check the id and the tenant in the path.",
     ),
     ResultCode.NotEnoughReplicas: (
@@ -201,7 +201,7 @@ MEANINGS = {
         "Start its agent, or correct the id.",
     ),
     ResultCode.VolumeNotFound: (
-        "As NotExists; operations on publications spell it so.",
+        "The same as NotExists. Operations on publications use this name.",
         "Check the id and the tenant in the path.",
     ),
     ResultCode.PublishFailed: (
@@ -237,7 +237,7 @@ MEANINGS = {
         "Nothing.",
     ),
     ResultCode.NoTask: (
-        "As TaskNotFound; Remove Task spells it so.",
+        "The same as TaskNotFound. Remove Task uses this name.",
         "Check the id.",
     ),
     ResultCode.OngoingTask: (

@@ -118,9 +118,7 @@ def drain_finish(persistent_id: str) -> None:
     """
     ended = Drain.objects.filter(pk=persistent_id, finished_at=None, backend__replicas=None)
     moved = ended.values_list("replicas_before", flat=True).first()
-    if moved is not None and Drain.objects.filter(pk=persistent_id, finished_at=None).update(
-        finished_at=clock.now()
-    ):
+    if ended.update(finished_at=clock.now()):
         record(Kind.DRAIN_FINISHED, backend=persistent_id, replicas=moved)
 
 
