@@ -58,7 +58,6 @@ def write_config(
     machine.put(f"{folder}/node.toml", text)
     for name, path in (("ca.pem", authority.path), ("node.pem", certificate), ("node.key", key)):
         machine.put(f"{folder}/{name}", path.read_text())
-    machine.shell("sync")  # as on a server that was installed long before its power fails
     return f"{folder}/node.toml"
 
 
