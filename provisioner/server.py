@@ -54,7 +54,7 @@ def _too_slow(what: str) -> ConnectionResetError:
     """An error that gunicorn treats as a client that left: it closes the connection, and logs no
     error of the server.
     """
-    return ConnectionResetError(errno.ECONNRESET, f"{what} came too slowly")
+    return ConnectionResetError(errno.ECONNRESET, f"{what} arrived too slowly")
 
 
 class Connection(TConn):

@@ -21,7 +21,7 @@ from prometheus_client import Counter
 
 GIVEN = Counter(
     "provisioner_known_answers",
-    "Polls that were answered from memory, because the same request had the same answer before.",
+    "Polls of hosts without tasks that were answered from memory.",
 )
 MOST = 32_768
 """How many requests a process knows. When there are more, it forgets all and learns anew."""
