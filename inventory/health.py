@@ -56,13 +56,13 @@ def node_health_reason(
     reasons += _times(backend)
     if not is_compatible(backend.version):
         reasons.append(
-            f"its version {backend.version} is not compatible: "
-            f"version {COMPATIBLE_MAJOR_VERSION} is needed"
+            f"its version {backend.version} is not compatible: version {COMPATIBLE_MAJOR_VERSION} "
+            "is required"
         )
     if drained_since is not None:
-        reasons.append(f"it has been drained since {_text(drained_since)}")
+        reasons.append(f"it has been draining since {_text(drained_since)}")
     elif not backend.in_use:
-        reasons.append("it is cordoned: nothing new is placed on it")
+        reasons.append("it is cordoned: no new replica is placed on it")
     return "; ".join(reasons)
 
 
@@ -70,11 +70,11 @@ def _times(backend: Backend) -> Iterator[str]:
     """What is wrong with its certificate, its clock and its token."""
     ends_at = backend.certificate_ends_at
     if ends_at and ends_at < clock.now() + CERTIFICATE_NOTICE:
-        yield f"its certificate ends at {_text(ends_at)}: renew it"
+        yield f"its certificate expires at {_text(ends_at)}: renew it"
     ahead = backend.clock_ahead_seconds
     if abs(ahead) > CLOCK_SECONDS:
         which = "ahead of" if ahead > 0 else "behind"
-        yield f"its clock is {abs(ahead):.0f} s {which} the database's: set it"
+        yield f"its clock is {abs(ahead):.0f} s {which} the database's clock: correct it"
     if backend.token_expires_at < clock.now():
         yield f"the token of its probes expired at {_text(backend.token_expires_at)}"
 

@@ -27,7 +27,7 @@ class NqnTaken(ProvisionerError):
     def by(cls, other: Host, *, host_id: str) -> "NqnTaken":
         return cls(
             f"NQN {other.nqn!r} belongs to host {other} ({other.state}), so host {host_id!r} "
-            "cannot have it: give one of them an NQN of its own, or remove the other host"
+            "cannot have it: give one of them another NQN, or remove the other host"
         )
 
 
@@ -124,8 +124,8 @@ def require_host_of_tenant(host: Host, *, nqn: str, tenant_id: str, is_its_own: 
         raise HostOfOthers(f"host {host.pk!r} belongs to another tenant")
     if host.nqn != nqn and not is_its_own:
         raise HostOfOthers(
-            f"host {host.pk!r} serves all tenants and has another NQN: only its own token, or "
-            "one of role STORAGE or ADMIN that is bound to no tenant, changes that"
+            f"host {host.pk!r} serves all tenants and has another NQN: only its own token, or a "
+            "token of role STORAGE or ADMIN without a tenant, can change the NQN"
         )
 
 

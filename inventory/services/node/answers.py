@@ -31,7 +31,9 @@ def answers_note(outcomes: Iterable[tuple[str, object]]) -> None:
         return
     rows = Backend.objects.filter(pk__in=silent, unanswered_since=None)
     for node in rows.values_list("pk", flat=True):
-        log.warning("node does not answer", extra={"backend": node, "reason": str(silent[node])})
+        log.warning(
+            "the node does not answer", extra={"backend": node, "reason": str(silent[node])}
+        )
         call_failed(node, silent[node])
     rows.update(unanswered_since=clock.now())
 

@@ -54,7 +54,9 @@ class ConcatVolumes:
         if await self._is_by_piece(members):
             return
         if nqn := await find_exporter(self._rpc, [raid] if raid else []):
-            raise NotAsAsked(f"raid {name} is not over its pieces, but {nqn} exports it")
+            raise NotAsAsked(
+                f"raid {name} does not consist of its sub-volumes, but {nqn} exports it"
+            )
         await self.take_apart(entry.uuid)
         if len(members) == 1:
             return
@@ -183,11 +185,12 @@ class ConcatVolumes:
         for place, piece in enumerate(entry.made_pieces, 1):
             lvol = self._find(spdk_state, entry, piece)
             if lvol is None or lvol.bdev is None:
-                raise NotAsAsked(f"its piece on SSD {piece.ssd_id} is missing")
+                raise NotAsAsked(f"its sub-volume on SSD {piece.ssd_id} is missing")
             is_fixed = entry.is_whole or place < entry.made
             if is_fixed and lvol.size != piece.capacity:
                 raise NotAsAsked(
-                    f"its piece on SSD {piece.ssd_id} has {lvol.size} bytes, not {piece.capacity}"
+                    f"its sub-volume on SSD {piece.ssd_id} has {lvol.size} bytes, not "
+                    f"{piece.capacity}"
                 )
             members.append(lvol)
         return members
