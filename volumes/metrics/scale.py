@@ -31,12 +31,12 @@ def scale_metrics() -> Iterator[Metric]:
     """Yield how many objects of each kind there are, and the tested limit, in six queries."""
     objects = GaugeMetricFamily(
         "provisioner_objects",
-        "Stored objects; snapshot_of_volume: of the volume that has most",
+        "Number of stored objects; snapshot_of_volume: of the volume that has most snapshots",
         labels=["kind"],
     )
     limit = GaugeMetricFamily(
         "provisioner_tested_objects",
-        "How many objects of a kind the provisioner was tested with",
+        "Number of objects of a kind with which the provisioner was tested",
         labels=["kind"],
     )
     numbers = {kind: model._default_manager.count() for kind, model in COUNTED.items()}

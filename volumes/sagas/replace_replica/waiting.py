@@ -41,13 +41,13 @@ def wait_for(context: Context, waiting: Reschedule) -> Reschedule:
     since = since if before == sign else now
     silence = settings.ENVIRONMENT.migration_silence_seconds
     if now - since > silence:
-        raise Stalled(f"waited {silence} s in vain for {waiting.pending_reason}")
+        raise Stalled(f"timed out after {silence} s waiting for {waiting.pending_reason}")
     outputs: dict[str, Any] = {WAITS: [sign, since]}
     idle_since = context.outputs.get(WAS_DOING, context.task.created_at.timestamp())
     if waiting.ends:
         outputs[WAS_DOING] = now
     elif now - idle_since > LONGEST_SECONDS:
-        raise Stalled(f"not done after {LONGEST_SECONDS} s; it waited for {waiting.pending_reason}")
+        raise Stalled(f"not done after {LONGEST_SECONDS} s, waiting for {waiting.pending_reason}")
     return Reschedule(
         seconds=max(waiting.seconds, LEAST_SECONDS),
         outputs=outputs,

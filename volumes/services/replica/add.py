@@ -71,7 +71,7 @@ def _begin_copy(volume: Volume, constraints: PlacementConstraints) -> None:
     try:
         replica_sync_begin(volume, constraints=constraints)
     except VolumeHasTask as error:
-        raise NodesFailed(f"{error.description}: try again when that has ended") from error
+        raise NodesFailed(f"{error.description}: try again when it has ended") from error
 
 
 def _no_task_of_ours(volume: Volume) -> Task | None:
@@ -125,7 +125,7 @@ def _begin(volume: Volume) -> ReplicaOrigin:
     require_addable(locked, replicas_beside(locked))
     require_unchanged(volume, locked)
     if awaits_copy(locked):
-        raise NodesFailed(f"volume {volume.uuid!r} was unpublished just now: try again")
+        raise NodesFailed(f"volume {volume.uuid!r} was just unpublished: try again")
     task = _no_task_of_ours(locked)
     tasks_touch(volume_id=volume.uuid)
     is_migration = task is not None and task.type == TaskType.REMOTE_MIGRATION
