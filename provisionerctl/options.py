@@ -14,11 +14,11 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 CONNECTION = {
     "url": "Address of the API.",
     "user": "Name of the user.",
-    "token": "Token, in place of user and password.",
+    "token": "Token, instead of user and password.",
     "ca": "File of the CA that signed the API's certificate.",
     "certificate": "File of the client certificate, with its key if --key is not given.",
     "key": "File of the client certificate's key.",
-    "tenant": "Id of the tenant whose objects are meant.",
+    "tenant": "Id of the tenant of the objects.",
 }
 """Options of a context. A password is no option: others would see it in the list of processes."""
 
@@ -50,7 +50,7 @@ def common(*, hidden: bool) -> list[click.Parameter]:
             "--output",
             into="format",
             type=click.Choice(Format, case_sensitive=False),
-            help="How to show the result; table is the default.",
+            help="Format of the result; default: table.",
         ),
         option("-c", "--context", into="context_name", metavar="NAME", hidden=hidden,
                help="Context of the configuration file.", shell_complete=_contexts),
@@ -125,27 +125,27 @@ def paced(command: Decorated) -> Decorated:
         into="interval",
         type=click.FloatRange(0.1, 3600),
         metavar="SECONDS",
-        help="Seconds between two looks; 2 is the default.",
+        help="Seconds between two refreshes; default: 2.",
     )
     return _with(command, [made])
 
 
 def waiting(command: Decorated) -> Decorated:
     """``--wait``, which the command gets, and ``--interval``."""
-    text = "Show the progress and return when it has ended."
+    text = "Show the progress, and return at the end."
     return click.option("--wait", is_flag=True, help=text)(paced(command))
 
 
 def keyed(command: Decorated) -> Decorated:
     """``--idempotency-key``."""
-    text = "Any text. The same command again with the same key changes nothing more."
+    text = "Any text. A repeat of the command with the same key changes nothing more."
     made = option("--idempotency-key", into="idempotency_key", metavar="TEXT", help=text)
     return _with(command, [made])
 
 
 def destroys(command: Decorated) -> Decorated:
     """``--yes``."""
-    made = option("-y", "--yes", into="yes", is_flag=True, help="Do not ask for a confirmation.")
+    made = option("-y", "--yes", into="yes", is_flag=True, help="Do not ask for confirmation.")
     return _with(command, [made])
 
 

@@ -84,14 +84,12 @@ def show(session: Session, node: str) -> None:
 def located(command: Any) -> Any:
     """The options that say where a node stands."""
     for name in LOCATION:
-        command = click.option(f"--{name}", help=f"{name.capitalize()} that the node stands in.")(
-            command
-        )
-    command = click.option("--host", type=HOST, help="Host that the node runs inside of.")(command)
+        command = click.option(f"--{name}", help=f"{name.capitalize()} of the node.")(command)
+    command = click.option("--host", type=HOST, help="Host in which the node runs.")(command)
     return click.option(
         "--node-token-file",
         type=click.File(),
-        help="File with the node's own token, where it goes without mutual TLS; - is stdin.",
+        help="File with the node's own token, if it does not use mutual TLS; - is stdin.",
     )(command)
 
 
@@ -106,7 +104,7 @@ def fields(host: str | None, node_token_file: Any, **given: Any) -> Body:
 @nodes.command()
 @click.argument("address", nargs=-1, required=True)
 @click.option("--port", type=int, default=443, show_default=True, help="Management port.")
-@click.option("--take-over", is_flag=True, help="Also a node that belongs to another pool.")
+@click.option("--take-over", is_flag=True, help="Add a node even if it belongs to another pool.")
 @located
 @pass_session
 def add(
@@ -132,7 +130,7 @@ def set_(
     """Change properties of a storage node. An empty text clears one."""
     changes = fields(mgmtPort=port, mgmtIPs=list(address) or None, **at)
     if not changes:
-        raise Failure("Nothing to change was given.", Exit.USAGE)
+        raise Failure("No change was given.", Exit.USAGE)
     _update(session, node, changes, "was changed")
 
 
@@ -159,7 +157,7 @@ def _update(session: Session, node: str, body: Body, done: str) -> None:
 
 @nodes.command()
 @click.argument("node", type=NODE)
-@click.option("--force", is_flag=True, help="Although it has volumes; it must be Unavailable.")
+@click.option("--force", is_flag=True, help="Remove an Unavailable node even if it has volumes.")
 @destroys
 @pass_session
 def remove(session: Session, node: str, force: bool) -> None:
