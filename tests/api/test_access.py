@@ -175,7 +175,7 @@ class TestBearer:
     def test_what_is_no_token_of_ours(self, get, keys, changes):
         answer = get(bearer(sign(**changes)))
         assert refused(answer, 401, "Unauthorized") == (
-            "HTTP Status 401 - the token is not valid here"
+            "HTTP Status 401 - the token is not valid for this API"
         )
         assert answer.headers["WWW-Authenticate"].startswith("Basic ")
 

@@ -135,7 +135,7 @@ def test_already_exists(api: Api, pool: Pool) -> None:
     answer = clone(api, source, "v")
     assert (answer.status, answer.description) == (
         "AlreadyExists",
-        "a volume with the alias 'v' exists already",
+        "a volume with the alias 'v' already exists",
     )
     assert clone(api, source, "c", volumeId=source).status == "AlreadyExists"
     assert snap(api, source, "c").status == "Success"

@@ -263,7 +263,7 @@ def test_hosts_that_are_away_take_no_turns(
     reasons = refusals(api, node)
     assert set(reasons) == set(of_host)
     uuid = of_host[0]
-    assert reasons[uuid] == f"volume '{uuid}' is published, but to no host that is Available"
+    assert reasons[uuid] == f"volume '{uuid}' is published only to hosts that are Unavailable"
 
 
 def test_begun_anew_just_after_the_node_was_used_again(api: Api, node: str) -> None:

@@ -124,7 +124,8 @@ def test_majority_of_nodes_must_take_it(api, pool, fleet, worker, down, expected
     if expected == "LicenseError":
         lost = ", ".join(sorted(node.persistent_id for node in fleet.nodes[:down]))
         assert answer.description == (
-            f"{4 - down} of 4 backends took the licence, more than half must; not: {lost}"
+            f"only {4 - down} of 4 backends accepted the licence, and more than half must "
+            f"accept it; not accepted by: {lost}"
         )
         [task] = api.get("/tasks").body
         assert (task["state"], task["taskStatus"]) == ("FAILED", "LicenseError")
@@ -192,7 +193,7 @@ def test_system_without_a_vendors_key(api, settings):
     believe(settings, "")
     answer = api.post("/license", {"license": issued()})
     assert answer.status == "InvalidLicense"
-    assert answer.description == "this system knows no vendor's key: set LICENSE_PUBLIC_KEY"
+    assert answer.description == "no key of a vendor is configured: set LICENSE_PUBLIC_KEY"
 
 
 def test_demo_key_belongs_to_its_file():
@@ -219,7 +220,7 @@ def test_number_of_backends(api, pool, fleet):
     answer = api.post("/backends", body(fleet.nodes[2]))
     assert (answer.http, answer.status) == (200, "LicenseError")
     assert answer.description == (
-        "licence limit reached (2 of 2 nodes): install a licence for more, or remove a node"
+        "licence limit reached (2 of 2 nodes): install a licence for more nodes, or remove a node"
     )
     assert api.post("/backends", body(fleet.nodes[0])).status == "AlreadyExists"
     assert api.delete(f"/backends/{first}").status == "Success"

@@ -123,11 +123,11 @@ def test_already_exists(api: Api, pool: Pool) -> None:
     again = assign(api, made, "sv2")
     assert (again.status, again.description) == (
         "AlreadyExists",
-        f"the volume '{uuid}' is assigned to snapshot '{made}' already",
+        f"snapshot '{made}' already has the volume '{uuid}'",
     )
-    assert assign(api, other, "sv").description == "a volume with the alias 'sv' exists already"
+    assert assign(api, other, "sv").description == "a volume with the alias 'sv' already exists"
     same = assign(api, other, "sv3", volumeID=uuid)
-    assert same.description == f"a volume with the uuid '{uuid}' exists already"
+    assert same.description == f"a volume with the uuid '{uuid}' already exists"
     assert api.delete(f"/volumes/{uuid}").status == "Success"
     assert assigned(api, made, "sv", volumeID=uuid) == uuid
     assert audit() == []
@@ -172,7 +172,10 @@ def test_bad_input(api: Api, pool: Pool) -> None:
         ({"reservedSpacePercentage": 101}, "reservedSpacePercentage = 101: "),
         ({"maxIOPSPerGB": 2**62}, "maxIOPSPerGB = 4611686018427387904: times capacity is too"),
         ({"maxBWPerGB": -1}, "maxBWPerGB = -1: "),
-        ({"protocol": "Local"}, "protocol = 'Local': the snapshot's node runs inside no host"),
+        (
+            {"protocol": "Local"},
+            "protocol = 'Local': the snapshot's node does not run inside a host",
+        ),
     ):
         answer = assign(api, made, "sv", **fields)
         assert (answer.http, answer.status) == (400, "InvalidInput"), fields

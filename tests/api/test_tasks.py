@@ -124,7 +124,7 @@ def test_moves(api, start, end):
     answer = put(api, task_id, state=end.value)
     if start in ENDED:
         assert answer.status == "TaskEnded"
-        assert answer.description == f"task '{task_id}' ended already: it is {start.value}"
+        assert answer.description == f"task '{task_id}' has already ended: it is {start.value}"
     elif end is start or end in TRANSITIONS[start]:
         assert answer.status == "Success"
     else:
@@ -265,7 +265,7 @@ def test_delete_an_ongoing_task(api, state):
     answer = api.delete("/tasks", taskId=task_id)
     assert (answer.http, answer.status) == (200, "OngoingTask")
     assert answer.description == (
-        f"task '{task_id}' is {state.value}: it can be removed when it has ended"
+        f"task '{task_id}' is {state.value}: a task can be removed when it has ended"
     )
     assert listed(api.get("/tasks")) == {task_id}
 
@@ -281,7 +281,7 @@ def test_delete_of_another_hosts_task(api, state):
     task_id = make(state)
     answer = api.delete("/tasks", taskId=task_id, hostId="h2")
     assert (answer.http, answer.status) == (200, "TaskBelongsToOtherHost")
-    assert answer.description == f"task '{task_id}' belongs to another host than 'h2'"
+    assert answer.description == f"task '{task_id}' belongs to a host other than 'h2'"
     assert listed(api.get("/tasks")) == {task_id}
 
 

@@ -98,7 +98,7 @@ def test_a_node_says_that_its_certificate_ends_soon(
     certificates_check()
     assert days_left(ends(api)["node-1"]) < CERTIFICATE_NOTICE.days
     reason = api.get(f"/backends/{first}").body[0]["healthReason"]
-    assert reason.startswith("its certificate ends at ")
+    assert reason.startswith("its certificate expires at ")
     assert reason.endswith(": renew it")
 
 

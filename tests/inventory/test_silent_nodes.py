@@ -97,7 +97,7 @@ def test_available_needs_both_directions(api: Api, pool: Pool, fleet: SimulatedF
     poll_late_backends()
     [backend] = api.get("/backends").body
     assert backend["state"] == "Unavailable", "its probes come, but our calls do not reach it"
-    assert backend["healthReason"].startswith("calls to the node have not been answered since 20")
+    assert backend["healthReason"].startswith("the node has not answered calls since 20")
     fleet.nodes[0].faults.clear()
     Backend.objects.update(polled_at=timezone.now() - dt.timedelta(hours=1))
     poll_late_backends()
@@ -111,4 +111,4 @@ def test_a_node_whose_probes_do_not_come_says_so(api: Api, pool: Pool) -> None:
     Backend.objects.update(last_probe_at=timezone.now() - dt.timedelta(seconds=200))
     [backend] = api.get("/backends").body
     assert backend["state"] == "Available", "the poll reached it"
-    assert backend["healthReason"].startswith("no probe of the node has come since 20")
+    assert backend["healthReason"].startswith("no probe of the node has arrived since 20")

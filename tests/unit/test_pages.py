@@ -22,9 +22,9 @@ RUN = {
 }
 HARDWARE = "needs SPDK, drives, or a host's kernel"
 NOT_RUN = {
-        "README.md: make demo    # the whole system with four simulated nodes and a host; shows a "
+    "README.md: make demo    # the whole system with four simulated nodes and a host; shows a "
     "demonstration, then keeps running": "CI runs both commands",
-        "CONTRIBUTING.md: make test-tools    # creates .venv; lists missing Debian packages, and asks "
+    "CONTRIBUTING.md: make test-tools    # creates .venv; lists missing Debian packages, and asks "
     "before it installs them": "CI runs both commands",
     "CONTRIBUTING.md: make test                                                           # all, "
     "in parallel": "CI runs all tests",
