@@ -54,7 +54,9 @@ def poll_late_backends() -> None:
     answers_note(outcomes.items())
     for persistent_id, outcome in outcomes.items():
         if isinstance(outcome, NodeRefused | NodeUnreachable):
-            log.info("no answer", extra={"backend": persistent_id, "reason": str(outcome)})
+            log.info(
+                "the node did not answer", extra={"backend": persistent_id, "reason": str(outcome)}
+            )
             call_failed(persistent_id, outcome)
             continue
         node, has_settings = outcome
@@ -103,6 +105,9 @@ def _visit(
     try:
         client.put_provisioner(renewal, timeout=READ_SECONDS)
     except (NodeRefused, NodeUnreachable) as error:
-        log.warning("settings not sent", extra={"backend": persistent_id, "reason": str(error)})
+        log.warning(
+            "settings cannot be sent to a node",
+            extra={"backend": persistent_id, "reason": str(error)},
+        )
         return node, False
     return node, True

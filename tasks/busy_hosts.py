@@ -51,7 +51,9 @@ def follow() -> Callable[[], None]:
             try:
                 read()
             except Error as error:
-                log.warning("tasks not read", extra={"reason": f"{type(error).__name__}: {error}"})
+                log.warning(
+                    "tasks cannot be read", extra={"reason": f"{type(error).__name__}: {error}"}
+                )
             except Exception:  # without this thread, all polls would go the full way unnoticed
                 log.exception("the hosts with tasks cannot be read")
             finally:

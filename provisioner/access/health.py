@@ -79,7 +79,9 @@ def _database_answers() -> str:
                 cursor.execute("SELECT 1")
             outcome[0] = ""
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer is "not ready"
-            log.warning("not ready", extra={"reason": f"{type(error).__name__}: {error}"})
+            log.warning(
+                "this process is not ready", extra={"reason": f"{type(error).__name__}: {error}"}
+            )
             is_busy = isinstance(error.__cause__, AllBusy)
             outcome[0] = "" if is_busy else unavailable(error) or UNREACHABLE
         finally:

@@ -61,8 +61,8 @@ USERS = (
 @click.option("--expires-in", type=Duration(), help="1h to 30d; 1h is the default.")
 @pass_session
 def create(session: Session, /, role: tuple[str, ...], **options: Any) -> None:
-    """Issue a token to the user of the context, who shows name and password. It is all that is
-    printed.
+    """Issue a token to the user of the context, with name and password. Only the token
+    is printed.
     """
     wire = {
         "for_tenant": "tenant",

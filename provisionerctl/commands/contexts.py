@@ -72,7 +72,7 @@ def list_(session: Session) -> None:
 @click.option("--token-stdin", is_flag=True, help="Read a token from stdin.")
 @pass_session
 def set_(session: Session, name: str, password_stdin: bool, token_stdin: bool) -> None:
-    """Add or change a context, by the options of the connection (provisionerctl --help).
+    """Add or change a context. Options of the connection (provisionerctl --help) set its values.
 
     With --user, the password is asked for on a terminal. The first context becomes the current one.
     """

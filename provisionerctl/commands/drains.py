@@ -28,7 +28,7 @@ MAINTENANCE_EFFECTS = (
 @waiting
 @pass_session
 def drain(session: Session, node: str, wait: bool) -> None:
-    """Cordon a storage node and move its replicas to others, a few at a time."""
+    """Cordon a storage node and move its replicas to other nodes, a few at a time."""
     client, key = session.client, identifier(session, node)
     answer = client.call("POST", at("backends", key, "drain"), repeatable=True)
     if not wait:
@@ -51,7 +51,7 @@ def drain(session: Session, node: str, wait: bool) -> None:
 @watchable
 @pass_session
 def drain_status(session: Session, node: str) -> None:
-    """Show how far a drain is, and why something cannot be moved."""
+    """Show the progress of a drain, and the reasons why replicas cannot be moved."""
     progress.drain_shown(session, identifier(session, node))
 
 
@@ -59,7 +59,7 @@ def drain_status(session: Session, node: str) -> None:
 @click.argument("node", type=NODE)
 @pass_session
 def drain_stop(session: Session, node: str) -> None:
-    """Stop a drain. Replicas that are moving stay where they were."""
+    """Stop a drain. Replicas that are moving stay on the node."""
     answer = session.client.change("DELETE", "backends", identifier(session, node), "drain")
     session.done(answer, f"The drain of {node} is stopped.")
 

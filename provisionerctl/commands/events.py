@@ -81,9 +81,9 @@ class Moment(click.ParamType[str]):
 @watchable
 @pass_session
 def events(session: Session, /, *, limit: int, follow: bool, **given: Any) -> None:
-    """List what happened, to what, by whom and why: the newest events, the last one at the end.
+    """List the latest events with their objects, actor and reason; the latest event comes last.
 
-    Events stay when their objects are gone: docs/reference/events.md lists all kinds.
+    Events of deleted objects are kept. docs/reference/events.md lists all kinds.
     """
     query = _query(session, given)
 

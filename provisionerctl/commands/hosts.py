@@ -38,7 +38,7 @@ TARGETS = (
 @watchable
 @pass_session
 def list_(session: Session, name: str | None) -> None:
-    """List the hosts that have probed."""
+    """List the registered hosts."""
     session.list(lambda: session.client.pages("hosts", key="uuid", hostName=name), COLUMNS)
 
 
@@ -75,7 +75,7 @@ def probe(
     every: int,
     multipath: bool,
 ) -> None:
-    """Tell that a host is alive, as its agent does. The first probe makes the host known."""
+    """Send a probe of a host, as its agent does. The first probe registers the host."""
     body = {
         "hostId": host,
         "hostNqn": nqn,
@@ -127,7 +127,7 @@ def _both(session: Session, volume: str, host: str) -> dict[str, Any]:
 @keyed
 @pass_session
 def publish(session: Session, volume: str, host: str) -> None:
-    """Make a volume accessible to a host. Again: repair what is missing on the nodes."""
+    """Make a volume accessible to a host. A repeat creates exports that are missing on nodes."""
     answer = session.client.change("POST", "publish", body=_both(session, volume, host))
     session.done(answer, f"Volume {volume} is published to {host}.")
 
@@ -138,7 +138,7 @@ def publish(session: Session, volume: str, host: str) -> None:
 @destroys
 @pass_session
 def unpublish(session: Session, volume: str, host: str | None) -> None:
-    """Take a volume from a host, or from all hosts if none is named."""
+    """Unpublish a volume from a host, or from all hosts if no host is given."""
     if host:
         body = _both(session, volume, host)
     else:
@@ -154,7 +154,7 @@ def unpublish(session: Session, volume: str, host: str | None) -> None:
 @waiting
 @pass_session
 def connect(session: Session, volume: str, host: str, wait: bool) -> None:
-    """Ask a host's agent to attach a volume that is published to it."""
+    """Request a host's agent to attach a volume that is published to the host."""
     _asked(session, "connect", volume, host, wait)
 
 
@@ -164,7 +164,7 @@ def connect(session: Session, volume: str, host: str, wait: bool) -> None:
 @waiting
 @pass_session
 def disconnect(session: Session, volume: str, host: str, wait: bool) -> None:
-    """Ask a host's agent to detach a volume; unpublish it then."""
+    """Request a host's agent to detach a volume, then unpublish the volume."""
     _asked(session, "disconnect", volume, host, wait)
 
 

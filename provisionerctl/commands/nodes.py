@@ -110,7 +110,7 @@ def fields(host: str | None, node_token_file: Any, **given: Any) -> Body:
 def add(
     session: Session, /, address: tuple[str, ...], port: int, take_over: bool, **at: Any
 ) -> None:
-    """Add the storage node of these management addresses, which are tried in order."""
+    """Add the storage node at these management addresses, which are tried in order."""
     body = {"mgmtIPs": list(address), "mgmtPort": port} | fields(**at)
     if take_over:
         body["takeOver"] = True
@@ -127,7 +127,7 @@ def add(
 def set_(
     session: Session, /, node: str, address: tuple[str, ...], port: int | None, **at: Any
 ) -> None:
-    """Change properties of a storage node. An empty text clears one."""
+    """Change properties of a storage node. An empty text clears a property."""
     changes = fields(mgmtPort=port, mgmtIPs=list(address) or None, **at)
     if not changes:
         raise Failure("No change was given.", Exit.USAGE)
@@ -138,7 +138,7 @@ def set_(
 @click.argument("node", type=NODE)
 @pass_session
 def cordon(session: Session, node: str) -> None:
-    """Place nothing new on a storage node. What is there stays and works."""
+    """Place no new replicas on a storage node. Its existing replicas stay usable."""
     _update(session, node, {"inUse": False}, "is cordoned")
 
 
@@ -146,7 +146,7 @@ def cordon(session: Session, node: str) -> None:
 @click.argument("node", type=NODE)
 @pass_session
 def uncordon(session: Session, node: str) -> None:
-    """Place volumes on a storage node again. This ends its drain."""
+    """Place new replicas on a storage node again. This ends a drain of the node."""
     _update(session, node, {"inUse": True}, "is used again")
 
 
@@ -161,7 +161,7 @@ def _update(session: Session, node: str, body: Body, done: str) -> None:
 @destroys
 @pass_session
 def remove(session: Session, node: str, force: bool) -> None:
-    """Take a storage node out of the pool."""
+    """Remove a storage node from the pool."""
     row = names.node(session.client, node)
     held = f", which holds {row['numVolumes']} volumes" if row["numVolumes"] else ""
     session.confirm(f"Remove node {row['name']} ({row['persistentID']}){held}?")

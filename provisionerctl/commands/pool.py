@@ -71,7 +71,7 @@ def install(session: Session, file: Any) -> None:
 @syslog.command("list")
 @pass_session
 def list_(session: Session) -> None:
-    """List the syslog servers, as the pool's nodes have them."""
+    """List the syslog servers in the configuration of the pool's nodes."""
     session.list(lambda: session.client.get("syslog"), SYSLOGS)
 
 
@@ -112,7 +112,7 @@ def send(
 @inventory.command("list")
 @pass_session
 def samples(session: Session) -> None:
-    """List the newest samples with what changed, and start a task that takes another one."""
+    """List the latest samples with their changes, and start a task that takes a new sample."""
     session.list(lambda: session.client.get("inventory")["inventorySamples"], SAMPLES)
 
 
@@ -120,7 +120,7 @@ def samples(session: Session) -> None:
 @destroys
 @pass_session
 def reset(session: Session) -> None:
-    """Drop all samples and read every storage node anew."""
+    """Delete all samples, and read every storage node again."""
     session.confirm("Delete all samples of the inventory?")
     answer = session.client.change("DELETE", "reset_inventory")
     session.done(answer, f"Every node is read again: task {answer.get('taskId', '')}")

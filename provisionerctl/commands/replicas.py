@@ -77,7 +77,7 @@ def add(
 @destroys
 @pass_session
 def remove(session: Session, volume: str, replica: str) -> None:
-    """Mark a replica for removal. Its host confirms; of an unpublished volume it goes at once."""
+    """Mark a replica for removal, which its host confirms. Without a host, remove it at once."""
     row = names.volume(session.client, volume)
     if replica not in {one["uuid"] for one in row["location"]}:
         raise Failure(f"Volume {volume} has no replica {replica!r}.", Exit.NOT_FOUND)
@@ -92,7 +92,7 @@ def remove(session: Session, volume: str, replica: str) -> None:
 @destroys
 @pass_session
 def confirm(session: Session, volume: str, replica: str) -> None:
-    """Confirm in the host's place that it does not use a Terminating replica any more."""
+    """Confirm, instead of the host, that it no longer uses a Terminating replica."""
     uuid = names.volume(session.client, volume)["uuid"]
     session.confirm(f"Remove the replica {replica}? A host that still uses it gets errors.")
     answer = session.client.change("DELETE", "replica", uuid, replica)
@@ -105,7 +105,7 @@ def confirm(session: Session, volume: str, replica: str) -> None:
 @click.argument("state", type=click.Choice(STATES, case_sensitive=False))
 @pass_session
 def report(session: Session, volume: str, replica: str, state: str) -> None:
-    """Tell how a host sees a replica, as its agent does."""
+    """Report the state of a replica as a host's agent does."""
     uuid = names.volume(session.client, volume)["uuid"]
     path = at("replica", uuid, replica, state)
     answer = session.client.call("PATCH", path, repeatable=True)

@@ -12,7 +12,7 @@ from provisionerctl.output import Column
 from provisionerctl.session import Session, pass_session
 from provisionerctl.units import Size, ago_text, size_text
 
-snapshots = noun("snapshots", "list", "Snapshots of volumes, and volumes of snapshots.")
+snapshots = noun("snapshots", "list", "Snapshots, and volumes of snapshots.")
 clones = noun("clones", "", "Clones of volumes.")
 clones.help = "Clones of volumes. They are volumes: provisionerctl volumes lists them."
 PERCENT = click.IntRange(0, 100)
@@ -69,7 +69,7 @@ def show(session: Session, snapshot: str) -> None:
 def create(
     session: Session, volume: str, alias: str, reserve: int | None, identifier: str | None
 ) -> None:
-    """Keep the present content of a volume with one replica."""
+    """Create a snapshot of a volume with one replica."""
     uuid = names.volume(session.client, volume)["uuid"]
     options = given(snapshotID=identifier, reservedSpacePercentage=reserve)
     body = {"alias": alias, "volumeID": uuid} | options
@@ -140,7 +140,7 @@ def create_clone(
     reserve: int | None,
     uuid: str | None,
 ) -> None:
-    """Make a thin volume that begins with the content of another one."""
+    """Create a thin volume with the present content of another volume."""
     source = names.volume(session.client, volume)["uuid"]
     options = given(capacity=size, reservedSpacePercentage=reserve, volumeId=uuid)
     body = {"sourceVolumeId": source, "alias": alias} | options

@@ -25,7 +25,7 @@ ATTENTION = (Column("NEEDS ATTENTION", "object"), Column("WHY", "why"))
 @watchable
 @pass_session
 def status(session: Session) -> None:
-    """Show the pool: nodes, space, hosts, tasks that go on, and what needs attention."""
+    """Show the pool: nodes, space, hosts, active tasks, and problems."""
     session.show(lambda: summary(session.client), lambda row: drawn(session, row))
 
 

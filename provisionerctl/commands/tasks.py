@@ -25,7 +25,7 @@ STATES = ("IDLE", "RUNNING", "FINISHED", "FAILED", "ABORTED")
 def list_(
     session: Session, host: str | None, kind: str | None, state: str | None, volume: str | None
 ) -> None:
-    """List tasks: those that go on, and those that ended a short while ago."""
+    """List active tasks, and tasks that ended recently."""
     own = names.host(session.client, host) if host else None
     uuid = names.volume(session.client, volume)["uuid"] if volume else None
 
@@ -52,7 +52,7 @@ def show(session: Session, task: str) -> None:
 @paced
 @pass_session
 def wait(session: Session, task: str) -> None:
-    """Show the progress of a task and return when it has ended: 0 if it is FINISHED, else 8."""
+    """Show the progress of a task until it ends. Exit code: 0 if it is FINISHED, otherwise 8."""
     progress.task_followed(session, task)
 
 
@@ -60,7 +60,7 @@ def wait(session: Session, task: str) -> None:
 @click.argument("task", type=TASK)
 @pass_session
 def stop(session: Session, task: str) -> None:
-    """Stop a task that is stoppable, and undo what it did."""
+    """Abort a stoppable task, and undo its steps."""
     _report(session, task, {"state": "ABORTED"}, "is stopped")
 
 

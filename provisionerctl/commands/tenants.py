@@ -27,7 +27,7 @@ COLUMNS = (
 @watchable
 @pass_session
 def list_(session: Session) -> None:
-    """List tenants with their budgets and what of these is used."""
+    """List tenants with their budgets and the used part of them."""
     session.list(lambda: session.client.get("tenants"), COLUMNS)
 
 
@@ -62,7 +62,7 @@ def create(
 def set_(
     session: Session, tenant_id: str, capacity: int | None, iops: int | None, bandwidth: int | None
 ) -> None:
-    """Change what is given of a tenant's budget."""
+    """Change the given parts of a tenant's budget."""
     rows = [row for row in session.client.get("tenants") if row["tenantId"] == tenant_id]
     if not rows:
         raise Failure(f"There is no tenant {tenant_id!r}.", Exit.NOT_FOUND)

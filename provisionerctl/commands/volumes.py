@@ -81,7 +81,7 @@ def list_(
 @watchable
 @pass_session
 def show(session: Session, volume: str) -> None:
-    """Show a volume: its replicas with their nodes, SSDs and hosts, and rebuilds that go on."""
+    """Show a volume: its replicas with their nodes, SSDs and hosts, and active rebuilds."""
     client = session.client
     uuid = names.volume(client, volume)["uuid"]
     nodes = names.node_names(client)
@@ -114,10 +114,10 @@ def show(session: Session, volume: str) -> None:
 @keyed
 @pass_session
 def create(session: Session, /, alias: str, size: int, dry_run: bool, **options: Any) -> None:
-    """Create a volume of SIZE GiB, or 2TiB for example.
+    """Create a volume of SIZE GiB. SIZE may have a unit, as in 2TiB.
 
-    Where several nodes are equally good, the uuid decides: a dry run shows the nodes of the later
-    command if both have the same --uuid.
+    If several nodes are equally suitable, the uuid decides. So a dry run shows the nodes of the
+    later command only if both have the same --uuid.
     """
     body = body_of(alias, size, **options)
     query = {"dryRun": "true"} if dry_run else {}

@@ -19,12 +19,13 @@ Django nor the server's packages. In a checkout, `pipx install ./provisionerctl`
 
 ## Connection
 
-Options of the connection are taken from the command line, then from the environment, then from a
-context of the configuration file. The file is `$XDG_CONFIG_HOME/provisionerctl/config.yaml`
-(`~/.config/...`), or the file that `PROVISIONERCTL_CONFIG` names. `provisionerctl context set`
-writes it with the mode 0600. A file with secrets that other users may read is refused. A password
-or token is read from stdin, from a prompt or from the environment. There is no option for a
-password, because other users would see it in the list of processes.
+The options of the connection come from the command line, from the environment, or from a context
+of the configuration file, in this order of precedence. The file is
+`$XDG_CONFIG_HOME/provisionerctl/config.yaml` (`~/.config/...`), or the file that
+`PROVISIONERCTL_CONFIG` names. `provisionerctl context set` writes it with the mode 0600. A file with
+secrets that other users may read is refused. A password or token is read from stdin, from a prompt
+or from the environment. There is no option for a password, because other users would see it in the
+list of processes.
 
 | option | environment |
 | --- | --- |
@@ -38,18 +39,18 @@ names or ids of hosts.
 ## Output
 
 The default is `-o table`; `wide` has more columns. `json` and `yaml` print the answer of the API,
-also if it is a refusal. `csv` has all columns, with the numbers of the API. `--watch` shows each
+even if it is a refusal. `csv` has all columns, with the numbers of the API. `--watch` shows each
 change until Ctrl-C: in place on a terminal, otherwise one after the other (with `-o json` in one
 line each). Colours and bars appear only on terminals; `NO_COLOR` turns colours off. Messages that
 are not the result go to stderr.
 
 ## Repeats
 
-A call without an answer is repeated up to three times, if a repeat is safe. Safe are reads,
-deletions, and calls that the API recognizes by their `Idempotency-Key`. The key stays the same for
-all repeats of one command, and with `--idempotency-key` for several runs of a command. A call that
-was not sent is always repeated. While a command watches or waits, the API may be unreachable for
-five minutes.
+A call without an answer is repeated up to three times, if a repeat is safe. Repeats are safe for
+reads, deletions, and calls that the API recognizes by their `Idempotency-Key`. The key stays the
+same for all repeats of one command, and with `--idempotency-key` for several runs of a command. A
+call that was not sent is always repeated. While a command watches or waits, the API may be
+unreachable for five minutes.
 
 ## Exit codes
 

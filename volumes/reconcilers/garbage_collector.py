@@ -96,7 +96,7 @@ def finish_expansions() -> None:
 
     def finish(volumes: list[Volume], until: float) -> None:
         for key, why in growths_finish(volumes, until=until).items():
-            log.warning("expansion still unfinished", extra={"volume": key, "why": why})
+            log.warning("an expansion is not finished", extra={"volume": key, "why": why})
 
     together(rows, finish)
 

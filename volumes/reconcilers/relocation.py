@@ -110,12 +110,12 @@ def _start(replica: Replica, drain: Drain | None) -> None:
         task = _submit(replica, {DRAIN: drain.pk} if drain else {})
     except ProvisionerError as refused:
         ReplicaRelocation.objects.filter(pk=replica.pk).update(refusal=refused.description)
-        log.info("replica not moved", extra=about | {"reason": refused.description})
+        log.info("a replica cannot be moved", extra=about | {"reason": refused.description})
     except Exception:
-        log.exception("replica not moved", extra=about)
+        log.exception("a replica cannot be moved", extra=about)
     else:
         ReplicaRelocation.objects.filter(pk=replica.pk).update(task_id=task.pk)
-        log.info("replica moves", extra=about | {"task": task.pk})
+        log.info("a replica is being moved", extra=about | {"task": task.pk})
 
 
 def _begin_attempt(replica: Replica) -> None:

@@ -42,7 +42,9 @@ def certificates_check() -> None:
         try:
             ends_at = _presented([url.hostname], url.port or HTTPS_PORT)
         except NodeUnreachable as error:
-            log.warning("certificate not read", extra={"url": url.geturl(), "reason": str(error)})
+            log.warning(
+                "a certificate cannot be read", extra={"url": url.geturl(), "reason": str(error)}
+            )
         else:
             Pool.objects.update(certificate_ends_at=ends_at)
 
@@ -58,7 +60,9 @@ def file_certificate_ends() -> Iterator[tuple[str, dt.datetime]]:
         try:
             certificates = x509.load_pem_x509_certificates(path.read_bytes())
         except (OSError, ValueError) as error:
-            log.warning("certificate not read", extra={"path": str(path), "reason": str(error)})
+            log.warning(
+                "a certificate cannot be read", extra={"path": str(path), "reason": str(error)}
+            )
             continue
         yield name.upper(), min(each.not_valid_after_utc for each in certificates)
 

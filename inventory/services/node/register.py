@@ -274,7 +274,10 @@ def settings_push(persistent_id: str) -> None:
     try:
         node_client(backend).put_provisioner(node_settings, timeout=CALL_SECONDS)
     except (NodeRefused, NodeUnreachable) as error:
-        log.warning("settings not sent", extra={"backend": persistent_id, "reason": str(error)})
+        log.warning(
+            "settings cannot be sent to a node",
+            extra={"backend": persistent_id, "reason": str(error)},
+        )
         return
     Backend.objects.filter(pk=persistent_id).update(token_expires_at=expires_at)
 
@@ -285,4 +288,4 @@ def node_release(persistent_id: str, client: NodeClient) -> None:
         client.release(pool_identity().uuid, timeout=RELEASE_SECONDS)
     except (NodeRefused, NodeUnreachable) as error:
         about = {"backend": persistent_id, "reason": str(error)}
-        log.warning("node not released", extra=about)
+        log.warning("a node was not released from the pool", extra=about)

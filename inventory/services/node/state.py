@@ -31,7 +31,7 @@ def backend_refresh(*, persistent_id: str) -> None:
     try:
         node = node_client(backend).read_node(timeout=READ_SECONDS)
     except (NodeRefused, NodeUnreachable) as error:
-        log.warning("backend not read", extra={"backend": persistent_id, "reason": str(error)})
+        log.warning("a node cannot be read", extra={"backend": persistent_id, "reason": str(error)})
         return
     reading_store(persistent_id=persistent_id, node=node, read_at=read_at)
 

@@ -13,8 +13,8 @@ HEAD = """# Result codes
 
 Each answer of the API that is not a list or an object of the pool has two fields: `status`, a
 result code, and `description`, a sentence for people. Programs should use the code, because the
-sentence may change.
-Codes are never changed and never reused. `manage.py result_codes` writes this page.
+sentence may change. Codes are never changed and never reused.
+`manage.py result_codes` writes this page.
 
 Operations answer with HTTP 200 even if they are refused: check the result code. `InvalidInput` has
 HTTP 400. The codes of the last table have the HTTP status that it lists.

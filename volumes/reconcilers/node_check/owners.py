@@ -34,7 +34,9 @@ def owners_mark(backend: Backend, contents: NodeContents) -> None:
         outcomes |= replicas_change([replica], until=until)
     failed = [str(outcome) for outcome in outcomes.values() if not isinstance(outcome, bool)]
     if failed:
-        log.warning("owners not marked", extra={"backend": backend.pk, "reason": failed[0]})
+        log.warning(
+            "owners cannot be written to a node", extra={"backend": backend.pk, "reason": failed[0]}
+        )
 
 
 def _replicas(backend: Backend, contents: NodeContents) -> list[Replica]:

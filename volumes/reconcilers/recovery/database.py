@@ -101,7 +101,10 @@ def node_recover(backend: Backend, contents: NodeContents) -> None:
             )
             _resolve(findings)
         for line in findings.report:
-            log.warning("recovered", extra={"backend": backend.pk, "done": line})
+            log.warning(
+                "rows were corrected according to a node",
+                extra={"backend": backend.pk, "done": line},
+            )
 
 
 def _resolve(findings: Findings) -> None:

@@ -64,7 +64,7 @@ class RebuildFailed(ProvisionerError):
 def replica_abort(context: Context, replica: Replica | None, why: str) -> Reschedule:
     """Mark the new replica as deleting. The next step makes another one."""
     if replica is not None:
-        log.warning("new replica aborted", extra={"replica": replica.uuid, "reason": why})
+        log.warning("a new replica was aborted", extra={"replica": replica.uuid, "reason": why})
         with context.transaction():
             rows = Replica.objects.filter(LIVE, pk=replica.pk, created_by_task=context.task.pk)
             mark_replicas_deleting(rows, deadline_at=clock.now())
