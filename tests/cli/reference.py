@@ -22,10 +22,10 @@ Django nor the server's packages. In a checkout, `pipx install ./provisionerctl`
 The options of the connection come from the command line, from the environment, or from a context
 of the configuration file, in this order of precedence. The file is
 `$XDG_CONFIG_HOME/provisionerctl/config.yaml` (`~/.config/...`), or the file that
-`PROVISIONERCTL_CONFIG` names. `provisionerctl context set` writes it with the mode 0600. A file with
-secrets that other users may read is refused. A password or token is read from stdin, from a prompt
-or from the environment. There is no option for a password, because other users would see it in the
-list of processes.
+`PROVISIONERCTL_CONFIG` names. `provisionerctl context set` writes it with the mode 0600. A file
+with secrets that other users may read is refused. A password or token is read from stdin, from a
+prompt or from the environment. There is no option for a password, because other users would see it
+in the list of processes.
 
 | option | environment |
 | --- | --- |
