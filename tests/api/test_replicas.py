@@ -100,7 +100,7 @@ def test_no_node_for_another_replica_says_why(api: Api, pool: Pool) -> None:
     api.put(f"/backends/{free}", {"rack": taken})
     rack = api.post(f"/replica/{uuid}", {})
     assert rack.status == "SameRackNotAllowed"
-    assert "1 node in a rack that already have a replica" in rack.description
+    assert "1 node in a rack that already has a replica" in rack.description
     api.put(f"/backends/{free}", {"rack": "r9", "inUse": False})
     assert api.post(f"/replica/{uuid}", {}).status == "NotInUse"
     api.put(f"/backends/{free}", {"inUse": True})
