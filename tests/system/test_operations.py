@@ -33,7 +33,7 @@ def stack() -> Iterator[Stack]:
         "UNREADY_SECONDS": "0",
     }
     tool("haproxy")
-    running = Stack(settings)
+    running = Stack(settings, each=1)
     yield running
     running.stop()
 
