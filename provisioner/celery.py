@@ -21,9 +21,30 @@ from provisioner.common import clock, logs, queue, shutdown
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "provisioner.settings")
 
-# Otherwise a worker that loses Redis puts its current jobs back on the queue, and ends with an
-# error of kombu if Redis is away again by then. Tasks are recovered from their rows.
-redis.QoS.restore_at_shutdown = False
+
+class QoS(redis.QoS):
+    """Acknowledges messages, and keeps the worker running when Redis is lost. Tasks are recovered
+    from their rows, so no message has to survive.
+    """
+
+    # Otherwise a worker that loses Redis puts its current jobs back on the queue, and ends with an
+    # error of kombu if Redis is away again by then.
+    restore_at_shutdown = False
+
+    def ack(self, delivery_tag: str) -> None:
+        """Do nothing for a message that came over a lost connection. kombu has closed its channel,
+        and would raise AttributeError, which ends the worker.
+        """
+        if self.channel.connection is not None:
+            super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """As :meth:`ack`."""
+        if self.channel.connection is not None:
+            super().reject(delivery_tag, requeue)
+
+
+redis.Channel.QoS = QoS
 
 TASKS, PERIODIC = "celery", "periodic"
 """The queues. Periodic jobs have their own queue and workers, so they never wait for long tasks.
