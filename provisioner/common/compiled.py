@@ -42,6 +42,11 @@ def whole(name: str) -> Expression:
     return _Argument(name, BigIntegerField())
 
 
+def _cursor() -> Any:
+    """A cursor whose statements the database plans once for each connection, where it can."""
+    return getattr(connection, "planning_cursor", connection.cursor)()
+
+
 class Compiled:
     """A query of ``values_list``, or an update of its rows, where ``written`` says what is written.
     ``build`` makes the queryset. It runs at the first use.
@@ -52,7 +57,7 @@ class Compiled:
 
     def rows(self, **arguments: Any) -> Iterable[Any]:
         """The rows, as tuples."""
-        with connection.cursor() as cursor:
+        with _cursor() as cursor:
             self._execute(cursor, arguments)
             found = cursor.fetchall()
         compiler = self._compiled[0]
@@ -61,7 +66,7 @@ class Compiled:
 
     def update(self, **arguments: Any) -> int:
         """Update the rows, and return their number."""
-        with connection.cursor() as cursor:
+        with _cursor() as cursor:
             self._execute(cursor, arguments)
             number: int = cursor.rowcount
         return number
@@ -105,7 +110,7 @@ def _execute_insert(row: Model, columns: tuple[str, ...]) -> Any:
     )
     compiler, statement = _insert_statement(type(row), fields, columns)
     values = [compiler.prepare_value(f, compiler.pre_save_val(f, row)) for f in fields]
-    with connection.cursor() as cursor:
+    with _cursor() as cursor:
         cursor.execute(statement, values)
         return cursor.fetchone()[0] if compiler.returning_fields else row.pk
 

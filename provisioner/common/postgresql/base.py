@@ -41,6 +41,7 @@ SESSION = {
 
 CONNECTION = {
     "connect_timeout": CONNECT_SECONDS,
+    "prepare_threshold": 5,  # for planning_cursor: Django's own statements are never prepared
     # notice a server that vanished silently
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -100,6 +101,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return self.connection.cursor()
         stays = self.connection.autocommit
         return self.connection.cursor(name, scrollable=False, withhold=stays)
+
+    def planning_cursor(self) -> Any:
+        """A cursor for statements of which there are few, each used often. The values go beside the
+        statement, and from its sixth use on, the server has the statement parsed, and mostly
+        planned: half of its work for a short statement.
+        """
+        self.ensure_connection()
+        with self.wrap_database_errors:
+            return self._prepare_cursor(base.ServerBindingCursor(self.connection))
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """:raises psycopg.OperationalError: no server that accepts writes can be reached.
