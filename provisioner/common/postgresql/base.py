@@ -36,6 +36,8 @@ SESSION = {
     "standard_conforming_strings": "on",
     # compiling a statement takes longer than all of ours: docs/decisions/0037
     "jit": "off",
+    # compiled statements have one plan for all values: docs/decisions/0041
+    "plan_cache_mode": "force_generic_plan",
 }
 """Settings of each session, whatever the server, the database or the role sets."""
 
@@ -104,8 +106,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def planning_cursor(self) -> Any:
         """A cursor for statements of which there are few, each used often. The values go beside the
-        statement, and from its sixth use on, the server has the statement parsed, and mostly
-        planned: half of its work for a short statement.
+        statement. From its sixth use on, the server has the statement parsed and planned, which is
+        half of its work for a short one.
         """
         self.ensure_connection()
         with self.wrap_database_errors:
