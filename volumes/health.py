@@ -41,6 +41,9 @@ class VolumeHealth(NamedTuple):
     rebuild: Progress | None = None
 
 
+HEALTHY = VolumeHealth(Health.HEALTHY)
+
+
 class PoolHealth(NamedTuple):
     """Health of the pool. ``reason`` is "" if Healthy."""
 
@@ -70,14 +73,14 @@ def volume_health(
         _condition(r, now, is_filled=_is_filled(r, known=known), published=volume.published)
         for r in replicas
     ]
+    if conditions.count(Condition.CURRENT) >= volume.num_replicas:
+        return HEALTHY
     number = Counter(conditions)
     not_asked = sum(
         condition is Condition.NOT_ASKED and _is_filled(r, known=known)
         for r, condition in zip(replicas, conditions, strict=True)
     )
     health = _health(volume.num_replicas, number, not_asked)
-    if health is Health.HEALTHY:
-        return VolumeHealth(health)
     texts = [f"{number[Condition.CURRENT]} of {_count(volume.num_replicas, 'replica')} can be used"]
     texts += [
         f"replica {r.uuid} {condition.format(r.backend_id)}"
@@ -90,9 +93,8 @@ def volume_health(
 
 
 def _health(wanted: int, number: Mapping[Condition, int], not_asked: int) -> Health:
+    """The health of a volume that has less than the wanted number of current replicas."""
     current = number[Condition.CURRENT]
-    if current >= wanted:
-        return Health.HEALTHY
     if not_asked and (current == 0 or current + not_asked >= wanted):
         return Health.UNKNOWN
     if current == 0:

@@ -30,8 +30,8 @@ def replica_pending_reason(replica: Replica | ReplicaRow, *, exporting: bool, al
     if replica.backend_id is None:
         return REMOVED_NODE
     node = f"node {replica.backend_id}"
-    if text := _life(replica.state, node):
-        return text
+    if replica.state != LifeState.READY:
+        return _life(replica.state, node)
     if replica.rebuilding:
         return f"its copy onto {node} to end"
     if exporting:

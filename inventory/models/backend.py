@@ -6,9 +6,7 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import F, Q
 
-from inventory.models.liveness import LATE_FACTOR, Liveness
 from provisioner.common import clock
-from provisioner.common.times import iso_milliseconds
 
 
 class BackendQuerySet(models.QuerySet["Backend"]):
@@ -136,33 +134,6 @@ class Backend(models.Model):
     def is_available(self) -> bool:
         """Whether the node counts as Available now."""
         return self.available_until >= clock.now()
-
-    @property
-    def state(self) -> Liveness:
-        """The state on the wire."""
-        return Liveness.AVAILABLE if self.is_available else Liveness.UNAVAILABLE
-
-    @property
-    def pending_reason(self) -> str:
-        """What the node waits for, in a few words for clients and operators. Empty: nothing."""
-        if self.unanswered_since:
-            return "an answer to our calls"
-        if not self.is_available:
-            return "its probe"
-        wanted_at = self.refresh_wanted_at
-        return "to be read" if wanted_at and wanted_at > self.refreshed_at else ""
-
-    @property
-    def health_reason(self) -> str:
-        """Whether probes or calls fail, and since when. Empty: neither."""
-        reasons = []
-        if since := self.unanswered_since:
-            since_text = iso_milliseconds(since)
-            reasons.append(f"calls to the node have not been answered since {since_text}Z")
-        probed_at = self.last_probe_at or self.created_at
-        if probed_at < clock.now() - dt.timedelta(seconds=LATE_FACTOR * self.probe_interval):
-            reasons.append(f"no probe of the node has come since {iso_milliseconds(probed_at)}Z")
-        return "; ".join(reasons)
 
 
 class BackendAddress(models.Model):

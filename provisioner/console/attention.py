@@ -81,13 +81,14 @@ def _volumes(numbers: Mapping[Health, int]) -> Iterator[Attention]:
 
 
 def _nodes() -> Iterator[Attention]:
+    now = clock.now()
     nodes: QuerySet[Any] = Backend.objects.annotate(
-        health=node_health(), drained_since=F("drain__started_at")
+        health=node_health(now), drained_since=F("drain__started_at")
     )
     silent = nodes.filter(health=NodeHealth.UNAVAILABLE).order_by("name")
     shown = list(silent[: NODES_SHOWN + 1])
     for node in shown[:NODES_SHOWN]:
-        reason = node_health_reason(node, NodeHealth(node.health), node.drained_since)
+        reason = node_health_reason(node, node.health, node.drained_since, now)
         link = reverse("admin:inventory_backend_change", args=[quote(node.pk)])
         yield Attention("danger", f"Node {node.name} is Unavailable", reason, link)
     if len(shown) > NODES_SHOWN:
@@ -95,7 +96,7 @@ def _nodes() -> Iterator[Attention]:
         yield Attention("danger", "More nodes are Unavailable", "see the list", link)
     wrong = Q(clock_ahead_seconds__gt=CLOCK_SECONDS) | Q(clock_ahead_seconds__lt=-CLOCK_SECONDS)
     for node in nodes.filter(wrong).exclude(pk__in=[one.pk for one in shown])[:NODES_SHOWN]:
-        reason = node_health_reason(node, NodeHealth(node.health), node.drained_since)
+        reason = node_health_reason(node, node.health, node.drained_since, now)
         link = reverse("admin:inventory_backend_change", args=[quote(node.pk)])
         yield Attention("warning", f"The clock of node {node.name} is wrong", reason, link)
 

@@ -12,7 +12,8 @@ from events.kinds import Severity
 from events.selectors import urgent_counts
 from inventory.health import NodeHealth
 from inventory.models import Pool
-from inventory.selectors import BackendSummary, backend_list
+from inventory.read_models import BackendSummary
+from inventory.selectors import backend_list
 from inventory.services.node.certificate_ends import file_certificate_ends
 from inventory.services.pool.identity import database_doubt
 from provisioner.common import clock
@@ -180,7 +181,7 @@ def certificate_metric(backends: Iterable[BackendSummary]) -> Metric:
         labels=["certificate", *NODE],
     )
     nodes = [summary.backend for summary in backends]
-    presented = [("node", node.pk, node.name, node.certificate_ends_at) for node in nodes]
+    presented = [("node", node.persistent_id, node.name, node.certificate_ends_at) for node in nodes]
     url_ends_at = Pool.objects.values_list("certificate_ends_at", flat=True).first()
     presented.append(("PUBLIC_URL", "", "", url_ends_at))
     presented += [(name, "", "", ends_at) for name, ends_at in file_certificate_ends()]
@@ -214,7 +215,7 @@ def node_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:
         node = summary.backend
         labels = [node.persistent_id, node.name]
         location = [place or "null" for place in (node.rack, node.zone, node.region)]
-        state.add_metric([*labels, *location], AVAILABLE if node.is_available else UNAVAILABLE)
+        state.add_metric([*labels, *location], AVAILABLE if summary.is_available else UNAVAILABLE)
         used = (
             summary.free_bytes,
             summary.capacity_bytes - summary.free_bytes,
