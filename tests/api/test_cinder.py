@@ -173,9 +173,7 @@ def test_live_migration_ends_with_one_host(api: Api, replicated: Cinder) -> None
     nothing_is_left(api)
 
 
-def test_a_live_migration_that_is_given_up_ends_with_the_first_host(
-    api: Api, replicated: Cinder
-) -> None:
+def test_a_failed_live_migration_ends_with_the_first_host(api: Api, replicated: Cinder) -> None:
     volume = replicated.create()
     before = replicated.attach(volume, FIRST)
     replicated.attach(volume, SECOND)
@@ -203,7 +201,9 @@ def test_retype_to_another_back_end_leaves_nothing_of_the_first(
     assert len(replicated.attach(new, SECOND)) == 2
 
 
-def test_retype_of_a_volume_in_use(api: Api, simple: Cinder, replicated: Cinder) -> None:
+def test_a_volume_in_use_is_retyped_to_another_back_end(
+    api: Api, simple: Cinder, replicated: Cinder
+) -> None:
     """Nova attaches the new volume to the same host, and then detaches the old one."""
     old = simple.create()
     simple.attach(old, FIRST)

@@ -117,14 +117,14 @@ def test_each_action_is_an_operation_of_the_permission_table() -> None:
     assert {action.name for action in ACTIONS} == set(CASES)
 
 
-def test_each_change_of_the_api_is_an_action_or_says_why_not() -> None:
+def test_each_change_of_the_api_has_an_action_or_a_reason_why_not() -> None:
     changes = {line for line, roles in ALLOWED.items() if Role.MONITOR not in roles}
     changes |= {"token.create"}
     assert {action.endpoint.line for action in ACTIONS} | set(NOT_IN_THE_CONSOLE) == changes
     assert {action.endpoint.line for action in ACTIONS}.isdisjoint(NOT_IN_THE_CONSOLE)
 
 
-def test_it_asks_first_and_is_then_done_once(
+def test_an_action_asks_first_and_is_then_done_once(
     action: Action, case: Case, world: World, operator: Client, barred: Callable[[bool], None]
 ) -> None:
     row = case.row(world)
@@ -187,7 +187,7 @@ def test_monitor_sees_and_calls_only_what_the_api_allows(action: Action, base_ro
     assert state() == before
 
 
-def test_a_form_of_another_site_is_refused(world: World) -> None:
+def test_a_form_sent_from_another_site_is_refused(world: World) -> None:
     operator = user_of("ADMIN", enforce_csrf_checks=True)
     node = world.backend()
     [cordon] = [action for action in ACTIONS if action.name == "cordon"]

@@ -126,7 +126,7 @@ def test_no_page_shows_anything_of_another_tenant(world: tuple[str, ...]) -> Non
         assert leaks(answer.text, url, world) == [], url
 
 
-def test_the_same_pages_show_it_to_users_of_the_pool(world: tuple[str, ...]) -> None:
+def test_the_same_pages_show_all_tenants_to_users_of_the_pool(world: tuple[str, ...]) -> None:
     """Otherwise the test above could not fail."""
     browser = user_of("ADMIN")
     pages = [url for url in addresses() if re.search("[a-z]/$", url) and "?" not in url]
@@ -207,7 +207,7 @@ def test_a_superuser_binds_users_on_their_pages(browser: Client, world: tuple[st
 
 
 @pytest.mark.django_db(transaction=True)
-def test_name_and_password_of_such_a_user_reach_its_tenant_alone(
+def test_the_password_of_a_bound_user_reaches_only_its_tenant_over_the_api(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("USER_PASSWORD", PASSWORD)

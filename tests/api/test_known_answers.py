@@ -143,7 +143,7 @@ HOSTS = f"/tasks?hostId={IDLE}"
         (f"{HOSTS}&unknown=1", [Role.ADMIN], {}, []),
     ],
 )
-def test_both_ways_answer_the_same_bytes(
+def test_an_answer_from_memory_has_the_same_bytes_as_the_apis(
     poller: Poller, path: str, roles: list[Role], bindings: dict[str, Any], more: Lines
 ) -> None:
     credentials = f"Bearer {token(*roles, **bindings)}"
@@ -198,7 +198,9 @@ def test_all_other_requests_are_answered_by_the_api(
         assert poller.is_logged(answer)
 
 
-def test_without_a_token(poller: Poller, idle: str, admin_header: dict[str, str]) -> None:
+def test_requests_without_a_valid_token_are_answered_by_the_api(
+    poller: Poller, idle: str, admin_header: dict[str, str]
+) -> None:
     for _ in range(TRIES):
         assert poller.poll("Bearer x.y.z").startswith(b"HTTP/1.1 401 ")
         answer = poller.poll(admin_header["Authorization"])
@@ -206,7 +208,7 @@ def test_without_a_token(poller: Poller, idle: str, admin_header: dict[str, str]
         assert poller.is_logged(answer)
 
 
-def test_a_connection_that_stays_open(poller: Poller, idle: str) -> None:
+def test_requests_on_a_kept_connection_are_answered_by_the_api(poller: Poller, idle: str) -> None:
     """Its second request is of another host than its first."""
     first = poller.request(HOSTS, idle, end="keep-alive")
     second = poller.request(f"/tasks?hostId={BUSY}", idle)
@@ -217,7 +219,7 @@ def test_a_connection_that_stays_open(poller: Poller, idle: str) -> None:
     assert b"RemoteMigration" not in poller.known(lambda: poller.poll(idle))
 
 
-def test_they_are_counted(poller: Poller, idle: str) -> None:
+def test_answers_from_memory_are_counted_in_the_metrics(poller: Poller, idle: str) -> None:
     def counted() -> float:
         text = poller.server.plain(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         found = COUNTED.search(text)

@@ -167,7 +167,7 @@ def after_select(number: int, work: Callable[[], None]) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_an_answer_is_what_was_there_before_a_delete_or_after_it(
+def test_an_answer_shows_the_state_before_a_delete_or_after_it(
     api: Api, caller: Client, node: str, path: str
 ) -> None:
     seen, number = ["first"], 0
@@ -182,7 +182,7 @@ def test_an_answer_is_what_was_there_before_a_delete_or_after_it(
         delete_all(ids["uuid"])
 
 
-def test_every_get_of_the_api_is_known_here() -> None:
+def test_every_get_is_listed_in_this_file() -> None:
     resources = set()
     for pattern in get_resolver().url_patterns:
         for inner in getattr(pattern, "url_patterns", [pattern]):
@@ -198,13 +198,13 @@ def test_every_get_of_the_api_is_known_here() -> None:
 
 
 @pytest.mark.parametrize("path", ["/license", "/auth_server", "/syslog", "/revoked_tokens"])
-def test_what_is_no_moment_is_one_statement(caller: Client, node: str, path: str) -> None:
+def test_a_get_outside_of_one_moment_is_one_statement(caller: Client, node: str, path: str) -> None:
     with after_select(0, lambda: None) as seen:
         read(caller, path)
     assert len(seen) <= 1, seen
 
 
-def test_a_moment_writes_nothing_and_leaves_nothing_behind(api: Api) -> None:
+def test_one_moment_refuses_writes_until_its_transaction_ends(api: Api) -> None:
     with pytest.raises(Exception, match="read-only"), one_moment():
         Tenant.objects.update(name="written")
     Tenant.objects.update(name="written")

@@ -61,7 +61,7 @@ def test_create_needs_a_fixed_number_of_statements(
     assert len(found) == number, "\n".join(found)
 
 
-def test_create_with_a_uuid_looks_for_what_is_left_of_a_former_volume(statements: Count) -> None:
+def test_create_with_a_uuid_looks_for_rows_of_a_deleted_volume(statements: Count) -> None:
     body = {"alias": "v", "capacity": 1, "uuid": "chosen"}
     found = statements("POST", "/volumes", body)
     assert len(found) == 16, "\n".join(found)
@@ -96,7 +96,7 @@ def test_reads_need_a_fixed_number_of_statements(
     assert len(statements("GET", path)) == number
 
 
-def test_host_probe(statements: Count) -> None:
+def test_a_host_probe_needs_two_statements(statements: Count) -> None:
     body = {
         "hostId": HOST,
         "hostNqn": f"nqn.2014-08.org.nvmexpress:uuid:{HOST}",

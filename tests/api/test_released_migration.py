@@ -40,7 +40,7 @@ def said(task: dict[str, object], **changes: object) -> dict[str, object]:
     return known | {"statusDescription": "N/A"} | changes
 
 
-def test_an_agent_that_reaches_no_new_replica_takes_the_old_one_away(
+def test_the_new_replica_stays_if_the_agent_removed_the_old_one(
     api: Api, agent: ReleasedClient
 ) -> None:
     """It means the new replica but names the old one: that is gone, so the new one stays."""
@@ -60,7 +60,9 @@ def test_an_agent_that_reaches_no_new_replica_takes_the_old_one_away(
     assert audit() == []
 
 
-def test_an_agent_that_does_not_have_the_volume(api: Api, agent: ReleasedClient) -> None:
+def test_a_migration_of_a_volume_that_the_agent_does_not_have_fails(
+    api: Api, agent: ReleasedClient
+) -> None:
     uuid, outgoing, task = begun(api)
     failed = {"state": "FAILED", "taskStatus": "VolumeNotFound"}
     agent.done("PUT", "tasks", said(task, **failed, statusDescription="Could not find volume: vol"))
@@ -69,7 +71,7 @@ def test_an_agent_that_does_not_have_the_volume(api: Api, agent: ReleasedClient)
     assert outgoing in places(api, uuid)
 
 
-def test_a_tag_without_a_value(api: Api, agent: ReleasedClient) -> None:
+def test_a_tag_without_a_value_is_stored_as_empty(api: Api, agent: ReleasedClient) -> None:
     _, _, task = begun(api)
     tags = [{"name": "path", "value": None}]
     agent.done("PUT", "tasks", said(task, state="RUNNING", taskConfiguration=tags))

@@ -34,7 +34,7 @@ def token_of_agent(server: TokenServer) -> str:
     return str(token["access_token"])
 
 
-def test_its_calls(api: Api, openid: TokenServer) -> None:
+def test_the_agents_token_of_the_server_may_make_its_calls(api: Api, openid: TokenServer) -> None:
     agent = ReleasedClient(api.url, f"Bearer {token_of_agent(openid)}")
     agent.probe(AGENT)
     assert agent.get(f"targets?hostId={HOST}") == []
@@ -44,7 +44,7 @@ def test_its_calls(api: Api, openid: TokenServer) -> None:
     assert agent.call("POST", "volumes", {"alias": "a", "capacity": 1}).http == 403
 
 
-def test_it_starts_without_a_token_and_is_told_when_one_is_over(
+def test_the_agent_starts_without_a_token_and_notices_an_expired_one(
     api: Api, openid: TokenServer
 ) -> None:
     """It searches the text for ``Status 401``; its first call reads the version, with any token."""

@@ -118,7 +118,7 @@ RANDOM = ("--phases", "fuzzing")
 
 @pytest.mark.timeout(1500)
 @pytest.mark.django_db(transaction=True)
-def test_every_operation(api, known, tmp_path, settings):
+def test_no_generated_request_breaks_an_operation(api, known, tmp_path, settings):
     """Removals come last, so that objects exist until then. Each operation is also called with
     wrong credentials, so the limit of failed logins is raised.
     """

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
 
 
-def test_writable_and_shown_as_the_reference_says(
+def test_a_writable_snapshot_volume_is_shown_as_the_reference_says(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     [node] = pool(1)
@@ -66,7 +66,9 @@ def test_writable_and_shown_as_the_reference_says(
     assert audit() == []
 
 
-def test_read_only_reserves_nothing(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_read_only_snapshot_volume_reserves_nothing(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(1)
     made = snapped(api, created(api, "v"), "s")
     before = consumed(api)
@@ -83,7 +85,7 @@ def test_read_only_reserves_nothing(api: Api, pool: Pool, fleet: SimulatedFleet)
     assert audit() == []
 
 
-def test_a_writable_one_grows_and_has_snapshots(api: Api, pool: Pool) -> None:
+def test_a_writable_snapshot_volume_can_be_expanded_and_snapshotted(api: Api, pool: Pool) -> None:
     pool(1)
     made = snapped(api, created(api, "v"), "s")
     uuid = assigned(api, made, "sv", writable=True)
@@ -96,7 +98,7 @@ def test_a_writable_one_grows_and_has_snapshots(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_publish_and_unpublish(api: Api, pool: Pool) -> None:
+def test_a_snapshot_volume_is_published_and_unpublished_like_others(api: Api, pool: Pool) -> None:
     pool(1)
     made = snapped(api, created(api, "v"), "s")
     uuid = assigned(api, made, "sv")
@@ -109,13 +111,13 @@ def test_publish_and_unpublish(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_of_no_snapshot(api: Api, pool: Pool) -> None:
+def test_an_unknown_snapshot_is_refused(api: Api, pool: Pool) -> None:
     pool(1)
     answer = assign(api, "none", "sv")
     assert (answer.http, answer.status) == (200, "NotExists")
 
 
-def test_already_exists(api: Api, pool: Pool) -> None:
+def test_a_second_snapshot_volume_and_a_taken_name_are_refused(api: Api, pool: Pool) -> None:
     pool(1)
     parent = created(api, "v")
     made, other = snapped(api, parent, "s"), snapped(api, parent, "s2")
@@ -133,7 +135,9 @@ def test_already_exists(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_budget_and_room(api: Api, pool: Pool) -> None:
+def test_a_writable_snapshot_volume_is_refused_without_budget_or_space(
+    api: Api, pool: Pool
+) -> None:
     pool(1)
     tenant(api, "t1", 25)
     made = snapped(api, created(api, "v", "/t1/volumes"), "s")
@@ -160,7 +164,7 @@ def test_tenants_use_only_their_snapshots(api: Api, pool: Pool) -> None:
     assert volume(api, assigned(bound, theirs, "sv"))["tenantId"] == "t1"
 
 
-def test_bad_input(api: Api, pool: Pool) -> None:
+def test_wrong_fields_are_refused(api: Api, pool: Pool) -> None:
     pool(1)
     made = snapped(api, created(api, "v"), "s")
     for fields, words in (
@@ -190,7 +194,7 @@ def test_local_snapshot_volumes_are_published_to_the_host_of_the_node(api: Api, 
     published(api, uuid, host)
 
 
-def test_node_is_not_available(api: Api, pool: Pool) -> None:
+def test_a_snapshot_volume_is_refused_while_its_node_is_unavailable(api: Api, pool: Pool) -> None:
     [node] = pool(1)
     made = snapped(api, created(api, "v"), "s")
     Backend.objects.filter(pk=node).update(available_until="2000-01-01T00:00:00Z")
@@ -198,7 +202,7 @@ def test_node_is_not_available(api: Api, pool: Pool) -> None:
     assert Volume.objects.count() == 1
 
 
-def test_metrics_label(api: Api, pool: Pool) -> None:
+def test_metrics_label_derived_volumes_as_snapshot_or_clone(api: Api, pool: Pool) -> None:
     pool(1)
     parent = created(api, "v")
     assigned(api, snapped(api, parent, "s"), "sv")

@@ -30,7 +30,7 @@ def nodes(api: Api, uuid: str) -> list[str]:
     return sorted(place["backend"]["persistentID"] for place in volume(api, uuid)["location"])
 
 
-def test_the_agent_gets_one_entry(api: Api, one: str) -> None:
+def test_a_hosts_agent_gets_one_entry(api: Api, one: str) -> None:
     for role in ("HOST", "ADMIN", "STORAGE"):
         client = ReleasedClient.of(api, role)
         [target] = client.get(f"targets?hostId={HOST}&volId={one}")
@@ -54,7 +54,7 @@ def test_the_driver_of_cinder_gets_an_entry_for_each_node(api: Api, one: str) ->
     assert len(driver.get(f"targets?hostId={HOST}&volId={one}")) == 1, "by the last probe"
 
 
-def test_what_the_host_does_not_have_has_no_target_of_it(api: Api, one: str) -> None:
+def test_a_host_has_no_target_for_a_volume_that_it_does_not_use(api: Api, one: str) -> None:
     client = ReleasedClient.of(api, "HOST")
     absent = created(api, "absent")
     assert client.get(f"targets?hostId={HOST}&volId={absent}") == []
