@@ -34,18 +34,24 @@ def findings(
     return outcome.findings
 
 
-def test_no_collector(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_collector_that_does_nothing_is_found(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = findings("no_collector", folder, monkeypatch, Kind.KILL_API, Kind.PARTITION)
     assert any(text.startswith("still unfinished: ") for text in found)
 
 
-def test_capacity_given_back_early(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_capacity_released_too_early_is_found(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = findings("early_release", folder, monkeypatch, Kind.RESTART_NODE)
     assert any("which no row knows" in text for text in found)
     assert any(text.endswith("nodes hold more than the bytes that are claimed") for text in found)
 
 
-def test_stale_copy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stale_copy_that_counts_as_good_is_found(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tests.chaos.clients.WEIGHTS", {"create": 1, "meet_copy": 1, "tend": 1})
     monkeypatch.setattr("tests.chaos.system.COPY_MIB", 512)
     found = findings("stale_copy", folder, monkeypatch, Kind.FLUSH_REDIS)
@@ -56,13 +62,15 @@ LOSING = {"create": 2, "publish": 4, "write": 4}
 LOSING_SECONDS = 20.0
 
 
-def test_loss_that_is_not_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_an_agent_hides_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.chaos.clients.WEIGHTS", LOSING)
     found = findings("loss_untold", folder, monkeypatch, Kind.LOSE_VOLUME, seconds=LOSING_SECONDS)
     assert any("'Available'" in text and " holds None" in text for text in found)
 
 
-def test_lost_replica_that_is_made_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_replica_created_again_empty_is_found(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tests.chaos.clients.WEIGHTS", LOSING)
     monkeypatch.setattr("tests.chaos.clients.REPLICAS", [3])
     found = findings("lost_made_anew", folder, monkeypatch, Kind.EMPTY_NODE, seconds=LOSING_SECONDS)

@@ -157,7 +157,9 @@ def test_each_operation_has_a_command_or_a_reason() -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("connected")
-def test_the_commands_reach_them(things: dict[str, str], run: Run, requests: list[Request]) -> None:
+def test_the_commands_reach_their_operations(
+    things: dict[str, str], run: Run, requests: list[Request]
+) -> None:
     """What destroys comes last; a refusal is a sentence."""
     wanted = set(OPERATIONS) - set(BY_PATH_ALONE)
     missed = {}
@@ -173,7 +175,7 @@ def test_the_commands_reach_them(things: dict[str, str], run: Run, requests: lis
     assert missed == {}
 
 
-def test_what_may_begin_with_a_tenant() -> None:
+def test_the_list_of_tenant_paths_matches_the_description() -> None:
     described = {path.split("/")[2] for _, path in OPERATIONS.values() if "/{tenantId}/" in path}
     assert described == OF_TENANTS
 

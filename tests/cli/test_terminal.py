@@ -53,7 +53,7 @@ def ended(terminal: "pexpect.spawn[str]") -> tuple[int | None, str]:
     return terminal.exitstatus, str(terminal.before)
 
 
-def test_colours_are_for_terminals(
+def test_colours_are_only_used_on_a_terminal(
     terminal: Terminal, connected: dict[str, str], pool: Callable[[int], list[str]]
 ) -> None:
     pool(1)
@@ -124,7 +124,7 @@ def test_a_rebuild_is_followed_to_its_end(
     assert (code, shown.count("Available")) == (0, 3)
 
 
-def test_a_task_that_fails(terminal: Terminal, api: Api) -> None:
+def test_a_failed_task_is_shown_with_its_reason_and_exit_code(terminal: Terminal, api: Api) -> None:
     made = task_create(type=TaskType.FETCH_INVENTORY)
     task = terminal("tasks", "wait", made.pk, "--interval", "0.1")
     task.expect("FetchInventory")

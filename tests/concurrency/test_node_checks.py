@@ -54,7 +54,7 @@ def come_and_go(api: Api, writer: int) -> None:
         assert api.delete(f"/volumes/{uuid}").status == "Success"
 
 
-def test_checks_beside_creations_and_removals(
+def test_checks_during_creates_and_removes_find_no_orphan_and_no_loss(
     api: Api, pool: Pool, fleet: SimulatedFleet, settings: Settings
 ) -> None:
     """With no grace at all, so that an orphan is removed by the check after the one that saw it."""
@@ -110,7 +110,7 @@ def check_in_thread() -> threading.Thread:
     return thread
 
 
-def test_what_is_made_before_it_is_listed_is_no_orphan(
+def test_an_object_created_before_the_node_is_read_is_no_orphan(
     api: Api,
     pool: Pool,
     fleet: SimulatedFleet,
@@ -129,7 +129,7 @@ def test_what_is_made_before_it_is_listed_is_no_orphan(
     assert Backend.objects.get().checked_at is not None
 
 
-def test_what_is_made_after_it_is_listed_is_no_loss(
+def test_an_object_created_after_the_node_is_read_is_no_loss(
     api: Api,
     pool: Pool,
     fleet: SimulatedFleet,

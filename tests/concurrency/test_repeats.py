@@ -45,7 +45,7 @@ def test_create_repeated_at_once_is_done_once(
 
 @pytest.mark.parametrize("fault", ["refuse", "lose_reply", "fail", "slow"])
 @pytest.mark.parametrize("replicas", [1, 3])
-def test_create_while_nodes_fail(
+def test_simultaneous_repeats_replace_a_failed_replica_once(
     api: Api, pool: Pool, fleet: SimulatedFleet, replicas: int, fault: str
 ) -> None:
     """Each failed replica is replaced once."""
@@ -71,7 +71,7 @@ def test_create_while_nodes_fail(
     assert audit() == []
 
 
-def test_no_try_answers_while_another_replaces_what_it_made(
+def test_no_attempt_succeeds_while_another_replaces_its_replica(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     """The node fails the first try and serves the second, which ends while the first is at work
@@ -96,7 +96,7 @@ def test_no_try_answers_while_another_replaces_what_it_made(
     assert audit() == []
 
 
-def test_create_where_there_is_room_for_one(api: Api, pool: Pool) -> None:
+def test_simultaneous_repeats_fit_where_one_volume_fits(api: Api, pool: Pool) -> None:
     """Tries that find it taken see by whom."""
     pool(1)
     first, *others = Ssd.objects.all()
@@ -108,7 +108,9 @@ def test_create_where_there_is_room_for_one(api: Api, pool: Pool) -> None:
     assert Ssd.objects.get(pk=first.pk).used_bytes == first.capacity_bytes
 
 
-def test_a_create_that_no_node_makes(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_repeated_create_that_no_node_accepts_leaves_nothing(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(2)
     for node in fleet.nodes[:2]:
         node.faults.refuse(RefusalCode.NO_SPACE, method="PUT", path="/v1/volumes", times=0)
@@ -120,7 +122,9 @@ def test_a_create_that_no_node_makes(api: Api, pool: Pool, fleet: SimulatedFleet
     assert audit() == []
 
 
-def test_snapshots_and_what_is_made_from_them(api: Api, pool: Pool) -> None:
+def test_simultaneous_snapshots_and_clones_with_one_key_are_created_once(
+    api: Api, pool: Pool
+) -> None:
     pool(1)
     uuid = created(api, "v")
     for number in range(4):

@@ -50,7 +50,7 @@ def work(task_id: str) -> None:
         Task.objects.filter(pk=task_id, lease_owner=WAITING).update(lease_until=timezone.now())
 
 
-def test_one_task_at_a_time(world: World) -> None:
+def test_simultaneous_submissions_create_one_task(world: World) -> None:
     world.fleet.set_copy_rate(0)
     answers = Counter(at_once([partial(submit, world)] * 4))
     assert answers["TaskAlreadyRunning"] == 3
@@ -58,7 +58,7 @@ def test_one_task_at_a_time(world: World) -> None:
     assert len(world.rows()) == 3
 
 
-def test_two_workers_on_one_task(world: World) -> None:
+def test_two_workers_with_one_task_do_its_work_once(world: World) -> None:
     task_id = submit(world)
     at_once([partial(work, task_id)] * 2)
     assert Task.objects.get().state == "FINISHED"
@@ -66,7 +66,7 @@ def test_two_workers_on_one_task(world: World) -> None:
 
 
 @pytest.mark.parametrize("rate", [0, 2**40])
-def test_hosts_write_while_it_is_copied(world: World, rate: int) -> None:
+def test_no_write_of_a_host_is_lost_while_the_volume_is_copied(world: World, rate: int) -> None:
     """What was written last is in every replica that counts as Available."""
     world.fleet.set_copy_rate(rate)
     task_id = submit(world)
@@ -92,7 +92,7 @@ def test_hosts_write_while_it_is_copied(world: World, rate: int) -> None:
     assert audit() == []
 
 
-def test_replicas_are_added_at_once(world: World) -> None:
+def test_simultaneous_adds_of_a_replica_add_one(world: World) -> None:
     """One is; others are refused with a code that the operation has."""
     calls = [partial(world.api.post, f"/replica/{world.uuid}", {})] * 4
     answers = Counter(answer.status for answer in at_once(calls))

@@ -19,7 +19,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
 
 
-def test_snapshot_against_delete_of_its_volume(api: Api, pool: Pool) -> None:
+def test_a_snapshot_and_a_simultaneous_delete_of_its_volume_exclude_each_other(
+    api: Api, pool: Pool
+) -> None:
     pool(1)
     for number in range(6):
         uuid = created(api, f"v{number}")
@@ -35,7 +37,9 @@ def test_snapshot_against_delete_of_its_volume(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_snapshot_volume_against_delete_of_its_snapshot(api: Api, pool: Pool) -> None:
+def test_a_snapshot_volume_and_a_delete_of_its_snapshot_exclude_each_other(
+    api: Api, pool: Pool
+) -> None:
     pool(1)
     uuid = created(api, "v")
     for number in range(6):
@@ -50,7 +54,7 @@ def test_snapshot_volume_against_delete_of_its_snapshot(api: Api, pool: Pool) ->
     assert audit() == []
 
 
-def test_one_snapshot_volume_per_snapshot(api: Api, pool: Pool) -> None:
+def test_simultaneous_snapshot_volumes_of_one_snapshot_create_one(api: Api, pool: Pool) -> None:
     pool(1)
     made = snapped(api, created(api, "v"), "s")
     answers = at_once([partial(assign, api, made, f"sv{n}", writable=True) for n in range(8)])
@@ -83,7 +87,7 @@ def test_a_budget_is_never_exceeded(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_families_live_and_die_without_deadlock(
+def test_snapshots_and_clones_are_created_and_deleted_without_deadlock(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     pool(2)
@@ -101,7 +105,7 @@ def test_families_live_and_die_without_deadlock(
     assert audit() == []
 
 
-def test_growing_against_snapshots_and_clones(api: Api, pool: Pool) -> None:
+def test_an_expansion_and_simultaneous_snapshots_and_clones_agree(api: Api, pool: Pool) -> None:
     """Each sees the volume before or after; the one that loses the race says so."""
     pool(1)
     for number in range(4):
@@ -118,7 +122,7 @@ def test_growing_against_snapshots_and_clones(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_deleting_and_collecting_give_back_once(api: Api, pool: Pool) -> None:
+def test_space_is_released_once_by_delete_or_collector(api: Api, pool: Pool) -> None:
     pool(1)
     uuid = created(api, "v")
     made = [snapped(api, uuid, f"s{n}") for n in range(4)]

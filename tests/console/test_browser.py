@@ -38,8 +38,8 @@ FEW_ROWS = {"exclude": [["#result_list tbody:nth-of-type(n+6)"]]}
 """The rows of a list are alike: looking at five of 50 saves most of the time."""
 
 
-def faults(window: Window) -> list[str]:
-    """The serious faults of accessibility that axe finds on the page."""
+def accessibility_violations(window: Window) -> list[str]:
+    """The serious accessibility_violations of accessibility that axe finds on the page."""
     found = Axe().run(window.page, context=FEW_ROWS, options=RULES).response["violations"]
     return [
         f"{one['id']}: {node['html']}"
@@ -65,7 +65,7 @@ def test_a_page_fits_each_screen_without_errors_and_is_accessible(
 ) -> None:
     window.open(f"/admin/{PAGES[name](console[1])}")
     assert window.overflow() <= 0
-    assert faults(window) == []
+    assert accessibility_violations(window) == []
     window.page.set_viewport_size(PHONE)
     assert window.overflow() <= 0
     window.page.set_viewport_size(DESKTOP)
@@ -78,7 +78,7 @@ def test_dark_pages_have_enough_contrast(
 ) -> None:
     dark_window.open(f"/admin/{PAGES[name](console[1])}")
     dark_window.page.wait_for_selector("html.dark", state="attached")
-    assert faults(dark_window) == []
+    assert accessibility_violations(dark_window) == []
     assert dark_window.complaints == []
 
 

@@ -38,7 +38,7 @@ def lost(alias: str) -> None:
     record(Kind.DATA_LOST, volume="v1", alias=alias, tenant="t1")
 
 
-def test_it_begins_with_what_happens_after_it_was_switched_on(
+def test_forwarding_begins_with_events_after_it_was_switched_on(
     server: SyslogServer, forward: Callable[..., list[str]]
 ) -> None:
     lost("before")

@@ -64,7 +64,7 @@ def test_each_call_gives_the_facts_of_the_sentence() -> None:
 
 
 @pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.wire)
-def test_a_kind_has_a_name_of_its_own_and_a_sentence(kind: Kind) -> None:
+def test_each_kind_has_a_unique_name_and_a_sentence(kind: Kind) -> None:
     assert kind.wire.isalpha()
     assert len(kind.wire) <= 32
     assert [other for other in Kind if other.wire == kind.wire] == [kind]

@@ -75,7 +75,7 @@ def test_a_file_that_is_gone_does_not_break_the_metrics(
     assert set(ends(api)) == {"NODE_CERTIFICATE"}
 
 
-def test_what_public_url_presents_is_a_metric(
+def test_the_end_of_the_certificate_at_public_url_is_a_metric(
     api: Api, pool: AddNodes, fleet: SimulatedFleet, settings: Settings
 ) -> None:
     node = fleet.nodes[0]
@@ -85,7 +85,7 @@ def test_what_public_url_presents_is_a_metric(
     assert 390 < days_left(ends(api)["PUBLIC_URL"]) < 398
 
 
-def test_a_node_says_that_its_certificate_ends_soon(
+def test_a_certificate_that_ends_soon_is_in_the_health_of_its_node(
     api: Api, pool: AddNodes, short_lived: SimulatedFleet
 ) -> None:
     """Its certificate is of another CA, too: it is looked at all the same."""
@@ -102,7 +102,7 @@ def test_a_node_says_that_its_certificate_ends_soon(
     assert reason.endswith(": renew it")
 
 
-def test_a_server_that_does_not_answer_keeps_what_is_known(
+def test_the_stored_end_stays_while_a_server_does_not_answer(
     api: Api, pool: AddNodes, fleet: SimulatedFleet, settings: Settings
 ) -> None:
     _, second = pool(2)

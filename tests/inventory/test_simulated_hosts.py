@@ -158,7 +158,7 @@ def test_a_missing_leg_is_resynchronized_when_its_node_returns(
     come_to(api, uuid, "Available", "Available")
 
 
-def test_the_last_leg_is_never_given_up(api: Api, pool: Pool, hosts: Hosts) -> None:
+def test_the_last_good_leg_is_never_marked_missing(api: Api, pool: Pool, hosts: Hosts) -> None:
     """A leg that failed before it is not used again without a synchronization."""
     pool(3)
     [host] = hosts.start("a")

@@ -51,7 +51,7 @@ def calls(fleet: SimulatedFleet) -> Iterator[list[tuple[str, int]]]:
         yield seen
 
 
-def test_a_call_inside_a_transaction_would_be_seen(
+def test_a_node_call_inside_a_transaction_would_be_found(
     pool: Callable[[int], list[str]], calls: list[tuple[str, int]]
 ) -> None:
     [node] = pool(1)

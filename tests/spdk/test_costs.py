@@ -136,7 +136,7 @@ def test_everything_is_read_once_after_an_unknown_outcome(run: Run, target: Runn
     run(steps)
 
 
-def test_what_is_made_during_a_full_read_is_not_forgotten(run: Run, target: RunningTarget) -> None:
+def test_an_object_created_during_a_full_read_is_kept(run: Run, target: RunningTarget) -> None:
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
         await agent.volumes.ensure("gone", volume(piece("s", SIZE)))

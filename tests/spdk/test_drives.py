@@ -90,7 +90,7 @@ def test_a_drive_that_cannot_discard_is_left_unchanged(path: Path) -> None:
 @pytest.mark.parametrize(
     "at", [0, SMALLEST_BYTES - BLOCK, choose_extents(SMALLEST_BYTES)[5].offset]
 )
-def test_a_drive_that_holds_data_is_not_checked_unasked(path: Path, at: int) -> None:
+def test_a_drive_that_holds_data_is_checked_only_on_request(path: Path, at: int) -> None:
     with path.open("r+b") as file:
         file.seek(at)
         file.write(b"data")

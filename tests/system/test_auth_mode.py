@@ -45,7 +45,7 @@ def answers(url: str, authorization: str) -> set[int]:
     }
 
 
-def test_reaches_every_process_in_time(
+def test_a_changed_mode_reaches_every_process_in_time(
     production: Production, admin: Api, server: TokenServer
 ) -> None:
     local = production.api.authorization

@@ -143,7 +143,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 
 @pytest.mark.timeout(1200)
-def test_the_two_minutes_of_the_readme(demo: Demo) -> None:
+def test_the_commands_of_the_readme_work(demo: Demo) -> None:
     done = demo.run(pages.of("demo")[0].text)
     assert re.findall(r"Error: (\w+)|(exit code 7)", done.stderr + done.stdout) == [
         ("NoMatchingBackend", ""),
@@ -161,13 +161,13 @@ def test_the_two_minutes_of_the_readme(demo: Demo) -> None:
         assert said in done.stdout, done.stdout
 
 
-def test_the_first_tutorial(demo: Demo) -> None:
+def test_the_commands_of_the_first_tutorial_work(demo: Demo) -> None:
     blocks = pages.of("tutorial")
     done = demo.run("".join(f"{block.text}echo '{END}'\n" for block in blocks))
     expect_as_in_tutorial(done.stdout)
 
 
-def test_the_tutorial_of_an_operator(demo: Demo) -> None:
+def test_the_commands_of_the_operators_tutorial_work(demo: Demo) -> None:
     """A newcomer adds nodes, sees why a create is refused, notices a dead node and which volume it
     concerns, and drains a node to its end.
     """

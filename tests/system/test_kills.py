@@ -50,7 +50,7 @@ def killed_during(
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
-def test_create_is_finished_or_undone(
+def test_a_create_interrupted_by_kill_is_finished_or_undone(
     production: Production, fleet: SimulatedFleet, replicas: int
 ) -> None:
     api = pool_of(production, fleet)
@@ -65,7 +65,9 @@ def test_create_is_finished_or_undone(
     assert api.post("/volumes", body).status == "Success"
 
 
-def test_delete_is_finished(production: Production, fleet: SimulatedFleet) -> None:
+def test_a_delete_interrupted_by_kill_is_finished(
+    production: Production, fleet: SimulatedFleet
+) -> None:
     api = pool_of(production, fleet)
     uuid = created(api, "v", storageClass={"numReplicas": 3})
     for node in fleet.nodes:
@@ -77,7 +79,9 @@ def test_delete_is_finished(production: Production, fleet: SimulatedFleet) -> No
     assert api.get("/tenants").body[0]["consumedCapacity"] == 0
 
 
-def test_expansion_is_finished(production: Production, fleet: SimulatedFleet) -> None:
+def test_an_expansion_interrupted_by_kill_is_finished(
+    production: Production, fleet: SimulatedFleet
+) -> None:
     api = pool_of(production, fleet)
     uuid = created(api, "v", storageClass={"numReplicas": 3})
     for node in fleet.nodes:
@@ -89,7 +93,9 @@ def test_expansion_is_finished(production: Production, fleet: SimulatedFleet) ->
     settled()
 
 
-def test_publish_and_unpublish(production: Production, fleet: SimulatedFleet) -> None:
+def test_an_interrupted_publish_is_undone_and_an_unpublish_finished(
+    production: Production, fleet: SimulatedFleet
+) -> None:
     api = pool_of(production, fleet)
     uuid = created(api, "v", storageClass={"numReplicas": 2})
     probe_host(api)
@@ -117,7 +123,7 @@ def test_publish_and_unpublish(production: Production, fleet: SimulatedFleet) ->
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_what_was_acknowledged_holds(
+def test_acknowledged_changes_survive_random_kills(
     production: Production, fleet: SimulatedFleet, seed: int
 ) -> None:
     """Clients create, publish and delete while the API is killed at random moments."""

@@ -44,7 +44,7 @@ def headers(stack: Stack) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_a_long_list_comes_whole_and_its_beginning_early(
+def test_a_long_list_arrives_complete_and_starts_early(
     stack: Stack, headers: dict[str, str]
 ) -> None:
     began = time.monotonic()
@@ -59,7 +59,7 @@ def test_a_long_list_comes_whole_and_its_beginning_early(
     assert first < FIRST_BYTE_OF_ALL * whole
 
 
-def test_a_list_that_breaks_is_broken_behind_the_balancer_too(
+def test_a_list_that_fails_midway_is_incomplete_behind_the_balancer_too(
     stack: Stack, headers: dict[str, str]
 ) -> None:
     last_has_blocks_of(stack, 1234)

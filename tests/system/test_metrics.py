@@ -151,7 +151,7 @@ def system() -> Iterator[System]:
         yield System(held)
 
 
-def test_workers_show_jobs_and_no_tenants_volumes(system: System) -> None:
+def test_workers_show_metrics_of_jobs_but_not_of_volumes(system: System) -> None:
     for text in list(system.scrape().values())[1:]:
         assert "# HELP provisioner_jobs_total" in text
         assert "uuid=" not in text
@@ -176,7 +176,7 @@ def test_each_panel_has_data(system: System, tmp_path: Path) -> None:
     assert [text for text in asked if text.replace('"', '\\"') not in shown] == []
 
 
-def test_a_quiet_hour_raises_no_alert(system: System, tmp_path: Path) -> None:
+def test_an_idle_hour_raises_no_alert(system: System, tmp_path: Path) -> None:
     system.create("quiet")
     assert system.alerts(tmp_path) == set()
 

@@ -50,7 +50,7 @@ def beat_sends(stack: Stack) -> None:
         time.sleep(0.1)
 
 
-def test_beat_goes_on_after_redis_forgot_all(stack: Stack) -> None:
+def test_beat_continues_after_redis_lost_all_data(stack: Stack) -> None:
     for worker in (*stack.workers, *stack.periodic):
         worker.kill()
     beat_sends(stack)
@@ -60,7 +60,7 @@ def test_beat_goes_on_after_redis_forgot_all(stack: Stack) -> None:
         worker.start()
 
 
-def test_a_backup_restored_beside_it(stack: Stack) -> None:
+def test_a_backup_can_be_restored_beside_the_running_system(stack: Stack) -> None:
     backup = stack.folder / "backup"
     programs = stack.postgres.programs
     url = stack.postgres.url
@@ -86,7 +86,7 @@ def test_a_backup_restored_beside_it(stack: Stack) -> None:
 class TestNewTokens:
     """The key of tokens and the token of a node, changed at once."""
 
-    def test_tokens_hold_and_nodes_are_caught_up(self, stack: Stack) -> None:
+    def test_tokens_stay_valid_and_nodes_get_new_ones(self, stack: Stack) -> None:
         certificate, key = stack.authority.node("nodes", ["127.0.0.1"])
         node: dict[str, Any] = {
             "certificate": certificate,

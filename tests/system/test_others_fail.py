@@ -117,7 +117,7 @@ def states(client: Client, url: str = "") -> list[str]:
     return [backend["state"] for backend in client.call("GET", "/backends", url=url)]
 
 
-def test_a_node_that_hangs(client: Client, nodes: Service) -> None:
+def test_a_node_that_hangs_does_not_slow_creates_down(client: Client, nodes: Service) -> None:
     """Its process is stopped: the kernel takes connections for it, and nobody answers."""
     p95(client, "warm")
     before = p95(client, "normal")
@@ -158,7 +158,7 @@ def test_periodic_jobs_run_while_tasks_fill_the_workers(
     assert all(ages[job] < 10 for job in frequent), "each ran since"
 
 
-def test_redis_restarts_three_times_in_five_seconds(
+def test_workers_survive_three_restarts_of_redis_in_five_seconds(
     stack: Stack, client: Client, nodes: Service
 ) -> None:
     workers = [*stack.workers, *stack.periodic]
@@ -193,7 +193,7 @@ def frequent_ages(client: Client) -> list[float]:
     return [ages[job] for job, seconds in intervals.items() if seconds <= 5]
 
 
-def test_clocks_that_are_ten_minutes_off(
+def test_processes_with_wrong_clocks_work_correctly(
     stack: Stack, client: Client, nodes: Service, tmp_path: Path
 ) -> None:
     library = tmp_path / "clock.so"

@@ -70,7 +70,9 @@ def shown(stack: Stack, port: int) -> int:
     return x509.load_der_x509_certificate(certificate).serial_number
 
 
-def test_certificates_are_renewed(stack: Stack, fleet: SimulatedFleet, load: Load) -> None:
+def test_no_call_fails_while_certificates_are_renewed(
+    stack: Stack, fleet: SimulatedFleet, load: Load
+) -> None:
     """HAProxy and the nodes' agents reload; workers and APIs are restarted one after the other.
     New connections come all the while, also as one process of HAProxy follows the other.
     """

@@ -34,7 +34,7 @@ def hosts(production: Production, tmp_path: Path) -> Iterator[Process]:
     process.kill()
 
 
-def test_two_hosts_migrate_while_the_api_is_killed(
+def test_migrations_of_two_hosts_survive_kills_of_the_api(
     production: Production, fleet: SimulatedFleet, hosts: Process
 ) -> None:
     api = pool_of(production, fleet)

@@ -104,7 +104,7 @@ def pool(api: Api, authority: Authority, settings: Settings, tmp_path: Path) -> 
             node.close()
 
 
-def test_a_replicated_volume_grows_and_moves(api: Api, pool: Pool) -> None:
+def test_a_replicated_volume_keeps_its_data_when_expanded_and_moved(api: Api, pool: Pool) -> None:
     uuid = replicated(api, "vol")
     published(api, uuid, probe_host(api))
     outgoing, staying = all_available(api, uuid)
@@ -138,7 +138,9 @@ def test_a_replicated_volume_grows_and_moves(api: Api, pool: Pool) -> None:
     nothing_is_left(pool)
 
 
-def test_copies_of_a_volume_and_what_the_next_tenant_reads(api: Api, pool: Pool) -> None:
+def test_snapshots_and_clones_keep_their_data_and_a_new_volume_reads_zeros(
+    api: Api, pool: Pool
+) -> None:
     probe_host(api)
     uuid = created(api, "vol")
     published(api, uuid)
@@ -202,13 +204,13 @@ def test_an_unpublished_volume_moves_to_another_node(
     nothing_is_left(pool)
 
 
-def test_blocks_that_no_drive_has_are_refused_by_name(api: Api, pool: Pool) -> None:
+def test_a_block_size_that_no_drive_has_is_refused(api: Api, pool: Pool) -> None:
     answer = create(api, "vol", storageClass={"blockSize": 512})
     assert answer.status == "NoMatchingBackend"
     assert "3 nodes with no SSD for blocks of 512 bytes" in answer.description
 
 
-def test_a_spanned_volume_grows_when_no_host_has_it(api: Api, pool: Pool) -> None:
+def test_a_spanned_volume_is_expanded_while_unpublished(api: Api, pool: Pool) -> None:
     probe_host(api)
     uuid = created(api, "vol", capacity=150, storageClass={"allowSpan": True})
     published(api, uuid)

@@ -42,7 +42,7 @@ def call(stack: Stack) -> Call:
     return answered
 
 
-def test_a_standby_takes_over_and_writes_go_on(stack: Stack, call: Call) -> None:
+def test_writes_continue_after_a_standby_took_over(stack: Stack, call: Call) -> None:
     certificate, key = stack.authority.node("nodes", ["127.0.0.1"])
     port = servers.free_port()
     with SimulatedFleet(

@@ -17,7 +17,9 @@ SOON_SECONDS = 20
 """Less than the lease, which is renewed when the node is called."""
 
 
-def test_the_task_is_handed_on(production: Production, fleet: SimulatedFleet) -> None:
+def test_a_stopped_worker_hands_its_task_over(
+    production: Production, fleet: SimulatedFleet
+) -> None:
     node = fleet.nodes[0]
     body = {"mgmtIPs": [node.address], "mgmtPort": node.port}
     assert production.api.post("/backends", body).status == "Success"

@@ -38,7 +38,7 @@ def ends(
             yield accepted, client
 
 
-def test_what_the_server_does_meanwhile_does_not_count(
+def test_the_time_that_the_server_needs_does_not_count_as_idle(
     ends: tuple[ssl.SSLSocket, ssl.SSLSocket],
 ) -> None:
     ours, client = ends

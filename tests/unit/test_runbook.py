@@ -23,7 +23,7 @@ def test_each_alert_names_its_own_section_of_the_runbook() -> None:
     assert sorted(re.findall(r"(?m)^## (\w+)$", TEXT)) == sorted(rules())
 
 
-def test_each_section_says_what_to_look_at_and_what_to_do() -> None:
+def test_each_section_says_what_to_check_and_what_to_do() -> None:
     sections = re.split(r"(?m)^## \w+$", TEXT)[1:]
     for section in sections:
         assert re.fullmatch(

@@ -138,7 +138,7 @@ def is_possible(case: Case) -> bool:
     return sum(kind.rebuilding for kind in live) <= 1
 
 
-def test_sql_says_what_the_rules_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sql_and_rules_give_the_same_health(monkeypatch: pytest.MonkeyPatch) -> None:
     made = [case for case in cases() if is_possible(case)]
     rows_of(made)
     with connection.cursor() as cursor:

@@ -36,7 +36,7 @@ def quick(settings: Settings, fleet: SimulatedFleet) -> None:
 
 
 @pytest.mark.parametrize("fault", ["go_down", "fill_up", "lose_reply", "lose_request", "fail"])
-def test_another_node_takes_over_from_one_that_fails(
+def test_another_node_is_chosen_when_one_fails(
     api: Api, pool: Pool, fleet: SimulatedFleet, fault: str
 ) -> None:
     nodes = pool(2)
@@ -51,7 +51,7 @@ def test_another_node_takes_over_from_one_that_fails(
     assert audit() == []
 
 
-def test_a_create_that_no_node_makes_leaves_nothing(
+def test_a_create_that_no_node_accepts_leaves_nothing(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     nodes = pool(2)

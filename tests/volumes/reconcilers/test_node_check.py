@@ -53,7 +53,7 @@ def test_a_check_is_recorded_and_a_restart_makes_the_next_one_due(
 
 
 @pytest.mark.parametrize(("seconds", "number"), [(30, 3), (0, 1)])
-def test_a_run_goes_on_while_nodes_are_due_and_time_is_left(
+def test_a_run_continues_while_nodes_are_due_and_time_is_left(
     pool: Pool, monkeypatch: pytest.MonkeyPatch, seconds: float, number: int
 ) -> None:
     pool(3)
@@ -100,7 +100,7 @@ def test_an_unavailable_node_is_not_checked(api: Api, pool: Pool) -> None:
     assert Backend.objects.get().checked_at is None
 
 
-def test_lost_exports_are_made_again(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_lost_exports_are_created_again(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     pool(2)
     uuid = created(api, "v", storageClass=TWO)
     published(api, uuid, probe_host(api))
@@ -169,7 +169,7 @@ def test_a_lost_snapshot_is_reported(
     assert fleet.nodes[0].snapshots() == {}
 
 
-def test_orphans_are_noted_then_removed(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_orphans_are_recorded_then_removed(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     """A snapshot, its volume and the volume's namespace, which must be removed in the
     right order.
     """
@@ -250,7 +250,7 @@ def test_the_row_of_an_orphan_that_is_gone_is_deleted(
     assert noted() == set()
 
 
-def test_orphans_of_a_node_that_refuses_stay_noted(
+def test_orphans_of_a_node_that_refuses_stay_recorded(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     [node] = pool(1)

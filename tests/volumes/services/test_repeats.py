@@ -87,7 +87,7 @@ def publish(api: Api, name: str) -> Callable[[], Any]:
     )
 
 
-def grow(api: Api, name: str) -> Callable[[], Any]:
+def expand(api: Api, name: str) -> Callable[[], Any]:
     uuid = created(api, name, capacity=1, storageClass={"numReplicas": 2})
     return lambda: volume_expand(
         volume_uuid=uuid, tenant_id=None, new_gib=2, idempotency_digest=name
@@ -101,7 +101,7 @@ REQUESTS = {
     "snapshot volume": snapshot_volume,
     "clone": clone,
     "publish": publish,
-    "grow": grow,
+    "expand": expand,
 }
 
 

@@ -169,7 +169,7 @@ def test_a_volume_can_be_published_after_publications_that_the_backup_lacks(
     assert audit() == []
 
 
-def test_an_export_that_was_unpublished_since_is_made_again(
+def test_an_export_that_was_unpublished_since_is_created_again(
     api: Api, pool: PoolOf, fleet: SimulatedFleet, backups: Backups, capsys
 ) -> None:
     pool(1)

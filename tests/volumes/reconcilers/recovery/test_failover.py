@@ -89,7 +89,7 @@ def lose_removal(node: NodeClient) -> str:
     return f"does not hold replica {replica.uuid}"
 
 
-def lose_growth(node: NodeClient) -> str:
+def lose_expansion(node: NodeClient) -> str:
     SubVolume.objects.filter(replica__volume__alias="removed").update(
         capacity_bytes=F("capacity_bytes") - 4096
     )
@@ -114,7 +114,7 @@ def lose_snapshot_removal(node: NodeClient) -> str:
         lose_number,
         lose_creation,
         lose_removal,
-        lose_growth,
+        lose_expansion,
         lose_unpublish,
         lose_snapshot_removal,
     ],
@@ -160,7 +160,7 @@ def test_a_node_that_is_silent_is_compared_when_it_is_back(
     assert other != silent
 
 
-def test_a_node_that_is_back_changes_nothing_of_others(
+def test_a_node_that_is_back_changes_nothing_on_other_nodes(
     api: Api, pool: PoolOf, fleet: SimulatedFleet
 ) -> None:
     """Changes that were begun since then on other nodes go on."""
