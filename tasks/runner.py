@@ -117,7 +117,7 @@ def _work(context: Context) -> None:
             context.pause(result)
             return
         context.advance(result)
-    if later := saga.last_look(context):
+    if later := saga.final_check(context):
         context.pause(later)
         return
     with context.transaction():

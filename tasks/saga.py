@@ -36,7 +36,7 @@ def _never(task: Task) -> bool:
     return False
 
 
-def _no_look(context: "Context") -> Reschedule | None:
+def _no_check(context: "Context") -> Reschedule | None:
     return None
 
 
@@ -47,15 +47,15 @@ class Saga:
     The last step is the point of no return: it runs inside the transaction that makes the task
     FINISHED, so it only writes, never waits, and needs no undo. ``lock_first`` locks the rows that
     come before the task's row in the order of locks (a volume); it is called wherever the task is
-    locked. ``last_look`` asks nodes right before the last transaction, in each run that reaches it,
-    because an earlier step may have asked them long ago, in a worker that died. ``is_hosts``:
+    locked. ``final_check`` asks nodes right before the last transaction, in each run that reaches
+    it, because an earlier step may have asked them long ago, in a worker that died. ``is_hosts``:
     whether a host carries out this task; then the steps only supervise it.
     """
 
     type: str
     steps: tuple[Step, ...]
     lock_first: Callable[[Task], None] = _nothing
-    last_look: Callable[[Context], Reschedule | None] = _no_look
+    final_check: Callable[[Context], Reschedule | None] = _no_check
     is_hosts: Callable[[Task], bool] = _never
 
     def percent(self, steps_done: int, fraction: float = 0.0) -> float:

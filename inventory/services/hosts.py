@@ -31,7 +31,7 @@ class NqnTaken(ProvisionerError):
         )
 
 
-class HostOfOthers(ProvisionerError):
+class HostOfOtherTenant(ProvisionerError):
     """The caller is bound to a tenant, and the host does not belong to that tenant only."""
 
     code = ResultCode.AlreadyExists
@@ -116,14 +116,15 @@ def require_host_of_tenant(host: Host, *, nqn: str, tenant_id: str, is_its_own: 
     """Check that a caller bound to the tenant may report this host with this NQN. ``is_its_own``:
     the token of the caller is for this host only.
 
-    :raises HostOfOthers: the host belongs to another tenant, or serves all and has another NQN.
+    :raises HostOfOtherTenant: the host belongs to another tenant, or serves all and has another
+        NQN.
     """
     if host.tenant_id == tenant_id:
         return
     if host.tenant_id:
-        raise HostOfOthers(f"host {host.pk!r} belongs to another tenant")
+        raise HostOfOtherTenant(f"host {host.pk!r} belongs to another tenant")
     if host.nqn != nqn and not is_its_own:
-        raise HostOfOthers(
+        raise HostOfOtherTenant(
             f"host {host.pk!r} serves all tenants and has another NQN: only its own token, or "
             "one of role STORAGE or ADMIN that is bound to no tenant, changes that"
         )

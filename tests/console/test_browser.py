@@ -12,7 +12,7 @@ from tasks.models import Task
 from tests.console.conftest import DESKTOP, PHONE, Window
 from tests.console.pool_steps import DEAD, PoolRows
 from volumes.health import Health
-from volumes.health_selectors import node_numbers, volume_numbers
+from volumes.health_selectors import node_counts, volume_counts
 
 PAGES: dict[str, Callable[[PoolRows], str]] = {
     "overview": lambda rows: "",
@@ -52,8 +52,8 @@ def accessibility_violations(window: Window) -> list[str]:
 @pytest.mark.django_db
 def test_the_pool_of_these_tests_is_in_trouble(console: tuple[str, PoolRows]) -> None:
     """Runs first: it makes pytest-django create the database, before the browser starts."""
-    assert set(node_numbers().values()) == {1, 17}, "one dead, one draining, one cordoned node"
-    volumes = volume_numbers()
+    assert set(node_counts().values()) == {1, 17}, "one dead, one draining, one cordoned node"
+    volumes = volume_counts()
     assert volumes[Health.FAULTED] > 0
     assert volumes[Health.DEGRADED] > 0
     assert sum(volumes.values()) == 299

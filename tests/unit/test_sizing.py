@@ -1,11 +1,11 @@
-"""Reserved space (contract, section 5): exact values."""
+"""Reserved space: exact values."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from volumes.models import ProvisioningType
-from volumes.sizing import GIB, claimed_bytes, reserved_bytes, shared_out
+from volumes.sizing import GIB, claimed_bytes, reserved_bytes, split_in_proportion
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_thick_volumes_claim_all_and_thin_ones_their_reserved_space() -> None:
 @given(st.lists(st.integers(1, 2**50), min_size=1, max_size=8), st.integers(0, 100))
 def test_shares_add_up_and_fit_their_sub_volumes(capacities: list[int], percent: int) -> None:
     size = sum(capacities) * percent // 100
-    shares = shared_out(size, capacities)
+    shares = split_in_proportion(size, capacities)
     assert sum(shares) == size
     assert all(0 <= share <= piece for share, piece in zip(shares, capacities, strict=True))
     for share, piece in zip(shares, capacities, strict=True):

@@ -17,8 +17,8 @@ from tests.api.admin_pages import make_backend
 from volumes import health_selectors
 from volumes.health import Health
 from volumes.health_selectors import (
+    volume_counts,
     volume_healths,
-    volume_numbers,
     volumes_of_health,
     volumes_with_health,
 )
@@ -156,9 +156,9 @@ def test_sql_and_rules_give_the_same_health(monkeypatch: pytest.MonkeyPatch) -> 
     assert differ == []
     assert len(in_sql) == len(made)
     numbers = Counter(ruled.values())
-    assert volume_numbers() == numbers
+    assert volume_counts() == numbers
     assert set(numbers) == set(Health), "each health occurs"
     for health, few in product(Health, [0, len(made)]):
-        monkeypatch.setattr(health_selectors, "FEW", few)
+        monkeypatch.setattr(health_selectors, "MAX_KEYS", few)
         found = volumes_of_health(volumes_visible(None), health)
         assert {row.pk for row in found} == {pk for pk, one in ruled.items() if one is health}

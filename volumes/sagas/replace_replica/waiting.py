@@ -31,7 +31,7 @@ class Stalled(ProvisionerError):
 
 
 def wait_for(context: Context, waiting: Reschedule) -> Reschedule:
-    """Return the pause, as long as the wait makes progress.
+    """Return ``waiting`` if the wait still makes progress.
 
     :raises Stalled: there was no progress for ``migration_silence_seconds``, or LONGEST_SECONDS
         have passed without a copy that progresses.
@@ -62,7 +62,7 @@ class RebuildFailed(ProvisionerError):
 
 
 def replica_abort(context: Context, replica: Replica | None, why: str) -> Reschedule:
-    """Mark the new replica as deleting. The next step makes another one."""
+    """Mark the new replica as deleting. The next step creates another one."""
     if replica is not None:
         log.warning("new replica aborted", extra={"replica": replica.uuid, "reason": why})
         with context.transaction():
@@ -71,8 +71,8 @@ def replica_abort(context: Context, replica: Replica | None, why: str) -> Resche
     return Reschedule(why)
 
 
-def calls_until() -> float:
-    """Return the time limit of node calls that begin now, on the monotonic clock. It is well within
-    a task's lease.
+def task_call_deadline() -> float:
+    """Return the time, on the monotonic clock, by which node calls that begin now must end. It is
+    well within the lease of a task.
     """
     return time.monotonic() + CALL_SECONDS

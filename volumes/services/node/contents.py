@@ -27,7 +27,7 @@ class NodeContents:
 def nodes_read(
     backends: Iterable[Backend], *, timeout_seconds: float
 ) -> dict[str, NodeContents | NodeError]:
-    """Read all objects of each node, in parallel. Results by backend id.
+    """Read all objects of each node, in parallel. Returns the results by backend id.
 
     A row is inserted before its object is created on a node. So if nodes are read before the rows,
     each object on a node has a row, unless the object is being removed or is an orphan.
@@ -41,10 +41,11 @@ def nodes_read(
 def replicas_find(
     replicas: Iterable[Replica], *, timeout_seconds: float
 ) -> dict[int, bool | NodeError]:
-    """Ask the nodes whether they hold each replica with its generation and all its sub-volumes.
+    """Ask nodes whether they hold the replicas, each with its generation and all its sub-volumes.
 
-    Outcomes by replica key: True if the node holds the replica; False if the replica no longer has
-    a node. If the node does not hold it, the outcome is an error for which :func:`is_lost` is true.
+    Returns outcomes by replica key. True: the node holds the replica. False: the replica has no
+    node any more. If the node does not hold it, the outcome is an error for which :func:`is_lost`
+    is true.
     """
     found: dict[int, bool | NodeError] = {}
     calls: dict[int, Callable[[], bool]] = {}
@@ -61,15 +62,15 @@ def replicas_find(
 
 
 def is_lost(outcome: object) -> bool:
-    """Whether the outcome says that the node does not have the object of the call."""
+    """Whether the outcome of a call says that the node does not have the object."""
     return isinstance(outcome, NodeRefused) and outcome.code is wire.RefusalCode.NOT_FOUND
 
 
 def drift_read(
     backends: Iterable[Backend], *, timeout_seconds: float
 ) -> dict[str, tuple[DriftItem, ...] | NodeError]:
-    """Read the drift of each node: where the data plane differs from the agent's records. Results
-    by backend id.
+    """Read the drift of each node: the differences between its data plane and the records of its
+    agent. Returns the results by backend id.
     """
     calls = {b.pk: node_client(b).read_drift for b in backends}
     return call_all(calls, timeout_seconds=timeout_seconds)
