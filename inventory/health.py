@@ -1,4 +1,4 @@
-"""The health of storage nodes (docs/explanation/health.md). Only this module computes it."""
+"""The health of storage nodes (docs/explanation/health.md). Only this module determines it."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ CLOCK_SECONDS = 10.0
 
 
 class NodeHealth(TextChoices):
-    """The states of a node, worst first."""
+    """The health of a node, the worst first."""
 
     UNAVAILABLE = "Unavailable"
     DRAINING = "Draining"
@@ -27,7 +27,7 @@ class NodeHealth(TextChoices):
 
 
 def node_health(now: dt.datetime | None = None) -> Case:
-    """The ``NodeHealth`` of a row of :class:`Backend`, as an annotation."""
+    """Return the ``NodeHealth`` of a row of :class:`Backend`, as an annotation."""
     return Case(
         When(available_until__lt=now or clock.now(), then=Value(NodeHealth.UNAVAILABLE)),
         When(drain__isnull=False, then=Value(NodeHealth.DRAINING)),
@@ -44,7 +44,8 @@ def is_compatible(version: str) -> bool:
 def node_health_reason(
     backend: Backend, health: NodeHealth, drained_since: dt.datetime | None
 ) -> str:
-    """What an operator needs to know about the node: sentences separated by ``; ``. Empty: nothing.
+    """Return what an operator must know about the node, as sentences separated by ``; ``. Empty:
+    nothing.
 
     ``drained_since``: when its drain started; None: it is not being drained.
     """
@@ -67,7 +68,7 @@ def node_health_reason(
 
 
 def _times(backend: Backend) -> Iterator[str]:
-    """What is wrong with its certificate, its clock and its token."""
+    """Yield what is wrong with the certificate, the clock and the token of the node."""
     ends_at = backend.certificate_ends_at
     if ends_at and ends_at < clock.now() + CERTIFICATE_NOTICE:
         yield f"its certificate ends at {_text(ends_at)}: renew it"

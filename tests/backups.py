@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from django.db import connection
 
-from provisioner.common.writes import writes_forget
+from provisioner.common.writes import writes_clear_cache
 from tests.servers import postgresql_programs
 
 
@@ -30,7 +30,7 @@ class Backups:
             "--single-transaction",
         ]
         self._run("pg_restore", *options, f"--dbname={_url()}", str(self._folder / name))
-        writes_forget()
+        writes_clear_cache()
 
     def restore_beside(self, database: str, name: str = "backup") -> None:
         """Into an empty database of the same server."""

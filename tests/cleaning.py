@@ -65,9 +65,9 @@ def _forget_logins() -> None:
 
 def _forget_health() -> None:
     """The health of one test's pool, which ``GET /info`` keeps for some seconds."""
-    from volumes.health_selectors import pool_numbers_cache
+    from volumes.health_selectors import pool_counts_cache
 
-    pool_numbers_cache.forget()
+    pool_counts_cache.forget()
 
 
 @cache

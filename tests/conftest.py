@@ -199,7 +199,7 @@ def base_rows(transactional_db: None) -> None:
     from django.contrib.auth.models import Group
 
     from inventory.models import License, Pool
-    from inventory.services.pool.identity import database_sealed
+    from inventory.services.pool.identity import database_confirm
     from volumes.models import DEFAULT_TENANT, Tenant
 
     default = Tenant(tenant_id=DEFAULT_TENANT, name="default", follows_pool=True)
@@ -208,7 +208,7 @@ def base_rows(transactional_db: None) -> None:
         defaults={"type": "PRODUCTION", "expires_at": None, "max_backends": None}
     )
     Pool.objects.get_or_create(defaults={"name": "tests"})
-    database_sealed()
+    database_confirm()
     Group.objects.bulk_create([Group(name=role) for role in Role], ignore_conflicts=True)
 
 

@@ -22,5 +22,5 @@ def running_worker() -> Iterator[None]:
         ):
             yield
     finally:
-        shutdown.go_on()
+        shutdown.clear()
     app.control.purge()

@@ -1,4 +1,4 @@
-"""Access (contract, section 2): passwords, tokens, roles, and what the log says about them."""
+"""Access: passwords, tokens, roles, and what the log says about them."""
 
 import base64
 import datetime as dt

@@ -1,4 +1,4 @@
-"""``/auth_server`` (reference, "Authorization Server Config API's"; contract, section 10)."""
+"""``/auth_server`` (reference, "Authorization Server Config API's")."""
 
 import logging
 
@@ -7,7 +7,7 @@ from django.utils import timezone
 from pydantic import SecretStr
 
 from inventory.models import Backend
-from provisioner.access.authorization_server import authorization_server_forget
+from provisioner.access.authorization_server import authorization_server_clear_cache
 from provisioner.access.models import AuthorizationServer
 from tests.api.wire import bearer, send
 from tests.conftest import Api
@@ -213,7 +213,7 @@ class TestSecrets:
         settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(
             update={"data_keys": (SecretStr("another key" * 4),)}
         )
-        authorization_server_forget()
+        authorization_server_clear_cache()
         hidden = {"provisionerClientSecret": None, "backendsClientSecret": None}
         assert admin.get(PATH).body == token_server.body(**hidden)
         assert send(admin.url, "GET", "/backends", headers=bearer(token_server.token())).http == 200

@@ -1,4 +1,4 @@
-"""``POST /backends`` (contract, section 3)."""
+"""``POST /backends``."""
 
 import json
 import ssl

@@ -1,4 +1,4 @@
-"""``/backends``: read and change; ``/info`` (contract, section 3)."""
+"""``/backends``: read and change; ``/info``."""
 
 import pytest
 from django.utils import timezone

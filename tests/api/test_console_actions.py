@@ -99,10 +99,10 @@ def barred() -> Iterator[Callable[[bool], None]]:
 
     def bar(is_barred: bool) -> None:
         Pool.objects.update(doubt=OLD if is_barred else "")
-        writes.writes_forget()
+        writes.writes_clear_cache()
 
     yield bar
-    writes.writes_forget()
+    writes.writes_clear_cache()
 
 
 def errors(text: str) -> str:
@@ -135,7 +135,7 @@ def test_an_action_asks_first_and_is_then_done_once(
     assert action.says.split(":")[0] in shown.text
     assert state() == before
     typed = case.typed(world) | {"idempotency_key": key_of(shown.text)}
-    if not action.endpoint.view.goes_on:
+    if not action.endpoint.view.allowed_while_barred:
         barred(True)
         before = state()
         assert OLD in operator.post(address(action, row), typed).text

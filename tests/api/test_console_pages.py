@@ -25,7 +25,7 @@ from tasks.models import Task, TaskState
 from tests.api.admin_login_steps import of_role
 from tests.api.admin_pages import GIB, make_rows, page
 from volumes.health import Health
-from volumes.health_selectors import pool_numbers_cache
+from volumes.health_selectors import pool_counts_cache
 from volumes.models import Drain, Orphan, Replica, Snapshot, Tenant, Volume
 
 DAY = dt.timedelta(days=1)
@@ -36,9 +36,9 @@ def rows(db):
     make_rows(4)
     Volume.objects.update(state=LifeState.READY, deadline_at=None)
     Replica.objects.update(state=LifeState.READY, deadline_at=None)
-    pool_numbers_cache.forget()
+    pool_counts_cache.forget()
     yield
-    pool_numbers_cache.forget()
+    pool_counts_cache.forget()
 
 
 def words(answer):
@@ -152,7 +152,7 @@ def test_a_pool_in_order_needs_no_attention(browser, db):
 
 def test_the_overview_needs_the_same_queries_for_more_rows(browser, rows):
     def cost():
-        pool_numbers_cache.forget()
+        pool_counts_cache.forget()
         with CaptureQueriesContext(connection) as queries:
             assert browser.get("/admin/overview/").status_code == 200
         return len(queries)

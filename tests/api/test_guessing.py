@@ -95,7 +95,7 @@ def test_a_right_password_resets_the_count_of_failures(make_user):
     ids=["of one name from everywhere", "of all names from one address"],
 )
 def test_too_many_failures_of_one_name_or_one_address_are_refused(who, counts):
-    for number in range(LIMIT * login_attempts.MANY):
+    for number in range(LIMIT * login_attempts.WIDE_LIMIT_FACTOR):
         name, source = who(number)
         assert login_attempts.login_checked(name, source, lambda: None) is None
     name, source = who(1000)
@@ -169,7 +169,7 @@ def test_an_address_that_guesses_does_not_delay_other_addresses(hasher):
 
 
 def test_the_counts_of_a_process_are_bounded(monkeypatch):
-    monkeypatch.setattr(login_attempts, "MOST_KEPT", 30)
+    monkeypatch.setattr(login_attempts, "MAX_KEYS", 30)
     own = login_attempts._Own()
     for number in range(200):
         own.count([f"key-{number}"], 300)

@@ -1,5 +1,5 @@
-"""Who replicates for a host: the reports of its agent count, not those of a driver elsewhere
-(contract, section 7).
+"""Which hosts have an agent that rebuilds replicas: probes of an agent count, not those of a driver
+elsewhere.
 """
 
 import datetime as dt

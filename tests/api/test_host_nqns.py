@@ -1,4 +1,4 @@
-"""Nodes admit only the NQN in the host's row (contract, section 7)."""
+"""Nodes admit only the NQN in the host's row."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""``GET /hosts`` and ``POST /host_probe`` (contract, section 7)."""
+"""``GET /hosts`` and ``POST /host_probe``."""
 
 import datetime as dt
 

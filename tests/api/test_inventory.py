@@ -1,4 +1,4 @@
-"""``/inventory`` and ``/reset_inventory`` (contract, section 3)."""
+"""``/inventory`` and ``/reset_inventory``."""
 
 import time
 

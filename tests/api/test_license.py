@@ -1,4 +1,4 @@
-"""``/license`` (contract, section 10)."""
+"""``/license``."""
 
 import base64
 import datetime as dt

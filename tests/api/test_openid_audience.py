@@ -2,7 +2,7 @@
 
 import pytest
 
-from provisioner.access.authorization_server import authorization_server_forget
+from provisioner.access.authorization_server import authorization_server_clear_cache
 from provisioner.access.models import AuthorizationServer
 from tests.api.wire import bearer, refused, send
 from tests.oidc.token_server import NODES
@@ -49,7 +49,7 @@ def test_keys_are_read_over_https_only(admin, api, token_server, settings, get):
     token = token_server.token()
     assert get(token).http == 200
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"auth_server_http": False})
-    authorization_server_forget()
+    authorization_server_clear_cache()
     description = refused(get(token), 503, "ServiceUnavailable")
     assert "do not come over https" in description
     answer = admin.post(PATH, token_server.body())

@@ -1,4 +1,4 @@
-"""Who may call once an authorization server is set (contract, section 2: OPEN_IDC)."""
+"""Who may call once an authorization server is set (OPEN_IDC)."""
 
 import datetime as dt
 import time

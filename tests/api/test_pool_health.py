@@ -272,5 +272,5 @@ def test_the_health_of_the_pool_is_cached_for_some_seconds(
     assert info(api) == ("Healthy", "")
     went_silent(node)
     assert info(api) == ("Healthy", "")
-    health_selectors.pool_numbers_cache.forget()
+    health_selectors.pool_counts_cache.forget()
     assert info(api) == ("Degraded", "1 node Unavailable")

@@ -1,4 +1,4 @@
-"""``POST /probe`` (reference, "Probe"; contract, section 3)."""
+"""``POST /probe`` (reference, "Probe")."""
 
 import datetime as dt
 import time
@@ -257,7 +257,7 @@ def test_probe_costs_two_statements(django_assert_num_queries, backend_id, monke
     monkeypatch.setattr(authorization_server, "CACHE_SECONDS", 3600)
     monkeypatch.setattr(writes, "STALE_SECONDS", 3600)
     monkeypatch.setattr(generations, "_lately", [(0, 0.0)])
-    generations.generation_lately()
+    generations.generation_cached()
     token, _ = token_issue(
         name="n", roles={Role.NODE}, node_id=backend_id, lifetime=dt.timedelta(hours=1)
     )

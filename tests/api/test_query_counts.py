@@ -27,9 +27,9 @@ def statements(api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Count:
     monkeypatch.setattr(authorization_server, "CACHE_SECONDS", 3600)
     monkeypatch.setattr(writes, "STALE_SECONDS", 3600)
     monkeypatch.setattr(health_selectors, "HEALTH_SECONDS", 0)
-    health_selectors.pool_numbers_cache.forget()
+    health_selectors.pool_counts_cache.forget()
     pool(4)
-    writes.writes_forget()  # the next create asks, for all that follow
+    writes.writes_clear_cache()  # the next create asks, for all that follow
     published(api, created(api, "first", storageClass={"numReplicas": 2}), probe_host(api))
     created(api, "second")
     # with a key, as the load balancer gives each request one

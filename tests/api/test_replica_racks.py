@@ -1,5 +1,5 @@
 """Placement of replicas that the agent of release 3.22 requests: its lists are empty, and it never
-allows one rack twice (contract, section 6).
+allows one rack twice.
 """
 
 from collections.abc import Callable

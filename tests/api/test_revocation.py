@@ -14,7 +14,7 @@ from provisioner.access import revocation
 from provisioner.access.authorization_server import CACHE_SECONDS
 from provisioner.access.models import RevokedToken, UserTenant
 from provisioner.access.principals import Role
-from provisioner.access.revocation import revocations_forget
+from provisioner.access.revocation import revocations_clear_cache
 from provisioner.access.tokens import token_issue
 from tests.api.server_steps import PROXY, Server
 from tests.api.wire import bearer, refused, send
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def _read_anew():
-    revocations_forget()
+    revocations_clear_cache()
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_tokens_of_an_inactive_user_are_refused(get, live_server, make_user, end
     assert get(token).http == 200
     rows = get_user_model().objects.filter(username="op")
     rows.update(is_active=False) if end == "deactivated" else rows.delete()
-    revocations_forget()
+    revocations_clear_cache()
     assert "user 'op', who is not active" in refused(get(token), 401, "Unauthorized")
 
 

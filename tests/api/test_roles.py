@@ -1,4 +1,4 @@
-"""Every role against every operation (contract, section 2)."""
+"""Every role against every operation."""
 
 import datetime as dt
 import json

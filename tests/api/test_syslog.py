@@ -1,5 +1,5 @@
-"""``/syslog`` and ``/forward_log``, and where their settings come from (contract, sections 3 and
-10). A real rsyslog receives the records.
+"""``/syslog`` and ``/forward_log``, and the source of their settings. A real rsyslog receives the
+records.
 """
 
 import datetime as dt

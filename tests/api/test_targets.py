@@ -1,5 +1,5 @@
-"""``GET /targets`` in the form that its clients need (contract, section 7): one entry for a host's
-agent, one path for each node for Cinder's driver.
+"""``GET /targets`` in the form that its clients need: one entry for the agent of a host, one entry
+for each node for Cinder's driver.
 """
 
 from collections.abc import Callable

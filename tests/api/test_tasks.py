@@ -1,4 +1,4 @@
-"""``/tasks`` (contract, section 9)."""
+"""``/tasks``."""
 
 import datetime as dt
 

@@ -1,4 +1,4 @@
-"""``POST /token`` and ``manage.py token_create`` (contract, section 2)."""
+"""``POST /token`` and ``manage.py token_create``."""
 
 import datetime as dt
 import json

@@ -1,4 +1,4 @@
-"""How requests are read and errors written (contract, section 1), over real HTTP."""
+"""How requests are read and errors written, over real HTTP."""
 
 import json
 import socket

@@ -23,10 +23,10 @@ PHONE: ViewportSize = {"width": 390, "height": 844}
 @pytest.fixture(scope="module")
 def console(django_db_setup: None, django_db_blocker: Any) -> Iterator[tuple[str, PoolRows]]:
     """The address of a server with a pool of 300 volumes, and its rows."""
-    from inventory.services.pool.identity import database_sealed
+    from inventory.services.pool.identity import database_confirm
 
     with django_db_blocker.unblock():
-        database_sealed()
+        database_confirm()
         rows = make_pool()
         get_user_model().objects.create_superuser(NAME, password=PASSWORD)
         server = LiveServer("localhost")

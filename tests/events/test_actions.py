@@ -13,7 +13,7 @@ from events.kinds import Kind
 from inventory.jobs import poll_late_backends
 from inventory.models import Backend, Host
 from inventory.nodes.engines.simulated import SimulatedFleet
-from inventory.services.pool.identity import database_doubted
+from inventory.services.pool.identity import database_doubt_set
 from provisioner.access import login_attempts, token_views
 from tasks.models import Task
 from tests.api.replicas_steps import all_available, places, replicated
@@ -271,6 +271,6 @@ def test_issued_and_revoked_tokens_are_events(api: Api, make_admin: Api) -> None
 
 def test_a_database_that_may_be_older_is_one_event(api: Api) -> None:
     for _ in range(2):
-        database_doubted("a node is newer")
+        database_doubt_set("a node is newer")
     [barred] = told(api, Kind.WRITES_BARRED)
     assert (barred["severity"], barred["reason"]) == ("critical", "a node is newer")

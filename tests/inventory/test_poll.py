@@ -1,4 +1,4 @@
-"""The poll of late nodes (contract, section 3), with real nodes."""
+"""The poll of late nodes, with real nodes."""
 
 import datetime as dt
 import time

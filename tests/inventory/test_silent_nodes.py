@@ -12,7 +12,7 @@ from inventory.jobs import poll_late_backends
 from inventory.models import Backend
 from inventory.nodes.client import NodeUnreachable
 from inventory.nodes.engines.simulated import SimulatedFleet
-from inventory.services.node.answers import answers_note
+from inventory.services.node.answers import call_outcomes_record
 from tests.api.probe_steps import report
 from tests.api.volume_steps import create, created, volume
 from tests.conftest import Api
@@ -68,12 +68,12 @@ def test_a_refusal_names_the_node_that_did_not_answer(
 
 def test_a_call_that_never_reached_a_node_is_not_its_fault(pool: Pool) -> None:
     [node] = pool(1)
-    answers_note([(node, NodeUnreachable("not begun", is_fault=False))])
+    call_outcomes_record([(node, NodeUnreachable("not begun", is_fault=False))])
     assert Backend.objects.get().unanswered_since is None
-    answers_note([(node, NodeUnreachable("no answer"))])
+    call_outcomes_record([(node, NodeUnreachable("no answer"))])
     since = Backend.objects.get().unanswered_since
     assert since is not None
-    answers_note([(node, NodeUnreachable("no answer"))])
+    call_outcomes_record([(node, NodeUnreachable("no answer"))])
     assert Backend.objects.get().unanswered_since == since, "the first one counts"
 
 

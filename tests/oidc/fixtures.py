@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from pytest_django.live_server_helper import LiveServer
 
-from provisioner.access.authorization_server import authorization_server_forget
+from provisioner.access.authorization_server import authorization_server_clear_cache
 from tests.conftest import Api
 from tests.oidc.real_server import NoOidcServer, RealServer
 from tests.oidc.token_server import TokenServer
@@ -20,9 +20,9 @@ def admin(live_server: LiveServer, admin_header: dict[str, str]) -> Api:
 @pytest.fixture
 def local_mode() -> Iterator[None]:
     """This process does not remember a server that a test set."""
-    authorization_server_forget()
+    authorization_server_clear_cache()
     yield
-    authorization_server_forget()
+    authorization_server_clear_cache()
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def test_a_copy_outlives_its_agent(run: Run, slow: RunningTarget) -> None:
         await begun(machine)
         await machine.launch()
         agent, spec = machine.agent, sync((machine.portal,), nqn=TARGET, generation=1)
-        await machine.engine.scrubbed()
+        await machine.engine.free_space_zeroed()
         assert await names(machine) == {"shared", "v-v", "v-w"}
         await refused(RefusalCode.NOT_FOUND, agent.syncs.read("v"))
         await refused(RefusalCode.UNAVAILABLE, agent.syncs.ensure("v", spec), "still written")
@@ -145,7 +145,7 @@ def test_a_restarted_engine_keeps_the_snapshots_of_a_running_copy(
         agent = await machine.boot()
         await begun(machine)
         await agent.start()
-        await machine.engine.scrubbed()
+        await machine.engine.free_space_zeroed()
         assert is_written(slow)
         assert await names(machine) == {"shared", "v-v", "v-w"}
         await cut(machine, slow)

@@ -271,7 +271,7 @@ class TestStop:
     @pytest.fixture(autouse=True)
     def stopped(self):
         yield
-        shutdown.go_on()
+        shutdown.clear()
 
     @pytest.fixture
     def sent(self, monkeypatch):
@@ -297,7 +297,7 @@ class TestStop:
             assert (task.state, task.lease_owner, task.attempts) == (TaskState.RUNNING, "", 0)
             assert done == ([] if beats else ["work"])
             assert sent == [("tasks.jobs.run_task", (task_id,), 0.0)]
-            shutdown.go_on()
+            shutdown.clear()
             with registered(*[Step(nothing)] * 3):
                 runner.run(task_id)
         assert row(task_id).state == TaskState.FINISHED

@@ -45,7 +45,7 @@ def test_operation_ids_are_unique():
 
 
 def test_every_code_of_the_reference_is_described():
-    """Ours may have additional codes, from the contract."""
+    """The OpenAPI description may have additional codes."""
     described_codes = {
         f"{view.resource}.{action}": {"Success", *view.operations[action].codes.split()}
         for *_, view, action in operations()

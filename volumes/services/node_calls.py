@@ -15,7 +15,7 @@ from django.conf import settings
 from inventory.models import Backend
 from inventory.nodes import wire
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable, call_all
-from inventory.services.node.answers import answers_note
+from inventory.services.node.answers import call_outcomes_record
 from inventory.services.node.clients import node_client
 from inventory.services.node.controller_slots import controller_ids
 from volumes.models import Export, Replica, Snapshot, SubVolume, Volume
@@ -200,7 +200,7 @@ def node_call(
     try:
         return call(node_client(backend), timeout=seconds_left(until))
     except (NodeRefused, NodeUnreachable) as error:
-        answers_note([(backend.pk, error)])
+        call_outcomes_record([(backend.pk, error)])
         return error
 
 
@@ -228,5 +228,5 @@ def _on_nodes(work: Iterable[Work], until: float) -> Outcomes:
             nodes[key] = backend.pk
             calls[key] = partial(call, node_client(backend), timeout=seconds_left(until))
     outcomes = call_all(calls, timeout_seconds=seconds_left(until), nodes=nodes)
-    answers_note((nodes[key], outcome) for key, outcome in outcomes.items())
+    call_outcomes_record((nodes[key], outcome) for key, outcome in outcomes.items())
     return done | outcomes

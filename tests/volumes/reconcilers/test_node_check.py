@@ -67,7 +67,7 @@ def test_the_number_of_queries_of_a_check_is_constant(
     api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writes, "STALE_SECONDS", 3600)
-    writes.writes_forget()
+    writes.writes_clear_cache()
     pool(1)
     probe_host(api)
     numbers = []

@@ -12,7 +12,7 @@ from django.db.models import Max
 from inventory.models import Backend, Pool, Recovery
 from inventory.services.pool.checks import is_of_other_pool
 from inventory.services.pool.generations import generation_last, generations_raise
-from inventory.services.pool.identity import database_doubt, database_sealed
+from inventory.services.pool.identity import database_confirm, database_doubt
 from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
 from provisioner.common.writes import STALE_SECONDS
@@ -67,7 +67,7 @@ def database_recover(
             after_generation=findings.after, until_generation=findings.until, awaited=awaited
         )
         _resolve(findings)
-        database_sealed()
+        database_confirm()
     _compare(backends, findings)
     waiting = [f"node {node} is compared when it is back" for node in awaited]
     return [*findings.report, *waiting, *_orphans_text(), "writes go on"]

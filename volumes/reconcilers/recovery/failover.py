@@ -11,7 +11,7 @@ from django.db.models import Sum
 
 from inventory.models import Backend, Pool, Recovery
 from inventory.services.pool.generations import generation_last, generations_raise
-from inventory.services.pool.identity import database_doubted, database_sealed, has_new_timeline
+from inventory.services.pool.identity import database_confirm, database_doubt_set, has_new_timeline
 from provisioner.common.models import LifeState
 from provisioner.common.writes import STALE_SECONDS
 from volumes.models import Export, Replica, ReplicaState, Snapshot
@@ -55,7 +55,7 @@ def _settle(backends: list[Backend]) -> None:
         time.sleep(STALE_SECONDS)  # requests that had begun end meanwhile
         seen_again = set(_differences(_answers(backends), last))
         if lacking := [text for text in differences if text in seen_again]:
-            database_doubted(f"a standby took over without the last commits: {lacking[0]}")
+            database_doubt_set(f"a standby took over without the last commits: {lacking[0]}")
             return
     _allow_writes(awaited=sorted({backend.pk for backend in backends} - set(nodes)))
 
@@ -72,7 +72,7 @@ def _allow_writes(*, awaited: list[str]) -> None:
         Recovery.objects.create(
             after_generation=after_restored(), until_generation=generation_last(), awaited=awaited
         )
-        database_sealed()
+        database_confirm()
     log.warning("a standby took over, and lacks nothing: writes go on", extra={"silent": awaited})
 
 

@@ -90,7 +90,7 @@ def _record_progress(context: Context, state: CopyState, text: str) -> Reschedul
         bytes_total=state.bytes_total,
         bytes_per_second=_rate(context, state.bytes_done),
     )
-    return Reschedule(text, POLL_SECONDS, str(state.bytes_done), ends=True)
+    return Reschedule(text, POLL_SECONDS, str(state.bytes_done), ends_by_itself=True)
 
 
 def _rate(context: Context, bytes_done: int) -> int | None:

@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 LEAST_SECONDS = 1.0
 LONGEST_SECONDS = 24 * 3600
-WAITS, WAS_DOING = "waits", "was_doing"
+LAST_WAIT, LAST_COPY_AT = "waits", "was_doing"
+"""Keys in the ``outputs`` of tasks. Rows of tasks have these texts, so they do not change."""
 
 
 class Stalled(ProvisionerError):
@@ -36,16 +37,16 @@ def wait_for(context: Context, waiting: Reschedule) -> Reschedule:
     :raises Stalled: there was no progress for ``migration_silence_seconds``, or LONGEST_SECONDS
         have passed without a copy that progresses.
     """
-    now, sign = clock.epoch_seconds(), waiting.sign or waiting.pending_reason
-    before, since = context.outputs.get(WAITS, (None, now))
-    since = since if before == sign else now
+    now, mark = clock.epoch_seconds(), waiting.progress_mark or waiting.pending_reason
+    before, since = context.outputs.get(LAST_WAIT, (None, now))
+    since = since if before == mark else now
     silence = settings.ENVIRONMENT.migration_silence_seconds
     if now - since > silence:
         raise Stalled(f"waited {silence} s in vain for {waiting.pending_reason}")
-    outputs: dict[str, Any] = {WAITS: [sign, since]}
-    idle_since = context.outputs.get(WAS_DOING, context.task.created_at.timestamp())
-    if waiting.ends:
-        outputs[WAS_DOING] = now
+    outputs: dict[str, Any] = {LAST_WAIT: [mark, since]}
+    idle_since = context.outputs.get(LAST_COPY_AT, context.task.created_at.timestamp())
+    if waiting.ends_by_itself:
+        outputs[LAST_COPY_AT] = now
     elif now - idle_since > LONGEST_SECONDS:
         raise Stalled(f"not done after {LONGEST_SECONDS} s; it waited for {waiting.pending_reason}")
     return Reschedule(

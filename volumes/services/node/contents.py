@@ -8,7 +8,7 @@ from inventory.models import Backend
 from inventory.nodes import wire
 from inventory.nodes.client import NodeClient, NodeRefused, call_all
 from inventory.nodes.drift import DriftItem
-from inventory.services.node.answers import answers_note
+from inventory.services.node.answers import call_outcomes_record
 from inventory.services.node.clients import node_client
 from volumes.models import Replica
 from volumes.services.node_calls import NodeError
@@ -34,7 +34,7 @@ def nodes_read(
     """
     calls = {b.pk: partial(_read, node_client(b)) for b in backends}
     contents = call_all(calls, timeout_seconds=timeout_seconds)
-    answers_note(contents.items())
+    call_outcomes_record(contents.items())
     return contents
 
 
@@ -57,7 +57,7 @@ def replicas_find(
             nodes[replica.pk] = replica.backend.pk
             calls[replica.pk] = partial(_find, client, replica.uuid, replica.pk, timeout_seconds)
     outcomes = call_all(calls, timeout_seconds=timeout_seconds, nodes=nodes)
-    answers_note((nodes[key], outcome) for key, outcome in outcomes.items())
+    call_outcomes_record((nodes[key], outcome) for key, outcome in outcomes.items())
     return found | outcomes
 
 

@@ -20,6 +20,7 @@ from volumes.sizing import split_in_proportion
 
 OUTGOING, CONSTRAINTS, AVOID = "leaving", "wish", "avoid"
 NEVER_ATTACHED = "never_attached"
+"""Keys in the ``outputs`` of tasks. Rows of tasks have these texts, so they do not change."""
 
 
 def volume_of(task: Task) -> Volume:

@@ -116,7 +116,7 @@ def test_a_restored_database_hands_out_no_generation(
     try:
         answer = create(api, "v")
     finally:
-        writes.writes_forget()
+        writes.writes_clear_cache()
     assert (answer.http, answer.status) == (503, "ServiceUnavailable")
     assert "manage.py database_restored" in answer.description
     assert not Volume.objects.exists()

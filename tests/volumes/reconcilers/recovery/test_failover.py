@@ -37,7 +37,7 @@ def took_over() -> None:
     """Give the seal another timeline than the database's."""
     same = Left("seal", Length("seal") - len(TIMELINE))
     Pool.objects.update(seal=Concat(same, Value(TIMELINE)))
-    writes.writes_forget()
+    writes.writes_clear_cache()
 
 
 def barred(api: Api) -> str:
