@@ -24,7 +24,7 @@ CLAIMS = {"iss": "provisioner", "aud": "provisioner", "sub": "me", "roles": ["AD
 
 @pytest.fixture
 def get(live_server):
-    """The answer to ``GET /tasks`` with these headers."""
+    """Return the answer to ``GET /tasks`` with these headers."""
     return lambda headers: send(live_server.url, "GET", "/tasks", headers=headers)
 
 
@@ -45,7 +45,7 @@ def issue(**changes):
 
 
 def sign(key=KEYS[0], algorithm="HS256", **changes):
-    """Sign a token with these claims; a claim of None is left out."""
+    """Sign a token with these claims. Claims of None are omitted."""
     now = dt.datetime.now(dt.UTC)
     claims = {**CLAIMS, "iat": now, "exp": now + HOUR} | changes
     claims = {name: value for name, value in claims.items() if value is not None}

@@ -30,7 +30,7 @@ def test_every_model_has_its_pages():
 
 
 def cost(browser, url):
-    """The number of queries of a page."""
+    """Return the number of queries of a page."""
     with CaptureQueriesContext(connection) as queries:
         assert browser.get(url).status_code == 200
     return len(queries)

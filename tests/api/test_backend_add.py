@@ -289,7 +289,7 @@ def token_fleets(fleet, authority, tmp_path):
 
 
 def test_each_node_gets_only_its_own_token(api, token_fleets):
-    """A token that a hostile node received is useless at another node."""
+    """If a malicious node receives a token, the token is useless at other nodes."""
     places = [{"mgmtIPs": [node.address], "mgmtPort": node.port} for node in token_fleets]
     assert api.post("/backends", places[0]).status == "NotAvailable"
     for place, token in zip(places, TOKENS, strict=True):

@@ -18,7 +18,7 @@ ZONE = "nova"
 
 
 class Cinder:
-    """One back end of Cinder: the operations of its driver, and their requests."""
+    """A back end of Cinder: the operations of its driver, and their requests."""
 
     def __init__(self, api: Api, replicas: int) -> None:
         self.client = ReleasedClient.of(api, "STORAGE")
@@ -33,7 +33,9 @@ class Cinder:
         return str(self.client.call("POST", "volumes", self._volume(zone)[1]).description)
 
     def attach(self, volume: str, host: str) -> list[dict[str, Any]]:
-        """Attach; returns what Nova gets: the replicas with target and portals."""
+        """Attach the volume. Returns the data that Nova gets: the replicas with target and
+        portals.
+        """
         self.client.probe(DRIVER, host)
         published = self.client.call("POST", "publish", {"hostId": host, "volId": volume})
         assert published.status in {"Success", "AlreadyPublished"}, published
@@ -141,7 +143,9 @@ def test_a_storage_token_is_enough(api: Api, simple: Cinder) -> None:
 
 
 def test_it_attaches_every_replica(replicated: Cinder) -> None:
-    """Also if the host's agent has probed: the driver's probe comes last."""
+    """This works even if the agent of the host sends probes, because the driver's probe comes
+    last.
+    """
     replicated.client.probe(AGENT, FIRST)
     volume = replicated.create()
     replicas = replicated.attach(volume, FIRST)

@@ -7,7 +7,15 @@ import pytest
 from inventory.models import Backend, Ssd
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.nodes.wire import SourceKind
-from tests.api.snapshot_steps import assigned, clone, cloned, consumed, snap, snapped, tenant
+from tests.api.snapshot_steps import (
+    clone,
+    cloned,
+    consumed,
+    created_snapshot_volume,
+    snap,
+    snapped,
+    tenant,
+)
 from tests.api.volume_steps import GIB, created, probe_host, published, volume
 from tests.conftest import Api
 from volumes.audit import audit
@@ -105,7 +113,7 @@ def test_a_clone_is_independent_of_its_source(api: Api, pool: Pool) -> None:
 def test_snapshot_volumes_and_clones_can_be_cloned(api: Api, pool: Pool) -> None:
     pool(1)
     made = snapped(api, created(api, "v"), "s")
-    shown = assigned(api, made, "sv")
+    shown = created_snapshot_volume(api, made, "sv")
     uuid = cloned(api, shown, "c")
     assert api.delete(f"/volumes/{shown}").status == "Success"
     assert api.delete(f"/snapshots/{made}").status == "Success"
@@ -167,7 +175,7 @@ def test_tenants_clone_only_their_volumes(api: Api, pool: Pool) -> None:
 
 
 def test_a_limited_clone_needs_a_node_that_limits(api: Api, pool: Pool) -> None:
-    """A clone lies where its source lies, so no other node can be chosen."""
+    """A clone is placed where its source is, so no other node can be chosen."""
     pool(1)
     limited = created(api, "v", storageClass={"maxIOPSPerGB": 5})
     free = created(api, "w")

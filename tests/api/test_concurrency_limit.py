@@ -53,7 +53,9 @@ def test_one_more_waits_for_a_turn(busy: Api) -> None:
 
 
 def test_a_caller_without_a_free_turn_gets_no_answer_from_memory(busy: Api) -> None:
-    """A request that would have to wait for its turn is not in :mod:`known_answers` meanwhile."""
+    """A request that would have to wait for its turn is not answered from the cache
+    (:mod:`known_answers`).
+    """
     caller = Caller("tester", frozenset({Role.ADMIN}))
     assert not concurrency.has_turn(caller)
     assert concurrency.has_turn(Caller("another", frozenset({Role.ADMIN})))

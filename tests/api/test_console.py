@@ -43,7 +43,7 @@ def test_only_superusers_see_users_and_roles(browser, role):
 
 
 def found(browser, text):
-    """Titles and addresses that the search finds."""
+    """Return the titles and URLs that the search finds."""
     shown = browser.get("/admin/search/", {"s": text, "extended": 1}).text
     return dict(re.findall(r'href="([^"]*)"\s+data-title="([^"]*)"', shown))
 

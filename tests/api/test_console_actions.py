@@ -1,5 +1,5 @@
-"""The actions of the console: each asks first, does what the operation of the API does, shows its
-refusals, and is refused to whom the API refuses it.
+"""The actions of the console. Each asks for confirmation, does the same as the operation of the
+API, shows its refusals, and is refused to users whom the API refuses.
 """
 
 import re
@@ -95,7 +95,7 @@ def operator(base_rows: None) -> Client:
 
 @pytest.fixture
 def barred() -> Iterator[Callable[[bool], None]]:
-    """Bars all writes, and allows them again."""
+    """Bar all writes, and allow them again at the end."""
 
     def bar(is_barred: bool) -> None:
         Pool.objects.update(doubt=OLD if is_barred else "")
@@ -165,7 +165,7 @@ def test_an_action_asks_first_and_is_then_done_once(
 
 
 def counted() -> dict[str, int]:
-    """How many rows there are."""
+    """Return the number of rows."""
     return {label: len(rows) for label, rows in state().items()}
 
 
@@ -273,7 +273,7 @@ def test_the_form_shows_what_the_api_says(
 def test_a_caller_of_another_tenant_gets_what_the_api_answers(
     action: Action, base_rows: None
 ) -> None:
-    """Nothing: neither objects of other tenants, nor what concerns the pool."""
+    """The caller sees neither objects of other tenants, nor objects of the pool."""
     if action.name == "issue_token":
         return  # tests/api/test_console_tenants.py: it is a token of the caller's own tenant
     make_rows(2)

@@ -1,4 +1,4 @@
-"""The overview and the topology of the console, and the pages of objects: what they say."""
+"""The overview, the topology, and the pages of objects in the console show the right data."""
 
 import datetime as dt
 import html
@@ -42,7 +42,7 @@ def rows(db):
 
 
 def words(answer):
-    """The text of a page, without markup."""
+    """Return the text of a page, without markup."""
     body = re.sub(r"<(script|style).*?</\1>", " ", answer.text, flags=re.DOTALL)
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
 

@@ -44,25 +44,25 @@ def in_use(api: Api, node: str) -> bool:
 
 
 def node_in_use(fleet: SimulatedFleet, node: str) -> bool:
-    """The value that the node itself was told."""
+    """Return the value in the settings of the node itself."""
     settings = node_named(fleet, node).agent.provisioner
     return settings is not None and settings.in_use
 
 
 def moved(fleet: SimulatedFleet, uuid: str, node: str) -> bool:
-    """The replica left the node, and the volume still has its content."""
+    """Whether the replica has left the node, and the volume still has its content."""
     return node not in nodes_of(uuid) and contents(fleet, uuid) == {f"data of {uuid}"}
 
 
 @pytest.fixture
 def node(pool: Pool) -> str:
-    """One of six nodes, which the test drains."""
+    """One of six nodes. The test drains it."""
     return pool(6)[0]
 
 
 @pytest.fixture
 def only_here(api: Api, node: str) -> Callable[..., str]:
-    """Create a volume with its only replica on that node."""
+    """Create a volume whose only replica is on that node."""
 
     def make(alias: str, **fields: object) -> str:
         return placed_on([node], lambda: created(api, alias, uuid=alias, **fields))
@@ -138,7 +138,7 @@ def test_removing_the_node_ends_its_drain(api: Api, node: str) -> None:
 def test_replicas_that_can_move_do_so_and_others_are_listed_with_a_reason(
     api: Api, node: str, only_here: Callable[..., str], fleet: SimulatedFleet
 ) -> None:
-    """All replicas that can move do so, with their content; the others are listed with a reason."""
+    """The moved replicas keep their content."""
     probe_host(api)
     api.put(f"/backends/{node}", {"hostId": "inside"})
     second = Backend.objects.exclude(pk=node).order_by("pk")[0].pk
@@ -250,7 +250,7 @@ def test_a_volume_that_was_never_attached_stays_so(api: Api, node: str, pool: Po
 def test_volumes_whose_hosts_are_unavailable_do_not_block_the_others(
     api: Api, node: str, only_here: Callable[..., str], fleet: SimulatedFleet
 ) -> None:
-    """Volumes whose hosts are away do not use up the parallel moves."""
+    """Such volumes do not count for the limit of parallel moves."""
     nodes = [node, *Backend.objects.exclude(pk=node).values_list("pk", flat=True)[:1]]
     probe_host(api)
     of_host = [placed_on(nodes, partial(replicated, api, f"v{number}")) for number in range(4)]
@@ -281,7 +281,7 @@ def test_a_drain_can_start_again_right_after_the_node_was_uncordoned(api: Api, n
 def test_a_stopped_drain_undoes_unfinished_copies_and_starts_no_more(
     api: Api, node: str, only_here: Callable[..., str], fleet: SimulatedFleet
 ) -> None:
-    """A stopped drain undoes copies that are not done, and starts nothing more."""
+    """Replicas that are being moved stay on the node."""
     uuids = [only_here(f"u{number}") for number in range(6)]
     for uuid in uuids:
         write(fleet, uuid)

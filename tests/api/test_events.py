@@ -1,4 +1,4 @@
-"""``GET /events``: pages, filters, who sees what, and a stream that clients continue."""
+"""``GET /events``: pages, filters, visibility, and a stream that clients continue."""
 
 import http.client
 import json
@@ -22,7 +22,7 @@ LOST = {"volume": "v1", "alias": "a", "tenant": "t1", "reason": "its node lost i
 
 @pytest.fixture(autouse=True)
 def _no_follower_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Streams look often, and have ended when the test has."""
+    """Let streams read new events often, and wait until they have ended."""
     monkeypatch.setattr(stream, "POLL_SECONDS", 0.02)
     monkeypatch.setattr(stream, "KEEP_ALIVE_SECONDS", 0.1)
     yield
@@ -37,7 +37,7 @@ def numbers(answer: Answer) -> list[int]:
 
 @contextmanager
 def following(api: Api, path: str = "/events?follow=true", **headers: str) -> Iterator[Any]:
-    """A client that follows; yields the response, of which each line is read."""
+    """A client that follows the log. Yields the response, whose lines are read one by one."""
     where = urlsplit(api.url)
     connection = http.client.HTTPConnection(str(where.hostname), where.port, timeout=60)
     with closing(connection):
@@ -47,7 +47,7 @@ def following(api: Api, path: str = "/events?follow=true", **headers: str) -> It
 
 
 def message(response: Any) -> dict[str, str]:
-    """The fields of the next message; comments are passed over."""
+    """Return the fields of the next message. Comments are skipped."""
     fields: dict[str, str] = {}
     while True:
         line = response.readline().decode().rstrip("\n")

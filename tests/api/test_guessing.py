@@ -21,7 +21,7 @@ DEAD_REDIS = "redis://127.0.0.1:1/0"
 
 
 class SlowHasher(PBKDF2PasswordHasher):
-    """A hasher as slow as in production, which counts concurrent hashes."""
+    """A password hasher that is as slow as in production. It counts concurrent hashes."""
 
     iterations = 1000
     running = most = total = 0
@@ -54,7 +54,7 @@ def get(live_server):
 
 @pytest.fixture(params=["shared", "redis is down"])
 def counts(request, settings):
-    """Runs a test with counts in Redis, and without Redis."""
+    """Run the test with counts in Redis, and without Redis."""
     if request.param != "shared":
         settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(
             update={"broker_url": SecretStr(DEAD_REDIS)}
@@ -104,7 +104,7 @@ def test_too_many_failures_of_one_name_or_one_address_are_refused(who, counts):
 
 
 def test_processes_share_the_counts_of_failures(make_user):
-    """Processes share the counts in Redis; each has its own client."""
+    """The counts are in Redis, and each process has its own client."""
     for number in range(LIMIT):
         login_attempts._of.cache_clear()
         assert login_attempts.login_checked("op", "192.0.2.1", lambda: None) is None, number

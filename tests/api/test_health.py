@@ -21,14 +21,14 @@ def get(live_server):
 
 @pytest.fixture
 def deaf():
-    """A port that accepts connections and never answers."""
+    """Return a port that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=32) as listener:
         yield listener.getsockname()[1]
 
 
 @pytest.fixture
 def database():
-    """Sends new database connections to another address."""
+    """Send new database connections to another address."""
     connection: Any = connections["default"]
     original = connections.databases["default"]
 
@@ -72,7 +72,7 @@ def test_readyz_fails_within_3_s_if_the_database_does_not_answer(get, database, 
 
 
 def test_readyz_fails_while_the_database_is_read_only(get, api, database):
-    """As after a failover, when the old server has become a standby."""
+    """This is the case after a failover, when the old server has become a standby."""
     original = connections["default"].settings_dict["OPTIONS"]
     read_only = f"{original['options']} -c default_transaction_read_only=on"
     database(OPTIONS=original | {"options": read_only})

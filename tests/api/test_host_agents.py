@@ -24,7 +24,7 @@ def shown(client: ReleasedClient) -> dict[str, object]:
 
 
 def be_silent(seconds: int) -> None:
-    """Make the last probes of hosts older by this time."""
+    """Change the hosts as if their last probes had come this much earlier."""
     span = dt.timedelta(seconds=seconds)
     for host in Host.objects.all():
         host.available_until -= span

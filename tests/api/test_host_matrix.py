@@ -114,7 +114,9 @@ def theirs(api: Api, pool: Pool) -> dict[str, str]:
 
 
 def rows(line: str) -> list[tuple[str, Any]]:
-    """The rows of the table, and each again with a tenant in the path, if there is such a path."""
+    """Yield the rows of the table and, if there is such a path, each row again with a tenant in the
+    path.
+    """
     calls = CALLS[line]
     again = [(request.replace(" /", " /0/", 1), body) for request, body in calls]
     return [*calls, *(row for row in again if is_routed(row[0], line))]

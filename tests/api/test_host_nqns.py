@@ -34,7 +34,9 @@ def admitted(node: SimulatedNode) -> dict[str, str]:
 def test_another_host_gets_an_nqn_only_after_nodes_stopped_admitting_it(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
-    """Otherwise the second host could read the first one's volume, and the first not connect."""
+    """Otherwise the second host could read the volume of the first one, and the first could not
+    connect.
+    """
     pool(1)
     uuid = created(api, "v")
     published(api, uuid, probe_host(api, hostNqn=A))

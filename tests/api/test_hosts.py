@@ -27,7 +27,7 @@ def probe(api, **fields):
 
 
 def probe_many(api, *names):
-    """Probe as one host for each name, with the uuids h0, h1 ..."""
+    """Send a probe for each name, with the uuids h0, h1 ..."""
     for index, name in enumerate(names):
         answer = probe(api, hostId=f"h{index}", hostNqn=f"{NQN}-{index}", name=name)
         assert answer.status == "Success", answer.description

@@ -32,7 +32,7 @@ def change(kind, entry):
 
 
 def last(api):
-    """The newest sample: its backends and changes."""
+    """Return the newest sample: its backends and changes."""
     sample = api.get("/inventory").body["inventorySamples"][-1]
     return sample["backends"], sample["changes"]
 
@@ -54,7 +54,7 @@ def test_first_call_waits_for_the_first_sample(api, pool, worker):
 
 
 def test_stored_samples_are_answered_without_a_wait(api, pool):
-    """No worker runs the task that the call starts, and a second call starts no other task."""
+    """The call starts a task that no worker runs. A second call starts no other task."""
     pool(1)
     take_sample()
     first, second = api.get("/inventory"), api.get("/inventory")

@@ -46,7 +46,7 @@ def restrict(**fields):
 
 @pytest.mark.parametrize("expires_at", [None, dt.datetime(2026, 1, 1, tzinfo=dt.UTC)])
 def test_without_a_licence_nothing_is_limited(api, pool, expires_at):
-    """Also if an older version had stored its own limits."""
+    """This is so even if an older version stored its own limits."""
     from importlib import import_module
 
     from django.apps import apps

@@ -40,8 +40,8 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def caller(api: Api, pool: Any) -> Client:
-    """The API, called in this thread, with a volume that has a snapshot and one that is published.
-    Copies of these exist only in the database.
+    """The API, called in this thread, with a volume that has a snapshot and a volume that is
+    published. Copies of these rows exist only in the database.
     """
     pool(1)
     uuid = created(api, "v0")
@@ -51,7 +51,7 @@ def caller(api: Api, pool: Any) -> Client:
 
 
 def copies(number: int) -> None:
-    """Add so many rows of each kind."""
+    """Insert this number of rows of each kind."""
     volume, host = Volume.objects.get(alias="p0"), Host.objects.get()
     export, publication = Export.objects.get(), Publication.objects.get()
     replica = Replica.objects.get(volume=volume)
@@ -98,7 +98,7 @@ def _copy(row: Any, **changed: Any) -> Any:
 
 
 def read(client: Client, path: str) -> tuple[Any, bool]:
-    """The content of an answer, and whether it was streamed."""
+    """Return the content of an answer, and whether it was streamed."""
     answer = client.get(path)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "application/json"
@@ -147,7 +147,7 @@ def test_a_long_list_can_begin_after_a_marker(short: None, caller: Client) -> No
 
 
 def test_rows_deleted_meanwhile_are_in_the_list(short: None, caller: Client) -> None:
-    """The list shows the moment of its first chunk."""
+    """The list shows the database at the time of its first chunk."""
     copies(3 * FEW)
     whole, _ = read(caller, "/volumes")
     answer = caller.get("/volumes")
@@ -272,7 +272,7 @@ def server(caller: Client, tmp_path: Any) -> Iterator[Server]:
 def test_a_list_that_fails_midway_is_incomplete_for_its_client(
     server: Server, caller: Client, api: Api
 ) -> None:
-    """Uses the real server, and a last row that cannot be serialized."""
+    """The test uses the real server, and a last row that cannot be serialized."""
     copies(ROWS)
     headers = {"Authorization": api.authorization}
     whole = server.request("GET", "/volumes", headers=headers)
@@ -293,7 +293,7 @@ def test_a_list_that_fails_midway_is_incomplete_for_its_client(
 
 
 def _elsewhere(statement: str) -> None:
-    """Run it on another connection."""
+    """Run the function on another connection."""
     other = connection.copy()
     try:
         with other.cursor() as cursor:
@@ -303,7 +303,7 @@ def _elsewhere(statement: str) -> None:
 
 
 def _fails_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """Make reading of the n-th chunk fail."""
+    """Make the reading of the n-th chunk fail."""
     shown, calls = volume_rows, iter(range(1, 1000))
 
     def read_or_fail(rows: Any) -> Any:

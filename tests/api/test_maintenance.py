@@ -1,4 +1,4 @@
-"""``maintenance``: what would be lost if a node stopped now."""
+"""``maintenance`` shows what would be lost if a node stopped now."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def asked(api: Api, node: str, **query: Any) -> Any:
 
 
 def losses(api: Api, node: str) -> dict[str, str]:
-    """What each volume would lose, by uuid; checks the totals."""
+    """Return the loss of each volume, by uuid. Checks the totals."""
     found = asked(api, node)
     lost = {row["volumeID"]: row["loses"] for row in found["volumes"]}
     kinds = list(lost.values())

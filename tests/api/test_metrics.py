@@ -178,7 +178,7 @@ def test_the_progress_of_drains_has_metrics(api: Api, pool: Pool) -> None:
 
 
 def test_unfinished_rows_have_metrics(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
-    """A deleted volume on a dead node stays in the collector's backlog until the node confirms."""
+    """A deleted volume on a dead node counts as overdue until the node confirms its removal."""
     pool(1)
     uuid = created(api, "v")
     assert "provisioner_unfinished" not in samples(api)

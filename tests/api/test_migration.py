@@ -1,4 +1,4 @@
-"""Migrate Volume over HTTP: every check, and all steps of a host's agent."""
+""" "Migrate Volume" over HTTP: every check, and all steps of a host's agent."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -132,7 +132,9 @@ def test_removing_the_host_aborts_its_migration(api: Api, online: tuple[str, lis
 def test_a_migration_fails_when_its_host_is_silent_for_too_long(
     api: Api, online: tuple[str, list[str]]
 ) -> None:
-    """Any report counts. Without one, the added replica is removed; later reports fail."""
+    """Any report of the host counts. Without reports, the added replica is removed, and later
+    reports fail.
+    """
     uuid, [outgoing, staying] = online
     task_id = migrate(api, uuid, outgoing).body["taskId"]
     update = {"taskId": task_id, "hostId": HOST}
@@ -160,7 +162,9 @@ def test_a_migration_fails_when_its_host_is_silent_for_too_long(
 def test_a_silent_host_that_marked_the_outgoing_replica_may_not_be_undone(
     api: Api, online: tuple[str, list[str]], synchronized: bool
 ) -> None:
-    """If the new replica was Available, the host may have written only to it: no undo."""
+    """If the new replica was Available, the host may have written only to it. Then nothing is
+    undone.
+    """
     uuid, [outgoing, staying] = online
     task_id = migrate(api, uuid, outgoing).body["taskId"]
     assert api.post(f"/replica/{uuid}", {}).status == "Success"
@@ -206,8 +210,8 @@ def test_the_agent_or_else_a_worker_carries_out_the_migration(
     asked: dict[str, str],
     by_worker: bool,
 ) -> None:
-    """A host can neither take nor end a task that a worker carries out. Its agent does not see the
-    task, because agents take every task in their list for their own.
+    """A host can neither take nor end a task that a worker carries out. The agent does not see the
+    task, because agents assume that every task in their list is their own.
     """
     uuid, [outgoing, _] = online
     Host.objects.update(agent_until=None)
@@ -224,7 +228,7 @@ def test_the_agent_or_else_a_worker_carries_out_the_migration(
 
 
 def let_pass(seconds: int) -> None:
-    """Make all reports of hosts older by this time."""
+    """Change all reports of hosts as if they had come this much earlier."""
     span = dt.timedelta(seconds=seconds)
     Task.objects.update(
         created_at=F("created_at") - span, last_activity_at=F("last_activity_at") - span

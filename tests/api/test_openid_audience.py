@@ -1,4 +1,4 @@
-"""Which tokens of the authorization server are accepted, and how its keys are read."""
+"""The tokens of the authorization server that are accepted, and how its keys are read."""
 
 import pytest
 

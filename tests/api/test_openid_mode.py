@@ -48,7 +48,7 @@ def probe(api):
 
 @pytest.fixture
 def openid(api, token_server):
-    """Turns the mode on, with the tests' own server."""
+    """Set the tests' own authorization server."""
     assert api.post(PATH, token_server.body()).status == "Success"
     return token_server
 
@@ -128,7 +128,7 @@ class TestWhoIsAccepted:
         assert openid_token
 
     def test_the_backends_client_may_only_probe(self, openid, get):
-        """Also if its token says ADMIN at the provisioner's resource."""
+        """This is so even if its token has the role ADMIN at the provisioner's resource."""
         everything = {"prov-resource": {"roles": ["ADMIN"]}}
         refused(get(openid.token(NODES, resource_access=everything)), 403, "Forbidden")
         refused(get(openid.token(NODES, resource_access=None, roles=["ADMIN"])), 403, "Forbidden")
@@ -267,7 +267,9 @@ def test_a_change_by_another_process_is_seen_within_2_s(openid, get):
 
 
 def test_a_late_node_gets_its_settings_again(admin, openid, fleet):
-    """It may have missed a change of the mode, and no probe would reach us with wrong settings."""
+    """The node may have missed a change of the authorization server. With wrong settings, its
+    probes would be refused.
+    """
     node = fleet.nodes[0]
     answer = admin.post("/backends", {"mgmtIPs": [node.address], "mgmtPort": node.port})
     persistent_id = answer.body["persistentID"]

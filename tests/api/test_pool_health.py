@@ -36,7 +36,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def went_silent(node: str) -> None:
-    """Make the node silent since a minute ago; the provisioner has called it since."""
+    """Change the node as if it had been silent for a minute. The provisioner has called it since
+    then.
+    """
     now = timezone.now()
     silent_at = now - dt.timedelta(minutes=1)
     Backend.objects.filter(pk=node).update(available_until=silent_at, polled_at=now)
@@ -48,7 +50,7 @@ def backend(api: Api, node: str) -> dict[str, Any]:
 
 
 def named(api: Api, path: str, **query: Any) -> list[str]:
-    """Aliases of volumes, or persistentIDs of nodes."""
+    """Return the aliases of volumes, or the persistentIDs of nodes."""
     answer = api.get(path, **query)
     assert answer.http == 200, answer
     return [row.get("alias") or row["persistentID"] for row in answer.body]

@@ -34,7 +34,7 @@ def backend_id(pool):
 
 @pytest.fixture
 def jobs():
-    """Take the waiting jobs off the broker."""
+    """Take the waiting jobs from the broker."""
     app.control.purge()
 
     def take():
@@ -250,8 +250,8 @@ def test_two_reported_changes_start_two_jobs(api, backend_id, jobs):
 
 
 def test_probe_costs_two_statements(django_assert_num_queries, backend_id, monkeypatch):
-    """Runs the whole request in this thread, to count its statements. Values that a process reads
-    once a second are cached.
+    """The whole request runs in this thread, so that its statements can be counted. Values that a
+    process reads once a second are cached.
     """
     monkeypatch.setattr(generations, "STALE_SECONDS", 3600)
     monkeypatch.setattr(authorization_server, "CACHE_SECONDS", 3600)

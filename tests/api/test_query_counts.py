@@ -23,7 +23,9 @@ Count = Callable[..., list[str]]
 
 @pytest.fixture
 def statements(api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Count:
-    """The statements of a call in this thread, with nodes, a published and another volume."""
+    """Return the statements of a call in this thread. The pool has nodes, a published volume and
+    another volume.
+    """
     monkeypatch.setattr(authorization_server, "CACHE_SECONDS", 3600)
     monkeypatch.setattr(writes, "STALE_SECONDS", 3600)
     monkeypatch.setattr(health_selectors, "HEALTH_SECONDS", 0)

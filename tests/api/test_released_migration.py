@@ -1,4 +1,4 @@
-"""What the agent of release 3.22 reports when a migration fails, in its own format."""
+"""The reports of the agent of release 3.22 when a migration fails, in its own format."""
 
 from collections.abc import Callable
 
@@ -24,7 +24,7 @@ def agent(api: Api, pool: Pool) -> ReleasedClient:
 
 
 def begun(api: Api) -> tuple[str, str, dict[str, object]]:
-    """A volume, its outgoing replica, and the task."""
+    """Return a volume, its outgoing replica, and the task."""
     uuid = replicated(api, "vol")
     published(api, uuid, HOST)
     outgoing, _ = all_available(api, uuid)
@@ -34,7 +34,7 @@ def begun(api: Api) -> tuple[str, str, dict[str, object]]:
 
 
 def said(task: dict[str, object], **changes: object) -> dict[str, object]:
-    """All that the agent knows of a task; it shows absent fields as ``N/A``."""
+    """Return all fields that the agent sends for a task. It sends ``N/A`` for absent fields."""
     names = ("taskId", "hostId", "progress", "taskConfiguration")
     known = {name: task[name] for name in names}
     return known | {"statusDescription": "N/A"} | changes
@@ -43,7 +43,9 @@ def said(task: dict[str, object], **changes: object) -> dict[str, object]:
 def test_the_new_replica_stays_if_the_agent_removed_the_old_one(
     api: Api, agent: ReleasedClient
 ) -> None:
-    """It means the new replica but names the old one: that is gone, so the new one stays."""
+    """The agent means the new replica, but names the old one. That does not exist any more, so the
+    new one stays.
+    """
     uuid, outgoing, task = begun(api)
     before = set(places(api, uuid))
     agent.done("POST", f"replica/{uuid}", ANYWHERE)

@@ -24,7 +24,7 @@ def openid(api: Api, token_server: TokenServer, monkeypatch: pytest.MonkeyPatch)
 
 
 def token_of_agent(server: TokenServer) -> str:
-    """Get a token with the form that the agent posts."""
+    """Get a token with the form that the agent sends."""
     form = {"grant_type": "client_credentials", "client_id": AGENTS}
     fields = urlencode(form | {"client_secret": SECRETS[AGENTS]})
     typed = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -47,7 +47,9 @@ def test_the_agents_token_of_the_server_may_make_its_calls(api: Api, openid: Tok
 def test_the_agent_starts_without_a_token_and_notices_an_expired_one(
     api: Api, openid: TokenServer
 ) -> None:
-    """It searches the text for ``Status 401``; its first call reads the version, with any token."""
+    """The agent searches the text for ``Status 401``. Its first call reads the version, which works
+    with any token.
+    """
     unknown = ReleasedClient(api.url, "Bearer Unknown")
     assert unknown.get("info")["version"] == "1.1"
     openid.claims[AGENTS] = {"resource_access": ROLES, "host": HOST, "exp": int(time.time()) - 600}

@@ -1,4 +1,4 @@
-"""Repeats with the same ``Idempotency-Key`` get the first answer, and have no second effect."""
+"""Retries with the same ``Idempotency-Key`` get the first answer, and have no second effect."""
 
 from collections.abc import Callable
 from typing import Any
@@ -69,7 +69,9 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any], str]] = {
 
 @pytest.fixture
 def things(api: Api, pool: Pool) -> None:
-    """Nodes, one of which runs in a host; volumes ``v`` and ``l``, and a snapshot ``s``."""
+    """Create nodes, one of which runs on a host, the volumes ``v`` and ``l``, and the snapshot
+    ``s``.
+    """
     node, *_ = pool(3)
     probe_host(api)
     assert api.put(f"/backends/{node}", {"hostId": HOST}).status == "Success"
@@ -158,7 +160,7 @@ def test_a_key_of_another_tenant_is_not_a_repeat(api: Api, pool: Pool) -> None:
 
 
 def test_a_repeat_after_a_later_change_is_a_new_request(api: Api, things: None) -> None:
-    """An object that was expanded or published again since belongs to another request."""
+    """If the object was expanded or published again in between, it belongs to another request."""
     keyed = api.keyed("k")
     assert keyed.patch("/volumes/v", {"newCapacity": 15}).status == "Success"
     assert api.patch("/volumes/v", {"newCapacity": 20}).status == "Success"

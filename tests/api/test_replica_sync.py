@@ -1,4 +1,4 @@
-"""Copies from node to node over HTTP: what clients see, and what ends them."""
+"""Copies from node to node over HTTP: their visible state, and the events that end them."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -88,7 +88,7 @@ def test_a_copy_starts_again_after_a_restart_of_either_node(world: World, end: s
 
 @pytest.mark.parametrize("end", ["source", "destination"])
 def test_a_copy_restarts_only_after_the_previous_target_is_removed(world: World, end: str) -> None:
-    """Until then a failed or forgotten copy may still be written."""
+    """Until then, a failed or forgotten copy may still write."""
     task_id = add(world)
     source, new = world.rows()[0], world.new()
     first = Export.objects.get(for_copy=True)
@@ -157,7 +157,7 @@ def test_a_source_node_that_does_not_return_fails_the_task(world: World) -> None
 
 
 def test_a_copy_may_take_longer_than_a_day(world: World) -> None:
-    """A copy of a large volume may take that long, and another attempt would not be faster."""
+    """The copy of a large volume may take that long, and another attempt would not be faster."""
     task_id = add(world)
     make_the_task_a_day_old()
     world.fleet.set_copy_rate(1)
@@ -242,7 +242,9 @@ class TestOutgoingReplica:
     def test_a_task_stopped_after_the_mark_removes_the_outgoing_replica(
         self, online: World
     ) -> None:
-        """The host may have written only to the new replica: the old one is removed anyway."""
+        """The host may have written only to the new replica, so the old one is removed in any
+        case.
+        """
         task_id = self.marked(online)
         old = online.rows()[0]
         stop(online.api, task_id)

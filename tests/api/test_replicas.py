@@ -208,7 +208,7 @@ def test_a_marked_replica_is_removed_when_its_host_goes(api: Api, pool: Pool, go
 
 
 def test_a_marked_replica_stays_while_it_is_the_last_good_one(api: Api, pool: Pool) -> None:
-    """The host lost the other replica after the mark, and goes away."""
+    """After the mark, the host loses the other replica and stops."""
     pool(2)
     uuid = replicated(api)
     published(api, uuid, probe_host(api))

@@ -100,7 +100,7 @@ def test_the_command_refuses_a_text_that_is_no_token(revoke, text):
 
 
 def test_other_processes_see_a_revocation_in_time(get, monkeypatch):
-    """Simulates another process: a cached answer is read again when it is old."""
+    """The test simulates another process: its cached answer is read again when it is old."""
     token = issued()
     assert get(token).http == 200
     token_id = jwt.decode(token, options={"verify_signature": False})["jti"]
@@ -153,7 +153,7 @@ def test_the_pages_run_only_scripts_of_this_server(client):
 
 
 def test_no_header_changes_the_paths_of_the_api(django_db_setup, tmp_path):
-    """Not even through a proxy that passes on headers of callers."""
+    """A proxy that forwards headers of callers cannot change them either."""
     server = Server(tmp_path, TRUSTED_PROXIES=PROXY)
     try:
         for header in ("SCRIPT_NAME", "PATH_INFO", "Script-Name"):

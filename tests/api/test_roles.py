@@ -111,7 +111,7 @@ def test_a_storage_client_may_call_exactly_these_operations():
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("role", [*Role, None])
 def test_each_role_is_refused_exactly_what_the_table_says(live_server, base_rows, make_user, role):
-    """The answer is 403 exactly where the table says so; the named objects do not exist."""
+    """The answer is 403 exactly if the table says so. The objects in the requests do not exist."""
     host = ANY if role is Role.HOST else None
     token, _ = token_issue(
         name="x", roles={role} - {None}, host_id=host, lifetime=dt.timedelta(hours=1)

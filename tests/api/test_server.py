@@ -1,4 +1,4 @@
-"""What only the real server shows: gunicorn with TLS, as in the embedded form."""
+"""Behaviour that only the real server shows: gunicorn with TLS, as in the embedded form."""
 
 import base64
 import contextlib

@@ -8,8 +8,8 @@ import pytest
 from inventory.models import Backend, Ssd
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.api.snapshot_steps import (
-    assigned,
     consumed,
+    created_snapshot_volume,
     snap,
     snapped,
     snapshot,
@@ -261,7 +261,7 @@ def test_a_snapshot_volume_its_snapshot_and_volume_are_deleted_in_order(
     pool(1)
     uuid = created(api, "v")
     made = snapped(api, uuid, "s")
-    shown = assigned(api, made, "sv")
+    shown = created_snapshot_volume(api, made, "sv")
     refused = api.delete(f"/volumes/{uuid}")
     assert (refused.status, refused.description) == (
         "VolumeIsInUse",
@@ -284,7 +284,7 @@ def test_a_snapshot_stays_as_it_was_when_its_volume_is_expanded(api: Api, pool: 
     made = snapped(api, uuid, "s")
     assert api.patch(f"/volumes/{uuid}", {"newCapacity": 30}).status == "Success"
     assert (volume(api, uuid)["capacity"], snapshot(api, made)["capacity"]) == (30 * GIB, 10 * GIB)
-    assert volume(api, assigned(api, made, "sv"))["capacity"] == 10 * GIB
+    assert volume(api, created_snapshot_volume(api, made, "sv"))["capacity"] == 10 * GIB
     assert snapshot(api, snapped(api, uuid, "s2"))["capacity"] == 30 * GIB
     assert audit() == []
 
@@ -302,7 +302,7 @@ def test_snapshots_of_a_node_removed_by_force_can_be_deleted(
     [node] = pool(1)
     uuid = created(api, "v")
     made = snapped(api, uuid, "s")
-    shown = assigned(api, made, "sv")
+    shown = created_snapshot_volume(api, made, "sv")
     fleet.nodes[0].faults.go_down()
     Backend.objects.filter(pk=node).update(available_until="2000-01-01T00:00:00Z")
     assert api.delete(f"/backends/{node}", force=True).status == "Success"

@@ -71,7 +71,7 @@ def test_a_later_node_is_not_read_if_settings_are_known(api, fleet, configured, 
 
 
 def test_another_node_cannot_redirect_the_logs(api, fleet, pool, work):
-    """Whatever the other node reports, and however often."""
+    """This is so whatever the other node reports, and however often."""
     fleet.nodes[0].set_syslogs([server("udp://192.0.2.1")])
     first, second = pool(2)
     work()

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def again():
-    """Try again as if the pause after a failure were over."""
+    """Retry as if the pause after a failure were over."""
     SyslogServer.objects.update(next_try_at=timezone.now())
 
 

@@ -17,7 +17,9 @@ NQN = f"nqn.2022-08.com.kioxia:{HOST}"
 
 @pytest.fixture
 def one(api: Api, pool: Pool) -> str:
-    """A volume of two replicas that is published to the host, as another one is."""
+    """Create a volume with two replicas that is published to the host. Another volume is published,
+    too.
+    """
     pool(3)
     ReleasedClient.of(api, "ADMIN").probe(AGENT)
     uuid = created(api, "v", storageClass={"numReplicas": 2})

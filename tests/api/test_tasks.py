@@ -17,7 +17,9 @@ SUCCESS = {"status": "Success", "description": "Success"}
 
 
 def make(state=TaskState.IDLE, *, ended_ago=0.0, **fields):
-    """Create a task of host h1 as a service does, in ``state``; ``ended_ago``: minutes."""
+    """Create a task of the host h1, as a service does, and set its ``state``. ``ended_ago``: in
+    minutes.
+    """
     task = task_create(**{"type": MIGRATION, "host_id": "h1"} | fields)
     ended_at = timezone.now() - dt.timedelta(minutes=ended_ago) if state in ENDED else None
     Task.objects.filter(pk=task.pk).update(state=state, ended_at=ended_at)
@@ -156,7 +158,9 @@ def test_a_task_that_is_not_stoppable_cannot_be_aborted(api, state):
     ],
 )
 def test_a_client_cannot_end_a_task_that_a_worker_carries_out(api, said, become):
-    """Otherwise a host could end a task that cannot be stopped, or take it for its own."""
+    """Otherwise a host could end a task that cannot be stopped, or take over a task that is not its
+    own.
+    """
     task_id = Task.objects.create(type=TaskType.INSTALL_LICENSE, state=TaskState.RUNNING).pk
     answer = api.as_role(Role.STORAGE).put("/tasks", {"taskId": task_id, "hostId": ""} | said)
     assert answer.status == "UpdateTaskFailed"

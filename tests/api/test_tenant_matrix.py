@@ -258,7 +258,9 @@ def _timeless(value: Any) -> Any:
 
 
 def test_operations_on_the_whole_pool_are_refused(api: Api) -> None:
-    """Operations that are not listed for tenants are refused to them, so new ones are, too."""
+    """Operations that are not listed for tenants are refused to them. So new operations are
+    refused, too.
+    """
     for role in Role:
         bound = api.as_role(role, tenant="t1")
         for method, path, line in guarded():

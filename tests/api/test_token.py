@@ -32,7 +32,7 @@ def get_tasks(live_server):
 
 
 def lifetime(answer):
-    """Seconds from now until the date in the answer."""
+    """Return the seconds from now until the date in the answer."""
     at = dt.datetime.strptime(answer.body["expirationDate"], "%Y-%m-%dT%H:%M:%S.%f%z")
     return (at - dt.datetime.now(dt.UTC)).total_seconds()
 

@@ -1,4 +1,4 @@
-"""How requests are read and errors written, over real HTTP."""
+"""Reading of requests and format of errors, over real HTTP."""
 
 import json
 import socket
@@ -279,7 +279,7 @@ class TestErrors:
 
 
 def _raw(live_server, text):
-    """Send ``text`` and nothing more; returns the answer."""
+    """Send ``text`` and nothing more. Returns the answer."""
     address = (live_server.thread.host, live_server.thread.port)
     with socket.create_connection(address, timeout=10) as connection:
         connection.sendall(text.encode())

@@ -1,4 +1,4 @@
-"""The harness can fail: a bug that is planted is found, and in its own words."""
+"""The harness can fail: it finds each planted bug, and its findings describe the bug."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def findings(
     *kinds: Kind,
     seconds: float = SECONDS,
 ) -> list[str]:
-    """Of a short run whose processes have the bug."""
+    """Return the findings of a short run whose processes have the bug."""
     monkeypatch.setattr("tests.chaos.settling.SETTLE_SECONDS", 10.0)
     monkeypatch.setattr("tests.chaos.faults.RECOVERED_SECONDS", 10.0)
     monkeypatch.setattr("tests.chaos.faults.FINISHED_SECONDS", 10.0)

@@ -1,4 +1,4 @@
-"""A short run of all faults; ``make chaos`` makes the long ones."""
+"""A short run with all faults. ``make chaos`` makes long runs."""
 
 from pathlib import Path
 

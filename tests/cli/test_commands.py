@@ -1,4 +1,4 @@
-"""What operators do daily, from the first node to the last volume."""
+"""The daily work of operators, from the first node to the last volume."""
 
 import csv
 import io

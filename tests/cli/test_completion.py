@@ -16,7 +16,7 @@ live = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def bash(connected: dict[str, str]) -> Callable[..., list[str]]:
-    """What bash offers after these words."""
+    """Return the completions that bash offers after these words."""
     script = process(connected, "completion", "bash").stdout
     program = f'provisionerctl() {{ {" ".join(PROGRAM)} "$@"; }}\n'
     # the script asks the program by its first word, which is a function here

@@ -1,4 +1,4 @@
-"""Contexts: where options come from, and who may read the file."""
+"""Contexts: the sources of options, and the permissions of the file."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What goes wrong is a sentence and an exit code, and what may be repeated is."""
+"""An error is one sentence and an exit code. Requests that are safe to repeat are repeated."""
 
 import json
 import ssl
@@ -12,7 +12,7 @@ from provisioner.common.results import ResultCode
 from provisionerctl.errors import CODES, MEANINGS, OF_CODES, Exit
 from tests.api.volume_steps import HOST, created, probe_host
 from tests.cli.conftest import Run, process
-from tests.cli.relay import Relay, Same, running
+from tests.cli.relay import Relay, SameAnswer, running
 from tests.conftest import Api
 from tests.servers import free_port
 
@@ -28,7 +28,7 @@ def test_each_mapped_result_code_exists_and_has_one_exit_code() -> None:
 
 
 def test_each_other_result_code_is_listed_here() -> None:
-    """A new result code is put into a class, or in this list."""
+    """A new result code must get an exit code, or be in this list."""
     assert set(ResultCode) - set(OF_CODES) == {
         *("Success", "NoGroups", "BackendHasVolumes", "InvalidLicense", "HostAvailable"),
         *("TenantHasVolumes", "VolumeIsInUse", "NotReplicated", "Replicated"),
@@ -102,7 +102,7 @@ def test_an_unreachable_server_is_one_sentence_with_exit_code_6(
 
 
 def test_a_server_that_is_no_provisioner_causes_no_traceback(environment: dict[str, str]) -> None:
-    with running(Same(b'[{"something": "else"}]')) as other:
+    with running(SameAnswer(b'[{"something": "else"}]')) as other:
         done = process(environment, "nodes", "--url", other.url)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ")
@@ -113,7 +113,7 @@ def test_a_server_that_is_no_provisioner_causes_no_traceback(environment: dict[s
 def test_certificates_are_checked_on_both_sides(
     environment: dict[str, str], authority: Authority, tmp_path: Path
 ) -> None:
-    """Both sides show a certificate; what is wrong with one is a sentence."""
+    """Server and client present certificates. A wrong certificate is reported by one sentence."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*authority.server("api", ["127.0.0.1"]))
     context.load_verify_locations(authority.path)
@@ -125,7 +125,7 @@ def test_certificates_are_checked_on_both_sides(
         done = process(environment, "nodes", *options)
         return done.returncode, done.stdout + done.stderr
 
-    with running(Same(b"[]", context)) as api:
+    with running(SameAnswer(b"[]", context)) as api:
         right = ("--url", api.url, "--ca", str(authority.path))
         assert nodes(*right, *mine) == (0, "None found.\n")
         assert nodes("--url", api.url, "--insecure", *mine) == (0, "None found.\n")

@@ -1,4 +1,4 @@
-"""Sizes, times and tables, as people write and read them."""
+"""Sizes, times and tables in the form in which people write and read them."""
 
 import io
 from collections.abc import Callable
@@ -93,7 +93,7 @@ def test_control_characters_in_names_are_not_printed() -> None:
 
 
 def looks(*answers: int | Failure) -> Callable[[], int]:
-    """Answers one after the other."""
+    """Return answers one after the other."""
     rest = list(answers)
 
     def fetch() -> int:

@@ -1,4 +1,4 @@
-"""The package as its user has it: a wheel in an environment that has nothing of the server."""
+"""The installed package: a wheel in an environment without the server."""
 
 import re
 import subprocess
@@ -36,7 +36,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pinned() -> dict[str, str]:
-    """Versions of requirements-dev.txt."""
+    """Return the versions in requirements-dev.txt."""
     found = re.findall(r"(?m)^([\w.-]+)==(\S+)", (ROOT / "requirements-dev.txt").read_text())
     return {name.lower(): version for name, version in found}
 

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Killed(BaseException):
-    """``kill -9``: nobody may catch it."""
+    """Simulates ``kill -9``. No code may catch it."""
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_simultaneous_starts_make_one_drain(api: Api, node: str) -> None:
 
 
 def test_a_drain_stopped_while_workers_start_tasks_leaves_none(api: Api, node: str) -> None:
-    """What slipped through is stopped in the next round."""
+    """Tasks that were started at the same moment are stopped in the next round."""
     drained(api, node)
     stop = partial(drain_stop, persistent_id=node)
     calls: list[Callable[[], None]] = [relocate_replicas, stop, *[relocate_replicas] * 3]
@@ -97,7 +97,9 @@ def test_a_drain_stopped_while_workers_start_tasks_leaves_none(api: Api, node: s
 def test_another_worker_continues_after_one_died_while_starting_tasks(
     api: Api, node: str, fleet: SimulatedFleet, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    """Before or after its third task exists. Until its lease is over, no other one relocates."""
+    """The worker dies before or after its third task exists. Until its lease has expired, no other
+    worker starts tasks.
+    """
     drained(api, node)
     submit, calls = relocation._submit, iter(range(100))
 

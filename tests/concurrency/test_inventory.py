@@ -1,4 +1,4 @@
-"""Callers of the inventory and of tasks at once, on real transactions."""
+"""Concurrent calls about the inventory and tasks, with real transactions."""
 
 import datetime as dt
 import threading

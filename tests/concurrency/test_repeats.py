@@ -1,4 +1,4 @@
-"""A request and its repeats at the same time: one effect, one answer."""
+"""A request and its retries at the same time have one effect and get one answer."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,7 +9,7 @@ from inventory.models import Ssd
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.nodes.wire import RefusalCode
 from provisioner.common.models import LifeState
-from tests.api.snapshot_steps import assign, clone, snap, snapped
+from tests.api.snapshot_steps import clone, create_snapshot_volume, snap, snapped
 from tests.api.volume_steps import GIB, HOST, create, created, probe_host, volume
 from tests.concurrency.volumes_steps import at_once, codes
 from tests.conftest import Answer, Api
@@ -74,8 +74,8 @@ def test_simultaneous_repeats_replace_a_failed_replica_once(
 def test_no_attempt_succeeds_while_another_replaces_its_replica(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
-    """The node fails the first try and serves the second, which ends while the first is at work
-    on another node.
+    """The node fails the first attempt and serves the second one, which ends while the first
+    attempt uses another node.
     """
     nodes = pool(2)
     created(api, "v", uuid="u")
@@ -97,7 +97,7 @@ def test_no_attempt_succeeds_while_another_replaces_its_replica(
 
 
 def test_simultaneous_repeats_fit_where_one_volume_fits(api: Api, pool: Pool) -> None:
-    """Tries that find it taken see by whom."""
+    """Attempts that find the space taken see that it was taken by the same request."""
     pool(1)
     first, *others = Ssd.objects.all()
     for ssd in others:
@@ -130,7 +130,7 @@ def test_simultaneous_snapshots_and_clones_with_one_key_are_created_once(
     for number in range(4):
         made = snapped(api, uuid, f"of-{number}")
         one_answer(partial(snap, api.keyed("k"), uuid, f"s{number}"))
-        one_answer(partial(assign, api.keyed("k"), made, f"sv{number}"))
+        one_answer(partial(create_snapshot_volume, api.keyed("k"), made, f"sv{number}"))
         one_answer(partial(clone, api.keyed("k"), uuid, f"c{number}"))
     assert (Volume.objects.count(), Snapshot.objects.count()) == (9, 8)
     assert audit() == []

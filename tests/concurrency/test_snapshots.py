@@ -1,4 +1,4 @@
-"""Snapshots, snapshot volumes and clones, many at once, against deletes and growths."""
+"""Many snapshots, snapshot volumes and clones at once, together with deletes and expansions."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from inventory.nodes.engines.simulated import SimulatedFleet
-from tests.api.snapshot_steps import assign, clone, consumed, snap, snapped, tenant
+from tests.api.snapshot_steps import clone, consumed, create_snapshot_volume, snap, snapped, tenant
 from tests.api.volume_steps import created
 from tests.concurrency.volumes_steps import at_once, codes
 from tests.conftest import Answer, Api
@@ -45,7 +45,10 @@ def test_a_snapshot_volume_and_a_delete_of_its_snapshot_exclude_each_other(
     for number in range(6):
         made = snapped(api, uuid, f"s{number}")
         make, delete = at_once(
-            [partial(assign, api, made, f"sv{number}"), partial(api.delete, f"/snapshots/{made}")]
+            [
+                partial(create_snapshot_volume, api, made, f"sv{number}"),
+                partial(api.delete, f"/snapshots/{made}"),
+            ]
         )
         assert (make.status, delete.status) in {
             ("Success", "VolumeIsInUse"),
@@ -57,7 +60,9 @@ def test_a_snapshot_volume_and_a_delete_of_its_snapshot_exclude_each_other(
 def test_simultaneous_snapshot_volumes_of_one_snapshot_create_one(api: Api, pool: Pool) -> None:
     pool(1)
     made = snapped(api, created(api, "v"), "s")
-    answers = at_once([partial(assign, api, made, f"sv{n}", writable=True) for n in range(8)])
+    answers = at_once(
+        [partial(create_snapshot_volume, api, made, f"sv{n}", writable=True) for n in range(8)]
+    )
     assert codes(answers) == {"Success": 1, "AlreadyExists": 7}
     assert Volume.objects.exclude(snapshot=None).count() == 1
     assert audit() == []
@@ -95,7 +100,7 @@ def test_snapshots_and_clones_are_created_and_deleted_without_deadlock(
 
     def life(number: int) -> Counter[str]:
         made = snap(api, shared, f"s{number}").body["persistentId"]
-        shown = assign(api, made, f"sv{number}", writable=True).body["persistentId"]
+        shown = create_snapshot_volume(api, made, f"sv{number}", writable=True).body["persistentId"]
         copied = clone(api, shown, f"c{number}", capacity=12).body["persistentId"]
         paths = [f"/volumes/{shown}", f"/snapshots/{made}", f"/volumes/{copied}"]
         return codes([api.delete(path) for path in paths])
@@ -106,7 +111,9 @@ def test_snapshots_and_clones_are_created_and_deleted_without_deadlock(
 
 
 def test_an_expansion_and_simultaneous_snapshots_and_clones_agree(api: Api, pool: Pool) -> None:
-    """Each sees the volume before or after; the one that loses the race says so."""
+    """Each request sees the volume before or after the expansion. A request that cannot is
+    refused.
+    """
     pool(1)
     for number in range(4):
         uuid = created(api, f"v{number}")

@@ -1,4 +1,4 @@
-"""Many calls at once, on real transactions: limits hold, and all ends in agreement."""
+"""Many calls at once, with real transactions. Limits hold, and all data agrees at the end."""
 
 from collections.abc import Callable
 from functools import partial
@@ -47,7 +47,7 @@ def test_a_budget_is_never_exceeded(api: Api, pool: Pool) -> None:
 
 
 def test_an_ssd_is_never_overfilled(api: Api, pool: Pool) -> None:
-    """Room for one volume on each of the eight SSDs; every create that fits succeeds."""
+    """Each of the eight SSDs has room for one volume. Every create that fits succeeds."""
     pool(2)
     room = 100 * GIB
     for ssd in Ssd.objects.all():

@@ -1,4 +1,6 @@
-"""The console in Chromium: pages without errors, on a desktop and on a phone, by keyboard alone."""
+"""The console in Chromium: pages have no errors, on a desktop and on a phone, with the keyboard
+only.
+"""
 
 import threading
 from collections.abc import Callable
@@ -39,7 +41,7 @@ FEW_ROWS = {"exclude": [["#result_list tbody:nth-of-type(n+6)"]]}
 
 
 def accessibility_violations(window: Window) -> list[str]:
-    """The serious accessibility_violations of accessibility that axe finds on the page."""
+    """Return the serious violations of accessibility rules that axe finds on the page."""
     found = Axe().run(window.page, context=FEW_ROWS, options=RULES).response["violations"]
     return [
         f"{one['id']}: {node['html']}"
@@ -51,7 +53,7 @@ def accessibility_violations(window: Window) -> list[str]:
 
 @pytest.mark.django_db
 def test_the_pool_of_these_tests_is_in_trouble(console: tuple[str, PoolRows]) -> None:
-    """Runs first: it makes pytest-django create the database, before the browser starts."""
+    """This runs first, so that pytest-django creates the database before the browser starts."""
     assert set(node_counts().values()) == {1, 17}, "one dead, one draining, one cordoned node"
     volumes = volume_counts()
     assert volumes[Health.FAULTED] > 0

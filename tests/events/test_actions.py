@@ -1,4 +1,4 @@
-"""What operators do, and what happens to nodes, is told by the events that the pages promise."""
+"""Actions of operators and changes of nodes are recorded as the events that the pages describe."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from inventory.services.pool.identity import database_doubt_set
 from provisioner.access import login_attempts, token_views
 from tasks.models import Task
 from tests.api.replicas_steps import all_available, places, replicated
-from tests.api.snapshot_steps import assigned, cloned, snapped
+from tests.api.snapshot_steps import cloned, created_snapshot_volume, snapped
 from tests.api.volume_steps import HOST, create, created, probe_host, published
 from tests.conftest import Api
 from tests.inventory.poll_steps import silent_for
@@ -34,13 +34,13 @@ Pool = Callable[[int], list[str]]
 
 @pytest.fixture(autouse=True)
 def _fresh_tallies() -> None:
-    """What other tests counted does not count."""
+    """Reset the counts of other tests."""
     for tally in (login_attempts.REFUSED, token_views.ISSUED, volume_creation.REFUSED):
         tally._counts.clear()
 
 
 def told(api: Api, kind: Kind | None = None, **query: Any) -> list[dict[str, Any]]:
-    """The events, the oldest first."""
+    """Return the events, the oldest first."""
     wanted = {"kind": kind.wire} if kind else {}
     answer = api.get("/events", **wanted, **query)
     assert answer.http == 200, answer
@@ -58,7 +58,7 @@ def test_each_change_of_a_volume_is_an_event(api: Api, pool: Pool) -> None:
     assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
     assert api.patch(f"/volumes/{uuid}", {"newCapacity": 20}).status == "Success"
     clone, snapshot = cloned(api, uuid, "c"), snapped(api, uuid, "s")
-    view = assigned(api, snapshot, "sv")
+    view = created_snapshot_volume(api, snapshot, "sv")
     for path in (f"volumes/{view}", f"snapshots/{snapshot}", f"volumes/{uuid}"):
         assert api.delete(f"/{path}").status == "Success", path
     assert kinds(api, about=f"volume:{uuid}") == [

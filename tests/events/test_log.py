@@ -1,4 +1,4 @@
-"""Events are written with the change that they tell, are found by object, and none is missed."""
+"""Events are recorded together with their change, can be found by object, and none is missed."""
 
 import threading
 from collections.abc import Callable
@@ -29,7 +29,9 @@ def cordoned(name: str, **facts: Any) -> None:
 
 
 class Held:
-    """A transaction in another thread that records an event and stays open until it is ended."""
+    """A transaction in another thread that records an event and stays open until the test ends
+    it.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -1,4 +1,6 @@
-"""The cost of reading the pool and of probes, and rules that no single request shows."""
+"""The number of statements for reading the pool and for probes, and rules that no single request
+shows.
+"""
 
 import datetime as dt
 from typing import Any

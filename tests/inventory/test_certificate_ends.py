@@ -1,4 +1,4 @@
-"""When certificates end is known before they do."""
+"""The expiry of certificates is known in advance."""
 
 import datetime as dt
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ AddNodes = Callable[[int], list[str]]
 
 
 def ends(api: Api) -> dict[str, dt.datetime]:
-    """When certificates end, by the node's name or the setting, from the metrics."""
+    """Return the expiry of certificates from the metrics, by the name of the node or setting."""
     found = samples(api).get(METRIC, [])
     return {
         labels["name"] or labels["certificate"]: dt.datetime.fromtimestamp(value, dt.UTC)
@@ -37,14 +37,14 @@ def days_left(at: dt.datetime) -> float:
 
 @pytest.fixture(autouse=True)
 def pool_row_as_new() -> Iterator[None]:
-    """The pool's row outlives a test."""
+    """Reset the row of the pool, because it survives a test."""
     yield
     Pool.objects.update(certificate_ends_at=None)
 
 
 @pytest.fixture
 def short_lived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedFleet]:
-    """A node whose certificate ends in 13 days."""
+    """A node whose certificate expires in 13 days."""
     monkeypatch.setattr(certificates, "LEAF_LIFE", dt.timedelta(days=13))
     authority = Authority.of(tmp_path)
     certificate, key = authority.node("node", ["127.0.0.1"])
@@ -88,7 +88,7 @@ def test_the_end_of_the_certificate_at_public_url_is_a_metric(
 def test_a_certificate_that_ends_soon_is_in_the_health_of_its_node(
     api: Api, pool: AddNodes, short_lived: SimulatedFleet
 ) -> None:
-    """Its certificate is of another CA, too: it is looked at all the same."""
+    """Its certificate is also of another CA, but its expiry is read in any case."""
     [first] = pool(1)
     certificates_check()
     assert "healthReason" not in api.get(f"/backends/{first}").body[0]

@@ -1,4 +1,4 @@
-"""A node gets other addresses: told by an operator, or found by what its probes say."""
+"""A node gets other addresses: an operator sets them, or its probes report them."""
 
 from collections.abc import Callable
 from threading import Thread
@@ -26,7 +26,7 @@ def stored(node: str) -> tuple[list[str], int]:
 
 
 def moved_away(node: str) -> None:
-    """As if the node was stored with an address that it had before."""
+    """Store an address that the node no longer has."""
     BackendAddress.objects.filter(backend=node).update(address=GONE)
 
 

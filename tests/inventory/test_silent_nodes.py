@@ -1,5 +1,5 @@
-"""A node that leaves our calls unanswered: placement avoids it, and it becomes Unavailable although
-its probes come.
+"""A node that does not answer calls: placement avoids it, and it becomes Unavailable although its
+probes arrive.
 """
 
 import datetime as dt
@@ -23,7 +23,7 @@ THREE = {"numReplicas": 3}
 
 
 def silent_since(seconds: float, node: str) -> None:
-    """The poll ran long ago, too."""
+    """Change the node as if it had not answered since then, and as if the poll had run long ago."""
     now = timezone.now()
     Backend.objects.filter(pk=node).update(
         unanswered_since=now - dt.timedelta(seconds=seconds),

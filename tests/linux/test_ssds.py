@@ -1,4 +1,4 @@
-"""SSDs of the engine over the Linux kernel: taken into use, full, broken, gone."""
+"""SSDs of the engine over the Linux kernel: taken into use, full, broken, or missing."""
 
 import asyncio
 from collections.abc import Callable
@@ -272,8 +272,8 @@ def test_a_full_pool_fails_writes_and_promises_nothing(tmp_path: Path) -> None:
 
 
 def test_space_is_never_promised_twice(tmp_path: Path) -> None:
-    """Space that a thin volume outgrew is not free; space that a thick one has is not counted
-    again when it is written or shared.
+    """Space that a thin volume uses beyond its allocation is not free. Space of a thick volume is
+    not counted again when it is written or shared.
     """
 
     async def steps(machine: Machine) -> None:

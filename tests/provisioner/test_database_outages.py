@@ -1,4 +1,4 @@
-"""What a process does while its database is away, and when it is back."""
+"""The behaviour of a process while its database is unavailable, and when it is back."""
 
 import datetime as dt
 import threading
@@ -38,7 +38,7 @@ def caused(error, cause):
 
 
 class TestSession:
-    """A DBA's defaults of server, database or role do not reach our sessions."""
+    """Default settings of the server, the database or the role have no effect on our sessions."""
 
     @pytest.fixture
     def _odd_defaults(self, connection):
@@ -185,7 +185,7 @@ class TestConnectionsWhileWaiting:
 
 
 def test_connections_that_broke_with_the_server_are_replaced(connection):
-    """As after a restart of the server: each one that the pool keeps is dead."""
+    """This is the case after a restart of the server: all connections in the pool are broken."""
     pool = connection.pool
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")

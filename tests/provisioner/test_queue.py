@@ -1,4 +1,4 @@
-"""Asking for jobs, over the broker of the environment."""
+"""Requests for jobs, sent over the broker of the environment."""
 
 import queue
 import subprocess
@@ -22,7 +22,7 @@ def empty_queue():
 
 
 def waiting():
-    """Takes the messages off the queue: job and arguments of each."""
+    """Take the messages from the queue: the job and arguments of each."""
     found = []
     with (
         app.connection_for_read() as connection,

@@ -1,4 +1,4 @@
-"""SSDs of the SPDK engine: which ones it uses, and which it leaves alone."""
+"""SSDs of the SPDK engine: those that it uses, and those that it does not touch."""
 
 import logging
 from dataclasses import replace
@@ -103,7 +103,7 @@ def test_a_bdev_is_formatted_only_on_request(run: Run, target: RunningTarget) ->
 
 
 def test_an_engine_that_lost_its_state_uses_its_own_lvstore(run: Run) -> None:
-    """Its lvols are reported as drift. On request the lvstore is created again."""
+    """Its lvols are reported as drift. On request, the lvstore is created again."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
@@ -176,7 +176,7 @@ def test_volumes_on_a_missing_ssd_return_with_it(
 def test_a_removal_is_finished_when_the_missing_ssd_returns(
     run: Run, target: RunningTarget
 ) -> None:
-    """Until then it is not reported as done."""
+    """Before that, it is not reported as done."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()

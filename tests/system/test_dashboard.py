@@ -1,4 +1,4 @@
-"""What Grafana shows and Prometheus watches: every expression is one, of metrics that exist."""
+"""Grafana's dashboard and Prometheus' rules: every expression is valid, and its metrics exist."""
 
 import json
 import re
@@ -71,7 +71,9 @@ class TestDashboard:
 
 
 def unknown_metrics(expressions: list[str]) -> list[str]:
-    """Names of metrics that neither the page of metrics nor a process (django-prometheus) has."""
+    """Return the names of metrics that are neither in the page of metrics nor exported by a process
+    (django-prometheus).
+    """
     names = set(re.findall(r"\b(?:ks|provisioner|django)_[a-z_]+", " ".join(expressions)))
     Metrics.get_instance()
     known = {name for family in REGISTRY.collect() for name in _names(family)}

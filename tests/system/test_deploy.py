@@ -1,4 +1,4 @@
-"""The files of deploy/, read by the programs that they are for."""
+"""The files of deploy/ are valid for the programs that read them."""
 
 import json
 import re
@@ -45,7 +45,7 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     "unit", sorted((DEPLOY / "systemd").glob("*.service")), ids=lambda unit: unit.name
 )
 def test_units_have_few_privileges(unit: Path) -> None:
-    """systemd's own measure of what a service could do: 0 is nothing, 10 all."""
+    """systemd rates the privileges of a service: 0 means none, 10 means all."""
     measure = [tool("systemd-analyze"), "security", "--offline=true", "--no-pager"]
     passes(*measure, f"--threshold={AS_ROOT.get(unit.name, MOST_EXPOSED)}", unit)
     with pytest.raises(AssertionError):
@@ -74,7 +74,9 @@ class TestCompose:
             assert not {"privileged", "cap_add", "pid", "ipc", "network_mode"} & set(service), name
 
     def test_redis_requires_a_password(self, services: dict[str, Any]) -> None:
-        """The same one everywhere, which the operator chooses, and which is no argument."""
+        """The operator chooses it. It is the same for all services, and is not an argument of a
+        command.
+        """
         [password] = services["redis"]["environment"].values()
         assert password == "${REDIS_PASSWORD:?see .env.example}"
         assert services["redis"]["command"][-1].startswith('echo "requirepass $$REDISCLI_AUTH"')
@@ -112,7 +114,9 @@ class TestCompose:
         assert read == {target or name for name, target in installed}
 
     def test_docker_compose_accepts_the_file(self, tmp_path: Path) -> None:
-        """With the variables of .env.example, and a setting that it does not list."""
+        """The test sets the variables of .env.example, and a setting that the file does not
+        list.
+        """
         shutil.copy(DEPLOY / "compose.yaml", tmp_path)
         example = (DEPLOY / ".env.example").read_text()
         filled = re.sub(r"(?m)^(\w+)=$", r"\1=something", example)
@@ -126,7 +130,7 @@ class TestCompose:
 
 
 class TestForms:
-    """compose, systemd and Kubernetes start the same, and give it the same time to end."""
+    """compose, systemd and Kubernetes start the same processes, with the same time to end."""
 
     COMMANDS: ClassVar = {
         "api": "gunicorn -c deploy/gunicorn.conf.py",
@@ -138,12 +142,16 @@ class TestForms:
 
     @pytest.fixture
     def stop_seconds(self) -> int:
-        """What a stop takes at most, by the defaults and by what the forms set."""
+        """Return the longest time that a stop takes, with the defaults and with the settings of the
+        forms.
+        """
         default = Environment.model_fields["stop_seconds"].default
         return int(default) + 5
 
     def test_all_forms_have_the_same_settings(self) -> None:
-        """Those that system tests run with: names are the same, and so is what names no place."""
+        """System tests run with these settings. Names are the same, and so are all values that name
+        no place.
+        """
         page = shipped.settings()
         unit = {"WORKER_METRICS_PORT"}  # of each worker, in its unit
         file = yaml.safe_load((KUBERNETES / "settings.yaml").read_text())["data"]
@@ -157,7 +165,7 @@ class TestForms:
         assert int(file["STOP_SECONDS"]) == Environment.model_fields["stop_seconds"].default
 
     def test_all_forms_give_haproxy_the_same_variables(self) -> None:
-        """It is told the same, and no limit of it is another one."""
+        """So the limits of HAProxy are the same in all forms."""
         unit = Unit(DEPLOY / "systemd", "provisioner-haproxy.service", str).environment
         compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["haproxy"]
         text = (DEPLOY / "haproxy.cfg").read_text()

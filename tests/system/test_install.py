@@ -1,4 +1,4 @@
-"""docs/how-to/install.md, from its first command to its last: on the runtime requirements alone."""
+"""All commands of docs/how-to/install.md, with the runtime requirements only."""
 
 import json
 import re
@@ -74,7 +74,9 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed() -> Iterator[Installed]:
-    """All blocks of the page in one shell, and then those of other pages that need its server."""
+    """Run all blocks of the page in one shell, and then those of other pages that need its
+    server.
+    """
     for program in ("haproxy", "openssl"):
         tool(program)
     back_up, *restore = pages.of("server", "docs/how-to/back-up-and-restore.md")
@@ -128,7 +130,7 @@ def test_volumes_created_since_the_backup_are_adopted_or_discarded(installed: In
 
 
 def test_the_page_for_hosts_shows_where_to_connect(installed: Installed) -> None:
-    """docs/how-to/prepare-linux-hosts.md: a command for each node with a replica."""
+    """docs/how-to/prepare-linux-hosts.md shows a command for each node with a replica."""
     said = r"(?m)^nvme connect -t tcp -a \S+ -s \d+ -n nqn\.2022-08\.com\.kioxia:[\w-]{36} -l -1$"
     assert len(re.findall(said, installed.output)) == 2
 
@@ -140,7 +142,7 @@ def test_only_the_runtime_requirements_are_installed(installed: Installed) -> No
 
 
 def test_the_nodes_probe_through_haproxy(installed: Installed) -> None:
-    """Through HAProxy, which asks for client certificates that they have not."""
+    """HAProxy asks for client certificates, which the nodes do not have."""
 
     def have_probed() -> bool:
         nodes = json.loads(installed.get("/backends").data)

@@ -1,6 +1,4 @@
-"""kill -9 of the whole API in the middle of its work: afterwards all agrees, and nothing is
-lost.
-"""
+"""kill -9 of the whole API during its work: afterwards all data agrees, and nothing is lost."""
 
 import random
 import threading
@@ -26,7 +24,7 @@ ENOUGH, KILLS = 12, 5
 def killed_during(
     production: Production, fleet: SimulatedFleet, call: Callable[[], object]
 ) -> None:
-    """Send a call, kill the API once a slow node works for it, and start the API again."""
+    """Send a call, kill the API as soon as a slow node works for it, and start the API again."""
     outcome: list[object] = []
 
     def struck() -> int:
@@ -159,8 +157,8 @@ def test_acknowledged_changes_survive_random_kills(
 def _client(
     api: Api, chance: random.Random, over: threading.Event, present: set[str], gone: set[str]
 ) -> None:
-    """``present`` and ``gone`` hold what was acknowledged; of a call without an answer nothing is
-    known, so its volume is in neither.
+    """Create and delete volumes. ``present`` and ``gone`` hold the acknowledged volumes. If a call
+    gets no answer, the state of its volume is unknown, so the volume is in neither.
     """
     mine: list[str] = []
     while not over.is_set():

@@ -1,5 +1,6 @@
-"""deploy/kubernetes against the schemas of Kubernetes, against the settings that there are, and
-against what a pod must be: what a server is in the systemd form."""
+"""deploy/kubernetes is valid for the schemas of Kubernetes, uses only existing settings, and
+defines a pod that corresponds to a server of the systemd form.
+"""
 
 import re
 from pathlib import Path
@@ -21,7 +22,7 @@ Objects = list[dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def objects() -> Objects:
-    """As kustomize makes them, and the secret, which is filled by hand."""
+    """Return the objects that kustomize builds, and the secret, which is written by hand."""
     text = passes(tool("kubectl"), "kustomize", DEPLOY)
     return [*yaml.safe_load_all(text), yaml.safe_load(SECRET.read_text())]
 
@@ -85,8 +86,8 @@ def environment(container: dict[str, Any]) -> dict[str, str]:
 
 
 def test_the_secret_of_files_has_each_file(objects: Objects, pods: Objects) -> None:
-    """Which is made by the command in the comment of the secret's example. Who reads none of the
-    others has none of the others: only HAProxy has the key of TLS.
+    """The command in the comment of the secret's example creates it. Each pod gets only the files
+    that it reads: only HAProxy has the key of TLS.
     """
     made = set(re.findall(r"--from-file=([\w.]+)", SECRET.read_text()))
     used: set[str] = set()
@@ -115,7 +116,7 @@ def test_haproxy_has_the_same_configuration_in_all_forms(objects: Objects, pods:
 
 
 def test_a_pod_has_haproxy_before_two_apis_like_a_server(pods: Objects) -> None:
-    """HAProxy before two APIs that believe it alone, on the loopback of both."""
+    """The two APIs trust only HAProxy. All of them use the loopback interface."""
     unit = Unit(DEPLOY / "systemd", "provisioner-haproxy.service", str)
     haproxy = environment(named(pods, "haproxy"))
     assert set(haproxy) < set(unit.environment)
@@ -128,8 +129,8 @@ def test_a_pod_has_haproxy_before_two_apis_like_a_server(pods: Objects) -> None:
 
 
 def test_a_pod_stops_haproxy_before_the_apis(objects: Objects, pods: Objects) -> None:
-    """No call is sent to what is already gone: the service forgets the pod, HAProxy finishes what
-    it has, then the APIs end.
+    """No call is sent to a stopped process: the service removes the pod, HAProxy finishes its
+    calls, and then the APIs end.
     """
     [pod] = [pod for pod in pods if any(c["name"] == "haproxy" for c in pod["containers"])]
     sleeps = {c["name"]: c["lifecycle"]["preStop"]["sleep"]["seconds"] for c in pod["containers"]}
@@ -167,7 +168,9 @@ def test_pods_mount_only_volumes_that_exist(objects: Objects, pods: Objects) -> 
 
 
 def test_pods_have_few_privileges(pods: Objects) -> None:
-    """As the namespace demands; and no variables of services, of which API_PORT would be one."""
+    """The namespace demands this. Pods also get no variables of services, because one of them would
+    be API_PORT.
+    """
     for pod in pods:
         assert pod["enableServiceLinks"] is False
         assert pod["automountServiceAccountToken"] is False
@@ -191,7 +194,7 @@ def test_selectors_find_their_pods(objects: Objects) -> None:
 
 
 def test_network_policies_name_existing_pods_and_ports(objects: Objects) -> None:
-    """By nobody, but: each policy names pods that there are, and ports that these have."""
+    """By default nobody may connect. Each policy names existing pods and their ports."""
     policies = {
         each["metadata"]["name"]: each["spec"] for each in of_kind(objects, "NetworkPolicy")
     }
@@ -207,7 +210,7 @@ def test_network_policies_name_existing_pods_and_ports(objects: Objects) -> None
 
 
 def test_probes_call_healthz_of_each_api_and_readyz_of_haproxy(pods: Objects) -> None:
-    """One API that is not ready takes no pod away: the other serves."""
+    """If one API is not ready, no pod is taken out of service, because the other API serves."""
     ready = named(pods, "haproxy")["readinessProbe"]["httpGet"]
     assert ready == {"path": "/readyz", "port": "https", "scheme": "HTTPS"}
     for name in ("api-1", "api-2"):

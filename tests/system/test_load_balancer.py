@@ -1,4 +1,6 @@
-"""HAProxy before two API processes: what callers see while these are killed and restarted."""
+"""HAProxy in front of two API processes: the answers that callers get while these are killed and
+restarted.
+"""
 
 import ssl
 import time
@@ -68,7 +70,7 @@ def fleet(stack: Stack, token: str) -> Iterator[SimulatedFleet]:
 def test_no_call_of_cinder_fails_when_a_process_is_killed(
     stack: Stack, token: str, fleet: SimulatedFleet
 ) -> None:
-    """It repeats no POST and no PATCH itself."""
+    """Cinder itself does not retry POST and PATCH."""
     load = Load(stack, token, CinderClient)
     for api in stack.apis * KILLS:
         time.sleep(1)  # the load goes on
@@ -84,7 +86,7 @@ def test_no_call_of_cinder_fails_when_a_process_is_killed(
 def test_no_call_fails_during_a_rolling_restart(
     stack: Stack, token: str, fleet: SimulatedFleet
 ) -> None:
-    """/readyz refuses, HAProxy turns to the other, and requests that run are finished."""
+    """/readyz refuses, HAProxy uses the other process, and running requests are finished."""
     load = Load(stack, token, Client)
     for api in stack.apis:
         assert api.terminate() == 0
@@ -96,7 +98,9 @@ def test_no_call_fails_during_a_rolling_restart(
 
 
 def test_haproxy_closes_an_idle_connection_after_keep_alive(stack: Stack, token: str) -> None:
-    """By HAProxy, which closes none that is in use: the API keeps its own longer."""
+    """HAProxy never closes a connection that is in use. The API keeps its connections longer than
+    HAProxy.
+    """
     context = ssl.create_default_context(cafile=str(stack.ca))
     context.load_cert_chain(stack.client)
     port = urlsplit(stack.balancer(KEEP_ALIVE=f"{KEEP_ALIVE_SECONDS}s")).port
@@ -126,7 +130,7 @@ def test_no_broken_connection_is_used_after_a_crash_of_postgresql(stack: Stack) 
 
 @pytest.fixture
 def killed(stack: Stack) -> Iterator[Callable[[], None]]:
-    """Kills all APIs; they are back after the test."""
+    """Kill all APIs. They are started again after the test."""
 
     def kill() -> None:
         for api in stack.apis:
@@ -169,7 +173,7 @@ def test_a_call_without_repeat_protection_is_sent_once(
 
 
 def _is_haproxy_s(answer: urllib3.BaseHTTPResponse, status: int) -> None:
-    """In the API's envelope."""
+    """Whether the answer is of HAProxy. It uses the envelope of the API."""
     assert (answer.status, answer.headers["Content-Type"]) == (status, "application/json")
     assert answer.json()["status"] == "ServiceUnavailable"
     assert f"HTTP Status {status}" in answer.json()["description"]
@@ -192,7 +196,7 @@ class TestForgedHeaders:
         assert answer.status == 200
 
     def test_no_header_changes_the_logged_address(self, stack: Stack, token: str) -> None:
-        """The request log has the address that HAProxy saw."""
+        """The request log has the address of the client that HAProxy saw."""
         request_id = "who-calls"
         headers = {
             "Authorization": f"Bearer {token}",

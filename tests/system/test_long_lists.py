@@ -1,4 +1,4 @@
-"""Long lists through the load balancer as shipped: whole, or broken for everybody to see."""
+"""Long lists through the shipped load balancer: complete, or visibly broken."""
 
 import json
 import time
@@ -72,7 +72,7 @@ def test_a_list_that_fails_midway_is_incomplete_behind_the_balancer_too(
 
 
 def last_has_blocks_of(stack: Stack, size: int) -> None:
-    """1234: it cannot be shown."""
+    """Set the block size of the last row. A row with 1234 cannot be serialized."""
     statement = "UPDATE volumes_volume SET block_size = %s WHERE uuid = %s"
     with psycopg.connect(stack.postgres.url, autocommit=True) as connection:
         connection.execute(statement, [size, f"v-{ROWS - 1:06}"])

@@ -1,5 +1,5 @@
-"""Outages of what the API needs, against the production form: what callers see meanwhile, and how
-soon after the end they are served again.
+"""Outages of services that the API needs, in the production form: the answers during the outage,
+and the time until calls are served again.
 """
 
 import itertools
@@ -110,7 +110,7 @@ def test_calls_fail_fast_during_a_database_outage_and_recover(stack: Stack, call
 
 
 def test_calls_are_served_during_an_outage_of_the_broker(stack: Stack, caller: Caller) -> None:
-    """Calls are served, and what needs a task waits for the broker to be back."""
+    """Tasks wait until the broker is back."""
     stack.redis.kill()
     try:
         for path in ("/readyz", "/volumes", "/tasks"):

@@ -1,5 +1,6 @@
-"""Certificates are renewed and every process is restarted in turn, as docs/how-to/tls.md says it,
-while clients create, attach, detach and delete as Cinder does: no call fails, and none is repeated.
+"""Certificates are renewed and every process is restarted in turn, as docs/how-to/tls.md says. In
+this time, clients create, attach, detach and delete volumes as Cinder does. No call fails, and none
+is repeated.
 """
 
 import socket
@@ -32,7 +33,7 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def fleet(stack: Stack) -> Iterator[SimulatedFleet]:
-    """Nodes in the pool, with the files that renewals replace."""
+    """Nodes in the pool. Renewals replace their certificate files."""
     certificate, key = stack.certificates.node
     with SimulatedFleet(
         NODES, certificate=certificate, key=key, ca=stack.ca, require_client_certificate=True
@@ -45,7 +46,7 @@ def fleet(stack: Stack) -> Iterator[SimulatedFleet]:
 
 @pytest.fixture
 def load(stack: Stack, fleet: SimulatedFleet) -> Iterator[Load]:
-    """Of clients that repeat nothing: whatever fails is seen."""
+    """A load by clients that do not retry, so that every failure is noticed."""
     running = Load(stack, stack.tokens(1)[0], Client)
     yield running
     assert running.end() > 100
@@ -58,7 +59,7 @@ def restart(service: Service) -> None:
 
 
 def shown(stack: Stack, port: int) -> int:
-    """Serial number of the certificate that a server shows to a new connection."""
+    """Return the serial number of the certificate that a new connection gets."""
     context = ssl.create_default_context(cafile=str(stack.ca))
     context.load_cert_chain(stack.certificates.provisioner)
     with (
@@ -73,8 +74,9 @@ def shown(stack: Stack, port: int) -> int:
 def test_no_call_fails_while_certificates_are_renewed(
     stack: Stack, fleet: SimulatedFleet, load: Load
 ) -> None:
-    """HAProxy and the nodes' agents reload; workers and APIs are restarted one after the other.
-    New connections come all the while, also as one process of HAProxy follows the other.
+    """HAProxy and the agents of nodes reload. Workers and APIs are restarted one after the other.
+    New connections are opened all the time, also while a new process of HAProxy replaces the old
+    one.
     """
     ports = (stack.port, *(node.port for node in fleet.nodes))
     seen = {port: [shown(stack, port)] for port in ports}

@@ -1,4 +1,4 @@
-"""``manage.py simulate_hosts`` as a process, while the API is killed beside it."""
+"""``manage.py simulate_hosts`` as a process. The API is killed while it runs."""
 
 import signal
 import sys
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 
 @pytest.fixture
 def hosts(production: Production, tmp_path: Path) -> Iterator[Process]:
-    """Two, that synchronize 10 GiB within three seconds."""
+    """Two hosts, which synchronize 10 GiB within three seconds."""
     callers = [Api("", "").as_role("HOST", host=host_uuid(f"host-{n}")) for n in (1, 2)]
     tokens = [caller.authorization.removeprefix("Bearer ") for caller in callers]
     environment = production.environment | {"HOST_TOKEN": "\n".join(tokens)}

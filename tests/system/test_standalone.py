@@ -1,4 +1,4 @@
-"""The embedded form as its user meets it: real processes, real ports, real signals."""
+"""The embedded form as users see it: real processes, real ports, real signals."""
 
 import os
 import re
@@ -18,7 +18,7 @@ PORTS = 5
 
 
 def free_ports() -> int:
-    """The first of enough free ports in a row."""
+    """Return the first of enough consecutive free ports."""
     for first in range(31000, 32000, PORTS):
         try:
             for port in range(first, first + PORTS):

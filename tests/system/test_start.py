@@ -1,4 +1,4 @@
-"""A setting that cannot work ends each process as it starts, with one sentence."""
+"""A setting that cannot work ends each process at its start, with one sentence."""
 
 import os
 import socket
@@ -55,7 +55,7 @@ def empty_database() -> Iterator[str]:
 
 @pytest.fixture
 def deaf() -> Iterator[str]:
-    """A server that takes connections and says nothing."""
+    """A server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"postgresql://u:never-shown@127.0.0.1:{listener.getsockname()[1]}/x"
 

@@ -1,4 +1,6 @@
-"""Who is slow, many or unknown takes nothing from the others: the shipped haproxy.cfg and APIs."""
+"""Callers that are slow, numerous or unknown do not affect other callers, with the shipped
+haproxy.cfg and APIs.
+"""
 
 import contextlib
 import socket
@@ -46,7 +48,7 @@ def crowd(stack: Stack) -> Iterator["Crowd"]:
 
 
 class Crowd:
-    """Connections that stay."""
+    """Connections that stay open."""
 
     def __init__(self, stack: Stack, connections: contextlib.ExitStack) -> None:
         self._stack, self._connections = stack, connections
@@ -54,7 +56,7 @@ class Crowd:
     def comes(
         self, count: int, says: bytes, url: str = "", *, certificate: bool = True
     ) -> list[ssl.SSLSocket]:
-        """Each says this and no more."""
+        """Send the same bytes on each connection, and nothing more."""
         context = ssl.create_default_context(cafile=str(self._stack.ca))
         if certificate:
             context.load_cert_chain(self._stack.client)
@@ -69,7 +71,7 @@ class Crowd:
 
 
 def get(stack: Stack, path: str, token: str = "", url: str = "") -> urllib3.BaseHTTPResponse:
-    """By a new connection of a client with a certificate."""
+    """Send a GET on a new connection, with a client certificate."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     with stack.pool() as http:
         return http.request("GET", f"{url or stack.url}{path}", headers=headers, timeout=30)
@@ -199,7 +201,7 @@ class TestBodies:
     def test_a_chunked_body_of_a_caller_without_certificate_is_refused(
         self, crowd: Crowd, certificate: bool, http: bytes
     ) -> None:
-        """Of a node whose token nobody has looked at."""
+        """The caller sends the token of a node, which was not checked yet."""
         head = b"POST /probe HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer none\r\n"
         says = head + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
         [connection] = crowd.comes(1, says, certificate=certificate)
@@ -212,7 +214,7 @@ class TestBodies:
 
 class TestLimits:
     def is_refused(self, stack: Stack, token: str, url: str) -> None:
-        """But for health checks."""
+        """Whether requests other than health checks are refused."""
         answer = get(stack, "/volumes", token, url)
         assert answer.status == 429
         assert int(answer.headers["Retry-After"]) > 0

@@ -1,4 +1,4 @@
-"""SIGTERM to a worker in the middle of a task: another goes on at once, not after the lease."""
+"""SIGTERM to a worker during a task: another worker continues at once, not only after the lease."""
 
 import signal
 import threading
@@ -44,7 +44,7 @@ def test_a_stopped_worker_hands_its_task_over(
 
 
 def owner() -> int:
-    """The process that works on the task; 0: none does."""
+    """Return the process that works on the task. 0: there is none."""
     said = next(iter(Task.objects.values_list("lease_owner", flat=True)), "")
     return int(said.split(":")[1]) if ":" in said else 0
 

@@ -1,4 +1,6 @@
-"""Periodic jobs: their own queue, one run at a time, and when the last one succeeded is known."""
+"""Periodic jobs have their own queue, run one at a time, and record the time of their last
+success.
+"""
 
 import datetime as dt
 import threading

@@ -1,4 +1,4 @@
-"""How tasks are worked off: leases, heartbeats, waiting, and what is lost on the way."""
+"""How workers run tasks: leases, heartbeats, waiting, and lost workers or messages."""
 
 import datetime as dt
 import threading
@@ -91,7 +91,7 @@ def test_a_heartbeat_renews_the_lease_and_notices_its_loss(monkeypatch):
 
 
 def test_a_duplicate_message_does_nothing():
-    """While one worker has it, and after it ended."""
+    """It arrives while a worker runs the task, or after the task has ended."""
     calls = []
 
     def work(context):
@@ -266,7 +266,7 @@ def test_a_task_type_without_saga_is_not_run(monkeypatch):
 
 
 class TestStop:
-    """A worker that is being stopped hands its task on: at a heartbeat, or between two steps."""
+    """A worker that is being stopped hands its task over, at a heartbeat or between two steps."""
 
     @pytest.fixture(autouse=True)
     def stopped(self):

@@ -1,4 +1,4 @@
-"""What ``GET /tasks`` costs, and what a new task is."""
+"""The cost of ``GET /tasks``, and the initial state of tasks."""
 
 import datetime as dt
 

@@ -1,4 +1,4 @@
-"""Tasks that wait, and what finds those whose message or worker was lost."""
+"""Tasks that wait, and the recovery of tasks whose message or worker was lost."""
 
 import time
 from itertools import pairwise
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_a_waiting_task_runs_when_woken_or_due():
-    """Until its time has come only who wakes it makes it go on."""
+    """Before its time, it continues only if it is woken."""
     calls = []
 
     def work(context):

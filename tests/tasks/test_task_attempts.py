@@ -1,4 +1,4 @@
-"""A task that kills its workers, and what tasks say they wait for."""
+"""A task that kills its workers, and the reasons why tasks wait."""
 
 import datetime as dt
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Killed(BaseException):
-    """What no code catches: the process is gone."""
+    """Simulates the death of the process. No code catches it."""
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,7 @@ def die(context):
 
 
 def run_again(task_id):
-    """As another worker, after the lease of the one before is over."""
+    """Run the task as another worker, after the previous lease has expired."""
     Task.objects.filter(pk=task_id).update(lease_until=timezone.now())
     runner.run(task_id)
 

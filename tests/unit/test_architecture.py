@@ -1,4 +1,4 @@
-"""Each layer contract can fail: a forbidden import in a copy of the tree breaks it."""
+"""Each layer contract can fail: a forbidden import in a copy of the source tree breaks it."""
 
 import re
 import shutil
@@ -117,7 +117,7 @@ def test_there_are_no_circular_imports() -> None:
 
 
 def test_no_test_module_imports_another() -> None:
-    """What several of them need stands in a step module: ``*_steps.py``."""
+    """Code that several test modules need is in a step module: ``*_steps.py``."""
     pattern = re.compile(r"(?m)^\s*(?:from|import) tests\.(?:\w+\.)*test_\w+")
     wrong = [
         f"{path.relative_to(ROOT)}: {found[0].strip()}"

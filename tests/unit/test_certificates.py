@@ -1,4 +1,6 @@
-"""The pool's CA and its certificates: usable by TLS, kept, renewed in time."""
+"""The pool's CA and its certificates: TLS accepts them, they are kept, and they are renewed in
+time.
+"""
 
 import datetime as dt
 import io
@@ -149,7 +151,7 @@ def test_each_certificate_has_one_role(tmp_path: Path, role: CertificateRole) ->
 
 
 def made(authority: Authority, role: CertificateRole) -> bytes:
-    """The certificate of a role (DER); all use files of the same name."""
+    """Create a certificate of a role (DER). All use files of the same name."""
     make: dict[CertificateRole, Callable[[], Path]] = {
         CertificateRole.API: lambda: authority.server("one", ["localhost"])[0],
         CertificateRole.NODE: lambda: authority.node("one", ["localhost"])[0],

@@ -1,4 +1,4 @@
-"""The database's time decides, and the skew of a process is measured."""
+"""The time of the database counts, and the difference of a process's clock is measured."""
 
 import datetime as dt
 import time

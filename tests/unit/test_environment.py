@@ -15,7 +15,7 @@ GOOD = {"SECRET_KEY": "k" * 40}
 
 @pytest.fixture
 def variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """An environment with none of our variables except those in GOOD."""
+    """An environment with no variables of ours except those in GOOD."""
     for name in environment.Environment.model_fields:
         monkeypatch.delenv(environment.variable_name(name), raising=False)
     for name, value in GOOD.items():

@@ -63,7 +63,7 @@ def examples() -> list[tuple[str, ...]]:
 
 
 def described(text: str) -> ReplicaRow:
-    """A replica in the notation of the page."""
+    """Return a replica that is given in the notation of the page."""
     if text == "rebuilt by a copy":
         return a_replica("Synchronizing", rebuilding=True)
     state, _, node = text.partition(" on an ")

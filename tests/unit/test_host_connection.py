@@ -24,7 +24,7 @@ def envelope(status: int, code: str) -> bytes:
 
 
 class Server:
-    """Answers the requests of each connection in turn; ``seen`` records them."""
+    """Answers the requests of each connection in turn. ``seen`` records them."""
 
     def __init__(self, *answers: bytes) -> None:
         self._answers = answers

@@ -1,4 +1,6 @@
-"""Turns: no key has more than its share or waits for ever; the key with the fewest is next."""
+"""Turns: no key gets more than its share or waits for ever, and the key with the fewest turns is
+next.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -24,7 +26,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 def waiting(lane: Lane, threads: ThreadPoolExecutor, key: str, bounds: Bounds) -> Future[ExitStack]:
-    """A thread that waits for a turn; its result is the turn."""
+    """A thread that waits for a turn. Its result is the turn."""
     before = len(lane._waiting)
 
     def take() -> ExitStack:

@@ -79,7 +79,7 @@ def test_each_page_is_in_the_navigation_of_the_site() -> None:
 
 
 def alternatives(name: str) -> list[str]:
-    """Expand alternatives: ``a/{b,c}.py`` is two files."""
+    """Expand alternatives: ``a/{b,c}.py`` stands for two files."""
     parts = re.split(r"\{([^}]*)\}", name)
     choices = [part.split(",") if number % 2 else [part] for number, part in enumerate(parts)]
     return ["".join(chosen) for chosen in product(*choices)]

@@ -1,4 +1,4 @@
-"""Requests that deploy/haproxy.cfg repeats after a process broke off are safe to repeat."""
+"""Requests that deploy/haproxy.cfg repeats after a process has died are safe to repeat."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ ANYWAY = {
 
 
 def sent_again(method: str, path: str) -> bool:
-    """Whether the file's rules repeat this request."""
+    """Whether this request is sent again according to the rules in the file."""
     text = CONFIG.read_text()
     patterns = dict(re.findall(r"acl (\w+) path_reg (\S+)", text))
     [rule] = re.findall(r"disable-l7-retry unless (.+)", text)

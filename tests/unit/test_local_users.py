@@ -1,4 +1,4 @@
-"""Passwords are hashed once in each process, and the memory for this is bounded."""
+"""Passwords are hashed once in each process, and the memory for this is limited."""
 
 from typing import Any, ClassVar
 

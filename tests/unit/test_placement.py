@@ -16,7 +16,9 @@ GIB = 2**30
 
 
 def node(name: str, *, free: tuple[int, ...] = (100, 100), **changes: object) -> Candidate:
-    """A node that passes every filter; arguments: free GiB of its SSDs of 100 GiB each."""
+    """Return a node that passes every filter. The arguments are the free GiB of its SSDs of 100 GiB
+    each.
+    """
     drives = tuple(Drive(n, f"ssd-{n}", gib * GIB) for n, gib in enumerate(free))
     base = Candidate(
         persistent_id=name,

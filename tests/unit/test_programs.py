@@ -23,7 +23,9 @@ def test_skipped_tests_are_grouped_by_missing_program() -> None:
 
 
 def tools(tmp_path: Path, said: str = "") -> subprocess.CompletedProcess[str]:
-    """``make test-tools`` with nothing installed but an apt-get that only records its calls."""
+    """Return ``make test-tools`` on a machine where nothing is installed except an apt-get that
+    only records its calls.
+    """
     fake = tmp_path / "apt-get"
     fake.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n')
     fake.chmod(0o755)
@@ -48,7 +50,7 @@ def test_test_tools_lists_the_packages_and_asks(tmp_path: Path) -> None:
 
 
 def test_no_other_file_installs_packages() -> None:
-    """Apart from tests/programs.py only this file, the stand-in of the program, and what installs
+    """Only tests/programs.py, this file, the stand-in of the program, and the code that installs
     into the disk image of the lab's machines may name it.
     """
     found = {

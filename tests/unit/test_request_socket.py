@@ -18,7 +18,7 @@ SECONDS = 0.5
 def ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[ssl.SSLSocket, ssl.SSLSocket]]:
-    """The server's and the client's end of a connection on which a request begins."""
+    """Return the server's and the client's end of a connection on which a request has begun."""
     monkeypatch.setattr(server, "CLIENT_SECONDS", SECONDS)
     authority = Authority.of(tmp_path)
     certificate, key = authority.server("api", ["localhost"])

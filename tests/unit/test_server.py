@@ -1,4 +1,6 @@
-"""The API's side of a connection: idle clients hold no thread; errors use the API's envelope."""
+"""The API's side of a connection: idle clients occupy no thread, and errors use the API's
+envelope.
+"""
 
 import json
 import socket
@@ -93,7 +95,7 @@ def test_a_malformed_request_is_answered_with_the_envelope(
 
 
 def test_an_answer_is_sent_in_one_piece() -> None:
-    """A process that dies while it answers has sent the whole answer or nothing."""
+    """A process that dies while it answers has sent the complete answer or nothing."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         theirs.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")

@@ -1,4 +1,4 @@
-"""How a simulated host interprets what it reads."""
+"""How a simulated host interprets the answers of the API."""
 
 import os
 import ssl

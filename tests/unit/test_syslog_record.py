@@ -104,7 +104,7 @@ def test_framing_counts_octets(records):
 
 @given(st.text(), st.text(), st.text())
 def test_headers_that_could_be_forged_are_refused(host, app_name, name):
-    """Such values are refused, or harmless."""
+    """Such values are refused or harmless."""
     try:
         line = encoded(host=host, app_name=app_name, parameters=[(name, "v")])
     except ValueError:

@@ -1,4 +1,4 @@
-"""The version is defined in one place, and shown in several."""
+"""The version is defined in one place and shown in several places."""
 
 import subprocess
 import sys

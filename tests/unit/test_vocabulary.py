@@ -1,4 +1,4 @@
-"""One word for one thing: old identifiers and words, which might come back by habit, fail here."""
+"""One word for one thing: the test fails if former identifiers and words are used again."""
 
 import re
 import subprocess
@@ -217,8 +217,8 @@ def identifiers(file: str) -> Iterator[tuple[int, str]]:
 
 
 def prose() -> Iterator[tuple[str, int, str]]:
-    """Lines of comments, docstrings and other texts of the code, and all lines of pages and of
-    what is deployed.
+    """Yield the lines of comments, docstrings and other texts of the code, and all lines of pages
+    and of deployed files.
     """
     for file in sources():
         with (ROOT / file).open("rb") as source:

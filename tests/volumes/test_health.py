@@ -1,4 +1,4 @@
-"""Health in SQL is the health of the rules, for every combination of replicas, nodes and hosts."""
+"""Health in SQL equals health by the rules, for every combination of replicas, nodes and hosts."""
 
 import datetime as dt
 import random
@@ -33,7 +33,9 @@ MINUTE = dt.timedelta(minutes=1)
 
 
 class Kind(NamedTuple):
-    """``node``: which group of nodes it is on; None: one that was removed by force."""
+    """A kind of replica. ``node``: the group of nodes that it is on; None: its node was removed by
+    force.
+    """
 
     replica_state: str
     state: LifeState
@@ -133,7 +135,9 @@ def rows_of(made: list[Case]) -> None:
 
 
 def is_possible(case: Case) -> bool:
-    """A constraint lets one replica of a volume be rebuilt at a time."""
+    """Whether the combination is possible. A constraint allows only one replica of a volume to be
+    rebuilt at a time.
+    """
     live = [kind for kind in case.replicas if kind.state is not LifeState.DELETING]
     return sum(kind.rebuilding for kind in live) <= 1
 

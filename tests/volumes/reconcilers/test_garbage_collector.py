@@ -1,4 +1,6 @@
-"""Nodes are down, slow, full or lose replies: nothing leaks, and no acknowledged change is lost."""
+"""Nodes are down, slow, full or lose replies. Nothing is left over, and no acknowledged change is
+lost.
+"""
 
 import datetime as dt
 import time
@@ -101,7 +103,7 @@ def test_a_slow_node_cannot_create_late_what_was_aborted(
 def test_rows_of_a_process_that_died_before_its_node_calls_are_rolled_back(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
-    """Transaction 1 left the rows. A real kill is in tests/system."""
+    """The first transaction left the rows. A real kill is tested in tests/system."""
     pool(1)
     uuid = created(api, "v")
     deadline = timezone.now()

@@ -1,4 +1,4 @@
-"""The collector: a bad row or a slow node hinders no other row."""
+"""A bad row or a slow node does not prevent the collector from processing other rows."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ GROWN = 20
 
 @pytest.fixture(autouse=True)
 def quick(settings: Settings, fleet: SimulatedFleet) -> None:
-    """Node calls together may take a second and a half."""
+    """Limit the time of all node calls together to a second and a half."""
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"node_call_seconds": 1.5})
 
 

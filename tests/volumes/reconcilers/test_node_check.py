@@ -170,8 +170,8 @@ def test_a_lost_snapshot_is_reported(
 
 
 def test_orphans_are_recorded_then_removed(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
-    """A snapshot, its volume and the volume's namespace, which must be removed in the
-    right order.
+    """The orphans are a snapshot, its volume and the namespace of the volume. They must be removed
+    in the right order.
     """
     [node] = pool(1)
     snapshot = snapped(api, uuid := created(api, "v"), "s")

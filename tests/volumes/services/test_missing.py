@@ -1,5 +1,5 @@
-"""Nodes lost data: calls that need it fail, the replica is Missing at once, and none is
-made empty.
+"""Nodes have lost data: calls that need it fail, the replica is Missing at once, and no empty
+replica replaces it.
 """
 
 import datetime as dt
@@ -120,9 +120,8 @@ def test_expand_is_refused_while_a_replica_is_missing(
 def test_an_expansion_ends_without_a_replica_that_was_lost_meanwhile(
     world: World, lose: Callable[[Replica], None]
 ) -> None:
-    """Its node is down during the expansion and comes back without the data.
-
-    The collector runs before the node check. Then the other replica's node is drained.
+    """The node of the replica is down during the expansion, and comes back without the data. The
+    collector runs before the node check. Then the node of the other replica is drained.
     """
     lost, kept = world.rows()
     world.node(lost).faults.go_down()

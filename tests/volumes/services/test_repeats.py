@@ -32,13 +32,13 @@ Prepare = Callable[[Api, str], Callable[[], Any]]
 
 
 class Died(BaseException):
-    """The process died. No code under test catches it."""
+    """Simulates the death of the process. No code under test catches it."""
 
 
 @contextmanager
 def dying(statement: int) -> Iterator[None]:
-    """Raise before statement number ``statement``, counted from 1. What is not committed is rolled
-    back.
+    """Raise an exception before statement number ``statement``, counted from 1. Uncommitted changes
+    are rolled back.
     """
     left = statement
 
@@ -106,9 +106,8 @@ REQUESTS = {
 
 
 def deaths(api: Api, prepare: Prepare) -> int:
-    """Retry a request that died before each of its statements, and once one whose answer was lost.
-
-    Returns how many requests there were.
+    """Retry a request that died before each of its statements, and a request whose answer was lost.
+    Returns the number of requests.
     """
     for number in range(1, 100):
         call = prepare(api, f"n{number}")
