@@ -1,4 +1,4 @@
-"""The read-only console pages of the pool."""
+"""The console pages of the pool. They are read-only."""
 
 from typing import Any
 
@@ -295,7 +295,7 @@ class PoolAdmin(ReadOnlyAdmin):
 
 @admin.register(Recovery)
 class RecoveryAdmin(ReadOnlyAdmin):
-    """Recoveries of an older database, with the nodes that are still to be compared."""
+    """Recoveries of an older database, with the nodes that have not been compared yet."""
 
     list_display = ["at", "after_generation", "until_generation", "awaited"]
     fields = ["at", ("after_generation", "until_generation"), "awaited"]
@@ -303,7 +303,7 @@ class RecoveryAdmin(ReadOnlyAdmin):
 
 @admin.register(ReleasedSlot)
 class ReleasedSlotAdmin(ReadOnlyAdmin):
-    """NVMe controller ids of removed nodes. A node that returns gets its own again."""
+    """NVMe controller ids of removed nodes. A node that is added again gets its former ids."""
 
     list_display = ["persistent_id", "controller_slot", "released_at"]
     fields = ["persistent_id", "controller_slot", "released_at"]
@@ -311,7 +311,7 @@ class ReleasedSlotAdmin(ReadOnlyAdmin):
 
 @admin.register(License)
 class LicenseAdmin(ReadOnlyAdmin):
-    """The licence in force; ``POST /license`` installs another."""
+    """The installed licence. ``POST /license`` installs another one."""
 
     list_display = ["type", "max_backends", "expires_at"]
     fields = ["type", "max_backends", "expires_at"]

@@ -1,4 +1,4 @@
-"""The health of storage nodes (docs/explanation/health.md). Only this module computes it."""
+"""The health of storage nodes (docs/explanation/health.md). Only this module determines it."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ CLOCK_SECONDS = 10.0
 
 
 class NodeHealth(TextChoices):
-    """The states of a node, worst first."""
+    """The health of a node, the worst first."""
 
     UNAVAILABLE = "Unavailable"
     DRAINING = "Draining"
@@ -29,7 +29,7 @@ class NodeHealth(TextChoices):
 
 
 def node_health(now: dt.datetime | None = None) -> Case:
-    """The ``NodeHealth`` of a row of :class:`Backend`, as an annotation."""
+    """Return the ``NodeHealth`` of a row of :class:`Backend`, as an annotation."""
     return Case(
         When(available_until__lt=now or clock.now(), then=Value(NodeHealth.UNAVAILABLE)),
         When(drain__isnull=False, then=Value(NodeHealth.DRAINING)),
@@ -64,7 +64,8 @@ def node_health_reason(
     drained_since: dt.datetime | None,
     now: dt.datetime,
 ) -> str:
-    """What an operator needs to know about the node: sentences separated by ``; ``. Empty: nothing.
+    """Return what an operator must know about the node, as sentences separated by ``; ``. Empty:
+    nothing.
 
     ``drained_since``: when its drain started; None: it is not being drained.
     """

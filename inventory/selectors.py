@@ -1,4 +1,4 @@
-"""Reads the pool."""
+"""Reads the pool from the database."""
 
 from typing import Any
 
@@ -81,8 +81,8 @@ def _portals(persistent_id: str | None) -> dict[str, list[PortalRow]]:
 
 
 def _volumes(persistent_id: str | None) -> dict[str, int]:
-    """Number of replicas that are READY, by backend. An index has all that the query needs: joined
-    with the backends, it would take four times as long.
+    """Return the number of READY replicas of each backend. An index contains all that the query
+    needs. A query that joins the backends would take four times as long.
     """
     replicas: Any = Backend._meta.get_field("replicas").related_model
     rows = replicas.objects.filter(state=LifeState.READY).order_by()
@@ -107,21 +107,23 @@ def ssd_numbers() -> dict[str, int]:
 
 
 def pool_free_bytes() -> int:
-    """The free bytes of all Available backends."""
+    """Return the number of free bytes on all Available backends."""
     drives = Ssd.objects.filter(present=True, backend__in=Backend.objects.available())
     free: int | None = drives.aggregate(free=Sum(F("capacity_bytes") - F("used_bytes")))["free"]
     return min(free or 0, INT64_MAX)
 
 
 def host_list(*, name: str | None = None, tenant_id: str | None = None) -> QuerySet[Host]:
-    """All hosts, or those with that name, or those that may have volumes of that tenant."""
+    """Return all hosts, the hosts with this name, or the hosts that may have volumes of this
+    tenant.
+    """
     rows = Host.objects.all() if name is None else Host.objects.filter(name=name)
     return rows if tenant_id is None else rows.filter(tenant_id__in=("", tenant_id))
 
 
 def host_is_named(host_id: str, name: str) -> bool:
-    """Whether ``name`` is the host's id, its NQN, or (case-insensitively) its own name. The 3.22
-    agent uses its NQN.
+    """Whether ``name`` is the id, the NQN or (case-insensitively) the name of the host. The agent
+    of release 3.22 uses its NQN.
     """
     if name == host_id:
         return True
@@ -135,10 +137,12 @@ def syslog_server_list() -> QuerySet[SyslogServer]:
 
 
 def syslog_source_id() -> str | None:
-    """The persistentID of the backend whose syslog settings count; None: there is none."""
+    """Return the persistentID of the backend whose syslog settings the pool uses. None: there is
+    none.
+    """
     return SyslogSource.objects.values_list("backend_id", flat=True).first()
 
 
 def license_current() -> License:
-    """The licence in force."""
+    """Return the installed licence."""
     return License.objects.get()

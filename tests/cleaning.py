@@ -1,4 +1,6 @@
-"""A database as new after each test that commits, in a tenth of the time of Django's ``flush``."""
+"""Cleans the database after each test that commits. This takes a tenth of the time of Django's
+``flush``.
+"""
 
 import os
 import threading
@@ -23,7 +25,7 @@ _running: set[int] = set()
 
 
 def install() -> None:
-    """For all tests of this process."""
+    """Clean in this way after all tests of this process."""
     answer = ServerHandler.run
 
     def run(handler: ServerHandler, application: Any) -> None:
@@ -45,9 +47,10 @@ def _drop(creation: Any, name: str, verbosity: int) -> None:
 
 
 def _delete_rows(_: TransactionTestCase) -> None:
-    """A few rows are deleted faster than the files of all tables are made anew, as TRUNCATE does.
+    """Delete all rows. A few rows are deleted faster than TRUNCATE creates the files of all tables
+    again.
 
-    Foreign keys are checked at the commit, so the order of tables does not matter.
+    Foreign keys are checked at the commit, so the order of the tables does not matter.
     """
     give_up = time.monotonic() + IDLE_SECONDS
     while _running and time.monotonic() < give_up:
@@ -63,7 +66,9 @@ def _delete_rows(_: TransactionTestCase) -> None:
 
 
 def _forget_logins() -> None:
-    """Failed logins of one test must not lock out the next one."""
+    """Delete the counts of failed logins, so that those of one test do not lock out the next
+    one.
+    """
     from provisioner.access.login_attempts import PREFIX
 
     client = _redis(os.environ["REDIS_URL"])
@@ -72,10 +77,10 @@ def _forget_logins() -> None:
 
 
 def _forget_health() -> None:
-    """The health of one test's pool, which ``GET /info`` keeps for some seconds."""
-    from volumes.health_selectors import pool_numbers_cache
+    """Clear the cached health of the pool, which ``GET /info`` keeps for some seconds."""
+    from volumes.health_selectors import pool_counts_cache
 
-    pool_numbers_cache.forget()
+    pool_counts_cache.forget()
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Volumes as clients see them. Lists are frequent calls, so they are read as plain rows in three
+"""Volumes as clients see them. Lists are frequent calls, so they are read as plain rows, in three
 queries.
 """
 
@@ -121,8 +121,8 @@ def volume_rows(rows: QuerySet[Volume, tuple[Any, ...]]) -> list[VolumeAndReplic
 
 
 def _visible(volume: VolumeRow, replicas: list[ReplicaRow]) -> list[ReplicaRow]:
-    """Those of the live replicas that VISIBLE keeps. As a condition of the query, it would read all
-    the volumes again, which is a third of what the database does for a page.
+    """Return those of the live replicas that VISIBLE keeps. As a condition of the query, VISIBLE
+    would read all the volumes again, which is a third of the database's work for a page.
     """
     if volume.num_replicas > 1:
         return replicas

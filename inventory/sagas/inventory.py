@@ -23,7 +23,7 @@ def read_nodes(context: Context) -> Outputs:
 
 
 def read_any_node(context: Context) -> Outputs:
-    """Read all nodes; at least one must answer.
+    """Read all nodes. At least one of them must answer.
 
     :raises NoNodeAnswers: there are nodes, and none can be reached.
     """

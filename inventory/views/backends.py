@@ -29,7 +29,7 @@ DEFAULT_PORT = 443
 
 
 class NodeToken(serializers.RegexField):
-    """A secret that a header can carry, long enough not to be guessed."""
+    """A secret that is allowed in a header, and long enough that it cannot be guessed."""
 
     def __init__(self, **kwargs: Any) -> None:
         rule = "must be 32 to 512 printable ASCII characters without spaces"
@@ -69,8 +69,8 @@ class BackendListInput(Input):
 
 
 class BackendViewSet(ApiViewSet):
-    """The storage nodes of the pool. The ``volumes`` app adds removal, which must check the
-    volumes.
+    """The storage nodes of the pool. The ``volumes`` app adds the removal, because it must check
+    the volumes.
     """
 
     resource = "backends"
@@ -119,7 +119,7 @@ class BackendViewSet(ApiViewSet):
 
 
 class InfoViewSet(ApiViewSet):
-    """The API's level, which clients read first, without credentials."""
+    """The level of the API. Clients read it first, without credentials."""
 
     resource = "info"
     operations: ClassVar = {"list": Operation("Get Info", answer=InfoOutput)}
@@ -139,7 +139,9 @@ class InfoViewSet(ApiViewSet):
 
 
 def backend_json(summary: BackendSummary) -> dict[str, Any]:
-    """A backend in the format of "List Backends" in the reference. Unset fields are left out."""
+    """Return a backend in the format of "List Backends" in the reference. Unset fields are
+    omitted.
+    """
     backend = summary.backend
     probe_at = backend.last_probe_at
     state = Liveness.AVAILABLE if summary.is_available else Liveness.UNAVAILABLE

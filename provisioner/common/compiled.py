@@ -1,12 +1,12 @@
-"""Statements that Django compiles once for all requests: for a short statement that costs more
-than sending it.
+"""Statements that Django compiles once and executes many times. Compiling a short statement takes
+longer than sending it.
 
 Build the query with an argument in place of each value that differs between calls::
 
     FREE = Compiled(lambda: Ssd.objects.filter(pk=whole("ssd")).values_list("capacity_bytes"))
     for (capacity,) in FREE.rows(ssd=7): ...
 
-The wording is Django's own, so a change of a model needs no change here.
+Django writes the SQL, so a change of a model needs no change here.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -40,12 +40,12 @@ class _Keys(_Argument):
 
 
 def text(name: str) -> Expression:
-    """A text that each call gives by this name."""
+    """A parameter for a text, which calls pass by this name."""
     return _Argument(name, CharField())
 
 
 def whole(name: str) -> Expression:
-    """A whole number that each call gives by this name."""
+    """A parameter for a whole number, which calls pass by this name."""
     return _Argument(name, BigIntegerField())
 
 
@@ -60,8 +60,9 @@ def keys(name: str) -> Expression:
 
 
 class Compiled:
-    """A query of ``values_list``, or an update of its rows, where ``written`` says what is written.
-    ``build`` makes the queryset. It runs at the first use.
+    """A query of ``values_list``, or an update of its rows if columns are passed in ``written``.
+
+    ``build`` returns the queryset. It is called at the first use.
     """
 
     def __init__(self, build: Callable[[], QuerySet[Any, Any]], **written: Any) -> None:
@@ -115,7 +116,9 @@ def _constants_written(statement: str, parameters: tuple[Any, ...]) -> tuple[str
 
 
 def insert(*rows: Model) -> None:
-    """Insert new rows of one model, and set their keys. Inside a transaction, one statement."""
+    """Insert new rows of one model, and set their keys. This is one statement if a transaction is
+    open.
+    """
     if len(rows) == 1:
         rows[0].pk = _execute_insert(rows[0], ())
     elif rows:
@@ -123,12 +126,12 @@ def insert(*rows: Model) -> None:
 
 
 def upsert(row: Model, columns: Sequence[str]) -> None:
-    """Insert a row with a key of its own or, if the key exists, write these columns of it."""
+    """Insert a row whose key is set. If the key exists already, update these columns of the row."""
     _execute_insert(row, tuple(columns))
 
 
 def _execute_insert(row: Model, columns: tuple[str, ...]) -> Any:
-    """The key of the row."""
+    """Execute the statement, and return the key of the row."""
     fields = tuple(
         field
         for field in row._meta.concrete_fields
@@ -143,7 +146,7 @@ def _execute_insert(row: Model, columns: tuple[str, ...]) -> Any:
 
 
 def prefetched(row: Model, name: str, related: list[Any]) -> None:
-    """Set what ``row.<name>.all()`` returns, as ``prefetch_related`` does."""
+    """Set the result of ``row.<name>.all()``, as ``prefetch_related`` does."""
     vars(row).setdefault("_prefetched_objects_cache", {})[name] = related
 
 

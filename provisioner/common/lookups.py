@@ -1,4 +1,4 @@
-"""Lookups that Django lacks."""
+"""Database lookups that Django does not have."""
 
 import json
 from collections.abc import Iterable
@@ -14,8 +14,8 @@ from django.db.models.sql.compiler import SQLCompiler
 class Among(Lookup):
     """``volume_id__among=keys`` is like ``__in``, but needs one parameter for any number of keys.
 
-    Django, psycopg and PostgreSQL each process the parameters of a statement one by one. For a page
-    of 100 rows that is a fifth of the work.
+    Django, psycopg and PostgreSQL process the parameters of a statement one by one. For a page of
+    100 rows, that is a fifth of the work.
     """
 
     lookup_name = "among"
@@ -47,8 +47,9 @@ def one_parameter(keys: Iterable[int], connection: BaseDatabaseWrapper) -> list[
 
 @JSONField.register_lookup
 class Holds(Lookup):
-    """``subjects__holds="volume:1"``: the list in the column has this text as an item. PostgreSQL
-    finds it by a GIN index with ``jsonb_path_ops``.
+    """``subjects__holds="volume:1"``: the list in the column has this text as an item.
+
+    PostgreSQL uses a GIN index with ``jsonb_path_ops`` for it.
     """
 
     lookup_name = "holds"

@@ -14,7 +14,7 @@ REPEAT_SECONDS = 2.0
 
 
 class StepFailed(Exception):
-    """A step had the wrong result; the text says which."""
+    """A step had the wrong result. The text describes it."""
 
 
 class ScenarioRunner:
@@ -95,7 +95,8 @@ class ScenarioRunner:
     def watch(
         self, seconds: float, what: str, read: Callable[[], str], last: Callable[[str], bool]
     ) -> str:
-        """Show the result of ``read`` whenever it changes, until ``last`` accepts it; returns it.
+        """Show the result of ``read`` whenever it changes, until ``last`` accepts it. Returns this
+        result.
 
         :raises StepFailed: ``last`` accepted nothing within ``seconds``.
         """

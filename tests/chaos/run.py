@@ -1,6 +1,6 @@
-"""``python -m tests.chaos.run``: concurrent clients while everything fails around them.
+"""``python -m tests.chaos.run``: concurrent clients use the system while faults are caused.
 
-Exit code 1 when anything is found. docs/explanation/chaos-tests.md says what that proves.
+The exit code is 1 if an error is found. docs/explanation/chaos-tests.md explains what this proves.
 """
 
 import argparse
@@ -50,9 +50,10 @@ def run(
     kinds: tuple[Kind, ...] = tuple(Kind),
     each: int = 2,
 ) -> Outcome:
-    """Start all of it, strike, settle, compare. Takes one to four minutes more than ``seconds``.
+    """Start the system, cause faults, wait until everything has settled, and compare. This takes
+    one to four minutes more than ``seconds``.
 
-    ``each``: processes of each kind; some kinds of faults need two.
+    ``each``: the number of processes of each kind. Some kinds of faults need two.
     """
     outcome = Outcome(seed, folder)
     system = System(folder, each=each, python_path=python_path)
@@ -118,7 +119,7 @@ def strike(faults: Faults, planned: list[Fault], seconds: float) -> None:
 
 
 def _place(caller: Caller, number: int) -> Place:
-    """The client's tenant and host, made if need be."""
+    """Return the tenant and the host of the client. They are created if they do not exist."""
     tenant, host = f"t{number % TENANTS}", f"host-{number}"
     budget = {"name": tenant, "tenantId": tenant, "capacity": BUDGET_GIB}
     if number < TENANTS:

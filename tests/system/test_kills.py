@@ -1,6 +1,4 @@
-"""kill -9 of the whole API in the middle of its work: afterwards all agrees, and nothing is
-lost.
-"""
+"""kill -9 of the whole API during its work: afterwards all data agrees, and nothing is lost."""
 
 import random
 import threading
@@ -166,8 +164,8 @@ def test_what_was_acknowledged_holds(production: Production, fleet: SimulatedFle
 def _client(
     api: Api, chance: random.Random, over: threading.Event, present: set[str], gone: set[str]
 ) -> None:
-    """``present`` and ``gone`` hold what was acknowledged; of a call without an answer nothing is
-    known, so its volume is in neither.
+    """Create and delete volumes. ``present`` and ``gone`` hold the acknowledged volumes. If a call
+    gets no answer, the state of its volume is unknown, so the volume is in neither.
     """
     mine: list[str] = []
     while not over.is_set():

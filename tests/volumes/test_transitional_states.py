@@ -1,4 +1,4 @@
-"""Every transitional state has a deadline, a reconciler that handles it, and words for clients."""
+"""Every transitional state has a deadline, a reconciler that handles it, and a text for clients."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -53,7 +53,7 @@ UNFINISHED = [
 
 
 def make_everything(api: Api, fleet: SimulatedFleet) -> None:
-    """Make one READY row of each model, on a node that is down afterwards."""
+    """Create one READY row of each model, on a node that is then down."""
     uuid = created(api, "v")
     snapped(api, uuid, "s")
     published(api, uuid, probe_host(api))
@@ -177,6 +177,6 @@ def list_queries(api: Api) -> int:
 
 
 def texts(api: Api, uuid: str) -> dict[str, str | None]:
-    """Return, by node id, what the replica there waits for."""
+    """Return, by node id, the reason why the replica there is pending."""
     places = volume(api, uuid)["location"]
     return {place["backend"]["persistentID"]: place.get("waitsFor") for place in places}

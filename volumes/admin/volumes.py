@@ -162,8 +162,8 @@ class VolumeAdmin(ReadOnlyAdmin):
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Any:
-        """Add the reason of the health, and keep it, because unfold calls a field's method several
-        times.
+        """Add the reason of the health, and store it on the row, because unfold calls the method of
+        a field several times.
         """
         volume: Any = super().get_object(request, object_id, from_field)
         if volume is not None:

@@ -19,7 +19,7 @@ from inventory.services.pool.identity import database_doubt
 from provisioner.common import clock
 from provisioner.common.models import LifeState
 from tasks.metrics import task_metrics
-from volumes.health_selectors import volume_numbers
+from volumes.health_selectors import volume_counts
 from volumes.metrics.scale import scale_metrics
 from volumes.models import (
     Drain,
@@ -50,9 +50,10 @@ NODE_VALUES = {
 
 
 class PoolCollector:
-    """Prometheus collector of nodes, tasks and findings as they are now.
+    """Prometheus collector of the current metrics of nodes, tasks and node checks.
 
-    Metrics of volumes, of which there are many more, come from :mod:`volumes.metrics.volumes`.
+    :mod:`volumes.metrics.volumes` writes the metrics of volumes, because there are many more
+    volumes.
     """
 
     def collect(self) -> Iterator[Metric]:
@@ -72,10 +73,10 @@ class PoolCollector:
 
 
 def health_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:
-    """Yield how many nodes and volumes have which health (docs/explanation/health.md)."""
+    """Yield the numbers of nodes and volumes by health (docs/explanation/health.md)."""
     nodes = Counter(summary.health for summary in backends)
     yield _by_health("node", {health: nodes[health] for health in NodeHealth})
-    yield _by_health("volume", volume_numbers())
+    yield _by_health("volume", volume_counts())
 
 
 def _by_health(kind: str, numbers: Mapping[Any, int]) -> Metric:
@@ -87,7 +88,7 @@ def _by_health(kind: str, numbers: Mapping[Any, int]) -> Metric:
 
 
 def check_metrics() -> Iterator[Metric]:
-    """Yield what node checks found and hosts reported: orphans and Missing replicas."""
+    """Yield the numbers of orphans, which node checks found, and of Missing replicas."""
     orphans = GaugeMetricFamily(
         "provisioner_orphans",
         "Objects on nodes that the database does not know",
@@ -158,7 +159,7 @@ def barred_metric() -> Metric:
 
 
 def tenant_metrics() -> Iterator[Metric]:
-    """Yield budget and use of each tenant that has a budget."""
+    """Yield the budget and the used capacity of each tenant that has a budget."""
     budget = GaugeMetricFamily(
         "provisioner_tenant_budget_bytes", "Capacity budget of a tenant", labels=["tenant"]
     )
@@ -174,7 +175,9 @@ def tenant_metrics() -> Iterator[Metric]:
 
 
 def certificate_metric(backends: Iterable[BackendSummary]) -> Metric:
-    """Return when certificates end: of the nodes, of PUBLIC_URL, and the files of this process."""
+    """Return the expiry of certificates: of the nodes, of PUBLIC_URL, and of the files of this
+    process.
+    """
     family = GaugeMetricFamily(
         "provisioner_certificate_end_timestamp_seconds",
         "When a certificate ends; certificate: node, or the setting that names it",
@@ -192,7 +195,7 @@ def certificate_metric(backends: Iterable[BackendSummary]) -> Metric:
 
 
 def event_metric() -> Metric:
-    """Return how many events of severity ``warning`` or higher the last hour had."""
+    """Return the number of events of severity ``warning`` or higher in the last hour."""
     family = GaugeMetricFamily(
         "provisioner_recent_events",
         "Events of the last hour of severity warning or higher",

@@ -1,4 +1,4 @@
-"""What views of tenants' objects share."""
+"""The base of all views of tenants' objects."""
 
 from typing import Any
 
@@ -36,8 +36,8 @@ class TenantViewSet(ApiViewSet):
         return snapshots_of_host(snapshots_visible(self.tenant_scope), self.caller.host_id)
 
     def scope_of_volume(self, volume_uuid: str) -> str | None:
-        """Return :attr:`tenant_scope` for a call about a volume; a host's call only if it has the
-        volume.
+        """Return :attr:`tenant_scope` for a call about a volume. If the caller acts for a host, the
+        volume must be published to that host.
 
         :raises VolumeNotExists: the caller acts for a host that the volume is not published to.
         """

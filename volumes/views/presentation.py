@@ -25,7 +25,9 @@ BLOCK_SIZES = {512: "512B", 4096: "4KB"}
 
 
 def volumes_json(rows: Sequence[VolumeAndReplicas]) -> list[dict[str, Any]]:
-    """Return volumes as the reference lists them, with their health. It makes one query at most."""
+    """Return volumes in the form of the reference, with their health. It makes at most one
+    query.
+    """
     now = clock.now()
     healths = volume_healths(rows)
     found = []
@@ -85,9 +87,9 @@ def _volume(volume: VolumeRow, replicas: Sequence[ReplicaRow], now: dt.datetime)
 
 
 def snapshot_json(snapshot: Snapshot) -> dict[str, Any]:
-    """Return a snapshot, with its volume and replica loaded, as JSON.
+    """Return a snapshot as JSON. Its volume and replica must be loaded.
 
-    If the client gave no percentage, it shows the percentage that was reserved.
+    If the client gave no percentage, the percentage that was reserved is shown.
     """
     reserved = snapshot.claimed_bytes * 100 // snapshot.capacity_bytes
     return {
@@ -142,7 +144,7 @@ def volume_extended_json(
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
-    """Return what a create would choose, and why not the other nodes. An extension of the
+    """Return the nodes that a create would choose, and why not the others. An extension of the
     reference.
     """
     return {

@@ -53,9 +53,11 @@ CONNECTION = {
 
 
 def options(given: dict[str, Any], *, pool_size: int) -> dict[str, Any]:
-    """The backend's ``OPTIONS``: those of DATABASE_URL, and those that every connection needs.
+    """Return the backend's ``OPTIONS``: those of DATABASE_URL, and those that every connection
+    needs.
 
-    ``pool_size``: connections that a process keeps; 0: one for each thread, kept for ever.
+    ``pool_size``: the number of connections that a process keeps. 0: each thread keeps its own
+    connection.
     """
     settings = "".join(
         f" -c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in SESSION.items()
@@ -73,19 +75,21 @@ def options(given: dict[str, Any], *, pool_size: int) -> dict[str, Any]:
 
 
 class AllBusy(psycopg.OperationalError):
-    """All connections of this process are in use; the server itself answers."""
+    """All connections of this process are in use, but the server answers."""
 
 
 @cache
 def availability(host: str, port: str) -> Availability:
-    """The availability of a server for this process. Empty strings: the default server."""
+    """The availability of a server, as seen by this process. Empty strings: the default server."""
     return Availability(but=AllBusy)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's backend with another way to connect: while the server is away, one thread at a time
-    tries, and all others are refused at once. A connection that is broken, or whose server has
-    become read-only (as after a failover), is closed.
+    """Django's backend with another way to connect. While the server is down, one thread at a time
+    tries to connect, and all other threads fail at once.
+
+    A connection is closed if it is broken, or if its server has become read-only, as after a
+    failover.
     """
 
     def get_connection_params(self) -> dict[str, Any]:
@@ -134,7 +138,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 raise AllBusy("all database connections of this process are in use") from error
 
     def _working(self, take: Callable[[], Any]) -> Any:
-        """A working connection of the pool; any of them may have broken with the server."""
+        """Return a working connection of the pool. Any of them may have broken when the server
+        stopped.
+        """
         left = int(self.settings_dict["OPTIONS"]["pool"]["max_size"])
         while True:
             connection = take()
