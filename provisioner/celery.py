@@ -110,7 +110,7 @@ def _application() -> Application:
 app = _application()
 
 UNSENT = Counter(
-    "provisioner_unsent_messages", "Job messages that the broker did not take, by job.", ["job"]
+    "provisioner_unsent_messages", "Job messages that the broker did not accept, by job.", ["job"]
 )
 
 
@@ -173,7 +173,7 @@ queue.register_periodic(
 JOBS = Counter(
     "provisioner_jobs", "Jobs that ended; outcome is SUCCESS or FAILURE.", ["job", "outcome"]
 )
-JOB_SECONDS = Histogram("provisioner_job_seconds", "How long jobs took.", ["job"])
+JOB_SECONDS = Histogram("provisioner_job_seconds", "Duration of jobs in seconds.", ["job"])
 _started_at: ContextVar[float] = ContextVar("started_at", default=0.0)
 
 

@@ -166,15 +166,15 @@ SPECTACULAR_SETTINGS = {
             "IgnoredFields": {
                 "type": "array",
                 "items": {"type": "string"},
-                "description": "Names in the query and the body of the request that the operation "
-                "does not know. They had no effect. Absent when all names are known.",
+                "description": "Names of fields in the query and the body that the operation does "
+                "not know. They had no effect. Absent if all names are known.",
                 "x-extension": True,
             }
         },
         "headers": {
             "IgnoredFields": {
-                "description": "The same names as in `ignoredFields`, also with answers that are "
-                "arrays: percent-encoded, separated by commas.",
+                "description": "The names of `ignoredFields`, percent-encoded and separated by "
+                "commas. Also sent with answers that are arrays.",
                 "schema": {"type": "string"},
             }
         },

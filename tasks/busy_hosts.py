@@ -57,7 +57,7 @@ def follow() -> Callable[[], None]:
             except Error as error:
                 log.warning("tasks not read", extra={"reason": f"{type(error).__name__}: {error}"})
             except Exception:  # without this thread, all polls would go the full way unnoticed
-                log.exception("hosts with tasks cannot be read")
+                log.exception("the hosts with tasks cannot be read")
             finally:
                 connection.close()  # the pool checks a connection when it gives it out
 

@@ -63,7 +63,9 @@ class Condition(StrEnum):
     NOT_ASKED = "is on node {}, which is silent and has not been called since"
     UNREACHABLE = "is on node {}, which is Unavailable"
     REBUILDING = "on node {} is being rebuilt"
-    INCOMPLETE = "on node {} is incomplete, and no host uses the volume to rebuild it"
+    INCOMPLETE = (
+        "on node {} is incomplete, and no host rebuilds it because the volume is not published"
+    )
 
 
 def volume_health(
@@ -92,7 +94,7 @@ def volume_health(
         if condition is not Condition.CURRENT
     ]
     if len(replicas) < volume.num_replicas:
-        texts.append(f"replicas that exist: {len(replicas)}")
+        texts.append(f"number of replicas: {len(replicas)}")
     return VolumeHealth(health, "; ".join(texts))
 
 

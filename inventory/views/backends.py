@@ -38,7 +38,7 @@ class NodeToken(serializers.RegexField):
             max_length=512,
             write_only=True,
             error_messages={"invalid": rule, "max_length": rule},
-            help_text="the token of this node only, if it does without mutual TLS",
+            help_text="the token of this node only, if it does not use mutual TLS",
             **kwargs,
         )
 
@@ -51,7 +51,8 @@ class BackendAddInput(LocationInput):
     takeOver = serializers.BooleanField(
         default=False,
         source="take_over",
-        help_text="add the node even if it belongs to another pool, or holds volumes of one",
+        help_text="add the node even if it belongs to another pool, or holds volumes of another "
+        "pool",
     )
 
 

@@ -71,14 +71,14 @@ def _worst_first(found: list[Attention]) -> list[Attention]:
 
 def _database() -> Iterator[Attention]:
     if doubt := database_doubt():
-        yield Attention("danger", "Nothing is written", doubt, _list("inventory.pool"))
+        yield Attention("danger", "Writes are barred", doubt, _list("inventory.pool"))
 
 
 def _volumes(numbers: Mapping[Health, int]) -> Iterator[Attention]:
     texts = {
         Health.FAULTED: ("danger", "no replica can be reached"),
-        Health.DEGRADED: ("warning", "redundancy is lost, the data is there"),
-        Health.UNKNOWN: ("warning", "their nodes have not been called yet"),
+        Health.DEGRADED: ("warning", "redundancy is lost, the data is available"),
+        Health.UNKNOWN: ("warning", "their silent nodes have not been called yet"),
     }
     for health, (tone, text) in texts.items():
         if number := numbers.get(health, 0):
@@ -110,7 +110,7 @@ def _nodes() -> Iterator[Attention]:
 def _hosts() -> Iterator[Attention]:
     silent = Host.objects.filter(available_until__lt=clock.now(), publications__isnull=False)
     if number := silent.distinct().count():
-        text = "they have volumes and send no probes"
+        text = "hosts with published volumes that send no probes"
         link = _list("inventory.host", state="Unavailable")
         yield Attention("warning", f"{_count(number, 'host')} Unavailable", text, link)
 
@@ -120,7 +120,7 @@ def _tasks(tenant_id: str | None) -> Iterator[Attention]:
     failed = of_tenant(Task.objects.filter(state=TaskState.FAILED, ended_at__gte=since), tenant_id)
     if number := failed.count():
         last = failed.latest("ended_at")
-        text = f"the last: {last.type}, {last.description or last.task_status}"
+        text = f"the latest: {last.type}, {last.description or last.task_status}"
         link = _list("tasks.task", state__exact="FAILED")
         yield Attention("warning", f"{_count(number, 'task')} failed since yesterday", text, link)
 
@@ -132,7 +132,7 @@ def _drains() -> Iterator[Attention]:
         title = f"Node {drain.backend.name} is being drained"
         yield Attention("info", title, text, _list("volumes.drain"))
     if number := ReplicaRelocation.objects.exclude(refusal="").count():
-        text = "they are tried again; the list says why they cannot move"
+        text = "they are tried again; the list shows the reasons"
         link = _list("volumes.replicarelocation")
         yield Attention("warning", f"{_count(number, 'replica')} cannot move", text, link)
 
@@ -157,7 +157,7 @@ def _tenants(tenant_id: str | None) -> Iterator[Attention]:
 
 def _orphans() -> Iterator[Attention]:
     if number := Orphan.objects.filter(kept=True).count():
-        text = "objects that no row knows; manage.py orphans removes them"
+        text = "objects that the database does not know; manage.py orphans adopts or discards them"
         link = _list("volumes.orphan", kept__exact="1")
         yield Attention("warning", f"{_count(number, 'orphan')} wait for a decision", text, link)
 

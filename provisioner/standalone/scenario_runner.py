@@ -87,9 +87,7 @@ class ScenarioRunner:
         self.note(f"waiting until {what}")
         give_up = time.monotonic() + seconds
         while not arrived():
-            self.check(
-                time.monotonic() < give_up, f"it took more than {seconds:.0f} s until {what}"
-            )
+            self.check(time.monotonic() < give_up, f"not within {seconds:.0f} s: {what}")
             time.sleep(0.2)
 
     def watch(

@@ -129,7 +129,7 @@ def test_a_volume_and_its_replicas_say_what_they_wait_for(
             {"replica_state": "Missing"},
             "its host to synchronize it, or a new replica",
         ),
-        ({"rebuilding": True}, "its copy onto node {} to end"),
+        ({"rebuilding": True}, "its copy to node {} to end"),
         ({"state": "CREATING"}, "node {} to make it"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
@@ -149,7 +149,7 @@ def test_a_lost_only_replica_and_its_snapshot_say_what_they_wait_for(api: Api, p
     uuid = created(api, "v")
     taken = snapped(api, uuid, "s")
     Replica.objects.update(replica_state="Missing")
-    assert texts(api, uuid) == {node: f"node {node}, which lost its data, to have it again"}
+    assert texts(api, uuid) == {node: f"node {node}, which lost its data, to find the data again"}
     remove(api, node)
     assert texts(api, uuid) == {"": "its node, which was removed by force"}
     assert snapshot(api, taken)["waitsFor"] == "its node, which was removed by force"

@@ -57,7 +57,7 @@ class VolumeAdmin(ReadOnlyAdmin):
     tenant_link = link_column("tenant")
     capacity = size_column("capacity_bytes", "capacity")
     expanding_to = size_column("expanding_to_bytes", "expanding to")
-    claimed = size_column("claimed_bytes", "claimed for each replica")
+    claimed = size_column("claimed_bytes", "claimed by each replica")
     wait = wait_column()
     pending_reason = text_column(volume_pending_reason, "waits for")
     named = named_column("alias", "uuid", "volume")

@@ -80,7 +80,7 @@ def health_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:
 
 
 def _by_health(kind: str, numbers: Mapping[Any, int]) -> Metric:
-    name, text = f"provisioner_{kind}_health", f"How many {kind}s have each health"
+    name, text = f"provisioner_{kind}_health", f"Number of {kind}s with each health"
     family = GaugeMetricFamily(name, text, labels=["health"])
     for health, number in numbers.items():
         family.add_metric([str(health)], number)
@@ -91,7 +91,7 @@ def check_metrics() -> Iterator[Metric]:
     """Yield the numbers of orphans, which node checks found, and of Missing replicas."""
     orphans = GaugeMetricFamily(
         "provisioner_orphans",
-        "Objects on nodes that the database does not know",
+        "Number of objects on nodes that the database does not know",
         labels=["node", "kind"],
     )
     rows = Orphan.objects.order_by("backend_id", "kind").values_list("backend_id", "kind")
@@ -99,7 +99,7 @@ def check_metrics() -> Iterator[Metric]:
         orphans.add_metric([node, kind], number)
     missing = GaugeMetricFamily(
         "provisioner_missing_replicas",
-        "Missing replicas; only: whether the volume has no other replica",
+        "Number of Missing replicas; only: whether the volume has no other replica",
         labels=["node", "only"],
     )
     lost = Replica.objects.filter(replica_state=ReplicaState.MISSING, state=LifeState.READY)
@@ -115,7 +115,8 @@ def drain_metrics() -> Iterator[Metric]:
     """Yield the progress of drains."""
     family = GaugeMetricFamily(
         "provisioner_drain_replicas",
-        "Replicas on a drained node: left on it; of those, moving, and refused by the last attempt",
+        "Number of replicas on a drained node: all that are left; of these, moving now, and "
+        "refused at the last attempt",
         labels=["node", "state"],
     )
     moves = ReplicaRelocation.objects.exclude(refusal="")
@@ -138,7 +139,7 @@ def unfinished_metric() -> Metric:
     """Return the number of rows in a transitional state."""
     family = GaugeMetricFamily(
         "provisioner_unfinished",
-        "Rows in a transitional state: requests under way, and the collector's backlog",
+        "Number of rows in a transitional state: requests in progress, and the collector's backlog",
         labels=["kind", "state"],
     )
     for model in TRANSITIONAL:
@@ -153,7 +154,8 @@ def barred_metric() -> Metric:
     """Return whether writes are barred."""
     return GaugeMetricFamily(
         "provisioner_writes_barred",
-        "1: writes are barred, because the database may be older than its nodes; 0: they are not",
+        "1: writes are barred because the database may be older than its nodes; 0: writes are "
+        "allowed",
         value=bool(database_doubt()),
     )
 
@@ -180,7 +182,8 @@ def certificate_metric(backends: Iterable[BackendSummary]) -> Metric:
     """
     family = GaugeMetricFamily(
         "provisioner_certificate_end_timestamp_seconds",
-        "When a certificate ends; certificate: node, or the setting that names it",
+        "Expiry of a certificate in seconds since 1970; certificate: node, or the setting that "
+        "names the file",
         labels=["certificate", *NODE],
     )
     nodes = [summary.backend for summary in backends]
@@ -198,7 +201,7 @@ def event_metric() -> Metric:
     """Return the number of events of severity ``warning`` or higher in the last hour."""
     family = GaugeMetricFamily(
         "provisioner_recent_events",
-        "Events of the last hour of severity warning or higher",
+        "Number of events of the last hour with severity warning or higher",
         labels=["kind", "severity"],
     )
     for kind, severity, number in urgent_counts(clock.now() - RECENT):

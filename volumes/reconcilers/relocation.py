@@ -149,7 +149,7 @@ def _submit(replica: Replica, outputs: dict[str, str]) -> Task:
     if volume.num_replicas > 1 and users.exists():
         if not users.filter(host__available_until__gte=clock.now()).exists():
             raise CannotMove(
-                f"volume {volume.uuid!r} is published, but to no host that is Available"
+                f"volume {volume.uuid!r} is published only to hosts that are Unavailable"
             )
         if users.filter(host__agent_until__gte=clock.now()).exists():
             return volume_migrate(
