@@ -87,7 +87,7 @@ REPLICAS = Compiled(
 
 
 def volumes_listed(tenant_id: str | None) -> QuerySet[Volume, tuple[Any, ...]]:
-    """Return the volumes that clients see, for :func:`volume_rows`: of the tenant, if one is given."""
+    """Return the volumes that clients see, or those of one tenant, for :func:`volume_rows`."""
     return _all_listed() if tenant_id is None else _all_listed().filter(tenant_id=tenant_id)
 
 
