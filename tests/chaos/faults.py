@@ -118,10 +118,14 @@ class Faults:
         self._watching.append(self._begin(self._watch, fault))
 
     def supervise(self) -> None:
-        """Start processes again that have ended by themselves, as systemd would."""
+        """Start processes again that have ended by themselves, as systemd would. Only a beat may end:
+        it does so when its lock in Redis is lost.
+        """
         for service in self._system.services:
             if id(service) not in self._down and service.running.poll() is not None:
                 self.restarts += 1
+                if service not in self._stack.beats:
+                    self.findings.append(f"{service.log.stem} ended by itself")
                 service.start()
 
     def wait(self) -> None:
