@@ -20,6 +20,7 @@ from tests.chaos.caller import Caller
 from tests.chaos.clients import Client
 from tests.chaos.contents import Contents
 from tests.chaos.faults import Faults
+from tests.chaos.logs import unexpected_errors
 from tests.chaos.oracle import Oracle
 from tests.chaos.sampler import Sampler
 from tests.chaos.schedule import Fault, Kind, schedule
@@ -87,6 +88,7 @@ def _run(system: System, outcome: Outcome, planned: list[Fault], seconds: float)
     sampler.stop()
     outcome.findings += [f"still unfinished: {text}" for text in left]
     outcome.findings += [*sampler.findings, *faults.findings, *check(system, caller, oracle)]
+    outcome.findings += unexpected_errors(service.log for service in system.services)
     (outcome.folder / "objects.log").write_text(oracle.history())
     (outcome.folder / "tasks.log").write_text(tasks(system))
     tables = [
